@@ -1,0 +1,79 @@
+"""Connecting to Ray: a running cluster by its address, or a private one on this machine's loopback, with tokens either way."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dtb.config import ClusterConfig
+from dtb.errors import ConfigurationError
+
+# Ray reads these when it is first imported, in this process and in those it starts.
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+
+
+def prepare_environment() -> None:
+    """Set what Ray reads from the environment, where the user has not; call it before `ray` is imported."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def connected(config: ClusterConfig) -> Iterator[None]:
+    """Be connected to Ray within the block.
+
+    Parameters
+    ----------
+    config : ClusterConfig
+        With an address, that cluster is used and left running; without, a private one is started on 127.0.0.1 and stopped after the
+        block. A connection that exists already is used as it is.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no cluster at the address.
+    """
+    prepare_environment()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING}
+    package_root = str(Path(__file__).resolve().parent.parent)
+    search_path = os.pathsep.join(
+        dict.fromkeys([package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+    )
+    runtime = {"env_vars": {"PYTHONPATH": search_path}}
+    if config.ray_address is None:
+        cpus = config.num_cpus or os.cpu_count()
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            runtime_env=runtime,
+            **quiet,
+        )
+    else:
+        try:
+            ray.init(address=config.ray_address, runtime_env=runtime, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigurationError(
+                f"cluster.ray_address: no Ray cluster answers at {config.ray_address!r} ({str(error).splitlines()[0]}). "
+                "Start one with `ray start --head`, or leave the option out for a private one."
+            ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

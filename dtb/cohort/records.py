@@ -1,0 +1,114 @@
+"""One person, as every later stage sees them: a connectome, covariates and runs, under a pseudonym.
+
+Shape letters: `R` region, `E` connectome edge, `V` volume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from dtb.tasks.trials import Trials
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One run of a task.
+
+    Attributes
+    ----------
+    task : str
+        Name of the task specification.
+    label : str
+        BIDS task label, for example ``stroopAP``.
+    session, run : str or None
+        BIDS entities.
+    trials : Trials
+    duration_seconds : float
+        Length of the run: of its volumes where there are any, else until the last response window ends.
+    bold_VR : (V, R) float32 or None
+        Parcellated series, each region's mean over the run removed; NaN where a region or a volume is absent.
+    repetition_time : float or None
+        Seconds from one volume to the next; None without volumes.
+    """
+
+    task: str
+    label: str
+    session: str | None
+    run: str | None
+    trials: Trials
+    duration_seconds: float
+    bold_VR: np.ndarray | None
+    repetition_time: float | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SubjectRecord:
+    """One person.
+
+    Attributes
+    ----------
+    pseudonym : str
+        Keyed pseudonym, letters and digits only.
+    connectome_E : (E,) float32
+        Fisher z of the upper triangle (row by row, `numpy.triu_indices(R, 1)`); NaN where a region is absent.
+    covariates : dict
+        From `participants.tsv`: `age` (years, float), `sex`, `site`, `group` (str), `motion` (mean framewise displacement in mm,
+        float) and `rest_seconds` (float); None where unknown.
+    runs : tuple of Run
+        Task runs, ordered by label, session and run.
+    """
+
+    pseudonym: str
+    connectome_E: np.ndarray
+    covariates: dict[str, float | str | None]
+    runs: tuple[Run, ...]
+
+
+def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:
+    """Take the upper triangle, row by row, without the diagonal.
+
+    Examples
+    --------
+    >>> edges_from_matrix(np.arange(9).reshape(3, 3))
+    array([1, 2, 5])
+    """
+    return matrix_RR[np.triu_indices(len(matrix_RR), 1)]
+
+
+def matrix_from_edges(edges_E: np.ndarray, diagonal: float = 0.0) -> np.ndarray:
+    """Make the symmetric (R, R) matrix whose upper triangle is `edges_E`.
+
+    Raises
+    ------
+    ValueError
+        The number of edges is not R (R - 1) / 2 for any R.
+
+    Examples
+    --------
+    >>> matrix_from_edges(np.array([1, 2, 5]))
+    array([[0, 1, 2],
+           [1, 0, 5],
+           [2, 5, 0]])
+    """
+    num_regions = num_regions_of(len(edges_E))
+    matrix_RR = np.full((num_regions, num_regions), diagonal, dtype=edges_E.dtype)
+    rows, columns = np.triu_indices(num_regions, 1)
+    matrix_RR[rows, columns] = edges_E
+    matrix_RR[columns, rows] = edges_E
+    return matrix_RR
+
+
+def num_regions_of(num_edges: int) -> int:
+    """How many regions have this many pairs.
+
+    Examples
+    --------
+    >>> num_regions_of(99_235)
+    446
+    """
+    num_regions = round((1 + (1 + 8 * num_edges) ** 0.5) / 2)
+    if num_regions * (num_regions - 1) // 2 != num_edges:
+        raise ValueError(f"{num_edges} is not the number of pairs of any number of regions")
+    return num_regions

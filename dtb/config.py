@@ -1,0 +1,425 @@
+"""Every option of the system, its default, its unit and what it may be: one frozen dataclass a stage, and the only place with defaults.
+
+Values are checked on construction (pydantic), unknown keys are refused with the nearest known one, and `config_hash` names a
+configuration by its content, so that an output folder can tell which settings wrote it. The text under each field is what
+``dtb <stage> --help`` prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from dtb.errors import ConfigurationError
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SynthConfig:
+    """The ground-truth cohort: people whose traits load on known edges, and who act by a drift-diffusion process."""
+
+    num_subjects: Count = 64
+    """How many people."""
+    num_regions: Annotated[int, Field(ge=8)] = 60
+    """Parcels of the made-up atlas."""
+    num_sites: Count = 2
+    """Scanner sites; the connectome and behaviour are both confounded with them."""
+    rest_seconds: Positive = 480.0
+    """Length of each rest run in seconds: the shorter, the noisier the estimated connectome."""
+    num_rest_runs: Count = 2
+    """Rest runs a person."""
+    repetition_time: Positive = 0.8
+    """Seconds from one volume to the next."""
+    tasks: tuple[str, ...] = ("stroop", "hammer")
+    """Which task designs the people perform."""
+    runs_per_task: Count = 1
+    """Runs of each task."""
+    num_causal_edges: Count = 24
+    """Edges that carry each trait."""
+    trait_strength: NonNegative = 1.0
+    """Scale of the traits' effect on behaviour and task BOLD; 0 makes a cohort whose connectome says nothing."""
+    bold_noise: NonNegative = 1.0
+    """Standard deviation of autocorrelated BOLD noise, in units of the task response."""
+    lapse_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.03
+    """Share of trials answered at random."""
+    omission_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
+    """Share of trials with no press at all, beyond those that the decision process leaves open."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class IngestConfig:
+    """From BIDS trees to shards."""
+
+    tasks: tuple[str, ...] = ("stroop", "hammer")
+    """Task specifications: names of shipped ones (`dtb ingest --help` lists them) or paths of YAML files."""
+    rest_task: str = "rest"
+    """BIDS task label of the resting-state runs, matched at its beginning (`rest` matches `restAP`)."""
+    layout: Literal["xcpd", "halfpipe"] = "xcpd"
+    """How the parcellated series are named and laid out: XCP-D `*_timeseries.tsv`, or HALFpipe headerless `*_timeseries.tsv.gz`."""
+    halfpipe_feature: str = "corrMatrix5"
+    """Which HALFpipe feature's series to read (the name after `feature-`)."""
+    region_labels: Path | None = None
+    """Table that names the regions of a headerless series, one `index<TAB>name` a line; needed for `layout: halfpipe`."""
+    participants: tuple[str, ...] = ()
+    """Read these participants only, with or without `sub-`; all if empty."""
+    min_rest_seconds: NonNegative = 120.0
+    """A person with less usable rest is set aside."""
+    min_region_fraction: Fraction = 0.8
+    """A person with fewer of the regions present is set aside."""
+    max_quarantined_fraction: Fraction = 0.5
+    """Stop if more than this share of the people is set aside."""
+    subjects_per_shard: Count = 32
+    """People in one tar shard."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SegmentConfig:
+    """How runs are cut into the pieces that the twin simulates."""
+
+    segment_seconds: Positive = 60.0
+    """Length of a segment, burn-in included."""
+    burn_in_seconds: NonNegative = 12.0
+    """Beginning of each segment that carries no loss, for the state and the haemodynamic response to settle."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TwinConfig:
+    """The model: a hypernetwork from connectome to parameters, and the recurrent network that they make."""
+
+    step_seconds: Positive = 0.08
+    """Length of a model step."""
+    num_hidden: Count = 64
+    """Units of the recurrent network."""
+    cell: Literal["elman", "leaky", "gated"] = "leaky"
+    """`elman` is the paper's tanh network, `leaky` integrates with a learned rate, `gated` learns when to."""
+    generation: Literal["full", "low_rank"] = "low_rank"
+    """`full` generates every weight; `low_rank` a personal change of rank `rank` to a shared matrix."""
+    rank: Count = 4
+    """Rank of the personal change, with `generation: low_rank`."""
+    encoder_widths: tuple[Count, ...] = (200, 200)
+    """Widths of the layers between connectome and generated parameters."""
+    latent_size: CountOrZero = 16
+    """Size of the explicit latent `z` between encoder and heads; 0 for none, as in the paper."""
+    connectome_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of edges hidden from the encoder in training; drawn per person, whatever the batch."""
+    stimulus_delay_steps: CountOrZero = 1
+    """Steps by which the stimulus reaches the network late."""
+    press: Literal["hazard", "sigmoid"] = "hazard"
+    """`hazard`: press-time likelihood; `sigmoid`: the paper's per-step binary cross-entropy."""
+    bold: Literal["hrf", "direct"] = "hrf"
+    """`hrf`: neural readout convolved with a haemodynamic response, compared at the run's own volumes; `direct`: the paper's."""
+    hrf: Literal["glover", "spm"] = "glover"
+    """Canonical haemodynamic response, from nilearn."""
+    process_noise: NonNegative = 0.0
+    """Standard deviation of the noise that enters the state at each step."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SplitConfig:
+    """Which data train the twin, which choose when to stop, and which are never seen."""
+
+    kind: Literal["subjects", "temporal"] = "subjects"
+    """`subjects`: whole people are held out; `temporal`: the same people, the later part of each run is held out (replication)."""
+    num_folds: Annotated[int, Field(ge=2)] = 5
+    """Folds over people, with `kind: subjects`."""
+    fold: CountOrZero = 0
+    """Which fold is held out for testing."""
+    validation_fraction: OpenFraction = 0.15
+    """Share of the training people (or of the training time) that decides when to stop."""
+    train_seconds_fraction: OpenFraction = 0.5
+    """With `kind: temporal`, the share of each run, from its beginning, that trains and validates."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainConfig:
+    """How the twin is trained: Ray Train workers, each with a DeepSpeed engine."""
+
+    num_workers: Count = 2
+    """Ray Train workers (ranks)."""
+    cpus_per_worker: Positive = 1.0
+    """CPU cores reserved for each worker."""
+    use_gpu: bool = False
+    """One GPU a worker (NCCL); otherwise CPU (gloo)."""
+    batch_size: Count = 16
+    """People in a global batch, over all workers."""
+    max_epochs: Count = 60
+    """Passes over the training people at most."""
+    patience_epochs: Count = 15
+    """Stop after this many epochs without a better validation loss."""
+    learning_rate: Positive = 2e-3
+    """Adam's learning rate."""
+    weight_decay: NonNegative = 1e-2
+    """Decoupled weight decay."""
+    gradient_clipping: NonNegative = 1.0
+    """Largest norm of the gradient; 0 for no clipping."""
+    press_weight: NonNegative = 1.0
+    """Weight of the press term in the loss."""
+    bold_weight: NonNegative = 1.0
+    """Weight of the BOLD term in the loss."""
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 1
+    """DeepSpeed ZeRO stage: what is divided over the workers (1 optimizer, 2 gradients too, 3 parameters too)."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Precision of the hypernetwork; the recurrent state is float32 always."""
+    deepspeed: Path | None = None
+    """A DeepSpeed JSON file merged with the settings above; a contradiction is refused."""
+    checkpoint_every_epochs: Count = 5
+    """Epochs between checkpoints."""
+    max_failures: CountOrZero = 3
+    """How many times a broken worker group is started anew."""
+    threads_per_worker: CountOrZero = 1
+    """torch threads in each worker; 0 leaves torch's default."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class EvaluateConfig:
+    """Figures for held-out data, beside baselines."""
+
+    num_bootstrap: Annotated[int, Field(ge=100)] = 2000
+    """Bootstrap draws over people for each interval."""
+    confidence: OpenFraction = 0.95
+    """Coverage of the intervals."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SimulateConfig:
+    """Every person's twin performs the tasks."""
+
+    num_draws: Count = 20
+    """Simulated performances of each trial."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class InterveneConfig:
+    """A search, for each person, for a change of the connectome that moves one indicator and leaves the others."""
+
+    indicator: Literal["mean_rt", "condition_rt", "accuracy", "bold_contrast"] = "mean_rt"
+    """What is to change; `condition_rt` and `bold_contrast` take the difference of the task's contrast."""
+    task: str | None = None
+    """Task of the indicator; the first of the cohort's tasks if not given."""
+    region: str | None = None
+    """Region of `bold_contrast`."""
+    direction: Literal["increase", "decrease"] = "decrease"
+    """Which way the indicator should go."""
+    budget: Positive = 0.05
+    """Largest Frobenius norm of the change, as a share of the norm of the person's own off-diagonal connectome."""
+    off_target_weight: NonNegative = 1.0
+    """Penalty on changes of the other indicators, in units of their spread between people."""
+    num_steps: Count = 60
+    """Steps of the search."""
+    step_size: Positive = 0.2
+    """Length of a step, as a share of the budget."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FleetConfig:
+    """How people are fanned out over the cluster in `simulate` and `intervene`."""
+
+    num_actors: Count = 2
+    """Actors that hold the twin."""
+    cpus_per_actor: NonNegative = 1.0
+    """CPU cores reserved for each actor."""
+    gpus_per_actor: NonNegative = 0.0
+    """GPUs (or a share of one) reserved for each actor."""
+    subjects_per_batch: Count = 8
+    """People that an actor takes at once."""
+    batches_in_flight_per_actor: Count = 2
+    """Batches handed out before results are awaited."""
+    max_failed_fraction: Fraction = 0.2
+    """Exit with an error if more than this share of the people failed; their rows and reasons are written all the same."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ReportConfig:
+    """One HTML page."""
+
+    subject: str | None = None
+    """Pseudonym of the person shown as an example; the median one if not given."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ClusterConfig:
+    """Which Ray cluster does the work."""
+
+    ray_address: str | None = None
+    """Address of a running cluster (`auto`, `127.0.0.1:6379`, `ray://host:10001`); a private one on this machine if not given."""
+    num_cpus: Count | None = None
+    """Cores of the private cluster; all of the machine's if not given."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrackConfig:
+    """Weights & Biases."""
+
+    wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    """`auto`: online if the user has a key, offline otherwise."""
+    project: str = "dtb"
+    """W&B project."""
+    name: str | None = None
+    """Name of the run; made from the configuration if not given."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class InputConfig:
+    """Where `dtb run` finds its cohort."""
+
+    bids: Path | None = None
+    """Raw BIDS tree; a ground-truth cohort is made if not given."""
+    derivatives: tuple[Path, ...] = ()
+    """Derivative trees with the parcellated series."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Config:
+    """All sections; a YAML file holds any part of it."""
+
+    name: str = "dtb"
+    """What the work is called in the report and in W&B."""
+    seed: CountOrZero = 0
+    """Seed of everything random."""
+    input: InputConfig = dataclasses.field(default_factory=InputConfig)
+    synth: SynthConfig = dataclasses.field(default_factory=SynthConfig)
+    ingest: IngestConfig = dataclasses.field(default_factory=IngestConfig)
+    segments: SegmentConfig = dataclasses.field(default_factory=SegmentConfig)
+    twin: TwinConfig = dataclasses.field(default_factory=TwinConfig)
+    split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
+    simulate: SimulateConfig = dataclasses.field(default_factory=SimulateConfig)
+    intervene: InterveneConfig = dataclasses.field(default_factory=InterveneConfig)
+    fleet: FleetConfig = dataclasses.field(default_factory=FleetConfig)
+    report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
+    cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
+    track: TrackConfig = dataclasses.field(default_factory=TrackConfig)
+
+
+T = TypeVar("T")
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], source: str) -> T:
+    """Build a configuration from nested mappings, strictly.
+
+    Parameters
+    ----------
+    kind : type
+        A configuration dataclass.
+    values : mapping
+        As read from YAML or JSON.
+    source : str
+        What to call the origin in messages, for example the file's path.
+
+    Raises
+    ------
+    ConfigurationError
+        A key is unknown (the nearest known one is named) or a value is not allowed.
+
+    Examples
+    --------
+    >>> from_mapping(SegmentConfig, {"segment_seconds": 30}, "here").segment_seconds
+    30.0
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f"{source}: expected `key: value` lines, found {type(values).__name__}.")
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigurationError(explain(error, kind, source)) from None
+
+
+def explain(error: ValidationError, kind: type, source: str) -> str:
+    """Put a pydantic error into the words of `source`'s keys, one line a problem."""
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+            known = _keys_at(kind, problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+            advice = f"did you mean `{near[0]}`?" if near else f"known keys here: {', '.join(known)}."
+            lines.append(f"{source}: unknown key `{place}`; {advice}")
+        else:
+            lines.append(f"{source}: `{place}` is {problem['input']!r}: {_lower_first(problem['msg'])}.")
+    return "\n".join(lines)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _keys_at(kind: type, path: tuple[int | str, ...]) -> list[str]:
+    """List the fields of the dataclass that lies at `path` within `kind`."""
+    hints: dict[str, Any] = {}
+    for part in path:
+        hints = {field.name: field.type for field in dataclasses.fields(kind)}
+        if not isinstance(hints.get(str(part)), type) and not isinstance(hints.get(str(part)), str):
+            return []
+        found = hints[str(part)]
+        resolved = globals().get(found, None) if isinstance(found, str) else found
+        if not dataclasses.is_dataclass(resolved):
+            return []
+        kind = resolved  # type: ignore[assignment]
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML configuration file.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is absent, is not YAML, or has unknown keys or values that are not allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        raise ConfigurationError(
+            f"{path} is not a file; --config expects a YAML file such as configs/demo.yaml."
+        ) from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not valid YAML: {error}") from None
+    return from_mapping(Config, {} if values is None else values, str(path))
+
+
+def to_plain(config: Any) -> Any:
+    """Give a configuration as mappings, lists, strings and numbers, ready for YAML or JSON."""
+    return TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def to_yaml(config: Any) -> str:
+    """Give a configuration as YAML text that `load_config` reads back."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def config_hash(config: Any) -> str:
+    """Name a configuration by its content: SHA-256 of its canonical JSON, in hexadecimal."""
+    canonical = json.dumps(to_plain(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def sections(config: Config, *names: str) -> Config:
+    """Give a configuration with the named sections kept and all others at their defaults, so that its hash depends on those alone.
+
+    Examples
+    --------
+    >>> kept = sections(Config(seed=3, name="mine"), "seed")
+    >>> kept.seed, kept.name
+    (3, 'dtb')
+    """
+    return Config(**{name: getattr(config, name) for name in names})

@@ -1,0 +1,31 @@
+"""What can go wrong because of what a user gave us, as types that say which kind of thing it was.
+
+Every message names the file, row or option, what was expected, what was found, and what to do. `dtb.cli` turns these into
+one message and exit code 2; anything else is a failure of ours and exits with 1.
+"""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """Something a user gave is wrong; the message says what, where, and what to do about it."""
+
+
+class ConfigurationError(UserError):
+    """A configuration key or value is not allowed."""
+
+
+class InputDataError(UserError):
+    """A file or folder that was given cannot be used."""
+
+
+class TaskError(InputDataError):
+    """A task specification, or an events file read through one, cannot be used."""
+
+
+class DamagedOutputError(InputDataError):
+    """A folder that an earlier stage wrote is incomplete, altered or of another kind than needed."""
+
+
+class OutputInUseError(UserError):
+    """An output folder already holds something that would be overwritten."""

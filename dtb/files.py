@@ -1,0 +1,222 @@
+"""Files that are either there whole or not there at all, and output folders that know which run wrote them.
+
+Every stage writes into one folder. `OutputFolder.claim` refuses a folder that is in use, `finish` writes `stage.json` last: a
+folder without it was interrupted, and `require_complete` says so to whoever wants to read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dtb
+from dtb.config import config_hash, to_yaml
+from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
+
+STAGE_FILE = "stage.json"
+CONFIG_FILE = "config.yaml"
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, fsync it and rename it to `path`.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file is to stand. Its folder is made if it is absent.
+
+    Yields
+    ------
+    Path
+        The temporary file to write. It is removed if the block raises, and `path` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path`, whole or not at all; NaN is refused, for JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename within `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputFolder:
+    """One stage's output folder, claimed for one configuration.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    stage : str
+        Which stage writes it, for example ``"ingest"``.
+    config_hash : str
+        Hash of the configuration that this stage reads, and of nothing else.
+    is_resumed : bool
+        The folder held unfinished work of the same configuration, to be continued.
+    is_complete : bool
+        The folder already holds this stage's finished work: there is nothing to do.
+    """
+
+    path: Path
+    stage: str
+    config_hash: str
+    is_resumed: bool
+    is_complete: bool
+
+    @classmethod
+    def claim(cls, path: Path, stage: str, config: Any, *, resume: bool) -> OutputFolder:
+        """Take `path` for `stage`, or refuse it.
+
+        Parameters
+        ----------
+        path : Path
+            Folder to write into; made if absent.
+        stage : str
+            Name of the stage.
+        config : dataclass
+            The configuration that the stage reads. It is saved in the folder and hashed.
+        resume : bool
+            Whether to go on in a folder that this stage, with this configuration, began.
+
+        Returns
+        -------
+        OutputFolder
+
+        Raises
+        ------
+        OutputInUseError
+            The folder is not empty and `resume` is off, or it belongs to another stage or configuration.
+        """
+        wanted = config_hash(config)
+        if path.exists() and not path.is_dir():
+            raise OutputInUseError(f"{path} is a file; the output of `dtb {stage}` is a folder. Give another path.")
+        used = path.is_dir() and any(path.iterdir())
+        if used and not resume:
+            raise OutputInUseError(
+                f"{path} is not empty. Add --resume to go on with what is there, or give another output folder; "
+                "nothing was changed."
+            )
+        if used:
+            found = read_stage(path)
+            if found["stage"] != stage or found["config_hash"] != wanted:
+                raise OutputInUseError(
+                    f"{path} was begun by `dtb {found['stage']}` with configuration {found['config_hash'][:12]}, not by "
+                    f"`dtb {stage}` with {wanted[:12]}. Compare {path / CONFIG_FILE} with --print-config, "
+                    "then use the same settings or another output folder."
+                )
+            return cls(path, stage, wanted, is_resumed=True, is_complete=found["complete"])
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / CONFIG_FILE, to_yaml(config))
+        folder = cls(path, stage, wanted, is_resumed=False, is_complete=False)
+        folder._write_stage(complete=False, summary={})
+        return folder
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Declare the folder complete, with a few figures (JSON values) that describe it."""
+        self._write_stage(complete=True, summary=summary)
+
+    def _write_stage(self, *, complete: bool, summary: dict[str, Any]) -> None:
+        write_json(
+            self.path / STAGE_FILE,
+            {
+                "stage": self.stage,
+                "complete": complete,
+                "config_hash": self.config_hash,
+                "dtb_version": dtb.__version__,
+                "summary": summary,
+            },
+        )
+
+
+def read_stage(path: Path) -> dict[str, Any]:
+    """Read the `stage.json` of an output folder.
+
+    Raises
+    ------
+    InputDataError
+        There is no such folder.
+    DamagedOutputError
+        The folder has no readable `stage.json`.
+    """
+    if not path.is_dir():
+        raise InputDataError(f"{path} does not exist or is not a folder. Check the path.")
+    try:
+        found = json.loads((path / STAGE_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DamagedOutputError(
+            f"{path} has no {STAGE_FILE}: it was not written by a dtb stage. Give the output folder of one."
+        ) from None
+    except ValueError as error:
+        raise DamagedOutputError(
+            f"{path / STAGE_FILE} is not readable JSON ({error}). Write this stage anew."
+        ) from None
+    missing = {"stage", "complete", "config_hash", "summary"} - set(found if isinstance(found, dict) else ())
+    if missing:
+        raise DamagedOutputError(f"{path / STAGE_FILE} lacks {', '.join(sorted(missing))}. Write this stage anew.")
+    return dict(found)
+
+
+def require_complete(path: Path, stage: str) -> dict[str, Any]:
+    """Give the summary that `stage` left in `path`, or say why the folder cannot be used.
+
+    Raises
+    ------
+    InputDataError
+        There is no such folder.
+    DamagedOutputError
+        It is another stage's folder, or the stage did not finish.
+    """
+    found = read_stage(path)
+    if found["stage"] != stage:
+        raise DamagedOutputError(
+            f"{path} was written by `dtb {found['stage']}`; the output of `dtb {stage}` is needed here."
+        )
+    if not found["complete"]:
+        raise DamagedOutputError(f"{path} is incomplete: `dtb {stage}` was interrupted. Run it again with --resume.")
+    return dict(found["summary"])

@@ -1,0 +1,108 @@
+"""What the twin is given: some people's connectomes, stimuli, responses and BOLD, padded to one shape.
+
+Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `I` stimulus channel, `A` response alternative, `R` BOLD
+region, `E` connectome edge, `J` trial (over the whole batch).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrialTable:
+    """The trials of a batch, one row a trial, for metrics and simulation; the loss needs only the dense targets.
+
+    Attributes
+    ----------
+    subject_J, segment_J : (J,) int64
+        Where the trial lies in the batch.
+    run_J, trial_J : (J,) int64
+        The trial's place in its person's record: `record.runs[run].trials` and row within it.
+    onset_steps_J, window_steps_J : (J,) float64
+        Onset and length of the response window within the segment, in model steps, not rounded.
+    rt_seconds_J : (J,) float64
+        NaN without a press.
+    response_JA, correct_JA : (J, A) bool
+    scored_J, usable_J, held_out_J : (J,) bool
+        See `dtb.tasks.trials.Trials`; `held_out_J` says whether the trial belongs to the part of a temporal split that is not trained on.
+    condition_J, task_J : (J,) int64
+        Index of the condition within its task, and of the task within the task set.
+    """
+
+    subject_J: Tensor
+    segment_J: Tensor
+    run_J: Tensor
+    trial_J: Tensor
+    onset_steps_J: Tensor
+    window_steps_J: Tensor
+    rt_seconds_J: Tensor
+    response_JA: Tensor
+    correct_JA: Tensor
+    scored_J: Tensor
+    usable_J: Tensor
+    held_out_J: Tensor
+    condition_J: Tensor
+    task_J: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """Some people's data. Step `t` of a segment covers the seconds from `t * step` to `(t + 1) * step` after its beginning.
+
+    Attributes
+    ----------
+    pseudonyms : list of str
+        One a person.
+    seed_S : (S,) int64
+        Seed of what is random about each person (dropout, noise): depends on person, epoch and configuration alone.
+    weight_S : (S,) float32
+        Weight in the loss; 0 for padding.
+    connectome_SE : (S, E) float32
+        Fisher z, NaN where absent.
+    stimulus_SKTI : (S, K, T, I) float32
+        Mean stimulus over each step.
+    task_SK : (S, K) int64
+        Index of the segment's task in the task set; -1 for a padded segment.
+    press_SKTA : (S, K, T, A) bool
+        True at the step of a press for each alternative that agrees with it.
+    at_risk_SKT : (S, K, T) float32
+        Share of the step during which a press was possible and had not happened; 0 where nothing is known or no loss is wanted.
+    bold_SKVR : (S, K, V, R) float32
+        NaN where absent.
+    bold_counted_SKV : (S, K, V) bool
+        Whether the volume exists and carries loss (it does not in the burn-in).
+    volume_seconds_SKV : (S, K, V) float32
+        Time of each volume after the segment's beginning.
+    trials : TrialTable
+    """
+
+    pseudonyms: list[str]
+    seed_S: Tensor
+    weight_S: Tensor
+    connectome_SE: Tensor
+    stimulus_SKTI: Tensor
+    task_SK: Tensor
+    press_SKTA: Tensor
+    at_risk_SKT: Tensor
+    bold_SKVR: Tensor
+    bold_counted_SKV: Tensor
+    volume_seconds_SKV: Tensor
+    trials: TrialTable
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move every tensor to `device`."""
+        return _moved(self, device)
+
+
+def _moved(table, device):  # type: ignore[no-untyped-def]
+    values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            values[name] = value.to(device)
+        elif isinstance(value, TrialTable):
+            values[name] = _moved(value, device)
+    return dataclasses.replace(table, **values)
