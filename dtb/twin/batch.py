@@ -63,6 +63,10 @@ class Batch:
         Weight in the loss; 0 for padding.
     connectome_SE : (S, E) float32
         Fisher z, NaN where absent.
+    run_SK : (S, K) int64
+        The segment's run in its person's record, `record.runs[run]`; -1 for a padded segment.
+    start_seconds_SK : (S, K) float64
+        When the segment begins, in its run's seconds; negative where the burn-in lies before the run.
     stimulus_SKTI : (S, K, T, I) float32
         Mean stimulus over each step.
     task_SK : (S, K) int64
@@ -84,6 +88,8 @@ class Batch:
     seed_S: Tensor
     weight_S: Tensor
     connectome_SE: Tensor
+    run_SK: Tensor
+    start_seconds_SK: Tensor
     stimulus_SKTI: Tensor
     task_SK: Tensor
     press_SKTA: Tensor
