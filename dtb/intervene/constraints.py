@@ -1,0 +1,230 @@
+"""What a changed connectome must still be: a correlation matrix, not too far from the person's own.
+
+The set of correlation matrices is convex. A change `D` that makes a valid matrix `C + D` therefore stays valid when it is
+shortened, `C + tD` with `0 <= t <= 1`, and so the budget is kept exactly by scaling back after the projection, never by a penalty.
+Everything is float64 and batched over people; each person's result is the same whoever else is in the batch.
+
+Shape letters: `S` subject, `R` region, `E` connectome edge.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 1e-6
+_LARGEST_CORRELATION = 1.0 - 1e-7
+
+
+def correlations(connectome_SE: Tensor, num_regions: int) -> tuple[Tensor, Tensor]:
+    """Turn Fisher z of the upper triangle into correlation matrices.
+
+    Parameters
+    ----------
+    connectome_SE : (S, E)
+        Fisher z, row by row; NaN on every edge of an absent region.
+    num_regions : int
+        R, with E = R (R - 1) / 2.
+
+    Returns
+    -------
+    matrix_SRR : (S, R, R) float64
+        Unit diagonal; an absent region correlates with nothing.
+    present_SR : (S, R) bool
+
+    Raises
+    ------
+    ValueError
+        An edge is NaN although both of its regions are present.
+    """
+    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=connectome_SE.device)
+    known_SE = ~connectome_SE.isnan()
+    present_SR = torch.zeros(len(connectome_SE), num_regions, dtype=torch.bool, device=connectome_SE.device)
+    for ends in (rows, columns):
+        present_SR |= torch.zeros_like(present_SR, dtype=torch.int64).index_add_(1, ends, known_SE.long()) > 0
+    if not torch.equal(known_SE, present_SR[:, rows] & present_SR[:, columns]):
+        raise ValueError("a connectome has an edge without a value between two regions that have other edges")
+    edges_SE = torch.where(known_SE, connectome_SE.double().tanh(), 0.0)
+    return matrix_of(edges_SE, num_regions), present_SR
+
+
+def matrix_of(edges_SE: Tensor, num_regions: int, diagonal: float = 1.0) -> Tensor:
+    """Make the symmetric (S, R, R) matrices whose upper triangles are `edges_SE`; gradients pass through."""
+    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=edges_SE.device)
+    matrix_SRR = edges_SE.new_zeros(len(edges_SE), num_regions, num_regions)
+    matrix_SRR[:, rows, columns] = edges_SE
+    matrix_SRR[:, columns, rows] = edges_SE
+    return matrix_SRR + diagonal * torch.eye(num_regions, dtype=edges_SE.dtype, device=edges_SE.device)
+
+
+def edges_of(matrix_SRR: Tensor) -> Tensor:
+    """Take the (S, E) upper triangles, row by row."""
+    num_regions = matrix_SRR.shape[-1]
+    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=matrix_SRR.device)
+    return matrix_SRR[:, rows, columns]
+
+
+def fisher_z(correlation_SE: Tensor, present_SR: Tensor) -> Tensor:
+    """Give the connectome that the twin reads: Fisher z, NaN on the edges of absent regions; gradients pass through."""
+    num_regions = present_SR.shape[1]
+    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=present_SR.device)
+    known_SE = present_SR[:, rows] & present_SR[:, columns]
+    bounded_SE = correlation_SE.clamp(-_LARGEST_CORRELATION, _LARGEST_CORRELATION)
+    return torch.where(known_SE, bounded_SE.atanh(), torch.nan)
+
+
+def nearest_correlation(
+    matrix_SRR: Tensor, *, smallest_eigenvalue: float = 0.0, tolerance: float = 1e-9, max_iterations: int = 200
+) -> Tensor:
+    """Project symmetric matrices onto the correlation matrices, in Frobenius norm.
+
+    Alternating projections onto the cone and onto the unit diagonal with Dykstra's correction (Higham, IMA Journal of
+    Numerical Analysis 22, 2002, algorithm 3.3), then one clip and rescale, so that what is returned is valid to rounding even
+    where `max_iterations` ended the iteration early.
+
+    Parameters
+    ----------
+    matrix_SRR : (S, R, R) float64
+        Symmetric. A region that correlates with nothing stays so, to rounding.
+    smallest_eigenvalue : float
+        Bound on the eigenvalues from below, in [0, 1).
+    tolerance : float
+        Relative distance between the two projections at which a person's iteration ends.
+    max_iterations : int
+        Iterations at most.
+
+    Returns
+    -------
+    (S, R, R) float64
+        Exactly symmetric, diagonal exactly 1, eigenvalues at least `smallest_eigenvalue` up to rounding.
+    """
+    current_SRR = _with_unit_diagonal(matrix_SRR)
+    correction_SRR = torch.zeros_like(current_SRR)
+    active = torch.nonzero(~_is_positive(current_SRR, smallest_eigenvalue)).flatten()
+    for _ in range(max_iterations):
+        if not len(active):
+            break
+        shifted = current_SRR[active] - correction_SRR[active]
+        positive = _clip_spectrum(shifted, smallest_eigenvalue)
+        correction_SRR[active] = positive - shifted
+        unit = _with_unit_diagonal(positive)
+        current_SRR[active] = unit
+        apart = torch.linalg.matrix_norm(unit - positive)
+        active = active[apart > tolerance * torch.linalg.matrix_norm(unit)]
+    return retract(current_SRR, smallest_eigenvalue=smallest_eigenvalue)
+
+
+def retract(matrix_SRR: Tensor, *, smallest_eigenvalue: float = 0.0) -> Tensor:
+    """Make correlation matrices by one clip of the spectrum and one rescaling: near, but not the nearest, and cheap.
+
+    Matrices that are valid already come back unchanged. The parameter and the result are as in `nearest_correlation`.
+    """
+    matrix_SRR = _with_unit_diagonal(matrix_SRR)
+    invalid = torch.nonzero(~_is_positive(matrix_SRR, smallest_eigenvalue)).flatten()
+    if not len(invalid):
+        return matrix_SRR
+    positive = _clip_spectrum(matrix_SRR[invalid], smallest_eigenvalue)
+    diagonal = positive.diagonal(dim1=1, dim2=2).clamp_min(1e-12)
+    scale = diagonal.rsqrt()
+    unit = positive * scale[:, :, None] * scale[:, None, :]
+    # Rescaling may take the spectrum below the bound, but not below bound / largest diagonal element; a convex mixture with
+    # the identity lifts it back.
+    reached = smallest_eigenvalue / diagonal.amax(dim=1).clamp_min(1.0)
+    mixture = (smallest_eigenvalue - reached) / (1.0 - reached)
+    unit = _with_unit_diagonal((1.0 - mixture)[:, None, None] * unit)
+    return matrix_SRR.index_copy(0, invalid, unit)
+
+
+def within_budget(base_SRR: Tensor, proposed_SRR: Tensor, budget_S: Tensor) -> Tensor:
+    """Shorten the changes that exceed the budget; between two correlation matrices lie only correlation matrices.
+
+    Parameters
+    ----------
+    base_SRR, proposed_SRR : (S, R, R) float64
+        Correlation matrices.
+    budget_S : (S,) float64
+        Largest Frobenius norm of `proposed - base`.
+
+    Returns
+    -------
+    (S, R, R) float64
+        The change `D`, with `base + D` a correlation matrix and `||D|| <= budget`.
+    """
+    change_SRR = proposed_SRR - base_SRR
+    norm_S = torch.linalg.matrix_norm(change_SRR)
+    return change_SRR * (budget_S / norm_S.clamp_min(1e-300)).clamp_max(1.0)[:, None, None]
+
+
+def change_along(
+    base_SRR: Tensor, direction_SRR: Tensor, norm_S: Tensor, *, smallest_eigenvalue: float = 0.0, max_doublings: int = 8
+) -> Tensor:
+    """Find a valid change along a direction that has a wanted norm.
+
+    The projection shortens a step, so the step is doubled until what is left of it is long enough, and then scaled back.
+
+    Parameters
+    ----------
+    base_SRR : (S, R, R) float64
+        Correlation matrices.
+    direction_SRR : (S, R, R) float64
+        Symmetric; its length does not matter.
+    norm_S : (S,) float64
+        Wanted Frobenius norm of the change.
+    smallest_eigenvalue : float
+        As in `nearest_correlation`.
+    max_doublings : int
+        A direction along which the wanted norm is not reached after so many doublings gives the longest change found.
+
+    Returns
+    -------
+    (S, R, R) float64
+    """
+    length_S = torch.linalg.matrix_norm(direction_SRR).clamp_min(1e-300)
+    unit_SRR = direction_SRR / length_S[:, None, None]
+    change_SRR = torch.zeros_like(base_SRR)
+    active = torch.nonzero(norm_S > 0).flatten()
+    factor = 1.0
+    for _ in range(max_doublings + 1):
+        if not len(active):
+            break
+        step = factor * norm_S[active]
+        moved = nearest_correlation(
+            base_SRR[active] + step[:, None, None] * unit_SRR[active], smallest_eigenvalue=smallest_eigenvalue
+        )
+        change_SRR[active] = within_budget(base_SRR[active], moved, norm_S[active])
+        reached = torch.linalg.matrix_norm(moved - base_SRR[active]) >= norm_S[active]
+        active = active[~reached]
+        factor *= 2.0
+    return change_SRR
+
+
+def off_diagonal_norm(matrix_SRR: Tensor) -> Tensor:
+    """Give the (S,) Frobenius norms of the matrices without their diagonals."""
+    return torch.linalg.matrix_norm(matrix_SRR - torch.diag_embed(matrix_SRR.diagonal(dim1=1, dim2=2)))
+
+
+def violation(matrix_SRR: Tensor) -> Tensor:
+    """Say by how much matrices fail to be correlation matrices: the worst over symmetry, diagonal, range and spectrum, (S,)."""
+    asymmetry_S = (matrix_SRR - matrix_SRR.mT).abs().amax(dim=(1, 2))
+    diagonal_S = (matrix_SRR.diagonal(dim1=1, dim2=2) - 1.0).abs().amax(dim=1)
+    range_S = (matrix_SRR.abs().amax(dim=(1, 2)) - 1.0).clamp_min(0.0)
+    spectrum_S = (-torch.linalg.eigvalsh(matrix_SRR)[:, 0]).clamp_min(0.0)
+    return torch.stack([asymmetry_S, diagonal_S, range_S, spectrum_S]).amax(dim=0)
+
+
+def _with_unit_diagonal(matrix_SRR: Tensor) -> Tensor:
+    symmetric_SRR = 0.5 * (matrix_SRR + matrix_SRR.mT)
+    symmetric_SRR.diagonal(dim1=1, dim2=2).fill_(1.0)
+    return symmetric_SRR
+
+
+def _is_positive(matrix_SRR: Tensor, smallest_eigenvalue: float) -> Tensor:
+    """(S,) bool: whether all eigenvalues exceed the bound, up to rounding, by a Cholesky factorisation (a tenth of an eigh)."""
+    identity_RR = torch.eye(matrix_SRR.shape[-1], dtype=matrix_SRR.dtype, device=matrix_SRR.device)
+    shifted_SRR = matrix_SRR + (1e-12 - smallest_eigenvalue) * identity_RR
+    return torch.linalg.cholesky_ex(shifted_SRR).info == 0
+
+
+def _clip_spectrum(matrix_SRR: Tensor, smallest: float) -> Tensor:
+    values_SR, vectors_SRR = torch.linalg.eigh(matrix_SRR)
+    return (vectors_SRR * values_SR.clamp_min(smallest)[:, None, :]) @ vectors_SRR.mT
