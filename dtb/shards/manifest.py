@@ -1,0 +1,144 @@
+"""What a folder of shards holds, and the checksums by which a reader knows that it still does.
+
+`manifest.json` is written last. A shard that it does not name is not read, and one that differs from what it says is refused: a
+tar cut at a member's edge looks whole to every tar reader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from dtb.errors import DamagedOutputError, InputDataError
+from dtb.files import write_json
+
+MANIFEST_FILE = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardEntry:
+    """One tar.
+
+    Attributes
+    ----------
+    name : str
+        File name within the folder.
+    sha256 : str
+    num_bytes : int
+    subjects : tuple of str
+        Pseudonyms, in the order of the tar.
+    """
+
+    name: str
+    sha256: str
+    num_bytes: int
+    subjects: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CohortDescription:
+    """What is true of all people of a cohort.
+
+    Attributes
+    ----------
+    regions : tuple of str
+        Names of the regions, in the order of the connectome's rows and of the BOLD columns.
+    taskset : dict
+        `dtb.tasks.taskset.TaskSet.to_plain()`.
+    connectome : str
+        How the connectomes were made, for people to read.
+    config_hash : str
+        Hash of the configuration that made the cohort.
+    """
+
+    regions: tuple[str, ...]
+    taskset: dict[str, Any]
+    connectome: str
+    config_hash: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The contents of a folder of shards.
+
+    Attributes
+    ----------
+    description : CohortDescription
+    shards : tuple of ShardEntry
+    counts : dict
+        `subjects`, `runs`, `trials`, `usable_trials`, `volumes`, `absent_edges`.
+    """
+
+    description: CohortDescription
+    shards: tuple[ShardEntry, ...]
+    counts: dict[str, int]
+
+    @property
+    def pseudonyms(self) -> tuple[str, ...]:
+        """Everybody, in the order of the shards."""
+        return tuple(pseudonym for shard in self.shards for pseudonym in shard.subjects)
+
+    @property
+    def bold_regions(self) -> tuple[str, ...]:
+        """Names of the regions whose task BOLD there is; none in a cohort without task BOLD."""
+        return self.description.regions if self.counts["volumes"] else ()
+
+    @property
+    def cohort_hash(self) -> str:
+        """SHA-256 of all that the manifest says: two cohorts with the same hash hold the same data."""
+        canonical = json.dumps(self.to_plain(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the manifest as JSON values."""
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+    def save(self, folder: Path) -> None:
+        """Write `manifest.json` into `folder`, whole."""
+        write_json(folder / MANIFEST_FILE, self.to_plain())
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read `manifest.json` from `folder`.
+
+        Raises
+        ------
+        InputDataError
+            There is no such folder.
+        DamagedOutputError
+            It has no manifest, or one that cannot be used.
+        """
+        if not folder.is_dir():
+            raise InputDataError(f"{folder} does not exist or is not a folder; give the output folder of `dtb ingest`.")
+        path = folder / MANIFEST_FILE
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DamagedOutputError(
+                f"{folder} has no {MANIFEST_FILE}: `dtb ingest` did not finish there, or it is no folder of shards. "
+                "Run `dtb ingest` again with --resume."
+            ) from None
+        except ValueError as error:
+            raise DamagedOutputError(f"{path} is not readable JSON ({error}); run `dtb ingest` anew.") from None
+        return cls._from_plain(found, path)
+
+    @classmethod
+    def _from_plain(cls, found: Any, path: Path) -> Manifest:
+        version = found.get("schema_version") if isinstance(found, dict) else None
+        if version != SCHEMA_VERSION:
+            raise DamagedOutputError(
+                f"{path} has schema version {version!r}; this version of dtb reads {SCHEMA_VERSION}. Run `dtb ingest` anew."
+            )
+        try:
+            description = {**found["description"], "regions": tuple(found["description"]["regions"])}
+            return cls(
+                description=CohortDescription(**description),
+                shards=tuple(ShardEntry(**{**shard, "subjects": tuple(shard["subjects"])}) for shard in found["shards"]),
+                counts=dict(found["counts"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise DamagedOutputError(f"{path} lacks what a manifest says ({error}); run `dtb ingest` anew.") from None

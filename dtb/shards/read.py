@@ -1,0 +1,145 @@
+"""Opening a cohort: the manifest against the files, and any person by pseudonym.
+
+A person is read by place: the tar's headers are walked once a shard, then two reads fetch the two members. So the order in
+which people are asked for costs nothing, and a global shuffle needs no buffer.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dtb.cohort.records import SubjectRecord
+from dtb.errors import DamagedOutputError, InputDataError
+from dtb.files import sha256_of
+from dtb.shards.manifest import Manifest, ShardEntry
+from dtb.shards.sample import decode_header, decode_sample
+
+_ADVICE = "Copy it again from where it was made, or run `dtb ingest` anew."
+
+
+class Cohort:
+    """People in shards. Cheap to send to another process: it holds no open file.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    manifest : Manifest
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._shard_of = {pseudonym: shard for shard in manifest.shards for pseudonym in shard.subjects}
+        self._places: dict[str, dict[str, tuple[int, int]]] = {}
+
+    @property
+    def pseudonyms(self) -> tuple[str, ...]:
+        """Everybody, in the order of the shards."""
+        return self.manifest.pseudonyms
+
+    def __len__(self) -> int:
+        return len(self._shard_of)
+
+    def records(self, pseudonyms: Iterable[str] | None = None) -> Iterator[SubjectRecord]:
+        """Read people, in the order asked for, or everybody in the order of the shards.
+
+        Raises
+        ------
+        InputDataError
+            There is no person of that pseudonym.
+        DamagedOutputError
+            The shard does not hold what the manifest says.
+        """
+        for pseudonym in self.pseudonyms if pseudonyms is None else pseudonyms:
+            yield self.record(pseudonym)
+
+    def record(self, pseudonym: str) -> SubjectRecord:
+        """Read one person; see `records`."""
+        shard = self._shard(pseudonym)
+        json_bytes, arrays = self._read(shard, (f"{pseudonym}.json", f"{pseudonym}.safetensors"))
+        try:
+            return decode_sample(json_bytes, arrays)
+        except ValueError as error:
+            raise DamagedOutputError(
+                f"{self.path / shard.name}: the entry of {pseudonym} cannot be read ({error}). {_ADVICE}"
+            ) from None
+
+    def header(self, pseudonym: str) -> dict[str, Any]:
+        """Read a person's covariates and list of runs, without any array."""
+        shard = self._shard(pseudonym)
+        (json_bytes,) = self._read(shard, (f"{pseudonym}.json",))
+        try:
+            return decode_header(json_bytes)
+        except ValueError as error:
+            raise DamagedOutputError(
+                f"{self.path / shard.name}: the entry of {pseudonym} cannot be read ({error}). {_ADVICE}"
+            ) from None
+
+    def _shard(self, pseudonym: str) -> ShardEntry:
+        try:
+            return self._shard_of[pseudonym]
+        except KeyError:
+            raise InputDataError(f"{self.path} holds no person with the pseudonym {pseudonym!r}.") from None
+
+    def _read(self, shard: ShardEntry, members: tuple[str, ...]) -> list[bytes]:
+        path = self.path / shard.name
+        try:
+            if shard.name not in self._places:
+                self._places[shard.name] = _places_in(path)
+            places = [self._places[shard.name][member] for member in members]
+            found = []
+            with path.open("rb", buffering=0) as stream:
+                for offset, size in places:
+                    stream.seek(offset)
+                    found.append(stream.read(size))
+        except (FileNotFoundError, tarfile.TarError, KeyError) as error:
+            raise DamagedOutputError(f"{path} does not hold what the manifest says ({error}). {_ADVICE}") from None
+        if any(len(data) != size for data, (_, size) in zip(found, places, strict=True)):
+            raise DamagedOutputError(f"{path} ends before the entry of {members[0]} does. {_ADVICE}")
+        return found
+
+
+def _places_in(path: Path) -> dict[str, tuple[int, int]]:
+    """Give offset and size of each member's data within a tar."""
+    with tarfile.open(path, "r:") as tar:
+        return {member.name: (member.offset_data, member.size) for member in tar}
+
+
+def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
+    """Open a folder of shards.
+
+    Parameters
+    ----------
+    path : Path
+        Output folder of `dtb ingest`.
+    verify : bool
+        Whether to read every shard once and compare its SHA-256. Sizes are compared in either case. Workers of a stage whose driver
+        has verified the cohort leave it out.
+
+    Returns
+    -------
+    Cohort
+
+    Raises
+    ------
+    InputDataError
+        There is no such folder.
+    DamagedOutputError
+        The manifest is absent or unreadable, or a shard is missing, cut short or altered; the message names it.
+    """
+    manifest = Manifest.load(path)
+    for shard in manifest.shards:
+        file = path / shard.name
+        if not file.is_file():
+            raise DamagedOutputError(f"{file} is missing: the manifest names it. {_ADVICE}")
+        found = file.stat().st_size
+        if found != shard.num_bytes:
+            change = "cut short" if found < shard.num_bytes else "longer than it was written"
+            raise DamagedOutputError(f"{file} is {change}: {found} bytes, the manifest says {shard.num_bytes}. {_ADVICE}")
+        if verify and sha256_of(file) != shard.sha256:
+            raise DamagedOutputError(f"{file} was altered: its SHA-256 is not the manifest's. {_ADVICE}")
+    return Cohort(path, manifest)

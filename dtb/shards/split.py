@@ -1,0 +1,141 @@
+"""Who trains, who decides when to stop, and who is never seen, decided from people and seed alone and saved with a hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from dtb.config import SplitConfig
+from dtb.errors import ConfigurationError, DamagedOutputError
+from dtb.files import write_json
+from dtb.shards.read import Cohort
+
+Part = Literal["train", "validation", "test", "all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A division of a cohort.
+
+    Attributes
+    ----------
+    kind : {"subjects", "temporal"}
+        Whether people or times are divided.
+    train, validation, test : tuple of str
+        Pseudonyms, sorted; with `temporal` everybody is in all three.
+    train_until, validation_until : float
+        With `temporal`, the shares of each run, from its beginning, at which training and validation data end; both 1 otherwise.
+    """
+
+    kind: Literal["subjects", "temporal"]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    train_until: float = 1.0
+    validation_until: float = 1.0
+
+    def people(self, part: Part) -> tuple[str, ...]:
+        """Give the pseudonyms of a part; of everybody for ``"all"``."""
+        if part == "all":
+            return tuple(sorted({*self.train, *self.validation, *self.test}))
+        return {"train": self.train, "validation": self.validation, "test": self.test}[part]
+
+    def span(self, part: Part) -> tuple[float, float]:
+        """Give where a part begins and ends within each run, as shares of the run."""
+        if self.kind == "subjects" or part == "all":
+            return 0.0, 1.0
+        ends = {
+            "train": (0.0, self.train_until),
+            "validation": (self.train_until, self.validation_until),
+            "test": (self.validation_until, 1.0),
+        }
+        return ends[part]
+
+    @property
+    def split_hash(self) -> str:
+        """SHA-256 of all that the split says."""
+        return hashlib.sha256(json.dumps(self.to_plain(), sort_keys=True).encode()).hexdigest()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the split as JSON values."""
+        return dataclasses.asdict(self)
+
+    def save(self, path: Path) -> None:
+        """Write the split and its hash as JSON, whole."""
+        write_json(path, {**self.to_plain(), "split_hash": self.split_hash})
+
+    @classmethod
+    def load(cls, path: Path) -> Split:
+        """Read a split.
+
+        Raises
+        ------
+        DamagedOutputError
+            There is none at `path`, or it was altered since it was written.
+        """
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            said = found.pop("split_hash")
+            split = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedOutputError(f"{path} is no readable split ({error}). Run `dtb train` anew.") from None
+        if split.split_hash != said:
+            raise DamagedOutputError(f"{path} was altered: its hash is not the one it was saved with. Run `dtb train` anew.")
+        return split
+
+
+def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
+    """Divide a cohort.
+
+    People are dealt to folds in turn, site by site and within a site in an order drawn from `seed`, so that each fold has its share of
+    each site; validation people are dealt from the training people in the same way.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    config : SplitConfig
+    seed : int
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ConfigurationError
+        There are too few people for the folds, or `fold` is not one of them.
+    """
+    people = sorted(cohort.pseudonyms)
+    if config.kind == "temporal":
+        until = config.train_seconds_fraction
+        everybody = tuple(people)
+        return Split("temporal", everybody, everybody, everybody, until * (1 - config.validation_fraction), until)
+    if config.fold >= config.num_folds:
+        raise ConfigurationError(
+            f"split.fold is {config.fold}; with split.num_folds {config.num_folds} it may be 0 to {config.num_folds - 1}."
+        )
+    if len(people) < max(config.num_folds, 3):
+        raise ConfigurationError(
+            f"split.num_folds is {config.num_folds}, but the cohort has {len(people)} people, and training, validation and "
+            "test need one each. Use fewer folds, or split.kind: temporal."
+        )
+    site = {pseudonym: str(cohort.header(pseudonym)["covariates"].get("site")) for pseudonym in people}
+
+    def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
+        return sorted(pseudonyms, key=lambda who: (site[who], _draw(seed, purpose, who)))
+
+    order = dealt(people, "fold")
+    test = order[config.fold :: config.num_folds]
+    rest = dealt([who for who in people if who not in set(test)], f"validation{config.fold}")
+    num_validation = min(max(1, round(config.validation_fraction * len(rest))), len(rest) - 1)
+    # Evenly spaced places in an order sorted by site: each site gives its share.
+    validation = [rest[(2 * place + 1) * len(rest) // (2 * num_validation)] for place in range(num_validation)]
+    train = [who for who in rest if who not in set(validation)]
+    return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
+
+
+def _draw(seed: int, purpose: str, pseudonym: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{purpose}/{pseudonym}".encode()).digest()
