@@ -137,7 +137,9 @@ class Manifest:
             description = {**found["description"], "regions": tuple(found["description"]["regions"])}
             return cls(
                 description=CohortDescription(**description),
-                shards=tuple(ShardEntry(**{**shard, "subjects": tuple(shard["subjects"])}) for shard in found["shards"]),
+                shards=tuple(
+                    ShardEntry(**{**shard, "subjects": tuple(shard["subjects"])}) for shard in found["shards"]
+                ),
                 counts=dict(found["counts"]),
             )
         except (KeyError, TypeError) as error:

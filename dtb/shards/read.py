@@ -139,7 +139,9 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
         found = file.stat().st_size
         if found != shard.num_bytes:
             change = "cut short" if found < shard.num_bytes else "longer than it was written"
-            raise DamagedOutputError(f"{file} is {change}: {found} bytes, the manifest says {shard.num_bytes}. {_ADVICE}")
+            raise DamagedOutputError(
+                f"{file} is {change}: {found} bytes, the manifest says {shard.num_bytes}. {_ADVICE}"
+            )
         if verify and sha256_of(file) != shard.sha256:
             raise DamagedOutputError(f"{file} was altered: its SHA-256 is not the manifest's. {_ADVICE}")
     return Cohort(path, manifest)

@@ -79,11 +79,16 @@ class Split:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             said = found.pop("split_hash")
-            split = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+            plain: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+            }
+            split = cls(**plain)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedOutputError(f"{path} is no readable split ({error}). Run `dtb train` anew.") from None
         if split.split_hash != said:
-            raise DamagedOutputError(f"{path} was altered: its hash is not the one it was saved with. Run `dtb train` anew.")
+            raise DamagedOutputError(
+                f"{path} was altered: its hash is not the one it was saved with. Run `dtb train` anew."
+            )
         return split
 
 
@@ -139,3 +144,16 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
 
 def _draw(seed: int, purpose: str, pseudonym: str) -> bytes:
     return hashlib.sha256(f"{seed}/{purpose}/{pseudonym}".encode()).digest()
+
+
+def part_span(split: Split, part: Part, duration_seconds: float) -> tuple[float, float]:
+    """Give where a part begins and ends within a run, in seconds.
+
+    Examples
+    --------
+    >>> split = Split("temporal", ("a",), ("a",), ("a",), train_until=0.25, validation_until=0.5)
+    >>> part_span(split, "test", 400.0)
+    (200.0, 400.0)
+    """
+    begin, end = split.span(part)
+    return begin * duration_seconds, end * duration_seconds

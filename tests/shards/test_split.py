@@ -1,0 +1,73 @@
+"""A split divides people without overlap, by sites, and the same way each time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dtb.config import SplitConfig
+from dtb.errors import ConfigurationError, DamagedOutputError
+from dtb.shards.read import open_cohort
+from dtb.shards.split import Split, make_split, part_span
+from tests.shards.people import write_people
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    write_people(folder, 23, num_runs=0)
+    return open_cohort(folder)
+
+
+def test_folds_hold_everybody_out_once(cohort):
+    splits = [make_split(cohort, SplitConfig(num_folds=5, fold=fold), seed=0) for fold in range(5)]
+    assert sorted(who for split in splits for who in split.test) == sorted(cohort.pseudonyms)
+    for split in splits:
+        assert split.people("all") == tuple(sorted(split.train + split.validation + split.test))
+        assert len(set(split.train) | set(split.validation) | set(split.test)) == 23
+
+
+def test_each_fold_has_its_share_of_each_site(cohort):
+    for fold in range(4):
+        test = make_split(cohort, SplitConfig(num_folds=4, fold=fold), seed=0).test
+        first = sum(cohort.header(who)["covariates"]["site"] == "s0" for who in test)
+        assert abs(first - len(test) / 2) <= 1
+
+
+def test_split_depends_on_the_seed_and_is_the_same_for_the_same(cohort):
+    make = lambda seed: make_split(cohort, SplitConfig(), seed).split_hash
+    assert make(1) == make(1) != make(2)
+
+
+def test_temporal_split_divides_each_run(cohort):
+    split = make_split(
+        cohort, SplitConfig(kind="temporal", train_seconds_fraction=0.5, validation_fraction=0.2), seed=0
+    )
+    spans = [part_span(split, part, 400.0) for part in ("train", "validation", "test")]
+    assert spans == [(0.0, 160.0), (160.0, 200.0), (200.0, 400.0)]
+    assert part_span(split, "all", 400.0) == (0.0, 400.0)
+    assert len(split.train) == len(split.test) == 23
+
+
+def test_too_few_people_are_said_so(tmp_path):
+    write_people(tmp_path, 4, num_runs=0)
+    with pytest.raises(ConfigurationError, match=r"split\.num_folds is 5, but the cohort has 4 people"):
+        make_split(open_cohort(tmp_path), SplitConfig(), seed=0)
+
+
+def test_fold_that_is_not_there_is_refused(cohort):
+    with pytest.raises(ConfigurationError, match=r"split\.fold is 5.*0 to 4"):
+        make_split(cohort, SplitConfig(fold=5), seed=0)
+
+
+def test_altered_split_is_refused(cohort, tmp_path):
+    split = make_split(cohort, SplitConfig(), seed=0)
+    path = tmp_path / "split.json"
+    split.save(path)
+    assert Split.load(path) == split
+    found = json.loads(path.read_text())
+    found["train"].append(found["test"].pop())
+    path.write_text(json.dumps(found))
+    with pytest.raises(DamagedOutputError, match="altered"):
+        Split.load(path)
