@@ -29,3 +29,7 @@ class DamagedOutputError(InputDataError):
 
 class OutputInUseError(UserError):
     """An output folder already holds something that would be overwritten."""
+
+
+class StageError(RuntimeError):
+    """A stage could not do its work through no fault of the command given; the message says what is kept and how to go on."""

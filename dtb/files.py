@@ -150,11 +150,12 @@ class OutputFolder:
                     f"`dtb {stage}` with {wanted[:12]}. Compare {path / CONFIG_FILE} with --print-config, "
                     "then use the same settings or another output folder."
                 )
-            return cls(path, stage, wanted, is_resumed=True, is_complete=found["complete"])
-        path.mkdir(parents=True, exist_ok=True)
-        write_text(path / CONFIG_FILE, to_yaml(config))
-        folder = cls(path, stage, wanted, is_resumed=False, is_complete=False)
-        folder._write_stage(complete=False, summary={})
+            folder = cls(path, stage, wanted, is_resumed=True, is_complete=found["complete"])
+        else:
+            folder = cls(path, stage, wanted, is_resumed=False, is_complete=False)
+            folder._write_stage(complete=False, summary={})
+        if not (path / CONFIG_FILE).exists():
+            write_text(path / CONFIG_FILE, to_yaml(config))
         return folder
 
     def finish(self, summary: dict[str, Any]) -> None:

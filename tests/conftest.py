@@ -1,0 +1,20 @@
+"""What every test may need: where the real data lie, and the skip that says so where they are absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the open data sets that `DTB_REAL_DATA` names; the test is skipped where there is none."""
+    place = os.environ.get("DTB_REAL_DATA")
+    if not place:
+        pytest.skip("DTB_REAL_DATA is not set: it names the folder with the open data sets (cnp, tcp, atlases)")
+    path = Path(place)
+    if not path.is_dir():
+        pytest.skip(f"DTB_REAL_DATA is {place}, which is not a folder")
+    return path

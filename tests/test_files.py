@@ -1,0 +1,91 @@
+"""A file is there whole or not at all, and an output folder knows who wrote it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dtb.config import Config
+from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
+from dtb.files import OutputFolder, read_stage, require_complete, sha256_of, write_json, write_text, written_whole
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_writer_killed_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from dtb.files import written_whole\n"
+        "with written_whole(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    finished = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert finished.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "abc")
+    assert (
+        sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )  # FIPS 180-2, B.1
+
+
+def test_json_refuses_what_json_has_not(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_life_of_an_output_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = OutputFolder.claim(out, "train", Config(seed=1), resume=False)
+    assert not first.is_resumed
+    with pytest.raises(DamagedOutputError, match="interrupted"):
+        require_complete(out, "train")
+    with pytest.raises(OutputInUseError, match="--resume"):
+        OutputFolder.claim(out, "train", Config(seed=1), resume=False)
+    with pytest.raises(OutputInUseError, match="with configuration"):
+        OutputFolder.claim(out, "train", Config(seed=2), resume=True)
+    with pytest.raises(OutputInUseError, match="begun by `dtb train`"):
+        OutputFolder.claim(out, "ingest", Config(seed=1), resume=True)
+    again = OutputFolder.claim(out, "train", Config(seed=1), resume=True)
+    assert again.is_resumed
+    assert not again.is_complete
+    again.finish({"epochs": 3})
+    assert require_complete(out, "train") == {"epochs": 3}
+    assert OutputFolder.claim(out, "train", Config(seed=1), resume=True).is_complete
+    with pytest.raises(DamagedOutputError, match="output of `dtb ingest` is needed"):
+        require_complete(out, "ingest")
+
+
+def test_a_folder_of_someone_else_is_never_taken(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("years of work")
+    for resume in (False, True):
+        with pytest.raises((OutputInUseError, DamagedOutputError)):
+            OutputFolder.claim(tmp_path, "train", Config(), resume=resume)
+    assert os.listdir(tmp_path) == ["thesis.doc"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"stage": "train"})])
+def test_a_damaged_stage_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stage.json").write_text(text)
+    with pytest.raises(DamagedOutputError, match=r"stage\.json"):
+        read_stage(tmp_path)
+    with pytest.raises(InputDataError, match="does not exist"):
+        read_stage(tmp_path / "absent")
