@@ -1,0 +1,133 @@
+"""What of a stage's work is finished, kept in the output itself: Parquet parts, each written whole.
+
+A part holds one batch of people and has one file a table, all of the same name, `OUT/<table>/part-<name>.parquet`. Its
+`status` file is written last: without it the part does not count, is removed when the stage goes on, and is done again.
+The name depends on the people in the batch alone, so that work done twice overwrites itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dtb.errors import DamagedOutputError
+from dtb.files import written_whole
+
+OK = "ok"
+FAILED = "failed"
+STATUS = "status"
+STATUS_SCHEMA = pa.schema(
+    [("pseudonym", pa.string()), ("status", pa.string()), ("reason", pa.string()), ("seconds", pa.float64())]
+)
+
+
+class Ledger:
+    """The tables of one output folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the tables lie, on a file system that all nodes of the cluster see.
+    tables : sequence of str
+        Their names, without ``status``.
+    """
+
+    def __init__(self, folder: Path, tables: Sequence[str]) -> None:
+        self.folder = folder.resolve()
+        self.tables = tuple(tables)
+
+    def finished(self) -> set[str]:
+        """Clear away what an interrupted run left half done, and give the keys of the people who are finished.
+
+        People who failed are not: their rows are removed, so that they are tried again.
+        """
+        finished: set[str] = set()
+        for path in self._parts(STATUS):
+            status = self._read(path)
+            is_ok = pa.compute.equal(status["status"], OK)
+            kept = status.filter(is_ok)
+            if kept.num_rows == 0:
+                path.unlink()
+                continue
+            if kept.num_rows < status.num_rows:
+                self._write(path, kept)
+            finished.update(kept["pseudonym"].to_pylist())
+        self.sweep()
+        return finished
+
+    def sweep(self) -> None:
+        """Remove what a killed process left: temporary files, and tables of batches without a status."""
+        names = {path.name for path in self._parts(STATUS)}
+        for table in (*self.tables, STATUS):
+            for path in (self.folder / table).glob(".*.partial"):
+                path.unlink(missing_ok=True)
+        for table in self.tables:
+            for path in self._parts(table):
+                if path.name not in names:
+                    path.unlink()
+
+    def commit(self, keys: Sequence[str], tables: Mapping[str, pa.Table], status: pa.Table) -> None:
+        """Write one batch's tables, and its status last.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            The people of the batch, failed or not; they name the part.
+        tables : mapping of str to Table
+            Rows of those who did not fail.
+        status : Table
+            One row a person, as in `STATUS_SCHEMA`.
+        """
+        name = part_name(keys)
+        for table, rows in tables.items():
+            if table not in self.tables:
+                raise ValueError(f"{table!r} is not a table of this ledger: {', '.join(self.tables)}")
+            if rows.num_rows:
+                self._write(self.folder / table / name, rows)
+        self._write(self.folder / STATUS / name, status)
+
+    def read(self, table: str) -> pa.Table:
+        """Read a whole table, its parts in the order of their names; no columns at all if there is no part."""
+        parts = [self._read(path) for path in self._parts(table)]
+        return pa.concat_tables(parts) if parts else pa.table({})
+
+    def _parts(self, table: str) -> Iterable[Path]:
+        return sorted((self.folder / table).glob("part-*.parquet"))
+
+    @staticmethod
+    def _write(path: Path, rows: pa.Table) -> None:
+        with written_whole(path) as temporary:
+            pq.write_table(rows, temporary, compression="zstd")
+
+    @staticmethod
+    def _read(path: Path) -> pa.Table:
+        try:
+            # Not `read_table`, which builds a data set around the file at ten times the cost.
+            with pq.ParquetFile(path) as file:
+                return file.read()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DamagedOutputError(
+                f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run the stage again "
+                "with --resume; only its people are done anew."
+            ) from None
+
+
+def status_table(rows: Iterable[tuple[str, str, str, float]]) -> pa.Table:
+    """Make a status table of (pseudonym, status, reason, seconds)."""
+    named = [dict(zip(STATUS_SCHEMA.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(named, schema=STATUS_SCHEMA)
+
+
+def part_name(keys: Sequence[str]) -> str:
+    """Name the part of a batch by its people.
+
+    Examples
+    --------
+    >>> part_name(["p1", "p2"])
+    'part-b98d848751a3c155.parquet'
+    """
+    return f"part-{hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:16]}.parquet"

@@ -1,0 +1,420 @@
+"""Thousands of people through a few Ray actors: each actor is built once, takes a batch of people, and answers with a status row each.
+
+What goes wrong with one person is caught inside the actor and becomes that person's row. What kills an actor (a signal, its node,
+no memory) is seen here: the batch it worked on is given to another; a batch that has killed several actors is taken apart, and a
+person who does so alone is set aside. Only status rows come back; results are written by the actor (`dtb.fleet.ledger`), so that
+driver and object store hold a bounded number of small objects, however many people there are.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from dtb.config import FleetConfig
+from dtb.errors import ConfigurationError, StageError
+from dtb.fleet.ledger import FAILED, OK, Ledger, status_table
+from dtb.terminal import err, progress
+
+_CRASHES_BEFORE_SPLIT = 2
+_STARTS_BEFORE_GIVING_UP = 3
+_START_TIMEOUT_SECONDS = 300.0
+
+StatusRow = tuple[str, str, str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a worker made of a batch.
+
+    Attributes
+    ----------
+    tables : mapping of str to Table
+        Rows of the people who did not fail, by the ledger's table names.
+    failures : mapping of str to str
+        Why people failed, by key.
+    """
+
+    tables: Mapping[str, pa.Table]
+    failures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class Worker(Protocol):
+    """Whatever does the work within an actor."""
+
+    def work(self, keys: Sequence[str]) -> Work:
+        """Do the work of some people; an exception is taken as a failure of one of them, and each is then tried alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PoolSummary:
+    """How a pool's work went.
+
+    Attributes
+    ----------
+    num_ok, num_failed, num_skipped : int
+        People who were done now, who failed, and who were finished before.
+    num_crashes : int
+        Actors that died.
+    seconds : float
+        Wall time.
+    reasons : dict of str to int
+        Reasons of failure, with how often each occurred.
+    """
+
+    num_ok: int
+    num_failed: int
+    num_skipped: int
+    num_crashes: int
+    seconds: float
+    reasons: dict[str, int]
+
+
+def run_pool(
+    make_worker: Callable[[Any], Worker],
+    shared: Any,
+    keys: Sequence[str],
+    ledger: Ledger,
+    fleet: FleetConfig,
+    *,
+    description: str,
+    can_grow: bool = False,
+    start_timeout_seconds: float = _START_TIMEOUT_SECONDS,
+) -> PoolSummary:
+    """Do the work of all keys that the ledger does not hold yet; a connection to Ray must exist.
+
+    Parameters
+    ----------
+    make_worker : callable
+        Builds the worker within each actor, from `shared`.
+    shared : object
+        Put into the object store once, for example the twin's weights.
+    keys : sequence of str
+        All people, finished or not. They are cut into batches before the finished ones are left out, so that an interrupted
+        run does the very batches that an undisturbed one would have done.
+    ledger : Ledger
+    fleet : FleetConfig
+    description : str
+        What to write before the progress bar.
+    can_grow : bool
+        Whether nodes may yet join the cluster; if not, actors that fit nowhere are refused at once.
+    start_timeout_seconds : float
+        How long to wait for the first actor.
+
+    Raises
+    ------
+    ConfigurationError
+        No node of the cluster can hold an actor.
+    StageError
+        Actors cannot be built, or more people than `fleet.max_failed_fraction` failed.
+    """
+    finished = ledger.finished()
+    batches = batches_of(keys, fleet.subjects_per_batch, finished)
+    if not batches:
+        return PoolSummary(0, 0, len(finished), 0, 0.0, {})
+    driver = _Driver(make_worker, shared, batches, ledger, fleet, description, can_grow, start_timeout_seconds)
+    summary = driver.run(num_skipped=len(set(keys) & finished))
+    ledger.sweep()
+    total = summary.num_ok + summary.num_failed
+    if summary.num_failed > fleet.max_failed_fraction * total:
+        raise StageError(
+            f"{summary.num_failed} of {total} people failed, more than fleet.max_failed_fraction allows "
+            f"({fleet.max_failed_fraction:g}). {_told(summary.reasons)} Every person's reason is in {ledger.folder}/status; "
+            "--resume tries those who failed again."
+        )
+    return summary
+
+
+def batches_of(keys: Sequence[str], size: int, finished: set[str]) -> list[list[str]]:
+    """Cut people into batches, leave out those who are finished, and drop what is then empty.
+
+    Examples
+    --------
+    >>> batches_of(["a", "b", "c", "d", "e"], 2, {"a", "b", "d"})
+    [['c'], ['e']]
+    """
+    cut = [keys[start : start + size] for start in range(0, len(keys), size)]
+    left = [[key for key in batch if key not in finished] for batch in cut]
+    return [batch for batch in left if batch]
+
+
+def say_summary(summary: PoolSummary) -> str:
+    """Put a summary into one sentence."""
+    done = summary.num_ok + summary.num_failed
+    text = f"{summary.num_ok} of {done} people done in {summary.seconds:.1f} s"
+    if summary.num_skipped:
+        text += f", {summary.num_skipped} were finished before"
+    if summary.num_crashes:
+        text += f", {summary.num_crashes} actor(s) died and were replaced"
+    return f"{text}. {_told(summary.reasons)}".strip()
+
+
+def _told(reasons: dict[str, int]) -> str:
+    """Name the commonest reasons of failure."""
+    if not reasons:
+        return ""
+    most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
+    return "Failed: " + "; ".join(f"{count} x {reason}" for reason, count in most) + "."
+
+
+class _Actor:
+    """Runs within the cluster: one worker, its failures caught, its results written."""
+
+    def __init__(self, make_worker: Callable[[Any], Worker], shared: Any, ledger: Ledger) -> None:
+        self._worker = make_worker(shared)
+        self._ledger = ledger
+
+    def ready(self) -> bool:
+        """Answer once the worker is built."""
+        return True
+
+    def do(self, keys: list[str]) -> list[StatusRow]:
+        """Work on a batch, write what came of it, and give the status rows."""
+        done = self._attempt(keys) if len(keys) > 1 else None
+        parts = [done] if done is not None else [self._alone(key) for key in keys]
+        rows = [row for part_rows, _ in parts for row in part_rows]
+        tables: dict[str, list[pa.Table]] = collections.defaultdict(list)
+        for _, part_tables in parts:
+            for name, table in part_tables.items():
+                if table.num_rows:
+                    tables[name].append(table)
+        merged = {name: pa.concat_tables(found) for name, found in tables.items()}
+        self._ledger.commit(keys, merged, status_table(rows))
+        return rows
+
+    def _attempt(self, keys: list[str]) -> tuple[list[StatusRow], Mapping[str, pa.Table]] | None:
+        start = time.perf_counter()
+        try:
+            work = self._worker.work(keys)
+        except Exception:  # noqa: BLE001  whose failure it was is found by working on each person alone
+            return None
+        each = (time.perf_counter() - start) / len(keys)
+        return [_row(key, work.failures.get(key), each) for key in keys], work.tables
+
+    def _alone(self, key: str) -> tuple[list[StatusRow], Mapping[str, pa.Table]]:
+        start = time.perf_counter()
+        try:
+            work = self._worker.work([key])
+        except Exception as error:  # noqa: BLE001  one person's failure is a row with its reason, never the stage's end
+            return [_row(key, _reason(error), time.perf_counter() - start)], {}
+        return [_row(key, work.failures.get(key), time.perf_counter() - start)], work.tables
+
+
+def _row(key: str, failure: str | None, seconds: float) -> StatusRow:
+    return (key, OK, "", seconds) if failure is None else (key, FAILED, failure, seconds)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+
+
+@dataclasses.dataclass
+class _Batch:
+    keys: list[str]
+    num_crashes: int = 0
+
+
+@dataclasses.dataclass
+class _Slot:
+    """One actor and what it was given, in the order in which it does it."""
+
+    actor: Any
+    starting: Any
+    queue: collections.deque[tuple[Any, _Batch]] = dataclasses.field(default_factory=collections.deque)
+
+
+class _Driver:
+    """Hands out batches, and replaces actors that die."""
+
+    def __init__(
+        self,
+        make_worker: Callable[[Any], Worker],
+        shared: Any,
+        batches: list[list[str]],
+        ledger: Ledger,
+        fleet: FleetConfig,
+        description: str,
+        can_grow: bool,
+        start_timeout_seconds: float,
+    ) -> None:
+        import ray
+
+        self._ray = ray
+        self._pending = collections.deque(_Batch(keys) for keys in batches)
+        self._ledger = ledger
+        self._fleet = fleet
+        self._description = description
+        self._start_timeout_seconds = start_timeout_seconds
+        self._num_actors = min(fleet.num_actors, len(batches))
+        _require_room(fleet, self._num_actors, can_grow)
+        shared_ref, make_ref = ray.put(shared), ray.put(make_worker)
+        # An actor that dies is replaced here and not by Ray, so that it is known which batch it died of.
+        remote = ray.remote(num_cpus=fleet.cpus_per_actor, num_gpus=fleet.gpus_per_actor, max_restarts=0)(_Actor)
+        self._start_actor: Callable[[], Any] = lambda: remote.remote(make_ref, shared_ref, ledger)
+        self._slots: list[_Slot] = []
+        self._num_crashes = 0
+        self._failed_starts = 0
+        self._without_actor_since = time.monotonic()
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._reasons: collections.Counter[str] = collections.Counter()
+
+    def run(self, num_skipped: int) -> PoolSummary:
+        """Go on until every batch is done."""
+        start = time.monotonic()
+        num_people = sum(len(batch.keys) for batch in self._pending)
+        with progress() as bar:
+            task = bar.add_task(self._description, total=num_people)
+            try:
+                for _ in range(self._num_actors):
+                    self._add_slot()
+                while self._pending or any(slot.queue for slot in self._slots):
+                    self._hand_out()
+                    self._wait()
+                    bar.update(task, completed=self._counts.total())
+            finally:
+                for slot in self._slots:
+                    self._ray.kill(slot.actor)
+        return PoolSummary(
+            num_ok=self._counts[OK],
+            num_failed=self._counts[FAILED],
+            num_skipped=num_skipped,
+            num_crashes=self._num_crashes,
+            seconds=time.monotonic() - start,
+            reasons=dict(self._reasons),
+        )
+
+    def _add_slot(self) -> None:
+        actor = self._start_actor()
+        self._slots.append(_Slot(actor, actor.ready.remote()))
+
+    def _hand_out(self) -> None:
+        """Give every actor that stands work up to the bound, one batch a round, so that the last ones are shared evenly."""
+        for depth in range(self._fleet.batches_in_flight_per_actor):
+            for slot in self._slots:
+                if self._pending and slot.starting is None and len(slot.queue) <= depth:
+                    batch = self._pending.popleft()
+                    slot.queue.append((slot.actor.do.remote(batch.keys), batch))
+
+    def _wait(self) -> None:
+        owners = {slot.starting: slot for slot in self._slots if slot.starting is not None}
+        if len(owners) < len(self._slots):
+            self._without_actor_since = time.monotonic()
+        owners |= {slot.queue[0][0]: slot for slot in self._slots if slot.queue}
+        ready, _ = self._ray.wait(list(owners), num_returns=1, timeout=1.0)
+        if not ready and time.monotonic() - self._without_actor_since > self._start_timeout_seconds:
+            raise StageError(
+                f"No actor of {_wanted(self._fleet)} could be placed within {self._start_timeout_seconds:.0f} s. The cluster has "
+                f"{_offered(self._ray)}, part of it taken by others. Lower fleet.cpus_per_actor or fleet.gpus_per_actor, or "
+                "wait until there is room; --resume goes on."
+            )
+        for ref in ready:
+            slot = owners[ref]
+            if slot.starting is not None:
+                self._finish_start(slot)
+            else:
+                self._finish_batch(slot)
+
+    def _finish_start(self, slot: _Slot) -> None:
+        from ray.exceptions import RayActorError
+
+        try:
+            self._ray.get(slot.starting)
+        except RayActorError as error:
+            self._failed_starts += 1
+            if self._failed_starts >= _STARTS_BEFORE_GIVING_UP:
+                raise StageError(
+                    f"An actor could not be built, {self._failed_starts} times: {_last_line(error)}"
+                ) from None
+            self._replace(slot)
+            return
+        slot.starting = None
+        self._failed_starts = 0
+
+    def _finish_batch(self, slot: _Slot) -> None:
+        from ray.exceptions import RayActorError, RayError
+
+        ref, batch = slot.queue[0]
+        try:
+            rows = self._ray.get(ref)
+        except RayActorError:
+            slot.queue.popleft()
+            self._num_crashes += 1
+            # Actors work in order: the others in this queue had not begun.
+            self._pending.extendleft(waiting for _, waiting in reversed(slot.queue))
+            slot.queue.clear()
+            self._replace(slot)
+            self._after_crash(batch)
+            return
+        except RayError as error:
+            raise StageError(
+                f"A batch could not be written to {self._ledger.folder}: {_last_line(error)}. What is finished is kept; "
+                "--resume goes on."
+            ) from error
+        slot.queue.popleft()
+        self._count(rows)
+
+    def _after_crash(self, batch: _Batch) -> None:
+        batch.num_crashes += 1
+        if batch.num_crashes < _CRASHES_BEFORE_SPLIT:
+            self._pending.appendleft(batch)
+        elif len(batch.keys) > 1:
+            self._pending.extendleft(_Batch([key]) for key in reversed(batch.keys))
+        else:
+            reason = f"the process that worked on this person died {batch.num_crashes} times (out of memory, or a fault in a library)"
+            rows = [_row(batch.keys[0], reason, math.nan)]
+            self._ledger.commit(batch.keys, {}, status_table(rows))
+            self._count(rows)
+
+    def _replace(self, slot: _Slot) -> None:
+        self._slots.remove(slot)
+        self._ray.kill(slot.actor)
+        err.print("An actor died; it is replaced and its batch is done again.")
+        self._add_slot()
+
+    def _count(self, rows: list[StatusRow]) -> None:
+        self._counts.update(status for _, status, _, _ in rows)
+        self._reasons.update(reason for _, status, reason, _ in rows if status == FAILED)
+
+
+def _require_room(fleet: FleetConfig, num_actors: int, can_grow: bool) -> None:
+    """Compare what the actors want with what the nodes have, taken or not."""
+    import ray
+
+    places = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            have = node["Resources"]
+            wants = {"CPU": fleet.cpus_per_actor, "GPU": fleet.gpus_per_actor}
+            limits = [int(have.get(kind, 0.0) / want + 1e-9) for kind, want in wants.items() if want]
+            places += min(limits, default=num_actors)
+    if places == 0 and not can_grow:
+        raise ConfigurationError(
+            f"No node of the cluster can hold an actor of {_wanted(fleet)}: the cluster has {_offered(ray)}. Lower "
+            "fleet.cpus_per_actor or fleet.gpus_per_actor, or use a cluster with larger nodes (cluster.ray_address)."
+        )
+    if places < num_actors:
+        err.print(
+            f"fleet.num_actors is {num_actors}, but the cluster has room for {places} of {_wanted(fleet)} ({_offered(ray)}); "
+            "the work goes on with those, and with more when there is room."
+        )
+
+
+def _wanted(fleet: FleetConfig) -> str:
+    return f"{fleet.cpus_per_actor:g} CPU(s) and {fleet.gpus_per_actor:g} GPU(s)"
+
+
+def _offered(ray: Any) -> str:
+    have = ray.cluster_resources()
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    return f"{have.get('CPU', 0.0):g} CPU(s) and {have.get('GPU', 0.0):g} GPU(s) on {nodes} node(s)"
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -1,0 +1,64 @@
+"""The ledger counts a batch only when its status is there, and forgets nothing that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from dtb.errors import DamagedOutputError
+from dtb.fleet.ledger import FAILED, OK, Ledger, part_name, status_table
+
+
+def values(*keys: str) -> pa.Table:
+    return pa.table({"pseudonym": list(keys), "value": [float(len(key)) for key in keys]})
+
+
+def test_a_committed_batch_is_finished_and_reads_back(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    ledger.commit(["a", "b"], {"values": values("a", "b")}, status_table([("a", OK, "", 1.0), ("b", OK, "", 2.0)]))
+    assert ledger.finished() == {"a", "b"}
+    assert ledger.read("values").equals(values("a", "b"))
+
+
+def test_tables_without_status_are_removed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
+    ledger.commit(["b"], {"values": values("b")}, status_table([("b", OK, "", 1.0)]))
+    (tmp_path / "status" / part_name(["b"])).unlink()
+    (tmp_path / "values" / ".part-0.parquet.x.partial").write_bytes(b"half")
+    assert ledger.finished() == {"a"}
+    assert ledger.read("values")["pseudonym"].to_pylist() == ["a"]
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_failed_people_are_tried_again_and_the_others_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    ledger.commit(["a", "b"], {"values": values("a")}, status_table([("a", OK, "", 1.0), ("b", FAILED, "why", 1.0)]))
+    assert ledger.finished() == {"a"}
+    assert ledger.read("values")["pseudonym"].to_pylist() == ["a"]
+    assert ledger.read("status")["pseudonym"].to_pylist() == ["a"]
+    ledger.commit(["b"], {"values": values("b")}, status_table([("b", OK, "", 1.0)]))
+    assert ledger.finished() == {"a", "b"}
+
+
+def test_work_done_twice_overwrites_itself(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    for _ in range(2):
+        ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
+    assert ledger.read("values").num_rows == 1
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
+    path = tmp_path / "status" / part_name(["a"])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DamagedOutputError, match=part_name(["a"])):
+        ledger.finished()
+
+
+def test_unknown_tables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a table"):
+        Ledger(tmp_path, ["values"]).commit(["a"], {"other": values("a")}, status_table([("a", OK, "", 1.0)]))

@@ -1,0 +1,53 @@
+"""Workers for the pool's tests; in a module of their own, so that actors can import them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dtb.fleet.pool import Work
+
+
+@dataclasses.dataclass
+class Misbehaving:
+    """Draws a number a person; misbehaves for people whose key says so.
+
+    `raise…` raises, `report…` is reported as failed, `once…` kills its process the first time, `always…` every time.
+    """
+
+    scale: float
+    notes: Path
+    seconds: float = 0.0
+
+    def work(self, keys: Sequence[str]) -> Work:
+        rows, failures = [], {}
+        for key in keys:
+            time.sleep(self.seconds)
+            with (self.notes / f"{key}.log").open("a") as log:
+                log.write(f"{os.getpid()}\n")
+            if key.startswith("raise"):
+                raise RuntimeError(f"{key} cannot be simulated")
+            tries = len((self.notes / f"{key}.log").read_text().splitlines())
+            if key.startswith("always") or (key.startswith("once") and tries == 1):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if key.startswith("report"):
+                failures[key] = "not finite"
+                continue
+            rows.append((key, self.scale * np.random.default_rng(list(key.encode())).normal()))
+        table = pa.table({"pseudonym": [key for key, _ in rows], "value": [value for _, value in rows]})
+        return Work({"values": table}, failures)
+
+
+@dataclasses.dataclass
+class Unbuildable:
+    """A worker whose twin cannot be loaded."""
+
+    def __post_init__(self) -> None:
+        raise RuntimeError("no such twin")
