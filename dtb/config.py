@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -350,7 +350,13 @@ def explain(error: ValidationError, kind: type, source: str) -> str:
         if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
             known = _keys_at(kind, problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-            advice = f"did you mean `{near[0]}`?" if near else f"known keys here: {', '.join(known)}."
+            advice = (
+                f"did you mean `{near[0]}`?"
+                if near
+                else f"known keys here: {', '.join(known)}."
+                if known
+                else "it is not allowed here."
+            )
             lines.append(f"{source}: unknown key `{place}`; {advice}")
         else:
             lines.append(f"{source}: `{place}` is {problem['input']!r}: {_lower_first(problem['msg'])}.")
@@ -363,16 +369,16 @@ def _lower_first(text: str) -> str:
 
 def _keys_at(kind: type, path: tuple[int | str, ...]) -> list[str]:
     """List the fields of the dataclass that lies at `path` within `kind`."""
-    hints: dict[str, Any] = {}
     for part in path:
-        hints = {field.name: field.type for field in dataclasses.fields(kind)}
-        if not isinstance(hints.get(str(part)), type) and not isinstance(hints.get(str(part)), str):
+        if not dataclasses.is_dataclass(kind):
             return []
-        found = hints[str(part)]
-        resolved = globals().get(found, None) if isinstance(found, str) else found
-        if not dataclasses.is_dataclass(resolved):
-            return []
-        kind = resolved  # type: ignore[assignment]
+        inner = get_type_hints(kind).get(str(part))
+        options = (inner, *get_args(inner))
+        kind = next(
+            (option for option in options if isinstance(option, type) and dataclasses.is_dataclass(option)), object
+        )
+    if not dataclasses.is_dataclass(kind):
+        return []
     return [field.name for field in dataclasses.fields(kind)]
 
 

@@ -1,0 +1,105 @@
+"""The cells of one events file as a task specification sees them: compared as plain text, read as times, with problems noted by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dtb.tasks.spec import ABSENT, TaskSpec, Time, Where, plain_text
+from dtb.tasks.tables import Table, number_or_none
+
+_SECONDS = {"s": 1.0, "ms": 1e-3}
+
+
+class Cells:
+    """Columns of a table, derived ones included, and what is wrong with its rows.
+
+    Parameters
+    ----------
+    table : Table
+        It has every column that the specification needs.
+    spec : TaskSpec
+
+    Attributes
+    ----------
+    num_rows : int
+    problems : dict
+        Reasons for which a row (counted from 0) cannot be used.
+    """
+
+    def __init__(self, table: Table, spec: TaskSpec) -> None:
+        self.num_rows = table.num_rows
+        self.problems: dict[int, list[str]] = {}
+        self._raw = table.columns
+        self._strip = spec.strip_spaces
+        self._columns: dict[str, np.ndarray] = {}
+        for name, derived in spec.derive.items():
+            if derived.recode is not None:
+                self._set(name, (derived.values.get(cell, ABSENT) for cell in self.column(derived.recode)))
+            elif derived.select_by is not None:
+                chosen = {value: self.column(source) for value, source in derived.columns.items()}
+                keys = self.column(derived.select_by)
+                self._set(name, (chosen[key][row] if key in chosen else ABSENT for row, key in enumerate(keys)))
+            elif derived.same is not None:
+                left, right = (self.column(source) for source in derived.same)
+                self._set(name, np.where(left == right, "same", "different"))
+
+    def add_mapped(self, spec: TaskSpec, mapping: dict[tuple[str, ...], str]) -> None:
+        """Add the derived columns that look up a learnt mapping."""
+        for name, derived in spec.derive.items():
+            if derived.mapping_of is not None:
+                keys = zip(*(self.column(source) for source in derived.mapping_of), strict=True)
+                self._set(name, (mapping.get(key, ABSENT) for key in keys))
+
+    def column(self, name: str) -> np.ndarray:
+        """(rows,) text of a column, in the spelling of `dtb.tasks.spec.plain_text`."""
+        if name not in self._columns:
+            cells = self._raw[name]
+            self._set(name, (plain_text(cell.strip() if self._strip else cell) for cell in cells))
+        return self._columns[name]
+
+    def _set(self, name: str, values: Iterable[str]) -> None:
+        self._columns[name] = np.array(list(values), dtype=object)
+
+    def fits(self, where: Where) -> np.ndarray:
+        """(rows,) bool: whether every named column has one of its listed values."""
+        found = np.ones(self.num_rows, dtype=bool)
+        for name, values in where.items():
+            found &= np.isin(self.column(name), list(values))
+        return found
+
+    def present(self, names: tuple[str, ...]) -> np.ndarray:
+        """(rows,) bool: whether none of the columns is absent."""
+        return np.all([self.column(name) != ABSENT for name in names], axis=0) & np.ones(self.num_rows, dtype=bool)
+
+    def numbers(self, name: str, rows: np.ndarray, what: str) -> np.ndarray:
+        """(rows,) float of a column, NaN where it is no number; that is noted for the `rows` (bool) in which it should be one."""
+        cells = self.column(name)
+        values = np.array(
+            [np.nan if (number := number_or_none(cell)) is None else number for cell in cells], dtype=float
+        )
+        unread = rows & np.isnan(values)
+        self.problem(unread, f"{what}: column {name!r} has {{!r}}, which is not a number", shown_text(cells))
+        return values
+
+    def times(self, time: Time, rows: np.ndarray, what: str) -> np.ndarray:
+        """(rows,) float: the time in seconds, NaN where a column is no number; that is noted for the `rows` (bool) that need it."""
+        total = np.full(self.num_rows, time.seconds)
+        for name, unit in time.columns.items():
+            total += self.numbers(name, rows, what) * _SECONDS[unit]
+        return total
+
+    def problem(self, rows: np.ndarray, reason: str, values: np.ndarray) -> None:
+        """Note for each of the `rows` (bool) why it cannot be used; `values` fills the braces in `reason`."""
+        for row in np.flatnonzero(rows):
+            value = values[row]
+            text = reason.format(f"{value:g}" if isinstance(value, float) else value)
+            reasons = self.problems.setdefault(int(row), [])
+            if text not in reasons:
+                reasons.append(text)
+
+
+def shown_text(cells: np.ndarray) -> np.ndarray:
+    """Give the text of cells as a message shows it: an absent one as ``n/a``."""
+    return np.where(cells == ABSENT, "n/a", cells)

@@ -1,0 +1,208 @@
+"""From an `events.tsv` to trials and stimulus pulses, through a task specification, with every row accounted for.
+
+A row is a trial, or it is not meant to be one (`trials.where`), or it is unusable and listed with its reason. Nothing is guessed and
+nothing is dropped in silence.
+
+Shape letters: `J` trial, `A` response alternative, `Q` stimulus pulse.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from dtb.errors import TaskError
+from dtb.tasks.cells import Cells, shown_text
+from dtb.tasks.responses import learn_mapping, read_correct, read_responses
+from dtb.tasks.spec import Level, Stimulus, TaskSpec, columns_needed
+from dtb.tasks.tables import line_of, read_tsv
+from dtb.tasks.trials import Trials
+
+
+@dataclasses.dataclass(frozen=True)
+class UnusableRow:
+    """A row that could not be used.
+
+    Attributes
+    ----------
+    row : int
+        Line of the file; the header is line 1.
+    reason : str
+    """
+
+    row: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EventsRead:
+    """What an events file came to.
+
+    Attributes
+    ----------
+    trials : Trials
+        Ordered by onset. An unusable row of which at least the onset and window are known is among them, with `usable_J` False.
+    unusable : list of UnusableRow
+    num_rows : int
+        Rows of the file: usable trials, unusable rows and rows that are not trials.
+    num_not_trials : int
+        Rows that are not meant to be trials, and in which nothing is wrong.
+    line_J : (J,) int
+        Line of the file of each trial.
+    notes : list of str
+        What a person should know about the file beyond single rows.
+    """
+
+    trials: Trials
+    unusable: list[UnusableRow]
+    num_rows: int
+    num_not_trials: int
+    line_J: np.ndarray
+    notes: list[str]
+
+
+def read_trials(spec: TaskSpec, events: Path) -> EventsRead:
+    """Read one run's events.
+
+    Parameters
+    ----------
+    spec : TaskSpec
+    events : Path
+        A BIDS `events.tsv`.
+
+    Raises
+    ------
+    InputDataError
+        The file is not a tab-separated table.
+    TaskError
+        A column is missing, no row is a trial, or a reaction time is invalid and the specification says that this is an error.
+    """
+    table = read_tsv(events)
+    where = f"{events}, task {spec.name}"
+    missing = [name for name in columns_needed(spec) if name not in table.columns]
+    if missing:
+        raise TaskError(
+            f"{where}: no column {' and no column '.join(map(repr, missing))}. "
+            f"Found: {', '.join(table.columns)}. Name the file's own columns in the task specification."
+        )
+    cells = Cells(table, spec)
+    is_trial = cells.fits(spec.trials.where)
+    if not is_trial.any():
+        raise TaskError(
+            f"{where}: none of the {table.num_rows} rows is a trial; the specification's `trials.where` fits no row."
+        )
+    onset = cells.times(spec.trials.onset, is_trial, "onset") + spec.clock_offset_seconds
+    window = cells.times(spec.trials.window, is_trial, "response window")
+    cells.problem(is_trial & (window <= 0), "the response window is {} s long", window)
+    placed = np.flatnonzero(is_trial & np.isfinite(onset) & (window > 0))
+    rows = placed[np.argsort(onset[placed], kind="stable")]
+    window = _ended_by_next(cells, rows, onset, window)
+
+    mapping, notes = learn_mapping(spec, cells, rows)
+    cells.add_mapped(spec, mapping)
+    correct = read_correct(spec, cells, rows, mapping)
+    response_JA, rt_J = read_responses(spec, cells, rows, correct, window[rows], where)
+    pulses = [_pulses(spec, cells, place) for place in range(len(spec.stimuli))]
+
+    usable_J = np.array([row not in cells.problems for row in rows], dtype=bool)
+    response_JA[~usable_J] = False
+    rt_J[~usable_J] = np.nan
+    channel, pulse_onset, duration, value = (np.concatenate(parts) for parts in zip(*pulses, strict=True))
+    order = np.lexsort((channel, pulse_onset))
+    trials = Trials(
+        onset_seconds_J=onset[rows],
+        window_seconds_J=window[rows],
+        rt_seconds_J=rt_J,
+        response_JA=response_JA,
+        correct_JA=correct.correct_JA,
+        scored_J=correct.scored_J,
+        usable_J=usable_J,
+        condition_J=_conditions(spec, cells)[rows],
+        pulse_channel_Q=channel[order].astype(np.int16),
+        pulse_onset_seconds_Q=pulse_onset[order],
+        pulse_duration_seconds_Q=duration[order],
+        pulse_value_Q=value[order].astype(np.float32),
+    )
+    unusable = [UnusableRow(line_of(row), "; ".join(cells.problems[row])) for row in sorted(cells.problems)]
+    num_not_trials = int((~is_trial).sum()) - sum(not is_trial[row] for row in cells.problems)
+    return EventsRead(trials, unusable, table.num_rows, num_not_trials, np.asarray(rows) + line_of(0), notes)
+
+
+def _ended_by_next(cells: Cells, rows: np.ndarray, onset: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """End each response window at the next onset: a press belongs to one trial."""
+    ended = window.copy()
+    ended[rows[:-1]] = np.minimum(window[rows[:-1]], np.diff(onset[rows]))
+    together = np.zeros(len(window), dtype=bool)
+    together[rows[:-1]] = np.diff(onset[rows]) <= 0
+    cells.problem(together, "another trial has the same onset, {} s", onset)
+    return ended
+
+
+def _conditions(spec: TaskSpec, cells: Cells) -> np.ndarray:
+    found = np.full(cells.num_rows, -1, dtype=np.int16)
+    for place, rows in reversed(list(enumerate(spec.trials.conditions.values()))):
+        found[cells.fits(rows)] = place
+    return found
+
+
+def _pulses(spec: TaskSpec, cells: Cells, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Give channel, onset, duration and height of the pulses of stimulus `place` of the specification."""
+    stimulus = spec.stimuli[place]
+    what = f"stimulus {stimulus.channels[0]}"
+    shown = cells.fits(stimulus.where)
+    if stimulus.optional:
+        shown &= cells.present(tuple(stimulus.onset.columns))
+    onset = cells.times(stimulus.onset, shown, f"onset of {what}") + spec.clock_offset_seconds
+    duration = cells.times(stimulus.duration, shown, f"duration of {what}")
+    cells.problem(shown & (duration < 0), f"the duration of {what} is {{}} s", duration)
+    height_rows = _heights(spec, cells, place, shown)
+    channels = [spec.channels.index(name) for name in stimulus.channels]
+    row, column = np.nonzero(height_rows)
+    kept = np.isfinite(onset[row]) & (duration[row] > 0)
+    row, column = row[kept], column[kept]
+    return np.array(channels)[column], onset[row], duration[row], height_rows[row, column]
+
+
+def _heights(spec: TaskSpec, cells: Cells, place: int, shown: np.ndarray) -> np.ndarray:
+    """Give the height of each channel in each row, 0 where nothing is shown."""
+    stimulus = spec.stimuli[place]
+    heights = np.zeros((cells.num_rows, len(stimulus.channels)))
+    if stimulus.constant is not None:
+        heights[shown] = stimulus.constant
+        return heights
+    assert stimulus.column is not None
+    if stimulus.divide_by is not None:
+        numbers = cells.numbers(stimulus.column, shown, f"stimulus {stimulus.channels[0]}")
+        heights[:, :] = np.nan_to_num(numbers / stimulus.divide_by)[:, None]
+        return heights
+    values = cells.column(stimulus.column)
+    for value, levels in _codes(stimulus).items():
+        for column, level in enumerate(levels):
+            if isinstance(level, tuple):
+                low, high = level
+                drawn = low + (high - low) * _uniform(spec.name, place, column, cells.num_rows)
+                heights[:, column] = np.where(shown & (values == value), drawn, heights[:, column])
+            else:
+                heights[shown & (values == value), column] = level
+    unknown = shown & ~np.isin(values, list(_codes(stimulus)))
+    cells.problem(unknown, f"column {stimulus.column!r} has {{!r}}, which no stimulus stands for", shown_text(values))
+    return heights
+
+
+def _codes(stimulus: Stimulus) -> dict[str, tuple[Level, ...]]:
+    if stimulus.codes is not None:
+        return dict(stimulus.codes)
+    assert stimulus.one_hot is not None
+    return {
+        value: tuple(float(i == place) for i in range(len(stimulus.one_hot)))
+        for place, value in enumerate(stimulus.one_hot)
+    }
+
+
+def _uniform(task: str, stimulus: int, channel: int, num_rows: int) -> np.ndarray:
+    """Draw numbers from U[0, 1) that depend on the task and the row alone."""
+    key = hashlib.sha256(f"{task}/{stimulus}/{channel}".encode()).digest()[:8]
+    return np.random.default_rng(int.from_bytes(key, "big")).random(num_rows)

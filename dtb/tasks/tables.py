@@ -1,0 +1,87 @@
+"""BIDS tables, read strictly: what is in the file, as text, or a message that says where it is broken.
+
+A general reader guesses: it turns ``NULL`` into "absent", fills short rows and joins lines at stray quotes. Events and participants are
+read here instead, where only what BIDS defines has a meaning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from dtb.errors import InputDataError
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A tab-separated table.
+
+    Attributes
+    ----------
+    path : Path
+    columns : dict
+        Cells of each column, as text, one per row.
+    num_rows : int
+        Rows below the header.
+    """
+
+    path: Path
+    columns: dict[str, list[str]]
+    num_rows: int
+
+
+def line_of(row: int) -> int:
+    """Give the line of the file, counted from 1, in which row `row`, counted from 0, stands below the header."""
+    return row + 2
+
+
+def read_tsv(path: Path) -> Table:
+    """Read a tab-separated file with a header.
+
+    Raises
+    ------
+    InputDataError
+        The file is absent, empty, not UTF-8 text, names a column twice, or has a row whose number of cells is not the header's.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputDataError(f"{path} is not a file; expected a tab-separated table.") from None
+    except UnicodeDecodeError as error:
+        raise InputDataError(
+            f"{path} is not UTF-8 text (byte {error.start}); expected a tab-separated table."
+        ) from None
+    if "\0" in text:
+        raise InputDataError(f"{path} holds binary data; expected a tab-separated table.")
+    lines = text.replace("\r\n", "\n").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise InputDataError(f"{path} is empty; expected a tab-separated table with a header.")
+    names = [name.strip() for name in lines[0].split("\t")]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputDataError(f"{path} has the column {twice[0]!r} more than once.")
+    rows = [line.split("\t") for line in lines[1:]]
+    for row, cells in enumerate(rows):
+        if len(cells) != len(names):
+            raise InputDataError(
+                f"{path} has {len(cells)} cells in line {line_of(row)}, but {len(names)} columns in its header. "
+                "The file may have been cut, or have spaces in place of tabs."
+            )
+    return Table(path, {name: [cells[place] for cells in rows] for place, name in enumerate(names)}, len(rows))
+
+
+def number_or_none(cell: str) -> float | None:
+    """Read a plain decimal number; None for anything else, ``nan`` and ``inf`` included.
+
+    Examples
+    --------
+    >>> number_or_none(" 1.50"), number_or_none("nan"), number_or_none("1_0")
+    (1.5, None, None)
+    """
+    text = cell.strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
