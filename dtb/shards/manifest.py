@@ -49,15 +49,15 @@ class CohortDescription:
         Names of the regions, in the order of the connectome's rows and of the BOLD columns.
     taskset : dict
         `dtb.tasks.taskset.TaskSet.to_plain()`.
-    connectome : str
-        How the connectomes were made, for people to read.
+    connectome : dict
+        How the connectomes were made (JSON values); new ones must be made likewise.
     config_hash : str
         Hash of the configuration that made the cohort.
     """
 
     regions: tuple[str, ...]
     taskset: dict[str, Any]
-    connectome: str
+    connectome: dict[str, Any]
     config_hash: str
 
 

@@ -12,7 +12,7 @@ from dtb.tasks.trials import Trials
 DESCRIPTION = CohortDescription(
     regions=tuple(f"region{number}" for number in range(8)),
     taskset={},
-    connectome="made of chance",
+    connectome={"made of": "chance"},
     config_hash="0" * 64,
 )
 

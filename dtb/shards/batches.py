@@ -1,0 +1,338 @@
+"""From people to tensors: runs are cut into segments, and stimuli, presses and volumes are laid on the model's steps.
+
+A segment begins with a burn-in that carries no loss, then comes the span that it counts, then room for the last counted trial to
+finish: a trial belongs to the segment in whose counted span its stimulus appears. Shape letters: see `dtb.twin.batch`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.config import SegmentConfig
+from dtb.errors import ConfigurationError
+from dtb.shards.split import Part, Split, part_span
+from dtb.tasks.encode import encode_segment
+from dtb.tasks.taskset import TaskSet
+from dtb.twin.batch import Batch, TrialTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A piece of a run.
+
+    Attributes
+    ----------
+    start_seconds : float
+        Run time at which the first step begins; negative where the burn-in precedes the run.
+    counted_from_seconds, counted_to_seconds : float
+        Run time of the span whose trials and volumes carry loss.
+    """
+
+    start_seconds: float
+    counted_from_seconds: float
+    counted_to_seconds: float
+
+
+def cut_run(run: Run, segments: SegmentConfig, from_seconds: float, to_seconds: float) -> list[Segment]:
+    """Cut the span of a run into segments whose counted spans follow each other without a gap.
+
+    Parameters
+    ----------
+    run : Run
+    segments : SegmentConfig
+    from_seconds, to_seconds : float
+        The span of the run that is to be counted.
+
+    Returns
+    -------
+    list of Segment
+        Empty for an empty span.
+
+    Raises
+    ------
+    ConfigurationError
+        The burn-in leaves nothing of a segment.
+
+    Examples
+    --------
+    A run without trials, so that no room is kept at the end of a segment:
+
+    >>> from dtb.tasks.trials import Trials
+    >>> none = Trials(*[np.zeros(0)] * 2, np.zeros(0), *[np.zeros((0, 1), bool)] * 2, *[np.zeros(0, bool)] * 2, *[np.zeros(0)] * 5)
+    >>> run = Run("t", "t", None, None, none, 100.0, None, None)
+    >>> cut_run(run, SegmentConfig(segment_seconds=60, burn_in_seconds=10), 0, 100)[1]
+    Segment(start_seconds=40.0, counted_from_seconds=50.0, counted_to_seconds=100.0)
+    """
+    room = segments.segment_seconds - segments.burn_in_seconds
+    if room <= 0:
+        raise ConfigurationError(
+            f"segments.burn_in_seconds is {segments.burn_in_seconds:g}; it must be shorter than segments.segment_seconds "
+            f"({segments.segment_seconds:g})."
+        )
+    usable_J = run.trials.usable_J.astype(bool)
+    longest_window = float(run.trials.window_seconds_J[usable_J].max(initial=0.0))
+    # A window longer than half of what there is room for is cut off at the segment's end instead (a censored observation).
+    counted = room - min(longest_window, room / 2)
+    found = []
+    for number in range(max(0, int(np.ceil((to_seconds - from_seconds) / counted - 1e-9)))):
+        begin = from_seconds + number * counted
+        found.append(Segment(begin - segments.burn_in_seconds, begin, min(begin + counted, to_seconds)))
+    return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Person:
+    """One person's segments, before padding; the axes are those of `Batch` and `TrialTable` without the subject's."""
+
+    stimulus_KTI: np.ndarray
+    task_K: np.ndarray
+    run_K: np.ndarray
+    start_seconds_K: np.ndarray
+    press_KTA: np.ndarray
+    at_risk_KT: np.ndarray
+    bold_KVR: np.ndarray
+    bold_counted_KV: np.ndarray
+    volume_seconds_KV: np.ndarray
+    trials: dict[str, np.ndarray]
+
+    @property
+    def num_bytes(self) -> int:
+        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        return sum(array.nbytes for array in [*arrays, *self.trials.values()])
+
+
+class BatchMaker:
+    """Makes batches of people.
+
+    Parameters
+    ----------
+    taskset : TaskSet
+    segments : SegmentConfig
+    step_seconds : float
+        Length of a model step.
+    bold_regions : sequence of int
+        Which columns of a run's BOLD are targets; empty for none.
+    split : Split
+    cache_bytes : int
+        How much memory may hold people that were laid out before: their layout is the same in each epoch.
+    """
+
+    def __init__(
+        self,
+        taskset: TaskSet,
+        segments: SegmentConfig,
+        step_seconds: float,
+        bold_regions: Sequence[int],
+        split: Split,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self._taskset = taskset
+        self._segments = segments
+        self._step_seconds = step_seconds
+        self._bold_regions = np.asarray(bold_regions, dtype=np.int64)
+        self._split = split
+        self._cache: dict[tuple[str, str], _Person] = {}
+        self._cache_bytes_left = cache_bytes
+
+    @property
+    def num_steps(self) -> int:
+        """Model steps in a segment."""
+        return max(1, round(self._segments.segment_seconds / self._step_seconds))
+
+    def batch(
+        self,
+        records: Sequence[SubjectRecord],
+        part: Part = "train",
+        seed: int = 0,
+        epoch: int = 0,
+        num_subjects: int | None = None,
+        num_edges: int | None = None,
+    ) -> Batch:
+        """Lay people out and pad them to one shape.
+
+        Parameters
+        ----------
+        records : sequence of SubjectRecord
+        part : {"train", "validation", "test", "all"}
+            Which part of each run is counted.
+        seed, epoch : int
+            From these and the pseudonym each person's seed is made.
+        num_subjects : int, optional
+            Rows to pad to; a padded row has weight 0 and the pseudonym ``""``.
+        num_edges : int, optional
+            Length of a connectome; needed only where there may be no record at all.
+
+        Returns
+        -------
+        Batch
+            With weight 1 for each person.
+        """
+        people = [self._person(record, part) for record in records]
+        num_rows = len(records) if num_subjects is None else num_subjects
+        num_segments = max([1, *(len(person.task_K) for person in people)])
+        num_volumes = max([1, *(person.volume_seconds_KV.shape[1] for person in people)])
+        num_edges = len(records[0].connectome_E) if num_edges is None else num_edges
+        T, A, R = self.num_steps, self._taskset.num_alternatives, len(self._bold_regions)
+        rows: dict[str, np.ndarray] = {
+            "seed_S": np.zeros(num_rows, np.int64),
+            "weight_S": np.zeros(num_rows, np.float32),
+            "connectome_SE": np.zeros((num_rows, num_edges), np.float32),
+            "run_SK": np.full((num_rows, num_segments), -1, np.int64),
+            "start_seconds_SK": np.zeros((num_rows, num_segments), np.float64),
+            "stimulus_SKTI": np.zeros((num_rows, num_segments, T, self._taskset.num_channels), np.float32),
+            "task_SK": np.full((num_rows, num_segments), -1, np.int64),
+            "press_SKTA": np.zeros((num_rows, num_segments, T, A), bool),
+            "at_risk_SKT": np.zeros((num_rows, num_segments, T), np.float32),
+            "bold_SKVR": np.full((num_rows, num_segments, num_volumes, R), np.nan, np.float32),
+            "bold_counted_SKV": np.zeros((num_rows, num_segments, num_volumes), bool),
+            "volume_seconds_SKV": np.zeros((num_rows, num_segments, num_volumes), np.float32),
+        }
+        for row, (record, person) in enumerate(zip(records, people, strict=True)):
+            K, V = person.volume_seconds_KV.shape
+            rows["seed_S"][row] = person_seed(record.pseudonym, seed, epoch)
+            rows["weight_S"][row] = 1
+            rows["connectome_SE"][row] = record.connectome_E
+            rows["run_SK"][row, :K] = person.run_K
+            rows["start_seconds_SK"][row, :K] = person.start_seconds_K
+            rows["stimulus_SKTI"][row, :K] = person.stimulus_KTI
+            rows["task_SK"][row, :K] = person.task_K
+            rows["press_SKTA"][row, :K] = person.press_KTA
+            rows["at_risk_SKT"][row, :K] = person.at_risk_KT
+            rows["bold_SKVR"][row, :K, :V] = person.bold_KVR
+            rows["bold_counted_SKV"][row, :K, :V] = person.bold_counted_KV
+            rows["volume_seconds_SKV"][row, :K, :V] = person.volume_seconds_KV
+        tables = [{"subject_J": np.full(len(p.trials["run_J"]), row), **p.trials} for row, p in enumerate(people)]
+        tables = tables or [{"subject_J": np.zeros(0, np.int64), **self._no_trials()}]
+        trials = TrialTable(
+            **{name: torch.from_numpy(np.concatenate([table[name] for table in tables])) for name in tables[0]}
+        )
+        return Batch(
+            pseudonyms=[record.pseudonym for record in records] + [""] * (num_rows - len(records)),
+            trials=trials,
+            **{name: torch.from_numpy(array) for name, array in rows.items()},
+        )
+
+    def _person(self, record: SubjectRecord, part: Part) -> _Person:
+        key = (record.pseudonym, part)
+        if key in self._cache:
+            return self._cache[key]
+        person = self._lay_out(record, part)
+        if person.num_bytes <= self._cache_bytes_left:
+            self._cache_bytes_left -= person.num_bytes
+            self._cache[key] = person
+        return person
+
+    def _lay_out(self, record: SubjectRecord, part: Part) -> _Person:
+        pieces = [
+            (number, segment)
+            for number, run in enumerate(record.runs)
+            for segment in cut_run(run, self._segments, *part_span(self._split, part, run.duration_seconds))
+        ]
+        A, R = self._taskset.num_alternatives, len(self._bold_regions)
+        encoded, volumes, tables = [], [], []
+        for place, (number, segment) in enumerate(pieces):
+            run = record.runs[number]
+            encoded.append(
+                encode_segment(
+                    run.trials,
+                    self._taskset.index(run.task),
+                    self._taskset,
+                    start_seconds=segment.start_seconds,
+                    num_steps=self.num_steps,
+                    step_seconds=self._step_seconds,
+                    counted_from_seconds=segment.counted_from_seconds,
+                    counted_to_seconds=segment.counted_to_seconds,
+                )
+            )
+            volumes.append(self._volumes(run, segment))
+            tables.append(self._trials(run, number, place, segment))
+        V = max((len(seconds) for _, _, seconds in volumes), default=0)
+        bold_KVR = np.full((len(pieces), V, R), np.nan, np.float32)
+        counted_KV = np.zeros((len(pieces), V), bool)
+        seconds_KV = np.zeros((len(pieces), V), np.float32)
+        for place, (bold_VR, counted_V, seconds_V) in enumerate(volumes):
+            bold_KVR[place, : len(seconds_V)] = bold_VR
+            counted_KV[place, : len(seconds_V)] = counted_V
+            seconds_KV[place, : len(seconds_V)] = seconds_V
+        T = self.num_steps
+        tables = tables or [self._no_trials()]
+        return _Person(
+            stimulus_KTI=np.stack([e[0] for e in encoded])
+            if encoded
+            else np.zeros((0, T, self._taskset.num_channels), np.float32),
+            task_K=np.array([self._taskset.index(record.runs[number].task) for number, _ in pieces], np.int64),
+            run_K=np.array([number for number, _ in pieces], np.int64),
+            start_seconds_K=np.array([segment.start_seconds for _, segment in pieces], np.float64),
+            press_KTA=np.stack([e[1] for e in encoded]) if encoded else np.zeros((0, T, A), bool),
+            at_risk_KT=np.stack([e[2] for e in encoded]) if encoded else np.zeros((0, T), np.float32),
+            bold_KVR=bold_KVR,
+            bold_counted_KV=counted_KV,
+            volume_seconds_KV=seconds_KV,
+            trials={name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
+        )
+
+    def _volumes(self, run: Run, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give the volumes within a segment, whether each counts, and their times after its beginning."""
+        if run.bold_VR is None or run.repetition_time is None or not len(self._bold_regions):
+            return np.zeros((0, len(self._bold_regions)), np.float32), np.zeros(0, bool), np.zeros(0, np.float32)
+        seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
+        end_seconds = segment.start_seconds + self.num_steps * self._step_seconds
+        inside_V = (seconds_V >= segment.start_seconds) & (seconds_V < end_seconds)
+        seconds_V = seconds_V[inside_V]
+        counted_V = (seconds_V >= segment.counted_from_seconds) & (seconds_V < segment.counted_to_seconds)
+        bold_VR = run.bold_VR[inside_V][:, self._bold_regions]
+        return bold_VR, counted_V, (seconds_V - segment.start_seconds).astype(np.float32)
+
+    def _trials(self, run: Run, number: int, place: int, segment: Segment) -> dict[str, np.ndarray]:
+        """Give the rows of the trial table for the trials that a segment counts."""
+        trials = run.trials
+        onset_J = trials.onset_seconds_J
+        (rows,) = np.nonzero((onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds))
+        held_out_from, _ = part_span(self._split, "test", run.duration_seconds)
+
+        def padded(alternatives_JA: np.ndarray) -> np.ndarray:
+            missing = self._taskset.num_alternatives - alternatives_JA.shape[1]
+            return np.pad(alternatives_JA[rows], ((0, 0), (0, missing)))
+
+        return {
+            "segment_J": np.full(len(rows), place, np.int64),
+            "run_J": np.full(len(rows), number, np.int64),
+            "trial_J": rows.astype(np.int64),
+            "onset_steps_J": (onset_J[rows] - segment.start_seconds) / self._step_seconds,
+            "window_steps_J": trials.window_seconds_J[rows] / self._step_seconds,
+            "rt_seconds_J": trials.rt_seconds_J[rows].astype(np.float64),
+            "response_JA": padded(trials.response_JA),
+            "correct_JA": padded(trials.correct_JA),
+            "scored_J": trials.scored_J[rows],
+            "usable_J": trials.usable_J[rows],
+            "held_out_J": (onset_J[rows] >= held_out_from) & (self._split.kind == "temporal"),
+            "condition_J": trials.condition_J[rows].astype(np.int64),
+            "task_J": np.full(len(rows), self._taskset.index(run.task), np.int64),
+        }
+
+    def _no_trials(self) -> dict[str, np.ndarray]:
+        whole, real, flag = np.zeros(0, np.int64), np.zeros(0, np.float64), np.zeros(0, bool)
+        flags_JA = np.zeros((0, self._taskset.num_alternatives), bool)
+        kinds: dict[str, Any] = dict.fromkeys(("segment_J", "run_J", "trial_J", "condition_J", "task_J"), whole)
+        kinds |= dict.fromkeys(("onset_steps_J", "window_steps_J", "rt_seconds_J"), real)
+        kinds |= dict.fromkeys(("scored_J", "usable_J", "held_out_J"), flag)
+        return kinds | {"response_JA": flags_JA, "correct_JA": flags_JA}
+
+
+def person_seed(pseudonym: str, seed: int, epoch: int) -> int:
+    """Give the seed of what is random about a person in an epoch, between 0 and 2^63 - 1, the same in every process.
+
+    Examples
+    --------
+    >>> person_seed("a1", 0, 0) == person_seed("a1", 0, 0) != person_seed("a1", 0, 1)
+    True
+    """
+    digest = hashlib.sha256(f"{seed}/{epoch}/{pseudonym}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

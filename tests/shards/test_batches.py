@@ -1,0 +1,133 @@
+"""Cutting runs into segments loses nothing and counts nothing twice, and padding changes nobody's numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dtb.config import SegmentConfig
+from dtb.errors import ConfigurationError
+from dtb.shards.batches import BatchMaker, cut_run
+from dtb.shards.split import Split
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
+from tests.shards.people import make_person
+
+PEOPLE = tuple(f"p{number:04d}" for number in range(4))
+WHOLE = Split("subjects", PEOPLE, PEOPLE, PEOPLE)
+STEP = 0.1
+
+
+def make_maker(segment=12.0, burn_in=3.0, split=WHOLE, bold_regions=(0, 2, 5)):
+    taskset = TaskSet((load_task("hammer"),))
+    segments = SegmentConfig(segment_seconds=segment, burn_in_seconds=burn_in)
+    return BatchMaker(taskset, segments, STEP, bold_regions, split)
+
+
+def people(*numbers, **kwargs):
+    return [make_person(number, task="hammer", **kwargs) for number in numbers]
+
+
+def exposure(record):
+    seconds = 0.0
+    for run in record.runs:
+        end_J = np.where(run.trials.pressed_J, run.trials.rt_seconds_J, run.trials.window_seconds_J)
+        seconds += end_J[run.trials.usable_J].sum()
+    return seconds
+
+
+@settings(max_examples=25, deadline=None)
+@given(segment=st.floats(6, 40), burn_in=st.floats(0, 3), number=st.integers(0, 50))
+def test_every_trial_and_volume_is_counted_once_whatever_the_segments(segment, burn_in, number):
+    (record,) = people(number)
+    batch = make_maker(segment, burn_in).batch([record])
+    trials = [(int(run), int(trial)) for run, trial in zip(batch.trials.run_J, batch.trials.trial_J, strict=True)]
+    wanted = [(run, trial) for run in range(len(record.runs)) for trial in range(record.runs[run].trials.num_trials)]
+    assert sorted(trials) == wanted
+    assert int(batch.bold_counted_SKV.sum()) == len(record.runs[0].bold_VR)
+    usable = [run.trials.usable_J for run in record.runs]
+    pressed = sum(int((run.trials.pressed_J & run.trials.usable_J).sum()) for run in record.runs)
+    assert int(batch.press_SKTA.any(-1).sum()) == pressed
+    assert sum(map(sum, usable)) == int(batch.trials.usable_J.sum())
+    assert float(batch.at_risk_SKT.sum()) * STEP == pytest.approx(exposure(record), rel=1e-4)
+
+
+def test_parts_of_a_temporal_split_divide_trials_and_volumes():
+    (record,) = people(1)
+    split = Split("temporal", PEOPLE, PEOPLE, PEOPLE, train_until=0.4, validation_until=0.5)
+    maker = make_maker(split=split)
+    parts = {part: maker.batch([record], part) for part in ("train", "validation", "test", "all")}
+    for value in (lambda b: len(b.trials.trial_J), lambda b: int(b.bold_counted_SKV.sum())):
+        assert sum(value(parts[part]) for part in ("train", "validation", "test")) == value(parts["all"])
+    assert not parts["train"].trials.held_out_J.any()
+    assert parts["test"].trials.held_out_J.all()
+    assert parts["test"].trials.usable_J.any()
+
+
+def test_first_segment_begins_with_the_burn_in_before_the_run():
+    (record,) = people(2)
+    batch = make_maker().batch([record])
+    assert float(batch.start_seconds_SK[0, 0]) == -3.0
+    first = batch.run_SK[0] == 0
+    assert torch.all(torch.diff(batch.start_seconds_SK[0][first]) > 0)
+
+
+def test_onsets_and_volume_times_say_where_in_the_run_they_lie():
+    (record,) = people(3)
+    batch = make_maker().batch([record])
+    table = batch.trials
+    starts = batch.start_seconds_SK[0][table.segment_J]
+    onsets = starts + table.onset_steps_J * STEP
+    wanted = [
+        record.runs[run].trials.onset_seconds_J[trial] for run, trial in zip(table.run_J, table.trial_J, strict=True)
+    ]
+    np.testing.assert_allclose(onsets, wanted)
+    counted = batch.bold_counted_SKV[0, 0]
+    place = int(torch.nonzero(counted)[0])
+    seconds = float(batch.start_seconds_SK[0, 0] + batch.volume_seconds_SKV[0, 0, place])
+    np.testing.assert_array_equal(batch.bold_SKVR[0, 0, place], record.runs[0].bold_VR[round(seconds), [0, 2, 5]])
+
+
+def test_padding_changes_nobodys_numbers():
+    short, long = people(0, num_runs=1), people(1, num_runs=3)
+    maker = make_maker()
+    alone, together = maker.batch(short), maker.batch(short + long, num_subjects=4)
+    segments, volumes = alone.task_SK.shape[1], alone.volume_seconds_SKV.shape[2]
+    assert together.pseudonyms == ["p0000", "p0001", "", ""]
+    assert together.weight_S.tolist() == [1, 1, 0, 0]
+    assert torch.equal(together.stimulus_SKTI[0, :segments], alone.stimulus_SKTI[0])
+    assert torch.equal(together.at_risk_SKT[0, :segments], alone.at_risk_SKT[0])
+    assert torch.equal(together.bold_SKVR[0, :segments, :volumes].nan_to_num(-9), alone.bold_SKVR[0].nan_to_num(-9))
+    assert (together.task_SK[0, segments:] == -1).all()
+    assert not together.at_risk_SKT[2:].any()
+    assert not together.bold_counted_SKV[2:].any()
+    assert torch.isfinite(together.connectome_SE[2:]).all()
+
+
+def test_seed_depends_on_person_seed_and_epoch_alone():
+    maker = make_maker()
+    one, other = maker.batch(people(0, 1), seed=3, epoch=5), maker.batch(people(1), seed=3, epoch=5)
+    assert one.seed_S[1] == other.seed_S[0] != one.seed_S[0]
+    assert maker.batch(people(1), seed=3, epoch=6).seed_S[0] != other.seed_S[0]
+
+
+def test_batch_of_nobody_has_the_shape_of_others():
+    batch = make_maker().batch([], num_subjects=2, num_edges=28)
+    assert batch.connectome_SE.shape == (2, 28)
+    assert batch.weight_S.sum() == 0
+    assert len(batch.trials.trial_J) == 0
+
+
+def test_person_without_bold_or_runs_is_laid_out():
+    batch = make_maker().batch(people(0, num_volumes=0) + people(1, num_runs=0))
+    assert not batch.bold_counted_SKV.any()
+    assert (batch.task_SK[1] == -1).all()
+
+
+def test_burn_in_that_leaves_nothing_is_refused():
+    (record,) = people(0)
+    with pytest.raises(ConfigurationError, match=r"segments\.burn_in_seconds is 12.*shorter"):
+        cut_run(record.runs[0], SegmentConfig(segment_seconds=12, burn_in_seconds=12), 0.0, 30.0)
