@@ -1,0 +1,273 @@
+"""From a connectome to the parameters of that person's network.
+
+An encoder reads the standardised connectome, in which absent edges carry nothing; a linear head turns its output, or an explicit
+latent of few numbers, into parameters. With `generation: full` the head makes every weight. With `low_rank` it makes a personal
+change, of low rank, to weights that all people share, and personal gains and biases.
+
+Shape letters: `S` subject, `E` connectome edge, `Z` latent, `P` generated parameter, `N` hidden unit, `G` row of the recurrent
+weights, `I` stimulus channel, `O` readout row (response alternatives, then BOLD regions), `Q` rank.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dtb.config import TwinConfig
+from dtb.twin.cells import num_rows
+from dtb.twin.noise import dropout_mask
+from dtb.twin.scan import Recurrence, exact
+from dtb.twin.sizes import TwinSizes
+
+TYPICAL_PRESSES_PER_SECOND = 0.3
+PERSONAL_SCALE = 0.1
+"""Size of the differences between people in a fresh twin, relative to what they differ around."""
+FASTEST_SECONDS, SLOWEST_SECONDS = 0.1, 2.0
+"""Time constants of a fresh leaky or gated network lie between these."""
+
+
+class Generated(NamedTuple):
+    """The parameters of some people's networks.
+
+    Attributes
+    ----------
+    input_SGI : (S, G, I) Tensor
+    bias_SG : (S, G) Tensor
+    recurrence : Recurrence
+    rate_SN : (S, N) Tensor or None
+        Rates of the leaky cell.
+    readout_SON : (S, O, N) Tensor
+    readout_bias_SO : (S, O) Tensor
+    latent_SZ : (S, Z) Tensor or None
+        What they were made from, where there is an explicit latent.
+    """
+
+    input_SGI: Tensor
+    bias_SG: Tensor
+    recurrence: Recurrence
+    rate_SN: Tensor | None
+    readout_SON: Tensor
+    readout_bias_SO: Tensor
+    latent_SZ: Tensor | None
+
+
+class Encoder(nn.Module):
+    """Standardised edges to features: dropout, then linear layers with Mish between them.
+
+    With an explicit latent a last linear layer makes it. The parametrisation of the first layer then divides by the square root
+    of the number of edges, so that one optimiser step moves the output equally far whatever the number of regions.
+    """
+
+    def __init__(self, config: TwinConfig, num_edges: int) -> None:
+        super().__init__()
+        self.dropout = config.connectome_dropout
+        widths = [num_edges, *config.encoder_widths, *([config.latent_size] if config.latent_size else [])]
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.num_activated = len(config.encoder_widths)
+        self.num_features = widths[-1]
+        self.input_scale = 1.0
+        if config.latent_size:
+            self.input_scale = num_edges**-0.5
+            first = self.layers[0]
+            assert isinstance(first, nn.Linear)
+            nn.init.normal_(first.weight)
+            nn.init.zeros_(first.bias)
+
+    def forward(self, edges_SE: Tensor, seed_S: Tensor | None) -> Tensor:
+        """Encode standardised edges, 0 where absent; `seed_S` drives the dropout in training."""
+        features = edges_SE * self.input_scale
+        if self.training and self.dropout > 0 and seed_S is not None:
+            features = features * dropout_mask(seed_S, edges_SE.shape[1], self.dropout).to(features)
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Linear)
+            features = layer(features.to(layer.weight.dtype))
+            if index < self.num_activated:
+                features = nn.functional.mish(features)
+        return features
+
+
+class SharedWeights(nn.Module):
+    """What all people have in common, with `generation: low_rank`."""
+
+    def __init__(self, config: TwinConfig, sizes: TwinSizes) -> None:
+        super().__init__()
+        hidden = config.num_hidden
+        rows = num_rows(config.cell, hidden)
+        self.recurrent_GN = nn.Parameter(torch.randn(rows, hidden) * 0.9 / math.sqrt(hidden))
+        self.input_GI = nn.Parameter(torch.randn(rows, sizes.num_channels) * 0.5)
+        self.readout_ON = nn.Parameter(torch.randn(sizes.num_outputs, hidden) * PERSONAL_SCALE / math.sqrt(hidden))
+
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Give recurrent, input and readout weights.
+
+        They are copies: with ZeRO 3 the parameters themselves are whole only while this module runs.
+        """
+        return self.recurrent_GN.clone(), self.input_GI.clone(), self.readout_ON.clone()
+
+
+class Hypernetwork(nn.Module):
+    """Connectome to parameters.
+
+    Parameters
+    ----------
+    config : TwinConfig
+    sizes : TwinSizes
+    """
+
+    def __init__(self, config: TwinConfig, sizes: TwinSizes) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config, sizes.num_edges)
+        self.shapes = generated_shapes(config, sizes)
+        self.head = nn.Linear(self.encoder.num_features, sum(math.prod(shape) for shape in self.shapes.values()))
+        self.shared = SharedWeights(config, sizes) if config.generation == "low_rank" else None
+        _initialise_head(self.head, self.shapes, config, sizes)
+
+    def forward(self, edges_SE: Tensor, seed_S: Tensor | None) -> Generated:
+        """Generate parameters.
+
+        Parameters
+        ----------
+        edges_SE : (S, E) Tensor
+            Standardised edges, 0 where absent.
+        seed_S : (S,) int64 Tensor or None
+            Seeds of the dropout in training; none drops nothing.
+
+        Returns
+        -------
+        Generated
+            In float32, whatever precision the hypernetwork computes in.
+        """
+        features_SZ = self.encoder(edges_SE, seed_S)
+        return self.decode(features_SZ)
+
+    def decode(self, features_SZ: Tensor) -> Generated:
+        """Generate parameters from the encoder's output: from latents, where there is an explicit one."""
+        generated_SP = exact(self.head(features_SZ.to(self.head.weight.dtype)))
+        pieces = generated_SP.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
+        own = {
+            name: piece_SP.unflatten(1, shape)
+            for (name, shape), piece_SP in zip(self.shapes.items(), pieces, strict=True)
+        }
+        rate_SN = torch.sigmoid(own["rate_N"]) if "rate_N" in own else None
+        latent_SZ = exact(features_SZ) if self.config.latent_size else None
+        if self.shared is None:
+            return Generated(
+                own["input_GI"],
+                own["input_bias_G"] + own["recurrent_bias_G"],
+                Recurrence(own["recurrent_GN"]),
+                rate_SN,
+                own["readout_ON"],
+                own["readout_bias_O"],
+                latent_SZ,
+            )
+        recurrent_GN, input_GI, readout_ON = (exact(weight) for weight in self.shared())
+        hidden = self.config.num_hidden
+        right_SNQ, input_right_SIQ = own["right_DQ"].split([hidden, input_GI.shape[1]], dim=1)
+        input_SGI = (1.0 + own["input_gain_G"])[..., None] * input_GI + own["left_GQ"] @ input_right_SIQ.mT
+        readout_SON = (1.0 + own["readout_gain_O"])[..., None] * readout_ON
+        readout_SON = readout_SON + own["readout_left_OQ"] @ own["readout_right_NQ"].mT
+        return Generated(
+            input_SGI,
+            own["bias_G"],
+            Recurrence(None, recurrent_GN, own["left_GQ"], right_SNQ),
+            rate_SN,
+            readout_SON,
+            own["readout_bias_O"],
+            latent_SZ,
+        )
+
+
+def generated_shapes(config: TwinConfig, sizes: TwinSizes) -> dict[str, tuple[int, ...]]:
+    """Name the generated parameters and their shapes, in the order of the head's rows.
+
+    Examples
+    --------
+    >>> from dtb.config import TwinConfig
+    >>> paper = TwinConfig(num_hidden=400, cell="elman", generation="full", latent_size=0)
+    >>> sum(math.prod(shape) for shape in generated_shapes(paper, TwinSizes(446, 9, 3, 20)).values())
+    173623
+    """
+    hidden, outputs, channels, rank = config.num_hidden, sizes.num_outputs, sizes.num_channels, config.rank
+    rows = num_rows(config.cell, hidden)
+    shapes: dict[str, tuple[int, ...]]
+    if config.generation == "full":
+        shapes = {
+            "input_GI": (rows, channels),
+            "input_bias_G": (rows,),
+            "recurrent_GN": (rows, hidden),
+            "recurrent_bias_G": (rows,),
+            "readout_ON": (outputs, hidden),
+            "readout_bias_O": (outputs,),
+        }
+    else:
+        # The personal change acts on hidden states and stimulus channels side by side: D = N + I columns of one rank-Q matrix.
+        shapes = {
+            "left_GQ": (rows, rank),
+            "right_DQ": (hidden + channels, rank),
+            "input_gain_G": (rows,),
+            "bias_G": (rows,),
+            "readout_left_OQ": (outputs, rank),
+            "readout_right_NQ": (hidden, rank),
+            "readout_gain_O": (outputs,),
+            "readout_bias_O": (outputs,),
+        }
+    if config.cell == "leaky":
+        shapes["rate_N"] = (hidden,)
+    return shapes
+
+
+@torch.no_grad()
+def _initialise_head(head: nn.Linear, shapes: dict[str, tuple[int, ...]], config: TwinConfig, sizes: TwinSizes) -> None:
+    """Let the bias hold a sound network, the same for all, and the weights small differences around it.
+
+    A head with torch's usual initial weights would make networks whose recurrent weights grow with the encoder's output: chaotic
+    from the start, with vanishing or exploding gradients.
+    """
+    bias = torch.zeros(head.out_features)
+    spread = torch.ones(head.out_features)
+    start = 0
+    for name, shape in shapes.items():
+        part = slice(start, start + math.prod(shape))
+        base, scale = _start_values(name, shape, config, sizes)
+        bias[part], spread[part] = base.flatten(), scale
+        start = part.stop
+    head.bias.copy_(bias)
+    head.weight.normal_().mul_(spread[:, None] * PERSONAL_SCALE / math.sqrt(head.in_features))
+
+
+def _start_values(name: str, shape: tuple[int, ...], config: TwinConfig, sizes: TwinSizes) -> tuple[Tensor, float]:
+    """Give what a parameter begins at for everyone, and the size of the values it takes."""
+    hidden = config.num_hidden
+    usual = 1.0 / math.sqrt(hidden)
+    uniform = torch.empty(shape).uniform_(-usual, usual)
+    if name == "rate_N":
+        return _rates(hidden, config.step_seconds), 1.0
+    if name in {"bias_G", "input_bias_G"} and config.cell == "gated":
+        candidate = uniform[: len(uniform) // 2]
+        return torch.cat([_rates(hidden, config.step_seconds), candidate]), 1.0
+    if name in {"readout_bias_O"}:
+        base = torch.zeros(shape)
+        if config.press == "hazard":
+            base[: sizes.num_alternatives] = math.log(math.expm1(TYPICAL_PRESSES_PER_SECOND))
+        return base, 1.0
+    if name in {"left_GQ", "readout_left_OQ", "input_gain_G", "readout_gain_O"}:
+        return torch.zeros(shape), 1.0
+    if name in {"right_DQ", "readout_right_NQ"}:
+        return torch.randn(shape) * usual, usual
+    if name == "readout_ON":
+        return uniform * PERSONAL_SCALE, usual
+    if name == "input_GI" and config.cell != "elman":
+        return torch.randn(shape) * 0.5, 0.5
+    return uniform, usual
+
+
+def _rates(num_hidden: int, step_seconds: float) -> Tensor:
+    """Spread time constants evenly over their logarithm; give the logits of the rates."""
+    seconds = torch.logspace(math.log10(FASTEST_SECONDS), math.log10(SLOWEST_SECONDS), num_hidden)
+    rate = -torch.expm1(-step_seconds / seconds)
+    return torch.logit(rate)

@@ -1,0 +1,307 @@
+"""How likely a press is, and when: hazards per second that are constant within a model step.
+
+With hazards `lambda_a(t)` the probability of no press in a step of length `dt` is `exp(-sum_a lambda_a dt)`. A trial's log-likelihood
+is the log density of its press, or the log probability of surviving the response window. Choice probabilities, densities, means and
+quantiles of reaction times and the omission probability follow in closed form, for a hazard that is constant within each step.
+
+Shape letters: `S` subject, `K` segment, `T` model step, `A` response alternative, `J` trial, `W` step of a response window,
+`D` draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dtb.twin.batch import TrialTable
+
+_SMALL = -15.0
+"""Below this softplus(x) is exp(x) to within float32's precision, and its logarithm is x."""
+
+
+def log_softplus(values: Tensor) -> Tensor:
+    """Give log(softplus(x)) with the right value and gradient even where softplus(x) underflows."""
+    safe = values.clamp_min(_SMALL)
+    # exp(x) (1 - exp(x) / 2) is softplus there to second order.
+    return torch.where(
+        values < _SMALL, values - 0.5 * torch.exp(values.clamp_max(_SMALL)), functional.softplus(safe).log()
+    )
+
+
+def press_nll(press_SKTA: Tensor, observed_SKTA: Tensor, at_risk_SKT: Tensor, step_seconds: float) -> Tensor:
+    """Sum each person's negative log-likelihood of their presses and omissions.
+
+    Parameters
+    ----------
+    press_SKTA : (S, K, T, A) Tensor
+        Readout before the softplus that makes a hazard of it.
+    observed_SKTA : (S, K, T, A) bool Tensor
+        True at the step of a press for each alternative that agrees with it.
+    at_risk_SKT : (S, K, T) Tensor
+        Share of each step during which a press was possible and had not happened.
+    step_seconds : float
+
+    Returns
+    -------
+    (S,) Tensor
+        Minus the log of the summed hazards of compatible alternatives at each press, plus the integral of all hazards over the
+        time at risk.
+    """
+    hazard_SKT = functional.softplus(press_SKTA).sum(-1)
+    # Steps without risk are left out by selection: 0 times an infinite hazard would be no number.
+    exposed_SKT = torch.where(at_risk_SKT > 0, hazard_SKT * at_risk_SKT, 0.0) * step_seconds
+    exposure_S = exposed_SKT.sum((1, 2))
+    subject_J, segment_J, step_J = observed_SKTA.any(-1).nonzero(as_tuple=True)
+    log_hazard_JA = log_softplus(press_SKTA[subject_J, segment_J, step_J])
+    compatible_JA = observed_SKTA[subject_J, segment_J, step_J]
+    log_density_J = log_hazard_JA.masked_fill(~compatible_JA, -torch.inf).logsumexp(-1)
+    return exposure_S.index_add(0, subject_J, log_density_J, alpha=-1)
+
+
+def count_trials(observed_SKTA: Tensor, at_risk_SKT: Tensor) -> Tensor:
+    """Count each person's trials that carry loss: stretches at risk, which a press also ends.
+
+    Returns
+    -------
+    (S,) int64 Tensor
+    """
+    at_risk = at_risk_SKT > 0
+    pressed = observed_SKTA.any(-1)
+    goes_on = torch.zeros_like(at_risk)
+    goes_on[..., 1:] = at_risk[..., :-1] & ~pressed[..., :-1]
+    return (at_risk & ~goes_on).sum((1, 2))
+
+
+def windows(hazard_SKTA: Tensor, trials: TrialTable) -> tuple[Tensor, Tensor]:
+    """Cut the response window of each trial out of its segment.
+
+    Parameters
+    ----------
+    hazard_SKTA : (S, K, T, A) Tensor
+    trials : TrialTable
+
+    Returns
+    -------
+    hazard_JWA : (J, W, A) Tensor
+        From the step of the onset on; W is that of the longest window.
+    covered_JW : (J, W) Tensor
+        Share of each step that lies in the trial's window, and in the segment.
+    """
+    num_steps = hazard_SKTA.shape[2]
+    onset_J = trials.onset_steps_J.to(hazard_SKTA.dtype)
+    end_J = onset_J + trials.window_steps_J.to(hazard_SKTA.dtype)
+    first_J = onset_J.floor()
+    longest = int((end_J.ceil() - first_J).max().clamp_min(1)) if len(onset_J) else 1
+    step_JW = first_J.long()[:, None] + torch.arange(longest, device=hazard_SKTA.device)
+    covered_JW = (torch.minimum(step_JW + 1, end_J[:, None]) - torch.maximum(step_JW, onset_J[:, None])).clamp(0.0, 1.0)
+    covered_JW = torch.where((step_JW >= 0) & (step_JW < num_steps), covered_JW, 0.0)
+    if num_steps == 0:
+        return hazard_SKTA.new_zeros(len(onset_J), longest, hazard_SKTA.shape[-1]), covered_JW
+    hazard_JWA = hazard_SKTA[trials.subject_J[:, None], trials.segment_J[:, None], step_JW.clamp(0, num_steps - 1)]
+    return hazard_JWA, covered_JW
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PressDistribution:
+    """The joint distribution of choice and reaction time of each trial, in closed form.
+
+    Attributes
+    ----------
+    hazard_JWA : (J, W, A) Tensor
+        Hazard of each alternative per second, in each step of the window.
+    covered_JW : (J, W) Tensor
+        Share of each step that lies in the window.
+    step_seconds : float
+    """
+
+    hazard_JWA: Tensor
+    covered_JW: Tensor
+    step_seconds: float
+
+    @property
+    def _total_JW(self) -> Tensor:
+        return self.hazard_JWA.sum(-1)
+
+    @property
+    def _length_JW(self) -> Tensor:
+        return self.covered_JW * self.step_seconds
+
+    @property
+    def _start_JW(self) -> Tensor:
+        """Seconds from the onset to the beginning of each step's share of the window."""
+        return self._length_JW.cumsum(-1) - self._length_JW
+
+    @property
+    def _integrated_JW(self) -> Tensor:
+        """Integral of the total hazard over each step's share of the window."""
+        return self._total_JW * self._length_JW
+
+    @property
+    def _survival_JW(self) -> Tensor:
+        """Probability of no press until each step begins."""
+        integrated_JW = self._integrated_JW
+        return torch.exp(-(integrated_JW.cumsum(-1) - integrated_JW))
+
+    def choice_probability_JA(self) -> Tensor:
+        """(J, A): probability of each choice; the rest to 1 is that of an omission."""
+        return self._mass_JWA().sum(1)
+
+    def _mass_JWA(self) -> Tensor:
+        """Probability of each choice within each step."""
+        integrated_JW = self._integrated_JW
+        # lambda_a / Lambda * (1 - exp(-Lambda d)), written so that Lambda may be 0.
+        return self.hazard_JWA * (self._survival_JW * self._length_JW * _expm1_over(integrated_JW))[..., None]
+
+    def press_probability_J(self) -> Tensor:
+        """(J,): probability of any press within the window."""
+        return -torch.expm1(-self._integrated_JW.sum(-1))
+
+    def omission_probability_J(self) -> Tensor:
+        """(J,): probability of no press within the window."""
+        return torch.exp(-self._integrated_JW.sum(-1))
+
+    def mean_rt_J(self) -> Tensor:
+        """(J,): mean reaction time in seconds, given a press within the window."""
+        return self.mean_rt_of_choice_JA(summed=True)[:, 0]
+
+    def mean_rt_of_choice_JA(self, *, summed: bool = False) -> Tensor:
+        """(J, A): mean reaction time in seconds given each choice; (J, 1) over all choices where `summed`."""
+        integrated_JW, length_JW = self._integrated_JW, self._length_JW
+        hazard_JWA = self._total_JW[..., None] if summed else self.hazard_JWA
+        # Of a press within the step: its probability times when the step begins, plus how far into the step it comes.
+        mass_JWA = hazard_JWA * (self._survival_JW * length_JW * _expm1_over(integrated_JW))[..., None]
+        within_JWA = hazard_JWA * (self._survival_JW * length_JW**2 * _first_moment_over(integrated_JW))[..., None]
+        probability_JA = mass_JWA.sum(1)
+        first_moment_JA = (mass_JWA * self._start_JW[..., None] + within_JWA).sum(1)
+        return first_moment_JA / probability_JA.clamp_min(torch.finfo(probability_JA.dtype).tiny)
+
+    def rt_quantile_J(self, share: float | Tensor) -> Tensor:
+        """(J,): time in seconds before which this share of the presses come, given a press within the window."""
+        share_J = torch.as_tensor(share, dtype=self.hazard_JWA.dtype, device=self.hazard_JWA.device)
+        share_J = share_J.expand(self.hazard_JWA.shape[0])
+        return self._time_of(-torch.log1p(-share_J * self.press_probability_J()))[0]
+
+    def density_JA(self, rt_seconds_J: Tensor) -> Tensor:
+        """(J, A): joint density, per second, of each choice at each trial's given reaction time; 0 outside the window."""
+        step_J, into_J, inside_J = self._locate(rt_seconds_J)
+        trial_J = torch.arange(len(rt_seconds_J), device=rt_seconds_J.device)
+        before_J = self._integrated_JW.cumsum(-1)[trial_J, step_J] - self._integrated_JW[trial_J, step_J]
+        survival_J = torch.exp(-before_J - self._total_JW[trial_J, step_J] * into_J)
+        density_JA = self.hazard_JWA[trial_J, step_J] * survival_J[:, None]
+        return torch.where(inside_J[:, None], density_JA, 0.0)
+
+    def log_likelihood_J(self, rt_seconds_J: Tensor, response_JA: Tensor) -> Tensor:
+        """(J,): log density of each trial's press, or log probability of its omission where no response is given.
+
+        Parameters
+        ----------
+        rt_seconds_J : (J,) Tensor
+            Not read where there was no press.
+        response_JA : (J, A) bool Tensor
+            Alternatives that agree with the press; none for an omission.
+        """
+        pressed_J = response_JA.any(-1)
+        step_J, into_J, inside_J = self._locate(torch.where(pressed_J, rt_seconds_J, 0.0))
+        trial_J = torch.arange(len(step_J), device=step_J.device)
+        integrated_JW = self._integrated_JW
+        before_J = integrated_JW.cumsum(-1)[trial_J, step_J] - integrated_JW[trial_J, step_J]
+        tiny = torch.finfo(self.hazard_JWA.dtype).tiny
+        agreeing_J = torch.where(response_JA, self.hazard_JWA[trial_J, step_J], 0.0).sum(-1).clamp_min(tiny)
+        density_J = agreeing_J.log() - before_J - self._total_JW[trial_J, step_J] * into_J
+        density_J = torch.where(inside_J, density_J, -torch.inf)
+        return torch.where(pressed_J, density_J, -integrated_JW.sum(-1))
+
+    def sample(self, generator: torch.Generator, num_draws: int = 1) -> tuple[Tensor, Tensor]:
+        """Draw choices and reaction times.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            On the CPU: draws are the same on every device.
+        num_draws : int
+
+        Returns
+        -------
+        choice_DJ : (D, J) int64 Tensor
+            -1 for an omission.
+        rt_seconds_DJ : (D, J) Tensor
+            NaN for an omission.
+        """
+        num_trials = self.hazard_JWA.shape[0]
+        uniform_2DJ = torch.rand(2, num_draws, num_trials, generator=generator, dtype=torch.float64)
+        needed_DJ = -torch.log1p(-uniform_2DJ[0]).to(self.hazard_JWA)
+        time_DJ, step_DJ = self._time_of(needed_DJ)
+        trial_J = torch.arange(num_trials, device=step_DJ.device)
+        cumulative_DJA = self.hazard_JWA[trial_J, step_DJ].cumsum(-1)
+        threshold_DJ = uniform_2DJ[1].to(self.hazard_JWA) * cumulative_DJA[..., -1]
+        choice_DJ = (cumulative_DJA <= threshold_DJ[..., None]).sum(-1).clamp_max(self.hazard_JWA.shape[-1] - 1)
+        omitted_DJ = needed_DJ >= self._integrated_JW.sum(-1)
+        return choice_DJ.masked_fill(omitted_DJ, -1), time_DJ.masked_fill(omitted_DJ, torch.nan)
+
+    def _time_of(self, integrated_DJ: Tensor) -> tuple[Tensor, Tensor]:
+        """When the integrated hazard reaches the given values, and in which step of the window."""
+        step_integrated_JW = self._integrated_JW
+        reached_JW = step_integrated_JW.cumsum(-1)
+        leading = integrated_DJ.shape[:-1]
+        wanted_JD = integrated_DJ.reshape(-1, integrated_DJ.shape[-1]).T.contiguous()
+        step_JD = torch.searchsorted(reached_JW.detach().contiguous(), wanted_JD.detach())
+        step_JD = step_JD.clamp_max(reached_JW.shape[-1] - 1)
+        before_JD = (reached_JW - step_integrated_JW).gather(1, step_JD)
+        tiny = torch.finfo(reached_JW.dtype).tiny
+        share_JD = ((wanted_JD - before_JD) / step_integrated_JW.gather(1, step_JD).clamp_min(tiny)).clamp(0.0, 1.0)
+        time_JD = self._start_JW.gather(1, step_JD) + share_JD * self._length_JW.gather(1, step_JD)
+        return time_JD.T.reshape(*leading, -1), step_JD.T.reshape(*leading, -1)
+
+    def _locate(self, rt_seconds_J: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Step of the window, seconds since its beginning, and whether the time lies within the window at all."""
+        length_JW = self._length_JW
+        end_JW = length_JW.cumsum(-1)
+        rt_seconds_J = rt_seconds_J.to(length_JW.dtype)
+        step_J = torch.searchsorted(end_JW.detach().contiguous(), rt_seconds_J.detach()[:, None], right=True)[:, 0]
+        inside_J = (step_J < length_JW.shape[1]) & (rt_seconds_J >= 0)
+        step_J = step_J.clamp_max(length_JW.shape[1] - 1)
+        into_J = rt_seconds_J - self._start_JW[torch.arange(len(step_J), device=step_J.device), step_J]
+        return step_J, into_J, inside_J
+
+
+def first_press(press_probability_JWA: Tensor, covered_JW: Tensor, step_seconds: float) -> tuple[Tensor, Tensor]:
+    """Decode presses as the paper does: the first step after the onset whose press output exceeds 0.5.
+
+    Parameters
+    ----------
+    press_probability_JWA : (J, W, A) Tensor
+        Sigmoid of the readout, in the response window (`windows` cuts it out).
+    covered_JW : (J, W) Tensor
+    step_seconds : float
+
+    Returns
+    -------
+    choice_J : (J,) int64 Tensor
+        Alternative with the largest output at that step; -1 where there is no press.
+    rt_seconds_J : (J,) Tensor
+        From the onset to that step's end within the window; NaN where there is no press.
+    """
+    over_JW = (press_probability_JWA.amax(-1) > 0.5) & (covered_JW > 0)
+    any_J = over_JW.any(-1)
+    step_J = over_JW.int().argmax(-1)
+    trial_J = torch.arange(len(step_J), device=step_J.device)
+    choice_J = press_probability_JWA[trial_J, step_J].argmax(-1)
+    rt_seconds_J = (covered_JW.cumsum(-1) * step_seconds)[trial_J, step_J]
+    return choice_J.masked_fill(~any_J, -1), rt_seconds_J.masked_fill(~any_J, torch.nan)
+
+
+def _expm1_over(values: Tensor) -> Tensor:
+    """(1 - exp(-x)) / x, 1 at x = 0."""
+    safe = values.clamp_min(1e-4)
+    return torch.where(values < 1e-4, 1.0 - values / 2 + values**2 / 6, -torch.expm1(-safe) / safe)
+
+
+def _first_moment_over(values: Tensor) -> Tensor:
+    """(1 - exp(-x) (1 + x)) / x^2, 1/2 at x = 0."""
+    safe = values.clamp_min(0.03)
+    small = values.clamp_max(0.03)
+    series = 0.5 - small / 3 + small**2 / 8 - small**3 / 30 + small**4 / 144 - small**5 / 840
+    return torch.where(values < 0.03, series, (-torch.expm1(-safe) - safe * torch.exp(-safe)) / safe**2)

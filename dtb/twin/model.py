@@ -1,0 +1,214 @@
+"""The digital twin of a person: a connectome in, what they choose, when they press and what their BOLD signal does out.
+
+Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden unit, `R` BOLD region, `E` connectome edge,
+`I` stimulus channel, `A` response alternative, `O` readout row, `Z` latent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dtb.config import TwinConfig
+from dtb.twin.haemodynamics import at_volumes
+from dtb.twin.hypernetwork import Generated, Hypernetwork
+from dtb.twin.noise import process_noise
+from dtb.twin.scan import exact, scan
+from dtb.twin.sizes import TwinSizes
+
+
+class TwinOutput(NamedTuple):
+    """What some people's twins did.
+
+    Attributes
+    ----------
+    hidden_SKTN : (S, K, T, N) Tensor
+        State at the end of each model step.
+    press_SKTA : (S, K, T, A) Tensor
+        Press readout: before the softplus that makes a hazard of it, or the sigmoid that makes a probability.
+    latent_SZ : (S, Z) Tensor or None
+        Explicit latent, where the configuration has one.
+    bold_readout_SRN, bold_bias_SR : Tensor
+        From states at volume times to BOLD; see `Twin.bold`.
+    """
+
+    hidden_SKTN: Tensor
+    press_SKTA: Tensor
+    latent_SZ: Tensor | None
+    bold_readout_SRN: Tensor
+    bold_bias_SR: Tensor
+
+
+class Twin(nn.Module):
+    """Hypernetwork, recurrent network and readouts.
+
+    Parameters
+    ----------
+    config : TwinConfig
+        The model.
+    sizes : TwinSizes
+        What the data decide.
+
+    Attributes
+    ----------
+    edge_mean_E, edge_scale_E : (E,) Tensor
+        Connectomes are standardised with these; see `set_normalisation`.
+    bold_scale_R : (R,) Tensor
+        BOLD is predicted in units of these.
+
+    Examples
+    --------
+    >>> twin = Twin(TwinConfig(num_hidden=8), TwinSizes(num_regions=4, num_channels=2, num_alternatives=2, num_bold_regions=4))
+    >>> output = twin(torch.zeros(3, 6), torch.zeros(3, 1, 50, 2))
+    >>> output.press_SKTA.shape, twin.bold(output, torch.tensor([0.8, 1.6]).expand(3, 1, 2)).shape
+    (torch.Size([3, 1, 50, 2]), torch.Size([3, 1, 2, 4]))
+    """
+
+    edge_mean_E: Tensor
+    edge_scale_E: Tensor
+    bold_scale_R: Tensor
+
+    def __init__(self, config: TwinConfig, sizes: TwinSizes) -> None:
+        super().__init__()
+        self.config = config
+        self.sizes = sizes
+        self.hypernetwork = Hypernetwork(config, sizes)
+        self.register_buffer("edge_mean_E", torch.zeros(sizes.num_edges))
+        self.register_buffer("edge_scale_E", torch.ones(sizes.num_edges))
+        self.register_buffer("bold_scale_R", torch.ones(sizes.num_bold_regions))
+
+    @torch.no_grad()
+    def set_normalisation(self, edge_mean_E: Tensor, edge_scale_E: Tensor, bold_scale_R: Tensor) -> None:
+        """Set what connectomes and BOLD are standardised with: figures of the training people alone.
+
+        Parameters
+        ----------
+        edge_mean_E, edge_scale_E : (E,) Tensor
+            Mean and standard deviation of each edge over people. An edge that never varies, or that nobody has, gets scale 1.
+        bold_scale_R : (R,) Tensor
+            Standard deviation of each region's BOLD over people and time; likewise.
+
+        Raises
+        ------
+        ValueError
+            A shape is not this twin's.
+        """
+        for name, value in (
+            ("edge_mean_E", edge_mean_E),
+            ("edge_scale_E", edge_scale_E),
+            ("bold_scale_R", bold_scale_R),
+        ):
+            own = getattr(self, name)
+            if value.shape != own.shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; this twin's is {tuple(own.shape)}")
+            given = value.to(own)
+            neutral = 0.0 if name == "edge_mean_E" else 1.0
+            usable = torch.isfinite(given) & ((given > 0) | (name == "edge_mean_E"))
+            own.copy_(torch.where(usable, given, neutral))
+
+    def standardise(self, connectome_SE: Tensor) -> Tensor:
+        """Standardise edges; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""
+        present_SE = ~torch.isnan(connectome_SE)
+        mean_E = exact(self.edge_mean_E)
+        return (torch.where(present_SE, exact(connectome_SE), mean_E) - mean_E) / exact(self.edge_scale_E)
+
+    def generate(self, connectome_SE: Tensor, seed_S: Tensor | None = None) -> Generated:
+        """Make the parameters of these people's networks.
+
+        Parameters
+        ----------
+        connectome_SE : (S, E) Tensor
+            Fisher z of the upper triangle, NaN where absent.
+        seed_S : (S,) int64 Tensor or None
+            Seeds of the dropout in training.
+        """
+        generated: Generated = self.hypernetwork(self.standardise(connectome_SE), seed_S)
+        return generated
+
+    def forward(self, connectome_SE: Tensor, stimulus_SKTI: Tensor, seed_S: Tensor | None = None) -> TwinOutput:
+        """Let these people's twins perform.
+
+        Parameters
+        ----------
+        connectome_SE : (S, E) Tensor
+            Fisher z of the upper triangle, NaN where absent.
+        stimulus_SKTI : (S, K, T, I) Tensor
+            Mean stimulus over each step.
+        seed_S : (S,) int64 Tensor or None
+            Seeds of what is random about each person: dropout in training, process noise always. Without seeds nothing is.
+
+        Returns
+        -------
+        TwinOutput
+        """
+        return self.perform(self.generate(connectome_SE, seed_S), stimulus_SKTI, seed_S)
+
+    def perform(self, generated: Generated, stimulus_SKTI: Tensor, seed_S: Tensor | None = None) -> TwinOutput:
+        """Run networks that `generate` made; parameters and result as in `forward`."""
+        with torch.autocast(stimulus_SKTI.device.type, enabled=False):
+            stimulus_SKTI = stimulus_SKTI.to(generated.input_SGI.dtype)
+            num_segments, num_steps = stimulus_SKTI.shape[1:3]
+            delay = min(self.config.stimulus_delay_steps, num_steps)
+            delayed_SKTI = functional.pad(stimulus_SKTI, (0, 0, delay, 0))[:, :, :num_steps]
+            drive_SKTG = _per_person(delayed_SKTI, generated.input_SGI) + generated.bias_SG[:, None, None]
+            noise_SKTN = None
+            if self.config.process_noise > 0 and seed_S is not None:
+                noise_SKTN = process_noise(seed_S, num_segments, num_steps, self.config.num_hidden)
+                noise_SKTN = noise_SKTN.to(drive_SKTG) * self.config.process_noise
+            hidden_SKTN = scan(self.config.cell, drive_SKTG, generated.recurrence, generated.rate_SN, noise_SKTN)
+            alternatives = self.sizes.num_alternatives
+            press_SKTA = _per_person(hidden_SKTN, generated.readout_SON[:, :alternatives])
+            press_SKTA = press_SKTA + generated.readout_bias_SO[:, None, None, :alternatives]
+            return TwinOutput(
+                hidden_SKTN,
+                press_SKTA,
+                generated.latent_SZ,
+                generated.readout_SON[:, alternatives:],
+                generated.readout_bias_SO[:, alternatives:],
+            )
+
+    def hazards(self, output: TwinOutput) -> Tensor:
+        """(S, K, T, A): hazard of each alternative, per second.
+
+        With `press: sigmoid` it is the hazard under which a press within the step is as probable as the sigmoid says.
+        """
+        hazard_SKTA = functional.softplus(output.press_SKTA)
+        return hazard_SKTA if self.config.press == "hazard" else hazard_SKTA / self.config.step_seconds
+
+    def bold(self, output: TwinOutput, volume_seconds_SKV: Tensor) -> Tensor:
+        """Predict BOLD at volume times.
+
+        Parameters
+        ----------
+        output : TwinOutput
+        volume_seconds_SKV : (S, K, V) Tensor
+            Time of each volume after its segment's beginning.
+
+        Returns
+        -------
+        (S, K, V, R) Tensor
+            In units of `bold_scale_R`.
+        """
+        with torch.autocast(output.hidden_SKTN.device.type, enabled=False):
+            kind = self.config.hrf if self.config.bold == "hrf" else None
+            # The response is the same for every region, so it is applied to the states, before the readout.
+            states_SKVN = at_volumes(output.hidden_SKTN, volume_seconds_SKV, self.config.step_seconds, kind)
+            return _per_person(states_SKVN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
+
+    @classmethod
+    def load(cls, path: Path | str) -> Twin:
+        """Read a twin that `dtb train`, or `dtb.twin.export.save_twin`, wrote; `path` is the folder of its two files."""
+        from dtb.twin.export import load_twin
+
+        return load_twin(Path(path))[0]
+
+
+def _per_person(values_SKTN: Tensor, weight_SON: Tensor) -> Tensor:
+    """Multiply each person's values by that person's matrix, in one batched product where memory lies well for it."""
+    num_segments, num_steps = values_SKTN.shape[1:3]
+    by_time_SDN = values_SKTN.transpose(1, 2).flatten(1, 2)
+    return torch.bmm(by_time_SDN, weight_SON.mT).unflatten(1, (num_steps, num_segments)).transpose(1, 2)

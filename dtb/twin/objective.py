@@ -1,0 +1,89 @@
+"""What training makes small: per person, how surprising their presses are and how far their BOLD is from the prediction.
+
+Each term is a mean over what was seen of a person (trials, volumes by regions), so that people with more data do not count for more.
+
+Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `R` BOLD region, `A` response alternative.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dtb.twin.batch import Batch
+from dtb.twin.likelihood import count_trials, press_nll
+from dtb.twin.model import Twin, TwinOutput
+
+
+class Losses(NamedTuple):
+    """Losses of one batch.
+
+    Attributes
+    ----------
+    total : () Tensor
+        ``sum_S weight_S * (press_weight * press_S + bold_weight * bold_S)``.
+    press_S : (S,) Tensor
+        Negative log-likelihood per trial, or binary cross-entropy per step with `press: sigmoid`; 0 for a person without any.
+    bold_S : (S,) Tensor
+        Mean squared error in units of `bold_scale_R`; 0 for a person without any BOLD.
+    """
+
+    total: Tensor
+    press_S: Tensor
+    bold_S: Tensor
+
+
+class Objective(nn.Module):
+    """The loss as a module around the twin, so that an engine can wrap both.
+
+    Parameters
+    ----------
+    twin : Twin
+    press_weight, bold_weight : float
+        Weights of the two terms.
+    """
+
+    def __init__(self, twin: Twin, press_weight: float, bold_weight: float) -> None:
+        super().__init__()
+        self.twin = twin
+        self.press_weight = press_weight
+        self.bold_weight = bold_weight
+
+    def forward(self, batch: Batch) -> Losses:
+        """Run the twins of a batch and score them."""
+        output = self.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+        press_S = press_loss(self.twin, output, batch)
+        bold_S = bold_loss(self.twin, output, batch)
+        per_person_S = self.press_weight * press_S + self.bold_weight * bold_S
+        weighted_S = torch.where(batch.weight_S > 0, per_person_S * batch.weight_S, 0.0)
+        return Losses(weighted_S.sum(), press_S, bold_S)
+
+
+def press_loss(twin: Twin, output: TwinOutput, batch: Batch) -> Tensor:
+    """(S,): the press term, per trial with `press: hazard`, per step and alternative with `press: sigmoid`."""
+    if twin.config.press == "hazard":
+        nll_S = press_nll(output.press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
+        return nll_S / count_trials(batch.press_SKTA, batch.at_risk_SKT).clamp_min(1)
+    target_SKTA = batch.press_SKTA.to(output.press_SKTA.dtype)
+    counted_SKTA = ((batch.at_risk_SKT > 0) | batch.press_SKTA.any(-1))[..., None].expand_as(target_SKTA)
+    entropy_SKTA = functional.binary_cross_entropy_with_logits(output.press_SKTA, target_SKTA, reduction="none")
+    return _masked_mean(entropy_SKTA, counted_SKTA)
+
+
+def bold_loss(twin: Twin, output: TwinOutput, batch: Batch) -> Tensor:
+    """(S,): mean squared error over the volumes and regions that are there and counted."""
+    if batch.bold_SKVR.numel() == 0:
+        return output.press_SKTA.new_zeros(len(batch.weight_S))
+    predicted_SKVR = twin.bold(output, batch.volume_seconds_SKV)
+    counted_SKVR = batch.bold_counted_SKV[..., None] & torch.isfinite(batch.bold_SKVR)
+    # The target is cleaned before the difference is taken: NaN times 0 would be NaN in the gradient.
+    target_SKVR = torch.where(counted_SKVR, batch.bold_SKVR / twin.bold_scale_R, 0.0)
+    return _masked_mean((predicted_SKVR - target_SKVR).square(), counted_SKVR)
+
+
+def _masked_mean(values_SKTA: Tensor, counted_SKTA: Tensor) -> Tensor:
+    total_S = torch.where(counted_SKTA, values_SKTA, 0.0).sum((1, 2, 3))
+    return total_S / counted_SKTA.sum((1, 2, 3)).clamp_min(1)

@@ -1,0 +1,119 @@
+"""The recurrence over time: the hot loop of the whole system, behind one function.
+
+`scan` takes what enters each unit at each step and the recurrent weights, and returns every state. There are a plain reference,
+which anyone can read and autograd differentiates, and a fast path (`dtb.twin.scan_fast`) that agrees with it.
+
+Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` row of the recurrent weights (see `dtb.twin.cells`),
+`Q` rank.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dtb.twin.cells import CellName, next_state
+from dtb.twin.scan_fast import fast_scan
+
+
+class Recurrence(NamedTuple):
+    """Recurrent weights of some people: all of each person's own, or one shared matrix and a personal change of low rank.
+
+    Attributes
+    ----------
+    full_SGN : (S, G, N) Tensor or None
+        Each person's weights.
+    shared_GN : (G, N) Tensor or None
+        Weights that all share, where `full_SGN` is None.
+    left_SGQ, right_SNQ : Tensor or None
+        The personal change: ``W_s = shared + left_s @ right_s.T``.
+    """
+
+    full_SGN: Tensor | None = None
+    shared_GN: Tensor | None = None
+    left_SGQ: Tensor | None = None
+    right_SNQ: Tensor | None = None
+
+    def dense(self) -> Tensor:
+        """Give each person's weights as one (S, G, N) tensor."""
+        if self.full_SGN is not None:
+            return self.full_SGN
+        assert self.shared_GN is not None
+        assert self.left_SGQ is not None
+        assert self.right_SNQ is not None
+        return self.shared_GN + self.left_SGQ @ self.right_SNQ.mT
+
+
+def scan(
+    cell: CellName,
+    drive_SKTG: Tensor,
+    recurrence: Recurrence,
+    rate_SN: Tensor | None = None,
+    noise_SKTN: Tensor | None = None,
+    *,
+    method: Literal["fast", "reference"] = "fast",
+) -> Tensor:
+    """Run the network of each person over their segments, from a state of zero.
+
+    Everything is computed in float32 (float64 if given float64), whatever the precision around it: rounding errors of a long
+    recurrence add up.
+
+    Parameters
+    ----------
+    cell : {"elman", "leaky", "gated"}
+        See `dtb.twin.cells.next_state`.
+    drive_SKTG : (S, K, T, G) Tensor
+        Input and biases at each step.
+    recurrence : Recurrence
+    rate_SN : (S, N) Tensor or None
+        Rates of the leaky cell, in (0, 1].
+    noise_SKTN : (S, K, T, N) Tensor or None
+        Added to the state after each step; a constant, no gradient reaches it.
+    method : {"fast", "reference"}
+        Two ways to the same numbers.
+
+    Returns
+    -------
+    (S, K, T, N) Tensor
+        State after each step.
+    """
+    with torch.autocast(drive_SKTG.device.type, enabled=False):
+        drive_SKTG = exact(drive_SKTG)
+        recurrence = Recurrence(*(None if weight is None else exact(weight) for weight in recurrence))
+        rate_SN = None if rate_SN is None else exact(rate_SN)
+        noise_SKTN = None if noise_SKTN is None else noise_SKTN.to(drive_SKTG.dtype)
+        run = fast_scan if method == "fast" and drive_SKTG.numel() > 0 else _reference_scan
+        return run(cell, drive_SKTG, *recurrence, rate_SN, noise_SKTN)
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """Give the tensor in float32, or as it is where that is more precise already."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _reference_scan(
+    cell: CellName,
+    drive_SKTG: Tensor,
+    full_SGN: Tensor | None,
+    shared_GN: Tensor | None,
+    left_SGQ: Tensor | None,
+    right_SNQ: Tensor | None,
+    rate_SN: Tensor | None,
+    noise_SKTN: Tensor | None,
+) -> Tensor:
+    weights_SGN = Recurrence(full_SGN, shared_GN, left_SGQ, right_SNQ).dense()
+    state_SKN = drive_SKTG.new_zeros(*drive_SKTG.shape[:2], weights_SGN.shape[-1])
+    rate_SKN = None if rate_SN is None else rate_SN[:, None]
+    states = []
+    # Unbinding once: a slice per step would cost a full-size gradient per step in the backward pass.
+    noises = [None] * drive_SKTG.shape[2] if noise_SKTN is None else noise_SKTN.unbind(2)
+    for drive_SKG, noise_SKN in zip(drive_SKTG.unbind(2), noises, strict=True):
+        state_SKN = next_state(cell, drive_SKG + state_SKN @ weights_SGN.mT, state_SKN, rate_SKN)
+        if noise_SKN is not None:
+            state_SKN = state_SKN + noise_SKN
+        states.append(state_SKN)
+    if not states:
+        return drive_SKTG.new_zeros(*drive_SKTG.shape[:3], weights_SGN.shape[-1])
+    return torch.stack(states, dim=2)

@@ -1,0 +1,74 @@
+"""An exported twin comes back identical, or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from dtb.config import SegmentConfig
+from dtb.errors import DamagedOutputError, InputDataError
+from dtb.twin import Twin
+from dtb.twin.batch import Batch
+from dtb.twin.export import TwinCard, load_twin, save_twin
+from tests.twin.conftest import SIZES, make_config
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Twin, TwinCard]:
+    twin = Twin(make_config(), SIZES)
+    card = TwinCard(
+        config=twin.config,
+        sizes=SIZES,
+        taskset={"tasks": ["stroop"]},
+        region_names=tuple("abcdef"),
+        bold_region_names=tuple("abcdef"),
+        connectome={"measure": "correlation"},
+        cohort_hash="c",
+        split_hash="s",
+        seed=3,
+        segments=SegmentConfig(),
+    )
+    save_twin(tmp_path / "twin", twin, card)
+    return tmp_path / "twin", twin, card
+
+
+def test_round_trip_gives_identical_outputs(saved: tuple[Path, Twin, TwinCard], batch: Batch) -> None:
+    path, twin, card = saved
+    loaded, loaded_card = load_twin(path)
+    assert loaded_card == card
+    one, two = (model.eval()(batch.connectome_SE, batch.stimulus_SKTI).press_SKTA for model in (twin, loaded))
+    assert torch.equal(one, two)
+    assert torch.equal(Twin.load(path).edge_mean_E, twin.edge_mean_E)
+
+
+def test_an_absent_twin_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match=r"has no twin\.json"):
+        load_twin(tmp_path)
+
+
+def test_altered_numbers_are_refused(saved: tuple[Path, Twin, TwinCard]) -> None:
+    numbers = saved[0] / "twin.safetensors"
+    content = bytearray(numbers.read_bytes())
+    content[-1] ^= 1
+    numbers.write_bytes(content)
+    with pytest.raises(DamagedOutputError, match="is not the file that"):
+        load_twin(saved[0])
+
+
+def test_an_edited_configuration_is_refused(saved: tuple[Path, Twin, TwinCard]) -> None:
+    card_file = saved[0] / "twin.json"
+    plain = json.loads(card_file.read_text())
+    plain["config"]["num_hidden"] = 11
+    card_file.write_text(json.dumps(plain))
+    with pytest.raises(DamagedOutputError, match="does not fit the configuration"):
+        load_twin(saved[0])
+
+
+def test_a_card_of_another_twin_is_not_written(tmp_path: Path, saved: tuple[Path, Twin, TwinCard]) -> None:
+    _, _, card = saved
+    with pytest.raises(ValueError, match="not this twin's"):
+        save_twin(tmp_path / "other", Twin(make_config(num_hidden=12), SIZES), card)
+    assert not (tmp_path / "other").exists()
