@@ -49,7 +49,8 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"logging_level": logging.WARNING}
+    # What workers print stays in Ray's own log folder: stages tell from what they write how they are getting on.
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
     package_root = str(Path(__file__).resolve().parent.parent)
     search_path = os.pathsep.join(
         dict.fromkeys([package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
