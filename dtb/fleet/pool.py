@@ -184,7 +184,7 @@ class _Actor:
             for name, table in part_tables.items():
                 if table.num_rows:
                     tables[name].append(table)
-        merged = {name: pa.concat_tables(found) for name, found in tables.items()}
+        merged = {name: pa.concat_tables(found).unify_dictionaries() for name, found in tables.items()}
         self._ledger.commit(keys, merged, status_table(rows))
         return rows
 

@@ -1,0 +1,165 @@
+"""What an actor needs to let people's twins perform: the twin through the object store, the people from the shards.
+
+Shape letters: see `dtb.twin.batch`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dtb.cohort.records import SubjectRecord
+from dtb.errors import DamagedOutputError, InputDataError
+from dtb.files import require_complete
+from dtb.intervene.indicators import TaskOutline
+from dtb.shards.batches import BatchMaker
+from dtb.shards.read import Cohort, open_cohort
+from dtb.shards.split import Split
+from dtb.tasks.taskset import TaskSet
+from dtb.twin.batch import Batch
+from dtb.twin.export import TwinCard, load_twin
+from dtb.twin.model import Twin
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Troupe:
+    """A trained twin and the cohort that is to perform, in a form that goes through the object store once a node.
+
+    Attributes
+    ----------
+    card : TwinCard
+    numbers : dict of str to ndarray
+        The twin's parameters and buffers.
+    shards : Path
+        The cohort's folder, on a file system that all nodes see.
+    split : Split
+        The division that the twin was trained with.
+    """
+
+    card: TwinCard
+    numbers: dict[str, np.ndarray]
+    shards: Path
+    split: Split
+
+    def twin(self) -> Twin:
+        """Build the twin, in evaluation mode, on the actor's GPU if it has one."""
+        twin = Twin(self.card.config, self.card.sizes)
+        twin.load_state_dict({name: torch.tensor(values) for name, values in self.numbers.items()})
+        twin.requires_grad_(False)
+        return twin.eval().to(device())
+
+    @property
+    def taskset(self) -> TaskSet:
+        """The tasks that the twin performs."""
+        return TaskSet.from_plain(self.card.taskset)
+
+    def cohort(self) -> Cohort:
+        """Open the cohort; the driver has verified it."""
+        return open_cohort(self.shards, verify=False)
+
+    def batch_maker(self) -> BatchMaker:
+        """Lay people out as in training; nothing is kept, for each person is met once."""
+        columns = [self.card.region_names.index(name) for name in self.card.bold_region_names]
+        config = self.card.config
+        return BatchMaker(self.taskset, self.card.segments, config.step_seconds, columns, self.split, cache_bytes=0)
+
+
+class Company:
+    """Some people and their twins within an actor; what simulation and search have in common."""
+
+    def __init__(self, troupe: Troupe, seed: int) -> None:
+        self.taskset = troupe.taskset
+        self.outlines = outlines_of(troupe.taskset)
+        self.card = troupe.card
+        self.seed = seed
+        self.twin = troupe.twin()
+        self._cohort = troupe.cohort()
+        self._maker = troupe.batch_maker()
+
+    def meet(self, pseudonyms: Sequence[str]) -> tuple[list[SubjectRecord], Batch]:
+        """Read people, and lay out all of their runs."""
+        records = list(self._cohort.records(pseudonyms))
+        return records, self._maker.batch(records, part="all", seed=self.seed).to(device())
+
+
+def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
+    """Say of each task what simulation and indicators need to know."""
+    return [
+        TaskOutline(
+            spec.name,
+            spec.domain,
+            tuple(float(spec.contrast.get(condition, 0.0)) for condition in spec.conditions),
+            len(spec.alternatives),
+        )
+        for spec in taskset.specs
+    ]
+
+
+def device() -> torch.device:
+    """Give the device of this process: its GPU, if Ray or the machine gave it one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def generator_of(pseudonym: str, seed: int, purpose: str) -> torch.Generator:
+    """Make a generator that depends on person, seed and purpose alone, the same in every process."""
+    return torch.Generator().manual_seed(seed_of(pseudonym, seed, purpose))
+
+
+def seed_of(pseudonym: str, seed: int, purpose: str) -> int:
+    """Give a seed between 0 and 2^63 - 1 that depends on person, seed and purpose alone.
+
+    Examples
+    --------
+    >>> seed_of("a", 0, "draws") == seed_of("a", 0, "draws") != seed_of("a", 0, "control")
+    True
+    """
+    digest = hashlib.sha256(f"{purpose}/{seed}/{pseudonym}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def open_troupe(shards: Path, trained: Path) -> Troupe:
+    """Read what a stage needs, and check that twin and cohort belong together.
+
+    Parameters
+    ----------
+    shards, trained : Path
+        Output folders of `dtb ingest` and `dtb train`.
+
+    Raises
+    ------
+    InputDataError
+        The cohort has other regions or tasks than those of the twin.
+    DamagedOutputError
+        Either folder is incomplete or altered.
+    """
+    require_complete(shards, "ingest")
+    require_complete(trained, "train")
+    cohort = open_cohort(shards)
+    twin, card = load_twin(trained / "twin")
+    description = cohort.manifest.description
+    if tuple(description.regions) != card.region_names:
+        raise InputDataError(
+            f"{shards} has {len(description.regions)} regions that are not the {len(card.region_names)} of the twin in {trained}. "
+            "Ingest the cohort with the parcellation that the twin was trained on, or train a twin on this cohort."
+        )
+    tasks, own = TaskSet.from_plain(description.taskset), TaskSet.from_plain(card.taskset)
+    unknown = {spec.name: spec for spec in tasks.specs}.keys() - {spec.name for spec in own.specs}
+    if unknown:
+        raise InputDataError(
+            f"{shards} has runs of {', '.join(sorted(unknown))}, which the twin in {trained} was not trained on. "
+            f"Ingest without them: --ingest.tasks {' '.join(spec.name for spec in own.specs)}"
+        )
+    numbers = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
+    return Troupe(card, numbers, shards.resolve(), _split_of(trained))
+
+
+def _split_of(trained: Path) -> Split:
+    path = trained / "split.json"
+    if not path.is_file():
+        raise DamagedOutputError(f"{path} is missing: it says who the twin was trained on. Run `dtb train` anew.")
+    return Split.load(path)

@@ -1,0 +1,194 @@
+"""What an intervention is judged by: figures of a simulated performance that are differentiable in the connectome.
+
+Nothing is sampled and nothing is counted: reaction times and choices are expectations under the press-time distribution, BOLD
+contrasts are the effect sizes of a general linear model. Each is one number a person.
+
+Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `A` response alternative, `R` BOLD region, `E` connectome edge,
+`J` trial, `M` indicator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dtb.twin.batch import Batch
+from dtb.twin.likelihood import PressDistribution, windows
+from dtb.twin.model import Twin, TwinOutput
+
+Kind = Literal["mean_rt", "condition_rt", "accuracy", "bold_contrast"]
+UNITS: dict[Kind, str] = {"mean_rt": "s", "condition_rt": "s", "accuracy": "probability", "bold_contrast": "SD of BOLD"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskOutline:
+    """What indicators need to know of a task.
+
+    Attributes
+    ----------
+    name : str
+    domain : str
+        ``affective`` or ``cognitive``.
+    contrast : tuple of float
+        Weight of each condition in the task's contrast, in the order of its conditions; all 0 for a task without contrast.
+    num_alternatives : int
+        How many of the response slots the task uses.
+    """
+
+    name: str
+    domain: str
+    contrast: tuple[float, ...]
+    num_alternatives: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Indicator:
+    """One figure a person.
+
+    Attributes
+    ----------
+    kind : {"mean_rt", "condition_rt", "accuracy", "bold_contrast"}
+        `mean_rt`: expected reaction time, given a press, over trials in which a press is right. `condition_rt`: its contrast between
+        conditions. `accuracy`: probability of the right answer, withholding included. `bold_contrast`: effect of the task's contrast
+        on a region's BOLD.
+    task : int
+        Index into the task set.
+    region : int or None
+        Index among the BOLD regions.
+    """
+
+    kind: Kind
+    task: int
+    region: int | None = None
+
+    @property
+    def unit(self) -> str:
+        """Unit of the figure."""
+        return UNITS[self.kind]
+
+
+def list_indicators(tasks: Sequence[TaskOutline], num_bold_regions: int) -> list[Indicator]:
+    """List every indicator that the tasks allow.
+
+    Examples
+    --------
+    >>> tasks = [TaskOutline("stroop", "cognitive", (-1.0, 1.0), 3), TaskOutline("rating", "affective", (), 4)]
+    >>> [(one.kind, one.task) for one in list_indicators(tasks, 0)]
+    [('mean_rt', 0), ('condition_rt', 0), ('accuracy', 0), ('mean_rt', 1), ('accuracy', 1)]
+    """
+    found = []
+    for index, task in enumerate(tasks):
+        has_contrast = any(task.contrast)
+        found.append(Indicator("mean_rt", index))
+        if has_contrast:
+            found.append(Indicator("condition_rt", index))
+        found.append(Indicator("accuracy", index))
+        if has_contrast:
+            found.extend(Indicator("bold_contrast", index, region) for region in range(num_bold_regions))
+    return found
+
+
+def press_distribution(twin: Twin, output: TwinOutput, batch: Batch, tasks: Sequence[TaskOutline]) -> PressDistribution:
+    """Give the distribution of each trial's press; response slots that its task does not use cannot be pressed."""
+    hazard_JWA, covered_JW = windows(twin.hazards(output), batch.trials)
+    slots_A = torch.arange(hazard_JWA.shape[-1], device=hazard_JWA.device)
+    num_slots_J = torch.tensor([task.num_alternatives for task in tasks], device=hazard_JWA.device)[batch.trials.task_J]
+    usable_JA = slots_A < num_slots_J[:, None]
+    return PressDistribution(torch.where(usable_JA[:, None], hazard_JWA, 0.0), covered_JW, twin.config.step_seconds)
+
+
+class Performance:
+    """Simulates some people and measures every indicator, as a differentiable function of their connectomes.
+
+    Parameters
+    ----------
+    twin : Twin
+        In evaluation mode.
+    batch : Batch
+        The people's own stimuli and trials.
+    contrast_SKV : (S, K, V) Tensor
+        Weights with which a run's volumes enter the contrast of its task, as in a general linear model; 0 where they do not.
+    tasks : sequence of TaskOutline
+    indicators : sequence of Indicator
+    """
+
+    def __init__(
+        self,
+        twin: Twin,
+        batch: Batch,
+        contrast_SKV: Tensor,
+        tasks: Sequence[TaskOutline],
+        indicators: Sequence[Indicator],
+    ) -> None:
+        self._twin = twin
+        self._batch = batch
+        self._indicators = list(indicators)
+        self._tasks = list(tasks)
+        self._contrast_SKV = contrast_SKV
+        # Weights of trials and volumes depend on the design alone: made once, used at every step of a search.
+        self._rows = {task: self._trial_weights(task) for task in {one.task for one in indicators}}
+        self._with_bold = any(one.kind == "bold_contrast" for one in indicators)
+
+    def __call__(self, connectome_SE: Tensor) -> Tensor:
+        """Simulate, and give the (S, M) indicators; NaN where a person has no data on the task."""
+        batch = self._batch
+        output = self._twin(connectome_SE.to(batch.stimulus_SKTI.dtype), batch.stimulus_SKTI, batch.seed_S)
+        presses = press_distribution(self._twin, output, batch, self._tasks)
+        rt_J = presses.mean_rt_J()
+        right_J = torch.where(
+            batch.trials.correct_JA.any(-1),
+            (presses.choice_probability_JA() * batch.trials.correct_JA).sum(-1),
+            presses.omission_probability_J(),
+        )
+        bold_SKR = None
+        if self._with_bold:
+            bold_SKVR = self._twin.bold(output, batch.volume_seconds_SKV)
+            bold_SKR = torch.einsum("skv,skvr->skr", self._contrast_SKV.to(bold_SKVR.dtype), bold_SKVR)
+        return torch.stack([self._measure(one, rt_J, right_J, bold_SKR) for one in self._indicators], dim=1)
+
+    def _measure(self, indicator: Indicator, rt_J: Tensor, right_J: Tensor, bold_SKR: Tensor | None) -> Tensor:
+        if indicator.kind == "bold_contrast":
+            assert bold_SKR is not None
+            of_task_SK = self._batch.task_SK == indicator.task
+            has_S = (of_task_SK[..., None] & (self._contrast_SKV != 0)).any(-1).any(-1)
+            effect_S = torch.where(of_task_SK, bold_SKR[..., indicator.region], 0.0).sum(1)
+            return torch.where(has_S, effect_S, torch.nan)
+        weight_J, has_S = self._rows[indicator.task][indicator.kind]
+        value_J = right_J if indicator.kind == "accuracy" else rt_J
+        # Trials without weight are left out by selection, so that no gradient comes of them.
+        weighted_J = torch.where(weight_J != 0, value_J, 0.0) * weight_J.to(value_J.dtype)
+        sum_S = weighted_J.new_zeros(len(has_S)).index_add(0, self._batch.trials.subject_J, weighted_J)
+        return torch.where(has_S, sum_S, torch.nan)
+
+    def _trial_weights(self, task: int) -> dict[str, tuple[Tensor, Tensor]]:
+        """Give, for each kind, the weight of each trial in its person's figure, and who has one."""
+        trials, num_people = self._batch.trials, len(self._batch.pseudonyms)
+        of_task_J = trials.task_J == task
+        to_press_J = of_task_J & (trials.correct_JA.any(-1) | ~trials.scored_J)
+        rows = {
+            "mean_rt": _mean_weights(to_press_J, trials.subject_J, num_people),
+            "accuracy": _mean_weights(of_task_J & trials.scored_J, trials.subject_J, num_people),
+        }
+        weight_J, has_S = rows["mean_rt"][0].new_zeros(len(of_task_J)), None
+        for condition, share in enumerate(self._tasks[task].contrast):
+            if share:
+                mean_J, has_condition_S = _mean_weights(
+                    to_press_J & (trials.condition_J == condition), trials.subject_J, num_people
+                )
+                weight_J = weight_J + share * mean_J
+                has_S = has_condition_S if has_S is None else has_S & has_condition_S
+        if has_S is not None:
+            rows["condition_rt"] = weight_J, has_S
+        return rows
+
+
+def _mean_weights(chosen_J: Tensor, subject_J: Tensor, num_people: int) -> tuple[Tensor, Tensor]:
+    """Give weights that average each person's chosen trials, and who has any."""
+    count_S = torch.zeros(num_people, dtype=torch.float64, device=chosen_J.device).index_add(
+        0, subject_J, chosen_J.double()
+    )
+    return chosen_J.double() / count_S.clamp_min(1.0)[subject_J], count_S > 0

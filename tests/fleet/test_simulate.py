@@ -1,0 +1,178 @@
+"""A simulated cohort holds every trial, every draw and every volume once, and does not depend on who was simulated together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dtb.errors import InputDataError
+from dtb.fleet.simulate import QUANTILES, Simulator
+from dtb.fleet.simulate import simulate as simulate_stage
+from dtb.fleet.twins import Company, Troupe, open_troupe, seed_of
+from dtb.intervene.indicators import press_distribution
+from tests.fleet.world import REGIONS, make_person, make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def troupe(world: tuple[Path, Path]) -> Troupe:
+    return open_troupe(*world)
+
+
+KEYS = ["p0000", "p0001", "p0002"]
+
+
+def test_every_trial_is_there_as_often_as_it_was_drawn(troupe: Troupe) -> None:
+    trials = Simulator(troupe, seed=3, num_draws=5).work(KEYS).tables["trials"].to_pandas()
+    assert len(trials) == 3 * 2 * 8 * 5
+    assert (trials.groupby(["pseudonym", "run", "trial"])["draw"].nunique() == 5).all()
+    pressed = trials[trials["rt"].notna()]
+    assert pressed["choice"].notna().all()
+    assert trials.loc[trials["rt"].isna(), "choice"].isna().all()
+    assert pressed["rt"].between(0, 2.0).all()
+    assert set(pressed.loc[pressed["task"] == "hammer", "choice"]) <= {"left", "right"}
+    own = make_person(2).runs[1].trials
+    found = trials[(trials["pseudonym"] == "p0002") & (trials["run"] == 1) & (trials["draw"] == 0)].sort_values("trial")
+    np.testing.assert_allclose(found["observed_rt"], own.rt_seconds_J, rtol=1e-6)
+    np.testing.assert_allclose(found["onset"], own.onset_seconds_J)
+    assert found["observed_choice"].isna().tolist() == (~own.pressed_J).tolist()
+
+
+def test_draws_follow_the_distribution_in_closed_form(troupe: Troupe) -> None:
+    tables = Simulator(troupe, seed=3, num_draws=4000).work(["p0000"]).tables
+    trials, expected = tables["trials"].to_pandas(), tables["expected"].to_pandas()
+    assert json.loads(tables["expected"].schema.metadata[b"quantiles"]) == list(QUANTILES)
+    for (run, trial), drawn in trials.groupby(["run", "trial"]):
+        wanted = expected[(expected["run"] == run) & (expected["trial"] == trial)].iloc[0]
+        rt = drawn["rt"].dropna()
+        assert rt.mean() == pytest.approx(wanted["mean_rt"], abs=float(5 * rt.std() / len(rt) ** 0.5))
+        assert drawn["rt"].isna().mean() == pytest.approx(wanted["omission_probability"], abs=0.04)
+        assert rt.median() == pytest.approx(wanted["rt_quantiles"][2], abs=0.1)
+        assert sum(wanted["choice_probabilities"]) + wanted["omission_probability"] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_person_performs_the_same_alone_and_in_company(troupe: Troupe) -> None:
+    simulator = Simulator(troupe, seed=3, num_draws=5)
+    together, alone = simulator.work(KEYS).tables, simulator.work(["p0002"]).tables
+    for name in ("trials", "expected", "bold"):
+        mine = together[name].to_pandas()
+        mine = mine[mine["pseudonym"] == "p0002"].reset_index(drop=True)
+        others = alone[name].to_pandas()
+        for column in mine.columns:
+            if column in {"bold", "rt_quantiles", "choice_probabilities"}:
+                np.testing.assert_allclose(np.stack(mine[column]), np.stack(others[column]), atol=1e-5)
+            elif mine[column].dtype.kind == "f":
+                np.testing.assert_allclose(mine[column], others[column], atol=1e-5)
+            else:
+                assert mine[column].tolist() == others[column].tolist() or mine[column].isna().any()
+    again = Simulator(troupe, seed=3, num_draws=5).work(["p0002"]).tables
+    assert all(again[name].equals(alone[name]) for name in alone)
+
+
+def test_volumes_lie_where_the_run_had_them(troupe: Troupe) -> None:
+    table = Simulator(troupe, seed=0, num_draws=1).work(KEYS).tables["bold"]
+    assert json.loads(table.schema.metadata[b"regions"]) == list(REGIONS[:4])
+    bold = table.to_pandas()
+    assert len(bold) == 3 * 2 * 40
+    np.testing.assert_allclose(bold["seconds"], bold["volume"], atol=1e-4)
+    company = Company(troupe, 0)
+    _, batch = company.meet(["p0001"])
+    output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+    direct = company.twin.bold(output, batch.volume_seconds_SKV)[0, batch.run_SK[0] == 1]
+    direct = direct[batch.bold_counted_SKV[0, batch.run_SK[0] == 1]] * company.twin.bold_scale_R
+    found = bold[(bold["pseudonym"] == "p0001") & (bold["run"] == 1)]
+    np.testing.assert_allclose(np.stack(found["bold"]), direct.detach().numpy(), atol=1e-5)
+
+
+def test_a_person_whose_twin_is_not_finite_is_a_failure_and_nobody_else(troupe: Troupe) -> None:
+    simulator = Simulator(troupe, seed=0, num_draws=2)
+    meet = simulator._company.meet
+
+    def poisoned(keys):  # type: ignore[no-untyped-def]
+        records, batch = meet(keys)
+        batch.connectome_SE[1] = torch.inf
+        return records, batch
+
+    simulator._company.meet = poisoned  # type: ignore[method-assign]
+    work = simulator.work(KEYS)
+    assert set(work.failures) == {"p0001"}
+    for table in work.tables.values():
+        assert set(table["pseudonym"].to_pylist()) == {"p0000", "p0002"}
+
+
+def test_slots_that_a_task_does_not_use_are_never_pressed(troupe: Troupe) -> None:
+    company = Company(troupe, 0)
+    _, batch = company.meet(KEYS)
+    output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+    choice_JA = press_distribution(company.twin, output, batch, company.outlines).choice_probability_JA()
+    hammer = batch.trials.task_J == company.taskset.index("hammer")
+    assert (choice_JA[hammer, 2] == 0).all()
+    assert (choice_JA[~hammer, 2] > 0).all()
+
+
+def test_without_task_bold_there_is_no_bold_table(tmp_path: Path) -> None:
+    troupe = open_troupe(*make_world(tmp_path, num_people=2, volumes=0))
+    assert "bold" not in Simulator(troupe, seed=0, num_draws=1).work(["p0000"]).tables
+
+
+def test_a_cohort_of_other_regions_is_refused(world: tuple[Path, Path], tmp_path: Path) -> None:
+    shards, trained = world
+    card = json.loads((trained / "twin" / "twin.json").read_text())
+    card["region_names"][0] = "elsewhere"
+    other = tmp_path / "trained"
+    (other / "twin").mkdir(parents=True)
+    for name in ("stage.json", "split.json", "twin/twin.safetensors"):
+        (other / name).write_bytes((trained / name).read_bytes())
+    (other / "twin" / "twin.json").write_text(json.dumps(card))
+    with pytest.raises(InputDataError, match="10 regions that are not the 10"):
+        open_troupe(shards, other)
+
+
+def test_seeds_depend_on_person_seed_and_purpose() -> None:
+    seeds = {seed_of(who, seed, why) for who in "ab" for seed in (0, 1) for why in ("draws", "control")}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_dry_run_writes_nothing(world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from dtb.config import Config
+
+    simulate_stage(Config(), *world, tmp_path / "out", resume=False, dry_run=True)
+    assert not (tmp_path / "out").exists()
+    assert "5 people" in capsys.readouterr().out
+
+
+@pytest.mark.cluster
+def test_the_stage_resumes_where_it_stopped_bit_for_bit(world: tuple[Path, Path], tmp_path: Path) -> None:
+    from dtb.config import ClusterConfig, Config, FleetConfig, SimulateConfig
+
+    config = Config(
+        simulate=SimulateConfig(num_draws=2),
+        fleet=FleetConfig(num_actors=2, subjects_per_batch=2),
+        cluster=ClusterConfig(num_cpus=2),
+    )
+    simulate_stage(config, *world, tmp_path / "whole", resume=False)
+    simulate_stage(config, *world, tmp_path / "cut", resume=False)
+    cut = tmp_path / "cut"
+    lost = sorted((cut / "status").iterdir())[1]
+    lost.unlink()
+    state = json.loads((cut / "stage.json").read_text())
+    (cut / "stage.json").write_text(json.dumps(state | {"complete": False}))
+    kept = {path: path.stat().st_mtime_ns for path in (cut / "status").iterdir()}
+    other_fleet = dataclasses.replace(config, fleet=dataclasses.replace(config.fleet, num_actors=1))
+    simulate_stage(other_fleet, *world, cut, resume=True)
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    for path in (tmp_path / "whole").glob("*/part-*.parquet"):
+        mine = cut / path.relative_to(tmp_path / "whole")
+        columns = [name for name in pq.read_schema(path).names if name != "seconds" or path.parent.name == "bold"]
+        assert pq.read_table(mine, columns=columns).equals(pq.read_table(path, columns=columns))

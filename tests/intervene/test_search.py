@@ -1,0 +1,149 @@
+"""What a search returns is valid, within the budget, better than chance and each person's own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from dtb.config import InterveneConfig
+from dtb.intervene.constraints import TOLERANCE, edges_of, matrix_of, violation
+from dtb.intervene.indicators import Indicator
+from dtb.intervene.search import Found, Goal, Start, make_goal, random_directions, search, slope
+
+REGIONS, EDGES = 12, 66
+SETTINGS = InterveneConfig(budget=0.1, num_steps=25)
+WEIGHTS = torch.randn(EDGES, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def people(num: int = 4, volumes: int = 60, seed: int = 0) -> Tensor:
+    """Fisher z of correlated random series."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(REGIONS, REGIONS, generator=generator, dtype=torch.float64)
+    series = torch.randn(num, volumes, REGIONS, generator=generator, dtype=torch.float64) @ mixing
+    return torch.stack([edges_of(torch.corrcoef(one.T)[None])[0] for one in series]).atanh()
+
+
+def linear(connectome_SE: Tensor) -> Tensor:
+    """Three indicators that are linear in the correlations."""
+    return connectome_SE.tanh().nan_to_num() @ WEIGHTS
+
+
+def goal(off_target: bool = False) -> Goal:
+    share = 0.5 if off_target else 0.0
+    return Goal(0, -1.0, torch.ones(3, dtype=torch.float64), torch.tensor([0.0, share, share], dtype=torch.float64))
+
+
+def find(connectome_SE: Tensor, settings: InterveneConfig = SETTINGS, to: Goal | None = None) -> tuple[Start, Found]:
+    start = Start.of(connectome_SE, REGIONS, settings.budget)
+    directions = {"random": random_directions(range(len(connectome_SE)), EDGES)}
+    return start, search(linear, start, to or goal(), settings, directions)
+
+
+@pytest.mark.parametrize("volumes", [60, 8])
+def test_the_change_is_valid_within_budget_and_of_the_controls_norm(volumes: int) -> None:
+    start, found = find(people(volumes=volumes))
+    change_SRR = matrix_of(found.change_SE, REGIONS, diagonal=0.0)
+    assert violation(start.base_SRR + change_SRR).max() < TOLERANCE
+    norm_S = torch.linalg.matrix_norm(change_SRR)
+    assert (norm_S <= start.budget_S * (1 + 1e-12)).all()
+    torch.testing.assert_close(norm_S, found.norm_S, atol=1e-12, rtol=0)
+    control_SE = start.along(random_directions(range(4), EDGES), norm_S)
+    torch.testing.assert_close(2**0.5 * control_SE.norm(dim=1), norm_S, atol=1e-9, rtol=0)
+    assert violation(start.base_SRR + matrix_of(control_SE, REGIONS, diagonal=0.0)).max() < TOLERANCE
+
+
+def test_the_target_moves_as_wanted_and_further_than_by_chance() -> None:
+    _, found = find(people())
+    moved = found.before_SM[:, 0] - found.after_SM[:, 0]
+    by_chance = (found.before_SM[:, 0] - found.controls_SM["random"][:, 0]).abs()
+    assert (moved > 2 * by_chance).all()
+
+
+def test_a_free_linear_target_is_moved_as_far_as_the_budget_allows() -> None:
+    # Independent regions: the constraint does not bind, and the best change goes along the weights.
+    start = Start.of(people() * 0.0, REGIONS, SETTINGS.budget)
+    start = dataclasses.replace(start, budget_S=start.budget_S + 0.3)
+    found = search(linear, start, goal(), SETTINGS, {})
+    best = WEIGHTS[:, 0].norm() * 0.3 / 2**0.5
+    torch.testing.assert_close(found.before_SM[:, 0] - found.after_SM[:, 0], best.expand(4), rtol=0.01, atol=0)
+
+
+def test_before_and_after_are_what_simulation_gives() -> None:
+    start, found = find(people())
+    torch.testing.assert_close(linear(start.connectome(found.change_SE)), found.after_SM)
+    torch.testing.assert_close(linear(start.connectome(found.change_SE * 0)), found.before_SM)
+    assert found.target_SG.shape == (4, SETTINGS.num_steps)
+
+
+def test_the_penalty_protects_the_other_indicators() -> None:
+    connectome_SE = people()
+    _, free = find(connectome_SE)
+    _, held = find(connectome_SE, dataclasses.replace(SETTINGS, off_target_weight=20.0), goal(off_target=True))
+    unwanted = [(found.after_SM - found.before_SM)[:, 1:].square().sum(1) for found in (free, held)]
+    assert (unwanted[1] < 0.1 * unwanted[0]).all()
+    assert (held.after_SM[:, 0] < held.before_SM[:, 0]).all()
+
+
+def test_a_person_gets_the_same_change_alone_and_in_company() -> None:
+    connectome_SE = people(volumes=9)
+    _, together = find(connectome_SE)
+    start = Start.of(connectome_SE[2:3], REGIONS, SETTINGS.budget)
+    alone = search(linear, start, goal(), SETTINGS, {})
+    torch.testing.assert_close(alone.change_SE[0], together.change_SE[2], atol=1e-6, rtol=0)
+
+
+def test_absent_regions_are_not_changed() -> None:
+    connectome_SE = people()
+    rows, columns = torch.triu_indices(REGIONS, REGIONS, 1)
+    absent = (rows == 5) | (columns == 5)
+    connectome_SE[1, absent] = torch.nan
+    _, found = find(connectome_SE)
+    assert (found.change_SE[1, absent] == 0.0).all()
+    assert found.change_SE[1].norm() > 0
+
+
+def test_someone_who_cannot_be_simulated_changes_nobody_else() -> None:
+    connectome_SE = people()
+
+    def broken(given_SE: Tensor) -> Tensor:
+        values_SM = linear(given_SE)
+        return torch.where(torch.arange(4)[:, None] == 3, torch.nan, values_SM)
+
+    start = Start.of(connectome_SE, REGIONS, SETTINGS.budget)
+    found = search(broken, start, goal(), SETTINGS, {})
+    _, whole = find(connectome_SE)
+    assert (found.change_SE[3] == 0.0).all()
+    torch.testing.assert_close(found.change_SE[:3], whole.change_SE[:3])
+
+
+def test_the_slope_is_the_gradient_in_correlation_units() -> None:
+    start = Start.of(people(), REGIONS, 0.1)
+    values_SM, slope_SE = slope(linear, start, goal())
+    torch.testing.assert_close(values_SM, linear(start.connectome(torch.zeros(4, EDGES, dtype=torch.float64))))
+    expected = -WEIGHTS[:, 0] / (2**0.5 * WEIGHTS[:, 0].norm())
+    torch.testing.assert_close(slope_SE, expected.expand(4, EDGES))
+
+
+def test_regions_of_one_contrast_count_as_one_indicator() -> None:
+    indicators = [
+        Indicator("mean_rt", 0),
+        Indicator("accuracy", 0),
+        *(Indicator("bold_contrast", 0, r) for r in range(5)),
+    ]
+    values_SM = torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    made = make_goal(indicators, 0, 1.0, values_SM)
+    assert made.penalty_M[0] == 0
+    assert made.penalty_M[1] == pytest.approx(0.5)
+    assert made.penalty_M[2:].sum() == pytest.approx(0.5)
+    torch.testing.assert_close(made.spread_M, values_SM.std(0))
+
+
+def test_without_differences_between_people_nothing_is_penalised() -> None:
+    indicators = [Indicator("mean_rt", 0), Indicator("accuracy", 0)]
+    made = make_goal(indicators, 0, 1.0, torch.tensor([[0.6, 0.9]], dtype=torch.float64))
+    assert (made.penalty_M == 0).all()
+    assert made.spread_M[0] == pytest.approx(0.06)
+    assert made.score(torch.tensor([[0.66, 0.1]]), torch.tensor([[0.6, 0.9]]), 1.0).item() == pytest.approx(1.0)
