@@ -25,13 +25,15 @@ CONFIG_FILE = "config.yaml"
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, fsync it and rename it to `path`.
 
     Parameters
     ----------
     path : Path
         Where the file is to stand. Its folder is made if it is absent.
+    sync : bool
+        Whether to wait until the file is on the disk. Thousands of small files that can be made again need not wait.
 
     Yields
     ------
@@ -44,24 +46,26 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if sync:
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    with written_whole(path) as temporary:
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write `text` to `path`, whole or not at all; for `sync` see `written_whole`."""
+    with written_whole(path, sync=sync) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, sync: bool = True) -> None:
     """Write `value` as indented JSON to `path`, whole or not at all; NaN is refused, for JSON has none."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", sync=sync)
 
 
 def sync_folder(folder: Path) -> None:

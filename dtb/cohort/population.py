@@ -1,0 +1,192 @@
+"""The population behind a ground-truth cohort: which edges carry which trait, and how a person's true connectome comes about.
+
+A trait is what its causal edges say, no more: a person's score is a weighted sum of their *true* connectome's edges, and behaviour and
+task BOLD follow from the score. So a change of those edges has a known effect, and every other edge has none. Age and site move the
+traits and edges of their own: whoever predicts behaviour from a connectome meets the confounds that real cohorts have.
+
+Shape letters: `R` region, `E` edge, `N` network, `C` trait.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from dtb.cohort.records import edges_from_matrix, matrix_from_edges
+from dtb.config import SynthConfig
+
+TRAITS = ("slowness", "conflict", "reactivity")
+"""Low drift in every task; loss of drift under conflict; BOLD response of one network to faces."""
+
+EDGE_STEP = 0.12
+"""Fisher z by which one standard deviation of a trait moves each of its edges."""
+
+_AGE_STEP, _SITE_STEP = 0.08, 0.06
+_AGE_SHARE, _SITE_SHARE = (
+    0.3,
+    0.3,
+)  # correlation of the traits with age, and their shift between sites, in standard deviations
+_MIN_EIGENVALUE = 0.05
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Population:
+    """What people have in common.
+
+    Attributes
+    ----------
+    region_names : list of str
+    network_R : (R,) int
+        Network of each region.
+    base_E : (E,) float
+        Fisher z of the average connectome.
+    causal_edges : dict
+        For each trait, the (num_causal_edges,) indices of its edges in the upper triangle.
+    causal_signs : dict
+        For each trait, +1 or -1 for each of these edges.
+    age_edges, site_edges : (num_causal_edges,) int
+        Edges that age and site move.
+    """
+
+    region_names: list[str]
+    network_R: np.ndarray
+    base_E: np.ndarray
+    causal_edges: dict[str, np.ndarray]
+    causal_signs: dict[str, np.ndarray]
+    age_edges: np.ndarray
+    site_edges: np.ndarray
+
+    def scores(self, edges_E: np.ndarray) -> dict[str, float]:
+        """Read the traits, in standard deviations, from a true connectome (Fisher z)."""
+        return {
+            trait: float(np.mean(self.causal_signs[trait] * (edges_E - self.base_E)[places]) / EDGE_STEP)
+            for trait, places in self.causal_edges.items()
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Person:
+    """One made-up person, before they do anything.
+
+    Attributes
+    ----------
+    label : str
+        Participant label without ``sub-``.
+    age : float
+        Years.
+    sex : str
+    site : int
+    edges_E : (E,) float
+        Fisher z of the true connectome.
+    correlation_RR : (R, R) float
+        The true connectome.
+    scores : dict
+        Each trait in standard deviations, as the true connectome has it.
+    """
+
+    label: str
+    age: float
+    sex: str
+    site: int
+    edges_E: np.ndarray
+    correlation_RR: np.ndarray
+    scores: dict[str, float]
+
+
+def make_population(config: SynthConfig, seed: int) -> Population:
+    """Make the population: networks, the average connectome, and the edges that carry traits, age and site."""
+    rng = np.random.default_rng([seed, 0])
+    num_regions = config.num_regions
+    num_networks = max(3, num_regions // 10)
+    network_R = np.arange(num_regions) * num_networks // num_regions
+    coupling_NN = rng.uniform(-0.1, 0.25, (num_networks, num_networks))
+    coupling_NN = np.tril(coupling_NN, -1) + np.tril(coupling_NN, -1).T
+    np.fill_diagonal(coupling_NN, 0.5)
+    base_RR = coupling_NN[network_R][:, network_R] + rng.normal(0, 0.03, (num_regions, num_regions))
+    base_RR = valid_correlation((base_RR + base_RR.T) / 2)
+    within = np.zeros(num_networks, dtype=int)
+    names = []
+    for network in network_R:
+        within[network] += 1
+        names.append(f"Toy_Net{network + 1:02d}_{within[network]:02d}")
+    kinds = (*TRAITS, "age", "site")
+    edges = dict(zip(kinds, _disjoint_edges(num_regions, config.num_causal_edges, len(kinds), rng), strict=True))
+    return Population(
+        region_names=names,
+        network_R=network_R,
+        base_E=np.arctanh(edges_from_matrix(base_RR)),
+        causal_edges={trait: edges[trait] for trait in TRAITS},
+        causal_signs={trait: rng.choice([-1.0, 1.0], config.num_causal_edges) for trait in TRAITS},
+        age_edges=edges["age"],
+        site_edges=edges["site"],
+    )
+
+
+def make_person(population: Population, config: SynthConfig, seed: int, index: int) -> Person:
+    """Make person `index`; who they are depends on the seed and the index alone."""
+    rng = np.random.default_rng([seed, 1, index])
+    age = float(np.round(rng.uniform(18, 65), 1))
+    age_z = (age - 41.5) / 13.6
+    site = int(rng.integers(config.num_sites))
+    site_z = 0.0 if config.num_sites == 1 else 2.0 * site / (config.num_sites - 1) - 1.0
+    target_E = population.base_E.copy()
+    rest = np.sqrt(max(0.0, 1 - _AGE_SHARE**2 - _SITE_SHARE**2))
+    for trait in TRAITS:
+        level = _AGE_SHARE * age_z + _SITE_SHARE * site_z + rest * rng.standard_normal()
+        target_E[population.causal_edges[trait]] += EDGE_STEP * level * population.causal_signs[trait]
+    target_E[population.age_edges] += _AGE_STEP * age_z
+    target_E[population.site_edges] += _SITE_STEP * site_z
+    # People differ everywhere else too: a finite sample of the target is a valid correlation matrix with edges of its own.
+    target_RR = valid_correlation(matrix_from_edges(np.tanh(target_E), diagonal=1.0))
+    num_samples = max(250, 2 * config.num_regions)
+    own_RV = np.linalg.cholesky(target_RR) @ rng.standard_normal((config.num_regions, num_samples))
+    correlation_RR = np.asarray(np.corrcoef(own_RV))
+    edges_E = np.arctanh(edges_from_matrix(correlation_RR))
+    return Person(
+        label=f"{index + 1:04d}",
+        age=age,
+        sex=str(rng.choice(["F", "M"])),
+        site=site,
+        edges_E=edges_E,
+        correlation_RR=correlation_RR,
+        scores=population.scores(edges_E),
+    )
+
+
+def valid_correlation(matrix_RR: np.ndarray) -> np.ndarray:
+    """Make a symmetric matrix a correlation matrix: lift its eigenvalues to at least 0.05, then scale the diagonal to 1.
+
+    Examples
+    --------
+    >>> valid_correlation(np.array([[1.0, 2.0], [2.0, 1.0]])).round(2)
+    array([[1.  , 0.97],
+           [0.97, 1.  ]])
+    """
+    symmetric_RR = matrix_RR.copy()
+    np.fill_diagonal(symmetric_RR, 1.0)
+    values, vectors = np.linalg.eigh(symmetric_RR)
+    lifted_RR = (vectors * np.maximum(values, _MIN_EIGENVALUE)) @ vectors.T
+    scale_R = 1 / np.sqrt(np.diag(lifted_RR))
+    return np.asarray(lifted_RR * scale_R[:, None] * scale_R[None, :])
+
+
+def _disjoint_edges(num_regions: int, num_edges: int, num_sets: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Choose sets of edges without an edge in common, each spread over as many regions as it can be."""
+    row, column = np.triu_indices(num_regions, 1)
+    place_RR = np.zeros((num_regions, num_regions), dtype=int)
+    place_RR[row, column] = place_RR[column, row] = np.arange(len(row))
+    num_all = num_regions * (num_regions - 1) // 2
+    taken: set[int] = set()
+    sets = []
+    for _ in range(num_sets):
+        chosen: list[int] = []
+        for _ in range(1000):
+            order = rng.permutation(num_regions)[: num_regions // 2 * 2].reshape(-1, 2)
+            chosen += [edge for edge in place_RR[order[:, 0], order[:, 1]].tolist() if edge not in taken]
+            taken.update(chosen)
+            if len(chosen) >= num_edges or len(taken) == num_all:
+                break
+        taken.difference_update(chosen[num_edges:])
+        sets.append(np.array(sorted(chosen[:num_edges])))
+    return sets

@@ -1,0 +1,82 @@
+"""The BOLD signal of the people of a ground-truth cohort: rest series drawn from the true connectome, and task responses on top of them.
+
+Shape letters: `V` volume, `R` region, `C` condition.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from nilearn.glm.first_level.hemodynamic_models import compute_regressor
+from scipy.signal import lfilter
+
+from dtb.cohort.population import Person, Population
+from dtb.config import SynthConfig
+
+_MEMORY_SECONDS = 1.6  # of the autocorrelated noise: lag-one correlation 0.6 at a repetition time of 0.8 s
+_REACTIVITY_EFFECT = 0.5
+_MIN_SECONDS = 0.1
+
+
+def autocorrelated(
+    correlation_RR: np.ndarray, num_volumes: int, repetition_time: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a series of unit variance with the given correlation between regions and first-order autocorrelation in time.
+
+    Returns
+    -------
+    (V, R) float
+    """
+    memory = np.exp(-repetition_time / _MEMORY_SECONDS)
+    innovation_VR = rng.standard_normal((num_volumes, len(correlation_RR))) @ np.linalg.cholesky(correlation_RR).T
+    innovation_VR[1:] *= np.sqrt(1 - memory**2)  # the first volume already has the stationary variance
+    return np.asarray(lfilter([1.0], [1.0, -memory], innovation_VR, axis=0))
+
+
+def response_maps(
+    person: Person, population: Population, config: SynthConfig, task: str, seed: int, index: int
+) -> dict[str, np.ndarray]:
+    """Give the height of a person's response to each condition of a task in each region, (R,) each.
+
+    The first network answers every stimulus, the second more under conflict, the last one to faces, in proportion to the trait
+    `reactivity`; a little is the person's own.
+    """
+    first, second, last = (population.network_R == network for network in (0, 1, population.network_R.max()))
+    rng = np.random.default_rng([seed, 5, index])
+    own = {
+        name: 0.15 * rng.standard_normal(config.num_regions) for name in ("congruent", "incongruent", "face", "shape")
+    }
+    reactivity = max(0.0, 1.0 + _REACTIVITY_EFFECT * config.trait_strength * person.scores["reactivity"])
+    maps = {
+        "congruent": first + 0.6 * second,
+        "incongruent": first + 1.0 * second,
+        "face": first + 0.3 * second + reactivity * last,
+        "shape": first + 0.3 * second + 0.2 * last,
+    }
+    conditions = {"stroop": ("congruent", "incongruent"), "hammer": ("face", "shape")}[task]
+    return {name: maps[name] + own[name] for name in conditions}
+
+
+def regressors(
+    onset_J: np.ndarray,
+    length_J: np.ndarray,
+    condition_J: np.ndarray,
+    conditions: tuple[str, ...],
+    frame_times_V: np.ndarray,
+) -> np.ndarray:
+    """Convolve each condition's trials with Glover's haemodynamic response; 1 is the peak that follows one second of activity.
+
+    Returns
+    -------
+    (V, C) float
+    """
+    peak = _convolved(np.zeros(1), np.ones(1), np.arange(0, 30, 0.1)).max()
+    columns = [
+        _convolved(onset_J[condition_J == name], np.maximum(length_J[condition_J == name], _MIN_SECONDS), frame_times_V)
+        for name in conditions
+    ]
+    return np.stack(columns, axis=1) / peak
+
+
+def _convolved(onset_J: np.ndarray, length_J: np.ndarray, frame_times_V: np.ndarray) -> np.ndarray:
+    events = (onset_J, length_J, np.ones(len(onset_J)))
+    return np.asarray(compute_regressor(events, "glover", frame_times_V, oversampling=16)[0][:, 0])

@@ -1,0 +1,179 @@
+"""What is true of a ground-truth cohort, and how well anyone could know it: expectations, causal edges and noise ceilings.
+
+Shape letters: `S` subject, `V` volume, `R` region, `E` edge, `J` trial, `C` condition.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dtb.cohort.population import EDGE_STEP, TRAITS, Person, Population
+from dtb.config import SynthConfig
+from dtb.files import write_json, write_text, written_whole
+
+_CONTRAST = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Performance:
+    """One run as it was made.
+
+    Attributes
+    ----------
+    condition_J : (J,) str
+    rt_J : (J,) float
+        Seconds; NaN without a press.
+    correct_J : (J,) bool
+    design_VC : (V, C) float
+        The conditions' regressors.
+    signal_VR, series_VR : (V, R) float
+        Task response alone, and with noise.
+    """
+
+    condition_J: np.ndarray
+    rt_J: np.ndarray
+    correct_J: np.ndarray
+    design_VC: np.ndarray
+    signal_VR: np.ndarray
+    series_VR: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaskTruth:
+    """What one person's performance of one task was, and what it would be on average.
+
+    Attributes
+    ----------
+    observed, expected : dict
+        `mean_rt` and `condition_rt` in seconds, and `accuracy`.
+    contrast_R : (R,) float
+        True difference of the responses to the two conditions.
+    estimated_contrast_R : (R,) float
+        The same, fitted to the noisy series by least squares with the true regressors.
+    series_r : float
+        Correlation of the noisy series with its noiseless part, averaged over regions.
+    """
+
+    observed: dict[str, float]
+    expected: dict[str, float]
+    contrast_R: np.ndarray
+    estimated_contrast_R: np.ndarray
+    series_r: float
+
+
+def make_task_truth(
+    task: str, performances: list[Performance], maps: Mapping[str, np.ndarray], expected: Mapping[str, float]
+) -> TaskTruth:
+    """Compare what was observed in a task's runs with what was to be expected; `maps` holds the true response to each condition."""
+    high, low = _CONTRAST[task]
+    condition_J = np.concatenate([each.condition_J for each in performances])
+    rt_J = np.concatenate([each.rt_J for each in performances])
+    share = {name: float(np.mean(condition_J == name)) for name in maps}
+    difference = _mean(rt_J[condition_J == high]) - _mean(rt_J[condition_J == low])
+    estimates, series_r = [], []
+    names = list(maps)
+    for each in performances:
+        full_VC = np.column_stack([each.design_VC, np.ones(len(each.design_VC))])
+        weights_CR = np.linalg.lstsq(full_VC, each.series_VR, rcond=None)[0]
+        estimates.append(weights_CR[names.index(high)] - weights_CR[names.index(low)])
+        series_r.append(np.mean([_correlation(*pair) for pair in zip(each.signal_VR.T, each.series_VR.T, strict=True)]))
+    return TaskTruth(
+        observed={
+            "mean_rt": _mean(rt_J),
+            "condition_rt": difference,
+            "accuracy": float(np.mean(np.concatenate([each.correct_J for each in performances]))),
+        },
+        expected={
+            "mean_rt": sum(share[name] * expected[f"{name}_rt"] for name in maps),
+            "condition_rt": expected[f"{high}_rt"] - expected[f"{low}_rt"],
+            "accuracy": sum(share[name] * expected[f"{name}_accuracy"] for name in maps),
+        },
+        contrast_R=maps[high] - maps[low],
+        estimated_contrast_R=np.mean(estimates, axis=0),
+        series_r=float(np.mean(series_r)),
+    )
+
+
+def write_truth(
+    out: Path, people: list[Person], truths: list[dict[str, TaskTruth]], population: Population, synth: SynthConfig
+) -> dict[str, dict[str, float | None]]:
+    """Write the truth folder, and give each task's noise ceilings: how well perfect knowledge of each person would predict what was
+    observed. The ceiling of a figure that does not vary is None.
+    """
+    table: dict[str, list[str]] = {"participant_id": [f"sub-{person.label}" for person in people]}
+    for trait in TRAITS:
+        table[f"trait_{trait}"] = [f"{person.scores[trait]:.5f}" for person in people]
+    ceilings: dict[str, dict[str, float | None]] = {}
+    for task in synth.tasks:
+        found = [truth[task] for truth in truths]
+        ceilings[task] = {}
+        for figure in ("mean_rt", "condition_rt", "accuracy"):
+            observed, expected = (
+                np.array([getattr(one, kind)[figure] for one in found]) for kind in ("observed", "expected")
+            )
+            table[f"{task}_{figure}_expected"] = [_cell(value) for value in expected]
+            table[f"{task}_{figure}_observed"] = [_cell(value) for value in observed]
+            ceilings[task][figure] = _json_number(_correlation(observed, expected))
+        maps = [_correlation(one.contrast_R, one.estimated_contrast_R) for one in found]
+        ceilings[task]["bold_contrast_map"] = _json_number(float(np.mean(maps)))
+        ceilings[task]["bold_series"] = _json_number(float(np.mean([one.series_r for one in found])))
+    truth = out / "truth"
+    write_table(truth / "subjects.tsv", table)
+    write_json(truth / "ceilings.json", ceilings)
+    rows, columns = np.triu_indices(synth.num_regions, 1)
+    write_json(
+        truth / "mechanism.json",
+        {
+            "what": "score = mean over the trait's edges of sign * (Fisher z of the true connectome - base) / step, in standard deviations",
+            "regions": population.region_names,
+            "step": EDGE_STEP,
+            "traits": {
+                trait: [
+                    {
+                        "edge": int(edge),
+                        "regions": [population.region_names[rows[edge]], population.region_names[columns[edge]]],
+                        "sign": float(sign),
+                        "base": float(population.base_E[edge]),
+                    }
+                    for edge, sign in zip(population.causal_edges[trait], population.causal_signs[trait], strict=True)
+                ]
+                for trait in TRAITS
+            },
+            "confounds": {"age": population.age_edges.tolist(), "site": population.site_edges.tolist()},
+        },
+    )
+    arrays = {"connectomes_SE": np.stack([person.edges_E for person in people]).astype(np.float32)}
+    for task in synth.tasks:
+        arrays[f"contrast_{task}_SR"] = np.stack([truth[task].contrast_R for truth in truths]).astype(np.float32)
+    with written_whole(truth / "arrays.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return ceilings
+
+
+def write_table(path: Path, columns: Mapping[str, list[str]]) -> None:
+    """Write columns of text as a tab-separated table."""
+    lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
+    write_text(path, "\n".join(lines) + "\n", sync=False)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    known = np.isfinite(one) & np.isfinite(other)
+    if known.sum() < 3 or np.ptp(one[known]) == 0 or np.ptp(other[known]) == 0:
+        return float("nan")
+    return float(np.corrcoef(one[known], other[known])[0, 1])
+
+
+def _cell(value: float) -> str:
+    return f"{value:.6f}" if np.isfinite(value) else "n/a"
+
+
+def _json_number(value: float) -> float | None:
+    return round(value, 4) if np.isfinite(value) else None
