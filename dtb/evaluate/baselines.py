@@ -1,0 +1,145 @@
+"""Predictors of trials that know no brain: what any claim about a twin has to beat.
+
+- *always correct*: an agent that never errs.
+- *group mean*: what training people did, on average, in the same condition.
+- *own earlier part*: what the same person did, in the same condition, in the part of the run that was trained on; it exists for
+  people who were seen in training only.
+
+Where there is a right answer, a trial's outcome is predicted through its class: right, wrong or no press. The probability of a wrong
+press is divided evenly over the wrong alternatives, for a condition's mean cannot know which.
+
+Shape letters: see `dtb.evaluate.observed`; `C` class of outcomes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtb.evaluate.metrics import crps_of_sample
+from dtb.evaluate.observed import TrialTable
+from dtb.evaluate.predictions import TrialPrediction
+
+SHRINKAGE_TRIALS = 4.0
+"""A cell's frequencies are pulled towards those of its task as if this many trials had been seen there."""
+
+
+def always_correct(trials: TrialTable) -> TrialPrediction:
+    """Predict the right outcome with certainty; nothing for trials without one, and no reaction times."""
+    count_J = trials.correct_JO.sum(axis=1)
+    outcome_JO = np.where(count_J[:, None] > 0, trials.correct_JO / np.maximum(count_J, 1)[:, None], np.nan)
+    nothing = TrialPrediction.none_for(trials)
+    return TrialPrediction(outcome_JO, nothing.mean_rt_J, nothing.crps_J, is_probabilistic=False)
+
+
+def group_mean(training: TrialTable, trials: TrialTable) -> TrialPrediction:
+    """Predict what training people did in the same task, condition and kind of trial.
+
+    Parameters
+    ----------
+    training : TrialTable
+        Trials of training people, and no others.
+    trials : TrialTable
+        Trials to predict; only what was shown is used, not what was done.
+    """
+    task_share_JC, _ = _by_cell(
+        training, trials, [training.task_J, _kind(training)], [trials.task_J, _kind(trials)], None
+    )
+    keys = [[table.task_J, _kind(table), table.condition_J] for table in (training, trials)]
+    _, outcome_JO = _by_cell(training, trials, keys[0], keys[1], task_share_JC)
+    by_condition = [[table.task_J, table.condition_J] for table in (training, trials)]
+    mean_rt_J, crps_J = _reaction_times(training, trials, *by_condition)
+    return TrialPrediction(outcome_JO, mean_rt_J, crps_J)
+
+
+def own_earlier(training: TrialTable, trials: TrialTable) -> TrialPrediction:
+    """Predict what the same person did earlier in the same task, condition and kind of trial.
+
+    Parameters
+    ----------
+    training : TrialTable
+        Earlier trials of the same people; `person_J` means the same person in both tables.
+    trials : TrialTable
+        Trials to predict.
+    """
+    keys = [[table.task_J, _kind(table), table.condition_J] for table in (training, trials)]
+    group_share_JC, _ = _by_cell(training, trials, keys[0], keys[1], None)
+    own = [[table.person_J, *key] for table, key in zip((training, trials), keys, strict=True)]
+    _, outcome_JO = _by_cell(training, trials, own[0], own[1], group_share_JC)
+    whose_J, training_whose_J, _ = _shared_cells([trials.person_J, trials.task_J], [training.person_J, training.task_J])
+    seen_J = np.isin(whose_J, training_whose_J)
+    by_condition = [[table.person_J, table.task_J, table.condition_J] for table in (training, trials)]
+    mean_rt_J, crps_J = _reaction_times(training, trials, *by_condition)
+    return TrialPrediction(np.where(seen_J[:, None], outcome_JO, np.nan), mean_rt_J, crps_J)
+
+
+def _kind(trials: TrialTable) -> np.ndarray:
+    """Say of each trial whether a press is right (0), withholding is right (1), or nothing is (2)."""
+    return np.where(~trials.scored_J, 2, np.where(trials.correct_JO[:, -1], 1, 0))
+
+
+def _classes(trials: TrialTable) -> np.ndarray:
+    """Give the sets of outcomes (J, C, O) that make up each class; they share no outcome.
+
+    A trial with a right answer has the classes right, wrong press and no press; one without has a class for each outcome.
+    """
+    last_O = np.arange(trials.possible_JO.shape[1]) == trials.possible_JO.shape[1] - 1
+    right_JO = trials.correct_JO
+    wrong_JO = trials.possible_JO & ~right_JO & ~last_O & trials.scored_J[:, None]
+    single_JO = trials.possible_JO & ~right_JO & (last_O | ~trials.scored_J[:, None])
+    single_JOO = single_JO[:, :, None] & np.eye(len(last_O), dtype=bool)
+    return np.concatenate([right_JO[:, None], wrong_JO[:, None], single_JOO], axis=1)
+
+
+def _by_cell(
+    training: TrialTable,
+    trials: TrialTable,
+    training_keys: list[np.ndarray],
+    keys: list[np.ndarray],
+    prior_JC: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict each trial from the class frequencies of its cell, pulled towards `prior_JC` (even ones if None).
+
+    Returns
+    -------
+    share_JC : (J, C) float64
+        Probability of each class for every trial to be predicted.
+    outcome_JO : (J, O) float64
+    """
+    cell_J, training_cell_J, num_cells = _shared_cells(keys, training_keys)
+    seen_JC = (_classes(training) & training.happened_JO[:, None]).any(axis=2)
+    count_GC = np.zeros((num_cells, seen_JC.shape[1]))
+    np.add.at(count_GC, training_cell_J, seen_JC / np.maximum(seen_JC.sum(axis=1, keepdims=True), 1))
+    sets_JCO = _classes(trials)
+    exists_JC = sets_JCO.any(axis=2)
+    prior_JC = exists_JC / exists_JC.sum(axis=1, keepdims=True) if prior_JC is None else prior_JC
+    share_JC = (count_GC[cell_J] + SHRINKAGE_TRIALS * prior_JC) * exists_JC
+    share_JC = share_JC / share_JC.sum(axis=1, keepdims=True)
+    size_JC = np.maximum(sets_JCO.sum(axis=2), 1)
+    return share_JC, ((share_JC / size_JC)[:, :, None] * sets_JCO).sum(axis=1)
+
+
+def _reaction_times(
+    training: TrialTable, trials: TrialTable, training_keys: list[np.ndarray], keys: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict each trial by the reaction times of its cell; where there are none, of the cell without its last key, the condition."""
+    mean_J, crps_J = np.full(len(trials), np.nan), np.full(len(trials), np.nan)
+    for depth in (len(keys), len(keys) - 1):
+        cell_J, training_cell_J, _ = _shared_cells(keys[:depth], training_keys[:depth])
+        pressed_J = np.isfinite(training.rt_J)
+        order_J = np.argsort(training_cell_J[pressed_J], kind="stable")
+        sorted_cell_J, sorted_rt_J = training_cell_J[pressed_J][order_J], training.rt_J[pressed_J][order_J]
+        for cell in np.unique(cell_J[np.isnan(mean_J)]):
+            begin, end = np.searchsorted(sorted_cell_J, [cell, cell + 1])
+            if begin < end:
+                here_J = (cell_J == cell) & np.isnan(mean_J)
+                mean_J[here_J] = sorted_rt_J[begin:end].mean()
+                crps_J[here_J] = crps_of_sample(sorted_rt_J[begin:end], trials.rt_J[here_J])
+    return mean_J, crps_J
+
+
+def _shared_cells(keys: list[np.ndarray], training_keys: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Number the combinations of keys, the same in both tables."""
+    rows = np.stack([np.concatenate(pair) for pair in zip(keys, training_keys, strict=True)], axis=1)
+    _, number = np.unique(rows, axis=0, return_inverse=True)
+    number = number.reshape(-1)
+    return number[: len(keys[0])], number[len(keys[0]) :], int(number.max(initial=-1)) + 1

@@ -1,0 +1,382 @@
+"""Every figure of an evaluation: one row a task and metric, the twin beside each baseline, with intervals over people.
+
+Shape letters: see `dtb.evaluate.observed`; `B` bootstrap draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dtb.evaluate import metrics
+from dtb.evaluate.observed import People
+from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction, person_task_mean
+from dtb.evaluate.statistics import (
+    Estimate,
+    Statistic,
+    correlation,
+    difference,
+    estimate,
+    explained_variance,
+    mean_of,
+)
+from dtb.tasks.taskset import TaskSet
+
+TWIN = "twin"
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One metric of one task.
+
+    Attributes
+    ----------
+    task : str
+        ``"all"`` for a metric over all tasks.
+    metric, unit : str
+    higher_is_better : bool
+    twin : Estimate
+    baselines : dict of str to float
+        Value of each baseline that has one.
+    best_baseline : str or None
+        The best of them on these very people, which favours the baselines.
+    difference : Estimate or None
+        Twin minus best baseline, on the people and draws of both.
+    note : str
+        Why a value or an interval is absent, or what to know when reading it.
+    """
+
+    task: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    twin: Estimate
+    baselines: dict[str, float]
+    best_baseline: str | None
+    difference: Estimate | None
+    note: str
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the figure as JSON values: null for what is absent."""
+        gap = self.difference
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "unit": self.unit,
+            "higher_is_better": self.higher_is_better,
+            "twin": number_or_none(self.twin.value),
+            "lower": number_or_none(self.twin.lower),
+            "upper": number_or_none(self.twin.upper),
+            "baselines": {name: number_or_none(value) for name, value in self.baselines.items()},
+            "best_baseline": self.best_baseline,
+            "difference": number_or_none(gap.value) if gap else None,
+            "difference_lower": number_or_none(gap.lower) if gap else None,
+            "difference_upper": number_or_none(gap.upper) if gap else None,
+            "n": self.twin.num_people,
+            "note": self.note,
+        }
+
+
+def number_or_none(value: float) -> float | None:
+    """Give a finite number, or None for one that JSON does not have."""
+    return float(value) if math.isfinite(value) else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the figures are made from.
+
+    Attributes
+    ----------
+    taskset : TaskSet
+    people : People
+        Those whose held-out data are predicted.
+    observed : Summary
+        What they did.
+    predictions : mapping of str to Prediction
+        The twin's under ``"twin"``, and the baselines'.
+    group_maps_TR : (T, R)
+        Mean contrast maps of training people.
+    training_scale : Summary
+        Standard deviation over training people of each figure, by task, as arrays (1, T) and (1, T, R).
+    weights_BS : (B, S)
+        Bootstrap draws.
+    confidence : float
+    """
+
+    taskset: TaskSet
+    people: People
+    observed: Summary
+    predictions: Mapping[str, Prediction]
+    group_maps_TR: np.ndarray
+    training_scale: Summary
+    weights_BS: np.ndarray
+    confidence: float
+
+    def figure(
+        self,
+        task: str,
+        metric: str,
+        unit: str,
+        statistic: Statistic,
+        observed_S: np.ndarray,
+        score: Callable[[Prediction], np.ndarray | None],
+        *,
+        higher_is_better: bool = True,
+        note: str = "",
+    ) -> Figure | None:
+        """Make one figure; None where the twin predicts nothing of the kind for anybody.
+
+        Parameters
+        ----------
+        task, metric, unit : str
+        statistic : Statistic
+        observed_S : (S,)
+            First argument of the statistic; 0 for `mean_of`, which does not look at it.
+        score : function
+            Gives the statistic's second argument (S,) from a prediction, or None where the prediction has none.
+        """
+        scores = {name: score(prediction) for name, prediction in self.predictions.items()}
+        mine_S = scores.pop(TWIN)
+        if mine_S is None or not np.isfinite(mine_S).any() or not np.isfinite(observed_S).any():
+            return None
+        twin = estimate(statistic, observed_S, mine_S, self.weights_BS, self.confidence)
+        others = {
+            name: other_S for name, other_S in scores.items() if other_S is not None and np.isfinite(other_S).any()
+        }
+        one = np.ones((1, len(self.people)))
+        baselines = {name: float(statistic(observed_S, other_S, one)[0]) for name, other_S in others.items()}
+        sign = 1 if higher_is_better else -1
+        ranked = sorted(
+            (name for name in baselines if math.isfinite(baselines[name])), key=lambda name: -sign * baselines[name]
+        )
+        best = ranked[0] if ranked else None
+        gap = None
+        if best is not None:
+            gap = difference(statistic, observed_S, mine_S, others[best], self.weights_BS, self.confidence)
+        notes = "; ".join(dict.fromkeys(part for part in (note, twin.note) if part))
+        return Figure(task, metric, unit, higher_is_better, twin, baselines, best, gap, notes)
+
+
+def all_figures(evidence: Evidence) -> list[Figure]:
+    """Make every figure for which there are data, task by task and then over all tasks."""
+    found: list[Figure | None] = []
+    for task in range(len(evidence.taskset.specs)):
+        found += _trial_figures(evidence, task)
+        found += _people_figures(evidence, task)
+        found += _map_figures(evidence, task)
+    found += _identification_figures(evidence)
+    return [figure for figure in found if figure is not None]
+
+
+def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
+    spec, trials = evidence.taskset.specs[task], evidence.people.trials
+    num_people, num_tasks = len(evidence.people), len(evidence.taskset.specs)
+    nothing_S = np.zeros(num_people)
+    chance_J = metrics.chance_agreement(trials.happened_JO, trials.possible_JO.sum(axis=1) - 1)
+
+    def by_person(values: Callable[[TrialPrediction], np.ndarray]) -> Callable[[Prediction], np.ndarray | None]:
+        def score(prediction: Prediction) -> np.ndarray | None:
+            if prediction.trials is None:
+                return None
+            return person_task_mean(trials, values(prediction.trials), num_people, num_tasks)[:, task]
+
+        return score
+
+    def log_loss(prediction: TrialPrediction) -> np.ndarray:
+        # An agent that is certain and errs has an infinite loss: it makes no claim about probabilities.
+        if not prediction.is_probabilistic:
+            return np.full(len(trials), np.nan)
+        return metrics.choice_log_loss(prediction.outcome_JO, trials.happened_JO)
+
+    def above_chance(prediction: TrialPrediction) -> np.ndarray:
+        return metrics.agreement(prediction.outcome_JO, trials.happened_JO) - chance_J
+
+    return [
+        evidence.figure(
+            spec.name,
+            "choice log-loss",
+            "nats a trial",
+            mean_of,
+            nothing_S,
+            by_person(log_loss),
+            higher_is_better=False,
+        ),
+        evidence.figure(
+            spec.name, "accuracy above chance", "share of trials", mean_of, nothing_S, by_person(above_chance)
+        ),
+        evidence.figure(
+            spec.name,
+            "RT CRPS",
+            "seconds",
+            mean_of,
+            nothing_S,
+            by_person(lambda prediction: prediction.crps_J),
+            higher_is_better=False,
+        ),
+    ]
+
+
+def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
+    spec, observed = evidence.taskset.specs[task], evidence.observed
+    rt_S, effect_S = observed.mean_rt_ST[:, task], observed.condition_rt_ST[:, task]
+    accuracy_S = observed.accuracy_ST[:, task]
+    found = [
+        evidence.figure(
+            spec.name, "mean RT r", "r over people", correlation, rt_S, lambda p: p.summary.mean_rt_ST[:, task]
+        ),
+        evidence.figure(
+            spec.name, "mean RT R2", "R2 over people", explained_variance, rt_S, lambda p: p.summary.mean_rt_ST[:, task]
+        ),
+        evidence.figure(
+            spec.name,
+            "condition effect r",
+            "r over people",
+            correlation,
+            effect_S,
+            lambda p: p.summary.condition_rt_ST[:, task],
+            note=_contrast_in_words(spec.contrast),
+        ),
+        evidence.figure(
+            spec.name, "accuracy r", "r over people", correlation, accuracy_S, lambda p: p.summary.accuracy_ST[:, task]
+        ),
+    ]
+    demographics = evidence.predictions.get("demographics_motion")
+    if demographics is not None:
+        found.append(
+            evidence.figure(
+                spec.name,
+                "mean RT r beyond covariates",
+                "r over people",
+                correlation,
+                rt_S - demographics.summary.mean_rt_ST[:, task],
+                lambda p: None if p is demographics else p.summary.mean_rt_ST[:, task],
+                note="with what age, sex, site and motion do not predict, by a regression fitted to training people",
+            )
+        )
+    return found
+
+
+def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
+    spec, observed_SR = evidence.taskset.specs[task], evidence.observed.maps_STR[:, task]
+    nothing_S, group_R = np.zeros(len(evidence.people)), evidence.group_maps_TR[task]
+
+    def own_part(prediction: Prediction) -> np.ndarray:
+        maps_SR = prediction.summary.maps_STR[:, task]
+        return without_mean(maps_SR)
+
+    return [
+        evidence.figure(
+            spec.name,
+            "BOLD map r",
+            "mean r over regions",
+            mean_of,
+            nothing_S,
+            lambda p: metrics.row_correlations(p.summary.maps_STR[:, task], observed_SR),
+        ),
+        evidence.figure(
+            spec.name,
+            "BOLD map r without the group map",
+            "mean r over regions",
+            mean_of,
+            nothing_S,
+            lambda p: metrics.row_correlations(own_part(p), observed_SR - group_R),
+            note="the training group's map removed from the data, the predictions' own mean from the predictions",
+        ),
+        evidence.figure(
+            spec.name,
+            "identification by BOLD map",
+            "share of people",
+            mean_of,
+            nothing_S,
+            lambda p: _if_any(
+                own_part(p),
+                lambda own_SR: metrics.identification(metrics.similarity_by_correlation(own_SR, observed_SR - group_R)),
+            ),
+            note=_chance_note(len(evidence.people)),
+        ),
+        evidence.figure(
+            spec.name,
+            "own minus others, BOLD map",
+            "difference of r",
+            mean_of,
+            nothing_S,
+            lambda p: _if_any(
+                own_part(p),
+                lambda own_SR: metrics.own_minus_others(
+                    metrics.similarity_by_correlation(own_SR, observed_SR - group_R)
+                ),
+            ),
+        ),
+        evidence.figure(
+            spec.name,
+            "BOLD series r",
+            "mean r over time",
+            mean_of,
+            nothing_S,
+            lambda p: None if p.series_r_ST is None else p.series_r_ST[:, task],
+        ),
+    ]
+
+
+def _identification_figures(evidence: Evidence) -> list[Figure | None]:
+    """Ask whether what a twin does is nearest to its own person, over mean RT, condition effect and accuracy of all tasks."""
+    observed_SF, scale_F = _behaviour(evidence.observed), _behaviour(evidence.training_scale)[0]
+    usable_F = np.isfinite(scale_F) & (scale_F > 1e-9)
+    nothing_S = np.zeros(len(evidence.people))
+
+    def similarity(prediction: Prediction) -> np.ndarray:
+        predicted_SF = _behaviour(prediction.summary)[:, usable_F]
+        return metrics.similarity_by_distance(predicted_SF, observed_SF[:, usable_F], scale_F[usable_F])
+
+    if not usable_F.any():
+        return []
+    return [
+        evidence.figure(
+            "all",
+            "identification by behaviour",
+            "share of people",
+            mean_of,
+            nothing_S,
+            lambda p: metrics.identification(similarity(p)),
+            note=_chance_note(len(evidence.people)),
+        ),
+        evidence.figure(
+            "all",
+            "own minus others, behaviour",
+            "training SD",
+            mean_of,
+            nothing_S,
+            lambda p: metrics.own_minus_others(similarity(p)),
+        ),
+    ]
+
+
+def without_mean(maps_SR: np.ndarray) -> np.ndarray:
+    """Remove the mean over people from maps; NaN for a map that then is nothing but rounding, for it says nothing of the person."""
+    present_SR = np.isfinite(maps_SR)
+    mean_R = np.where(present_SR, maps_SR, 0.0).sum(axis=0) / np.maximum(present_SR.sum(axis=0), 1)
+    own_SR = maps_SR - mean_R
+    size_S1 = np.sqrt(np.where(present_SR, maps_SR, 0.0) ** 2).max(axis=1, keepdims=True, initial=0.0)
+    is_rounding_S = (np.abs(np.where(present_SR, own_SR, 0.0)) <= 1e-5 * size_S1).all(axis=1)
+    return np.where(is_rounding_S[:, None], np.nan, own_SR)
+
+
+def _behaviour(summary: Summary) -> np.ndarray:
+    return np.concatenate([summary.mean_rt_ST, summary.condition_rt_ST, summary.accuracy_ST], axis=1)
+
+
+def _if_any(values_SR: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+    return score(values_SR) if np.isfinite(values_SR).any() else None
+
+
+def _chance_note(num_people: int) -> str:
+    return f"chance is 1 in {num_people}"
+
+
+def _contrast_in_words(contrast: Mapping[str, float]) -> str:
+    return " ".join(f"{weight:+g} {condition}" for condition, weight in contrast.items() if weight)

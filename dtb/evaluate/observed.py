@@ -1,0 +1,216 @@
+"""What people did in one part of a cohort's data: every usable trial, and one row of figures a person.
+
+The same tables hold training people for the baselines and held-out people for the scores; which people and which part of their
+runs is the split's to say. Predictors fill tables of the same shape (`dtb.evaluate.predictions`).
+
+Shape letters: `S` subject, `J` trial, `A` response alternative, `O` outcome of a trial (each alternative, and last no press),
+`T` task, `R` region, `E` edge, `V` volume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.evaluate.glm import run_contrast
+from dtb.tasks.taskset import TaskSet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrialTable:
+    """Usable trials of some people.
+
+    Attributes
+    ----------
+    person_J, task_J, run_J, trial_J, condition_J : (J,) int64
+        Place of the person in the table of people, index of the task, and where the trial is in the person's record.
+    rt_J : (J,) float64
+        Seconds; NaN without a press.
+    happened_JO : (J, O) bool
+        Outcomes that agree with what was seen.
+    correct_JO : (J, O) bool
+        Outcomes that are right; none for a trial without a right answer.
+    possible_JO : (J, O) bool
+        Outcomes that the task has.
+    """
+
+    person_J: np.ndarray
+    task_J: np.ndarray
+    run_J: np.ndarray
+    trial_J: np.ndarray
+    condition_J: np.ndarray
+    rt_J: np.ndarray
+    happened_JO: np.ndarray
+    correct_JO: np.ndarray
+    possible_JO: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rt_J)
+
+    @property
+    def scored_J(self) -> np.ndarray:
+        """(J,) bool: whether there is a right answer."""
+        return np.asarray(self.correct_JO.any(axis=1))
+
+    @property
+    def was_correct_J(self) -> np.ndarray:
+        """(J,) float: 1 or 0, NaN for a trial without a right answer."""
+        return np.where(self.scored_J, (self.happened_JO & self.correct_JO).any(axis=1), np.nan)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class People:
+    """Some people, one row each.
+
+    Attributes
+    ----------
+    pseudonyms : tuple of str
+    edges_SE : (S, E) float32
+        Fisher z; NaN where absent.
+    covariates : list of dict
+        See `dtb.cohort.records.SubjectRecord`.
+    trials : TrialTable
+    maps_STR : (S, T, R) float32
+        Contrast of each task in each BOLD region, in units of `scale_R`; NaN where there is none.
+    """
+
+    pseudonyms: tuple[str, ...]
+    edges_SE: np.ndarray
+    covariates: list[dict[str, float | str | None]]
+    trials: TrialTable
+    maps_STR: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pseudonyms)
+
+
+def collect(
+    records: Iterable[SubjectRecord],
+    taskset: TaskSet,
+    span: tuple[float, float],
+    bold_regions: np.ndarray,
+    scale_R: np.ndarray,
+) -> People:
+    """Gather people's trials and contrast maps.
+
+    Parameters
+    ----------
+    records : iterable of SubjectRecord
+    taskset : TaskSet
+    span : (float, float)
+        Where the part begins and ends within each run, as shares of the run.
+    bold_regions : (R,) int
+        Columns of a run's BOLD to look at.
+    scale_R : (R,) float
+        Standard deviation by which each region's series is divided.
+    """
+    pseudonyms, edges, covariates, maps = [], [], [], []
+    rows: list[dict[str, np.ndarray]] = []
+    for person, record in enumerate(records):
+        pseudonyms.append(record.pseudonym)
+        edges.append(record.connectome_E)
+        covariates.append(record.covariates)
+        rows += [_trials_of(run, number, person, taskset, span) for number, run in enumerate(record.runs)]
+        maps.append(observed_maps(record, taskset, span, bold_regions, scale_R))
+    num_outcomes = taskset.num_alternatives + 1
+    empty = {"rt_J": np.zeros(0)} | {name: np.zeros((0, num_outcomes), bool) for name in _FLAGS}
+    empty |= {name: np.zeros(0, np.int64) for name in _INDICES}
+    joined = {name: np.concatenate([empty[name], *(row[name] for row in rows)]) for name in empty}
+    return People(
+        tuple(pseudonyms),
+        np.stack(edges) if edges else np.zeros((0, 0), np.float32),
+        covariates,
+        TrialTable(**joined),
+        np.stack(maps) if maps else np.zeros((0, len(taskset.specs), len(bold_regions)), np.float32),
+    )
+
+
+_INDICES = ("person_J", "task_J", "run_J", "trial_J", "condition_J")
+_FLAGS = ("happened_JO", "correct_JO", "possible_JO")
+
+
+def _trials_of(
+    run: Run, number: int, person: int, taskset: TaskSet, span: tuple[float, float]
+) -> dict[str, np.ndarray]:
+    trials, task = run.trials, taskset.index(run.task)
+    begin, end = span[0] * run.duration_seconds, span[1] * run.duration_seconds
+    onset_J = trials.onset_seconds_J
+    (rows,) = np.nonzero(trials.usable_J.astype(bool) & (onset_J >= begin) & (onset_J < end))
+    response_JA, correct_JA = trials.response_JA[rows].astype(bool), trials.correct_JA[rows].astype(bool)
+    withhold_J = trials.scored_J[rows].astype(bool) & ~correct_JA.any(axis=1)
+    correct_JA = correct_JA & trials.scored_J[rows].astype(bool)[:, None]
+    return {
+        "person_J": np.full(len(rows), person),
+        "task_J": np.full(len(rows), task),
+        "run_J": np.full(len(rows), number),
+        "trial_J": rows,
+        "condition_J": trials.condition_J[rows].astype(np.int64),
+        "rt_J": np.where(response_JA.any(axis=1), trials.rt_seconds_J[rows], np.nan),
+        "happened_JO": _outcomes(response_JA, np.asarray(~response_JA.any(axis=1)), taskset),
+        "correct_JO": _outcomes(correct_JA, withhold_J, taskset),
+        "possible_JO": _outcomes(np.ones_like(response_JA), np.ones(len(rows), bool), taskset),
+    }
+
+
+def _outcomes(alternatives_JA: np.ndarray, no_press_J: np.ndarray, taskset: TaskSet) -> np.ndarray:
+    """Put a task's alternatives into the slots shared by all tasks, and no press last."""
+    outcomes_JO = np.zeros((len(alternatives_JA), taskset.num_alternatives + 1), bool)
+    outcomes_JO[:, : alternatives_JA.shape[1]] = alternatives_JA
+    outcomes_JO[:, -1] = no_press_J
+    return outcomes_JO
+
+
+def observed_maps(
+    record: SubjectRecord,
+    taskset: TaskSet,
+    span: tuple[float, float],
+    bold_regions: np.ndarray,
+    scale_R: np.ndarray,
+) -> np.ndarray:
+    """Give a person's contrast maps (T, R), each the mean over the task's runs; NaN without data."""
+    series = {
+        number: run.bold_VR[:, bold_regions] / scale_R
+        for number, run in enumerate(record.runs)
+        if run.bold_VR is not None and len(bold_regions)
+    }
+    return maps_of_series(record, series, taskset, span, len(bold_regions), series)
+
+
+def maps_of_series(
+    record: SubjectRecord,
+    series: dict[int, np.ndarray],
+    taskset: TaskSet,
+    span: tuple[float, float],
+    num_regions: int,
+    seen: dict[int, np.ndarray],
+) -> np.ndarray:
+    """Give the contrast maps (T, R) of any series of a person's runs.
+
+    Parameters
+    ----------
+    record : SubjectRecord
+    series : dict of int to (V, R)
+        Series to be looked at, by the run's place in the record.
+    taskset : TaskSet
+    span : (float, float)
+        Part of each run, as shares of it.
+    num_regions : int
+    seen : dict of int to (V, R)
+        Observed series: a volume that is absent there is left out, so that both are treated alike.
+    """
+    total_TR = np.zeros((len(taskset.specs), num_regions))
+    count_T = np.zeros(len(taskset.specs))
+    for number, series_VR in series.items():
+        run = record.runs[number]
+        task = taskset.index(run.task)
+        spec = taskset.specs[task]
+        usable_V = np.isfinite(seen[number]).any(axis=1) & np.isfinite(series_VR).any(axis=1)
+        span_seconds = (span[0] * run.duration_seconds, span[1] * run.duration_seconds)
+        weights_V = run_contrast(run, spec.conditions, spec.contrast, span_seconds, usable_V)
+        if weights_V is not None:
+            total_TR[task] += weights_V[weights_V != 0] @ series_VR[weights_V != 0]
+            count_T[task] += 1
+    return np.where(count_T[:, None] > 0, total_TR / np.maximum(count_T, 1)[:, None], np.nan).astype(np.float32)

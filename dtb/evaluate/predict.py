@@ -1,0 +1,196 @@
+"""The twin performs the held-out part of people's runs, and so does a twin that is given everybody's mean connectome.
+
+Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling. The second twin is the same
+network with the training people's mean connectome for everybody: what the first does better is what the connectome adds.
+
+Shape letters: `S` subject, `K` segment, `V` volume, `R` region, `J` trial, `A` response alternative, `O` outcome, `T` task,
+`W` step of a response window, `E` edge.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+
+from dtb.cohort.records import SubjectRecord
+from dtb.evaluate.metrics import crps_of_hazard, row_correlations
+from dtb.evaluate.observed import People, maps_of_series
+from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction
+from dtb.shards.batches import BatchMaker
+from dtb.shards.split import Part, Split
+from dtb.tasks.taskset import TaskSet
+from dtb.twin.batch import Batch
+from dtb.twin.likelihood import PressDistribution, windows
+from dtb.twin.model import Twin, TwinOutput
+
+PEOPLE_AT_ONCE = 8
+
+Connectomes = Callable[[torch.Tensor], torch.Tensor]
+"""Gives the connectomes (S, E) that the twin is told, from people's own."""
+
+
+@dataclasses.dataclass(eq=False)
+class _Filled:
+    """A prediction while it is being filled in, person by person."""
+
+    trials: TrialPrediction
+    maps_STR: np.ndarray
+    series_r_ST: np.ndarray
+
+
+def predict(
+    twin: Twin,
+    maker: BatchMaker,
+    records: Iterable[SubjectRecord],
+    people: People,
+    part: Part,
+    split: Split,
+    taskset: TaskSet,
+    bold_regions: np.ndarray,
+    connectomes: dict[str, Connectomes],
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, Prediction]:
+    """Let twins perform one part of people's runs.
+
+    Parameters
+    ----------
+    twin : Twin
+    maker : BatchMaker
+    records : iterable of SubjectRecord
+        In the order of `people`.
+    people : People
+        What they did, as `dtb.evaluate.observed.collect` gathered it from the same records and part.
+    part : {"train", "validation", "test", "all"}
+    split : Split
+    taskset : TaskSet
+    bold_regions : (R,) int
+        Columns of a run's BOLD that the twin predicts.
+    connectomes : dict
+        For each twin, by name, which connectomes it is told.
+    advance : function
+        Called with the number of people after each batch.
+
+    Returns
+    -------
+    dict of str to Prediction
+    """
+    num_tasks = len(taskset.specs)
+    filled = {
+        name: _Filled(
+            TrialPrediction.none_for(people.trials),
+            np.full(people.maps_STR.shape, np.nan),
+            np.full((len(people), num_tasks), np.nan),
+        )
+        for name in connectomes
+    }
+    place = _row_of_trial(people)
+    first = 0
+    for some in _chunks(records, PEOPLE_AT_ONCE):
+        batch = maker.batch(some, part)
+        for name, told in connectomes.items():
+            with torch.inference_mode():
+                output = twin(told(batch.connectome_SE), batch.stimulus_SKTI)
+                _fill_trials(filled[name], twin, output, batch, people, place, first)
+                if len(bold_regions):
+                    bold_SKVR = twin.bold(output, batch.volume_seconds_SKV).double().numpy()
+                    for row, record in enumerate(some):
+                        series = _run_series(bold_SKVR[row], batch, row, record)
+                        _fill_bold(filled[name], first + row, record, series, split.span(part), taskset, bold_regions)
+        first += len(some)
+        advance(len(some))
+    return {
+        name: Prediction(
+            summary_of_prediction(people.trials, done.trials, len(people), taskset, done.maps_STR),
+            done.trials,
+            done.series_r_ST,
+        )
+        for name, done in filled.items()
+    }
+
+
+def _chunks(records: Iterable[SubjectRecord], size: int) -> Iterator[list[SubjectRecord]]:
+    iterator = iter(records)
+    while some := list(islice(iterator, size)):
+        yield some
+
+
+def _row_of_trial(people: People) -> dict[tuple[int, int, int], int]:
+    trials = people.trials
+    keys = zip(trials.person_J.tolist(), trials.run_J.tolist(), trials.trial_J.tolist(), strict=True)
+    return {key: row for row, key in enumerate(keys)}
+
+
+def _fill_trials(
+    filled: _Filled,
+    twin: Twin,
+    output: TwinOutput,
+    batch: Batch,
+    people: People,
+    place: dict[tuple[int, int, int], int],
+    first: int,
+) -> None:
+    table = batch.trials
+    step_seconds = twin.config.step_seconds
+    hazard_JWA, covered_JW = windows(twin.hazards(output).double(), table)
+    distribution = PressDistribution(hazard_JWA, covered_JW, step_seconds)
+    keys = zip((table.subject_J + first).tolist(), table.run_J.tolist(), table.trial_J.tolist(), strict=True)
+    row_J = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
+    wanted_J = row_J >= 0
+    row_J = row_J[wanted_J]
+    if not len(row_J):
+        return
+    outcome_JO = torch.cat(
+        [distribution.choice_probability_JA(), distribution.omission_probability_J()[:, None]], dim=1
+    ).numpy()[wanted_J]
+    filled.trials.outcome_JO[row_J] = within_task(outcome_JO, people.trials.possible_JO[row_J])
+    filled.trials.mean_rt_J[row_J] = distribution.mean_rt_J().numpy()[wanted_J]
+    filled.trials.crps_J[row_J] = crps_of_hazard(
+        hazard_JWA.sum(-1).numpy()[wanted_J],
+        covered_JW.numpy()[wanted_J] * step_seconds,
+        people.trials.rt_J[row_J],
+    )
+
+
+def within_task(outcome_JO: np.ndarray, possible_JO: np.ndarray) -> np.ndarray:
+    """Share the probability of response slots that a task does not have over its outcomes: such a press cannot be made."""
+    kept_JO = np.where(possible_JO, outcome_JO, 0.0)
+    return kept_JO / np.maximum(kept_JO.sum(axis=1, keepdims=True), 1e-300)
+
+
+def _run_series(bold_KVR: np.ndarray, batch: Batch, row: int, record: SubjectRecord) -> dict[int, np.ndarray]:
+    """Put a person's segments back onto their runs: the counted volumes of each, NaN elsewhere."""
+    series: dict[int, np.ndarray] = {}
+    for segment, number in enumerate(batch.run_SK[row].tolist()):
+        if number < 0 or (run := record.runs[number]).bold_VR is None or run.repetition_time is None:
+            continue
+        series_VR = series.setdefault(number, np.full((len(run.bold_VR), bold_KVR.shape[-1]), np.nan))
+        counted_V = batch.bold_counted_SKV[row, segment].numpy()
+        seconds_V = (
+            float(batch.start_seconds_SK[row, segment]) + batch.volume_seconds_SKV[row, segment].double().numpy()
+        )
+        volume_V = np.rint(seconds_V[counted_V] / run.repetition_time).astype(np.int64)
+        series_VR[volume_V] = bold_KVR[segment][counted_V]
+    return series
+
+
+def _fill_bold(
+    filled: _Filled,
+    person: int,
+    record: SubjectRecord,
+    series: dict[int, np.ndarray],
+    span: tuple[float, float],
+    taskset: TaskSet,
+    bold_regions: np.ndarray,
+) -> None:
+    seen = {number: np.asarray(record.runs[number].bold_VR)[:, bold_regions] for number in series}
+    filled.maps_STR[person] = maps_of_series(record, series, taskset, span, len(bold_regions), seen)
+    for task, spec in enumerate(taskset.specs):
+        runs = [number for number in series if record.runs[number].task == spec.name]
+        with_r = [row_correlations(series[number].T, seen[number].T) for number in runs]
+        finite = [r_R[np.isfinite(r_R)].mean() for r_R in with_r if np.isfinite(r_R).any()]
+        if finite:
+            filled.series_r_ST[person, task] = float(np.mean(finite))

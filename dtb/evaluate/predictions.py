@@ -1,0 +1,148 @@
+"""What a predictor says of people's trials and of the people themselves, whether it is a twin or a baseline.
+
+A predictor of trials is summed up to people in the same way as the data are, over the same trials; a predictor of people
+(a regression, say) fills the summary directly. What it does not predict is NaN.
+
+Shape letters: see `dtb.evaluate.observed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from dtb.evaluate.observed import People, TrialTable
+from dtb.tasks.taskset import TaskSet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrialPrediction:
+    """What is predicted of each row of a `TrialTable`.
+
+    Attributes
+    ----------
+    outcome_JO : (J, O) float64
+        Probability of each outcome.
+    mean_rt_J : (J,) float64
+        Expected reaction time given a press, seconds.
+    crps_J : (J,) float64
+        Score of the predicted reaction-time distribution at the observed time, seconds.
+    is_probabilistic : bool
+        False for a predictor that only says what is likeliest, whose log-loss means nothing.
+    """
+
+    outcome_JO: np.ndarray
+    mean_rt_J: np.ndarray
+    crps_J: np.ndarray
+    is_probabilistic: bool = True
+
+    @classmethod
+    def none_for(cls, trials: TrialTable) -> TrialPrediction:
+        """Predict nothing."""
+        nothing_J = np.full(len(trials), np.nan)
+        return cls(np.full(trials.happened_JO.shape, np.nan), nothing_J, nothing_J.copy())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Summary:
+    """One row of figures a person and task, observed or predicted; NaN where there is none.
+
+    Attributes
+    ----------
+    mean_rt_ST : (S, T)
+        Mean reaction time, seconds.
+    condition_rt_ST : (S, T)
+        The task's contrast of the conditions' mean reaction times, seconds.
+    accuracy_ST : (S, T)
+        Share of right outcomes among trials that have one.
+    maps_STR : (S, T, R)
+        Contrast maps.
+    """
+
+    mean_rt_ST: np.ndarray
+    condition_rt_ST: np.ndarray
+    accuracy_ST: np.ndarray
+    maps_STR: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """All that one predictor says.
+
+    Attributes
+    ----------
+    summary : Summary
+    trials : TrialPrediction or None
+        None for a predictor of people only.
+    series_r_ST : (S, T) float64 or None
+        Correlation over time of predicted and observed BOLD, mean over regions; None for a predictor without time series.
+    """
+
+    summary: Summary
+    trials: TrialPrediction | None = None
+    series_r_ST: np.ndarray | None = None
+
+
+def summary_of_people(people: People, taskset: TaskSet) -> Summary:
+    """Sum up what people did."""
+    trials = people.trials
+    return _summary(trials, trials.rt_J, trials.was_correct_J, len(people), taskset, people.maps_STR)
+
+
+def summary_of_prediction(
+    trials: TrialTable, prediction: TrialPrediction, num_people: int, taskset: TaskSet, maps_STR: np.ndarray
+) -> Summary:
+    """Sum up what is predicted of people's trials: reaction times over the trials with a press, as in the data."""
+    rt_J = np.where(np.isfinite(trials.rt_J), prediction.mean_rt_J, np.nan)
+    correct_J = np.where(trials.correct_JO, prediction.outcome_JO, 0.0).sum(axis=1)
+    known_J = trials.scored_J & np.isfinite(prediction.outcome_JO).all(axis=1)
+    return _summary(trials, rt_J, np.where(known_J, correct_J, np.nan), num_people, taskset, maps_STR)
+
+
+def no_maps(people: People) -> np.ndarray:
+    """Give maps (S, T, R) of NaN, for a predictor without BOLD."""
+    return np.full(people.maps_STR.shape, np.nan)
+
+
+def person_task_mean(trials: TrialTable, values_J: np.ndarray, num_people: int, num_tasks: int) -> np.ndarray:
+    """Give each person's mean over the trials of each task (S, T), of the values that are not NaN."""
+    return _mean_by(trials.person_J * num_tasks + trials.task_J, values_J, num_people * num_tasks).reshape(
+        num_people, num_tasks
+    )
+
+
+def _summary(
+    trials: TrialTable,
+    rt_J: np.ndarray,
+    correct_J: np.ndarray,
+    num_people: int,
+    taskset: TaskSet,
+    maps_STR: np.ndarray,
+) -> Summary:
+    num_tasks = len(taskset.specs)
+    effect_ST = np.full((num_people, num_tasks), np.nan)
+    for task, spec in enumerate(taskset.specs):
+        weights = {spec.conditions.index(name): weight for name, weight in spec.contrast.items() if weight}
+        if weights:
+            here_J = trials.task_J == task
+            effect_ST[:, task] = sum(
+                weight
+                * _mean_by(
+                    trials.person_J, np.where(here_J & (trials.condition_J == condition), rt_J, np.nan), num_people
+                )
+                for condition, weight in weights.items()
+            )
+    return Summary(
+        person_task_mean(trials, rt_J, num_people, num_tasks),
+        effect_ST,
+        person_task_mean(trials, correct_J, num_people, num_tasks),
+        maps_STR,
+    )
+
+
+def _mean_by(group_J: np.ndarray, values_J: np.ndarray, num_groups: int) -> np.ndarray:
+    present_J = np.isfinite(values_J)
+    total = np.bincount(group_J[present_J], weights=values_J[present_J], minlength=num_groups)
+    count = np.bincount(group_J[present_J], minlength=num_groups)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

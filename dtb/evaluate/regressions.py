@@ -1,0 +1,171 @@
+"""Predictors of people from their connectome or from who they are: what a regression finds without any model of behaviour.
+
+Ridge and kernel ridge see the same edges as the twin's encoder; *demographics and motion* sees age, sex, site and head motion alone.
+Every step, filling in and scaling included, is fitted on training people only, and every choice of a penalty is made among them.
+
+Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from dtb.evaluate.observed import People
+from dtb.evaluate.predictions import Prediction, Summary
+
+FEWEST_TO_FIT = 10
+"""A regression is not fitted to fewer training people."""
+
+PENALTIES = np.logspace(-2, 6, 17)
+NUMBERS = ("age", "motion", "rest_seconds")
+LABELS = ("sex", "site")
+
+KERNEL_PENALTIES = np.logspace(-3, 1, 5)
+KERNEL_WIDTHS = np.array([0.1, 0.3, 1.0])
+"""Over the median squared distance between training people."""
+
+Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""`fit(training_people_S, targets_SY)` gives the predictions (Q, Y) from those training people; the targets hold no NaN."""
+
+
+def regressions(training: People, target: Summary, people: People) -> dict[str, Prediction]:
+    """Fit each regression to training people and predict others.
+
+    Parameters
+    ----------
+    training : People
+        Training people, and no others.
+    target : Summary
+        Their figures.
+    people : People
+        Whom to predict; their edges and covariates are used, not what they did.
+
+    Returns
+    -------
+    dict of str to Prediction
+        By name; without those that cannot be fitted (too few people, no covariate).
+    """
+    found = {}
+    if len(training) >= FEWEST_TO_FIT and training.edges_SE.shape[1]:
+        edges_SE, edges_QE = scaled_edges(training.edges_SE, people.edges_SE)
+        found["ridge"] = _predict(lambda who_S, y_SY: _ridge(edges_SE[who_S], edges_QE, y_SY), target, len(people))
+        found["kernel_ridge"] = _predict(
+            lambda who_S, y_SY: _kernel_ridge(edges_SE[who_S], edges_QE, y_SY), target, len(people)
+        )
+    if len(training) >= FEWEST_TO_FIT:
+        covariates = scaled_covariates(training, people)
+        if covariates is not None:
+            facts_SC, facts_QC = covariates
+            found["demographics_motion"] = _predict(
+                lambda who_S, y_SY: _ridge(facts_SC[who_S], facts_QC, y_SY), target, len(people)
+            )
+    return found
+
+
+def scaled_edges(edges_SE: np.ndarray, edges_QE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale edges by training people's mean and standard deviation; an absent edge is then 0, at the training mean.
+
+    Edges that no training person has, or that do not vary among them, are left out.
+    """
+    present_SE = np.isfinite(edges_SE)
+    count_E = present_SE.sum(axis=0)
+    mean_E = np.where(present_SE, edges_SE, 0.0).sum(axis=0, dtype=np.float64) / np.maximum(count_E, 1)
+    deviation_SE = np.where(present_SE, edges_SE - mean_E, 0.0)
+    scale_E = np.sqrt((deviation_SE**2).sum(axis=0) / np.maximum(count_E, 1))
+    kept_E = (count_E >= 2) & (scale_E > 1e-9)
+    scaled_QE = np.where(np.isfinite(edges_QE), edges_QE - mean_E, 0.0)
+    return (deviation_SE[:, kept_E] / scale_E[kept_E]), (scaled_QE[:, kept_E] / scale_E[kept_E])
+
+
+def scaled_covariates(training: People, people: People) -> tuple[np.ndarray, np.ndarray] | None:
+    """Turn covariates into numbers with scikit-learn, fitted on training people; None if no covariate is known of any of them."""
+    tables = [pd.DataFrame(who.covariates, columns=[*NUMBERS, *LABELS]) for who in (training, people)]
+    numbers = [name for name in NUMBERS if pd.to_numeric(tables[0][name]).notna().sum() >= 2]
+    labels = [name for name in LABELS if tables[0][name].notna().any()]
+    if not numbers and not labels:
+        return None
+    for table in tables:
+        table[list(NUMBERS)] = table[list(NUMBERS)].apply(pd.to_numeric)
+        for name in LABELS:
+            table[name] = ["unknown" if pd.isna(value) else str(value) for value in table[name]]
+    transformer = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False, drop="if_binary"), labels),
+    )
+    who_SC = transformer.fit_transform(tables[0])
+    return np.asarray(who_SC, dtype=np.float64), np.asarray(transformer.transform(tables[1]), dtype=np.float64)
+
+
+def _ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
+    """Fit a ridge regression to each target, its penalty by leave-one-out among training people."""
+    model = RidgeCV(PENALTIES, alpha_per_target=True).fit(features_SE, targets_SY)
+    return np.asarray(model.predict(features_QE)).reshape(len(features_QE), -1)
+
+
+def _kernel_ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
+    """Fit a ridge regression with a Gaussian kernel to each target, penalty and width by cross-validation among training people.
+
+    All targets share one kernel and one set of folds, so that thousands of them cost little more than one.
+    """
+    mean_Y = targets_SY.mean(axis=0)
+    distance_SS = euclidean_distances(features_SE, squared=True)
+    distance_QS = euclidean_distances(features_QE, features_SE, squared=True)
+    typical = max(float(np.median(distance_SS[~np.eye(len(distance_SS), dtype=bool)])), 1e-12)
+    folds = list(KFold(min(5, len(features_SE)), shuffle=True, random_state=0).split(features_SE))
+    best_Y = np.full(targets_SY.shape[1], np.inf)
+    predicted_QY = np.empty((len(features_QE), targets_SY.shape[1]))
+    for gamma in KERNEL_WIDTHS / typical:
+        kernel_SS, kernel_QS = np.exp(-gamma * distance_SS), np.exp(-gamma * distance_QS)
+        for penalty in KERNEL_PENALTIES:
+            error_Y = np.zeros(targets_SY.shape[1])
+            for fit, rest in folds:
+                centre_Y = targets_SY[fit].mean(axis=0)
+                model = KernelRidge(alpha=penalty, kernel="precomputed")
+                model.fit(kernel_SS[np.ix_(fit, fit)], targets_SY[fit] - centre_Y)
+                held_out = model.predict(kernel_SS[np.ix_(rest, fit)]) + centre_Y
+                error_Y += ((held_out - targets_SY[rest]) ** 2).sum(axis=0)
+            better_Y = error_Y < best_Y
+            if better_Y.any():
+                model = KernelRidge(alpha=penalty, kernel="precomputed").fit(
+                    kernel_SS, targets_SY[:, better_Y] - mean_Y[better_Y]
+                )
+                predicted_QY[:, better_Y] = model.predict(kernel_QS) + mean_Y[better_Y]
+                best_Y[better_Y] = error_Y[better_Y]
+    return predicted_QY
+
+
+def _predict(fit: Fit, target: Summary, num_people: int) -> Prediction:
+    """Predict every figure of a summary; a figure is fitted to the training people who have it."""
+    num_training, num_tasks, num_regions = target.maps_STR.shape
+    maps_SY = target.maps_STR.reshape(num_training, -1).astype(np.float64)
+    return Prediction(
+        Summary(
+            _fill(fit, target.mean_rt_ST, num_people),
+            _fill(fit, target.condition_rt_ST, num_people),
+            _fill(fit, target.accuracy_ST, num_people),
+            _fill(fit, maps_SY, num_people).reshape(num_people, num_tasks, num_regions),
+        )
+    )
+
+
+def _fill(fit: Fit, targets_SY: np.ndarray, num_people: int) -> np.ndarray:
+    """Fit targets together that the same training people have; NaN for a target that too few have."""
+    predicted_QY = np.full((num_people, targets_SY.shape[1]), np.nan)
+    present_YS = np.isfinite(targets_SY).T
+    patterns, pattern_Y = np.unique(present_YS, axis=0, return_inverse=True)
+    for number, who_S in enumerate(patterns):
+        if who_S.sum() >= FEWEST_TO_FIT:
+            (columns,) = np.nonzero(pattern_Y.reshape(-1) == number)
+            predicted_QY[:, columns] = fit(who_S, targets_SY[np.ix_(who_S, columns)])
+    return predicted_QY

@@ -1,0 +1,264 @@
+"""``dtb evaluate``: the exported twin against the data it has not seen, beside baselines fitted to the same training data.
+
+Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task) and `bold_map.parquet` (mean
+contrast maps, observed and predicted).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from dtb import terminal
+from dtb.config import Config, sections
+from dtb.errors import DamagedOutputError
+from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
+from dtb.evaluate.claim import claim_in_words
+from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
+from dtb.evaluate.observed import People, collect
+from dtb.evaluate.predict import predict
+from dtb.evaluate.predictions import (
+    Prediction,
+    Summary,
+    TrialPrediction,
+    no_maps,
+    summary_of_people,
+    summary_of_prediction,
+)
+from dtb.evaluate.regressions import regressions
+from dtb.evaluate.statistics import draw_weights
+from dtb.evaluate.tables import bold_map_table, figures_table, subjects_table
+from dtb.files import OutputFolder, require_complete, write_json, written_whole
+from dtb.shards.batches import BatchMaker
+from dtb.shards.read import Cohort, open_cohort
+from dtb.shards.split import Split
+from dtb.tasks.taskset import TaskSet
+from dtb.twin.export import TwinCard, load_twin
+from dtb.twin.model import Twin
+
+FIGURES_FILE = "figures.json"
+SUBJECTS_FILE = "subjects.parquet"
+BOLD_MAP_FILE = "bold_map.parquet"
+
+
+def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
+    """Score an exported twin on the part of the data that its split holds out.
+
+    Parameters
+    ----------
+    config : Config
+        `seed` and `evaluate` are read.
+    shards : Path
+        Output folder of `dtb ingest`.
+    trained : Path
+        Output folder of `dtb train`.
+    out : Path
+        Folder to write into.
+    resume : bool
+        Accept a folder that an interrupted evaluation with the same settings left.
+    dry_run : bool
+        Check the inputs and say what would be done, without doing it.
+
+    Raises
+    ------
+    UserError
+        An input is absent, incomplete or belongs to other data, or the output folder is in use.
+    """
+    task = _open(shards, trained)
+    if dry_run:
+        terminal.out.print(
+            f"Would evaluate the twin of {trained} on {len(task.split.test)} people ({task.split.kind} split) and write to {out}."
+        )
+        return
+    folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
+    if folder.is_complete:
+        terminal.out.print(f"{out} is complete already; nothing to do.")
+        return
+    with terminal.progress() as progress:
+        evidence = gather(task, config, progress)
+    figures = all_figures(evidence)
+    claim = claim_in_words(task.split, figures)
+    write_json(
+        out / FIGURES_FILE,
+        {
+            "split": _split_in_words(task.split),
+            "claim": claim,
+            "confidence": config.evaluate.confidence,
+            "num_bootstrap": config.evaluate.num_bootstrap,
+            "rows": [figure.to_plain() for figure in figures],
+        },
+    )
+    subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
+    maps = bold_map_table(
+        evidence.observed, evidence.predictions[TWIN].summary, task.taskset, task.card.bold_region_names
+    )
+    for name, table in ((SUBJECTS_FILE, subjects), (BOLD_MAP_FILE, maps)):
+        with written_whole(out / name) as temporary:
+            table.to_parquet(temporary, index=False)
+    folder.finish(_summary(figures, claim, task.split))
+    terminal.out.print(figures_table(figures))
+    terminal.out.print(claim)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be evaluated: a cohort, a division of it, and the twin that its training part made."""
+
+    cohort: Cohort
+    split: Split
+    twin: Twin
+    card: TwinCard
+    taskset: TaskSet
+
+    @property
+    def bold_regions(self) -> np.ndarray:
+        """(R,) int: columns of a run's BOLD that the twin predicts."""
+        place = {name: index for index, name in enumerate(self.cohort.manifest.description.regions)}
+        return np.array([place[name] for name in self.card.bold_region_names], dtype=np.int64)
+
+    @property
+    def training_people(self) -> tuple[str, ...]:
+        """Everybody whose data trained the twin or decided when to stop."""
+        return tuple(sorted({*self.split.train, *self.split.validation}))
+
+    @property
+    def training_span(self) -> tuple[float, float]:
+        """Where training and validation data begin and end within each run, as shares of it."""
+        return self.split.span("train")[0], self.split.span("validation")[1]
+
+
+def _open(shards: Path, trained: Path) -> Task:
+    require_complete(shards, "ingest")
+    require_complete(trained, "train")
+    cohort = open_cohort(shards)
+    split = Split.load(trained / "split.json")
+    twin, card = load_twin(trained / "twin")
+    if card.cohort_hash != cohort.manifest.cohort_hash:
+        raise DamagedOutputError(
+            f"The twin in {trained} was trained on another cohort than {shards}: the cohort hashes are {card.cohort_hash[:12]} and "
+            f"{cohort.manifest.cohort_hash[:12]}. Give the shards it was trained on, or train anew."
+        )
+    if card.split_hash != split.split_hash:
+        raise DamagedOutputError(
+            f"{trained / 'split.json'} is not the split that its twin was trained with; who is held out cannot be known. Train anew."
+        )
+    return Task(cohort, split, twin, card, TaskSet.from_plain(card.taskset))
+
+
+def gather(task: Task, config: Config, progress: Progress) -> Evidence:
+    """Read the data, let the twins perform, fit the baselines; what a baseline is fitted to is the training data alone.
+
+    Parameters
+    ----------
+    task : Task
+    config : Config
+        `seed` and `evaluate` are read.
+    progress : Progress
+        Running display.
+    """
+    scale_R = task.twin.bold_scale_R.numpy().astype(np.float64)
+    regions = task.bold_regions
+
+    def read(pseudonyms: tuple[str, ...], span: tuple[float, float], what: str) -> People:
+        bar = progress.add_task(what, total=len(pseudonyms))
+        records = progress.track(task.cohort.records(pseudonyms), task_id=bar)
+        return collect(records, task.taskset, span, regions, scale_R)
+
+    training = read(task.training_people, task.training_span, "training people")
+    people = read(task.split.test, task.split.span("test"), "held-out data")
+    maker = BatchMaker(
+        task.taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), task.split, cache_bytes=0
+    )
+    bar = progress.add_task("twins perform", total=len(people))
+    mean_1E = task.twin.edge_mean_E[None]
+    predictions = predict(
+        task.twin,
+        maker,
+        task.cohort.records(task.split.test),
+        people,
+        "test",
+        task.split,
+        task.taskset,
+        regions,
+        {TWIN: lambda own_SE: own_SE, "mean_connectome": mean_1E.expand_as},
+        lambda count: progress.advance(bar, count),
+    )
+    bar = progress.add_task("baselines", total=1)
+    target = summary_of_people(training, task.taskset)
+    predictions |= baselines(training, target, people, task.taskset, seen=task.split.kind == "temporal")
+    progress.advance(bar)
+    return Evidence(
+        task.taskset,
+        people,
+        summary_of_people(people, task.taskset),
+        predictions,
+        _mean_over_people(target.maps_STR)[0],
+        Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary))),
+        draw_weights(len(people), config.evaluate.num_bootstrap, config.seed),
+        config.evaluate.confidence,
+    )
+
+
+def baselines(
+    training: People, target: Summary, people: People, taskset: TaskSet, *, seen: bool
+) -> dict[str, Prediction]:
+    """Make every baseline's predictions.
+
+    Parameters
+    ----------
+    training : People
+        Training people and the part of their runs that was trained on.
+    target : Summary
+        What they did.
+    people : People
+        Whom to predict. Their trials' conditions and right answers, edges and covariates are used, never what they did.
+    taskset : TaskSet
+    seen : bool
+        Whether `people` are the training people, in the same order, in a later part of their runs.
+    """
+
+    def of_trials(prediction: TrialPrediction, maps_STR: np.ndarray) -> Prediction:
+        summary = summary_of_prediction(people.trials, prediction, len(people), taskset, maps_STR)
+        return Prediction(summary, prediction)
+
+    group_STR = np.broadcast_to(_mean_over_people(target.maps_STR), people.maps_STR.shape)
+    found = {
+        "always_correct": of_trials(always_correct(people.trials), no_maps(people)),
+        "group_mean": of_trials(group_mean(training.trials, people.trials), group_STR),
+    }
+    if seen:
+        found["own_earlier"] = of_trials(own_earlier(training.trials, people.trials), target.maps_STR)
+    return found | regressions(training, target, people)
+
+
+def _mean_over_people(values_ST: np.ndarray) -> np.ndarray:
+    """Give the mean (1, ...) of the values that are not NaN; NaN where there are none."""
+    present_ST = np.isfinite(values_ST)
+    count_1T = present_ST.sum(axis=0, keepdims=True)
+    total_1T = np.where(present_ST, values_ST, 0.0).sum(axis=0, keepdims=True)
+    return np.where(count_1T > 0, total_1T / np.maximum(count_1T, 1), np.nan)
+
+
+def _deviation_over_people(values_ST: np.ndarray) -> np.ndarray:
+    mean_1T = _mean_over_people(values_ST)
+    return np.sqrt(_mean_over_people((values_ST - mean_1T) ** 2))
+
+
+def _split_in_words(split: Split) -> dict[str, Any]:
+    return {
+        "kind": split.kind,
+        "split_hash": split.split_hash,
+        "num_train": len(split.train),
+        "num_validation": len(split.validation),
+        "num_test": len(split.test),
+        "train_until": split.train_until,
+        "validation_until": split.validation_until,
+    }
+
+
+def _summary(figures: list[Figure], claim: str, split: Split) -> dict[str, Any]:
+    return {"num_test": len(split.test), "split": split.kind, "num_figures": len(figures), "claim": claim}

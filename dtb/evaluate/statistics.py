@@ -1,0 +1,183 @@
+"""What can be said with how much certainty: bootstrap over people, drawn once and shared by the twin and every baseline.
+
+A bootstrap draw is a row of counts, how often each person was drawn, so that any statistic made of weighted sums is computed for
+all draws in one matrix product, and twin and baselines are compared on the same draws (paired). People, not trials, are drawn:
+trials of one person are not independent.
+
+Shape letters: `B` bootstrap draw, `S` subject.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""`statistic(observed_S, predicted_S, weights_BS) -> (B,)`; people with a NaN in either do not count."""
+
+FEWEST_PEOPLE = 5
+"""Below this many people the bootstrap has too few distinct draws for a percentile to mean anything."""
+
+
+def draw_weights(num_people: int, num_draws: int, seed: int) -> np.ndarray:
+    """Draw people with replacement.
+
+    Returns
+    -------
+    weights_BS : (num_draws, num_people) float64
+        How often each person was drawn; every row sums to the number of people.
+    """
+    rng = np.random.default_rng([seed, 0x0B0075])
+    return rng.multinomial(num_people, np.full(num_people, 1 / num_people), size=num_draws).astype(np.float64)
+
+
+def mean_of(_observed_S: np.ndarray, values_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
+    """Give the mean of one value a person in every draw; NaN where nobody with a value was drawn."""
+    present_S = np.isfinite(values_S)
+    return _divide(weights_BS @ np.where(present_S, values_S, 0.0), weights_BS @ present_S.astype(np.float64))
+
+
+def correlation(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
+    """Give Pearson's r over people in every draw; NaN where either does not vary.
+
+    Examples
+    --------
+    >>> float(correlation(np.array([1.0, 2, 3]), np.array([2.0, 4, 6]), np.ones((1, 3)))[0].round(6))
+    1.0
+    """
+    x_S, y_S, weights_BS = _paired(observed_S, predicted_S, weights_BS)
+    x_S, y_S = x_S - _mean(x_S), y_S - _mean(y_S)
+    total_B = weights_BS.sum(axis=1)
+    mean_x_B, mean_y_B = _divide(weights_BS @ x_S, total_B), _divide(weights_BS @ y_S, total_B)
+    covariance_B = _divide(weights_BS @ (x_S * y_S), total_B) - mean_x_B * mean_y_B
+    variance_x_B = _divide(weights_BS @ x_S**2, total_B) - mean_x_B**2
+    variance_y_B = _divide(weights_BS @ y_S**2, total_B) - mean_y_B**2
+    varies_B = _varies(variance_x_B, x_S) & _varies(variance_y_B, y_S)
+    return np.where(
+        varies_B, _divide(covariance_B, np.sqrt(np.where(varies_B, variance_x_B * variance_y_B, 1.0))), np.nan
+    )
+
+
+def explained_variance(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
+    """Give R2 = 1 - sum (o - p)^2 / sum (o - mean o)^2 over people in every draw.
+
+    Unlike r, it falls when predictions are shifted or have the wrong scale, and is negative where the mean would predict better.
+    """
+    observed_S, predicted_S, weights_BS = _paired(observed_S, predicted_S, weights_BS)
+    total_B = weights_BS.sum(axis=1)
+    mean_B = _divide(weights_BS @ observed_S, total_B)
+    spread_B = weights_BS @ observed_S**2 - total_B * mean_B**2
+    varies_B = _varies(spread_B, observed_S)
+    return np.where(varies_B, 1 - _divide(weights_BS @ (observed_S - predicted_S) ** 2, spread_B), np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval.
+
+    Attributes
+    ----------
+    value, lower, upper : float
+        NaN where the figure or its interval does not exist; `note` then says why.
+    num_people : int
+        People it rests on.
+    note : str
+    """
+
+    value: float
+    lower: float
+    upper: float
+    num_people: int
+    note: str = ""
+
+
+def estimate(
+    statistic: Statistic, observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray, confidence: float
+) -> Estimate:
+    """Compute a statistic over people and its percentile bootstrap interval.
+
+    Parameters
+    ----------
+    statistic : Statistic
+    observed_S, predicted_S : (S,) float64
+        NaN for people without the quantity.
+    weights_BS : (B, S) float64
+        From `draw_weights`.
+    confidence : float
+        Coverage, for example 0.95.
+
+    Returns
+    -------
+    Estimate
+    """
+    num_people = int((np.isfinite(observed_S) & np.isfinite(predicted_S)).sum())
+    value = _at(statistic, observed_S, predicted_S)
+    draws_B = statistic(observed_S, predicted_S, weights_BS)
+    return Estimate(value, *_interval(draws_B, confidence, num_people), num_people, _note(value, num_people))
+
+
+def difference(
+    statistic: Statistic,
+    observed_S: np.ndarray,
+    first_S: np.ndarray,
+    second_S: np.ndarray,
+    weights_BS: np.ndarray,
+    confidence: float,
+) -> Estimate:
+    """Compute the statistic of one predictor minus that of another, over the people that both predict, on the same draws."""
+    both_S = np.isfinite(observed_S) & np.isfinite(first_S) & np.isfinite(second_S)
+    observed_S = np.where(both_S, observed_S, np.nan)
+    first_S, second_S = np.where(both_S, first_S, np.nan), np.where(both_S, second_S, np.nan)
+    value = _at(statistic, observed_S, first_S) - _at(statistic, observed_S, second_S)
+    draws_B = statistic(observed_S, first_S, weights_BS) - statistic(observed_S, second_S, weights_BS)
+    num_people = int(both_S.sum())
+    return Estimate(value, *_interval(draws_B, confidence, num_people), num_people, _note(value, num_people))
+
+
+def _at(statistic: Statistic, observed_S: np.ndarray, predicted_S: np.ndarray) -> float:
+    return float(statistic(observed_S, predicted_S, np.ones((1, len(observed_S))))[0])
+
+
+def _interval(draws_B: np.ndarray, confidence: float, num_people: int) -> tuple[float, float]:
+    finite_B = draws_B[np.isfinite(draws_B)]
+    # Where many draws have no value, those that have one are a selection.
+    if num_people < FEWEST_PEOPLE or len(finite_B) < 0.9 * len(draws_B):
+        return float("nan"), float("nan")
+    lower, upper = np.quantile(finite_B, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(lower), float(upper)
+
+
+def _note(value: float, num_people: int) -> str:
+    if num_people == 0:
+        return "no person has both"
+    if not np.isfinite(value):
+        return "not defined: no variation over people, or too few of them"
+    if num_people < FEWEST_PEOPLE:
+        return f"{num_people} people are too few for an interval"
+    return ""
+
+
+def _paired(
+    first_S: np.ndarray, second_S: np.ndarray, weights_BS: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leave out people with a NaN in either, and shift both by the first's mean, which keeps the sums of squares accurate."""
+    both_S = np.isfinite(first_S) & np.isfinite(second_S)
+    first_S, second_S = first_S[both_S], second_S[both_S]
+    return first_S - _mean(first_S), second_S - _mean(first_S), weights_BS[:, both_S]
+
+
+def _mean(values_S: np.ndarray) -> float:
+    return float(values_S.mean()) if len(values_S) else 0.0
+
+
+def _varies(variance_B: np.ndarray, values_S: np.ndarray) -> np.ndarray:
+    """Say in which draws the values vary: one person drawn many times over has a variance that is zero but for rounding."""
+    size = float((values_S**2).mean()) if len(values_S) else 0.0
+    return variance_B > 1e-12 * max(size, 1e-24)
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1.0), np.nan)

@@ -1,0 +1,100 @@
+"""The figures of an evaluation as tables: rows for files, and one to look at in the terminal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from dtb.evaluate.claim import verdict
+from dtb.evaluate.figures import TWIN, Figure
+from dtb.evaluate.observed import People
+from dtb.evaluate.predictions import Prediction, Summary, person_task_mean
+from dtb.tasks.taskset import TaskSet
+
+
+def figures_table(figures: list[Figure]) -> Table:
+    """Lay the figures out for the terminal: the twin with its interval, the best baseline, and what that says."""
+    table = Table(title="Held-out figures", title_justify="left")
+    for heading in ("task", "metric", "people"):
+        table.add_column(heading)
+    for heading in ("twin", "interval", "best baseline", "difference"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for figure in figures:
+        gap, best = figure.difference, figure.best_baseline
+        table.add_row(
+            figure.task,
+            figure.metric,
+            str(figure.twin.num_people),
+            _text(figure.twin.value),
+            _interval_text(figure.twin.lower, figure.twin.upper),
+            f"{_text(figure.baselines[best])} {best}" if best else "",
+            f"{gap.value:+.3f}{_interval_text(gap.lower, gap.upper, ' ')}" if gap and math.isfinite(gap.value) else "",
+            verdict(figure),
+        )
+    return table
+
+
+def subjects_table(
+    people: People, observed: Summary, predictions: dict[str, Prediction], taskset: TaskSet, part: str
+) -> pd.DataFrame:
+    """Make one row a person and task: observed, predicted by the twin, and one column for each baseline and figure."""
+    num_people, num_tasks = len(people), len(taskset.specs)
+    count_ST = np.zeros((num_people, num_tasks), np.int64)
+    np.add.at(count_ST, (people.trials.person_J, people.trials.task_J), 1)
+    columns: dict[str, np.ndarray | list[str]] = {
+        "pseudonym": np.repeat(people.pseudonyms, num_tasks),
+        "task": [spec.name for spec in taskset.specs] * num_people,
+        "part": [part] * (num_people * num_tasks),
+        "num_trials": count_ST.reshape(-1),
+        **_columns("observed", observed),
+        **_columns("predicted", predictions[TWIN].summary),
+    }
+    for name, prediction in predictions.items():
+        if name != TWIN:
+            columns |= _columns(name, prediction.summary)
+        if prediction.trials is not None:
+            crps_ST = person_task_mean(people.trials, prediction.trials.crps_J, num_people, num_tasks)
+            columns[f"{'predicted' if name == TWIN else name}_crps"] = crps_ST.reshape(-1)
+    table = pd.DataFrame(columns)
+    return table[table["num_trials"] > 0].reset_index(drop=True)
+
+
+def bold_map_table(
+    observed: Summary, predicted: Summary, taskset: TaskSet, region_names: tuple[str, ...]
+) -> pd.DataFrame:
+    """Make one row a task and region: the mean contrast over people, observed and predicted."""
+    rows = []
+    for task, spec in enumerate(taskset.specs):
+        seen_SR, told_SR = observed.maps_STR[:, task], predicted.maps_STR[:, task]
+        both_SR = np.isfinite(seen_SR) & np.isfinite(told_SR)
+        count_R = np.maximum(both_SR.sum(axis=0), 1)
+        seen_R = np.where(both_SR, seen_SR, 0.0).sum(axis=0) / count_R
+        told_R = np.where(both_SR, told_SR, 0.0).sum(axis=0) / count_R
+        rows += [
+            (spec.name, region, float(seen), float(told))
+            for region, seen, told, known in zip(region_names, seen_R, told_R, both_SR.any(axis=0), strict=True)
+            if known
+        ]
+    return pd.DataFrame(rows, columns=["task", "region", "observed", "predicted"]).astype(
+        {"task": str, "region": str, "observed": float, "predicted": float}
+    )
+
+
+def _columns(prefix: str, summary: Summary) -> dict[str, np.ndarray]:
+    return {
+        f"{prefix}_mean_rt": summary.mean_rt_ST.reshape(-1),
+        f"{prefix}_condition_rt": summary.condition_rt_ST.reshape(-1),
+        f"{prefix}_accuracy": summary.accuracy_ST.reshape(-1),
+    }
+
+
+def _text(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def _interval_text(lower: float, upper: float, before: str = "") -> str:
+    return f"{before}[{lower:.2f}, {upper:.2f}]" if math.isfinite(lower) and math.isfinite(upper) else ""

@@ -1,0 +1,169 @@
+"""Baselines say what they should, and cannot see what they should not."""
+
+import numpy as np
+import pytest
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import RidgeCV
+from sklearn.preprocessing import StandardScaler
+
+from dtb.evaluate import regressions as fits
+from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
+from dtb.evaluate.observed import collect
+from dtb.evaluate.predictions import summary_of_people, summary_of_prediction
+from dtb.evaluate.stage import baselines
+from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
+
+REGIONS = np.arange(NUM_REGIONS)
+SCALE = np.ones(NUM_REGIONS)
+
+
+def gather(records, span=(0.0, 1.0)):
+    return collect(records, STROOP, span, REGIONS, SCALE)
+
+
+@pytest.fixture(scope="module")
+def training():
+    return gather(make_people(40))
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return gather(make_people(52)[40:])
+
+
+def test_the_always_correct_agent_agrees_as_often_as_people_are_right(unseen):
+    predicted = always_correct(unseen.trials)
+    agreed_J = (predicted.outcome_JO == 1) & unseen.trials.happened_JO
+    assert agreed_J.any(axis=1).mean() == unseen.trials.was_correct_J.mean()
+
+
+def test_outcome_probabilities_sum_to_one_over_what_the_task_has(training, unseen):
+    for predicted in (group_mean(training.trials, unseen.trials), own_earlier(unseen.trials, unseen.trials)):
+        np.testing.assert_allclose(predicted.outcome_JO.sum(axis=1), 1)
+        assert (predicted.outcome_JO > 0).all()
+
+
+def test_the_group_mean_is_the_mean_of_training_people_in_the_condition(training, unseen):
+    predicted = group_mean(training.trials, unseen.trials)
+    for condition in (0, 1):
+        wanted = np.nanmean(training.trials.rt_J[training.trials.condition_J == condition])
+        here_J = unseen.trials.condition_J == condition
+        np.testing.assert_allclose(predicted.mean_rt_J[here_J], wanted)
+        right = training.trials.was_correct_J[training.trials.condition_J == condition].mean()
+        said_J = np.where(unseen.trials.correct_JO, predicted.outcome_JO, 0).sum(1)[here_J]
+        np.testing.assert_allclose(said_J, right, atol=4 / 500)
+
+
+def test_own_earlier_part_is_the_persons_own():
+    records = make_people(5)
+    early, late = gather(records, (0.0, 0.5)), gather(records, (0.5, 1.0))
+    assert early.trials.trial_J.max() < late.trials.trial_J.min()
+    predicted = own_earlier(early.trials, late.trials)
+    for person in range(5):
+        mine_J = (early.trials.person_J == person) & (early.trials.condition_J == 1)
+        theirs_J = (late.trials.person_J == person) & (late.trials.condition_J == 1)
+        np.testing.assert_allclose(predicted.mean_rt_J[theirs_J], np.nanmean(early.trials.rt_J[mine_J]))
+
+
+def test_nothing_is_predicted_for_people_who_were_not_seen_earlier(training):
+    early = gather(make_people(2))
+    predicted = own_earlier(early.trials, training.trials)
+    stranger_J = training.trials.person_J >= 2
+    assert np.isnan(predicted.outcome_JO[stranger_J]).all()
+    assert np.isnan(predicted.mean_rt_J[stranger_J]).all()
+    assert np.isfinite(predicted.mean_rt_J[~stranger_J]).all()
+
+
+def test_summaries_of_a_prediction_of_the_data_are_those_of_the_data(unseen):
+    observed = summary_of_people(unseen, STROOP)
+    trials = unseen.trials
+    exact = always_correct(trials)
+    exact.outcome_JO[:] = trials.happened_JO / trials.happened_JO.sum(axis=1, keepdims=True)
+    exact.mean_rt_J[:] = trials.rt_J
+    predicted = summary_of_prediction(trials, exact, len(unseen), STROOP, unseen.maps_STR)
+    np.testing.assert_array_equal(predicted.mean_rt_ST, observed.mean_rt_ST)
+    np.testing.assert_array_equal(predicted.condition_rt_ST, observed.condition_rt_ST)
+    np.testing.assert_allclose(predicted.accuracy_ST, observed.accuracy_ST)
+    effect = [
+        np.nanmean(trials.rt_J[(trials.person_J == s) & (trials.condition_J == 1)])
+        - np.nanmean(trials.rt_J[(trials.person_J == s) & (trials.condition_J == 0)])
+        for s in range(len(unseen))
+    ]
+    np.testing.assert_allclose(observed.condition_rt_ST[:, 0], effect)
+
+
+def test_no_baseline_for_unseen_people_changes_with_what_they_did(training):
+    """The answer is planted: unseen people do something else altogether, and no prediction may move."""
+    records = make_people(52)[40:]
+    target = summary_of_people(training, STROOP)
+    honest = baselines(training, target, gather(records), STROOP, seen=False)
+    planted = baselines(
+        training, target, gather([with_other_answers(record) for record in records]), STROOP, seen=False
+    )
+    assert honest.keys() >= {"always_correct", "group_mean", "ridge", "kernel_ridge", "demographics_motion"}
+    for name, prediction in honest.items():
+        if prediction.trials is not None:
+            np.testing.assert_array_equal(prediction.trials.outcome_JO, planted[name].trials.outcome_JO)
+            np.testing.assert_array_equal(prediction.trials.mean_rt_J, planted[name].trials.mean_rt_J)
+        else:
+            np.testing.assert_array_equal(prediction.summary.mean_rt_ST, planted[name].summary.mean_rt_ST)
+            np.testing.assert_array_equal(prediction.summary.condition_rt_ST, planted[name].summary.condition_rt_ST)
+            np.testing.assert_array_equal(prediction.summary.accuracy_ST, planted[name].summary.accuracy_ST)
+        np.testing.assert_array_equal(prediction.summary.maps_STR, planted[name].summary.maps_STR)
+
+
+def test_a_persons_regression_does_not_depend_on_who_else_is_predicted(training, unseen):
+    target = summary_of_people(training, STROOP)
+    alone = gather(make_people(41)[40:])
+    together = fits.regressions(training, target, unseen)
+    by_itself = fits.regressions(training, target, alone)
+    for name, prediction in by_itself.items():
+        np.testing.assert_allclose(prediction.summary.mean_rt_ST[0], together[name].summary.mean_rt_ST[0], rtol=1e-9)
+
+
+def test_ridge_is_sklearns_on_edges_that_nobody_lacks(training, unseen):
+    complete_E = np.isfinite(training.edges_SE).all(0) & np.isfinite(unseen.edges_SE).all(0)
+    scaler = StandardScaler().fit(training.edges_SE[:, complete_E].astype(float))
+    mine = fits.scaled_edges(training.edges_SE[:, complete_E], unseen.edges_SE[:, complete_E])
+    np.testing.assert_allclose(mine[0], scaler.transform(training.edges_SE[:, complete_E].astype(float)), atol=1e-4)
+    target_S = summary_of_people(training, STROOP).mean_rt_ST
+    expected = RidgeCV(fits.PENALTIES).fit(mine[0], target_S[:, 0]).predict(mine[1])
+    np.testing.assert_allclose(fits._ridge(*mine, target_S)[:, 0], expected, rtol=1e-6)
+
+
+def test_ridge_finds_the_trait_and_kernel_ridge_too():
+    training, people = (gather(some) for some in np.split(np.array(make_people(100, with_bold=False)), [40]))
+    observed_S = summary_of_people(people, STROOP).mean_rt_ST[:, 0]
+    found = fits.regressions(training, summary_of_people(training, STROOP), people)
+    for name in ("ridge", "kernel_ridge"):
+        assert np.corrcoef(found[name].summary.mean_rt_ST[:, 0], observed_S)[0, 1] > 0.7
+    assert abs(np.corrcoef(found["demographics_motion"].summary.mean_rt_ST[:, 0], observed_S)[0, 1]) < 0.4
+
+
+def test_kernel_ridge_is_sklearns_at_the_penalty_it_chose(monkeypatch):
+    rng = np.random.default_rng(0)
+    features_SE, features_QE = rng.normal(size=(30, 5)), rng.normal(size=(4, 5))
+    targets_SY = rng.normal(size=(30, 2)) + 3
+    monkeypatch.setattr(fits, "KERNEL_PENALTIES", np.array([0.5]))
+    monkeypatch.setattr(fits, "KERNEL_WIDTHS", np.array([1.0]))
+    squared = ((features_SE[:, None] - features_SE) ** 2).sum(-1)
+    gamma = 1 / np.median(squared[~np.eye(30, dtype=bool)])
+    expected = KernelRidge(alpha=0.5, kernel="rbf", gamma=gamma).fit(features_SE, targets_SY - targets_SY.mean(0))
+    np.testing.assert_allclose(
+        fits._kernel_ridge(features_SE, features_QE, targets_SY), expected.predict(features_QE) + targets_SY.mean(0)
+    )
+
+
+def test_targets_that_some_lack_are_fitted_to_those_who_have_them(training, unseen):
+    target = summary_of_people(training, STROOP)
+    gaps = target.mean_rt_ST.copy()
+    gaps[:15] = np.nan
+    fitted = fits._fill(lambda who_S, y_SY: np.full((12, y_SY.shape[1]), y_SY.mean()), gaps, 12)
+    np.testing.assert_allclose(fitted, target.mean_rt_ST[15:].mean())
+    gaps[:35] = np.nan
+    assert np.isnan(fits._fill(lambda who_S, y_SY: np.zeros((12, 1)), gaps, 12)).all()
+
+
+def test_few_training_people_make_no_regression(unseen):
+    few = gather(make_people(fits.FEWEST_TO_FIT - 1))
+    assert fits.regressions(few, summary_of_people(few, STROOP), unseen) == {}

@@ -1,0 +1,150 @@
+"""Rows of figures: perfect and empty predictors, what is said of absent figures, and the words of the claim."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from dtb.evaluate.claim import claim_in_words, verdict
+from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, without_mean
+from dtb.evaluate.observed import collect
+from dtb.evaluate.predictions import (
+    Prediction,
+    Summary,
+    TrialPrediction,
+    no_maps,
+    summary_of_people,
+    summary_of_prediction,
+)
+from dtb.evaluate.stage import baselines
+from dtb.evaluate.statistics import Estimate, draw_weights
+from dtb.shards.split import Split
+from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
+
+REGIONS, SCALE = np.arange(NUM_REGIONS), np.ones(NUM_REGIONS)
+
+
+def perfect(people) -> Prediction:
+    trials = people.trials
+    outcome_JO = trials.happened_JO / trials.happened_JO.sum(axis=1, keepdims=True)
+    said = TrialPrediction(outcome_JO, trials.rt_J, np.where(np.isfinite(trials.rt_J), 0.0, np.nan))
+    return Prediction(summary_of_prediction(trials, said, len(people), STROOP, people.maps_STR), said)
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    training, people = (
+        collect(records, STROOP, (0, 1), REGIONS, SCALE) for records in (make_people(30), make_people(42)[30:])
+    )
+    target = summary_of_people(training, STROOP)
+    return Evidence(
+        STROOP,
+        people,
+        summary_of_people(people, STROOP),
+        {TWIN: perfect(people), **baselines(training, target, people, STROOP, seen=False)},
+        target.maps_STR.mean(axis=0),
+        Summary(*(np.nanstd(getattr(target, f.name), axis=0, keepdims=True) for f in dataclasses.fields(Summary))),
+        draw_weights(len(people), 300, 0),
+        0.95,
+    )
+
+
+def by_metric(figures: list[Figure]) -> dict[str, Figure]:
+    return {figure.metric: figure for figure in figures}
+
+
+def test_a_twin_that_is_the_person_gets_every_best_score(evidence):
+    figures = by_metric(all_figures(evidence))
+    best = {
+        "mean RT r": 1,
+        "mean RT R2": 1,
+        "condition effect r": 1,
+        "accuracy r": 1,
+        "RT CRPS": 0,
+        "BOLD map r": 1,
+        "identification by BOLD map": 1,
+        "identification by behaviour": 1,
+    }
+    for metric, value in best.items():
+        assert figures[metric].twin.value == pytest.approx(value, abs=1e-6), metric
+        assert figures[metric].twin.num_people == 12
+    assert figures["BOLD map r without the group map"].twin.value > 0.85
+    assert figures["own minus others, BOLD map"].twin.value > 0.5
+    # An error known up to two colours, said to be one of the two, is log(1) of the set; everything else is certain.
+    assert figures["choice log-loss"].twin.value == pytest.approx(0, abs=1e-6)
+    assert verdict(figures["RT CRPS"]) == "the twin beats the best baseline"
+
+
+def test_a_twin_that_is_the_group_mean_beats_nothing_and_identifies_nobody(evidence):
+    same = dataclasses.replace(evidence, predictions={**evidence.predictions, TWIN: evidence.predictions["group_mean"]})
+    figures = by_metric(all_figures(same))
+    assert figures["RT CRPS"].best_baseline == "group_mean"
+    assert figures["RT CRPS"].difference.value == 0
+    assert verdict(figures["RT CRPS"]) == "the twin does not beat the best baseline"
+    assert figures["identification by behaviour"].twin.value < 0.3
+    # Its map is the same for everybody: nothing is left when the mean is removed, so there is no such figure.
+    assert "BOLD map r without the group map" not in figures
+
+
+def test_figures_that_nobody_can_have_are_left_out_and_the_rest_is_json(evidence):
+    people = evidence.people
+    blind = perfect(people)
+    blind = dataclasses.replace(blind, summary=dataclasses.replace(blind.summary, maps_STR=no_maps(people)))
+    figures = all_figures(dataclasses.replace(evidence, predictions={**evidence.predictions, TWIN: blind}))
+    assert not any("BOLD" in figure.metric for figure in figures)
+    plain = [figure.to_plain() for figure in figures]
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert {"task", "metric", "unit", "twin", "lower", "upper", "baselines", "n", "note"} <= plain[0].keys()
+
+
+def test_the_always_correct_agent_has_an_agreement_but_no_log_loss(evidence):
+    figures = by_metric(all_figures(evidence))
+    assert "always_correct" not in figures["choice log-loss"].baselines
+    right = evidence.observed.accuracy_ST[:, 0].mean()
+    chance = (~evidence.people.trials.happened_JO[:, -1]).mean() / 3
+    chance += (evidence.people.trials.happened_JO.sum(axis=1) == 2).mean() / 3
+    assert figures["accuracy above chance"].baselines["always_correct"] == pytest.approx(right - chance, abs=0.01)
+
+
+def test_covariates_are_taken_out_of_what_is_predicted_not_of_the_prediction(evidence):
+    """A prediction by covariates alone has nothing to say about what covariates do not predict."""
+    only = dataclasses.replace(
+        evidence, predictions={**evidence.predictions, TWIN: evidence.predictions["demographics_motion"]}
+    )
+    assert "mean RT r beyond covariates" not in by_metric(all_figures(only))
+    assert by_metric(all_figures(evidence))["mean RT r beyond covariates"].twin.value > 0.8
+
+
+def test_maps_that_are_equal_but_for_rounding_say_nothing_of_a_person():
+    maps_SR = np.tile(np.linspace(1, 2, 9), (5, 1)) + 1e-7 * np.random.default_rng(0).normal(size=(5, 9))
+    assert np.isnan(without_mean(maps_SR)).all()
+    assert np.isfinite(without_mean(maps_SR + np.arange(5)[:, None] * np.ones(9))[0]).all()
+
+
+def figure(metric: str, difference: float, lower: float, upper: float, *, higher_is_better: bool = True) -> Figure:
+    gap = Estimate(difference, lower, upper, 40)
+    return Figure("stroop", metric, "", higher_is_better, Estimate(0.5, 0.3, 0.7, 40), {"ridge": 0.4}, "ridge", gap, "")
+
+
+def test_the_verdict_needs_an_interval_that_leaves_zero_out():
+    assert verdict(figure("mean RT r", 0.1, 0.02, 0.2)) == "the twin beats the best baseline"
+    assert verdict(figure("mean RT r", 0.1, -0.02, 0.2)) == "the twin does not beat the best baseline"
+    assert verdict(figure("mean RT r", -0.1, -0.2, -0.05)) == "the twin is worse than the best baseline"
+    assert verdict(figure("RT CRPS", -0.1, -0.2, -0.05, higher_is_better=False)) == "the twin beats the best baseline"
+    assert verdict(figure("mean RT r", 0.1, math.nan, math.nan)) == "too few people to say"
+
+
+def test_eight_people_support_no_claim_between_people():
+    eight = tuple(f"p{number}" for number in range(8))
+    claim = claim_in_words(Split("temporal", eight, eight, eight, 0.4, 0.5), [figure("RT CRPS", 0.1, -0.1, 0.2)])
+    assert "8 people support no claim between people" in claim
+
+
+def test_unseen_people_are_compared_with_the_best_baseline_and_its_interval():
+    many = tuple(f"p{number}" for number in range(40))
+    claim = claim_in_words(Split("subjects", ("a",), ("b",), many), [figure("mean RT r", 0.1, -0.02, 0.2)])
+    assert "twin 0.500 [0.300, 0.700]" in claim
+    assert "+0.100 [-0.020, 0.200]: the twin does not beat the best baseline" in claim
+    assert "too few" not in claim

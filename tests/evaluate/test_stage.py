@@ -1,0 +1,197 @@
+"""The stage as a whole, on a cohort in shards and an exported twin: what it writes, what it refuses, and what it cannot see."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig
+from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
+from dtb.evaluate.figures import TWIN
+from dtb.evaluate.observed import collect
+from dtb.evaluate.predict import predict, within_task
+from dtb.evaluate.stage import evaluate
+from dtb.files import OutputFolder, require_complete
+from dtb.shards.batches import BatchMaker
+from dtb.shards.manifest import CohortDescription
+from dtb.shards.split import Split
+from dtb.shards.write import ShardWriter
+from dtb.twin.export import TwinCard, save_twin
+from dtb.twin.model import Twin
+from dtb.twin.sizes import TwinSizes
+from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
+
+NAMES = tuple(f"region{number}" for number in range(NUM_REGIONS))
+TWIN_CONFIG = TwinConfig(num_hidden=8, rank=2, encoder_widths=(6,), latent_size=3)
+SEGMENTS = SegmentConfig(segment_seconds=60, burn_in_seconds=12)
+SMALL = Config(evaluate=EvaluateConfig(num_bootstrap=100))
+
+
+def untrained(num_bold: int = NUM_REGIONS) -> Twin:
+    torch.manual_seed(0)
+    return Twin(TWIN_CONFIG, TwinSizes(NUM_REGIONS, STROOP.num_channels, STROOP.num_alternatives, num_bold)).eval()
+
+
+def lay_out(folder, split: Split, records):
+    """Write shards and a trained folder as the earlier stages do."""
+    shards = OutputFolder.claim(folder / "shards", "ingest", Config(), resume=False)
+    writer = ShardWriter(shards.path, 8)
+    for record in records:
+        writer.add(record)
+    manifest = writer.finish(CohortDescription(NAMES, STROOP.to_plain(), "made of chance", "0" * 64))
+    shards.finish({})
+    trained = OutputFolder.claim(folder / "trained", "train", Config(), resume=False)
+    split.save(trained.path / "split.json")
+    bold_names = manifest.bold_regions
+    twin = untrained(len(bold_names))
+    card = TwinCard(
+        config=TWIN_CONFIG,
+        sizes=twin.sizes,
+        taskset=STROOP.to_plain(),
+        region_names=NAMES,
+        bold_region_names=bold_names,
+        connectome={"made": "of chance"},
+        cohort_hash=manifest.cohort_hash,
+        split_hash=split.split_hash,
+        seed=0,
+        segments=SEGMENTS,
+    )
+    save_twin(trained.path / "twin", twin, card)
+    trained.finish({})
+    return shards.path, trained.path
+
+
+def by_people(records, num_train: int) -> Split:
+    names = [record.pseudonym for record in records]
+    return Split(
+        "subjects", tuple(names[:num_train]), tuple(names[num_train : num_train + 2]), tuple(names[num_train + 2 :])
+    )
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory):
+    records = make_people(20)
+    return lay_out(tmp_path_factory.mktemp("unseen"), by_people(records, 10), records)
+
+
+def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
+    evaluate(SMALL, *unseen, tmp_path / "out", resume=False)
+    found = json.loads((tmp_path / "out" / "figures.json").read_text())
+    metrics = {row["metric"] for row in found["rows"]}
+    assert metrics >= {
+        "choice log-loss",
+        "RT CRPS",
+        "mean RT r",
+        "mean RT R2",
+        "condition effect r",
+        "BOLD map r",
+        "BOLD series r",
+    }
+    rt = next(row for row in found["rows"] if row["metric"] == "mean RT r")
+    assert rt["n"] == 8
+    assert {"ridge", "kernel_ridge", "demographics_motion", "group_mean", "mean_connectome"} <= rt["baselines"].keys()
+    assert rt["baselines"]["mean_connectome"] is None or abs(rt["baselines"]["mean_connectome"]) <= 1
+    assert "8 people are too few" in found["claim"]
+    subjects = pd.read_parquet(tmp_path / "out" / "subjects.parquet")
+    assert len(subjects) == 8
+    assert {"observed_mean_rt", "predicted_condition_rt", "ridge_mean_rt", "group_mean_accuracy"} <= set(
+        subjects.columns
+    )
+    assert subjects["predicted_mean_rt"].between(0, 3.5).all()
+    maps = pd.read_parquet(tmp_path / "out" / "bold_map.parquet")
+    assert list(maps.columns) == ["task", "region", "observed", "predicted"]
+    assert tuple(maps["region"]) == NAMES
+    assert require_complete(tmp_path / "out", "evaluate")["num_test"] == 8
+    assert "Held-out figures" in capsys.readouterr().out
+
+
+def test_later_parts_of_seen_people_without_bold(tmp_path):
+    records = make_people(8, with_bold=False)
+    everybody = tuple(record.pseudonym for record in records)
+    folders = lay_out(tmp_path, Split("temporal", everybody, everybody, everybody, 0.4, 0.5), records)
+    evaluate(SMALL, *folders, tmp_path / "out", resume=False)
+    found = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert "8 people support no claim between people" in found["claim"]
+    rt = next(row for row in found["rows"] if row["metric"] == "mean RT r")
+    assert "own_earlier" in rt["baselines"]
+    assert "ridge" not in rt["baselines"]
+    assert not any("BOLD" in row["metric"] for row in found["rows"])
+    assert pd.read_parquet(tmp_path / "out" / "bold_map.parquet").empty
+
+
+def test_the_same_data_and_seed_give_the_same_files(unseen, tmp_path):
+    for name in ("a", "b"):
+        evaluate(SMALL, *unseen, tmp_path / name, resume=False)
+    for file in ("figures.json", "subjects.parquet", "bold_map.parquet"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_dry_run_writes_nothing_and_a_finished_folder_is_left_alone(unseen, tmp_path, capsys):
+    evaluate(SMALL, *unseen, tmp_path / "out", resume=False, dry_run=True)
+    assert not (tmp_path / "out").exists()
+    assert "8 people" in capsys.readouterr().out
+    OutputFolder.claim(tmp_path / "out", "evaluate", Config(evaluate=SMALL.evaluate), resume=False).finish({})
+    evaluate(SMALL, *unseen, tmp_path / "out", resume=True)
+    assert not (tmp_path / "out" / "figures.json").exists()
+    with pytest.raises(OutputInUseError, match="--resume"):
+        evaluate(SMALL, *unseen, tmp_path / "out", resume=False)
+
+
+def test_a_twin_of_another_cohort_or_split_is_refused(unseen, tmp_path):
+    records = make_people(14)
+    other = lay_out(tmp_path / "other", by_people(records, 8), records)
+    with pytest.raises(DamagedOutputError, match="another cohort"):
+        evaluate(SMALL, other[0], unseen[1], tmp_path / "out", resume=False)
+    by_people(records, 9).save(other[1] / "split.json")
+    with pytest.raises(DamagedOutputError, match="not the split"):
+        evaluate(SMALL, *other, tmp_path / "out", resume=False)
+    with pytest.raises(InputDataError, match="does not exist"):
+        evaluate(SMALL, tmp_path / "nowhere", unseen[1], tmp_path / "out", resume=False)
+    assert not (tmp_path / "out").exists()
+
+
+def performed(records, split: Split):
+    people = collect(records, STROOP, (0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
+    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
+    told = {TWIN: lambda own_SE: own_SE}
+    found = predict(untrained(), maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
+    return people, found[TWIN]
+
+
+def test_every_usable_trial_and_volume_is_predicted():
+    records = make_people(3)
+    people, found = performed(records, by_people(records, 0))
+    assert np.isfinite(found.trials.outcome_JO).all()
+    np.testing.assert_allclose(found.trials.outcome_JO.sum(axis=1), 1, rtol=1e-9)
+    assert (np.isfinite(found.trials.crps_J) == np.isfinite(people.trials.rt_J)).all()
+    assert np.isfinite(found.summary.maps_STR).all()
+    assert np.isfinite(found.series_r_ST).all()
+
+
+def test_the_twin_cannot_see_what_people_did():
+    """The answer is planted: held-out people do something else altogether, and nothing the twin says may move."""
+    records = make_people(3)
+    split = by_people(records, 0)
+    _, honest = performed(records, split)
+    _, planted = performed([with_other_answers(record) for record in records], split)
+    np.testing.assert_array_equal(honest.trials.outcome_JO, planted.trials.outcome_JO)
+    np.testing.assert_array_equal(honest.trials.mean_rt_J, planted.trials.mean_rt_J)
+    np.testing.assert_array_equal(honest.summary.maps_STR, planted.summary.maps_STR)
+
+
+def test_a_person_alone_and_among_others_is_predicted_alike():
+    records = make_people(3)
+    split = by_people(records, 0)
+    _, together = performed(records, split)
+    _, alone = performed(records[1:2], dataclasses.replace(split, test=(records[1].pseudonym,)))
+    mine_J = performed(records, split)[0].trials.person_J == 1
+    np.testing.assert_allclose(together.trials.mean_rt_J[mine_J], alone.trials.mean_rt_J, rtol=1e-5)
+    np.testing.assert_allclose(together.summary.maps_STR[1], alone.summary.maps_STR[0], rtol=1e-3, atol=1e-6)
+
+
+def test_presses_that_a_task_does_not_have_count_for_the_others():
+    outcome_JO = within_task(np.array([[0.4, 0.1, 0.3, 0.2]]), np.array([[True, True, False, True]]))
+    np.testing.assert_allclose(outcome_JO, [[4 / 7, 1 / 7, 0, 2 / 7]])
