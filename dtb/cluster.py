@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,33 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "1",
 }
+_CONNECT_SECONDS = 5.0
 
 
 def prepare_environment() -> None:
     """Set what Ray reads from the environment, where the user has not; call it before `ray` is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def _require_listening(address: str) -> None:
+    """Refuse an address where nothing listens: Ray itself would try again for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigurationError(
+            f"cluster.ray_address is {address!r}: expected `auto`, HOST:PORT (6379 as a rule) or ray://HOST:PORT (10001 as a rule)."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(_no_cluster(address, str(error))) from None
+
+
+def _no_cluster(address: str, reason: str) -> str:
+    return (
+        f"cluster.ray_address: no Ray cluster answers at {address!r} ({reason}). "
+        "Start one with `ray start --head`, or leave the option out for a private one."
+    )
 
 
 @contextlib.contextmanager
@@ -44,12 +66,16 @@ def connected(config: ClusterConfig) -> Iterator[None]:
         There is no cluster at the address.
     """
     prepare_environment()
+    if config.ray_address is None:
+        # Ray's own switch for "this machine only": every node then listens on loopback alone, on Linux too.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"logging_level": logging.WARNING}
+    # What workers print stays in Ray's own log folder: stages tell from what they write how they are getting on.
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
     package_root = str(Path(__file__).resolve().parent.parent)
     search_path = os.pathsep.join(
         dict.fromkeys([package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
@@ -66,13 +92,12 @@ def connected(config: ClusterConfig) -> Iterator[None]:
             **quiet,
         )
     else:
+        if config.ray_address != "auto":
+            _require_listening(config.ray_address)
         try:
             ray.init(address=config.ray_address, runtime_env=runtime, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigurationError(
-                f"cluster.ray_address: no Ray cluster answers at {config.ray_address!r} ({str(error).splitlines()[0]}). "
-                "Start one with `ray start --head`, or leave the option out for a private one."
-            ) from None
+            raise ConfigurationError(_no_cluster(config.ray_address, str(error).splitlines()[0])) from None
     try:
         yield
     finally:

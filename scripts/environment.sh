@@ -40,10 +40,6 @@ make_environment() {
         return
     fi
     python=$(find_python) || return 1
-    if ! command -v c++ >/dev/null && ! command -v g++ >/dev/null && ! command -v clang++ >/dev/null; then
-        echo "A C++ compiler is needed (DeepSpeed builds its CPU optimizer and communication) and was not found. Install g++." >&2
-        return 1
-    fi
     echo "Making the environment in $DTB_VENV: about 2 minutes and 2 GB, once ..."
     "$python" -m venv "$DTB_VENV" && install_torch &&
         "$DTB_VENV/bin/pip" install --quiet --constraint "$project/constraints.txt" --editable "$project[dev]" || {

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dtb.cluster import prepare_environment
+
+# Before any test imports Ray: tokens on, and every cluster of the tests on loopback alone.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+prepare_environment()
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -63,9 +63,9 @@ class Split:
         """Give the split as JSON values."""
         return dataclasses.asdict(self)
 
-    def save(self, path: Path) -> None:
-        """Write the split and its hash as JSON, whole."""
-        write_json(path, {**self.to_plain(), "split_hash": self.split_hash})
+    def save(self, path: Path, cohort_hash: str) -> None:
+        """Write the split, its hash and that of the cohort it divides, as JSON, whole."""
+        write_json(path, {**self.to_plain(), "split_hash": self.split_hash, "cohort_hash": cohort_hash})
 
     @classmethod
     def load(cls, path: Path) -> Split:
@@ -79,6 +79,7 @@ class Split:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             said = found.pop("split_hash")
+            found.pop("cohort_hash")
             plain: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
             }

@@ -64,7 +64,7 @@ def test_fold_that_is_not_there_is_refused(cohort):
 def test_altered_split_is_refused(cohort, tmp_path):
     split = make_split(cohort, SplitConfig(), seed=0)
     path = tmp_path / "split.json"
-    split.save(path)
+    split.save(path, cohort.manifest.cohort_hash)
     assert Split.load(path) == split
     found = json.loads(path.read_text())
     found["train"].append(found["test"].pop())

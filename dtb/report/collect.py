@@ -1,0 +1,278 @@
+"""What the other stages left in a run folder, read into plain tables; what is absent or cannot be read becomes a reason in words.
+
+A report is written even when stages failed, so no absence is an error here: each part of `Collected` is either its value or a
+`Missing` that the page prints in its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset
+import yaml
+
+from dtb.errors import DamagedOutputError
+from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
+from dtb.shards.manifest import Manifest
+from dtb.shards.read import Cohort, open_cohort
+
+# The folder of each stage within a run folder, in the order of the pipeline.
+FOLDERS = {
+    "synth": "cohort",
+    "ingest": "shards",
+    "train": "train",
+    "evaluate": "evaluate",
+    "simulate": "simulate",
+    "intervene": "intervene",
+}
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Something that cannot be shown, and why, in a sentence."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StageState:
+    """How far one stage came.
+
+    Attributes
+    ----------
+    name : str
+    state : str
+        ``done``, ``interrupted``, ``absent`` or ``damaged``.
+    reason : str
+        In a sentence, why it is not done; empty if it is.
+    version, config_hash : str
+        Empty where unknown.
+    summary : dict
+        The stage's own figures.
+    settings : dict
+        The configuration that it was run with, as saved beside its output.
+    """
+
+    name: str
+    state: str
+    reason: str = ""
+    version: str = ""
+    config_hash: str = ""
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class People:
+    """Who is in the cohort, and who was set aside.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    cohort : Cohort
+        To read single people from.
+    covariates : DataFrame
+        One row a person: pseudonym and what `participants.tsv` said.
+    runs : DataFrame
+        One row a run: pseudonym, task, label, session, run, duration_seconds, repetition_time.
+    set_aside : DataFrame
+        Rows of quarantine.tsv, as text.
+    """
+
+    manifest: Manifest
+    cohort: Cohort
+    covariates: pd.DataFrame
+    runs: pd.DataFrame
+    set_aside: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Held-out figures: `figures.json`, `subjects.parquet` and `bold_map.parquet` (empty where there is no BOLD)."""
+
+    figures: dict[str, Any]
+    subjects: pd.DataFrame
+    bold_map: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interventions:
+    """`results` has one row for each person and indicator, `status` one a person; changes are read for one person at a time."""
+
+    results: pd.DataFrame
+    status: pd.DataFrame
+    folder: Path
+
+    def change_of(self, pseudonym: str) -> np.ndarray | None:
+        """Read one person's change (E,) in correlation units; None if there is none."""
+        found = _rows_of(self.folder / "changes", pseudonym)
+        return None if found is None or found.empty else np.asarray(found["change_E"].iloc[0], dtype=float)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Simulations:
+    """`status` has one row a person; trials and BOLD are read for one person at a time, for they may be large."""
+
+    status: pd.DataFrame
+    folder: Path
+
+    def trials_of(self, pseudonym: str) -> pd.DataFrame | None:
+        """Read one person's simulated trials, a row a draw; None if there are none."""
+        return _rows_of(self.folder / "trials", pseudonym)
+
+    def bold_of(self, pseudonym: str) -> pd.DataFrame | None:
+        """Read one person's predicted BOLD, a row a volume; None if there is none."""
+        return _rows_of(self.folder / "bold", pseudonym)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Collected:
+    """All that the page is made of."""
+
+    stages: dict[str, StageState]
+    people: People | Missing
+    split: dict[str, Any] | Missing
+    learning: pd.DataFrame | Missing
+    evaluation: Evaluation | Missing
+    simulations: Simulations | Missing
+    interventions: Interventions | Missing
+
+
+def collect(run: Path) -> Collected:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    run : Path
+        Folder with any of the folders named in `FOLDERS`.
+    """
+    stages = {name: _state_of(name, run / folder) for name, folder in FOLDERS.items()}
+
+    def attempt(stage: str, read: Callable[[Path], T]) -> T | Missing:
+        folder = run / FOLDERS[stage]
+        if stages[stage].state in {"absent", "damaged"}:
+            return Missing(stages[stage].reason)
+        try:
+            return read(folder)
+        except FileNotFoundError as error:
+            name = Path(error.filename).name if error.filename else str(error)
+            return Missing(stages[stage].reason or f"The output of `dtb {stage}` lacks {name}.")
+        except (OSError, ValueError, KeyError) as error:
+            return Missing(f"The output of `dtb {stage}` cannot be read: {error}")
+
+    return Collected(
+        stages=stages,
+        people=attempt("ingest", _read_people),
+        split=attempt("train", lambda folder: _read_json(folder / "split.json", {"train", "validation", "test"})),
+        learning=attempt("train", _read_learning),
+        evaluation=attempt("evaluate", _read_evaluation),
+        simulations=attempt("simulate", _read_simulations),
+        interventions=attempt("intervene", _read_interventions),
+    )
+
+
+def _state_of(name: str, folder: Path) -> StageState:
+    if not folder.is_dir():
+        return StageState(name, "absent", f"`dtb {name}` has not been run here.")
+    if not (folder / STAGE_FILE).is_file():
+        return StageState(name, "damaged", f"The folder of `dtb {name}` has no {STAGE_FILE}, so nothing in it is used.")
+    try:
+        found = read_stage(folder)
+        settings = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        return StageState(name, "damaged", f"What `dtb {name}` left cannot be read: {error}")
+    if found["stage"] != name:
+        return StageState(name, "damaged", f"The folder of `dtb {name}` was written by `dtb {found['stage']}`.")
+    done = bool(found["complete"])
+    return StageState(
+        name,
+        "done" if done else "interrupted",
+        "" if done else f"`dtb {name}` was interrupted or failed before it finished.",
+        str(found.get("dtb_version", "")),
+        str(found["config_hash"]),
+        dict(found["summary"]),
+        settings if isinstance(settings, dict) else {},
+    )
+
+
+def _read_people(folder: Path) -> People:
+    cohort = open_cohort(folder, verify=False)
+    covariates, runs = [], []
+    for pseudonym in cohort.pseudonyms:
+        header = cohort.header(pseudonym)
+        covariates.append({"pseudonym": pseudonym, **header["covariates"]})
+        runs += [{"pseudonym": pseudonym, **run} for run in header["runs"]]
+    quarantine = folder / "quarantine.tsv"
+    set_aside = pd.DataFrame()
+    if quarantine.is_file() and quarantine.stat().st_size:
+        set_aside = pd.read_csv(quarantine, sep="\t", dtype=str, keep_default_na=False)
+    return People(cohort.manifest, cohort, pd.DataFrame(covariates), pd.DataFrame(runs), set_aside)
+
+
+def _read_learning(folder: Path) -> pd.DataFrame:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    learning = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+    _need(learning, folder / "metrics.jsonl", {"epoch", "train_loss", "validation_loss"})
+    # An interrupted training writes an epoch again when it goes on: the later line is the one that counts.
+    return learning.drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
+
+
+def _read_evaluation(folder: Path) -> Evaluation:
+    figures = _read_json(folder / "figures.json", {"claim", "rows"})
+    subjects = pd.read_parquet(folder / "subjects.parquet")
+    _need(subjects, folder / "subjects.parquet", {"pseudonym", "task", "observed_mean_rt", "predicted_mean_rt"})
+    path = folder / "bold_map.parquet"
+    bold_map = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+    if len(bold_map):
+        _need(bold_map, path, {"task", "region", "observed", "predicted"})
+    return Evaluation(figures, subjects, bold_map)
+
+
+def _read_simulations(folder: Path) -> Simulations:
+    return Simulations(_all_rows(folder / "status", {"pseudonym", "status", "reason"}), folder)
+
+
+def _read_interventions(folder: Path) -> Interventions:
+    columns = {"pseudonym", "indicator", "task", "unit", "is_target", "before", "after", "random_after", "spread"}
+    status = _all_rows(folder / "status", {"pseudonym", "status", "reason"})
+    results = pd.DataFrame(columns=sorted(columns))
+    if any((folder / "results").glob("*.parquet")):
+        results = _all_rows(folder / "results", columns)
+    return Interventions(results, status, folder)
+
+
+def _all_rows(folder: Path, columns: set[str]) -> pd.DataFrame:
+    if not any(folder.glob("*.parquet")):
+        raise FileNotFoundError(2, "no Parquet file", str(folder / "*.parquet"))
+    table = pyarrow.dataset.dataset(sorted(map(str, folder.glob("*.parquet"))), format="parquet").to_table().to_pandas()
+    _need(table, folder, columns)
+    return table
+
+
+def _rows_of(folder: Path, pseudonym: str) -> pd.DataFrame | None:
+    files = sorted(map(str, folder.glob("*.parquet")))
+    if not files:
+        return None
+    data = pyarrow.dataset.dataset(files, format="parquet")
+    return data.to_table(filter=pyarrow.dataset.field("pseudonym") == pseudonym).to_pandas()
+
+
+def _read_json(path: Path, keys: set[str]) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    missing = keys - set(found if isinstance(found, dict) else ())
+    if missing:
+        raise DamagedOutputError(f"{path.name} lacks {', '.join(sorted(missing))}")
+    return dict(found)
+
+
+def _need(table: pd.DataFrame, path: Path, columns: set[str]) -> None:
+    missing = columns - set(table.columns)
+    if missing:
+        raise DamagedOutputError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")

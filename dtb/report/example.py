@@ -1,0 +1,363 @@
+"""One person's twin, and the search for a change of their connectome: the two sections that look at single people.
+
+Who is shown is not chosen by eye: the person whose mean-RT prediction errs by the median of all errors, unless the configuration
+names somebody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from dtb.cohort.records import SubjectRecord, matrix_from_edges, num_regions_of
+from dtb.errors import ConfigurationError
+from dtb.report import figures
+from dtb.report.collect import Collected, Evaluation, Interventions, Missing, People
+from dtb.report.sections import Panel, Section, Table, colour_of, number
+
+_EDGES_SHOWN = 12
+
+
+def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str]:
+    """Choose whose twin is shown, and say why.
+
+    Parameters
+    ----------
+    found : Collected
+    wanted : str or None
+        Pseudonym from the configuration.
+
+    Returns
+    -------
+    pseudonym : str or None
+        None if there is nobody to show.
+    reason : str
+        How the person was chosen, in a sentence.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no person of the wanted pseudonym.
+    """
+    known = set(found.people.cohort.pseudonyms) if isinstance(found.people, People) else set()
+    if wanted is not None:
+        if known and wanted not in known:
+            raise ConfigurationError(f"report.subject: there is nobody with the pseudonym {wanted!r} in the cohort.")
+        return wanted, "The person named in the configuration."
+    if isinstance(found.evaluation, Evaluation):
+        subjects = found.evaluation.subjects
+        subjects = subjects[subjects["part"] == "test"] if "part" in subjects else subjects
+        errors = (subjects["predicted_mean_rt"] - subjects["observed_mean_rt"]).abs()
+        errors = errors.groupby(subjects["pseudonym"]).mean().dropna().sort_values(kind="stable")
+        if len(errors):
+            return str(errors.index[(len(errors) - 1) // 2]), (
+                f"Of {len(errors)} people in the held-out data, this one's mean reaction times are predicted neither best nor worst: "
+                "the error is the median of all."
+            )
+    if known:
+        return min(known), "The first person of the cohort by pseudonym; there is no evaluation to choose by."
+    return None, "There is nobody to show."
+
+
+def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Sequence[str]) -> Section:
+    """Show one person's connectome, simulated and observed reaction times, and BOLD time courses."""
+    section = Section("twin", "One person's twin")
+    if pseudonym is None:
+        reasons = [part.reason for part in (found.people, found.simulations) if isinstance(part, Missing)]
+        return dataclasses.replace(section, missing=[why, *reasons])
+    words = [f"{pseudonym}. {why}"]
+    missing: list[str] = []
+    panels: list[Panel] = []
+    record = None
+    if isinstance(found.people, Missing):
+        missing.append(f"No connectome can be shown. {found.people.reason}")
+    else:
+        try:
+            record = found.people.cohort.record(pseudonym)
+        except (OSError, ValueError) as error:
+            missing.append(f"No connectome can be shown: {error}")
+    if record is not None:
+        panels.append(_connectome_panel(record))
+    if isinstance(found.simulations, Missing):
+        missing.append(f"No simulated behaviour can be shown. {found.simulations.reason}")
+    else:
+        panels += _behaviour_panels(found.simulations.trials_of(pseudonym), tasks, missing)
+        if record is not None:
+            panels += _bold_panels(found.simulations.bold_of(pseudonym), record, found, tasks, missing)
+    return dataclasses.replace(
+        section, words=words, missing=missing, panels=panels, tables=_person_tables(found, pseudonym)
+    )
+
+
+def intervention_section(found: Collected, pseudonym: str | None, tasks: Sequence[str]) -> Section:
+    """Show the indicator before and after for everybody, and the example person's change of the connectome."""
+    section = Section("intervention", "A search for a change of the connectome")
+    interventions = found.interventions
+    if isinstance(interventions, Missing):
+        return dataclasses.replace(section, missing=[interventions.reason])
+    missing = [found.stages["intervene"].reason] if found.stages["intervene"].reason else []
+    results = interventions.results
+    done = results[results["is_target"].astype(bool)].reset_index(drop=True)
+    if done.empty:
+        return dataclasses.replace(
+            section, missing=[*missing, "The search succeeded for nobody; the reasons stand below."]
+        )
+    task, name = str(done["task"].iloc[0]), _indicator_name(done.iloc[0])
+    matching = np.flatnonzero(done["pseudonym"].astype(str) == pseudonym)
+    panels = [
+        Panel(
+            figures.before_and_after(
+                "intervention-people",
+                done["before"].to_numpy(float),
+                done["after"].to_numpy(float),
+                done["random_after"].to_numpy(float),
+                colour=colour_of(task, tasks),
+                title="Before and after",
+                quantity=f"{name} ({done['unit'].iloc[0]})",
+                example=int(matching[0]) if len(matching) else None,
+            ),
+            "One line a person, from the twin's indicator with their own connectome (open) to the indicator with the changed one "
+            "(filled); the bar is a random change of equal norm. Both were simulated anew from the changed connectome.",
+        )
+    ]
+    tables = [_indicators_table(results)]
+    if pseudonym is not None:
+        _add_change(interventions, pseudonym, found, panels, tables, missing)
+    words = [_effect_words(done, name), *_setting_words(found)]
+    return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
+
+
+def _connectome_panel(record: SubjectRecord) -> Panel:
+    correlation_RR = np.tanh(matrix_from_edges(record.connectome_E.astype(float), diagonal=np.nan))
+    absent = int(np.isnan(correlation_RR).all(axis=1).sum())
+    return Panel(
+        figures.matrix("twin-connectome", correlation_RR, limit=1.0, title="Connectome", quantity="correlation"),
+        "What the twin knows of this person: the correlation of resting-state signals between regions."
+        + (
+            f" {absent} regions are absent from this person's data; the twin is told so, and nothing is filled in."
+            if absent
+            else ""
+        ),
+    )
+
+
+def _behaviour_panels(trials: pd.DataFrame | None, tasks: Sequence[str], missing: list[str]) -> list[Panel]:
+    if trials is None or trials.empty:
+        missing.append("The simulation holds no trials of this person.")
+        return []
+    panels = []
+    for index, (task, rows) in enumerate(trials.groupby("task", sort=False)):
+        each_trial = [column for column in ("label", "run", "trial") if column in rows]
+        observed = rows.drop_duplicates(each_trial)["observed_rt"].to_numpy(float)
+        simulated = rows["rt"].to_numpy(float)
+        omitted = f"{np.isnan(simulated).mean():.0%} of the simulated trials and {np.isnan(observed).mean():.0%} of the observed ones"
+        panels.append(
+            Panel(
+                figures.rt_distribution(
+                    f"twin-rt-{index}",
+                    observed,
+                    simulated,
+                    colour=colour_of(str(task), tasks),
+                    title=f"{task}: reaction times",
+                ),
+                f"{task}: grey bars are what the person did, the line is what the twin does in the same trials. {omitted} have no press.",
+            )
+        )
+    return panels
+
+
+def _bold_panels(
+    bold: pd.DataFrame | None, record: SubjectRecord, found: Collected, tasks: Sequence[str], missing: list[str]
+) -> list[Panel]:
+    if all(run.bold_VR is None for run in record.runs):
+        missing.append("This person has no task BOLD, so there is no time course to compare.")
+        return []
+    if bold is None or bold.empty:
+        missing.append("The simulation holds no BOLD of this person.")
+        return []
+    regions = found.people.manifest.bold_regions if isinstance(found.people, People) else ()
+    panels = []
+    for index, (task, rows) in enumerate(bold.groupby("task", sort=False)):
+        run_index = int(rows["run"].iloc[0])
+        volumes = rows[rows["run"] == run_index].sort_values("volume")
+        observed_VR = record.runs[run_index].bold_VR
+        if observed_VR is None:
+            continue
+        predicted_VR = np.stack([np.asarray(row, dtype=float) for row in volumes["bold"]])
+        observed_VR = observed_VR[volumes["volume"].to_numpy(int)].astype(float)
+        correlation_R = np.array(
+            [_correlation(observed_VR[:, r], predicted_VR[:, r]) for r in range(predicted_VR.shape[1])]
+        )
+        known = np.flatnonzero(np.isfinite(correlation_R))
+        if not len(known):
+            missing.append(f"In {task} no region of this person has both observed and predicted BOLD that varies.")
+            continue
+        region = int(known[np.argsort(correlation_R[known])[len(known) // 2]])
+        panels.append(
+            Panel(
+                figures.time_course(
+                    f"twin-bold-{index}",
+                    volumes["seconds"].to_numpy(float),
+                    observed_VR[:, region],
+                    predicted_VR[:, region],
+                    colour=colour_of(str(task), tasks),
+                    title=f"{task}: BOLD",
+                ),
+                f"{task}, {regions[region] if region < len(regions) else f'region {region}'}: of {len(known)} regions, the one whose "
+                f"correlation of observed with predicted BOLD is the median (r = {correlation_R[region]:.2f}; the range over regions is "
+                f"{correlation_R[known].min():.2f} to {correlation_R[known].max():.2f}).",
+            )
+        )
+    return panels
+
+
+def _person_tables(found: Collected, pseudonym: str) -> list[Table]:
+    if not isinstance(found.evaluation, Evaluation):
+        return []
+    subjects = found.evaluation.subjects
+    own = subjects[subjects["pseudonym"].astype(str) == pseudonym]
+    if own.empty:
+        return []
+    rows = []
+    for row in own.to_dict("records"):
+        rows.append(
+            (
+                str(row["task"]),
+                str(row.get("part", "")),
+                *(
+                    number(row.get(f"{source}_{measure}"))
+                    for measure in ("mean_rt", "accuracy", "condition_rt")
+                    for source in ("observed", "predicted")
+                ),
+            )
+        )
+    columns = (
+        "task",
+        "data",
+        "RT, observed (s)",
+        "RT, twin (s)",
+        "accuracy, observed",
+        "accuracy, twin",
+        "effect on RT, observed (s)",
+        "effect on RT, twin (s)",
+    )
+    return [Table("This person in figures", columns, rows, frozenset(range(2, 8)))]
+
+
+def _indicator_name(row: pd.Series) -> str:
+    words = {
+        "mean_rt": "mean reaction time",
+        "condition_rt": "condition effect on reaction time",
+        "accuracy": "accuracy",
+        "bold_contrast": "BOLD contrast",
+    }
+    region = row.get("region")
+    return f"{words.get(str(row['indicator']), str(row['indicator']))} in {row['task']}" + (
+        f", {region}" if isinstance(region, str) else ""
+    )
+
+
+def _indicators_table(results: pd.DataFrame) -> Table:
+    """Give the medians over people of every indicator: the one that was searched, then those that should have stayed."""
+    named = results.assign(name=[_indicator_name(row) for _, row in results.iterrows()])
+    rows = []
+    for (_, name), group in named.groupby(["is_target", "name"], sort=False):
+        spread = group["spread"].median()
+        moved = [group[column] - group["before"] for column in ("after", "random_after")]
+        rows.append(
+            (
+                bool(group["is_target"].iloc[0]),
+                (
+                    f"{name} ({group['unit'].iloc[0]})",
+                    "wanted" if group["is_target"].iloc[0] else "should stay",
+                    number(group["before"].median()),
+                    number(group["after"].median()),
+                    number(group["random_after"].median()),
+                    *(number(change.median() / spread if spread else None) for change in moved),
+                ),
+            )
+        )
+    rows.sort(key=lambda row: not row[0])
+    columns = ("indicator", "role", "before", "after", "after random", "change (SD)", "random change (SD)")
+    caption = "Every indicator: medians over people, and median changes in standard deviations between people"
+    return Table(caption, columns, [cells for _, cells in rows], frozenset(range(2, 7)))
+
+
+def _effect_words(done: pd.DataFrame, name: str) -> str:
+    change, by_chance = done["after"] - done["before"], done["random_after"] - done["before"]
+    unit = f" {done['unit'].iloc[0]}"
+    farther = (change.abs() > by_chance.abs()).sum()
+    return (
+        f"For each of {len(done)} people, the search looked for a small change of their connectome that moves the twin's "
+        f"{name}. Its median moved by {change.median():+.3g}{unit}, against {by_chance.median():+.3g}{unit} after a random change "
+        f"of equal norm; the search moved it farther than the random change in {farther} of {len(done)} people. This is a "
+        "property of the model, not of the people."
+    )
+
+
+def _setting_words(found: Collected) -> list[str]:
+    settings = found.stages["intervene"].settings.get("intervene") or {}
+    if "budget" not in settings:
+        return []
+    return [
+        f"The wanted direction was to {settings.get('direction', 'change')} it, and the change was held to {settings['budget']:.0%} of the "
+        "norm of the person's own connectome and within the valid correlation matrices."
+    ]
+
+
+def _add_change(
+    interventions: Interventions,
+    pseudonym: str,
+    found: Collected,
+    panels: list[Panel],
+    tables: list[Table],
+    missing: list[str],
+) -> None:
+    """Add the example person's change: as a matrix, and its strongest edges by name."""
+    try:
+        change_E = interventions.change_of(pseudonym)
+    except (OSError, ValueError, KeyError) as error:
+        missing.append(f"The example person's change cannot be read: {error}")
+        return
+    if change_E is None:
+        missing.append("There is no change to show for the example person: the search did not succeed for them.")
+        return
+    limit = float(np.nanmax(np.abs(change_E), initial=0.0)) or 1.0
+    change_RR = matrix_from_edges(change_E, diagonal=np.nan)
+    panels.append(
+        Panel(
+            figures.matrix(
+                "intervention-change",
+                change_RR,
+                limit=limit,
+                title="The change, one person",
+                quantity="change of correlation",
+            ),
+            f"{pseudonym}: what was added to the connectome.",
+        )
+    )
+    names: Sequence[str] = [f"region {index + 1}" for index in range(num_regions_of(len(change_E)))]
+    if isinstance(found.people, People) and len(found.people.manifest.description.regions) == len(names):
+        names = found.people.manifest.description.regions
+    first, second = np.triu_indices(len(names), 1)
+    order = np.argsort(-np.abs(np.nan_to_num(change_E)), kind="stable")[:_EDGES_SHOWN]
+    total = float(np.nansum(change_E**2)) or 1.0
+    share = float(np.nansum(change_E[order] ** 2)) / total
+    tables.append(
+        Table(
+            f"{pseudonym}: the {len(order)} edges that change most ({share:.0%} of the squared change)",
+            ("region", "region", "change of correlation"),
+            [(names[first[edge]], names[second[edge]], f"{change_E[edge]:+.3f}") for edge in order],
+            frozenset({2}),
+        )
+    )
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    known = np.isfinite(one) & np.isfinite(other)
+    if known.sum() < 3 or one[known].std() == 0 or other[known].std() == 0:
+        return float("nan")
+    return float(np.corrcoef(one[known], other[known])[0, 1])

@@ -1,0 +1,404 @@
+"""The figures of the report: arrays in, SVG out, one function a figure; nothing here reads a file or knows the page.
+
+Each figure is one panel as wide as a phone, so that the page can set several side by side on a desk and below each other in a
+hand without shrinking their text. Each carries an alternative text with the numbers that it shows.
+
+Shape letters: `S` subject, `R` region, `V` volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from dtb.report.style import GRID, INK, QUIET, SURFACE, canvas, to_svg
+
+_BASELINE_MARKERS = ("^", "s", "D", "v", "P", "X")
+_MAX_PEOPLE_DRAWN = 60
+
+
+def learning_curves(
+    name: str, epochs: np.ndarray, lines: Mapping[str, np.ndarray], *, title: str, quantity: str, best_epoch: int | None
+) -> Markup:
+    """Draw losses over epochs, the epoch that was kept marked.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure, see `dtb.report.style.to_svg`.
+    epochs : (n,) int
+    lines : mapping of str to (n,) float
+        What each line is called, and its values; NaN where an epoch has none. One line, or training and validation.
+    title, quantity : str
+        Heading, and name of the vertical axis.
+    best_epoch : int or None
+        The epoch whose weights were kept.
+    """
+    with canvas() as (figure, axes):
+        styles = ((INK, "-"),) if len(lines) == 1 else ((QUIET, "--"), (INK, "-"))
+        for (label, values), (colour, dash) in zip(lines.items(), styles, strict=True):
+            axes.plot(
+                epochs, values, color=colour, linestyle=dash, label=label, marker="o" if len(epochs) == 1 else None
+            )
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color=QUIET, linewidth=1, linestyle=(0, (1, 2)))
+            axes.annotate(
+                f"kept: {best_epoch}",
+                (best_epoch, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(-4, -2),
+                textcoords="offset points",
+                ha="right" if best_epoch > epochs.mean() else "left",
+                va="top",
+                color=QUIET,
+                fontsize=9.5,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.set_title(title)
+        if len(lines) > 1:
+            axes.legend(loc="center right")
+        ends = "; ".join(f"{label} from {_first(values):.4g} to {_last(values):.4g}" for label, values in lines.items())
+        return to_svg(figure, name, f"{title}. {quantity} over {len(epochs)} epochs: {ends}.")
+
+
+def predicted_against_observed(
+    name: str,
+    observed_S: np.ndarray,
+    predicted_S: np.ndarray,
+    *,
+    colour: str,
+    title: str,
+    quantity: str,
+    each: str = "people",
+    baselines: Mapping[str, np.ndarray] | None = None,
+) -> Markup:
+    """Draw one point for each person (or region), the identity line, and baselines in grey behind.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    observed_S, predicted_S : (S,) float
+        Pairs with a NaN are left out.
+    colour : str
+        Place-holder colour of the points, see `dtb.report.style`.
+    title, quantity : str
+        Heading, and what both axes measure, with its unit.
+    each : str
+        What a point is, in the plural.
+    baselines : mapping of str to (S,) float, optional
+        Other predictions of the same values.
+    """
+    known = np.isfinite(observed_S) & np.isfinite(predicted_S)
+    with canvas(4.4, 4.2) as (figure, axes):
+        for (label, values), marker in zip((baselines or {}).items(), _BASELINE_MARKERS, strict=False):
+            axes.scatter(
+                observed_S,
+                values,
+                s=20,
+                marker=marker,
+                facecolors="none",
+                edgecolors=QUIET,
+                linewidths=0.8,
+                label=label,
+            )
+        axes.scatter(
+            observed_S[known],
+            predicted_S[known],
+            s=34,
+            color=colour,
+            edgecolors=SURFACE,
+            linewidths=0.6,
+            label="twin",
+            zorder=3,
+        )
+        shown = np.concatenate([observed_S[known], predicted_S[known], *(v[known] for v in (baselines or {}).values())])
+        _square(axes, shown)
+        axes.set(xlabel=f"observed {quantity}", ylabel=f"predicted {quantity}")
+        axes.set_title(title)
+        if baselines:
+            axes.legend(loc="upper left", handletextpad=0.2, borderpad=0)
+        return to_svg(
+            figure,
+            name,
+            f"{title}. Predicted against observed {quantity} for {known.sum()} {each}; observed {_range(observed_S[known])}, "
+            f"predicted {_range(predicted_S[known])}" + (f"; in grey: {', '.join(baselines)}." if baselines else "."),
+        )
+
+
+def estimates(
+    name: str,
+    twin: float | None,
+    interval: tuple[float, float] | None,
+    baselines: Mapping[str, float],
+    *,
+    colour: str,
+    title: str,
+    quantity: str,
+) -> Markup:
+    """Draw the twin's figure with its interval above the baselines' figures, on one axis.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    twin : float or None
+        The twin's figure; None where it could not be computed.
+    interval : pair of float or None
+        Its confidence interval.
+    baselines : mapping of str to float
+        The same figure for each baseline.
+    colour : str
+        Place-holder colour of the twin's mark.
+    title, quantity : str
+        Heading, and name of the axis with its unit.
+    """
+    labels = ["twin", *baselines]
+    with canvas(4.4, 1.25 + 0.3 * len(labels)) as (figure, axes):
+        if interval is not None:
+            axes.plot(interval, [0, 0], color=colour, linewidth=3, solid_capstyle="round", alpha=0.55)
+        if twin is not None:
+            axes.plot([twin], [0], "o", color=colour, markersize=9, gid="twin")
+            axes.axvline(twin, color=colour, linewidth=0.8, linestyle=":")
+        for row, value in enumerate(baselines.values(), start=1):
+            marker = _BASELINE_MARKERS[(row - 1) % len(_BASELINE_MARKERS)]
+            axes.plot([value], [row], marker, color=QUIET, markersize=7, mfc="none", mew=1.4, gid=f"baseline-{row}")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.12)
+        axes.set_xlabel(quantity)
+        axes.set_title(title)
+        others = ", ".join(f"{label} {value:.3g}" for label, value in baselines.items()) or "none"
+        own = "not available" if twin is None else f"{twin:.3g}"
+        bounds = "" if interval is None else f" (interval {interval[0]:.3g} to {interval[1]:.3g})"
+        return to_svg(figure, name, f"{title}, {quantity}. Twin {own}{bounds}; baselines: {others}.")
+
+
+def matrix(name: str, matrix_RR: np.ndarray, *, limit: float, title: str, quantity: str) -> Markup:
+    """Draw a region-by-region matrix, blue below zero and red above; absent regions stay empty.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    matrix_RR : (R, R) float
+        NaN where absent.
+    limit : float
+        Value of the strongest colour, either way.
+    title, quantity : str
+        Heading, and name of the colour scale with its unit.
+    """
+    with canvas(4.4, 3.9) as (figure, axes):
+        axes.grid(visible=False)
+        axes.set_facecolor(GRID)
+        image = axes.imshow(matrix_RR, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="none")
+        bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.03)
+        bar.set_label(quantity)
+        bar.outline.set_visible(False)
+        axes.set(xlabel="region", ylabel="region")
+        axes.set_title(title)
+        absent = int(np.isnan(matrix_RR).all(axis=1).sum())
+        values = matrix_RR[np.isfinite(matrix_RR)]
+        return to_svg(
+            figure,
+            name,
+            f"{title}. Matrix of {len(matrix_RR)} by {len(matrix_RR)} regions, {quantity} from {_range(values)}"
+            + (f"; {absent} regions are absent." if absent else "."),
+        )
+
+
+def rt_distribution(
+    name: str, observed: np.ndarray, simulated: np.ndarray, *, colour: str, title: str, bins: int = 24
+) -> Markup:
+    """Draw observed reaction times as bars and simulated ones as an outline, both as densities.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    observed, simulated : (n,), (m,) float
+        Seconds; NaN for no press.
+    colour : str
+        Place-holder colour of the outline.
+    title : str
+    bins : int
+        How many bars from the shortest to the longest.
+    """
+    seen, drawn = observed[np.isfinite(observed)], simulated[np.isfinite(simulated)]
+    with canvas(4.4, 3.3) as (figure, axes):
+        both = np.concatenate([seen, drawn])
+        edges = np.linspace(min(0.0, both.min(initial=0.0)), both.max(initial=0.1) * 1.02, bins + 1).tolist()
+        if len(seen):
+            axes.hist(seen, edges, density=True, color=QUIET, alpha=0.35, label=f"observed ({len(seen)} presses)")
+        if len(drawn):
+            axes.hist(
+                drawn,
+                edges,
+                density=True,
+                histtype="step",
+                color=colour,
+                linewidth=2.2,
+                label=f"simulated ({len(drawn)} draws)",
+            )
+        axes.set(xlabel="reaction time (s)", ylabel="density (1/s)", ylim=(0, None))
+        axes.set_title(title)
+        axes.legend(loc="upper right")
+        return to_svg(
+            figure,
+            name,
+            f"{title}. Observed: {_summary(seen)}. Simulated: {_summary(drawn)}.",
+        )
+
+
+def time_course(
+    name: str, seconds_V: np.ndarray, observed_V: np.ndarray, predicted_V: np.ndarray, *, colour: str, title: str
+) -> Markup:
+    """Draw one region's BOLD over a run, observed and predicted, both in their own standard deviations.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    seconds_V, observed_V, predicted_V : (V,) float
+        NaN where absent.
+    colour : str
+        Place-holder colour of the prediction.
+    title : str
+    """
+    with canvas(4.4, 2.7) as (figure, axes):
+        axes.plot(seconds_V, _standard(observed_V), color=QUIET, linewidth=0.9, label="observed")
+        axes.plot(seconds_V, _standard(predicted_V), color=colour, label="twin")
+        axes.set(xlabel="time in the run (s)", ylabel="BOLD (SD)")
+        axes.margins(x=0)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.22 * (high - low))
+        axes.set_title(title)
+        axes.legend(loc="upper right", ncols=2)
+        return to_svg(
+            figure,
+            name,
+            f"{title}. Observed and predicted BOLD over {_range(seconds_V)} seconds, in standard deviations.",
+        )
+
+
+def before_and_after(
+    name: str,
+    before_S: np.ndarray,
+    after_S: np.ndarray,
+    control_S: np.ndarray | None,
+    *,
+    colour: str,
+    title: str,
+    quantity: str,
+    example: int | None = None,
+) -> Markup:
+    """Draw for each person an arrow from the indicator before to after, and where a random change of equal norm leads.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    before_S, after_S : (S,) float
+    control_S : (S,) float or None
+        After a random change of the same norm.
+    colour : str
+        Place-holder colour of the arrows.
+    title, quantity : str
+        Heading, and name of the axis with its unit.
+    example : int, optional
+        Index of the person to point out.
+
+    Notes
+    -----
+    Of more than 60 people, 60 are drawn, evenly spaced by their indicator before (and the person to point out).
+    """
+    known = np.flatnonzero(np.isfinite(before_S) & np.isfinite(after_S))
+    order = known[np.argsort(before_S[known], kind="stable")]
+    if len(order) > _MAX_PEOPLE_DRAWN:
+        drawn = order[np.unique(np.linspace(0, len(order) - 1, _MAX_PEOPLE_DRAWN).round().astype(int))]
+        order = np.array([person for person in order if person in drawn or person == example])
+    rows = np.arange(len(order))
+    with canvas(4.4, 1.5 + 0.09 * max(len(order), 12)) as (figure, axes):
+        axes.hlines(rows, before_S[order], after_S[order], color=colour, linewidth=1.6, alpha=0.6)
+        axes.scatter(before_S[order], rows, s=16, facecolors=SURFACE, edgecolors=colour, linewidths=1.2, zorder=3)
+        axes.scatter(after_S[order], rows, s=20, color=colour, zorder=4)
+        handles = [
+            Line2D([], [], marker="o", color=colour, markerfacecolor=SURFACE, linestyle="", label="before"),
+            Line2D([], [], marker="o", color=colour, linestyle="", label="after"),
+        ]
+        if control_S is not None:
+            axes.scatter(control_S[order], rows, s=26, marker="|", color=INK, linewidths=1.3, zorder=5)
+            handles.append(Line2D([], [], marker="|", color=INK, linestyle="", label="after a random change"))
+        if example is not None and example in order:
+            axes.annotate(
+                "example",
+                (max(before_S[example], after_S[example]), int(np.flatnonzero(order == example)[0])),
+                xytext=(7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+            )
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel=quantity, ylabel="people, by their value before", ylim=(-1, max(len(order), 1)))
+        axes.margins(x=0.08)
+        axes.set_title(title, pad=24)
+        axes.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(-0.06, 1.0),
+            ncols=3,
+            columnspacing=1.0,
+            handletextpad=0.1,
+        )
+        control = (
+            "" if control_S is None else f"; after a random change of equal norm {np.nanmedian(control_S[known]):.3g}"
+        )
+        medians = (
+            f"{np.median(before_S[known]):.3g} before, {np.median(after_S[known]):.3g} after" if len(known) else "none"
+        )
+        return to_svg(figure, name, f"{title}. {quantity} of {len(known)} people, medians: {medians}{control}.")
+
+
+def _square(axes: Axes, values: np.ndarray) -> None:
+    """Give both axes the same limits, and draw the identity line."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    margin = 0.07 * (high - low) or 0.1 * abs(high) or 0.1
+    limits = (low - margin, high + margin)
+    axes.plot(limits, limits, color=QUIET, linewidth=1, linestyle="--", zorder=1)
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    spread = values[known].std() if known.any() else 0.0
+    return (values - values[known].mean()) / spread if spread else values * 0.0
+
+
+def _first(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known[0]) if len(known) else float("nan")
+
+
+def _last(values: np.ndarray) -> float:
+    return _first(values[::-1])
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{np.nanmin(values):.3g} to {np.nanmax(values):.3g}" if np.isfinite(values).any() else "unknown"
+
+
+def _summary(values: np.ndarray) -> str:
+    if not len(values):
+        return "no presses"
+    return f"{len(values)} presses, median {np.median(values):.3g} s, range {_range(values)} s"

@@ -1,0 +1,184 @@
+"""The page: sections put in order, the claim first, and one self-contained HTML file made of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import dtb
+from dtb.config import Config
+from dtb.report.collect import Collected, Evaluation, People
+from dtb.report.example import choose_person, intervention_section, twin_section
+from dtb.report.sections import (
+    Section,
+    Table,
+    bold_section,
+    choice_section,
+    failures_section,
+    figures_section,
+    people_section,
+    reaction_time_section,
+    task_names,
+    training_section,
+)
+
+RESEARCH_USE = (
+    "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
+    "no basis for a treatment."
+)
+REFERENCE = {
+    "text": "Takahashi Y, Soda T, Tomita H, Yamashita Y. Digital Twin Brain. BME Frontiers 2026.",
+    "doi": "10.34133/bmef.0231",
+}
+_PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "numpy")
+
+
+def page(found: Collected, config: Config) -> str:
+    """Make the page's HTML.
+
+    Parameters
+    ----------
+    found : Collected
+        What the stages left.
+    config : Config
+        Reads `name` and `report`.
+
+    Raises
+    ------
+    ConfigurationError
+        `report.subject` is nobody in the cohort.
+    """
+    tasks = task_names(found)
+    pseudonym, why = choose_person(found, config.report.subject)
+    sections = [
+        people_section(found),
+        training_section(found),
+        reaction_time_section(found, tasks),
+        choice_section(found, tasks),
+        bold_section(found, tasks),
+        twin_section(found, pseudonym, why, tasks),
+        intervention_section(found, pseudonym, tasks),
+        figures_section(found),
+        failures_section(found),
+        methods_section(found),
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dtb.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    source = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
+    return environment.get_template("page.html.jinja").render(
+        name=config.name,
+        claim=claim_of(found),
+        research_use=RESEARCH_USE,
+        facts=_facts(found),
+        troubles=[state for state in found.stages.values() if state.state != "done" and state.name != "synth"],
+        sections=sections,
+        reference=REFERENCE,
+        version=dtb.__version__,
+        css=Markup(source),  # our own file
+    )
+
+
+def claim_of(found: Collected) -> str:
+    """Give the sentence that the page opens with: the evaluation's claim, or that there is none."""
+    if isinstance(found.evaluation, Evaluation):
+        return str(found.evaluation.figures["claim"])
+    return f"No claim can be made. {found.evaluation.reason}"
+
+
+def methods_section(found: Collected) -> Section:
+    """Describe in words what was done, with which versions and settings."""
+    train = found.stages["train"].settings
+    twin, segments, training = (train.get(part) or {} for part in ("twin", "segments", "train"))
+    words = []
+    if isinstance(found.people, People):
+        words.append(
+            f"Choices, reaction times and, where there are any, parcellated BOLD series of {len(found.people.cohort)} people were read "
+            f"through task specifications. {found.people.manifest.description.connectome} Absent regions, runs and responses were masked, "
+            "never filled."
+        )
+    if twin:
+        words.append(_model_words(twin, segments, training))
+    evaluate = found.stages["evaluate"].settings.get("evaluate") or {}
+    if evaluate:
+        words.append(
+            f"Held-out figures carry {evaluate.get('confidence', 0.95):.0%} intervals from {evaluate.get('num_bootstrap', 0):,} bootstrap "
+            "draws over people. Everything that was fitted, normalisation and baselines among it, was fitted on training data alone."
+        )
+    words.append(
+        f"The model follows {REFERENCE['text']} doi:{REFERENCE['doi']}, with the departures named above; dtb {dtb.__version__} "
+        "did the work. Cite both."
+    )
+    return Section("methods", "Methods and versions", words=words, tables=[_versions(found)], results=False)
+
+
+def _model_words(twin: dict[str, Any], segments: dict[str, Any], training: dict[str, Any]) -> str:
+    generation = (
+        f"a change of rank {twin.get('rank')} to weights that all people share"
+        if twin.get("generation") == "low_rank"
+        else "every weight"
+    )
+    latent = f" through a latent of {twin['latent_size']} numbers" if twin.get("latent_size") else ""
+    press = (
+        "Presses have a hazard for each alternative, so that the loss is the likelihood of each observed choice and reaction time"
+        if twin.get("press") == "hazard"
+        else "Presses were trained by binary cross-entropy at each step"
+    )
+    bold = (
+        f"BOLD is a readout convolved with the {twin.get('hrf')} haemodynamic response and compared at the scanner's own volumes"
+        if twin.get("bold") == "hrf"
+        else "BOLD is read out directly at each step"
+    )
+    step = 1000 * float(twin.get("step_seconds", 0))
+    return (
+        f"A hypernetwork reads a person's connectome and generates{latent} {generation} of a recurrent network of "
+        f"{twin.get('num_hidden')} {twin.get('cell')} units, stepping by {step:g} ms. {press}. {bold}. Runs were cut into segments "
+        f"of {segments.get('segment_seconds')} s, of which the first {segments.get('burn_in_seconds')} s carry no loss. Training "
+        f"used batches of {training.get('batch_size')} people, Adam with a learning rate of {training.get('learning_rate')}, and "
+        f"stopped after {training.get('patience_epochs')} epochs without a better validation loss, or "
+        f"{training.get('max_epochs')} in all."
+    )
+
+
+def _versions(found: Collected) -> Table:
+    rows = [("dtb", dtb.__version__), ("Python", platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            rows.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append((package, "not installed where this page was made"))
+    if isinstance(found.people, People):
+        rows.append(("cohort hash", found.people.manifest.cohort_hash))
+    if isinstance(found.split, dict) and found.split.get("split_hash"):
+        rows.append(("split hash", str(found.split["split_hash"])))
+    rows += [(f"settings of {state.name}", state.config_hash) for state in found.stages.values() if state.config_hash]
+    seed = found.stages["train"].settings.get("seed")
+    if seed is not None:
+        rows.append(("seed", str(seed)))
+    return Table("Versions and hashes", ("what", "which"), rows)
+
+
+def _facts(found: Collected) -> list[tuple[str, str]]:
+    """Give the few figures that stand under the claim."""
+    facts = []
+    if isinstance(found.people, People):
+        facts.append((f"{len(found.people.cohort):,}", "people in the cohort"))
+        facts.append((f"{len(found.people.set_aside):,}", "set aside"))
+        facts.append((f"{len(found.people.manifest.description.regions):,}", "regions"))
+    if isinstance(found.split, dict):
+        temporal = found.split.get("kind") == "temporal"
+        facts.append(
+            (
+                f"{len(found.split['test']):,}",
+                "people, later part held out" if temporal else "people never seen in training",
+            )
+        )
+    return facts

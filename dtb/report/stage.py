@@ -1,0 +1,58 @@
+"""`dtb report`: from a run folder to one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dtb.config import Config, sections
+from dtb.errors import InputDataError
+from dtb.files import OutputFolder, write_text
+from dtb.report.collect import FOLDERS, collect
+from dtb.report.page import page
+from dtb.terminal import out as terminal
+
+PAGE = "index.html"
+
+
+def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
+    """Write a self-contained page of all that a run folder holds, whatever that is.
+
+    Parameters
+    ----------
+    config : Config
+        Reads `name` and `report`.
+    run : Path
+        Folder with any of the folders that the stages of `dtb run` write.
+    out : Path
+        Folder for `index.html`. With `resume`, a page that is there is made anew: the stages may have gone on since.
+    resume : bool
+    dry_run : bool
+        Say what would be shown, and write nothing.
+
+    Raises
+    ------
+    InputDataError
+        `run` holds no stage's folder at all.
+    ConfigurationError
+        `report.subject` is nobody in the cohort.
+    OutputInUseError
+        `out` is in use and `resume` is off.
+    """
+    if not any((run / folder).is_dir() for folder in FOLDERS.values()):
+        raise InputDataError(
+            f"{run} holds none of the folders {', '.join(FOLDERS.values())}. Give the folder that `dtb run` wrote, or one in "
+            "which the stages' folders have these names."
+        )
+    found = collect(run)
+    if dry_run:
+        for state in found.stages.values():
+            terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))
+        terminal.print(f"A page would be written to {out / PAGE}. Nothing was written.")
+        return
+    html = page(found, config)
+    folder = OutputFolder.claim(out, "report", sections(config, "name", "report"), resume=resume)
+    write_text(folder.path / PAGE, html)
+    folder.finish({"page": PAGE, "stages": {state.name: state.state for state in found.stages.values()}})
+    terminal.print(
+        f"Wrote {out / PAGE} ({len(html.encode()) / 1e6:.1f} MB): open it in a browser; it needs no network."
+    )

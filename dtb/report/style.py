@@ -1,0 +1,146 @@
+"""How every figure looks, and how a matplotlib figure becomes an SVG that follows the page: light, dark and print.
+
+Colours are drawn as place-holders and replaced by CSS variables with a fallback, so one SVG serves every theme and still stands
+alone. Text stays text: it can be selected, read aloud and searched. Tasks take the colours of `task_colour` everywhere, chosen
+from Okabe and Ito's palette so that colour-blind readers can tell them apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+INK = "#010101"
+QUIET = "#010102"
+GRID = "#010103"
+SURFACE = "#010104"
+NUM_TASK_COLOURS = 6
+# The variables stand in templates/page.css; what follows here is for an SVG that is taken out of the page.
+_VARIABLES = {
+    INK: "var(--ink, #1b1f24)",
+    QUIET: "var(--quiet, #59636e)",
+    GRID: "var(--grid, #d5dae0)",
+    SURFACE: "var(--surface, #ffffff)",
+    "#020000": "var(--task-0, #0072b2)",
+    "#020001": "var(--task-1, #c2500a)",
+    "#020002": "var(--task-2, #00795a)",
+    "#020003": "var(--task-3, #a8488a)",
+    "#020004": "var(--task-4, #2f84b5)",
+    "#020005": "var(--task-5, #94690a)",
+}
+_RC: Any = {  # matplotlib types the keys one by one
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dtb",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10.5,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "lines.linewidth": 1.8,
+}
+
+
+def task_colour(index: int) -> str:
+    """Give the place-holder colour of a task by its index in the task set; after six tasks the colours repeat."""
+    return f"#02000{index % NUM_TASK_COLOURS}"
+
+
+@contextlib.contextmanager
+def canvas(width: float = 4.4, height: float = 3.6) -> Iterator[tuple[Figure, Axes]]:
+    """Give a figure of one panel in the page's style; sizes are inches, and a panel fills a phone's width at 4.4.
+
+    Yields
+    ------
+    figure : Figure
+    axes : Axes
+    """
+    with matplotlib.rc_context(_RC):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.add_subplot()
+
+
+def to_svg(figure: Figure, name: str, alt: str) -> Markup:
+    """Write a figure as an inline SVG element.
+
+    Parameters
+    ----------
+    figure : Figure
+        Drawn within `canvas`.
+    name : str
+        Put before every identifier, so that several figures can share a page; letters, digits and hyphens.
+    alt : str
+        What the figure shows, for those who do not see it. Escaped here.
+
+    Returns
+    -------
+    Markup
+        Safe to place in a page: matplotlib escapes the text it draws.
+
+    Examples
+    --------
+    >>> with canvas() as (figure, axes):
+    ...     _ = axes.set_title("a < b")
+    ...     svg = to_svg(figure, "example", 'The word "example".')
+    >>> svg[:56]
+    Markup('<svg class="figure" role="img" aria-label="The word &#34')
+    >>> "a &lt; b" in svg
+    True
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        raise ValueError(f"{name!r} cannot stand before an identifier: letters, digits and hyphens only")
+    stream = io.StringIO()
+    with matplotlib.rc_context(_RC):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<(metadata|style)[ >].*?</\1>", "", svg, flags=re.DOTALL)
+    opening, body = svg.split(">", 1)
+    box = re.search(r'viewBox="[\d. ]+"', opening)
+    assert box is not None, "matplotlib gives every SVG a viewBox"
+    # Within tags only: what stands between them may be text from somebody's data.
+    body = re.sub(r"<[^>]+>", lambda tag: _follow_page(tag[0], name), body)
+    return Markup(
+        f'<svg class="figure" role="img" aria-label="{escape(alt)}" xmlns="http://www.w3.org/2000/svg" {box[0]} '
+        f'stroke-linejoin="round">{body}'
+    )
+
+
+def _follow_page(tag: str, name: str) -> str:
+    """Make one tag's identifiers its figure's own and its colours the page's."""
+    tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
+    tag = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', tag).replace("xlink:href=", "href=")
+    tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
+    for holder, variable in _VARIABLES.items():
+        tag = tag.replace(holder, variable)
+    return tag.replace("'DejaVu Sans'", "system-ui, sans-serif")

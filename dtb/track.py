@@ -1,0 +1,123 @@
+"""Weights & Biases, or nothing, behind five methods; the rest of the system does not know which.
+
+One run a job, from one process. What is logged names no machine, no path and no participant: W&B's own collection of such things is
+switched off, and nothing of ours carries them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dtb.config import TrackConfig
+
+
+class Tracker:
+    """Takes what there is to log and forgets it; what W&B logs is in the subclass that `open_tracker` gives.
+
+    Attributes
+    ----------
+    run_id : str or None
+        Names the run, so that a resumed job continues it.
+    """
+
+    run_id: str | None = None
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        """Log numbers at a step."""
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table."""
+
+    def figure(self, name: str, figure: Any) -> None:
+        """Log a matplotlib figure."""
+
+    def summarise(self, figures: Mapping[str, Any]) -> None:
+        """Set the figures by which the run is listed."""
+
+    def finish(self) -> None:
+        """Write out what is left."""
+
+
+class _WandbTracker(Tracker):
+    def __init__(
+        self, config: TrackConfig, mode: str, folder: Path, settings: Mapping[str, Any], run_id: str | None
+    ) -> None:
+        import wandb
+
+        self._wandb = wandb
+        self._run = wandb.init(
+            project=config.project,
+            name=config.name,
+            id=run_id,
+            resume="allow" if run_id and mode == "online" else None,
+            dir=str(folder),
+            config=dict(settings),
+            settings=wandb.Settings(
+                mode=mode,  # type: ignore[arg-type]
+                console="off",
+                silent=True,
+                host="",
+                program="",
+                root_dir=str(folder),
+                disable_code=True,
+                disable_git=True,
+                disable_job_creation=True,
+                x_disable_meta=True,
+                x_disable_stats=True,
+                x_disable_machine_info=True,
+                x_save_requirements=False,
+            ),
+        )
+        self.run_id = self._run.id
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self._run.log({name: self._wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+    def figure(self, name: str, figure: Any) -> None:
+        self._run.log({name: self._wandb.Image(figure)})
+
+    def summarise(self, figures: Mapping[str, Any]) -> None:
+        self._run.summary.update(dict(figures))
+
+    def finish(self) -> None:
+        self._run.finish()
+
+
+def open_tracker(config: TrackConfig, folder: Path, settings: Mapping[str, Any], run_id: str | None = None) -> Tracker:
+    """Open the tracker that the configuration asks for.
+
+    Parameters
+    ----------
+    config : TrackConfig
+    folder : Path
+        Where an offline record is written.
+    settings : mapping
+        The configuration to log; it must hold no path and no label of a person.
+    run_id : str, optional
+        Continue this run.
+
+    Returns
+    -------
+    Tracker
+    """
+    if config.wandb == "off":
+        return Tracker()
+    online = config.wandb == "online" or (config.wandb == "auto" and has_key())
+    folder.mkdir(parents=True, exist_ok=True)
+    return _WandbTracker(config, "online" if online else "offline", folder, settings, run_id)
+
+
+def has_key() -> bool:
+    """Whether this user has a W&B key, in the environment or in `~/.netrc`."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return "api.wandb.ai" in Path("~/.netrc").expanduser().read_text(encoding="utf-8")
+    except OSError:
+        return False

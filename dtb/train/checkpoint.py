@@ -1,0 +1,195 @@
+"""Checkpoints to resume from: DeepSpeed's files, the best weights, and a manifest that is written last.
+
+A folder without a manifest, or that differs from it, was cut short and is passed over for the one before. These files hold pickles
+of our own making and are for resuming alone; what others load is the exported twin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from dtb.errors import StageError
+from dtb.files import sha256_of, write_json, written_whole
+from dtb.train.progress import Progress
+
+MANIFEST_FILE = "manifest.json"
+_BEST_FILE = "best.safetensors"
+_UNIVERSAL = "universal"
+_NUM_KEPT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint.
+
+    Attributes
+    ----------
+    path : Path
+    progress : Progress
+        Where training stood.
+    world_size, zero_stage : int
+        How it was written.
+    """
+
+    path: Path
+    progress: Progress
+    world_size: int
+    zero_stage: int
+
+    def best_weights(self) -> dict[str, Tensor] | None:
+        """Read the weights at the smallest validation loss, if there was one."""
+        path = self.path / _BEST_FILE
+        return safetensors.torch.load_file(path) if path.is_file() else None
+
+
+def save_checkpoint(engine: Any, folder: Path, progress: Progress, best_weights: dict[str, Tensor] | None) -> None:
+    """Write a checkpoint and remove those that are no longer needed; every rank must call it.
+
+    Parameters
+    ----------
+    engine : deepspeed.DeepSpeedEngine
+    folder : Path
+        Of all checkpoints; every rank must see the same one.
+    progress : Progress
+    best_weights : dict or None
+        On rank 0.
+
+    Raises
+    ------
+    StageError
+        The files of some rank did not arrive: the folder is not shared by all workers.
+    """
+    from deepspeed.checkpoint.constants import (
+        UNIVERSAL_CHECKPOINT_INFO,
+        UNIVERSAL_CHECKPOINT_VERSION_KEY,
+        UNIVERSAL_CHECKPOINT_VERSION_VALUE,
+    )
+
+    path = folder / f"epoch-{progress.epoch:05d}-step-{progress.step:06d}"
+    is_first = engine.global_rank == 0
+    if is_first and path.exists():
+        shutil.rmtree(path)
+    torch.distributed.barrier()
+    client_state = {
+        "progress": progress.to_plain(),
+        UNIVERSAL_CHECKPOINT_INFO: {UNIVERSAL_CHECKPOINT_VERSION_KEY: UNIVERSAL_CHECKPOINT_VERSION_VALUE},
+    }
+    engine.save_checkpoint(str(folder), tag=path.name, client_state=client_state, save_latest=False)
+    torch.distributed.barrier()
+    if is_first:
+        if best_weights is not None:
+            with written_whole(path / _BEST_FILE) as temporary:
+                safetensors.torch.save_file(best_weights, temporary)
+        _write_manifest(path, progress, engine)
+        _forget_old(folder)
+    torch.distributed.barrier()
+
+
+def _write_manifest(path: Path, progress: Progress, engine: Any) -> None:
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    num_optimizer_files = sum("optim_states" in file.name for file in files)
+    expected = engine.world_size if engine.zero_optimization() else num_optimizer_files
+    if num_optimizer_files != expected:
+        raise StageError(
+            f"{path} holds the optimizer state of {num_optimizer_files} of {expected} workers: the output folder is not on a file "
+            "system that all nodes share. Give one that is."
+        )
+    entries = {str(file.relative_to(path)): {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files}
+    said = {
+        "world_size": engine.world_size,
+        "zero_stage": engine.zero_optimization_stage(),
+        # JSON has no infinity: a loss that was never reached is left out.
+        "progress": {name: value for name, value in progress.to_plain().items() if value != float("inf")},
+        "files": entries,
+    }
+    write_json(path / MANIFEST_FILE, said)
+
+
+def _forget_old(folder: Path) -> None:
+    complete = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))
+    for path in complete[:-_NUM_KEPT]:
+        # The manifest first: a removal that is cut short leaves nothing that looks whole.
+        (path / MANIFEST_FILE).unlink()
+        shutil.rmtree(path)
+
+
+def newest_complete(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Find the newest checkpoint that is what its manifest says.
+
+    Returns
+    -------
+    checkpoint : Checkpoint or None
+        None if there is none.
+    passed_over : list of str
+        One sentence for each newer one that cannot be used.
+    """
+    passed_over: list[str] = []
+    for path in sorted((path for path in folder.glob("epoch-*") if path.is_dir()), reverse=True):
+        try:
+            return _checked(path), passed_over
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            passed_over.append(f"{path.name} is passed over: {error}")
+    return None, passed_over
+
+
+def _checked(path: Path) -> Checkpoint:
+    if not (path / MANIFEST_FILE).is_file():
+        raise ValueError("it was cut short (no manifest)")
+    said = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+    for name, entry in said["files"].items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != entry["bytes"] or sha256_of(file) != entry["sha256"]:
+            raise ValueError(f"{name} is missing or was altered")
+    return Checkpoint(path, Progress(**said["progress"]), said["world_size"], said["zero_stage"])
+
+
+def needs_conversion(checkpoint: Checkpoint, world_size: int) -> bool:
+    """Whether optimizer state that is divided over workers must be divided anew."""
+    return checkpoint.zero_stage > 0 and checkpoint.world_size != world_size
+
+
+def convert(checkpoint: Checkpoint) -> None:
+    """Turn a checkpoint into DeepSpeed's universal format, beside it, for another number of workers; one rank calls it.
+
+    Raises
+    ------
+    StageError
+        DeepSpeed's converter failed.
+    """
+    target = _universal(checkpoint)
+    shutil.rmtree(target, ignore_errors=True)
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--num_extract_workers", "1"]
+    command += ["--num_merge_workers", "1", "--input_folder", str(checkpoint.path), "--output_folder", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StageError(
+            f"{checkpoint.path} could not be converted for another number of workers: {done.stderr[-500:]}"
+        )
+
+
+def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> None:
+    """Load weights, optimizer and schedule into the engine; every rank must call it.
+
+    Raises
+    ------
+    StageError
+        DeepSpeed found nothing to load.
+    """
+    path = _universal(checkpoint) if converted else checkpoint.path
+    loaded, _ = engine.load_checkpoint(str(path.parent), tag=path.name)
+    if loaded is None:
+        raise StageError(f"DeepSpeed could not load {path}. Remove that folder to go on from the checkpoint before it.")
+
+
+def _universal(checkpoint: Checkpoint) -> Path:
+    return checkpoint.path.with_name(f"{_UNIVERSAL}-{checkpoint.path.name}")

@@ -1,0 +1,197 @@
+"""DeepSpeed's settings made from ours, merged with a user's JSON file, and the engine itself.
+
+Where our settings and the file say different things about one matter, neither wins: the contradiction is refused with both names.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dtb.config import TrainConfig
+from dtb.errors import ConfigurationError
+
+# Where a matter of ours lies in DeepSpeed's JSON.
+_OURS = {
+    ("optimizer", "type"): "train.optimizer",
+    ("optimizer", "params", "lr"): "train.learning_rate",
+    ("optimizer", "params", "weight_decay"): "train.weight_decay",
+    ("optimizer", "params", "torch_adam"): "train.optimizer",
+    ("zero_optimization", "stage"): "train.zero_stage",
+    ("bf16", "enabled"): "train.precision",
+    ("gradient_clipping",): "train.gradient_clipping",
+    ("train_batch_size",): "train.batch_size",
+    ("train_micro_batch_size_per_gpu",): "train.batch_size divided by train.num_workers",
+}
+
+
+def read_user_settings(path: Path | None) -> dict[str, Any]:
+    """Read a user's DeepSpeed JSON; an empty one if there is none.
+
+    Raises
+    ------
+    ConfigurationError
+        It is absent or not a JSON object.
+    """
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"train.deepspeed: {path} cannot be read ({error.strerror}). Check the path."
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(f"train.deepspeed: {path} is not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"train.deepspeed: {path} holds a {type(found).__name__}; expected a JSON object.")
+    return found
+
+
+def accumulation_steps(user: dict[str, Any]) -> int:
+    """Give in how many pieces a rank's share of a global batch is computed: `gradient_accumulation_steps` of the file, or 1."""
+    found = user.get("gradient_accumulation_steps", 1)
+    if found == "auto":
+        return 1
+    if not isinstance(found, int) or found < 1:
+        raise ConfigurationError(
+            f"train.deepspeed: `gradient_accumulation_steps` is {found!r}; expected a whole number from 1."
+        )
+    return found
+
+
+def deepspeed_settings(config: TrainConfig, world_size: int, user: dict[str, Any]) -> dict[str, Any]:
+    """Make DeepSpeed's configuration.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    world_size : int
+    user : dict
+        The user's JSON. ``"auto"`` stands for our value; other keys than ours are taken over as they are.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ConfigurationError
+        The file says something else than our settings; both keys are named.
+
+    Examples
+    --------
+    >>> deepspeed_settings(TrainConfig(batch_size=16), 3, {})["train_micro_batch_size_per_gpu"]
+    6
+    """
+    accumulation = accumulation_steps(user)
+    ours: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": -(-config.batch_size // (world_size * accumulation)),
+        "gradient_accumulation_steps": accumulation,
+        "optimizer": {
+            "type": "AdamW",
+            # torch's own: no extension to compile, and the same arithmetic on every machine.
+            "params": {"lr": config.learning_rate, "weight_decay": config.weight_decay, "torch_adam": True},
+        },
+        "gradient_clipping": config.gradient_clipping,
+        "zero_optimization": {"stage": config.zero_stage},
+        "bf16": {"enabled": config.precision == "bf16"},
+        "steps_per_print": 1 << 30,
+    }
+    user = {key: value for key, value in user.items() if key != "gradient_accumulation_steps"}
+    total = user.pop("train_batch_size", "auto")
+    if total not in {"auto", config.batch_size}:
+        _refuse(("train_batch_size",), total, config.batch_size, config)
+    if user.get("fp16", {}).get("enabled", False):
+        raise ConfigurationError(
+            "train.deepspeed: `fp16.enabled` is true, but train.precision may be float32 or bf16. Remove fp16 from the file."
+        )
+    return _merged(ours, user, (), config)
+
+
+def _merged(ours: dict[str, Any], user: dict[str, Any], path: tuple[str, ...], config: TrainConfig) -> dict[str, Any]:
+    merged = dict(ours)
+    for key, value in user.items():
+        here = (*path, key)
+        if key not in ours:
+            merged[key] = value
+        elif isinstance(ours[key], dict) and isinstance(value, dict):
+            merged[key] = _merged(ours[key], value, here, config)
+        elif value != "auto" and value != ours[key]:
+            _refuse(here, value, ours[key], config)
+    return merged
+
+
+def _refuse(path: tuple[str, ...], found: Any, wanted: Any, config: TrainConfig) -> None:
+    theirs, mine = ".".join(path), _OURS.get(path, "dtb's own setting")
+    raise ConfigurationError(
+        f"{config.deepspeed or 'train.deepspeed'}: `{theirs}` is {found!r}, but {mine} asks for {wanted!r}. "
+        f'Change one of the two, or write "auto" for `{theirs}`.'
+    )
+
+
+def prepare_environment(use_gpu: bool) -> None:
+    """Set what DeepSpeed reads when it is first imported; call it in each worker before that."""
+    os.environ["DS_ACCELERATOR"] = "cuda" if use_gpu else "cpu"
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    if not use_gpu:
+        # DeepSpeed would compile a shared-memory all-reduce for CPU inference, over a minute on first use. Training never calls it.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:
+    """Wrap a module whose process group exists already.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Gives the loss.
+    settings : dict
+        From `deepspeed_settings`.
+
+    Returns
+    -------
+    deepspeed.DeepSpeedEngine
+    """
+    import deepspeed
+
+    deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    engine, *_ = deepspeed.initialize(model=module, model_parameters=parameters, config=settings)
+    return engine
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """Give the norm of the gradient before it is clipped, where DeepSpeed will not say it (ZeRO stage 0 in float32), else None."""
+    if engine.zero_optimization() or engine.bfloat16_enabled():
+        return None
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def full_weights(engine: Any, twin: torch.nn.Module) -> dict[str, torch.Tensor] | None:
+    """Copy the twin's weights and buffers to the memory of rank 0, whatever the ZeRO stage; every rank must call it.
+
+    Returns
+    -------
+    dict or None
+        The state dictionary in float32; None on the other ranks.
+    """
+    import deepspeed
+
+    is_first = engine.global_rank == 0
+    parameters = list(twin.parameters())
+    with deepspeed.zero.GatheredParameters(parameters, enabled=engine.zero_optimization_partition_weights()):
+        if not is_first:
+            return None
+        return {
+            name: (tensor.float() if tensor.is_floating_point() else tensor).detach().to("cpu", copy=True)
+            for name, tensor in twin.state_dict().items()
+        }

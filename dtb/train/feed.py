@@ -1,0 +1,75 @@
+"""People from shards as batches for one rank, the next ones made while the current one is trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from dtb.shards.batches import BatchMaker
+from dtb.shards.read import Cohort
+from dtb.shards.split import Part
+from dtb.shards.stream import Share, SubjectStream
+from dtb.twin.batch import Batch
+
+_BATCHES_AHEAD = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """One part of a cohort, as one rank sees it.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    maker : BatchMaker
+    stream : SubjectStream
+        Of the people of `part`.
+    part : {"train", "validation", "test"}
+    rank, world_size : int
+    pieces : int
+        In how many batches a share is given, for gradient accumulation.
+    """
+
+    cohort: Cohort
+    maker: BatchMaker
+    stream: SubjectStream
+    part: Part
+    rank: int
+    world_size: int
+    pieces: int = 1
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Share, list[Batch]]]:
+        """Give this rank's batches of an epoch, each step's in `pieces`, from `first_step` on.
+
+        The weights are such that the mean over ranks of the summed weighted losses is the mean over the people of the global batch,
+        however many ranks there are.
+        """
+        shares = self.stream.shares(epoch, self.rank, self.world_size, first_step)
+        with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
+            waiting: deque[tuple[Share, Future[list[Batch]]]] = deque()
+            for share in shares:
+                waiting.append((share, pool.submit(self._make, share, epoch)))
+                if len(waiting) > _BATCHES_AHEAD:
+                    done, made = waiting.popleft()
+                    yield done, made.result()
+            for done, made in waiting:
+                yield done, made.result()
+
+    def _make(self, share: Share, epoch: int) -> list[Batch]:
+        num_regions = len(self.cohort.manifest.description.regions)
+        rows = -(-share.num_rows // self.pieces)
+        made = []
+        for piece in range(self.pieces):
+            batch = self.maker.batch(
+                list(self.cohort.records(share.pseudonyms[piece :: self.pieces])),
+                part=self.part,
+                seed=self.stream.seed,
+                epoch=epoch,
+                num_subjects=rows,
+                num_edges=num_regions * (num_regions - 1) // 2,
+            )
+            scale = self.world_size * self.pieces / share.global_count
+            made.append(dataclasses.replace(batch, weight_S=batch.weight_S * scale))
+        return made

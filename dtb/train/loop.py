@@ -1,0 +1,148 @@
+"""The training loop: one screen, and nothing in it knows of Ray or of files.
+
+The loss of a global batch is the mean over its people, so it does not depend on how many workers share it: each person's loss is
+normalised by that person's own trials and volumes, weights make the mean over ranks the mean over people, and what is random about a
+person is drawn from that person's seed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dtb.config import TrainConfig
+from dtb.train.engine import full_weights, gradient_norm
+from dtb.train.feed import Feed
+from dtb.train.progress import Progress
+from dtb.twin.batch import Batch
+
+_SUMMED = ("loss", "press", "bold", "people")
+Weights = dict[str, Tensor]
+
+
+def fit(
+    engine: Any,
+    twin: nn.Module,
+    feeds: dict[str, Feed],
+    config: TrainConfig,
+    progress: Progress,
+    best_weights: Weights | None,
+    *,
+    on_epoch: Callable[[dict[str, Any]], None],
+    save: Callable[[Progress, Weights | None], None],
+) -> Weights | None:
+    """Train until all epochs are done or the validation loss has stopped falling.
+
+    Parameters
+    ----------
+    engine : deepspeed.DeepSpeedEngine
+        Wraps the objective of `twin`.
+    twin : torch.nn.Module
+    feeds : dict
+        ``"train"`` and ``"validation"``.
+    config : TrainConfig
+    progress : Progress
+        Where to go on; kept up to date in place.
+    best_weights : dict or None
+        The twin's weights at the smallest validation loss so far; on rank 0 only.
+    on_epoch : callable
+        Takes the figures of each epoch, on every rank.
+    save : callable
+        Takes progress and best weights, on every rank, whenever a checkpoint is due.
+
+    Returns
+    -------
+    dict or None
+        The best weights, on rank 0.
+    """
+    while not progress.is_over(config.max_epochs, config.patience_epochs):
+        started = time.monotonic()
+        trained = train_epoch(engine, feeds["train"], progress)
+        validated = validate(engine, feeds["validation"])
+        progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+        if validated["loss"] < progress.best_loss:
+            progress.best_loss, progress.best_epoch = validated["loss"], progress.epoch
+            best_weights = full_weights(engine, twin)
+        seconds = time.monotonic() - started
+        on_epoch(
+            {
+                "epoch": progress.epoch,
+                "train_loss": trained["loss"],
+                "validation_loss": validated["loss"],
+                "press": trained["press"],
+                "bold": trained["bold"],
+                "validation_press": validated["press"],
+                "validation_bold": validated["bold"],
+                "lr": engine.get_lr()[0],
+                "grad_norm": trained["grad_norm"],
+                "seconds": seconds,
+                "subjects_per_second": (trained["people"] + validated["people"]) / seconds,
+            }
+        )
+        over = progress.is_over(config.max_epochs, config.patience_epochs)
+        if over or progress.epoch % config.checkpoint_every_epochs == 0:
+            save(progress, best_weights)
+    return best_weights
+
+
+def train_epoch(engine: Any, feed: Feed, progress: Progress) -> dict[str, float]:
+    """Train on what is left of an epoch.
+
+    Returns
+    -------
+    dict
+        Means over the people of the whole epoch of `loss`, `press` and `bold`, how many `people` there were, and the mean
+        `grad_norm`.
+    """
+    engine.train()
+    sums = _Sums(engine.device)
+    for share, batches in feed.batches(progress.epoch, progress.step):
+        for batch in batches:
+            on_device = batch.to(engine.device)
+            losses = engine(on_device)
+            engine.backward(losses.total)
+            before_clipping = gradient_norm(engine)
+            engine.step()
+            sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
+        norm = engine.get_global_grad_norm() if before_clipping is None else before_clipping
+        progress.step = share.step + 1
+        progress.sums["norms"] = progress.sums.get("norms", 0.0) + float(norm)
+    progress.sums |= {name: progress.sums.get(name, 0.0) + value for name, value in sums.over_ranks().items()}
+    return {**_means(progress.sums), "grad_norm": progress.sums["norms"] / max(progress.step, 1)}
+
+
+@torch.no_grad()
+def validate(engine: Any, feed: Feed) -> dict[str, float]:
+    """Give the means over a part's people of `loss`, `press` and `bold`, without training on them."""
+    engine.eval()
+    sums = _Sums(engine.device)
+    for share, batches in feed.batches(epoch=0):
+        for batch in batches:
+            on_device = batch.to(engine.device)
+            sums.add(engine(on_device), on_device, feed.world_size * feed.pieces / share.global_count)
+    return _means(sums.over_ranks())
+
+
+class _Sums:
+    """Sums over people, kept on the device until they are asked for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(len(_SUMMED), dtype=torch.float64, device=device)
+
+    def add(self, losses: Any, batch: Batch, scale: float) -> None:
+        real_S = (batch.weight_S > 0).double()
+        press, bold = (losses.press_S.detach() * real_S).sum(), (losses.bold_S.detach() * real_S).sum()
+        self._sums += torch.stack([losses.total.detach().double() / scale, press, bold, real_S.sum()])
+
+    def over_ranks(self) -> dict[str, float]:
+        torch.distributed.all_reduce(self._sums)
+        return dict(zip(_SUMMED, self._sums.tolist(), strict=True))
+
+
+def _means(sums: dict[str, float]) -> dict[str, float]:
+    people = max(sums["people"], 1.0)
+    return {name: sums[name] / people for name in ("loss", "press", "bold")} | {"people": sums["people"]}

@@ -1,0 +1,94 @@
+"""The scales of connectome and BOLD, over the training people alone and in one pass, so that no held-out person shapes the input.
+
+Shape letters: `E` connectome edge, `R` BOLD region, `V` volume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from dtb.cohort.records import SubjectRecord
+from dtb.shards.split import Split, part_span
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normalisation:
+    """What the twin subtracts and divides by.
+
+    Attributes
+    ----------
+    edge_mean_E, edge_scale_E : (E,) float32
+        Mean and standard deviation of each edge (Fisher z) over the people in whom it is present; 0 and 1 where it is in nobody or
+        does not vary.
+    bold_scale_R : (R,) float32
+        Standard deviation of each BOLD region over all training volumes; 1 where there is none.
+    """
+
+    edge_mean_E: np.ndarray
+    edge_scale_E: np.ndarray
+    bold_scale_R: np.ndarray
+
+
+class _Moments:
+    """Count, mean and sum of squared deviations of each column, merged block by block (Chan, Golub & LeVeque 1983)."""
+
+    def __init__(self, size: int) -> None:
+        self.count = np.zeros(size)
+        self.mean = np.zeros(size)
+        self.squares = np.zeros(size)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take rows of values; NaN are absent."""
+        present = np.isfinite(rows)
+        count = present.sum(axis=0)
+        total = self.count + count
+        values = np.where(present, rows, 0.0).astype(np.float64)
+        mean = values.sum(axis=0) / np.maximum(count, 1)
+        squares = (np.where(present, values - mean, 0.0) ** 2).sum(axis=0)
+        shift = np.where(count > 0, mean - self.mean, 0.0)
+        self.mean += shift * count / np.maximum(total, 1)
+        self.squares += squares + shift**2 * self.count * count / np.maximum(total, 1)
+        self.count = total
+
+    def scale(self) -> np.ndarray:
+        """Give standard deviations; 1 where there are fewer than two values or no spread."""
+        variance = self.squares / np.maximum(self.count - 1, 1)
+        return np.where((self.count > 1) & (variance > 1e-12), np.sqrt(variance), 1.0)
+
+
+def measure(
+    records: Iterable[SubjectRecord], split: Split, num_edges: int, bold_regions: Sequence[int]
+) -> Normalisation:
+    """Measure the scales over training people and training times.
+
+    Parameters
+    ----------
+    records : iterable of SubjectRecord
+        The training people, each once.
+    split : Split
+        Says which times of a run may be looked at.
+    num_edges : int
+    bold_regions : sequence of int
+        Columns of the runs' BOLD that are targets.
+
+    Returns
+    -------
+    Normalisation
+    """
+    edges, bold = _Moments(num_edges), _Moments(len(bold_regions))
+    columns = np.asarray(bold_regions, dtype=np.int64)
+    for record in records:
+        edges.add(record.connectome_E[None])
+        for run in record.runs:
+            if run.bold_VR is not None and run.repetition_time is not None and len(columns):
+                begin, end = part_span(split, "train", run.duration_seconds)
+                seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
+                bold.add(run.bold_VR[(seconds_V >= begin) & (seconds_V < end)][:, columns])
+    return Normalisation(
+        edge_mean_E=edges.mean.astype(np.float32),
+        edge_scale_E=edges.scale().astype(np.float32),
+        bold_scale_R=bold.scale().astype(np.float32),
+    )

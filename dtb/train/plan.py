@@ -1,0 +1,141 @@
+"""What a training comes to before it begins: split, sizes, scales and card, made from a cohort and a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from dtb.config import Config
+from dtb.errors import ConfigurationError
+from dtb.shards.batches import BatchMaker
+from dtb.shards.read import Cohort
+from dtb.shards.split import Split, make_split
+from dtb.shards.stream import SubjectStream
+from dtb.tasks.taskset import TaskSet
+from dtb.train.feed import Feed
+from dtb.train.normalise import Normalisation
+from dtb.twin.export import TwinCard
+from dtb.twin.model import Twin
+from dtb.twin.sizes import TwinSizes
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A training, before it begins.
+
+    Attributes
+    ----------
+    config : Config
+    shards, out : Path
+        Absolute; every worker must see the same folders there.
+    cohort : Cohort
+    split : Split
+    card : TwinCard
+    """
+
+    config: Config
+    shards: Path
+    out: Path
+    cohort: Cohort
+    split: Split
+    card: TwinCard
+
+    @property
+    def bold_regions(self) -> tuple[int, ...]:
+        """Columns of the runs' BOLD that are targets."""
+        return tuple(range(self.card.sizes.num_bold_regions))
+
+    def stream(self, part: str) -> SubjectStream:
+        """Give the stream of a part: shuffled for training, in one fixed order otherwise."""
+        people = self.split.train if part == "train" else self.split.validation
+        return SubjectStream(people, self.config.train.batch_size, self.config.seed, shuffled=part == "train")
+
+    def feeds(self, rank: int, world_size: int, pieces: int) -> dict[str, Feed]:
+        """Give what a rank trains on and validates with."""
+        maker = BatchMaker(
+            TaskSet.from_plain(self.card.taskset),
+            self.config.segments,
+            self.config.twin.step_seconds,
+            self.bold_regions,
+            self.split,
+        )
+        return {
+            "train": Feed(self.cohort, maker, self.stream("train"), "train", rank, world_size, pieces),
+            "validation": Feed(self.cohort, maker, self.stream("validation"), "validation", rank, world_size),
+        }
+
+    def twin(self, normalisation: Normalisation | None = None) -> Twin:
+        """Make the twin with its first weights, which depend on the seed alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            twin = Twin(self.config.twin, self.card.sizes)
+        if normalisation is not None:
+            twin.set_normalisation(
+                torch.tensor(normalisation.edge_mean_E),
+                torch.tensor(normalisation.edge_scale_E),
+                torch.tensor(normalisation.bold_scale_R),
+            )
+        return twin
+
+
+def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
+    """Decide on split, sizes and card.
+
+    Raises
+    ------
+    ConfigurationError
+        The cohort and the configuration do not fit.
+    """
+    description = cohort.manifest.description
+    taskset = TaskSet.from_plain(description.taskset)
+    split = make_split(cohort, config.split, config.seed)
+    if config.train.bold_weight == 0 and config.train.press_weight == 0:
+        raise ConfigurationError("train.press_weight and train.bold_weight are both 0: there is nothing to learn.")
+    bold_regions = cohort.manifest.bold_regions
+    sizes = TwinSizes(
+        num_regions=len(description.regions),
+        num_channels=taskset.num_channels,
+        num_alternatives=taskset.num_alternatives,
+        num_bold_regions=len(bold_regions),
+    )
+    card = TwinCard(
+        config=config.twin,
+        sizes=sizes,
+        taskset=description.taskset,
+        region_names=tuple(description.regions),
+        bold_region_names=tuple(bold_regions),
+        connectome=description.connectome,
+        cohort_hash=cohort.manifest.cohort_hash,
+        split_hash=split.split_hash,
+        seed=config.seed,
+        segments=config.segments,
+    )
+    return Plan(config, shards.resolve(), out.resolve(), cohort, split, card)
+
+
+def estimated_bytes(num_parameters: int, config: Config, plan: Plan) -> dict[str, int]:
+    """Estimate the memory of one worker: weights, gradients and Adam's moments by ZeRO stage, and states kept for the backward pass.
+
+    Returns
+    -------
+    dict
+        Bytes for `weights`, `gradients`, `optimizer` and `states`.
+    """
+    train, workers = config.train, config.train.num_workers
+    # With bf16, DeepSpeed keeps 2-byte copies beside float32 weights and moments.
+    weight, master = (4, 0) if train.precision == "float32" else (2, 4)
+    rows = -(-train.batch_size // workers)
+    counted = config.segments.segment_seconds - config.segments.burn_in_seconds
+    seconds = max(
+        sum(run["duration_seconds"] for run in plan.cohort.header(who)["runs"]) for who in plan.split.train[:8]
+    )
+    steps = seconds / max(counted, 1e-9) * config.segments.segment_seconds / config.twin.step_seconds
+    per_step = 3 * config.twin.num_hidden + plan.card.sizes.num_channels + 2 * plan.card.sizes.num_alternatives
+    return {
+        "weights": num_parameters * weight // (workers if train.zero_stage == 3 else 1),
+        "gradients": num_parameters * weight // (workers if train.zero_stage >= 2 else 1),
+        "optimizer": num_parameters * (8 + master) // (workers if train.zero_stage >= 1 else 1),
+        "states": int(rows * steps * per_step * 4),
+    }

@@ -1,0 +1,43 @@
+"""How far training has come: all that is needed to go on exactly, beside the weights and the optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+
+@dataclasses.dataclass
+class Progress:
+    """The place in training.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are finished.
+    step : int
+        Global batches of the next epoch that are done.
+    sums : dict
+        Running sums over all ranks of that epoch, for its mean loss.
+    best_loss : float
+        Smallest validation loss so far.
+    best_epoch : int
+        The epoch (from 1) that reached it; 0 before any.
+    tracker_id : str or None
+        The run's name in the tracker, so that a resumed job continues it.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    tracker_id: str | None = None
+
+    def is_over(self, max_epochs: int, patience_epochs: int) -> bool:
+        """Whether all epochs are done, or the validation loss has not fallen for too long."""
+        return self.epoch >= max_epochs or (self.best_epoch > 0 and self.epoch - self.best_epoch >= patience_epochs)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the progress as plain values."""
+        return dataclasses.asdict(self)

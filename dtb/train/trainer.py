@@ -1,0 +1,262 @@
+"""`dtb train`: the driver. It checks everything that can be checked, then hands the work to Ray Train and tells how it goes.
+
+Whatever breaks a worker group (a worker, its node), Ray Train starts a new one, and that one goes on from the newest complete
+checkpoint, as a driver started with `--resume` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dtb.cluster import connected
+from dtb.config import Config, TrainConfig, sections, to_yaml
+from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
+from dtb.files import CONFIG_FILE, OutputFolder, require_complete, write_text
+from dtb.shards.read import open_cohort
+from dtb.terminal import err
+from dtb.terminal import out as console
+from dtb.train import normalise
+from dtb.train.engine import deepspeed_settings, read_user_settings
+from dtb.train.plan import Plan, estimated_bytes, make_plan
+
+SPLIT_FILE = "split.json"
+_RAY_FOLDER = ".ray-train"
+
+# Read by Ray Train's controller. A lost node's cores are counted for a while after it is gone; the group waits for them in vain.
+_RAY_TRAIN = {
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+}
+
+
+def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool) -> None:
+    """Train a twin on a cohort and export it.
+
+    Parameters
+    ----------
+    config : Config
+    shards : Path
+        Output folder of `dtb ingest`.
+    out : Path
+        Takes `config.yaml`, `split.json`, `metrics.jsonl`, `checkpoints/` and `twin/`. Every node must see it, and `shards`, at the same
+        path.
+    resume : bool
+        Go on from the newest complete checkpoint in `out`.
+    dry_run : bool
+        Say what would be done and write nothing.
+
+    Raises
+    ------
+    UserError
+        The cohort, the configuration, the cluster's size or the output folder do not allow it.
+    StageError
+        The workers failed more often than `train.max_failures`.
+    """
+    require_complete(shards, "ingest")
+    cohort = open_cohort(shards)
+    plan = make_plan(config, shards, out, cohort)
+    user = read_user_settings(config.train.deepspeed)
+    deepspeed_settings(config.train, config.train.num_workers, user)
+    if dry_run:
+        _describe(plan)
+        return
+    folder = OutputFolder.claim(out, "train", _what_matters(config), resume=resume)
+    if folder.is_complete:
+        console.print(f"{out} holds a finished training of this configuration; nothing to do.")
+        return
+    _keep(plan, out)
+    normalisation = normalise.measure(
+        cohort.records(plan.split.train), plan.split, plan.card.sizes.num_edges, plan.bold_regions
+    )
+    with connected(config.cluster):
+        require_room(config.train)
+        with _told(out, config.train):
+            _run_workers(plan, normalisation, user)
+    folder.finish(_summary(out))
+
+
+def _what_matters(config: Config) -> Config:
+    """Give the configuration without what may differ when a training is resumed: the machines it runs on."""
+    default = TrainConfig()
+    machines = (
+        "num_workers",
+        "cpus_per_worker",
+        "use_gpu",
+        "max_failures",
+        "threads_per_worker",
+        "checkpoint_every_epochs",
+    )
+    same = dataclasses.replace(config.train, **{name: getattr(default, name) for name in machines})
+    return sections(dataclasses.replace(config, train=same), "seed", "segments", "twin", "split", "train")
+
+
+def _keep(plan: Plan, out: Path) -> None:
+    """Write configuration and split into the output, or see that they are those it was begun with."""
+    path = out / SPLIT_FILE
+    if path.exists():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if (begun["cohort_hash"], begun["split_hash"]) != (plan.card.cohort_hash, plan.card.split_hash):
+            raise OutputInUseError(
+                f"{out} was begun on another cohort than {plan.shards} holds now. Give those shards, or another output folder."
+            )
+    plan.split.save(path, cohort_hash=plan.card.cohort_hash)
+    write_text(out / CONFIG_FILE, to_yaml(plan.config))
+
+
+def require_room(config: TrainConfig) -> None:
+    """Refuse to ask a cluster for more than it has: Ray would wait for it forever.
+
+    Raises
+    ------
+    ConfigurationError
+        The workers do not fit; the message says what is needed and what is there.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    needed = {"CPU": config.num_workers * config.cpus_per_worker}
+    if config.use_gpu:
+        needed["GPU"] = float(config.num_workers)
+    for kind, amount in needed.items():
+        if there.get(kind, 0.0) < amount:
+            raise ConfigurationError(
+                f"train.num_workers is {config.num_workers}, which needs {amount:g} {kind}, but the cluster has "
+                f"{there.get(kind, 0.0):g}. Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
+            )
+
+
+def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
+    for name, value in _RAY_TRAIN.items():
+        os.environ.setdefault(name, value)
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+
+    from dtb.train.worker import Job, work
+
+    config = plan.config.train
+    resources = {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
+    storage = plan.out / _RAY_FOLDER
+    trainer = TorchTrainer(
+        functools.partial(work, Job(plan, normalisation, user)),
+        torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            # A name that was never used: Ray Train would silently go on with a run of the same name.
+            name=f"train-{uuid.uuid4().hex[:12]}",
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=config.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        for cause in error.worker_failures.values():
+            own = getattr(cause, "cause", None) or cause
+            if isinstance(own, UserError | StageError):
+                raise own from None
+        raise StageError(
+            f"The training workers failed more often than train.max_failures ({config.max_failures}) allows; --resume goes on "
+            f"from the newest checkpoint. The last failure:\n{error}"
+        ) from error
+    except TrainingFailedError as error:
+        raise StageError(
+            f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
+        ) from error
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+def _summary(out: Path) -> dict[str, Any]:
+    from dtb.train.worker import read_metrics
+
+    rows = read_metrics(out / "metrics.jsonl")
+    best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
+    return {"epochs": len(rows), "best_epoch": best["epoch"], "best_validation_loss": best["validation_loss"]}
+
+
+@contextlib.contextmanager
+def _told(out: Path, config: TrainConfig) -> Iterator[None]:
+    """Print each epoch's figures and each note as they come, from the files that rank 0 writes."""
+    from dtb.train.worker import METRICS_FILE, NOTES_FILE, read_metrics, whole_lines
+
+    over = threading.Event()
+
+    def follow() -> None:
+        last_epoch = max((row["epoch"] for row in read_metrics(out / METRICS_FILE)), default=0)
+        num_notes = len(whole_lines(out / NOTES_FILE))
+        while True:
+            last_look = over.wait(0.5)
+            notes = whole_lines(out / NOTES_FILE)
+            for sentence in notes[num_notes:]:
+                err.print(sentence.rstrip(), markup=False)
+            num_notes = len(notes)
+            for row in read_metrics(out / METRICS_FILE):
+                if row["epoch"] > last_epoch:
+                    last_epoch = row["epoch"]
+                    err.print(_sentence(row, config.max_epochs))
+            if last_look:
+                return
+
+    follower = threading.Thread(target=follow, name="metrics", daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        follower.join()
+
+
+def _sentence(row: dict[str, Any], max_epochs: int) -> str:
+    losses = "  ".join(
+        f"{name} {'not finite' if row[key] is None else format(row[key], '.4f')}"
+        for name, key in (("train", "train_loss"), ("validation", "validation_loss"))
+    )
+    return f"epoch {row['epoch']:>4}/{max_epochs}  {losses}  {row['subjects_per_second']:.1f} people/s"
+
+
+def _describe(plan: Plan) -> None:
+    """Print what a training would come to."""
+    config = plan.config
+    num_parameters = sum(parameter.numel() for parameter in plan.twin().parameters())
+    memory = estimated_bytes(num_parameters, config, plan)
+    people = {part: len(plan.split.people(part)) for part in ("train", "validation", "test")}
+    steps = plan.stream("train").steps_per_epoch
+    console.print(f"people          {', '.join(f'{count} {part}' for part, count in people.items())}")
+    console.print(
+        f"batches         {steps} an epoch of {config.train.batch_size} people at most; {config.train.max_epochs} epochs"
+    )
+    console.print(f"parameters      {num_parameters:,}")
+    parts = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in memory.items())
+    console.print(f"memory          about {sum(memory.values()) / 2**20:.0f} MiB a worker ({parts})")
+    console.print(
+        f"workers         {config.train.num_workers}, each {config.train.cpus_per_worker:g} CPU"
+        f"{' and 1 GPU' if config.train.use_gpu else ''}, ZeRO stage {config.train.zero_stage}, {config.train.precision}"
+    )
+    if config.cluster.ray_address is None:
+        cpus = config.cluster.num_cpus or os.cpu_count() or 1
+        console.print(f"cluster         a private one on this machine, {cpus} CPU")
+        needed = config.train.num_workers * config.train.cpus_per_worker
+        if cpus < needed:
+            raise ConfigurationError(f"train.num_workers needs {needed:g} CPU, but this machine has {cpus}.")
+    else:
+        with connected(config.cluster):
+            import ray
+
+            there = ray.cluster_resources()
+            console.print(f"cluster         {there.get('CPU', 0):g} CPU, {there.get('GPU', 0):g} GPU")
+            require_room(config.train)
+    console.print("dry run         nothing was written")

@@ -1,0 +1,157 @@
+"""What one worker of the process group does: find where to go on, make the engine, run the loop, and on rank 0 write it all down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dtb.config import to_plain
+from dtb.errors import StageError
+from dtb.files import write_text
+from dtb.track import Tracker, open_tracker
+from dtb.train import checkpoint as checkpoints
+from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
+from dtb.train.loop import fit
+from dtb.train.normalise import Normalisation
+from dtb.train.plan import Plan
+from dtb.train.progress import Progress
+from dtb.twin.export import save_twin
+from dtb.twin.objective import Objective
+
+METRICS_FILE = "metrics.jsonl"
+NOTES_FILE = "notes.log"
+CHECKPOINTS = "checkpoints"
+TWIN = "twin"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the driver sends to each worker.
+
+    Attributes
+    ----------
+    plan : Plan
+    normalisation : Normalisation
+    deepspeed : dict
+        The user's DeepSpeed settings.
+    """
+
+    plan: Plan
+    normalisation: Normalisation
+    deepspeed: dict[str, Any]
+
+
+def work(job: Job) -> None:
+    """Train as one rank of a process group that exists."""
+    plan, train = job.plan, job.plan.config.train
+    prepare_environment(train.use_gpu)
+    if train.threads_per_worker:
+        torch.set_num_threads(train.threads_per_worker)
+    rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    twin = plan.twin(job.normalisation)
+    settings = deepspeed_settings(train, world_size, job.deepspeed)
+    found = _found_by_first(plan.out / CHECKPOINTS, rank)
+    converted = found is not None and checkpoints.needs_conversion(found, world_size)
+    if found is not None and converted:
+        if rank == 0:
+            checkpoints.convert(found)
+        torch.distributed.barrier()
+        settings["checkpoint"] = {**settings.get("checkpoint", {}), "load_universal": True}
+    engine = make_engine(Objective(twin, train.press_weight, train.bold_weight), settings)
+    progress, best_weights = Progress(), None
+    if found is not None:
+        checkpoints.load_checkpoint(engine, found, converted=converted)
+        progress, best_weights = found.progress, found.best_weights() if rank == 0 else None
+    book = _Book(plan, progress) if rank == 0 else None
+
+    def on_epoch(figures: dict[str, Any]) -> None:
+        if book is not None:
+            book.write(figures)
+
+    best_weights = fit(
+        engine,
+        twin,
+        plan.feeds(rank, world_size, accumulation_steps(job.deepspeed)),
+        train,
+        progress,
+        best_weights,
+        on_epoch=on_epoch,
+        save=lambda now, best: checkpoints.save_checkpoint(engine, plan.out / CHECKPOINTS, now, best),
+    )
+    if book is not None:
+        if best_weights is None:
+            raise StageError(
+                "The validation loss was never finite, so there are no best weights. Look at metrics.jsonl; a smaller "
+                "train.learning_rate is the first thing to try."
+            )
+        exported = plan.twin()
+        exported.load_state_dict(best_weights)
+        save_twin(plan.out / TWIN, exported, plan.card)
+        book.close()
+    torch.distributed.barrier()
+
+
+def _found_by_first(folder: Path, rank: int) -> checkpoints.Checkpoint | None:
+    """Let rank 0 look for the newest complete checkpoint, and tell all."""
+    told: list[checkpoints.Checkpoint | None] = [None]
+    if rank == 0:
+        told[0], passed_over = checkpoints.newest_complete(folder)
+        for sentence in passed_over:
+            note(folder.parent, f"Checkpoint {sentence}")
+        if told[0] is not None:
+            note(folder.parent, f"Going on after epoch {told[0].progress.epoch}, from {told[0].path.name}.")
+    torch.distributed.broadcast_object_list(told, src=0)
+    return told[0]
+
+
+class _Book:
+    """Rank 0's record: `metrics.jsonl`, one line an epoch, and the tracker."""
+
+    def __init__(self, plan: Plan, progress: Progress) -> None:
+        self._path = plan.out / METRICS_FILE
+        # Epochs after the checkpoint will be trained again: their rows would stand there twice.
+        rows = [row for row in read_metrics(self._path) if row["epoch"] <= progress.epoch]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+        settings = {name: to_plain(getattr(plan.config, name)) for name in ("segments", "twin", "split", "train")}
+        settings["train"].pop("deepspeed")
+        settings["seed"] = plan.config.seed
+        self._tracker: Tracker = open_tracker(plan.config.track, plan.out, settings, progress.tracker_id)
+        progress.tracker_id = self._tracker.run_id
+        self._progress = progress
+
+    def write(self, figures: dict[str, Any]) -> None:
+        row = {name: value if value == value else None for name, value in figures.items()}  # noqa: PLR0124 (JSON has no NaN)
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._tracker.log(figures, step=figures["epoch"])
+
+    def close(self) -> None:
+        self._tracker.summarise(
+            {"best_validation_loss": self._progress.best_loss, "best_epoch": self._progress.best_epoch}
+        )
+        self._tracker.finish()
+
+
+def note(out: Path, sentence: str) -> None:
+    """Add a line for the user to the training's notes, which the driver prints."""
+    with (out / NOTES_FILE).open("a", encoding="utf-8") as stream:
+        stream.write(sentence + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the whole lines of a `metrics.jsonl`; none if there is no such file."""
+    return [json.loads(line) for line in whole_lines(path)]
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Read the lines of a file that may be being written; none if there is no such file."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,208 @@
+"""A run folder as the stages leave it, with made-up numbers: for the tests of this folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.config import Config
+from dtb.files import OutputFolder
+from dtb.shards.manifest import CohortDescription
+from dtb.shards.write import ShardWriter
+from tests.shards.people import make_trials
+
+NUM_REGIONS, NUM_VOLUMES, NUM_EDGES = 12, 60, 66
+REGIONS = tuple(f"LH_Net{index // 4}_{index % 4 + 1}" for index in range(NUM_REGIONS))
+TASKS = ("stroop", "hammer")
+
+
+@dataclasses.dataclass
+class FakeRun:
+    """Where the folders are, and the people in them."""
+
+    path: Path
+    pseudonyms: list[str]
+    test: list[str]
+
+
+def make_run(path: Path, num_people: int = 20, *, bold: bool = True, stages: tuple[str, ...] = ()) -> FakeRun:
+    """Write the folders of `stages` (all if empty) under `path`."""
+    stages = stages or ("ingest", "train", "evaluate", "simulate", "intervene")
+    rng = np.random.default_rng(5)
+    pseudonyms = [f"p{number:04d}" for number in range(num_people)]
+    test = pseudonyms[::3]
+    for stage in stages:
+        folder = path / {"ingest": "shards"}.get(stage, stage)
+        claimed = OutputFolder.claim(folder, stage, Config(name="fake"), resume=False)
+        {
+            "ingest": _write_shards,
+            "train": _write_training,
+            "evaluate": _write_evaluation,
+            "simulate": _write_simulation,
+            "intervene": _write_interventions,
+        }[stage](folder, pseudonyms, test, rng, bold)
+        claimed.finish({})
+    return FakeRun(path, pseudonyms, test)
+
+
+def _write_shards(folder, pseudonyms, test, rng, bold):
+    writer = ShardWriter(folder, 8)
+    for number, pseudonym in enumerate(pseudonyms):
+        series_VR = rng.normal(size=(NUM_VOLUMES, NUM_REGIONS)).astype(np.float32)
+        runs = tuple(
+            Run(
+                task,
+                f"{task}AP",
+                None,
+                "1",
+                make_trials(rng, 20),
+                90.0,
+                series_VR if bold else None,
+                1.5 if bold else None,
+            )
+            for task in TASKS
+        )
+        connectome_E = rng.normal(0.2, 0.3, NUM_EDGES).astype(np.float32)
+        covariates = {"age": 20.0 + number, "sex": "FM"[number % 2], "site": f"site{number % 2}", "rest_seconds": 480.0}
+        writer.add(SubjectRecord(pseudonym, connectome_E, covariates, runs))
+    taskset = {"specs": [{"name": task} for task in TASKS]}
+    writer.finish(CohortDescription(REGIONS, taskset, "Pearson correlation of rest series, Fisher z.", "0" * 64))
+    rows = [
+        "pseudonym\treason",
+        "q1\t3 of 12 regions are present; 10 are needed",
+        "q2\t5 of 12 regions are present; 10 are needed",
+    ]
+    (folder / "quarantine.tsv").write_text(
+        "\n".join([*rows, "q3\tno rest series <b>at all</b>"]) + "\n", encoding="utf-8"
+    )
+
+
+def _write_training(folder, pseudonyms, test, rng, bold):
+    rest = [who for who in pseudonyms if who not in test]
+    split = {"kind": "subjects", "train": rest[2:], "validation": rest[:2], "test": test, "split_hash": "a" * 64}
+    (folder / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    with (folder / "metrics.jsonl").open("w", encoding="utf-8") as stream:
+        for epoch in range(25):
+            loss = 1.0 + np.exp(-epoch / 5) + 0.002 * max(0, epoch - 12) ** 1.5
+            row = {"epoch": epoch, "train_loss": loss - 0.01 * epoch, "validation_loss": loss, "press": loss * 0.6}
+            row |= {"bold": loss * 0.4 if bold else 0.0, "lr": 2e-3, "seconds": 2.0, "subjects_per_second": 18.0}
+            stream.write(json.dumps(row) + "\n")
+
+
+def _write_evaluation(folder, pseudonyms, test, rng, bold):
+    rows, people = [], []
+    for task in TASKS:
+        observed = rng.normal(0.75, 0.08, len(test))
+        for who, value in zip(test, observed, strict=True):
+            people.append(
+                {
+                    "pseudonym": who,
+                    "task": task,
+                    "part": "test",
+                    "num_trials": 20,
+                    "observed_mean_rt": value,
+                    "predicted_mean_rt": 0.75 + 0.6 * (value - 0.75) + rng.normal(0, 0.03),
+                    "group_mean_mean_rt": 0.75,
+                    "observed_accuracy": rng.uniform(0.8, 1),
+                    "predicted_accuracy": rng.uniform(0.8, 1),
+                    "observed_condition_rt": rng.normal(0.08, 0.03),
+                    "predicted_condition_rt": rng.normal(0.08, 0.01),
+                }
+            )
+        for metric, unit, twin in (
+            ("mean RT, r", "", 0.61),
+            ("choice log-loss", "nats", 0.32),
+            ("BOLD map, r", "", 0.8),
+        ):
+            if "BOLD" in metric and not bold:
+                continue
+            baselines = {"group mean": twin - 0.1, "always correct": twin - 0.2}
+            row = {"task": task, "metric": metric, "unit": unit, "twin": twin, "lower": twin - 0.1, "upper": twin + 0.1}
+            rows.append({**row, "baselines": baselines, "n": len(test), "note": ""})
+    claim = "In 7 unseen people, the twin foresees mean reaction times better than the group mean in stroop."
+    (folder / "figures.json").write_text(json.dumps({"split": {}, "claim": claim, "rows": rows}), encoding="utf-8")
+    pd.DataFrame(people).to_parquet(folder / "subjects.parquet")
+    if bold:
+        maps = [
+            {"task": task, "region": region, "observed": rng.normal(), "predicted": rng.normal()}
+            for task in TASKS
+            for region in REGIONS
+        ]
+        pd.DataFrame(maps).to_parquet(folder / "bold_map.parquet")
+
+
+def _write_simulation(folder, pseudonyms, test, rng, bold):
+    trials, volumes = [], []
+    for who in pseudonyms:
+        for run, task in enumerate(TASKS):
+            for trial in range(20):
+                observed = rng.gamma(20, 0.04)
+                trials += [
+                    {
+                        "pseudonym": who,
+                        "task": task,
+                        "label": f"{task}AP",
+                        "run": run,
+                        "trial": trial,
+                        "draw": draw,
+                        "rt": rng.gamma(20, 0.04),
+                        "observed_rt": observed if trial else np.nan,
+                    }
+                    for draw in range(4)
+                ]
+            volumes += [
+                {
+                    "pseudonym": who,
+                    "task": task,
+                    "run": run,
+                    "volume": volume,
+                    "seconds": 1.5 * volume,
+                    "bold": rng.normal(size=NUM_REGIONS).astype(np.float32),
+                }
+                for volume in range(NUM_VOLUMES)
+            ]
+    _parquet(folder / "trials", trials)
+    if bold:
+        _parquet(folder / "bold", volumes)
+    status = [{"pseudonym": who, "status": "ok", "reason": "", "seconds": 0.1} for who in pseudonyms]
+    status[-1] |= {"status": "failed", "reason": "<script>alert(1)</script> not finite"}
+    _parquet(folder / "status", status)
+
+
+def _write_interventions(folder, pseudonyms, test, rng, bold):
+    results, changes = [], []
+    for who in pseudonyms[:-1]:
+        for task in TASKS:
+            before = rng.normal(0.75, 0.08)
+            row = {
+                "pseudonym": who,
+                "indicator": "mean_rt",
+                "task": task,
+                "region": None,
+                "unit": "s",
+                "is_target": task == "stroop",
+            }
+            row |= {
+                "before": before,
+                "after": before - 0.06 * (task == "stroop"),
+                "random_after": before + rng.normal(0, 0.01),
+            }
+            results.append(
+                {**row, "population_after": before - 0.02, "spread": 0.08, "budget": 0.5, "change_norm": 0.5}
+            )
+        changes.append({"pseudonym": who, "change_E": rng.normal(0, 0.05, NUM_EDGES).astype(np.float32)})
+    status = [{"pseudonym": who, "status": "ok", "reason": "", "seconds": 0.1} for who in pseudonyms]
+    status[-1] |= {"status": "failed", "reason": "gradient not finite in step 3"}
+    _parquet(folder / "results", results)
+    _parquet(folder / "changes", changes)
+    _parquet(folder / "status", status)
+
+
+def _parquet(folder: Path, rows: list[dict]) -> None:
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows).to_parquet(folder / "part-00000.parquet")

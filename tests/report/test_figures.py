@@ -1,0 +1,109 @@
+"""Each figure shows the numbers that it was given: as marks in the right places, and in its alternative text."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from dtb.report import figures
+from dtb.report.style import task_colour
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _root(svg):
+    return ElementTree.fromstring(str(svg))
+
+
+def _marks(root, colour="--task-0"):
+    """Places (x, y) of the marks of one colour, in drawing order; y grows upwards."""
+    return np.array(
+        [
+            (float(use.attrib["x"]), -float(use.attrib["y"]))
+            for use in root.iter(f"{SVG}use")
+            if f"fill: var({colour}" in use.attrib.get("style", "")
+        ]
+    )
+
+
+def test_points_lie_where_the_numbers_say():
+    rng = np.random.default_rng(0)
+    observed, predicted = rng.normal(size=9), rng.normal(size=9)
+    observed[4] = np.nan
+    svg = figures.predicted_against_observed(
+        "f", observed, predicted, colour=task_colour(0), title="t", quantity="mean RT (s)"
+    )
+    known = np.isfinite(observed)
+    places = _marks(_root(svg))
+    assert len(places) == 8
+    slope_x = np.polyfit(observed[known], places[:, 0], 1)
+    slope_y = np.polyfit(predicted[known], places[:, 1], 1)
+    np.testing.assert_allclose(np.polyval(slope_x, observed[known]), places[:, 0], atol=1e-3)
+    np.testing.assert_allclose(np.polyval(slope_y, predicted[known]), places[:, 1], atol=1e-3)
+    assert slope_x[0] == pytest.approx(slope_y[0], rel=1e-3), (
+        "both axes have one scale, so the identity line is at 45 degrees"
+    )
+    assert "for 8 people" in _root(svg).attrib["aria-label"]
+
+
+def test_an_estimate_stands_in_its_interval_above_its_baselines_by_name():
+    svg = figures.estimates(
+        "f", 0.5, (0.25, 0.75), {"group mean": 0.25, "a & b": 0.75}, colour=task_colour(0), title="t", quantity="r"
+    )
+    root = _root(svg)
+    texts = ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
+    assert {"twin", "group mean", "a & b"} <= set(texts)
+    across = {}
+    for group in root.iter(f"{SVG}g"):
+        if group.attrib.get("id") in {"f-twin", "f-baseline-1", "f-baseline-2"}:
+            across[group.attrib["id"]] = float(next(group.iter(f"{SVG}use")).attrib["x"])
+    assert across["f-twin"] == pytest.approx((across["f-baseline-1"] + across["f-baseline-2"]) / 2)
+    assert across["f-baseline-1"] < across["f-baseline-2"]
+    assert "Twin 0.5 (interval 0.25 to 0.75); baselines: group mean 0.25, a & b 0.75." in root.attrib["aria-label"]
+
+
+def test_the_kept_epoch_and_both_ends_of_each_curve_are_said():
+    svg = figures.learning_curves(
+        "f",
+        np.arange(4),
+        {"training": np.array([4.0, 3, 2, 1]), "validation": np.array([4.0, 2, 3, 3.5])},
+        title="Loss",
+        quantity="loss",
+        best_epoch=1,
+    )
+    assert "training from 4 to 1; validation from 4 to 3.5" in _root(svg).attrib["aria-label"]
+    assert "kept: 1" in "".join(_root(svg).itertext())
+
+
+def test_a_matrix_carries_every_cell_and_counts_absent_regions():
+    matrix = np.full((5, 5), 0.5)
+    matrix[2] = matrix[:, 2] = np.nan
+    root = _root(figures.matrix("f", matrix, limit=1.0, title="Connectome", quantity="correlation"))
+    image = next(root.iter(f"{SVG}image"))
+    assert image.attrib["href"].startswith("data:image/png;base64,")
+    assert image.attrib["width"] == "5"
+    assert "1 regions are absent" in root.attrib["aria-label"]
+
+
+def test_of_many_people_sixty_are_drawn_and_the_example_is_among_them():
+    before = np.linspace(1, 2, 500)
+    svg = figures.before_and_after(
+        "f", before, before - 0.5, None, colour=task_colour(0), title="t", quantity="RT (s)", example=123
+    )
+    root = _root(svg)
+    assert 60 <= len(_marks(root)) <= 62  # with the mark in the legend
+    assert "example" in "".join(root.itertext())
+    assert "500 people, medians: 1.5 before, 1 after" in root.attrib["aria-label"]
+
+
+@pytest.mark.parametrize("observed", [np.array([]), np.array([np.nan, np.nan]), np.array([0.4])])
+def test_people_without_presses_are_drawn_as_such(observed):
+    svg = figures.rt_distribution("f", observed, np.array([0.5, np.nan]), colour=task_colour(0), title="t")
+    label = _root(svg).attrib["aria-label"]
+    assert ("no presses" in label) == (not np.isfinite(observed).any())
+
+
+def test_a_flat_or_absent_series_makes_no_figure_fail():
+    seconds = np.arange(5.0)
+    svg = figures.time_course("f", seconds, np.full(5, np.nan), np.ones(5), colour=task_colour(0), title="t")
+    assert "0 to 4 seconds" in _root(svg).attrib["aria-label"]

@@ -1,0 +1,213 @@
+"""The page: one file that needs nothing else, says what is missing, and lets no data become markup."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from dtb.config import Config, ReportConfig
+from dtb.errors import ConfigurationError, InputDataError, OutputInUseError
+from dtb.report.collect import Missing, collect
+from dtb.report.stage import report
+from tests.report.runs import make_run
+
+
+class Page(HTMLParser):
+    """What a browser would load, show and link to."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html, self.tags, self.loaded, self.links, self.identifiers, self.text = html, [], [], [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.tags.append(tag)
+        self.identifiers += [given["id"]] if "id" in given else []
+        if tag == "a":
+            self.links.append(given["href"])
+        else:
+            self.loaded += [given[name] for name in ("src", "href", "data", "srcset", "poster") if name in given]
+        if tag == "svg":
+            assert given["role"] == "img"
+            assert given["aria-label"].strip()
+
+    def handle_data(self, data):
+        self.text += data
+
+    @property
+    def sections(self):
+        found = {}
+        for part in re.split(r'<section id="', self.html)[1:]:
+            found[part.split('"')[0]] = part
+        return found
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run") / "run")
+
+
+def _page(run, tmp_path, config=None) -> Page:
+    report(config or Config(name="fake"), run, tmp_path / "page", resume=False)
+    return Page((tmp_path / "page" / "index.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def whole(fake, tmp_path_factory):
+    """The page of a run in which every stage is done."""
+    return _page(fake.path, tmp_path_factory.mktemp("whole"))
+
+
+def _copy(fake, tmp_path):
+    shutil.copytree(fake.path, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_nothing_is_loaded_from_anywhere(whole):
+    page = whole
+    assert page.loaded
+    assert all(place.startswith(("#", "data:image/png;base64,")) for place in page.loaded)
+    assert not {"script", "iframe", "object", "embed", "base", "link"} & set(page.tags)
+    styles = "".join(re.findall(r"<style>(.*?)</style>", page.html, re.DOTALL))
+    assert "url(" not in styles
+    assert "@import" not in styles
+
+
+def test_identifiers_are_unique_and_every_link_within_the_page_has_its_target(whole):
+    page = whole
+    assert len(page.identifiers) == len(set(page.identifiers))
+    inner = [link[1:] for link in page.links + page.loaded if link.startswith("#")]
+    assert inner
+    assert set(inner) <= set(page.identifiers)
+
+
+def test_it_opens_with_the_claim_and_every_section_of_results_says_research_use_only(fake, whole):
+    page = whole
+    claim = json.loads((fake.path / "evaluate" / "figures.json").read_text())["claim"]
+    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == claim
+    results = {"reaction-times", "choices", "bold", "twin", "intervention", "figures"}
+    assert results == {key for key, html in page.sections.items() if "Research use only" in html.split("</main>")[0]}
+
+
+def test_what_came_from_the_data_stays_text(fake, tmp_path):
+    run = _copy(fake, tmp_path)
+    figures = json.loads((run / "evaluate" / "figures.json").read_text())
+    figures["claim"] = "<img src=x onerror=alert(1)> & more"
+    figures["rows"][0]["note"] = "</table><script>alert(2)</script>"
+    (run / "evaluate" / "figures.json").write_text(json.dumps(figures))
+    page = _page(run, tmp_path, Config(name="</title><script>alert(3)</script>"))
+    assert not {"script", "img", "b"} & set(page.tags)
+    for text in (
+        "<img src=x onerror=alert(1)> & more",
+        "<script>alert(1)</script> not finite",
+        "no rest series <b>at all</b>",
+    ):
+        assert text in page.text
+
+
+def test_everyone_set_aside_is_counted_with_the_reason(whole):
+    people = whole.sections["people"]
+    assert "3 people were set aside (13%)" in people
+    assert re.search(r"3 of 12 regions are present; 10 are needed</td><td class=\"number\">2<", people)
+
+
+PLACES = {
+    "ingest": ["people", "twin"],
+    "train": ["training"],
+    "evaluate": ["reaction-times", "choices", "bold", "figures"],
+    "simulate": ["twin"],
+    "intervene": ["intervention"],
+}
+
+
+@pytest.mark.parametrize("present", ["ingest", "train"])
+def test_a_stage_that_is_absent_is_explained_in_its_place(tmp_path, present):
+    page = _page(make_run(tmp_path / "run", stages=(present,)).path, tmp_path)
+    for stage, places in PLACES.items():
+        for place in places:
+            assert (f"`dtb {stage}` has not been run here." in page.sections[place]) == (stage != present)
+    assert "No claim can be made. `dtb evaluate` has not been run here." in page.text
+
+
+def test_a_stage_that_left_rubble_is_explained_in_its_place(fake, tmp_path):
+    run = _copy(fake, tmp_path)
+    for folder in run.iterdir():
+        (folder / "stage.json").write_text('{"stage": "')
+    page = _page(run, tmp_path)
+    for stage, places in PLACES.items():
+        for place in places:
+            assert f"What `dtb {stage}` left cannot be read" in page.sections[place]
+
+
+def test_an_interrupted_training_shows_what_it_has_and_says_so(tmp_path):
+    run = make_run(tmp_path / "run", stages=("train",)).path
+    stage = json.loads((run / "train" / "stage.json").read_text())
+    (run / "train" / "stage.json").write_text(json.dumps(stage | {"complete": False}))
+    training = _page(run, tmp_path).sections["training"]
+    assert "`dtb train` was interrupted or failed" in training
+    assert "<svg" in training
+
+
+def test_a_file_cut_short_is_named_and_the_rest_of_the_page_stands(fake, tmp_path):
+    run = _copy(fake, tmp_path)
+    for path in (run / "evaluate" / "subjects.parquet", next((run / "shards").glob("*.tar"))):
+        path.write_bytes(path.read_bytes()[:1000])
+    page = _page(run, tmp_path)
+    assert "The output of `dtb evaluate` cannot be read" in page.sections["choices"]
+    assert "cut short" in page.sections["people"]
+    assert "<svg" in page.sections["training"]
+    assert "<svg" in page.sections["intervention"]
+
+
+def test_without_task_bold_its_place_says_that_there_is_none(tmp_path):
+    run = make_run(tmp_path / "run", bold=False)
+    page = _page(run.path, tmp_path)
+    assert "This cohort has no task BOLD" in page.sections["bold"]
+    assert "<svg" not in page.sections["bold"]
+    assert "no time course to compare" in page.sections["twin"]
+    assert "no task BOLD to learn from" in page.sections["training"]
+
+
+def test_the_example_is_the_person_with_the_median_error_unless_named(fake, whole, tmp_path):
+    subjects = pd.read_parquet(fake.path / "evaluate" / "subjects.parquet")
+    error = (subjects["predicted_mean_rt"] - subjects["observed_mean_rt"]).abs().groupby(subjects["pseudonym"]).mean()
+    median = error.sort_values().index[(len(error) - 1) // 2]
+    assert f"<p>{median}. " in whole.sections["twin"]
+    named = Config(report=ReportConfig(subject=fake.test[0]))
+    assert f"<p>{fake.test[0]}. The person named" in _page(fake.path, tmp_path / "named", named).sections["twin"]
+    with pytest.raises(ConfigurationError, match="nobody with the pseudonym 'p9999'"):
+        _page(fake.path, tmp_path / "nobody", Config(report=ReportConfig(subject="p9999")))
+    assert not (tmp_path / "nobody").exists()
+
+
+def test_a_page_is_made_anew_on_resume_and_never_over_something_else(fake, tmp_path):
+    run = make_run(tmp_path / "run", stages=("train",)).path
+    _page(run, tmp_path)
+    with pytest.raises(OutputInUseError):
+        report(Config(name="fake"), run, tmp_path / "page", resume=False)
+    shutil.rmtree(run / "train")
+    shutil.copytree(fake.path / "shards", run / "shards")
+    report(Config(name="fake"), run, tmp_path / "page", resume=True)
+    assert "`dtb train` has not been run here." in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_folder_without_any_stage_is_refused_and_a_dry_run_writes_nothing(fake, tmp_path, capsys):
+    with pytest.raises(InputDataError, match="holds none of the folders"):
+        report(Config(), tmp_path, tmp_path / "page", resume=False)
+    report(Config(), fake.path, tmp_path / "page", resume=False, dry_run=True)
+    assert not (tmp_path / "page").exists()
+    assert "evaluate   done" in capsys.readouterr().out
+
+
+def test_later_lines_of_a_resumed_training_win(fake, tmp_path):
+    run = _copy(fake, tmp_path)
+    with (run / "train" / "metrics.jsonl").open("a") as stream:
+        stream.write('{"epoch": 24, "train_loss": 9.0, "validation_loss": 9.5}\n')
+    learning = collect(run).learning
+    assert not isinstance(learning, Missing)
+    assert len(learning) == 25
+    assert learning["validation_loss"].iloc[-1] == 9.5
