@@ -115,5 +115,5 @@ def _reference_scan(
             state_SKN = state_SKN + noise_SKN
         states.append(state_SKN)
     if not states:
-        return drive_SKTG.new_zeros(*drive_SKTG.shape[:3], weights_SGN.shape[-1])
+        return drive_SKTG[..., : weights_SGN.shape[-1]]
     return torch.stack(states, dim=2)

@@ -1,0 +1,86 @@
+"""From steps to volumes: nilearn's response at any repetition time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from nilearn.glm.first_level import glover_hrf, spm_hrf
+
+from dtb.twin.haemodynamics import at_volumes, response, response_matrix, sampling_matrix
+
+REFERENCE = {"glover": glover_hrf, "spm": spm_hrf}
+
+
+@pytest.mark.parametrize("kind", ["glover", "spm"])
+@pytest.mark.parametrize(("step", "seconds"), [(2.0, 20.0), (2.0, 32.0), (0.08, 32.0), (0.1, 24.0)])
+def test_response_is_nilearns(kind: Literal["glover", "spm"], step: float, seconds: float) -> None:
+    expected = REFERENCE[kind](step, oversampling=1, time_length=seconds)
+    lags = torch.linspace(0, seconds, len(expected), dtype=torch.float64)
+    np.testing.assert_allclose(response(lags, step, kind, seconds).numpy(), expected, rtol=0, atol=1e-12)
+
+
+def test_an_impulse_gives_nilearns_response_to_it() -> None:
+    hidden = torch.zeros(1, 1, 30, 2, dtype=torch.float64)
+    hidden[0, 0, 4, 1] = 1.0
+    expected = glover_hrf(2.0, oversampling=1, time_length=32)
+    volumes = 4 * 2.0 + torch.linspace(0, 32, len(expected), dtype=torch.float64)[None, None]
+    bold = at_volumes(hidden, volumes, 2.0, "glover")[0, 0]
+    np.testing.assert_allclose(bold[:, 1].numpy(), expected, rtol=0, atol=1e-12)
+    assert bold[:, 0].abs().max() == 0
+
+
+@pytest.mark.parametrize("repetition_time", [0.37, 0.8, 1.913, 2.0])
+def test_the_peak_comes_within_a_step_of_its_time(repetition_time: float) -> None:
+    step, impulse = 0.08, 37
+    volumes = torch.arange(0, 40, repetition_time, dtype=torch.float64)
+    hidden = torch.zeros(1, 1, 500, 1, dtype=torch.float64)
+    hidden[0, 0, impulse] = 1.0
+    bold = at_volumes(hidden, volumes[None, None], step, "glover").flatten()
+    # nilearn's response, finely sampled and placed at the impulse's time
+    fine = glover_hrf(step, oversampling=1, time_length=32)
+    times = impulse * step + np.linspace(0, 32, len(fine))
+    early, late = (np.interp(volumes.numpy() + shift, times, fine, left=0, right=0) for shift in (-step, step))
+    slope = np.maximum(np.abs(early - late), 1e-6)
+    centre = np.interp(volumes.numpy(), times, fine, left=0, right=0)
+    assert (np.abs(bold.numpy() - centre) <= slope + 1e-4).all()
+    assert abs(float(volumes[bold.argmax()]) - times[fine.argmax()]) <= repetition_time / 2 + step
+
+
+def test_steady_activity_gives_steady_bold() -> None:
+    steps = round(32 / 0.08) + 100
+    bold = at_volumes(torch.ones(1, 1, steps, 1), torch.tensor([[[steps * 0.08]]]), 0.08, "glover")
+    assert bold.item() == pytest.approx(1.0, abs=3e-3)  # nilearn's grid is longer than its steps by 1 part in 400
+
+
+def test_bold_is_linear_in_activity_and_causal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randn(2, 3, 2, 40, 5, generator=generator, dtype=torch.float64)
+    volumes = torch.rand(3, 2, 6, generator=generator, dtype=torch.float64) * 4
+    together = at_volumes(2 * one - 3 * two, volumes, 0.1, "spm")
+    apart = 2 * at_volumes(one, volumes, 0.1, "spm") - 3 * at_volumes(two, volumes, 0.1, "spm")
+    torch.testing.assert_close(together, apart)
+    matrix = response_matrix(torch.tensor([1.0]), 40, 0.1, "glover")
+    assert matrix[0, 10:].abs().max() == 0
+
+
+def test_volumes_of_different_phase_are_read_each_at_its_own_times() -> None:
+    hidden = torch.randn(2, 3, 50, 4, generator=torch.Generator().manual_seed(0))
+    volumes = torch.arange(5) * 0.8 + torch.tensor([[0.0, 0.31, 0.5], [0.0, 0.0, 0.31]])[..., None]
+    together = at_volumes(hidden, volumes, 0.08, "glover")
+    for person in range(2):
+        for segment in range(3):
+            one = at_volumes(hidden[person, segment][None, None], volumes[person, segment][None, None], 0.08, "glover")
+            torch.testing.assert_close(together[person, segment], one[0, 0])
+
+
+def test_direct_reading_is_linear_between_the_ends_of_steps() -> None:
+    ends = (torch.arange(10) + 1) * 0.5
+    hidden = (3 * ends + 1)[None, None, :, None]
+    volumes = torch.tensor([[[0.5, 0.8, 2.0, 4.99]]])
+    assert at_volumes(hidden, volumes, 0.5, None).flatten().tolist() == pytest.approx(
+        (3 * volumes + 1).flatten().tolist()
+    )
+    torch.testing.assert_close(sampling_matrix(torch.tensor([-1.0, 0.7, 99.0]), 10, 0.5).sum(-1), torch.ones(3))
