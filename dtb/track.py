@@ -6,6 +6,7 @@ switched off, and nothing of ours carries them.
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,7 +78,10 @@ class _WandbTracker(Tracker):
         self._run.log(dict(figures), step=step)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        self._run.log({name: self._wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+        # Not wandb.Table: it is sent as an artifact, whose record names a folder of this machine.
+        head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        self._run.log({name: self._wandb.Html(f"<table><tr>{head}</tr>{body}</table>")})
 
     def figure(self, name: str, figure: Any) -> None:
         self._run.log({name: self._wandb.Image(figure)})

@@ -1,0 +1,84 @@
+"""The tracker logs what it is given and nothing about the machine; without W&B it does nothing at all."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from dtb.config import TrackConfig
+from dtb.track import Tracker, open_tracker
+
+
+def test_off_is_a_tracker_that_does_nothing(tmp_path):
+    tracker = open_tracker(TrackConfig(wandb="off"), tmp_path, {})
+    assert type(tracker) is Tracker
+    tracker.log({"loss": 1.0}, step=1)
+    tracker.table("t", ["a"], [[1]])
+    tracker.figure("f", None)
+    tracker.summarise({"x": 1})
+    tracker.finish()
+    assert tracker.run_id is None
+    assert not list(tmp_path.iterdir())
+
+
+def read_record(data):
+    """Give the messages of a W&B offline record: seven bytes of magic and version, then LevelDB's log format."""
+    from wandb.proto import wandb_internal_pb2
+
+    assert data[:4] == b":W&B"
+    place, message, block = 7, b"", 32768
+    while place + 7 <= len(data):
+        if block - place % block < 7:
+            place += block - place % block
+            continue
+        size, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        message += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in {1, 4}:  # whole, or last piece
+            entry = wandb_internal_pb2.Record()
+            entry.ParseFromString(message)
+            yield entry
+            message = b""
+
+
+@pytest.mark.slow
+def test_offline_record_holds_the_figures_and_nothing_of_the_machine(tmp_path, monkeypatch):
+    from matplotlib import pyplot
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+    tracker = open_tracker(TrackConfig(wandb="offline"), tmp_path, {"seed": 7})
+    for step in range(1, 4):
+        tracker.log({"train_loss": 1 / step}, step=step)
+    tracker.table("figures", ["task", "r"], [["stroop", 0.5]])
+    figure, axes = pyplot.subplots()
+    axes.plot([0, 1])
+    tracker.figure("curve", figure)
+    pyplot.close(figure)
+    tracker.summarise({"best_epoch": 3})
+    tracker.finish()
+
+    (record,) = tmp_path.rglob("*.wandb")
+    assert tracker.run_id in record.name
+    everything = record.read_bytes()
+    losses, kinds = {}, set()
+    for entry in read_record(everything):
+        kinds.add(entry.WhichOneof("record_type"))
+        items = {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in entry.history.item}
+        if "train_loss" in items:
+            losses[items["_step"]] = items["train_loss"]
+    assert "stroop" in next(tmp_path.rglob("*.html")).read_text()
+    assert list(tmp_path.rglob("*.png"))
+    assert losses == {1: 1.0, 2: 0.5, 3: pytest.approx(1 / 3)}
+    assert {"run", "history", "summary"} <= kinds
+    # What would be sent; W&B's debug logs beside it stay here.
+    sent = [record, *(path for path in (record.parent / "files").rglob("*") if path.is_file())]
+    assert len(sent) == 3
+    for path in sent:
+        for secret in (socket.gethostname(), str(tmp_path), str(Path.cwd()), getpass.getuser() + "@", str(Path.home())):
+            assert secret.encode() not in path.read_bytes(), (path, secret)

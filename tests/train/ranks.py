@@ -1,0 +1,62 @@
+"""Process groups without Ray: `work` in as many processes as there are ranks, on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from dtb.config import Config
+from dtb.shards.read import open_cohort
+from dtb.train import normalise
+from dtb.train.engine import read_user_settings
+from dtb.train.plan import make_plan
+from dtb.train.worker import Job, work
+
+
+def make_job(config: Config, shards: Path, out: Path) -> Job:
+    plan = make_plan(config, shards, out, open_cohort(shards))
+    out.mkdir(parents=True, exist_ok=True)
+    scales = normalise.measure(
+        plan.cohort.records(plan.split.train), plan.split, plan.card.sizes.num_edges, plan.bold_regions
+    )
+    return Job(plan, scales, read_user_settings(config.train.deepspeed))
+
+
+def one_rank(rank: int, world_size: int, store: str, job: Job) -> None:
+    import torch
+
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=world_size, timeout=timedelta(seconds=120)
+    )
+    try:
+        work(job)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def train_on_ranks(config: Config, shards: Path, out: Path, world_size: int) -> list[dict]:
+    """Train on `world_size` processes and give the rows of `metrics.jsonl`."""
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, num_workers=world_size))
+    job = make_job(config, shards, out)
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        store = str(Path(folder) / "store")
+        ranks = [context.Process(target=one_rank, args=(rank, world_size, store, job)) for rank in range(world_size)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+    assert all(process.exitcode == 0 for process in ranks), [process.exitcode for process in ranks]
+    return read_rows(out)
+
+
+def read_rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

@@ -1,0 +1,72 @@
+"""A checkpoint counts only if it is what its manifest says; the newest such one is found, and old ones go."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from dtb.train.checkpoint import MANIFEST_FILE, newest_complete
+from dtb.twin.export import load_twin
+from tests.train.conftest import small_config
+from tests.train.ranks import read_rows, train_on_ranks
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    train_on_ranks(small_config(max_epochs=4), shards, out, 1)
+    return out
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    return out
+
+
+def test_last_two_are_kept_and_the_newest_is_found(trained):
+    found, passed_over = newest_complete(trained / "checkpoints")
+    assert found is not None
+    assert (found.progress.epoch, passed_over) == (4, [])
+    kept = sorted(path.name for path in (trained / "checkpoints").glob("epoch-*"))
+    assert kept == ["epoch-00003-step-000000", "epoch-00004-step-000000"]
+
+
+def cut_short(path):
+    file = next(path.glob("*model_states.pt"))
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def lose_manifest(path):
+    (path / MANIFEST_FILE).unlink()
+
+
+def lose_a_file(path):
+    next(path.glob("*optim_states.pt")).unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_short, lose_manifest, lose_a_file])
+def test_damaged_one_is_passed_over_for_the_one_before(copied, damage):
+    damage(copied / "checkpoints" / "epoch-00004-step-000000")
+    found, passed_over = newest_complete(copied / "checkpoints")
+    assert found is not None
+    assert found.progress.epoch == 3
+    assert len(passed_over) == 1
+    assert "epoch-00004" in passed_over[0]
+
+
+def test_going_on_from_a_checkpoint_gives_the_same_losses_and_twin(copied, trained, shards):
+    for name in ("epoch-00004-step-000000",):
+        shutil.rmtree(copied / "checkpoints" / name)
+    shutil.rmtree(copied / "twin")
+    rows = train_on_ranks(small_config(max_epochs=4), shards, copied, 1)
+    for row, undisturbed in zip(rows, read_rows(trained), strict=True):
+        for name in ("epoch", "train_loss", "validation_loss", "grad_norm"):
+            assert row[name] == undisturbed[name]
+    (one, _), (other, _) = load_twin(copied / "twin"), load_twin(trained / "twin")
+    for name, tensor in one.state_dict().items():
+        assert tensor.equal(other.state_dict()[name]), name

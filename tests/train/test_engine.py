@@ -1,0 +1,79 @@
+"""A user's DeepSpeed file is merged with our settings, and what contradicts them is refused with both names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dtb.config import TrainConfig
+from dtb.errors import ConfigurationError
+from dtb.train.engine import accumulation_steps, deepspeed_settings, read_user_settings
+
+
+def test_settings_follow_the_configuration():
+    settings = deepspeed_settings(TrainConfig(batch_size=10, zero_stage=2, precision="bf16", learning_rate=0.5), 4, {})
+    assert settings["train_micro_batch_size_per_gpu"] == 3
+    assert settings["zero_optimization"]["stage"] == 2
+    assert settings["optimizer"]["params"]["lr"] == 0.5
+
+
+def test_other_keys_are_taken_over_and_auto_means_ours():
+    user = {
+        "zero_optimization": {"stage": "auto", "overlap_comm": False},
+        "optimizer": {"params": {"lr": "auto", "betas": [0.9, 0.95]}},
+        "train_batch_size": "auto",
+        "wall_clock_breakdown": True,
+    }
+    settings = deepspeed_settings(TrainConfig(), 2, user)
+    assert settings["zero_optimization"] == {"stage": 1, "overlap_comm": False}
+    assert settings["optimizer"]["params"]["betas"] == [0.9, 0.95]
+    assert settings["optimizer"]["params"]["lr"] == TrainConfig().learning_rate
+    assert settings["wall_clock_breakdown"] is True
+    assert "train_batch_size" not in settings
+
+
+@pytest.mark.parametrize(
+    ("user", "theirs", "ours"),
+    [
+        ({"zero_optimization": {"stage": 3}}, "zero_optimization.stage", "train.zero_stage"),
+        ({"optimizer": {"params": {"lr": 1.0}}}, "optimizer.params.lr", "train.learning_rate"),
+        ({"bf16": {"enabled": True}}, "bf16.enabled", "train.precision"),
+        ({"gradient_clipping": 5}, "gradient_clipping", "train.gradient_clipping"),
+        ({"train_batch_size": 7}, "train_batch_size", "train.batch_size"),
+        ({"train_micro_batch_size_per_gpu": 7}, "train_micro_batch_size_per_gpu", "train.batch_size"),
+        ({"fp16": {"enabled": True}}, "fp16.enabled", "train.precision"),
+    ],
+)
+def test_contradiction_names_both_keys(user, theirs, ours):
+    with pytest.raises(ConfigurationError) as caught:
+        deepspeed_settings(TrainConfig(), 2, user)
+    assert theirs in str(caught.value)
+    assert ours in str(caught.value)
+
+
+def test_accumulation_divides_the_micro_batch():
+    settings = deepspeed_settings(TrainConfig(batch_size=16), 2, {"gradient_accumulation_steps": 4})
+    assert (settings["train_micro_batch_size_per_gpu"], settings["gradient_accumulation_steps"]) == (2, 4)
+    with pytest.raises(ConfigurationError, match="gradient_accumulation_steps` is 0"):
+        accumulation_steps({"gradient_accumulation_steps": 0})
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "not valid JSON"), ("[1]", "holds a list"), (None, "cannot be read")])
+def test_unreadable_file_is_refused(tmp_path, text, said):
+    path = tmp_path / "deepspeed.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        read_user_settings(path)
+
+
+def test_shipped_files_agree_with_the_defaults():
+    folder = Path(__file__).parents[2] / "configs" / "deepspeed"
+    files = sorted(folder.glob("*.json"))
+    assert files
+    for path in files:
+        wanted = json.loads(path.read_text())["zero_optimization"].get("stage", "auto")
+        stage = 1 if wanted == "auto" else wanted
+        deepspeed_settings(TrainConfig(zero_stage=stage, deepspeed=path), 2, read_user_settings(path))

@@ -1,0 +1,35 @@
+"""A rank's batches: weights that make the mean over ranks the mean over people, in any number of pieces, in order."""
+
+from __future__ import annotations
+
+import pytest
+
+from dtb.shards.read import open_cohort
+from dtb.train.plan import make_plan
+from tests.train.conftest import small_config
+
+
+@pytest.fixture(scope="module")
+def plan(shards, tmp_path_factory):
+    return make_plan(small_config(batch_size=3), shards, tmp_path_factory.mktemp("out"), open_cohort(shards))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_mean_over_ranks_of_the_weights_is_one_a_global_batch(plan, world_size, pieces):
+    for epoch in range(2):
+        ranks = [list(plan.feeds(rank, world_size, pieces)["train"].batches(epoch)) for rank in range(world_size)]
+        for step in zip(*ranks, strict=True):
+            total = sum(float(batch.weight_S.sum()) for _, batches in step for batch in batches)
+            # DeepSpeed divides by the pieces and by the ranks.
+            assert total / (world_size * pieces) == pytest.approx(1.0)
+            people = [who for _, batches in step for batch in batches for who in batch.pseudonyms if who]
+            assert sorted(people) == sorted(set(people))
+            assert len(people) == step[0][0].global_count
+            assert len({len(batch.pseudonyms) for _, batches in step for batch in batches}) == 1
+
+
+def test_going_on_in_mid_epoch_gives_the_same_batches(plan):
+    feed = plan.feeds(0, 1, 1)["train"]
+    whole = [batches[0].pseudonyms for _, batches in feed.batches(7)]
+    assert [batches[0].pseudonyms for _, batches in feed.batches(7, first_step=1)] == whole[1:]

@@ -1,0 +1,39 @@
+"""Scales in one pass are those of all values at once, over training people and times alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtb.shards.split import Split
+from dtb.train.normalise import measure
+from tests.shards.people import make_person
+
+PEOPLE = [make_person(number) for number in range(7)]
+NAMES = tuple(person.pseudonym for person in PEOPLE)
+BOLD = (1, 4)
+
+
+def test_scales_are_those_of_all_values_at_once():
+    scales = measure(PEOPLE, Split("subjects", NAMES, (), ()), 28, BOLD)
+    edges_SE = np.stack([person.connectome_E for person in PEOPLE])
+    np.testing.assert_allclose(scales.edge_mean_E, np.nanmean(edges_SE, 0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scales.edge_scale_E, np.nanstd(edges_SE, 0, ddof=1), rtol=1e-5)
+    bold = np.concatenate([person.runs[0].bold_VR[:, BOLD] for person in PEOPLE])
+    np.testing.assert_allclose(scales.bold_scale_R, bold.std(0, ddof=1), rtol=1e-5)
+
+
+def test_only_training_times_are_looked_at():
+    split = Split("temporal", NAMES, NAMES, NAMES, train_until=0.5, validation_until=0.6)
+    scales = measure(PEOPLE, split, 28, BOLD)
+    bold = np.concatenate([person.runs[0].bold_VR[:15, BOLD] for person in PEOPLE])
+    np.testing.assert_allclose(scales.bold_scale_R, bold.std(0, ddof=1), rtol=1e-5)
+
+
+def test_edge_that_nobody_has_and_one_that_does_not_vary_have_scale_one():
+    people = [make_person(number) for number in range(3)]
+    for person in people:
+        person.connectome_E[0], person.connectome_E[1] = np.nan, 0.25
+    scales = measure(people, Split("subjects", NAMES, (), ()), 28, ())
+    assert scales.edge_scale_E[0] == scales.edge_scale_E[1] == 1
+    assert scales.edge_mean_E[0] == 0
+    assert scales.edge_mean_E[1] == 0.25

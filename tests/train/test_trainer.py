@@ -1,0 +1,152 @@
+"""`dtb train`: what it refuses, what a dry run says, and that Ray workers train as one process would."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from dtb.cluster import connected
+from dtb.config import ClusterConfig, to_yaml
+from dtb.errors import ConfigurationError, DamagedOutputError, OutputInUseError
+from dtb.files import read_stage
+from dtb.shards.read import open_cohort
+from dtb.shards.split import Split
+from dtb.train.checkpoint import newest_complete
+from dtb.train.trainer import train
+from dtb.twin.export import load_twin
+from tests.train.conftest import small_config
+from tests.train.ranks import read_rows, train_on_ranks
+
+ROOT = Path(__file__).parents[2]
+
+
+def assert_same_losses(rows, others, tolerance):
+    assert [row["epoch"] for row in rows] == [row["epoch"] for row in others]
+    for row, other in zip(rows, others, strict=True):
+        for name in ("train_loss", "validation_loss", "press", "bold", "grad_norm"):
+            assert row[name] == pytest.approx(other[name], abs=tolerance), (row["epoch"], name)
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(shards, tmp_path, capsys):
+    train(small_config(), shards, tmp_path / "out", resume=False, dry_run=True)
+    said = capsys.readouterr().out
+    for words in ("4 train, 2 validation, 2 test", "1 an epoch of 4 people", "parameters", "MiB a worker", "2 CPU"):
+        assert words in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_refuses_more_workers_than_there_are_cores(shards, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"train\.num_workers needs 3 CPU, but this machine has 2"):
+        train(small_config(num_workers=3), shards, tmp_path / "out", resume=False, dry_run=True)
+
+
+def test_folder_that_is_no_cohort_is_refused(tmp_path):
+    (tmp_path / "shards").mkdir()
+    with pytest.raises(DamagedOutputError, match=r"has no stage\.json"):
+        train(small_config(), tmp_path / "shards", tmp_path / "out", resume=False, dry_run=True)
+
+
+def test_used_output_is_refused(shards, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputInUseError, match="--resume"):
+        train(small_config(), shards, tmp_path / "out", resume=False, dry_run=False)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two cores on loopback, shared by the tests of this file."""
+    with connected(ClusterConfig(num_cpus=2)):
+        yield
+
+
+@pytest.mark.cluster
+def test_two_workers_train_as_one(cluster, shards, tmp_path):
+    """ZeRO 1, float32, the same global batches: the same losses to 1e-5; and the twin that comes out is the best one."""
+    config = small_config(num_workers=2, batch_size=3, max_epochs=4)
+    train(config, shards, tmp_path / "two", resume=False, dry_run=False)
+    one = train_on_ranks(config, shards, tmp_path / "one", 1)
+    assert_same_losses(read_rows(tmp_path / "two"), one, 1e-5)
+    assert read_stage(tmp_path / "two")["complete"]
+    assert Split.load(tmp_path / "two" / "split.json").train
+
+    twin, card = load_twin(tmp_path / "two" / "twin")
+    checkpoint, _ = newest_complete(tmp_path / "two" / "checkpoints")
+    trained = type(twin)(card.config, card.sizes)
+    trained.load_state_dict(checkpoint.best_weights())
+    generator = torch.Generator().manual_seed(0)
+    connectome_SE = torch.randn(3, card.sizes.num_edges, generator=generator)
+    stimulus_SKTI = torch.rand(3, 2, 50, card.sizes.num_channels, generator=generator)
+    outputs = [model.eval()(connectome_SE, stimulus_SKTI) for model in (twin, trained)]
+    assert outputs[0].press_SKTA.equal(outputs[1].press_SKTA)
+    assert outputs[0].hidden_SKTN.equal(outputs[1].hidden_SKTN)
+
+    # A finished training is left as it is, and one of other settings is not gone on with.
+    before = (tmp_path / "two" / "metrics.jsonl").read_bytes()
+    train(config, shards, tmp_path / "two", resume=True, dry_run=False)
+    assert (tmp_path / "two" / "metrics.jsonl").read_bytes() == before
+    other = dataclasses.replace(config, seed=1)
+    with pytest.raises(OutputInUseError, match="configuration"):
+        train(other, shards, tmp_path / "two", resume=True, dry_run=False)
+
+
+@pytest.mark.cluster
+def test_more_workers_than_the_cluster_holds_are_refused_at_once(cluster, shards, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(ConfigurationError, match=r"needs 5 CPU, but the cluster has 2"):
+        train(small_config(num_workers=5), shards, tmp_path / "out", resume=False, dry_run=False)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.cluster
+def test_driver_that_was_killed_goes_on_with_resume(cluster, shards, tmp_path):
+    config = small_config(num_workers=1, max_epochs=40, patience_epochs=40)
+    out = tmp_path / "out"
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    program = (
+        "import sys; from pathlib import Path; from dtb.config import load_config; from dtb.train.trainer import train; "
+        "config, shards, out = map(Path, sys.argv[1:]); train(load_config(config), shards, out, resume=False, dry_run=False)"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "config.yaml"), str(shards), str(out)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / "metrics.jsonl").is_file() or len(read_rows_so_far(out)) < 3:
+            assert driver.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    assert not read_stage(out)["complete"]
+    train(config, shards, out, resume=True, dry_run=False)
+    undisturbed = train_on_ranks(config, shards, tmp_path / "undisturbed", 1)
+    assert_same_losses(read_rows(out), undisturbed, 1e-6)
+    assert "Going on after epoch" in (out / "notes.log").read_text()
+
+
+def read_rows_so_far(out):
+    return [line for line in (out / "metrics.jsonl").read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def test_cohort_that_changed_is_not_gone_on_with(shards, tmp_path):
+    from dtb.train.plan import make_plan
+    from dtb.train.trainer import _keep
+
+    plan = make_plan(small_config(), shards, tmp_path, open_cohort(shards))
+    _keep(plan, tmp_path)
+    changed = dataclasses.replace(plan, card=dataclasses.replace(plan.card, cohort_hash="f" * 64))
+    with pytest.raises(OutputInUseError, match="another cohort"):
+        _keep(changed, tmp_path)
