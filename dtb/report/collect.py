@@ -112,8 +112,8 @@ class Interventions:
 
     def change_of(self, pseudonym: str) -> np.ndarray | None:
         """Read one person's change (E,) in correlation units; None if there is none."""
-        found = _rows_of(self.folder / "changes", pseudonym)
-        return None if found is None or found.empty else np.asarray(found["change_E"].iloc[0], dtype=float)
+        found, _ = _rows_of(self.folder / "changes", pseudonym)
+        return None if found.empty else np.asarray(found["change_E"].iloc[0], dtype=float)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,13 +123,14 @@ class Simulations:
     status: pd.DataFrame
     folder: Path
 
-    def trials_of(self, pseudonym: str) -> pd.DataFrame | None:
-        """Read one person's simulated trials, a row a draw; None if there are none."""
-        return _rows_of(self.folder / "trials", pseudonym)
+    def trials_of(self, pseudonym: str) -> pd.DataFrame:
+        """Read one person's simulated trials, a row a draw."""
+        return _rows_of(self.folder / "trials", pseudonym)[0]
 
-    def bold_of(self, pseudonym: str) -> pd.DataFrame | None:
-        """Read one person's predicted BOLD, a row a volume; None if there is none."""
-        return _rows_of(self.folder / "bold", pseudonym)
+    def bold_of(self, pseudonym: str) -> tuple[pd.DataFrame, list[str]]:
+        """Read one person's predicted BOLD, a row a volume, and the names of the regions in each row."""
+        rows, metadata = _rows_of(self.folder / "bold", pseudonym)
+        return rows, json.loads(metadata.get(b"regions", b"[]"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -256,12 +257,14 @@ def _all_rows(folder: Path, columns: set[str]) -> pd.DataFrame:
     return table
 
 
-def _rows_of(folder: Path, pseudonym: str) -> pd.DataFrame | None:
+def _rows_of(folder: Path, pseudonym: str) -> tuple[pd.DataFrame, dict[bytes, bytes]]:
+    """Read one person's rows and the table's metadata; no rows where there is no such table."""
     files = sorted(map(str, folder.glob("*.parquet")))
     if not files:
-        return None
+        return pd.DataFrame(), {}
     data = pyarrow.dataset.dataset(files, format="parquet")
-    return data.to_table(filter=pyarrow.dataset.field("pseudonym") == pseudonym).to_pandas()
+    rows = data.to_table(filter=pyarrow.dataset.field("pseudonym") == pseudonym).to_pandas()
+    return rows, dict(data.schema.metadata or {})
 
 
 def _read_json(path: Path, keys: set[str]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import pandas as pd
 from dtb.cohort.records import SubjectRecord, matrix_from_edges, num_regions_of
 from dtb.errors import ConfigurationError
 from dtb.report import figures
-from dtb.report.collect import Collected, Evaluation, Interventions, Missing, People
-from dtb.report.sections import Panel, Section, Table, colour_of, number
+from dtb.report.collect import Collected, Evaluation, Interventions, Missing, People, Simulations
+from dtb.report.parts import Panel, Section, Table, colour_of, number
 
 _EDGES_SHOWN = 12
 
@@ -85,8 +85,8 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Seque
         missing.append(f"No simulated behaviour can be shown. {found.simulations.reason}")
     else:
         panels += _behaviour_panels(found.simulations.trials_of(pseudonym), tasks, missing)
-        if record is not None:
-            panels += _bold_panels(found.simulations.bold_of(pseudonym), record, found, tasks, missing)
+        if record is not None and isinstance(found.people, People):
+            panels += _bold_panels(found.simulations, pseudonym, record, found.people, tasks, missing)
     return dataclasses.replace(
         section, words=words, missing=missing, panels=panels, tables=_person_tables(found, pseudonym)
     )
@@ -144,8 +144,8 @@ def _connectome_panel(record: SubjectRecord) -> Panel:
     )
 
 
-def _behaviour_panels(trials: pd.DataFrame | None, tasks: Sequence[str], missing: list[str]) -> list[Panel]:
-    if trials is None or trials.empty:
+def _behaviour_panels(trials: pd.DataFrame, tasks: Sequence[str], missing: list[str]) -> list[Panel]:
+    if trials.empty:
         missing.append("The simulation holds no trials of this person.")
         return []
     panels = []
@@ -170,47 +170,51 @@ def _behaviour_panels(trials: pd.DataFrame | None, tasks: Sequence[str], missing
 
 
 def _bold_panels(
-    bold: pd.DataFrame | None, record: SubjectRecord, found: Collected, tasks: Sequence[str], missing: list[str]
+    simulations: Simulations,
+    pseudonym: str,
+    record: SubjectRecord,
+    people: People,
+    tasks: Sequence[str],
+    missing: list[str],
 ) -> list[Panel]:
     if all(run.bold_VR is None for run in record.runs):
         missing.append("This person has no task BOLD, so there is no time course to compare.")
         return []
-    if bold is None or bold.empty:
+    bold, names = simulations.bold_of(pseudonym)
+    if bold.empty:
         missing.append("The simulation holds no BOLD of this person.")
         return []
-    regions = found.people.manifest.bold_regions if isinstance(found.people, People) else ()
+    place = {name: index for index, name in enumerate(people.manifest.description.regions)}
+    columns = [place[name] for name in names]
     panels = []
     for index, (task, rows) in enumerate(bold.groupby("task", sort=False)):
-        run_index = int(rows["run"].iloc[0])
-        volumes = rows[rows["run"] == run_index].sort_values("volume")
-        observed_VR = record.runs[run_index].bold_VR
-        if observed_VR is None:
+        run = record.runs[int(rows["run"].iloc[0])]
+        if run.bold_VR is None or run.repetition_time is None:
             continue
+        volumes = rows[rows["run"] == rows["run"].iloc[0]].sort_values("seconds")
+        seconds_V = volumes["seconds"].to_numpy(float)
         predicted_VR = np.stack([np.asarray(row, dtype=float) for row in volumes["bold"]])
-        observed_VR = observed_VR[volumes["volume"].to_numpy(int)].astype(float)
-        correlation_R = np.array(
-            [_correlation(observed_VR[:, r], predicted_VR[:, r]) for r in range(predicted_VR.shape[1])]
-        )
+        observed_VR = run.bold_VR[np.round(seconds_V / run.repetition_time).astype(int)][:, columns].astype(float)
+        correlation_R = np.array([_correlation(*pair) for pair in zip(observed_VR.T, predicted_VR.T, strict=True)])
         known = np.flatnonzero(np.isfinite(correlation_R))
         if not len(known):
             missing.append(f"In {task} no region of this person has both observed and predicted BOLD that varies.")
             continue
         region = int(known[np.argsort(correlation_R[known])[len(known) // 2]])
-        panels.append(
-            Panel(
-                figures.time_course(
-                    f"twin-bold-{index}",
-                    volumes["seconds"].to_numpy(float),
-                    observed_VR[:, region],
-                    predicted_VR[:, region],
-                    colour=colour_of(str(task), tasks),
-                    title=f"{task}: BOLD",
-                ),
-                f"{task}, {regions[region] if region < len(regions) else f'region {region}'}: of {len(known)} regions, the one whose "
-                f"correlation of observed with predicted BOLD is the median (r = {correlation_R[region]:.2f}; the range over regions is "
-                f"{correlation_R[known].min():.2f} to {correlation_R[known].max():.2f}).",
-            )
+        svg = figures.time_course(
+            f"twin-bold-{index}",
+            seconds_V,
+            observed_VR[:, region],
+            predicted_VR[:, region],
+            colour=colour_of(str(task), tasks),
+            title=f"{task}: BOLD of {names[region]}",
         )
+        caption = (
+            f"{task}, {names[region]}: of {len(known)} regions the one with the median correlation of observed with predicted BOLD, "
+            f"r = {number(correlation_R[region], 2)}; over regions r goes from {number(correlation_R[known].min(), 2)} to "
+            f"{number(correlation_R[known].max(), 2)}."
+        )
+        panels.append(Panel(svg, caption, new_row=index == 0))
     return panels
 
 
@@ -350,7 +354,7 @@ def _add_change(
         Table(
             f"{pseudonym}: the {len(order)} edges that change most ({share:.0%} of the squared change)",
             ("region", "region", "change of correlation"),
-            [(names[first[edge]], names[second[edge]], f"{change_E[edge]:+.3f}") for edge in order],
+            [(names[first[edge]], names[second[edge]], f"{change_E[edge]:+.3f}".replace("-", "−")) for edge in order],
             frozenset({2}),
         )
     )

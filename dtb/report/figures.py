@@ -249,7 +249,7 @@ def rt_distribution(
                 linewidth=2.2,
                 label=f"simulated ({len(drawn)} draws)",
             )
-        axes.set(xlabel="reaction time (s)", ylabel="density (1/s)", ylim=(0, None))
+        axes.set(xlabel="reaction time (s)", ylabel="density (1/s)", ylim=(0, 1.32 * axes.get_ylim()[1]))
         axes.set_title(title)
         axes.legend(loc="upper right")
         return to_svg(

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import dtb
 from dtb.config import Config
 from dtb.report.collect import Collected, Evaluation, People
 from dtb.report.example import choose_person, intervention_section, twin_section
-from dtb.report.sections import (
-    Section,
-    Table,
-    bold_section,
-    choice_section,
-    failures_section,
-    figures_section,
-    people_section,
-    reaction_time_section,
-    task_names,
-    training_section,
-)
+from dtb.report.parts import Section, Table, task_names
+from dtb.report.results import bold_section, choice_section, figures_section, personal_section, reaction_time_section
+from dtb.report.sections import failures_section, people_section, training_section
 
 RESEARCH_USE = (
     "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
@@ -60,12 +52,14 @@ def page(found: Collected, config: Config) -> str:
         reaction_time_section(found, tasks),
         choice_section(found, tasks),
         bold_section(found, tasks),
+        personal_section(found, tasks),
         twin_section(found, pseudonym, why, tasks),
         intervention_section(found, pseudonym, tasks),
         figures_section(found),
         failures_section(found),
         methods_section(found),
     ]
+    claim = [sentence.rstrip(".") + "." for sentence in claim_of(found).split(". ")]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dtb.report"),
         autoescape=True,
@@ -73,10 +67,12 @@ def page(found: Collected, config: Config) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = prose
     source = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     return environment.get_template("page.html.jinja").render(
         name=config.name,
-        claim=claim_of(found),
+        claim=claim[0],
+        details=claim[1:],
         research_use=RESEARCH_USE,
         facts=_facts(found),
         troubles=[state for state in found.stages.values() if state.state != "done" and state.name != "synth"],
@@ -85,6 +81,17 @@ def page(found: Collected, config: Config) -> str:
         version=dtb.__version__,
         css=Markup(source),  # our own file
     )
+
+
+def prose(text: str) -> Markup:
+    """Escape text, and set what stands between backticks as code.
+
+    Examples
+    --------
+    >>> prose("`dtb train` of <b>")
+    Markup('<code>dtb train</code> of &lt;b&gt;')
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def claim_of(found: Collected) -> str:

@@ -88,8 +88,10 @@ def test_identifiers_are_unique_and_every_link_within_the_page_has_its_target(wh
 def test_it_opens_with_the_claim_and_every_section_of_results_says_research_use_only(fake, whole):
     page = whole
     claim = json.loads((fake.path / "evaluate" / "figures.json").read_text())["claim"]
-    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == claim
-    results = {"reaction-times", "choices", "bold", "twin", "intervention", "figures"}
+    first, second = claim.split(". ", 1)
+    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == f"{first}."
+    assert f"<li>{second}</li>" in page.html
+    results = {"reaction-times", "choices", "bold", "personal", "twin", "intervention", "figures"}
     assert results == {key for key, html in page.sections.items() if "Research use only" in html.split("</main>")[0]}
 
 
@@ -118,7 +120,7 @@ def test_everyone_set_aside_is_counted_with_the_reason(whole):
 PLACES = {
     "ingest": ["people", "twin"],
     "train": ["training"],
-    "evaluate": ["reaction-times", "choices", "bold", "figures"],
+    "evaluate": ["reaction-times", "choices", "bold", "personal", "figures"],
     "simulate": ["twin"],
     "intervene": ["intervention"],
 }
@@ -129,8 +131,8 @@ def test_a_stage_that_is_absent_is_explained_in_its_place(tmp_path, present):
     page = _page(make_run(tmp_path / "run", stages=(present,)).path, tmp_path)
     for stage, places in PLACES.items():
         for place in places:
-            assert (f"`dtb {stage}` has not been run here." in page.sections[place]) == (stage != present)
-    assert "No claim can be made. `dtb evaluate` has not been run here." in page.text
+            assert (f"<code>dtb {stage}</code> has not been run here." in page.sections[place]) == (stage != present)
+    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == "No claim can be made."
 
 
 def test_a_stage_that_left_rubble_is_explained_in_its_place(fake, tmp_path):
@@ -140,7 +142,7 @@ def test_a_stage_that_left_rubble_is_explained_in_its_place(fake, tmp_path):
     page = _page(run, tmp_path)
     for stage, places in PLACES.items():
         for place in places:
-            assert f"What `dtb {stage}` left cannot be read" in page.sections[place]
+            assert f"What <code>dtb {stage}</code> left cannot be read" in page.sections[place]
 
 
 def test_an_interrupted_training_shows_what_it_has_and_says_so(tmp_path):
@@ -148,7 +150,7 @@ def test_an_interrupted_training_shows_what_it_has_and_says_so(tmp_path):
     stage = json.loads((run / "train" / "stage.json").read_text())
     (run / "train" / "stage.json").write_text(json.dumps(stage | {"complete": False}))
     training = _page(run, tmp_path).sections["training"]
-    assert "`dtb train` was interrupted or failed" in training
+    assert "<code>dtb train</code> was interrupted or failed" in training
     assert "<svg" in training
 
 
@@ -157,7 +159,7 @@ def test_a_file_cut_short_is_named_and_the_rest_of_the_page_stands(fake, tmp_pat
     for path in (run / "evaluate" / "subjects.parquet", next((run / "shards").glob("*.tar"))):
         path.write_bytes(path.read_bytes()[:1000])
     page = _page(run, tmp_path)
-    assert "The output of `dtb evaluate` cannot be read" in page.sections["choices"]
+    assert "The output of <code>dtb evaluate</code> cannot be read" in page.sections["choices"]
     assert "cut short" in page.sections["people"]
     assert "<svg" in page.sections["training"]
     assert "<svg" in page.sections["intervention"]
@@ -192,7 +194,7 @@ def test_a_page_is_made_anew_on_resume_and_never_over_something_else(fake, tmp_p
     shutil.rmtree(run / "train")
     shutil.copytree(fake.path / "shards", run / "shards")
     report(Config(name="fake"), run, tmp_path / "page", resume=True)
-    assert "`dtb train` has not been run here." in (tmp_path / "page" / "index.html").read_text()
+    assert "<code>dtb train</code> has not been run here." in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_a_folder_without_any_stage_is_refused_and_a_dry_run_writes_nothing(fake, tmp_path, capsys):

@@ -1,0 +1,101 @@
+"""What a page is built from, and how a figure is written in words: sections, figures with captions, tables, numbers, counts.
+
+All text is plain: the template escapes it and sets what stands between backticks as code. Only SVG is markup.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from dtb.report.collect import Collected, Evaluation, People
+from dtb.report.style import QUIET, task_colour
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A figure and what it says; `new_row` sets it at the left, below the figures before."""
+
+    svg: Markup
+    caption: str
+    new_row: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table: `numeric` names the columns set flush right."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One section of the page, printed in this order: words, notices, figures, tables.
+
+    Attributes
+    ----------
+    key : str
+        Anchor.
+    title : str
+    words : sequence of str
+        Paragraphs.
+    missing : sequence of str
+        Notices: what should be here and is not, and why.
+    panels, tables : sequence
+    results : bool
+        Whether it shows results of the model, and so says "research use only".
+    """
+
+    key: str
+    title: str
+    words: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    panels: Sequence[Panel] = ()
+    tables: Sequence[Table] = ()
+    results: bool = True
+
+
+def task_names(found: Collected) -> list[str]:
+    """List the tasks in the order that decides their colours: that of the cohort's runs, or of the alphabet."""
+    if isinstance(found.people, People):
+        return [str(task) for task in found.people.runs["task"].unique()]
+    if isinstance(found.evaluation, Evaluation):
+        return sorted({str(row["task"]) for row in found.evaluation.figures["rows"]})
+    return []
+
+
+def colour_of(task: str, tasks: Sequence[str]) -> str:
+    """Give a task's place-holder colour; grey for what concerns no single task."""
+    return task_colour(tasks.index(task)) if task in tasks else QUIET
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Give a figure with a few significant digits; a dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.123456), number(-1.5), number(None), number(1234.5)
+    ('0.123', '−1.5', '–', '1234')
+    """
+    if value is None or not np.isfinite(value):
+        return "–"
+    text = f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    return text.replace("-", "−")
+
+
+def count(value: int, one: str, many: str | None = None) -> str:
+    """Give a number of things in words.
+
+    Examples
+    --------
+    >>> count(1, "person", "people"), count(1200, "trial")
+    ('1 person', '1,200 trials')
+    """
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
