@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dtb.cohort.records import SubjectRecord
-from dtb.errors import DamagedOutputError, InputDataError
+from dtb.errors import InputDataError
 from dtb.files import require_complete
 from dtb.intervene.indicators import TaskOutline
 from dtb.shards.batches import BatchMaker
@@ -155,11 +155,4 @@ def open_troupe(shards: Path, trained: Path) -> Troupe:
             f"Ingest without them: --ingest.tasks {' '.join(spec.name for spec in own.specs)}"
         )
     numbers = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
-    return Troupe(card, numbers, shards.resolve(), _split_of(trained))
-
-
-def _split_of(trained: Path) -> Split:
-    path = trained / "split.json"
-    if not path.is_file():
-        raise DamagedOutputError(f"{path} is missing: it says who the twin was trained on. Run `dtb train` anew.")
-    return Split.load(path)
+    return Troupe(card, numbers, shards.resolve(), Split.load(trained / "split.json"))

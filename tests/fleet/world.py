@@ -81,7 +81,7 @@ def make_world(folder: Path, num_people: int = 5, volumes: int = 40, **twin: obj
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     split = Split("subjects", *(tuple(manifest.pseudonyms),) * 3)
-    split.save(trained / "split.json")
+    split.save(trained / "split.json", manifest.cohort_hash)
     card = TwinCard(
         config=config,
         sizes=sizes,

@@ -1,0 +1,167 @@
+"""A searched cohort: valid changes within the budget, measured by simulation, the same for a person whoever else is searched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
+from dtb.errors import ConfigurationError
+from dtb.evaluate.glm import run_contrast
+from dtb.fleet.aim import Aim, make_aim
+from dtb.fleet.intervene import Searcher, Surveyor, contrast_weights
+from dtb.fleet.intervene import intervene as intervene_stage
+from dtb.fleet.pool import Work
+from dtb.fleet.twins import Company, Troupe, open_troupe
+from dtb.intervene.constraints import TOLERANCE, matrix_of, violation
+from dtb.intervene.indicators import Performance
+from dtb.intervene.search import Start
+from tests.fleet.world import REGIONS, make_world
+
+KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
+SETTINGS = InterveneConfig(budget=0.2, num_steps=8, task="stroop")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def troupe(world: tuple[Path, Path]) -> Troupe:
+    return open_troupe(*world)
+
+
+def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS) -> tuple[Aim, Searcher]:
+    aim = make_aim(settings, troupe)
+    surveyed = Surveyor(troupe, aim, seed=0, sample=frozenset(KEYS[:3])).work(KEYS)
+    goal, population_E = aim.goal_from(surveyed.tables["people"])
+    return aim, Searcher(troupe, aim, seed=0, goal=goal, population_E=population_E)
+
+
+@pytest.fixture(scope="module")
+def work(troupe: Troupe) -> Work:
+    return searcher(troupe)[1].work(KEYS)
+
+
+def test_every_returned_change_is_valid_and_within_the_budget(troupe: Troupe, work: Work) -> None:
+    _, batch = Company(troupe, 0).meet(KEYS)
+    start = Start.of(batch.connectome_SE, len(REGIONS), SETTINGS.budget)
+    changes = work.tables["changes"].to_pandas().set_index("pseudonym")
+    change_SE = torch.from_numpy(np.stack(changes.loc[KEYS, "change_E"].to_list())).double()
+    assert violation(start.base_SRR + matrix_of(change_SE, len(REGIONS), diagonal=0.0)).max() < TOLERANCE
+    norm_S = 2**0.5 * change_SE.norm(dim=1)
+    assert (norm_S <= start.budget_S + TOLERANCE).all()
+    results = work.tables["results"].to_pandas()
+    np.testing.assert_allclose(norm_S, results[results["is_target"]]["change_norm"], rtol=1e-5)
+    rows, columns = np.triu_indices(len(REGIONS), 1)
+    assert (change_SE[1, (rows == 3) | (columns == 3)] == 0).all()
+
+
+def test_after_is_what_a_full_simulation_of_the_changed_connectome_gives(troupe: Troupe, work: Work) -> None:
+    company, aim = Company(troupe, 0), make_aim(SETTINGS, troupe)
+    records, batch = company.meet(KEYS)
+    perform = Performance(
+        company.twin, batch, contrast_weights(records, batch, company.taskset), aim.tasks, aim.indicators
+    )
+    start = Start.of(batch.connectome_SE, len(REGIONS), SETTINGS.budget)
+    changes = work.tables["changes"].to_pandas().set_index("pseudonym")
+    change_SE = torch.from_numpy(np.stack(changes.loc[KEYS, "change_E"].to_list())).double()
+    after = work.tables["results"].to_pandas()["after"].to_numpy().reshape(len(KEYS), -1)
+    np.testing.assert_allclose(perform(start.connectome(change_SE)), after, rtol=1e-4, atol=1e-5)
+
+
+def test_the_target_goes_the_wanted_way_and_beyond_the_controls(work: Work) -> None:
+    target = work.tables["results"].to_pandas().query("is_target")
+    assert (target["indicator"] == "mean_rt").all()
+    assert (target["task"] == "stroop").all()
+    moved = target["before"] - target["after"]
+    assert (moved > 0).all()
+    assert (moved > target["before"] - target["random_after"]).all()
+
+
+def test_a_person_is_searched_the_same_alone_and_in_company(troupe: Troupe, work: Work) -> None:
+    alone = searcher(troupe)[1].work(["p0002"]).tables["results"].to_pandas()
+    together = work.tables["results"].to_pandas().query("pseudonym == 'p0002'")
+    for column in ("before", "after", "random_after", "population_after"):
+        np.testing.assert_allclose(alone[column], together[column], atol=1e-3 * together["spread"].max())
+
+
+def test_bold_contrasts_are_those_of_the_linear_model(troupe: Troupe, work: Work) -> None:
+    company = Company(troupe, 0)
+    records, batch = company.meet(KEYS)
+    output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+    bold_SKVR = company.twin.bold(output, batch.volume_seconds_SKV).detach()
+    run = records[0].runs[1]
+    spec = company.taskset.specs[company.taskset.index("stroop")]
+    weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), np.ones(40, dtype=bool))
+    mine_K = batch.run_SK[0] == 1
+    series_VR = bold_SKVR[0, mine_K][batch.bold_counted_SKV[0, mine_K]].double().numpy()
+    expected = weights_V @ series_VR
+    results = work.tables["results"].to_pandas()
+    found = results.query("pseudonym == 'p0000' and indicator == 'bold_contrast' and task == 'stroop'")
+    assert found["region"].tolist() == list(REGIONS[:4])
+    # The base is the nearest valid matrix, a little off the person's own.
+    np.testing.assert_allclose(found["before"], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_bold_contrast_can_be_the_target(troupe: Troupe) -> None:
+    settings = InterveneConfig(
+        indicator="bold_contrast", task="hammer", region="region2", direction="increase", budget=0.2, num_steps=5
+    )
+    target = searcher(troupe, settings)[1].work(KEYS).tables["results"].to_pandas().query("is_target")
+    assert (target["region"] == "region2").all()
+    assert (target["after"] > target["before"]).all()
+
+
+def test_someone_without_the_task_is_a_failure_with_its_reason(troupe: Troupe) -> None:
+    _, worker = searcher(troupe)
+    meet = worker._company.meet
+
+    def without_stroop(keys):  # type: ignore[no-untyped-def]
+        records, batch = meet(keys)
+        mine_J = (batch.trials.subject_J == 0) & (batch.trials.task_J == 1)
+        batch.trials.scored_J[mine_J] = True
+        batch.trials.correct_JA[mine_J] = False
+        return records, batch
+
+    worker._company.meet = without_stroop  # type: ignore[method-assign]
+    work = worker.work(["p0000", "p0002"])
+    assert "no mean_rt in stroop" in work.failures["p0000"]
+    assert set(work.tables["results"]["pseudonym"].to_pylist()) == {"p0002"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"task": "nback"}, "performs hammer, stroop"),
+        ({"indicator": "bold_contrast"}, "region is not given"),
+        ({"indicator": "bold_contrast", "region": "amygdala"}, "'amygdala'; .* one of the 4 regions: region0"),
+        ({"region": "region0"}, "goes with `bold_contrast` only"),
+    ],
+)
+def test_names_that_the_twin_does_not_know_are_refused(troupe: Troupe, wrong: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_aim(InterveneConfig(**wrong), troupe)  # type: ignore[arg-type]
+
+
+@pytest.mark.cluster
+def test_the_stage_writes_everyone_and_finishes(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config(
+        intervene=SETTINGS, fleet=FleetConfig(num_actors=1, subjects_per_batch=3), cluster=ClusterConfig(num_cpus=2)
+    )
+    intervene_stage(config, *world, tmp_path / "out", resume=False)
+    said = capsys.readouterr().out
+    assert "mean_rt in stroop, to decrease: median" in said
+    results = pd.read_parquet(tmp_path / "out" / "results")
+    assert sorted(results["pseudonym"].unique()) == KEYS
+    assert pq.read_table(tmp_path / "out" / "changes").num_rows == 5
+    intervene_stage(config, *world, tmp_path / "out", resume=True)
+    assert "nothing to do" in capsys.readouterr().err
