@@ -91,6 +91,8 @@ class _WandbTracker(Tracker):
 
     def finish(self) -> None:
         self._run.finish()
+        # `finish` returns before an offline record is written out; the end of W&B's own process does not.
+        self._wandb.teardown()
 
 
 def open_tracker(config: TrackConfig, folder: Path, settings: Mapping[str, Any], run_id: str | None = None) -> Tracker:
