@@ -1,0 +1,90 @@
+"""`dtb doctor` finds what would make a run fail, says what to do about it, and finds nothing wrong with a good machine."""
+
+import dataclasses
+import socket
+
+import pytest
+
+from dtb import doctor
+from dtb.config import ClusterConfig
+from dtb.errors import StageError
+
+GOOD = doctor.Machine(
+    python=(3, 12, 1),
+    packages={"ray": "2.60.0", "torch": "2.13.0+cpu"},
+    requirements={"ray": ">=2.60"},
+    num_cores=8,
+    memory_gib=32.0,
+    shared_gib=8.0,
+    disk_gib=100.0,
+    temporary_gib=100.0,
+    open_files=65536,
+    gpus=(),
+    has_nvidia_driver=False,
+    loopback=None,
+    has_wandb_key=False,
+    has_ray_token=False,
+)
+
+
+def test_a_good_machine_has_nothing_to_be_told_of():
+    assert {finding.verdict for finding in doctor.judge(GOOD)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "verdict", "advice"),
+    [
+        ({"python": (3, 10, 0)}, "Python", "problem", "3.11"),
+        ({"packages": {"ray": None}}, "ray", "problem", 'pip install "ray>=2.60"'),
+        ({"packages": {"ray": "2.9.0"}}, "ray", "problem", 'pip install "ray>=2.60"'),
+        ({"memory_gib": 1.0}, "memory", "problem", "more memory"),
+        ({"shared_gib": 0.06}, "shared memory", "note", "--shm-size"),
+        ({"temporary_gib": 0.5}, "disk, temporary folder", "note", "TMPDIR"),
+        ({"open_files": 256}, "open files", "note", "ulimit -n"),
+        ({"loopback": "refused"}, "loopback", "problem", "127.0.0.1"),
+        ({"has_nvidia_driver": True}, "compute", "note", "DTB_TORCH"),
+    ],
+)
+def test_each_fault_is_found_alone_and_comes_with_what_to_do(fault, name, verdict, advice):
+    wrong = [finding for finding in doctor.judge(dataclasses.replace(GOOD, **fault)) if finding.verdict != "ok"]
+    assert [(finding.name, finding.verdict) for finding in wrong] == [(name, verdict)]
+    assert advice in wrong[0].advice
+
+
+def test_what_cannot_be_known_is_no_fault():
+    unknown = dataclasses.replace(GOOD, memory_gib=None, shared_gib=None, disk_gib=None, temporary_gib=None)
+    assert {finding.verdict for finding in doctor.judge(unknown)} == {"ok"}
+
+
+def test_this_machine_runs_these_tests_so_no_package_is_missing_and_the_loopback_answers():
+    machine = doctor.measure()
+    assert all(machine.packages.values())
+    assert machine.loopback is None
+    assert machine.num_cores >= 1
+    assert machine.memory_gib > 0.5
+
+
+def test_an_address_where_no_cluster_answers_is_a_problem_and_a_failure(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr(doctor, "measure", lambda: GOOD)
+    doctor.doctor(ClusterConfig())
+    assert "A run can start here." in capsys.readouterr().out
+    with pytest.raises(StageError, match="Ray cluster"):
+        doctor.doctor(ClusterConfig(ray_address=f"127.0.0.1:{port}"))
+    assert f"127.0.0.1:{port}" in "".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.cluster
+def test_a_cluster_is_counted_and_its_nodes_versions_are_compared(monkeypatch):
+    from dtb.cluster import connected
+
+    with connected(ClusterConfig(num_cpus=2)):
+        findings = doctor.judge_cluster(ClusterConfig(ray_address="auto"))
+        assert [(finding.verdict, finding.found) for finding in findings] == [("ok", "1 node(s), 2 cores, 0 GPUs")]
+        version = doctor._version
+        monkeypatch.setattr(doctor, "_version", lambda name: "1.0" if name == "torch" else version(name))
+        (_, torch) = doctor.judge_cluster(ClusterConfig(ray_address="auto"))
+        assert torch.name == "torch on the cluster"
+        assert torch.verdict == "problem"
+        assert "1.0 here" in torch.found
