@@ -76,7 +76,12 @@ class IngestConfig:
     halfpipe_feature: str = "corrMatrix5"
     """Which HALFpipe feature's series to read (the name after `feature-`)."""
     region_labels: Path | None = None
-    """Table that names the regions of a headerless series, one `index<TAB>name` a line; needed for `layout: halfpipe`."""
+    """Table that names the regions of a headerless series, one `index<TAB>name` a line, for `layout: halfpipe`; if not given, the one
+    `*_dseg.tsv` at the top of the derivative tree."""
+    parcellation: str | None = None
+    """Which parcellation to read (the name after `seg-` or `atlas-`), where a derivative tree holds several."""
+    subject_timeout_seconds: Positive = 600.0
+    """A person whose files take longer to read is set aside."""
     participants: tuple[str, ...] = ()
     """Read these participants only, with or without `sub-`; all if empty."""
     min_rest_seconds: NonNegative = 120.0

@@ -21,7 +21,8 @@ class Run:
     task : str
         Name of the task specification.
     label : str
-        BIDS task label, for example ``stroopAP``.
+        BIDS task label, followed by the direction where that is an entity of its own: ``stroopAP`` for ``task-stroopAP`` and for
+        ``task-stroop_dir-AP``.
     session, run : str or None
         BIDS entities.
     trials : Trials

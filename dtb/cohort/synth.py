@@ -184,8 +184,14 @@ def _write_series(
 ) -> None:
     stem = f"{name}_space-{_SPACE}_seg-Toy{synth.num_regions}_stat-mean_timeseries"
     columns = [np.round(column, 4) for column in series_VR.T]
-    options = pyarrow.csv.WriteOptions(delimiter="\t", quoting_style="none")
-    with written_whole(_derivative(out, label) / f"{stem}.tsv", sync=False) as temporary:
-        pyarrow.csv.write_csv(pa.table(columns, names=population.region_names), str(temporary), options)
+    options = pyarrow.csv.WriteOptions(
+        include_header=False, delimiter="\t", quoting_style="none"
+    )  # it would quote the header
+    with (
+        written_whole(_derivative(out, label) / f"{stem}.tsv", sync=False) as temporary,
+        temporary.open("wb") as stream,
+    ):
+        stream.write(("\t".join(population.region_names) + "\n").encode())
+        pyarrow.csv.write_csv(pa.table(columns, names=population.region_names), stream, options)
     sidecar = {"RepetitionTime": synth.repetition_time, "SamplingFrequency": 1 / synth.repetition_time}
     write_json(_derivative(out, label) / f"{stem}.json", sidecar, sync=False)

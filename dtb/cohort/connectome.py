@@ -1,0 +1,47 @@
+"""Functional connectomes: Pearson correlation, Fisher z, rest runs combined, absent regions absent.
+
+Shape letters: `V` volume, `R` region, `E` edge.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtb.cohort.records import edges_from_matrix
+from dtb.cohort.series import Series
+
+_LARGEST = 1 - 1e-7  # two identical regions would have an infinite Fisher z
+
+DESCRIPTION = {"kind": "pearson", "scale": "fisher_z", "runs": "mean of z, weighted by volumes"}
+"""What a manifest says about these connectomes."""
+
+
+def fisher_z(series: Series) -> np.ndarray:
+    """Correlate the regions of one run.
+
+    Returns
+    -------
+    (E,) float64
+        Fisher z of the upper triangle; NaN for pairs with a region that is absent or does not vary.
+    """
+    present_R = series.present_R
+    correlation_RR = np.full((len(present_R), len(present_R)), np.nan)
+    if present_R.sum() >= 2 and series.kept_V.sum() >= 3:
+        known_VR = series.values_VR[series.kept_V][:, present_R]
+        correlation_RR[np.ix_(present_R, present_R)] = np.corrcoef(known_VR, rowvar=False)
+    return np.asarray(np.arctanh(np.clip(edges_from_matrix(correlation_RR), -_LARGEST, _LARGEST)))
+
+
+def combined_connectome(runs: list[Series]) -> np.ndarray:
+    """Average the runs' Fisher z, each weighted by the volumes it kept; an edge counts where a run has it.
+
+    Returns
+    -------
+    (E,) float32
+    """
+    edges_KE = np.stack([fisher_z(series) for series in runs])
+    weight_KE = np.isfinite(edges_KE) * np.array([series.kept_V.sum() for series in runs], dtype=float)[:, None]
+    total_E = weight_KE.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean_E = (np.nan_to_num(edges_KE) * weight_KE).sum(axis=0) / total_E
+    return mean_E.astype(np.float32)

@@ -1,0 +1,65 @@
+"""Pseudonyms, and the one file that knows whose they are. It lies beside the output, never inside."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+
+from dtb.errors import InputDataError
+from dtb.files import written_whole
+
+_LENGTH = 16
+
+
+def identities_path(out: Path) -> Path:
+    """Give the path of the file that belongs to the output folder `out`."""
+    return out.parent / f"{out.name}.identities.tsv"
+
+
+def load_or_make_key(out: Path) -> bytes:
+    """Read the key from an earlier run's file, so that people keep their pseudonyms, or make a new one.
+
+    Raises
+    ------
+    InputDataError
+        The file is there but holds no key.
+    """
+    path = identities_path(out)
+    if not path.exists():
+        return secrets.token_bytes(32)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        label, key = lines[0].split("\t")
+        if label != "# key":
+            raise ValueError
+        return bytes.fromhex(key)
+    except (IndexError, ValueError):
+        raise InputDataError(
+            f"{path} holds no key in its first line. Restore it, or move it away to give everybody a new pseudonym."
+        ) from None
+
+
+def pseudonym_of(label: str, key: bytes) -> str:
+    """Give the pseudonym of a participant label.
+
+    Examples
+    --------
+    >>> pseudonym_of("0001", b"secret")
+    'd60bdd65ee9d4e2d'
+    """
+    return hmac.new(key, label.encode(), hashlib.sha256).hexdigest()[:_LENGTH]
+
+
+def save_identities(out: Path, key: bytes, pseudonyms: dict[str, str]) -> Path:
+    """Write the key and whose pseudonym is whose, readable by the user alone."""
+    path = identities_path(out)
+    rows = [f"sub-{label}\t{pseudonym}" for label, pseudonym in sorted(pseudonyms.items())]
+    with written_whole(path) as temporary:
+        temporary.chmod(0o600)
+        temporary.write_text(
+            "\n".join([f"# key\t{key.hex()}", "participant_id\tpseudonym", *rows]) + "\n", encoding="utf-8"
+        )
+    path.chmod(0o600)
+    return path

@@ -1,0 +1,149 @@
+"""`dtb ingest`: from BIDS trees to shards of people under pseudonyms, with everybody and everything left out on record.
+
+OUT/shard-*.tar, OUT/manifest.json   the people
+OUT/quarantine.tsv                   who is not among them, and why
+OUT/left_out.tsv                     runs and rows of events that were not used, and why
+OUT.identities.tsv                   whose pseudonym is whose; keep it at home
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from dtb import terminal
+from dtb.cohort.build import read_people
+from dtb.cohort.connectome import DESCRIPTION
+from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
+from dtb.cohort.index import PersonFiles, index_people
+from dtb.cohort.participants import no_covariates, read_covariates
+from dtb.cohort.person import LeftOut, PersonJob
+from dtb.cohort.series import read_region_names
+from dtb.config import Config, sections
+from dtb.errors import InputDataError
+from dtb.files import OutputFolder, write_text
+from dtb.shards.manifest import CohortDescription
+from dtb.shards.write import ShardWriter
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
+
+
+def ingest(
+    config: Config, bids: Path, derivatives: tuple[Path, ...], out: Path, *, resume: bool, dry_run: bool = False
+) -> None:
+    """Make shards of a cohort.
+
+    Parameters
+    ----------
+    config : Config
+        `ingest` is read, and `cluster`.
+    bids : Path
+        Raw BIDS tree.
+    derivatives : tuple of Path
+        Derivative trees with parcellated series.
+    out : Path
+        Output folder.
+    resume : bool
+        Begin again in a folder that an interrupted run with the same configuration left. Pseudonyms stay the same.
+    dry_run : bool
+        Say what would be read, and write nothing.
+
+    Raises
+    ------
+    InputDataError
+        Something that concerns everybody is wrong, or more people than `ingest.max_quarantined_fraction` had to be set aside.
+    """
+    tasks = TaskSet(tuple(load_task(name) for name in config.ingest.tasks))
+    people = index_people(bids, derivatives, config.ingest, tasks)
+    first = next(person.rest[0] for person in people if person.rest)
+    regions = read_region_names(first, derivatives, config.ingest)
+    covariates = read_covariates(bids)
+    if dry_run:
+        _print_plan(people, regions, tasks, out)
+        return
+    kept = sections(config, "ingest")
+    folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
+    if folder.is_complete:
+        terminal.out.print(f"{out} is complete already; nothing to do.")
+        return
+
+    key = load_or_make_key(out)
+    jobs = [
+        PersonJob(person, pseudonym_of(person.label, key), covariates.get(person.label, no_covariates()))
+        for person in people
+    ]
+    jobs.sort(key=lambda job: job.pseudonym)  # the shards' order says nothing about who is who
+    save_identities(out, key, {job.files.label: job.pseudonym for job in jobs})
+    writer = ShardWriter(out, config.ingest.subjects_per_shard)
+    quarantined: list[tuple[str, str]] = []
+    left_out: list[tuple[str, LeftOut]] = []
+    with terminal.progress() as progress:
+        reading = read_people(jobs, regions, tasks, config.ingest, config.cluster)
+        for read in progress.track(reading, total=len(jobs), description="People"):
+            left_out += [(read.pseudonym, each) for each in read.left_out]
+            if read.record is None:
+                quarantined.append((read.pseudonym, read.reason))
+            else:
+                writer.add(read.record)
+    _write_tables(out, quarantined, left_out)
+    _refuse_if_too_many(quarantined, len(jobs), config, out)
+    manifest = writer.finish(CohortDescription(regions, tasks.to_plain(), DESCRIPTION, folder.config_hash))
+    summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
+    folder.finish(summary)
+    _print_summary(summary, left_out, out)
+
+
+def _write_tables(out: Path, quarantined: list[tuple[str, str]], left_out: list[tuple[str, LeftOut]]) -> None:
+    rows = [f"{pseudonym}\t{_one_cell(reason)}" for pseudonym, reason in quarantined]
+    write_text(out / "quarantine.tsv", "\n".join(["pseudonym\treason", *rows]) + "\n")
+    rows = [
+        f"{pseudonym}\t{each.run}\t{'n/a' if each.line is None else each.line}\t{_one_cell(each.reason)}"
+        for pseudonym, each in left_out
+    ]
+    write_text(out / "left_out.tsv", "\n".join(["pseudonym\tfile\tline\treason", *rows]) + "\n")
+
+
+def _one_cell(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _refuse_if_too_many(quarantined: list[tuple[str, str]], num_people: int, config: Config, out: Path) -> None:
+    limit = config.ingest.max_quarantined_fraction
+    if len(quarantined) <= limit * num_people and len(quarantined) < num_people:
+        return
+    common = Counter(_one_cell(reason) for _, reason in quarantined).most_common(3)
+    listed = "\n".join(f"  {count} x {reason}" for reason, count in common)
+    raise InputDataError(
+        f"{len(quarantined)} of {num_people} people had to be set aside, more than ingest.max_quarantined_fraction {limit:g} allows. "
+        f"All reasons are in {out / 'quarantine.tsv'}; the most common:\n{listed}"
+    )
+
+
+def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: TaskSet, out: Path) -> None:
+    events = [file for person in people for file in person.events]
+    terminal.out.print(
+        f"Would read {len(people)} people, {sum(bool(person.rest) for person in people)} of them with rest "
+        f"({sum(len(person.rest) for person in people)} series), {len(regions)} regions, and write shards to {out}:"
+    )
+    for place, spec in enumerate(tasks.specs):
+        own = [file for file in events if file.task_index == place]
+        terminal.out.print(
+            f"  {spec.name}: {len(own)} events files, {sum(file.series is not None for file in own)} with a series"
+        )
+    example = people[0]
+    terminal.out.print(f"sub-{example.label}, for example:")
+    for path in (*(file.path for file in example.rest), *(file.path for file in example.events)):
+        terminal.out.print(f"  {path}")
+
+
+def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]], out: Path) -> None:
+    whole = sum(each.line is None for _, each in left_out)
+    terminal.out.print(
+        f"{summary['subjects']} people in {out}, {summary['quarantined']} set aside (quarantine.tsv); {summary['regions']} regions, "
+        f"{summary['runs']} runs, {summary['usable_trials']} of {summary['trials']} trials usable, {summary['volumes']} task volumes."
+    )
+    if left_out:
+        terminal.err.print(
+            f"Warning: {whole} runs or series and {len(left_out) - whole} rows of events were not used; left_out.tsv says why."
+        )
+    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")

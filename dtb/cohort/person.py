@@ -1,0 +1,178 @@
+"""From one person's files to their record, or to the reason why there is none. Runs in a worker; knows nothing of the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+
+from dtb.cohort.connectome import combined_connectome
+from dtb.cohort.index import EventsFile, PersonFiles
+from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
+from dtb.cohort.series import Series, read_series
+from dtb.config import IngestConfig
+from dtb.errors import InputDataError, UserError
+from dtb.tasks.read import read_trials
+from dtb.tasks.taskset import TaskSet
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A run, or one row of a run's events, that was not used.
+
+    Attributes
+    ----------
+    run : str
+        File name.
+    line : int or None
+        Line of the events file; None for a whole run.
+    reason : str
+    """
+
+    run: str
+    line: int | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PersonRead:
+    """What a person's files came to.
+
+    Attributes
+    ----------
+    pseudonym : str
+    record : SubjectRecord or None
+        None for somebody who is set aside.
+    reason : str
+        Why; empty with a record.
+    left_out : tuple of LeftOut
+    """
+
+    pseudonym: str
+    record: SubjectRecord | None
+    reason: str
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonJob:
+    """What a worker needs to read one person."""
+
+    files: PersonFiles
+    pseudonym: str
+    covariates: dict[str, float | str | None]
+
+
+def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig) -> PersonRead:
+    """Read one person.
+
+    A run that cannot be read is left out with its reason; a person without enough rest, regions or trials is set aside.
+
+    Returns
+    -------
+    PersonRead
+        It names the person by pseudonym only, in its reasons too.
+    """
+    left_out: list[LeftOut] = []
+    try:
+        record = _record(job, regions, tasks, config, left_out)
+        reason = ""
+    except UserError as error:
+        record, reason = None, str(error)
+    return PersonRead(
+        job.pseudonym,
+        record,
+        without_label(reason, job),
+        tuple(
+            dataclasses.replace(each, run=without_label(each.run, job), reason=without_label(each.reason, job))
+            for each in left_out
+        ),
+    )
+
+
+def without_label(text: str, job: PersonJob) -> str:
+    """Put the pseudonym in the place of the person's label, and leave out folders, which may name people too."""
+    text = re.sub(r"(?:/[^\s/:;,]+)+/(?=[^\s/]+)", "", text)
+    return re.sub(rf"(?<![A-Za-z0-9])(sub-)?{re.escape(job.files.label)}(?![A-Za-z0-9])", job.pseudonym, text)
+
+
+def _record(
+    job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig, left_out: list[LeftOut]
+) -> SubjectRecord:
+    if not job.files.rest:
+        raise InputDataError("no resting-state series")
+    rest = []
+    for file in job.files.rest:
+        try:
+            rest.append(read_series(file, regions, config))
+        except UserError as error:
+            left_out.append(LeftOut(file.path.name, None, str(error)))
+    if not rest:
+        raise InputDataError(f"no resting-state series could be read: {left_out[0].reason}")
+    seconds = sum(float(series.kept_V.sum()) * series.repetition_time for series in rest)
+    if seconds < config.min_rest_seconds:
+        raise InputDataError(f"{seconds:.0f} s of rest, fewer than ingest.min_rest_seconds {config.min_rest_seconds:g}")
+    connectome_E = combined_connectome(rest)
+    present = np.isfinite(matrix_from_edges(connectome_E, diagonal=np.nan)).any(axis=1)
+    if present.mean() < config.min_region_fraction:
+        raise InputDataError(
+            f"{present.sum()} of {len(present)} regions present, less than ingest.min_region_fraction {config.min_region_fraction:g}"
+        )
+    runs = []
+    for events in job.files.events:
+        try:
+            runs.append(_run(events, regions, tasks, config, left_out))
+        except UserError as error:
+            left_out.append(LeftOut(events.path.name, None, str(error)))
+    runs = [run for run in runs if run.trials.usable_J.any()]
+    if not runs:
+        whole = [each.reason for each in left_out if each.line is None]
+        raise InputDataError(f"no task run with a usable trial{f': {whole[0]}' if whole else ''}")
+    motion = [series.motion for series in rest if series.motion is not None]
+    return SubjectRecord(
+        pseudonym=job.pseudonym,
+        connectome_E=connectome_E,
+        covariates={
+            **job.covariates,
+            "motion": float(np.mean(motion)) if motion else None,
+            "rest_seconds": seconds,
+        },
+        runs=tuple(sorted(runs, key=lambda run: (run.label, run.session or "", run.run or ""))),
+    )
+
+
+def _run(
+    file: EventsFile, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig, left_out: list[LeftOut]
+) -> Run:
+    spec = tasks.specs[file.task_index]
+    events = read_trials(spec, file.path)
+    left_out += [LeftOut(file.path.name, row.row, row.reason) for row in events.unusable]
+    series: Series | None = None
+    if file.series is not None:
+        try:
+            series = read_series(file.series, regions, config)
+        except UserError as error:
+            left_out.append(LeftOut(file.series.path.name, None, str(error)))
+    bold_VR = None if series is None else _centred(series)
+    entities = file.name.entities
+    return Run(
+        task=spec.name,
+        label=entities["task"] + entities.get("dir", ""),
+        session=entities.get("ses"),
+        run=entities.get("run"),
+        trials=events.trials,
+        duration_seconds=events.trials.end_seconds
+        if series is None
+        else len(series.values_VR) * series.repetition_time,
+        bold_VR=bold_VR,
+        repetition_time=None if series is None else series.repetition_time,
+    )
+
+
+def _centred(series: Series) -> np.ndarray:
+    """Take each region's mean away; a region without a signal becomes NaN throughout."""
+    values_VR = np.where(series.present_R[None, :], series.values_VR, np.nan)
+    mean_R = np.zeros(values_VR.shape[1])
+    mean_R[series.present_R] = values_VR[series.kept_V][:, series.present_R].mean(axis=0)
+    return (values_VR - mean_R).astype(np.float32)

@@ -1,0 +1,264 @@
+"""Ingesting: the shards hold what the files say, whoever reads them and however many at once; whoever cannot be read is on record."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtb.cohort.build import read_people
+from dtb.cohort.identities import identities_path
+from dtb.cohort.index import index_people
+from dtb.cohort.ingest import ingest
+from dtb.cohort.participants import no_covariates
+from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.records import matrix_from_edges
+from dtb.config import ClusterConfig, Config, IngestConfig
+from dtb.errors import InputDataError
+from dtb.shards.read import open_cohort
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
+from tests.cohort.conftest import SMALL
+
+ONE_CPU = Config(cluster=ClusterConfig(num_cpus=1))
+TASKS = TaskSet((load_task("stroop"), load_task("hammer")))
+
+
+def paths(cohort: Path) -> tuple[Path, tuple[Path]]:
+    return cohort / "bids", (cohort / "derivatives" / "xcp_d",)
+
+
+def jobs_of(cohort: Path, config: IngestConfig) -> list[PersonJob]:
+    people = index_people(*paths(cohort), config, TASKS)
+    return [PersonJob(person, f"p{place}", no_covariates()) for place, person in enumerate(people)]
+
+
+def regions_of(cohort: Path) -> tuple[str, ...]:
+    return tuple(json.loads((cohort / "truth" / "mechanism.json").read_text())["regions"])
+
+
+@pytest.fixture
+def copy(small_cohort, tmp_path) -> Path:
+    """A copy of the small cohort, to be damaged."""
+    return Path(shutil.copytree(small_cohort, tmp_path / "cohort"))
+
+
+def func(cohort: Path, label: str) -> Path:
+    return cohort / "derivatives" / "xcp_d" / f"sub-{label}" / "func"
+
+
+def rest_file(cohort: Path, label: str, direction: str) -> Path:
+    return next(func(cohort, label).glob(f"*task-rest_dir-{direction}*timeseries.tsv"))
+
+
+def test_connectomes_equal_numpys_averaged_over_runs(small_cohort):
+    config = IngestConfig()
+    read = read_person(jobs_of(small_cohort, config)[0], regions_of(small_cohort), TASKS, config)
+    tables = [pd.read_csv(rest_file(small_cohort, "0001", way), sep="\t") for way in ("AP", "PA")]
+    z_RR = np.mean([np.arctanh(np.corrcoef(table.to_numpy().T) - np.eye(20)) for table in tables], axis=0)
+    np.testing.assert_allclose(matrix_from_edges(read.record.connectome_E), z_RR, atol=1e-6)
+    assert read.record.covariates["rest_seconds"] == 480
+    assert read.record.covariates["motion"] > 0
+    for run in read.record.runs:
+        np.testing.assert_allclose(run.bold_VR.mean(axis=0), 0, atol=1e-5)
+        assert run.duration_seconds == pytest.approx(len(run.bold_VR) * 0.8)
+    assert [run.label for run in read.record.runs] == ["hammerAP", "stroopAP"]
+
+
+def test_a_region_absent_from_one_run_is_taken_from_the_other_and_from_neither_is_absent(copy):
+    names = regions_of(copy)
+    for way, columns in (("AP", [2, 5]), ("PA", [5])):
+        path = rest_file(copy, "0001", way)
+        table = pd.read_csv(path, sep="\t")
+        table.iloc[:, columns] = np.nan
+        table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    config = IngestConfig()
+    record = read_person(jobs_of(copy, config)[0], names, TASKS, config).record
+    z_RR = matrix_from_edges(record.connectome_E, diagonal=0.0)
+    absent = np.isnan(z_RR)
+    assert absent[5].sum() == 19
+    assert absent.sum() == 38
+    other = pd.read_csv(rest_file(copy, "0001", "PA"), sep="\t").to_numpy()
+    assert z_RR[2, 7] == pytest.approx(np.arctanh(np.corrcoef(other[:, 2], other[:, 7])[0, 1]), abs=1e-6)
+
+
+def test_regions_are_matched_by_name_whatever_their_order(copy):
+    path = rest_file(copy, "0002", "AP")
+    config = IngestConfig()
+    before = read_person(jobs_of(copy, config)[1], regions_of(copy), TASKS, config).record
+    table = pd.read_csv(path, sep="\t", dtype=str)
+    table[table.columns[::-1]].to_csv(path, sep="\t", index=False)
+    after = read_person(jobs_of(copy, config)[1], regions_of(copy), TASKS, config).record
+    np.testing.assert_array_equal(before.connectome_E, after.connectome_E)
+
+
+def test_censored_volumes_are_put_back_onto_the_clock_or_refused(copy):
+    path = next(func(copy, "0001").glob("*task-stroop*timeseries.tsv"))
+    whole = pd.read_csv(path, sep="\t")
+    marks = np.zeros(len(whole), dtype=int)
+    marks[[3, 4, 100]] = 1
+    outliers = path.with_name("sub-0001_task-stroop_dir-AP_run-01_outliers.tsv")
+    pd.DataFrame({"framewise_displacement": marks}).to_csv(outliers, sep="\t", index=False)
+    whole[marks == 0].to_csv(path, sep="\t", index=False)
+    config = IngestConfig()
+    job = jobs_of(copy, config)[0]
+    run = read_person(job, regions_of(copy), TASKS, config).record.runs[1]
+    assert np.flatnonzero(np.isnan(run.bold_VR).all(axis=1)).tolist() == [3, 4, 100]
+    assert run.duration_seconds == pytest.approx(0.8 * len(whole))
+    pd.DataFrame({"framewise_displacement": marks[:-5]}).to_csv(outliers, sep="\t", index=False)
+    read = read_person(job, regions_of(copy), TASKS, config)
+    assert read.record.runs[1].bold_VR is None
+    assert "do not belong together" in read.left_out[0].reason
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda cohort: shutil.rmtree(func(cohort, "0001")), "no resting-state series"),
+        (
+            lambda cohort: [
+                p.write_text(p.read_text()[:-200]) for p in func(cohort, "0001").glob("*rest*timeseries.tsv")
+            ],
+            "",
+        ),
+        (
+            lambda cohort: [
+                p.write_bytes(b"\x1f\x8b\0garbage") for p in func(cohort, "0001").glob("*rest*timeseries.tsv")
+            ],
+            "could be read",
+        ),
+        (lambda cohort: [p.unlink() for p in func(cohort, "0001").glob("*rest*.json")], "RepetitionTime"),
+        (lambda cohort: [p.unlink() for p in (cohort / "bids/sub-0001/func").glob("*events.tsv")], "no task run"),
+        (
+            lambda cohort: [
+                p.write_text("onset\tduration\n1\t2\n") for p in (cohort / "bids/sub-0001/func").glob("*events.tsv")
+            ],
+            "no column 'response_time'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_one_person_sets_that_person_aside_under_a_pseudonym(copy, damage, reason):
+    damage(copy)
+    config = IngestConfig()
+    read = read_person(jobs_of(copy, config)[0], regions_of(copy), TASKS, config)
+    assert reason in read.reason
+    assert (read.record is None) == bool(reason) or read.left_out
+    everything = read.reason + "".join(each.run + each.reason for each in read.left_out)
+    assert "0001" not in everything
+    assert str(copy) not in everything
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"participants": ("sub-0001", "9999")}, "no folder for sub-9999"),
+        ({"rest_task": "sleep"}, r"task-sleep.*ingest\.rest_task"),
+        ({"layout": "halfpipe"}, "corrMatrix5"),
+    ],
+)
+def test_what_concerns_everybody_is_said_at_once_and_nothing_is_written(small_cohort, tmp_path, change, message):
+    config = dataclasses.replace(ONE_CPU, ingest=IngestConfig(**change))
+    with pytest.raises(InputDataError, match=message):
+        ingest(config, *paths(small_cohort), tmp_path / "out", resume=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_absent_derivative_tree_is_named(small_cohort, tmp_path):
+    with pytest.raises(InputDataError, match="nowhere is not a folder"):
+        ingest(ONE_CPU, small_cohort / "bids", (tmp_path / "nowhere",), tmp_path / "out", resume=False)
+
+
+def test_several_parcellations_must_be_chosen_from(copy):
+    for path in list(func(copy, "0003").glob("*_seg-Toy20_*")):
+        shutil.copy(path, path.with_name(path.name.replace("Toy20", "Other")))
+    with pytest.raises(InputDataError, match=r"several series of one run.*ingest\.parcellation"):
+        index_people(*paths(copy), IngestConfig(), TASKS)
+    people = index_people(*paths(copy), IngestConfig(parcellation="Toy20"), TASKS)
+    assert all("Toy20" in file.path.name for person in people for file in person.rest)
+
+
+def test_a_dry_run_writes_nothing(small_cohort, tmp_path, capsys):
+    ingest(ONE_CPU, *paths(small_cohort), tmp_path / "out", resume=False, dry_run=True)
+    assert list(tmp_path.iterdir()) == []
+    assert "6 people" in capsys.readouterr().out
+
+
+def hang_or_crash(job, regions, tasks, config):
+    if job.pseudonym == "p1":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if job.pseudonym == "p3":
+        time.sleep(600)
+    if job.pseudonym == "p4":
+        raise ZeroDivisionError("sub-0005 divided")
+    return read_person(job, regions, tasks, config)
+
+
+@pytest.mark.cluster
+def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(small_cohort):
+    config = IngestConfig(subject_timeout_seconds=25)
+    jobs = jobs_of(small_cohort, config)
+    found = list(read_people(jobs, regions_of(small_cohort), TASKS, config, ClusterConfig(num_cpus=2), hang_or_crash))
+    assert [read.pseudonym for read in found] == [job.pseudonym for job in jobs]
+    assert [read.record is None for read in found] == [False, True, False, True, True, False]
+    assert "crashed the worker" in found[1].reason
+    assert "longer than 25 s" in found[3].reason
+    assert "ZeroDivisionError: p4 divided" in found[4].reason
+
+
+@pytest.mark.cluster
+def test_the_same_bytes_come_out_of_one_and_of_two_workers_and_identities_stay_outside(small_cohort, tmp_path):
+    shards = {}
+    for num_cpus in (1, 2):
+        out = tmp_path / "out"
+        config = Config(cluster=ClusterConfig(num_cpus=num_cpus), ingest=IngestConfig(subjects_per_shard=4))
+        ingest(config, *paths(small_cohort), out, resume=False)
+        shards[num_cpus] = {path.name: path.read_bytes() for path in out.iterdir()}
+        shutil.rmtree(out)
+    assert shards[1] == shards[2]
+    assert sorted(shards[1])[-2:] == ["shard-00001.tar", "stage.json"]
+    assert not any(b"sub-000" in content for content in shards[1].values())
+    identities = identities_path(tmp_path / "out")
+    assert identities.stat().st_mode & 0o777 == 0o600
+    assert len(pd.read_csv(identities, sep="\t", comment="#")) == SMALL.synth.num_subjects
+
+
+@pytest.mark.cluster
+def test_past_the_fraction_it_stops_with_the_commonest_reason(copy, tmp_path):
+    for label in ("0001", "0002", "0003", "0004"):
+        shutil.rmtree(func(copy, label))
+    with pytest.raises(InputDataError, match=r"4 of 6 people.*\n  4 x no resting-state series"):
+        ingest(ONE_CPU, *paths(copy), tmp_path / "out", resume=False)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    relaxed = dataclasses.replace(ONE_CPU, ingest=IngestConfig(max_quarantined_fraction=0.7))
+    ingest(relaxed, *paths(copy), tmp_path / "again", resume=False)
+    assert len(open_cohort(tmp_path / "again").pseudonyms) == 2
+    assert len((tmp_path / "again" / "quarantine.tsv").read_text().splitlines()) == 5
+
+
+REAL = os.environ.get("DTB_REAL_DATA")
+
+
+@pytest.mark.skipif(not REAL, reason="DTB_REAL_DATA does not point to the real data")
+def test_cnp_rest_series_are_read_with_their_absent_regions():
+    root = Path(REAL, "cnp")
+    config = IngestConfig(tasks=("stopsignal", "taskswitch", "scap"), layout="halfpipe")
+    tasks = TaskSet(tuple(load_task(name) for name in config.tasks))
+    people = index_people(root, (root / "derivatives" / "halfpipe",), config, tasks)
+    assert len(people) == 8
+    regions = tuple(f"r{place}" for place in range(434))
+    for person in people:
+        record = read_person(PersonJob(person, "p", no_covariates()), regions, tasks, config).record
+        raw = pd.read_csv(person.rest[0].path, sep="\t", header=None).to_numpy()
+        absent = np.isnan(raw).any(axis=0)
+        assert 7 <= absent.sum() <= 28
+        z_RR = matrix_from_edges(record.connectome_E, diagonal=0.0)
+        expected = np.corrcoef(raw[:, ~absent].T)
+        np.testing.assert_allclose(np.tanh(z_RR[~absent][:, ~absent]), expected - np.eye(len(expected)), atol=1e-6)
+        assert np.isnan(z_RR[absent]).sum() == absent.sum() * 433
+        assert [run.label for run in record.runs] == ["scap", "stopsignal", "taskswitch"]
