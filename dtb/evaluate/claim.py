@@ -10,6 +10,8 @@ from dtb.shards.split import Split
 FEWEST_FOR_A_CLAIM = 30
 """With fewer people a correlation's 95% interval is at least 0.7 wide around 0, so nothing is claimed between people."""
 
+NAMED_METRICS = {"mean RT r": "mean reaction times", "RT CRPS": "reaction times", "choice log-loss": "choices"}
+
 NAMES = {
     "always_correct": "an agent that is always correct",
     "group_mean": "the group mean",
@@ -22,7 +24,10 @@ NAMES = {
 
 
 def claim_in_words(split: Split, figures: list[Figure]) -> str:
-    """Say what the evaluation shows.
+    """Say what the evaluation shows: the verdict in the first sentence, then one sentence for each figure that it rests on.
+
+    For unseen people it is about mean reaction times; for later parts of seen people, where a claim between people would prove nothing
+    about a connectome, about choices and reaction times of single trials.
 
     Parameters
     ----------
@@ -33,27 +38,36 @@ def claim_in_words(split: Split, figures: list[Figure]) -> str:
     -------
     str
     """
+    num_people = len(split.test)
+    few = f"{num_people} {'person supports' if num_people == 1 else 'people support'} no claim between people"
     if split.kind == "temporal":
-        return _claim_for_seen_people(len(split.test), figures)
-    return _claim_for_unseen_people(len(split.test), figures)
-
-
-def _claim_for_seen_people(num_people: int, figures: list[Figure]) -> str:
-    opening = f"The later part of the runs of {num_people} people whose earlier part trained the twin"
-    if num_people < FEWEST_FOR_A_CLAIM:
-        opening += f": {num_people} people support no claim between people"
+        main = [figure for figure in figures if figure.metric in {"choice log-loss", "RT CRPS"}]
+        who = f"in the later part of the runs of the {num_people} people that it was trained on, {_verdicts(main)}"
+        opening = f"{few}: {who}" if num_people < FEWEST_FOR_A_CLAIM else _capital(who)
+        caution = "A code number could do as much for people seen in training; only unseen people can show what a connectome says"
     else:
-        opening += ": people who were seen in training support no claim about new people"
-    within = [figure for figure in figures if figure.metric in {"choice log-loss", "RT CRPS"}]
-    return ". ".join([opening, *(_comparison(figure) for figure in within)]) + "."
+        main = [figure for figure in figures if figure.metric == "mean RT r"]
+        opening = f"In {num_people} people never seen in training, {_verdicts(main)}"
+        caution = few if num_people < FEWEST_FOR_A_CLAIM else ""
+    return ". ".join(filter(None, [opening, caution, *(_comparison(figure) for figure in main)])) + "."
 
 
-def _claim_for_unseen_people(num_people: int, figures: list[Figure]) -> str:
-    opening = f"{num_people} people whom neither the twin nor a baseline saw in training"
-    if num_people < FEWEST_FOR_A_CLAIM:
-        opening += f": {num_people} people are too few to establish a difference between people"
-    main = [figure for figure in figures if figure.metric == "mean RT r"]
-    return ". ".join([opening, *(_comparison(figure) for figure in main)]) + "."
+def _verdicts(figures: list[Figure]) -> str:
+    """Gather figures by what they say, for example "the twin beats the best baseline at RT CRPS (stroop)"."""
+    by_verdict: dict[str, dict[str, list[str]]] = {}
+    for figure in figures:
+        by_verdict.setdefault(verdict(figure), {}).setdefault(figure.metric, []).append(figure.task)
+    parts = []
+    for words, tasks_of in by_verdict.items():
+        at = " and ".join(
+            f"{NAMED_METRICS.get(metric, metric)} ({', '.join(tasks)})" for metric, tasks in tasks_of.items()
+        )
+        parts.append(f"{words} at {at}")
+    return "; ".join(parts) if parts else "the twin predicts nothing that could be compared"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _comparison(figure: Figure) -> str:
@@ -77,9 +91,9 @@ def verdict(figure: Figure) -> str:
     """Say whether the twin beats the best baseline: its interval must leave 0 out."""
     gap = figure.difference
     if gap is None or not math.isfinite(gap.value):
-        return "no baseline to compare with"
+        return "there is no baseline to compare the twin with"
     if not math.isfinite(gap.lower):
-        return "too few people to say"
+        return "it cannot be said whether the twin beats the best baseline"
     sign = 1 if figure.higher_is_better else -1
     low, high = sorted((sign * gap.lower, sign * gap.upper))
     if low > 0:

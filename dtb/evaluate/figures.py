@@ -27,9 +27,10 @@ from dtb.evaluate.statistics import (
 from dtb.tasks.taskset import TaskSet
 
 TWIN = "twin"
+FEWEST_FOR_A_CEILING = 10
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Figure:
     """One metric of one task.
 
@@ -48,6 +49,12 @@ class Figure:
         Twin minus best baseline, on the people and draws of both.
     note : str
         Why a value or an interval is absent, or what to know when reading it.
+    ceiling : float or None
+        What the best possible predictor would reach, estimated from how well people's odd trials predict their even ones.
+    statistic : Statistic
+    observed_S : (S,)
+    scores : dict of str to (S,)
+        What `statistic` was computed from, for the twin and each baseline.
     """
 
     task: str
@@ -59,6 +66,10 @@ class Figure:
     best_baseline: str | None
     difference: Estimate | None
     note: str
+    ceiling: float | None = None
+    statistic: Statistic = mean_of
+    observed_S: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), repr=False)
+    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     def to_plain(self) -> dict[str, Any]:
         """Give the figure as JSON values: null for what is absent."""
@@ -76,6 +87,7 @@ class Figure:
             "difference": number_or_none(gap.value) if gap else None,
             "difference_lower": number_or_none(gap.lower) if gap else None,
             "difference_upper": number_or_none(gap.upper) if gap else None,
+            "ceiling": self.ceiling,
             "n": self.twin.num_people,
             "note": self.note,
         }
@@ -97,6 +109,8 @@ class Evidence:
         Those whose held-out data are predicted.
     observed : Summary
         What they did.
+    halves : (Summary, Summary)
+        What they did in odd and in even trials.
     predictions : mapping of str to Prediction
         The twin's under ``"twin"``, and the baselines'.
     group_maps_TR : (T, R)
@@ -111,6 +125,7 @@ class Evidence:
     taskset: TaskSet
     people: People
     observed: Summary
+    halves: tuple[Summary, Summary]
     predictions: Mapping[str, Prediction]
     group_maps_TR: np.ndarray
     training_scale: Summary
@@ -128,6 +143,7 @@ class Evidence:
         *,
         higher_is_better: bool = True,
         note: str = "",
+        ceiling: float | None = None,
     ) -> Figure | None:
         """Make one figure; None where the twin predicts nothing of the kind for anybody.
 
@@ -139,6 +155,8 @@ class Evidence:
             First argument of the statistic; 0 for `mean_of`, which does not look at it.
         score : function
             Gives the statistic's second argument (S,) from a prediction, or None where the prediction has none.
+        higher_is_better, note, ceiling
+            See `Figure`.
         """
         scores = {name: score(prediction) for name, prediction in self.predictions.items()}
         mine_S = scores.pop(TWIN)
@@ -159,7 +177,22 @@ class Evidence:
         if best is not None:
             gap = difference(statistic, observed_S, mine_S, others[best], self.weights_BS, self.confidence)
         notes = "; ".join(dict.fromkeys(part for part in (note, twin.note) if part))
-        return Figure(task, metric, unit, higher_is_better, twin, baselines, best, gap, notes)
+        kept = {TWIN: mine_S, **others}
+        return Figure(
+            task,
+            metric,
+            unit,
+            higher_is_better,
+            twin,
+            baselines,
+            best,
+            gap,
+            notes,
+            ceiling,
+            statistic,
+            observed_S,
+            kept,
+        )
 
 
 def all_figures(evidence: Evidence) -> list[Figure]:
@@ -225,6 +258,11 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
     spec, observed = evidence.taskset.specs[task], evidence.observed
     rt_S, effect_S = observed.mean_rt_ST[:, task], observed.condition_rt_ST[:, task]
     accuracy_S = observed.accuracy_ST[:, task]
+    odd, even = evidence.halves
+
+    def reach(figure: str) -> float | None:
+        return ceiling_of_halves(getattr(odd, figure)[:, task], getattr(even, figure)[:, task])
+
     found = [
         evidence.figure(
             spec.name, "mean RT r", "r over people", correlation, rt_S, lambda p: p.summary.mean_rt_ST[:, task]
@@ -240,9 +278,16 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             effect_S,
             lambda p: p.summary.condition_rt_ST[:, task],
             note=_contrast_in_words(spec.contrast),
+            ceiling=reach("condition_rt_ST"),
         ),
         evidence.figure(
-            spec.name, "accuracy r", "r over people", correlation, accuracy_S, lambda p: p.summary.accuracy_ST[:, task]
+            spec.name,
+            "accuracy r",
+            "r over people",
+            correlation,
+            accuracy_S,
+            lambda p: p.summary.accuracy_ST[:, task],
+            ceiling=reach("accuracy_ST"),
         ),
     ]
     demographics = evidence.predictions.get("demographics_motion")
@@ -354,6 +399,19 @@ def _identification_figures(evidence: Evidence) -> list[Figure | None]:
             lambda p: metrics.own_minus_others(similarity(p)),
         ),
     ]
+
+
+def ceiling_of_halves(odd_S: np.ndarray, even_S: np.ndarray) -> float | None:
+    """Estimate the largest r that any predictor can have with the whole, from the correlation of its halves.
+
+    The reliability of the whole is 2 r / (1 + r) (Spearman and Brown), and no predictor correlates better with it than its root; None
+    where there are fewer than ten people or the halves do not agree at all.
+    """
+    both_S = np.isfinite(odd_S) & np.isfinite(even_S)
+    if both_S.sum() < FEWEST_FOR_A_CEILING:
+        return None
+    r = float(correlation(odd_S, even_S, np.ones((1, len(odd_S))))[0])
+    return math.sqrt(2 * r / (1 + r)) if r > 0 else None
 
 
 def without_mean(maps_SR: np.ndarray) -> np.ndarray:

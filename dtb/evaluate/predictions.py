@@ -90,6 +90,29 @@ def summary_of_people(people: People, taskset: TaskSet) -> Summary:
     return _summary(trials, trials.rt_J, trials.was_correct_J, len(people), taskset, people.maps_STR)
 
 
+def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summary]:
+    """Sum up what people did in every other trial of a condition, and in the rest: two halves that differ in chance alone."""
+    trials = people.trials
+    order = np.lexsort((trials.trial_J, trials.run_J, trials.condition_J, trials.task_J, trials.person_J))
+    key_JC = np.stack([trials.person_J, trials.task_J, trials.condition_J], axis=1)[order]
+    begins_J = np.any(np.diff(key_JC, axis=0, prepend=-2) != 0, axis=1)
+    first_of_group_J = np.maximum.accumulate(np.where(begins_J, np.arange(len(order)), 0))
+    is_odd_J = np.empty(len(order), bool)
+    is_odd_J[order] = (np.arange(len(order)) - first_of_group_J) % 2 == 0
+    odd, even = (
+        _summary(
+            trials,
+            np.where(half_J, trials.rt_J, np.nan),
+            np.where(half_J, trials.was_correct_J, np.nan),
+            len(people),
+            taskset,
+            people.maps_STR,
+        )
+        for half_J in (is_odd_J, ~is_odd_J)
+    )
+    return odd, even
+
+
 def summary_of_prediction(
     trials: TrialTable, prediction: TrialPrediction, num_people: int, taskset: TaskSet, maps_STR: np.ndarray
 ) -> Summary:

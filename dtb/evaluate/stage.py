@@ -26,6 +26,7 @@ from dtb.evaluate.predictions import (
     Summary,
     TrialPrediction,
     no_maps,
+    summaries_of_halves,
     summary_of_people,
     summary_of_prediction,
 )
@@ -195,6 +196,7 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         task.taskset,
         people,
         summary_of_people(people, task.taskset),
+        summaries_of_halves(people, task.taskset),
         predictions,
         _mean_over_people(target.maps_STR)[0],
         Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary))),

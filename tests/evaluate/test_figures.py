@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from dtb.evaluate.claim import claim_in_words, verdict
-from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, without_mean
+from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, ceiling_of_halves, without_mean
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predictions import (
     Prediction,
     Summary,
     TrialPrediction,
     no_maps,
+    summaries_of_halves,
     summary_of_people,
     summary_of_prediction,
 )
@@ -43,6 +44,7 @@ def evidence() -> Evidence:
         STROOP,
         people,
         summary_of_people(people, STROOP),
+        summaries_of_halves(people, STROOP),
         {TWIN: perfect(people), **baselines(training, target, people, STROOP, seen=False)},
         target.maps_STR.mean(axis=0),
         Summary(*(np.nanstd(getattr(target, f.name), axis=0, keepdims=True) for f in dataclasses.fields(Summary))),
@@ -133,18 +135,54 @@ def test_the_verdict_needs_an_interval_that_leaves_zero_out():
     assert verdict(figure("mean RT r", 0.1, -0.02, 0.2)) == "the twin does not beat the best baseline"
     assert verdict(figure("mean RT r", -0.1, -0.2, -0.05)) == "the twin is worse than the best baseline"
     assert verdict(figure("RT CRPS", -0.1, -0.2, -0.05, higher_is_better=False)) == "the twin beats the best baseline"
-    assert verdict(figure("mean RT r", 0.1, math.nan, math.nan)) == "too few people to say"
+    assert (
+        verdict(figure("mean RT r", 0.1, math.nan, math.nan))
+        == "it cannot be said whether the twin beats the best baseline"
+    )
 
 
 def test_eight_people_support_no_claim_between_people():
     eight = tuple(f"p{number}" for number in range(8))
     claim = claim_in_words(Split("temporal", eight, eight, eight, 0.4, 0.5), [figure("RT CRPS", 0.1, -0.1, 0.2)])
-    assert "8 people support no claim between people" in claim
+    assert claim.startswith(
+        "8 people support no claim between people: in the later part of the runs of the 8 people that it was trained on, "
+        "the twin does not beat the best baseline at reaction times (stroop). "
+    )
 
 
-def test_unseen_people_are_compared_with_the_best_baseline_and_its_interval():
+def test_the_claim_opens_with_the_verdict_and_goes_on_with_its_figures():
     many = tuple(f"p{number}" for number in range(40))
-    claim = claim_in_words(Split("subjects", ("a",), ("b",), many), [figure("mean RT r", 0.1, -0.02, 0.2)])
-    assert "twin 0.500 [0.300, 0.700]" in claim
-    assert "+0.100 [-0.020, 0.200]: the twin does not beat the best baseline" in claim
-    assert "too few" not in claim
+    found = [
+        figure("mean RT r", 0.1, -0.02, 0.2),
+        dataclasses.replace(figure("mean RT r", 0.3, 0.2, 0.4), task="hammer"),
+    ]
+    opening, *others = claim_in_words(Split("subjects", ("a",), ("b",), many), found).split(". ")
+    assert opening == (
+        "In 40 people never seen in training, the twin does not beat the best baseline at mean reaction times (stroop); "
+        "the twin beats the best baseline at mean reaction times (hammer)"
+    )
+    assert "twin 0.500 [0.300, 0.700]" in others[0]
+    assert "+0.100 [-0.020, 0.200]: the twin does not beat the best baseline" in others[0]
+    few = claim_in_words(Split("subjects", ("a",), ("b",), many[:8]), found)
+    assert "8 people support no claim between people." in few
+
+
+def test_the_ceiling_is_the_correlation_with_the_truth_that_the_halves_share():
+    rng = np.random.default_rng(0)
+    truth_S = rng.normal(size=20_000)
+    odd_S, even_S = (truth_S + rng.normal(0, 0.8, 20_000) for _ in range(2))
+    expected = np.corrcoef(truth_S, (odd_S + even_S) / 2)[0, 1]
+    assert ceiling_of_halves(odd_S, even_S) == pytest.approx(expected, abs=0.01)
+    assert ceiling_of_halves(odd_S, -even_S) is None
+    assert ceiling_of_halves(odd_S[:9], even_S[:9]) is None
+
+
+def test_the_halves_hold_every_other_trial_of_each_condition():
+    people = collect(make_people(3, with_bold=False), STROOP, (0, 1), np.zeros(0, int), np.zeros(0))
+    odd, even = summaries_of_halves(people, STROOP)
+    trials = people.trials
+    mine_J = np.flatnonzero((trials.person_J == 1) & (trials.condition_J == 1))
+    congruent_J = np.flatnonzero((trials.person_J == 1) & (trials.condition_J == 0))
+    for half, begin in ((odd, 0), (even, 1)):
+        effect = np.nanmean(trials.rt_J[mine_J[begin::2]]) - np.nanmean(trials.rt_J[congruent_J[begin::2]])
+        assert half.condition_rt_ST[1, 0] == pytest.approx(effect)

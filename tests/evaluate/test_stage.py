@@ -41,10 +41,10 @@ def lay_out(folder, split: Split, records):
     writer = ShardWriter(shards.path, 8)
     for record in records:
         writer.add(record)
-    manifest = writer.finish(CohortDescription(NAMES, STROOP.to_plain(), "made of chance", "0" * 64))
+    manifest = writer.finish(CohortDescription(NAMES, STROOP.to_plain(), {"made": "of chance"}, "0" * 64))
     shards.finish({})
     trained = OutputFolder.claim(folder / "trained", "train", Config(), resume=False)
-    split.save(trained.path / "split.json")
+    split.save(trained.path / "split.json", manifest.cohort_hash)
     bold_names = manifest.bold_regions
     twin = untrained(len(bold_names))
     card = TwinCard(
@@ -94,7 +94,7 @@ def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
     assert rt["n"] == 8
     assert {"ridge", "kernel_ridge", "demographics_motion", "group_mean", "mean_connectome"} <= rt["baselines"].keys()
     assert rt["baselines"]["mean_connectome"] is None or abs(rt["baselines"]["mean_connectome"]) <= 1
-    assert "8 people are too few" in found["claim"]
+    assert found["claim"].startswith("In 8 people never seen in training, the twin ")
     subjects = pd.read_parquet(tmp_path / "out" / "subjects.parquet")
     assert len(subjects) == 8
     assert {"observed_mean_rt", "predicted_condition_rt", "ridge_mean_rt", "group_mean_accuracy"} <= set(
@@ -114,7 +114,7 @@ def test_later_parts_of_seen_people_without_bold(tmp_path):
     folders = lay_out(tmp_path, Split("temporal", everybody, everybody, everybody, 0.4, 0.5), records)
     evaluate(SMALL, *folders, tmp_path / "out", resume=False)
     found = json.loads((tmp_path / "out" / "figures.json").read_text())
-    assert "8 people support no claim between people" in found["claim"]
+    assert found["claim"].startswith("8 people support no claim between people: ")
     rt = next(row for row in found["rows"] if row["metric"] == "mean RT r")
     assert "own_earlier" in rt["baselines"]
     assert "ridge" not in rt["baselines"]
@@ -145,7 +145,7 @@ def test_a_twin_of_another_cohort_or_split_is_refused(unseen, tmp_path):
     other = lay_out(tmp_path / "other", by_people(records, 8), records)
     with pytest.raises(DamagedOutputError, match="another cohort"):
         evaluate(SMALL, other[0], unseen[1], tmp_path / "out", resume=False)
-    by_people(records, 9).save(other[1] / "split.json")
+    by_people(records, 9).save(other[1] / "split.json", "0" * 64)
     with pytest.raises(DamagedOutputError, match="not the split"):
         evaluate(SMALL, *other, tmp_path / "out", resume=False)
     with pytest.raises(InputDataError, match="does not exist"):
