@@ -27,7 +27,9 @@ from dtb.evaluate.statistics import (
 from dtb.tasks.taskset import TaskSet
 
 TWIN = "twin"
+DEMOGRAPHICS = "demographics_motion"
 FEWEST_FOR_A_CEILING = 10
+BEYOND = "with what age, sex, site and motion do not predict, by a regression fitted to training people"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -290,20 +292,32 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             ceiling=reach("accuracy_ST"),
         ),
     ]
-    demographics = evidence.predictions.get("demographics_motion")
-    if demographics is not None:
+    demographics = evidence.predictions.get(DEMOGRAPHICS)
+    if demographics is None:
+        return found
+    for name, attribute in (("mean RT", "mean_rt_ST"), ("condition effect", "condition_rt_ST")):
+        said_S = getattr(demographics.summary, attribute)[:, task]
         found.append(
             evidence.figure(
                 spec.name,
-                "mean RT r beyond covariates",
+                f"{name} r beyond covariates",
                 "r over people",
                 correlation,
-                rt_S - demographics.summary.mean_rt_ST[:, task],
-                lambda p: None if p is demographics else p.summary.mean_rt_ST[:, task],
-                note="with what age, sex, site and motion do not predict, by a regression fitted to training people",
+                getattr(observed, attribute)[:, task] - said_S,
+                _beyond(demographics, attribute, task),
+                note=BEYOND,
             )
         )
     return found
+
+
+def _beyond(demographics: Prediction, attribute: str, task: int) -> Callable[[Prediction], np.ndarray | None]:
+    def score(prediction: Prediction) -> np.ndarray | None:
+        if prediction is demographics:
+            return None
+        return np.asarray(getattr(prediction.summary, attribute))[:, task]
+
+    return score
 
 
 def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
@@ -314,7 +328,21 @@ def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
         maps_SR = prediction.summary.maps_STR[:, task]
         return without_mean(maps_SR)
 
+    demographics = evidence.predictions.get(DEMOGRAPHICS)
+    beyond = None
+    if demographics is not None:
+        rest_SR = observed_SR - demographics.summary.maps_STR[:, task]
+        beyond = evidence.figure(
+            spec.name,
+            "BOLD map r beyond covariates",
+            "mean r over regions",
+            mean_of,
+            nothing_S,
+            lambda p: None if p is demographics else metrics.row_correlations(own_part(p), rest_SR),
+            note=BEYOND,
+        )
     return [
+        beyond,
         evidence.figure(
             spec.name,
             "BOLD map r",

@@ -1,7 +1,7 @@
 """``dtb evaluate``: the exported twin against the data it has not seen, beside baselines fitted to the same training data.
 
-Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task) and `bold_map.parquet` (mean
-contrast maps, observed and predicted).
+Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task), `bold_map.parquet` (mean
+contrast maps, observed and predicted) and `certificate.json`, `.md` and `.html` (whether the twin is personal, test by test).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError
 from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
+from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
+from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.claim import claim_in_words
 from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
 from dtb.evaluate.observed import People, collect
@@ -33,7 +35,7 @@ from dtb.evaluate.predictions import (
 from dtb.evaluate.regressions import regressions
 from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import bold_map_table, figures_table, subjects_table
-from dtb.files import OutputFolder, require_complete, write_json, written_whole
+from dtb.files import OutputFolder, require_complete, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort
 from dtb.shards.split import Split
@@ -83,11 +85,20 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
         evidence = gather(task, config, progress)
     figures = all_figures(evidence)
     claim = claim_in_words(task.split, figures)
+    certificate = certify(
+        figures,
+        are_seen=task.split.kind == "temporal",
+        num_people=len(evidence.people),
+        weights_BS=evidence.weights_BS,
+        confidence=config.evaluate.confidence,
+        seed=config.seed,
+    )
     write_json(
         out / FIGURES_FILE,
         {
             "split": _split_in_words(task.split),
             "claim": claim,
+            "certificate": {"verdict": certificate.verdict, "sentence": certificate.sentence},
             "confidence": config.evaluate.confidence,
             "num_bootstrap": config.evaluate.num_bootstrap,
             "rows": [figure.to_plain() for figure in figures],
@@ -100,9 +111,19 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
     for name, table in ((SUBJECTS_FILE, subjects), (BOLD_MAP_FILE, maps)):
         with written_whole(out / name) as temporary:
             table.to_parquet(temporary, index=False)
+    notes = reading_notes(
+        certificate,
+        confidence=config.evaluate.confidence,
+        num_draws=config.evaluate.num_bootstrap,
+        num_permutations=NUM_PERMUTATIONS,
+    )
+    write_json(out / "certificate.json", {**certificate.to_plain(), "notes": notes})
+    write_text(out / "certificate.md", to_markdown(certificate, notes))
+    write_text(out / "certificate.html", to_html(certificate, notes))
     folder.finish(_summary(figures, claim, task.split))
     terminal.out.print(figures_table(figures))
     terminal.out.print(claim)
+    terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

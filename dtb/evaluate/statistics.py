@@ -181,3 +181,55 @@ def _varies(variance_B: np.ndarray, values_S: np.ndarray) -> np.ndarray:
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1.0), np.nan)
+
+
+def permutation_p(observed_S: np.ndarray, predicted_S: np.ndarray, num_draws: int, seed: int) -> float:
+    """Test r > 0 over people: how often would predictions dealt to people at random correlate as well?
+
+    Returns
+    -------
+    float
+        (1 + draws at least as large) / (1 + draws); NaN where r is not defined.
+    """
+    observed_S, predicted_S, _ = _paired(observed_S, predicted_S, np.ones((1, len(observed_S))))
+    own = float(correlation(observed_S, predicted_S, np.ones((1, len(observed_S))))[0])
+    if not np.isfinite(own):
+        return float("nan")
+    rng = np.random.default_rng([seed, 0x9E12])
+    dealt_BS = rng.permuted(np.broadcast_to(predicted_S - _mean(predicted_S), (num_draws, len(predicted_S))), axis=1)
+    centred_S = observed_S - _mean(observed_S)
+    drawn_B = dealt_BS @ centred_S / np.sqrt((centred_S**2).sum() * (dealt_BS[0] ** 2).sum())
+    return float((1 + (drawn_B >= own - 1e-12).sum()) / (1 + num_draws))
+
+
+def sign_flip_p(gain_S: np.ndarray, num_draws: int, seed: int) -> float:
+    """Test that the mean of one value a person is above 0: how often would it be as large if each value's sign were chance?
+
+    Returns
+    -------
+    float
+        (1 + draws at least as large) / (1 + draws); NaN without people.
+    """
+    gain_S = gain_S[np.isfinite(gain_S)]
+    if not len(gain_S):
+        return float("nan")
+    signs_BS = np.random.default_rng([seed, 0x51B5]).choice([-1.0, 1.0], size=(num_draws, len(gain_S)))
+    drawn_B = signs_BS @ gain_S / len(gain_S)
+    return float((1 + (drawn_B >= gain_S.mean() - 1e-15).sum()) / (1 + num_draws))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Correct p-values for their number (Holm 1979): the chance of any false rejection stays below the level; NaN stays NaN.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    present = sorted((p, place) for place, p in enumerate(p_values) if np.isfinite(p))
+    corrected = [float("nan")] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(present):
+        largest = max(largest, min(1.0, (len(present) - rank) * p))
+        corrected[place] = largest
+    return corrected
