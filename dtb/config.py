@@ -226,6 +226,19 @@ class InterveneConfig:
     """Largest Frobenius norm of the change, as a share of the norm of the person's own off-diagonal connectome."""
     off_target_weight: NonNegative = 1.0
     """Penalty on changes of the other indicators, in units of their spread between people."""
+    space: Literal["edges", "sparse", "regions"] = "edges"
+    """What may change: all edges; at most `max_edges` edges; or the gains of at most `max_regions` regions, whose correlations with all
+    others are scaled, as a stimulator or a drug there would."""
+    max_edges: Count = 20
+    """Edges that may change, with `space: sparse`."""
+    max_regions: Count = 3
+    """Regions whose gain may change, with `space: regions`."""
+    num_restarts: Count = 1
+    """Searches for each person, from different beginnings, all at once; the best is kept."""
+    members: tuple[Path, ...] = ()
+    """Further trained folders: an ensemble, whose mean is searched and whose members must agree."""
+    min_agreement: Fraction = 1.0
+    """Share of an ensemble's members in which the target must move the wanted way; below it the result is marked as an abstention."""
     num_steps: Count = 60
     """Steps of the search."""
     step_size: Positive = 0.2

@@ -12,6 +12,7 @@ import torch
 from dtb.config import InterveneConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.twins import Troupe, outlines_of
+from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
 from dtb.intervene.search import Goal, make_goal
 from dtb.tasks.taskset import TaskSet
@@ -51,17 +52,53 @@ class Aim:
         """1 to increase the target, -1 to decrease it."""
         return 1.0 if self.settings.direction == "increase" else -1.0
 
-    def goal_from(self, people: pa.Table) -> tuple[Goal, np.ndarray]:
-        """Take the spread of each indicator, and the mean gradient (E,), from the people who performed unchanged."""
-        order = np.argsort(np.array(people["pseudonym"].to_pylist(), dtype=object))
-        values_SM = torch.from_numpy(np.stack([people["values"][int(row)].as_py() for row in order]).astype(np.float64))
-        if not values_SM[:, self.target].isfinite().any():
+    def goal_from(self, people: pa.Table) -> tuple[Goal, Directions]:
+        """Take the spread of each indicator, and the directions that are the same for all, from the people who performed unchanged.
+
+        Raises
+        ------
+        StageError
+            Nobody has the target.
+        """
+        table = people.to_pandas().sort_values("pseudonym")
+        values_SM = np.stack(table["before"].to_list())
+        if not np.isfinite(values_SM[:, self.target]).any():
             raise StageError(
                 f"Nobody has {self.name}: no run of the cohort has trials or volumes that it could be measured on."
             )
-        slopes = [people["slope"][int(row)].as_py() for row in order]
-        given = [np.asarray(slope_E) for slope_E in slopes if slope_E is not None]
-        return make_goal(self.indicators, self.target, self.sign, values_SM), np.mean(given, axis=0)
+        goal = make_goal(self.indicators, self.target, self.sign, torch.from_numpy(values_SM))
+        table = table[table["slope"].notna() & np.isfinite(values_SM[:, self.target])]
+        target_S = np.array([values_M[self.target] for values_M in table["before"]])
+        along_P, spread = pls_direction(np.stack(table["parameters"].to_list()), target_S)
+        ridge_E = ridge_weights(np.stack(table["edges"].to_list()), table["observed"].to_numpy(dtype=np.float64))
+        return goal, Directions(
+            population_E=np.stack(table["slope"].to_list()).mean(0, dtype=np.float64),
+            parameters_P=self.sign * along_P,
+            parameters_spread=spread,
+            ridge_E=None if ridge_E is None else self.sign * ridge_E,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Directions:
+    """Where others would go, to move the target the wanted way.
+
+    Attributes
+    ----------
+    population_E : (E,) ndarray
+        Mean gradient of people's correlations.
+    parameters_P : (P,) ndarray
+        Direction of the generated parameters, as in the published method.
+    parameters_spread : float
+        Standard deviation of people along it.
+    ridge_E : (E,) ndarray or None
+        Weights of standardised edges in a regression on what people did; None where too few did it.
+    """
+
+    population_E: np.ndarray
+    parameters_P: np.ndarray
+    parameters_spread: float
+    ridge_E: np.ndarray | None
 
 
 def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:

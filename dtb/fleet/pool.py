@@ -39,10 +39,13 @@ class Work:
         Rows of the people who did not fail, by the ledger's table names.
     failures : mapping of str to str
         Why people failed, by key.
+    notes : mapping of str to str
+        What there is to say of people who did not fail, by key.
     """
 
     tables: Mapping[str, pa.Table]
     failures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Worker(Protocol):
@@ -195,19 +198,21 @@ class _Actor:
         except Exception:  # noqa: BLE001  whose failure it was is found by working on each person alone
             return None
         each = (time.perf_counter() - start) / len(keys)
-        return [_row(key, work.failures.get(key), each) for key in keys], work.tables
+        return [_row(key, work, each) for key in keys], work.tables
 
     def _alone(self, key: str) -> tuple[list[StatusRow], Mapping[str, pa.Table]]:
         start = time.perf_counter()
         try:
             work = self._worker.work([key])
         except Exception as error:  # noqa: BLE001  one person's failure is a row with its reason, never the stage's end
-            return [_row(key, _reason(error), time.perf_counter() - start)], {}
-        return [_row(key, work.failures.get(key), time.perf_counter() - start)], work.tables
+            return [(key, FAILED, _reason(error), time.perf_counter() - start)], {}
+        return [_row(key, work, time.perf_counter() - start)], work.tables
 
 
-def _row(key: str, failure: str | None, seconds: float) -> StatusRow:
-    return (key, OK, "", seconds) if failure is None else (key, FAILED, failure, seconds)
+def _row(key: str, work: Work, seconds: float) -> StatusRow:
+    if key in work.failures:
+        return key, FAILED, work.failures[key], seconds
+    return key, OK, work.notes.get(key, ""), seconds
 
 
 def _reason(error: BaseException) -> str:
@@ -368,7 +373,7 @@ class _Driver:
             self._pending.extendleft(_Batch([key]) for key in reversed(batch.keys))
         else:
             reason = f"the process that worked on this person died {batch.num_crashes} times (out of memory, or a fault in a library)"
-            rows = [_row(batch.keys[0], reason, math.nan)]
+            rows = [(batch.keys[0], FAILED, reason, math.nan)]
             self._ledger.commit(batch.keys, {}, status_table(rows))
             self._count(rows)
 

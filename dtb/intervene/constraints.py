@@ -114,6 +114,71 @@ def nearest_correlation(
     return retract(current_SRR, smallest_eigenvalue=smallest_eigenvalue)
 
 
+def nearest_supported_change(
+    base_SRR: Tensor,
+    change_SRR: Tensor,
+    free_SRR: Tensor,
+    *,
+    smallest_eigenvalue: float = 0.0,
+    tolerance: float = 1e-9,
+    max_iterations: int = 200,
+) -> Tensor:
+    """Project changes onto those that alter free entries only and leave a correlation matrix.
+
+    The same iteration as `nearest_correlation`, with the fixed entries restored beside the diagonal. What is left over when it ends is
+    removed by shortening: the smallest eigenvalue of `C + tD` is concave in `t`, so that `t` can be given in closed form.
+
+    Parameters
+    ----------
+    base_SRR : (S, R, R) float64
+        Correlation matrices.
+    change_SRR : (S, R, R) float64
+        Symmetric.
+    free_SRR : (S, R, R) bool
+        Symmetric; entries that may change. The diagonal never does.
+    smallest_eigenvalue, tolerance, max_iterations
+        As in `nearest_correlation`.
+
+    Returns
+    -------
+    (S, R, R) float64
+        The change `D`, exactly 0 wherever it is not free, with `base + D` a correlation matrix.
+    """
+    diagonal_RR = torch.eye(base_SRR.shape[-1], dtype=torch.bool, device=base_SRR.device)
+    free_SRR = free_SRR & ~diagonal_RR
+    current_SRR = torch.where(free_SRR, base_SRR + change_SRR, base_SRR)
+    correction_SRR = torch.zeros_like(current_SRR)
+    active = torch.nonzero(~_is_positive(current_SRR, smallest_eigenvalue)).flatten()
+    for _ in range(max_iterations):
+        if not len(active):
+            break
+        shifted = current_SRR[active] - correction_SRR[active]
+        positive = _clip_spectrum(shifted, smallest_eigenvalue)
+        correction_SRR[active] = positive - shifted
+        restored = torch.where(free_SRR[active], 0.5 * (positive + positive.mT), base_SRR[active])
+        current_SRR[active] = restored
+        apart = torch.linalg.matrix_norm(restored - positive)
+        active = active[apart > tolerance * torch.linalg.matrix_norm(restored)]
+    return shorten_until_positive(base_SRR, current_SRR - base_SRR)
+
+
+def shorten_until_positive(base_SRR: Tensor, change_SRR: Tensor) -> Tensor:
+    """Shorten changes so far that no eigenvalue of `base + change` is negative; those that leave none so are left alone."""
+    change_SRR = change_SRR.clone()
+    invalid = torch.nonzero(~_is_positive(base_SRR + change_SRR, 0.0)).flatten()
+    if len(invalid):
+        before = torch.linalg.eigvalsh(base_SRR[invalid])[:, 0].clamp_min(0.0)
+        after = torch.linalg.eigvalsh(base_SRR[invalid] + change_SRR[invalid])[:, 0].clamp_max(0.0)
+        share = before / (before - after).clamp_min(1e-300)
+        change_SRR[invalid] *= torch.where(after < 0, share, 1.0)[:, None, None]
+    return change_SRR
+
+
+def is_correlation(matrix_SRR: Tensor) -> Tensor:
+    """(S,) bool: whether symmetric matrices of unit diagonal have no negative eigenvalue, to rounding."""
+    return _is_positive(matrix_SRR, 0.0)
+
+
 def retract(matrix_SRR: Tensor, *, smallest_eigenvalue: float = 0.0) -> Tensor:
     """Make correlation matrices by one clip of the spectrum and one rescaling: near, but not the nearest, and cheap.
 

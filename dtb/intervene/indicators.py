@@ -125,16 +125,32 @@ class Performance:
         indicators: Sequence[Indicator],
     ) -> None:
         self._twin = twin
-        self._batch = batch
+        self._once = batch, contrast_SKV
         self._indicators = list(indicators)
         self._tasks = list(tasks)
-        self._contrast_SKV = contrast_SKV
-        # Weights of trials and volumes depend on the design alone: made once, used at every step of a search.
-        self._rows = {task: self._trial_weights(task) for task in {one.task for one in indicators}}
         self._with_bold = any(one.kind == "bold_contrast" for one in indicators)
+        self._lay_out(1)
+
+    def by(self, twin: Twin) -> Performance:
+        """Let another twin perform the same."""
+        batch, contrast_SKV = self._once
+        return Performance(twin, batch, contrast_SKV, self._tasks, self._indicators)
+
+    def _lay_out(self, times: int) -> None:
+        """Prepare for people that come several times over; what depends on the design alone is made once for a whole search."""
+        batch, contrast_SKV = self._once
+        self._times = times
+        self._batch, self._contrast_SKV = batch.repeat(times), contrast_SKV.repeat(times, 1, 1)
+        self._rows = {task: self._trial_weights(task) for task in {one.task for one in self._indicators}}
 
     def __call__(self, connectome_SE: Tensor) -> Tensor:
-        """Simulate, and give the (S, M) indicators; NaN where a person has no data on the task."""
+        """Simulate, and give the (S, M) indicators; NaN where a person has no data on the task.
+
+        Given 2S or more connectomes, the people repeat in the same order.
+        """
+        times = len(connectome_SE) // len(self._once[0].pseudonyms)
+        if times != self._times:
+            self._lay_out(times)
         batch = self._batch
         output = self._twin(connectome_SE.to(batch.stimulus_SKTI.dtype), batch.stimulus_SKTI, batch.seed_S)
         presses = press_distribution(self._twin, output, batch, self._tasks)
@@ -149,6 +165,36 @@ class Performance:
             bold_SKVR = self._twin.bold(output, batch.volume_seconds_SKV)
             bold_SKR = torch.einsum("skv,skvr->skr", self._contrast_SKV.to(bold_SKVR.dtype), bold_SKVR)
         return torch.stack([self._measure(one, rt_J, right_J, bold_SKR) for one in self._indicators], dim=1)
+
+    def observed(self, indicator: Indicator) -> Tensor:
+        """Give what people did themselves, (S,); NaN where a person has no data on the task."""
+        batch, contrast_SKV = self._once
+        trials, num_people = batch.trials, len(batch.pseudonyms)
+        if indicator.kind == "bold_contrast":
+            series_SKV = (
+                batch.bold_SKVR[..., indicator.region] / self._twin.bold_scale_R[indicator.region]
+            ).nan_to_num()
+            of_task_SK = batch.task_SK == indicator.task
+            effect_S = (torch.where(of_task_SK[..., None], contrast_SKV, 0.0) * series_SKV).sum((1, 2)).double()
+            has_S = (of_task_SK[..., None] & (contrast_SKV != 0)).any(-1).any(-1)
+            return torch.where(has_S, effect_S, torch.nan)
+        of_task_J = (trials.task_J == indicator.task) & trials.usable_J
+        if indicator.kind == "accuracy":
+            right_J = (trials.response_JA & trials.correct_JA).any(-1)
+            withheld_J = ~trials.response_JA.any(-1) & ~trials.correct_JA.any(-1)
+            return _mean(of_task_J & trials.scored_J, (right_J | withheld_J).double(), trials.subject_J, num_people)
+        pressed_J = of_task_J & trials.rt_seconds_J.isfinite() & (trials.correct_JA.any(-1) | ~trials.scored_J)
+        if indicator.kind == "mean_rt":
+            return _mean(pressed_J, trials.rt_seconds_J, trials.subject_J, num_people)
+        return sum(
+            (
+                share
+                * _mean(pressed_J & (trials.condition_J == place), trials.rt_seconds_J, trials.subject_J, num_people)
+                for place, share in enumerate(self._tasks[indicator.task].contrast)
+                if share
+            ),
+            start=torch.zeros(num_people, dtype=torch.float64, device=pressed_J.device),
+        )
 
     def _measure(self, indicator: Indicator, rt_J: Tensor, right_J: Tensor, bold_SKR: Tensor | None) -> Tensor:
         if indicator.kind == "bold_contrast":
@@ -184,6 +230,14 @@ class Performance:
         if has_S is not None:
             rows["condition_rt"] = weight_J, has_S
         return rows
+
+
+def _mean(chosen_J: Tensor, value_J: Tensor, subject_J: Tensor, num_people: int) -> Tensor:
+    """Average each person's chosen trials; NaN for those who have none."""
+    weight_J, has_S = _mean_weights(chosen_J, subject_J, num_people)
+    weighted_J = torch.where(chosen_J, value_J.double(), 0.0) * weight_J
+    sum_S = torch.zeros(num_people, dtype=torch.float64, device=chosen_J.device).index_add(0, subject_J, weighted_J)
+    return torch.where(has_S, sum_S, torch.nan)
 
 
 def _mean_weights(chosen_J: Tensor, subject_J: Tensor, num_people: int) -> tuple[Tensor, Tensor]:

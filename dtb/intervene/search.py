@@ -1,11 +1,12 @@
 """The closed loop: change a connectome, let the twin it makes perform, and change it further, until one indicator has moved.
 
 Projected gradient ascent on the change `D` of each person's correlation matrix. After every step `C + D` is a correlation matrix
-within the budget (`dtb.intervene.constraints`), so every point on the way could be returned, and the best one is. Other indicators
-hold it back through a penalty in units of their spread between people. What comes back is measured by full simulation of the changed
-connectome, beside controls of the same norm.
+within the budget and the space of allowed changes (`dtb.intervene.spaces`), so every point on the way could be returned, and the best
+one of several restarts is. Other indicators hold it back through a penalty in units of their spread between people. What comes back is
+measured by full simulation of the changed connectome, beside controls of the same norm.
 
-Shape letters: `S` subject, `R` region, `E` connectome edge, `M` indicator, `G` step of the search.
+Shape letters: `S` subject, `R` region, `E` connectome edge, `M` indicator, `P` parameter of the change, `G` step of the search,
+`D` dose, `B` member of an ensemble of twins, `U` restart.
 """
 
 from __future__ import annotations
@@ -17,23 +18,13 @@ import torch
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.constraints import (
-    change_along,
-    correlations,
-    edges_of,
-    fisher_z,
-    matrix_of,
-    nearest_correlation,
-    off_diagonal_norm,
-    within_budget,
-)
+from dtb.intervene.constraints import edges_of
 from dtb.intervene.indicators import Indicator
+from dtb.intervene.spaces import Space, Start, make_space
 
-SMALLEST_EIGENVALUE = 1e-3
-"""Bound on the spectrum of a person's matrix: rest series are short, their correlations are singular, and from a singular matrix most
-directions lead out of the valid ones. Raising the spectrum so far moves a matrix of 400 regions by a thousandth of its norm."""
+DOSES = (0.25, 0.5, 0.75, 1.0)
+"""Shares of a change after which everything is measured: each is valid, for it lies between two valid matrices."""
 
-_PROJECTIONS_A_STEP = 10
 _SQRT2 = 2.0**0.5
 
 Simulate = Callable[[Tensor], Tensor]
@@ -60,9 +51,14 @@ class Goal:
     spread_M: Tensor
     penalty_M: Tensor
 
+    def to(self, device: torch.device) -> Goal:
+        """Move the tensors to `device`."""
+        return Goal(self.target, self.sign, self.spread_M.to(device), self.penalty_M.to(device))
+
     def score(self, values_SM: Tensor, before_SM: Tensor, off_target_weight: float) -> Tensor:
         """Give what the search maximises: (S,) wanted change, less the mean squared unwanted one, both in units of spread."""
-        moved_SM = (values_SM - before_SM) / self.spread_M
+        # An indicator without a spread is divided by 1: by NaN, even a gradient of 0 would not be finite.
+        moved_SM = (values_SM - before_SM) / self.spread_M.nan_to_num(1.0)
         counted_SM = (self.penalty_M > 0) & moved_SM.isfinite()
         unwanted_SM = torch.where(counted_SM, moved_SM, 0.0) ** 2 * self.penalty_M
         return self.sign * moved_SM[:, self.target] - off_target_weight * unwanted_SM.sum(1)
@@ -101,65 +97,6 @@ def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Start:
-    """People before any change.
-
-    Attributes
-    ----------
-    base_SRR : (S, R, R) float64 Tensor
-        The correlation matrix nearest to each person's estimated one: what changes are changes of.
-    present_SR : (S, R) bool Tensor
-    repair_norm_S : (S,) float64 Tensor
-        Frobenius distance of the two.
-    budget_S : (S,) float64 Tensor
-        Largest norm of a change.
-    """
-
-    base_SRR: Tensor
-    present_SR: Tensor
-    repair_norm_S: Tensor
-    budget_S: Tensor
-
-    @classmethod
-    def of(cls, connectome_SE: Tensor, num_regions: int, budget: float) -> Start:
-        """Make people's matrices valid; `budget` is a share of the norm off the diagonal."""
-        own_SRR, present_SR = correlations(connectome_SE, num_regions)
-        base_SRR = nearest_correlation(own_SRR, smallest_eigenvalue=SMALLEST_EIGENVALUE)
-        return cls(
-            base_SRR,
-            present_SR,
-            torch.linalg.matrix_norm(base_SRR - own_SRR),
-            budget * off_diagonal_norm(base_SRR),
-        )
-
-    def connectome(self, change_SE: Tensor) -> Tensor:
-        """Give the changed connectome as the twin reads it; gradients pass to the change."""
-        return fisher_z(edges_of(self.base_SRR) + change_SE, self.present_SR)
-
-    def admit(self, change_SE: Tensor, *, max_iterations: int = 200) -> Tensor:
-        """Give the valid change within the budget that a proposed one is projected to."""
-        num_regions = self.base_SRR.shape[-1]
-        proposed_SRR = nearest_correlation(
-            self.base_SRR + matrix_of(change_SE, num_regions, diagonal=0.0),
-            smallest_eigenvalue=SMALLEST_EIGENVALUE,
-            max_iterations=max_iterations,
-        )
-        return self.masked(edges_of(within_budget(self.base_SRR, proposed_SRR, self.budget_S)))
-
-    def along(self, direction_SE: Tensor, norm_S: Tensor) -> Tensor:
-        """Give a valid change along a direction, of a given norm."""
-        num_regions = self.base_SRR.shape[-1]
-        direction_SRR = matrix_of(self.masked(direction_SE.double()), num_regions, diagonal=0.0)
-        change_SRR = change_along(self.base_SRR, direction_SRR, norm_S, smallest_eigenvalue=SMALLEST_EIGENVALUE)
-        return self.masked(edges_of(change_SRR))
-
-    def masked(self, edges_SE: Tensor) -> Tensor:
-        """Set the edges of absent regions to exactly 0."""
-        rows, columns = _pairs(self.base_SRR)
-        return torch.where(self.present_SR[:, rows] & self.present_SR[:, columns], edges_SE, 0.0)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Found:
     """What a search found.
 
@@ -168,84 +105,102 @@ class Found:
     change_SE : (S, E) float64 Tensor
         Change of the correlations.
     before_SM, after_SM : (S, M) float64 Tensor
-        Every indicator, by full simulation.
+        Every indicator, by full simulation; the mean over the ensemble's members.
+    at_doses_SDM : (S, D, M) float64 Tensor
+        Every indicator after the shares `DOSES` of the change.
+    moved_SB : (S, B) float64 Tensor
+        By how much each member's target moved the wanted way.
     target_SG : (S, G) float64 Tensor
-        The target after each step.
+        The target after each step of the best restart.
     controls_SM : dict of str to (S, M) float64 Tensor
         Every indicator after each control's change.
     norm_S : (S,) float64 Tensor
         Frobenius norm of the change, and of the controls'.
+    restarts_alike_S : (S,) float64 Tensor
+        Mean cosine between the changes that the restarts found; NaN for a single one.
     """
 
     change_SE: Tensor
     before_SM: Tensor
     after_SM: Tensor
+    at_doses_SDM: Tensor
+    moved_SB: Tensor
     target_SG: Tensor
     controls_SM: dict[str, Tensor]
     norm_S: Tensor
+    restarts_alike_S: Tensor
 
 
 def search(
-    simulate: Simulate,
+    members: Sequence[Simulate],
     start: Start,
     goal: Goal,
     settings: InterveneConfig,
     control_directions_SE: Mapping[str, Tensor],
+    seeds: Sequence[int],
 ) -> Found:
     """Search a change for each person of a batch.
 
     Parameters
     ----------
-    simulate : callable
-        From connectomes (S, E) to indicators (S, M), differentiable; a person's row depends on that person alone.
+    members : sequence of callable
+        Twins, each from connectomes (S, E) to indicators (S, M), differentiable. A person's row depends on that person alone, and given
+        2S or more connectomes the people repeat in the same order. What is searched moves the target in the mean over them.
     start : Start
     goal : Goal
     settings : InterveneConfig
     control_directions_SE : mapping of str to (S, E) Tensor
         Directions to go by the same norm, for comparison.
+    seeds : sequence of int
+        One a person: where the restarts begin.
 
     Returns
     -------
     Found
-        Rows of people whose target is not finite hold no change.
+        People whose score is not finite, or for whom nothing was better than no change, get no change.
     """
-    change_SE = torch.zeros_like(edges_of(start.base_SRR))
-    before_SM, score_S, slope_SE = _ascent(simulate, start, goal, settings, change_SE, None)
-    best_SE, best_S = change_SE, score_S
+    num_people, times = len(start.budget_S), settings.num_restarts
+    several = start.repeat(times)
+    space = make_space(several, settings)
+    parameter_SP = _beginnings(space, several, times, seeds)
+    with torch.no_grad():
+        before = [
+            simulate(start.connectome(torch.zeros_like(edges_of(start.base_SRR)))).double() for simulate in members
+        ]
+    several_before = [values_SM.repeat(times, 1) for values_SM in before]
+    best_SP = torch.zeros_like(parameter_SP)
+    best_S = torch.zeros(len(parameter_SP), dtype=torch.float64, device=parameter_SP.device)
     path = []
-    for step in range(settings.num_steps):
-        length_S = settings.step_size * (1.0 - step / settings.num_steps) * start.budget_S
-        change_SE = start.admit(change_SE + length_S[:, None] * slope_SE, max_iterations=_PROJECTIONS_A_STEP)
-        values_SM, score_S, slope_SE = _ascent(simulate, start, goal, settings, change_SE, before_SM)
+    for step in range(settings.num_steps + 1):
+        values_SM, score_S, slope_SP = _ascent(members, several, space, goal, settings, parameter_SP, several_before)
+        # Not finite is not better, so that such people keep what they had.
         better_S = score_S > best_S
         best_S = torch.where(better_S, score_S, best_S)
-        best_SE = torch.where(better_S[:, None], change_SE, best_SE)
-        path.append(values_SM[:, goal.target])
-    norm_S = _SQRT2 * best_SE.norm(dim=1)
-    with torch.no_grad():
-        after_SM = simulate(start.connectome(best_SE)).double()
-        controls_SM = {
-            name: simulate(start.connectome(start.along(direction_SE, norm_S))).double()
-            for name, direction_SE in control_directions_SE.items()
-        }
-    return Found(best_SE, before_SM, after_SM, torch.stack(path, 1), controls_SM, norm_S)
+        best_SP = torch.where(better_S[:, None], parameter_SP, best_SP)
+        if step:
+            path.append(values_SM[:, goal.target])
+        if step < settings.num_steps:
+            length_S = settings.step_size * (1.0 - step / settings.num_steps) * several.budget_S
+            parameter_SP = space.admit(parameter_SP + length_S[:, None] * slope_SP)
+    changes_USE = space.change(best_SP).unflatten(0, (times, num_people))
+    winner_S = best_S.unflatten(0, (times, num_people)).argmax(0)
+    people_S = torch.arange(num_people, device=winner_S.device)
+    change_SE = changes_USE[winner_S, people_S]
+    path_USG = torch.stack(path, 1).unflatten(0, (times, num_people))
+    return _measured(
+        members, start, goal, change_SE, before, control_directions_SE, path_USG[winner_S, people_S], changes_USE
+    )
 
 
-def slope(simulate: Simulate, start: Start, goal: Goal) -> tuple[Tensor, Tensor]:
+def slope(members: Sequence[Simulate], start: Start, goal: Goal) -> tuple[Tensor, Tensor]:
     """Give everybody's indicators before any change (S, M), and the gradient of the target's wanted direction (S, E), of norm 1.
 
     The mean of the gradients over people is the direction that helps the population, a control for the personal one.
     """
     nothing_SE = torch.zeros_like(edges_of(start.base_SRR)).requires_grad_()
-    values_SM = simulate(start.connectome(nothing_SE)).double()
+    values_SM = torch.stack([simulate(start.connectome(nothing_SE)).double() for simulate in members]).mean(0)
     wanted_S = goal.sign * values_SM[:, goal.target]
-    return values_SM.detach(), _unit_gradient(wanted_S, nothing_SE)
-
-
-def _pairs(matrix_SRR: Tensor) -> tuple[Tensor, Tensor]:
-    num_regions = matrix_SRR.shape[-1]
-    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=matrix_SRR.device)
-    return rows, columns
+    return values_SM.detach(), _unit_gradient(wanted_S, nothing_SE) / _SQRT2
 
 
 def random_directions(seeds: Sequence[int], num_edges: int) -> Tensor:
@@ -256,20 +211,95 @@ def random_directions(seeds: Sequence[int], num_edges: int) -> Tensor:
     return torch.stack(rows) if rows else torch.zeros(0, num_edges, dtype=torch.float64)
 
 
+def _beginnings(space: Space, several: Start, times: int, seeds: Sequence[int]) -> Tensor:
+    """Begin at no change, and the restarts at random ones of half the budget."""
+    num = space.num_parameters
+    rounds = [torch.zeros(len(seeds), num, dtype=torch.float64)]
+    # Neighbouring seeds give unrelated draws, for torch's generator mixes them.
+    rounds += [random_directions([seed ^ number for seed in seeds], num) for number in range(1, times)]
+    drawn_SP = torch.cat(rounds).to(several.budget_S)
+    length_S = 0.5 * several.budget_S / drawn_SP.norm(dim=1).clamp_min(1e-300)
+    return space.admit(length_S[:, None] * drawn_SP) if times > 1 else drawn_SP
+
+
 def _ascent(
-    simulate: Simulate, start: Start, goal: Goal, settings: InterveneConfig, change_SE: Tensor, before_SM: Tensor | None
+    members: Sequence[Simulate],
+    several: Start,
+    space: Space,
+    goal: Goal,
+    settings: InterveneConfig,
+    parameter_SP: Tensor,
+    before: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give indicators, score and the direction of steepest ascent of the score at a change; without `before_SM`, at none."""
-    at_SE = change_SE.detach().requires_grad_()
-    values_SM = simulate(start.connectome(at_SE)).double()
-    before_SM = values_SM.detach() if before_SM is None else before_SM
-    score_S = goal.score(values_SM, before_SM, settings.off_target_weight)
-    return values_SM.detach(), score_S.detach(), _unit_gradient(score_S, at_SE)
+    """Give indicators, score and the direction of steepest ascent of the score, the mean over the members of each."""
+    at_SP = parameter_SP.detach().requires_grad_()
+    values, scores, slope_SP = [], [], torch.zeros_like(parameter_SP)
+    for simulate, before_SM in zip(members, before, strict=True):
+        values_SM = simulate(several.connectome(space.change(at_SP))).double()
+        score_S = goal.score(values_SM, before_SM, settings.off_target_weight)
+        slope_SP = slope_SP + _gradient(score_S, at_SP)
+        values.append(values_SM.detach())
+        scores.append(score_S.detach())
+    slope_SP = space.steer(parameter_SP, slope_SP)
+    length_S = slope_SP.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    return torch.stack(values).mean(0), torch.stack(scores).mean(0), slope_SP / length_S
 
 
-def _unit_gradient(score_S: Tensor, at_SE: Tensor) -> Tensor:
-    """Differentiate each person's score; the norm as a symmetric matrix is 1, or 0 where the gradient is not finite."""
+def _measured(
+    members: Sequence[Simulate],
+    start: Start,
+    goal: Goal,
+    change_SE: Tensor,
+    before: Sequence[Tensor],
+    control_directions_SE: Mapping[str, Tensor],
+    target_SG: Tensor,
+    changes_USE: Tensor,
+) -> Found:
+    """Simulate what was found, shares of it, and the controls, in full."""
+
+    def perform(given_SE: Tensor) -> list[Tensor]:
+        return [simulate(start.connectome(given_SE)).double() for simulate in members]
+
+    norm_S = _SQRT2 * change_SE.norm(dim=1)
+    with torch.no_grad():
+        after = perform(change_SE)
+        after_SM = torch.stack(after).mean(0)
+        shares = [torch.stack(perform(dose * change_SE)).mean(0) for dose in DOSES[:-1]]
+        controls_SM = {
+            name: torch.stack(perform(start.along(direction_SE, norm_S))).mean(0)
+            for name, direction_SE in control_directions_SE.items()
+        }
+    moved = [goal.sign * (late_SM - early_SM)[:, goal.target] for late_SM, early_SM in zip(after, before, strict=True)]
+    return Found(
+        change_SE=change_SE,
+        before_SM=torch.stack(list(before)).mean(0),
+        after_SM=after_SM,
+        at_doses_SDM=torch.stack([*shares, after_SM], 1),
+        moved_SB=torch.stack(moved, 1),
+        target_SG=target_SG,
+        controls_SM=controls_SM,
+        norm_S=norm_S,
+        restarts_alike_S=_alike(changes_USE),
+    )
+
+
+def _alike(changes_USE: Tensor) -> Tensor:
+    """Give the mean cosine between different restarts' changes, (S,)."""
+    times = len(changes_USE)
+    unit_USE = changes_USE / changes_USE.norm(dim=2, keepdim=True).clamp_min(1e-300)
+    if times == 1:
+        return torch.full_like(unit_USE[0, :, 0], torch.nan)
+    sum_SE = unit_USE.sum(0)
+    return (sum_SE.square().sum(1) - unit_USE.square().sum((0, 2))) / (times * (times - 1))
+
+
+def _gradient(score_S: Tensor, at_SP: Tensor) -> Tensor:
+    """Differentiate each person's score; 0 where it, or the gradient, is not finite."""
     finite_S = score_S.isfinite()
-    (slope_SE,) = torch.autograd.grad(torch.where(finite_S, score_S, 0.0).sum(), at_SE)
-    slope_SE = torch.where((finite_S & slope_SE.isfinite().all(1))[:, None], slope_SE, 0.0)
-    return slope_SE / (_SQRT2 * slope_SE.norm(dim=1, keepdim=True)).clamp_min(1e-300)
+    (slope_SP,) = torch.autograd.grad(torch.where(finite_S, score_S, 0.0).sum(), at_SP)
+    return torch.where((finite_S & slope_SP.isfinite().all(1))[:, None], slope_SP, 0.0)
+
+
+def _unit_gradient(score_S: Tensor, at_SP: Tensor) -> Tensor:
+    slope_SP = _gradient(score_S, at_SP)
+    return slope_SP / slope_SP.norm(dim=1, keepdim=True).clamp_min(1e-300)

@@ -103,6 +103,23 @@ class Batch:
         """Move every tensor to `device`."""
         return _moved(self, device)
 
+    def repeat(self, times: int) -> Batch:
+        """Put the same people several times after one another."""
+        if times == 1:
+            return self
+        num_people = len(self.pseudonyms)
+        rows = {
+            name: value.repeat(times, *[1] * (value.ndim - 1))
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        table = {name: value.repeat(times, *[1] * (value.ndim - 1)) for name, value in vars(self.trials).items()}
+        rounds_J = torch.arange(times, device=self.trials.subject_J.device).repeat_interleave(
+            len(self.trials.subject_J)
+        )
+        table["subject_J"] = table["subject_J"] + num_people * rounds_J
+        return dataclasses.replace(self, pseudonyms=self.pseudonyms * times, trials=TrialTable(**table), **rows)
+
 
 def _moved(table, device):  # type: ignore[no-untyped-def]
     values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}

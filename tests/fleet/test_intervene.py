@@ -14,13 +14,14 @@ from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
 from dtb.errors import ConfigurationError
 from dtb.evaluate.glm import run_contrast
 from dtb.fleet.aim import Aim, make_aim
-from dtb.fleet.intervene import Searcher, Surveyor, contrast_weights
 from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.pool import Work
+from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor, contrast_weights
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, matrix_of, violation
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import Start
+from dtb.intervene.search import DOSES
+from dtb.intervene.spaces import Start
 from tests.fleet.world import REGIONS, make_world
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
@@ -37,11 +38,11 @@ def troupe(world: tuple[Path, Path]) -> Troupe:
     return open_troupe(*world)
 
 
-def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS) -> tuple[Aim, Searcher]:
-    aim = make_aim(settings, troupe)
-    surveyed = Surveyor(troupe, aim, seed=0, sample=frozenset(KEYS[:3])).work(KEYS)
-    goal, population_E = aim.goal_from(surveyed.tables["people"])
-    return aim, Searcher(troupe, aim, seed=0, goal=goal, population_E=population_E)
+def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS, num_members: int = 1) -> tuple[Aim, Searcher]:
+    aim, troupes = make_aim(settings, troupe), [troupe] * num_members
+    surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
+    goal, directions = aim.goal_from(surveyed.tables["people"])
+    return aim, Searcher(troupes, aim, seed=0, goal=goal, directions=directions)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,11 @@ def test_the_target_goes_the_wanted_way_and_beyond_the_controls(work: Work) -> N
     assert (target["task"] == "stroop").all()
     moved = target["before"] - target["after"]
     assert (moved > 0).all()
-    assert (moved > target["before"] - target["random_after"]).all()
+    for name in CONTROLS:
+        assert (moved > target["before"] - target[f"{name}_after"]).mean() > 0.7, name
+    doses = np.stack(target["after_doses"])
+    assert doses.shape == (5, len(DOSES))
+    np.testing.assert_allclose(doses[:, -1], target["after"])
 
 
 def test_a_person_is_searched_the_same_alone_and_in_company(troupe: Troupe, work: Work) -> None:
@@ -121,7 +126,7 @@ def test_a_bold_contrast_can_be_the_target(troupe: Troupe) -> None:
 
 def test_someone_without_the_task_is_a_failure_with_its_reason(troupe: Troupe) -> None:
     _, worker = searcher(troupe)
-    meet = worker._company.meet
+    meet = worker._companies[0].meet
 
     def without_stroop(keys):  # type: ignore[no-untyped-def]
         records, batch = meet(keys)
@@ -130,10 +135,54 @@ def test_someone_without_the_task_is_a_failure_with_its_reason(troupe: Troupe) -
         batch.trials.correct_JA[mine_J] = False
         return records, batch
 
-    worker._company.meet = without_stroop  # type: ignore[method-assign]
+    worker._companies[0].meet = without_stroop  # type: ignore[method-assign]
     work = worker.work(["p0000", "p0002"])
     assert "no mean_rt in stroop" in work.failures["p0000"]
     assert set(work.tables["results"]["pseudonym"].to_pylist()) == {"p0002"}
+
+
+def test_an_ensemble_that_disagrees_abstains(troupe: Troupe) -> None:
+    _, worker = searcher(troupe, num_members=2)
+    worker._companies[1].twin.hypernetwork.head.weight.mul_(-0.02)
+    work = worker.work(KEYS[:2])
+    results = work.tables["results"].to_pandas().query("is_target").set_index("pseudonym")
+    moves = work.tables["changes"].to_pandas().set_index("pseudonym")["member_moves"]
+    assert not work.failures
+    for key in KEYS[:2]:
+        agreeing = (moves[key] > 0).mean()
+        assert results.loc[key, "members_agreeing"] == agreeing
+        assert results.loc[key, "abstained"] == (agreeing < 1.0) == (key in work.notes)
+    assert any("abstained" in note for note in work.notes.values())
+
+
+def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(troupe: Troupe, work: Work) -> None:
+    target = work.tables["results"].to_pandas().query("is_target")
+    moved = target["before"] - target["paper_weights_after"]
+    assert (moved.abs() > 1e-4).all()
+    # Along the direction that goes with the indicator over people, the indicator should mostly go too.
+    assert moved.mean() > 0
+
+
+def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) -> None:
+    company, aim = Company(troupe, 0), make_aim(SETTINGS, troupe)
+    records, batch = company.meet(KEYS)
+    perform = Performance(
+        company.twin, batch, contrast_weights(records, batch, company.taskset), aim.tasks, aim.indicators
+    )
+    trials = records[2].runs[1].trials
+    pressed = trials.pressed_J
+    values = {
+        one.kind: perform.observed(one)[2].item() for one in aim.indicators if one.task == 1 and one.region in {None, 2}
+    }
+    assert values["mean_rt"] == pytest.approx(trials.rt_seconds_J[pressed].mean())
+    assert values["accuracy"] == pytest.approx((trials.response_JA & trials.correct_JA).any(1).mean())
+    contrast = aim.tasks[1].contrast
+    by_condition = [trials.rt_seconds_J[pressed & (trials.condition_J == place)].mean() for place in (0, 1)]
+    assert values["condition_rt"] == pytest.approx(contrast[0] * by_condition[0] + contrast[1] * by_condition[1])
+    run, spec = records[2].runs[1], company.taskset.specs[1]
+    weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), np.ones(40, dtype=bool))
+    assert run.bold_VR is not None
+    assert values["bold_contrast"] == pytest.approx(weights_V @ run.bold_VR[:, 2], abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from torch import Tensor
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE, edges_of, matrix_of, violation
 from dtb.intervene.indicators import Indicator
-from dtb.intervene.search import Found, Goal, Start, make_goal, random_directions, search, slope
+from dtb.intervene.search import DOSES, Found, Goal, make_goal, random_directions, search, slope
+from dtb.intervene.spaces import Start
 
 REGIONS, EDGES = 12, 66
 SETTINGS = InterveneConfig(budget=0.1, num_steps=25)
@@ -39,7 +40,7 @@ def goal(off_target: bool = False) -> Goal:
 def find(connectome_SE: Tensor, settings: InterveneConfig = SETTINGS, to: Goal | None = None) -> tuple[Start, Found]:
     start = Start.of(connectome_SE, REGIONS, settings.budget)
     directions = {"random": random_directions(range(len(connectome_SE)), EDGES)}
-    return start, search(linear, start, to or goal(), settings, directions)
+    return start, search([linear], start, to or goal(), settings, directions, range(len(connectome_SE)))
 
 
 @pytest.mark.parametrize("volumes", [60, 8])
@@ -66,7 +67,7 @@ def test_a_free_linear_target_is_moved_as_far_as_the_budget_allows() -> None:
     # Independent regions: the constraint does not bind, and the best change goes along the weights.
     start = Start.of(people() * 0.0, REGIONS, SETTINGS.budget)
     start = dataclasses.replace(start, budget_S=start.budget_S + 0.3)
-    found = search(linear, start, goal(), SETTINGS, {})
+    found = search([linear], start, goal(), SETTINGS, {}, range(len(start.budget_S)))
     best = WEIGHTS[:, 0].norm() * 0.3 / 2**0.5
     torch.testing.assert_close(found.before_SM[:, 0] - found.after_SM[:, 0], best.expand(4), rtol=0.01, atol=0)
 
@@ -91,7 +92,7 @@ def test_a_person_gets_the_same_change_alone_and_in_company() -> None:
     connectome_SE = people(volumes=9)
     _, together = find(connectome_SE)
     start = Start.of(connectome_SE[2:3], REGIONS, SETTINGS.budget)
-    alone = search(linear, start, goal(), SETTINGS, {})
+    alone = search([linear], start, goal(), SETTINGS, {}, range(len(start.budget_S)))
     torch.testing.assert_close(alone.change_SE[0], together.change_SE[2], atol=1e-6, rtol=0)
 
 
@@ -113,7 +114,7 @@ def test_someone_who_cannot_be_simulated_changes_nobody_else() -> None:
         return torch.where(torch.arange(4)[:, None] == 3, torch.nan, values_SM)
 
     start = Start.of(connectome_SE, REGIONS, SETTINGS.budget)
-    found = search(broken, start, goal(), SETTINGS, {})
+    found = search([broken], start, goal(), SETTINGS, {}, range(4))
     _, whole = find(connectome_SE)
     assert (found.change_SE[3] == 0.0).all()
     torch.testing.assert_close(found.change_SE[:3], whole.change_SE[:3])
@@ -121,7 +122,7 @@ def test_someone_who_cannot_be_simulated_changes_nobody_else() -> None:
 
 def test_the_slope_is_the_gradient_in_correlation_units() -> None:
     start = Start.of(people(), REGIONS, 0.1)
-    values_SM, slope_SE = slope(linear, start, goal())
+    values_SM, slope_SE = slope([linear], start, goal())
     torch.testing.assert_close(values_SM, linear(start.connectome(torch.zeros(4, EDGES, dtype=torch.float64))))
     expected = -WEIGHTS[:, 0] / (2**0.5 * WEIGHTS[:, 0].norm())
     torch.testing.assert_close(slope_SE, expected.expand(4, EDGES))
@@ -147,3 +148,52 @@ def test_without_differences_between_people_nothing_is_penalised() -> None:
     assert (made.penalty_M == 0).all()
     assert made.spread_M[0] == pytest.approx(0.06)
     assert made.score(torch.tensor([[0.66, 0.1]]), torch.tensor([[0.6, 0.9]]), 1.0).item() == pytest.approx(1.0)
+
+
+def test_an_indicator_that_does_not_vary_spoils_no_gradient() -> None:
+    to = dataclasses.replace(goal(), spread_M=torch.tensor([1.0, torch.nan, 1.0], dtype=torch.float64))
+    _, found = find(people(), to=to)
+    _, without = find(people())
+    torch.testing.assert_close(found.change_SE, without.change_SE)
+
+
+def test_everything_is_measured_at_shares_of_the_change() -> None:
+    start, found = find(people())
+    for place, dose in enumerate(DOSES):
+        torch.testing.assert_close(linear(start.connectome(dose * found.change_SE)), found.at_doses_SDM[:, place])
+
+
+def curved(connectome_SE: Tensor) -> Tensor:
+    """An indicator with several hills, so that where a search begins matters."""
+    along = connectome_SE.tanh().nan_to_num() @ WEIGHTS
+    return torch.cos(4 * along[:, :1]) + torch.cos(5 * along[:, 1:2]) + 0.2 * along[:, :1]
+
+
+def test_restarts_only_help_and_are_searched_as_if_alone() -> None:
+    start = Start.of(people(), REGIONS, 0.3)
+    to = Goal(0, 1.0, torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    settings = dataclasses.replace(SETTINGS, budget=0.3)
+    once = search([curved], start, to, settings, {}, range(4))
+    several = search([curved], start, to, dataclasses.replace(settings, num_restarts=4), {}, range(4))
+    assert (several.after_SM >= once.after_SM - 1e-9).all()
+    assert (several.after_SM > once.after_SM + 1e-3).any()
+    assert once.restarts_alike_S.isnan().all()
+    assert (several.restarts_alike_S.abs() <= 1).all()
+    alone = Start.of(people()[2:3], REGIONS, 0.3)
+    second = search([curved], alone, to, dataclasses.replace(settings, num_restarts=4), {}, [2])
+    torch.testing.assert_close(second.change_SE[0], several.change_SE[2], atol=1e-6, rtol=0)
+
+
+def test_an_ensemble_is_moved_in_the_mean_and_each_member_reported() -> None:
+    def opposed(connectome_SE: Tensor) -> Tensor:
+        return -0.5 * linear(connectome_SE)
+
+    start = Start.of(people(), REGIONS, SETTINGS.budget)
+    found = search([linear, opposed], start, goal(), SETTINGS, {}, range(4))
+    assert found.moved_SB.shape == (4, 2)
+    assert (found.moved_SB[:, 0] > 0).all()
+    assert (found.moved_SB[:, 1] < 0).all()
+    torch.testing.assert_close(
+        found.before_SM - found.after_SM,
+        0.25 * (linear(start.connectome(torch.zeros(4, EDGES))) - linear(start.connectome(found.change_SE))),
+    )

@@ -1,0 +1,265 @@
+"""The workers of ``dtb intervene``: the first pass measures people as they are, the second searches.
+
+Shape letters: `S` subject, `E` connectome edge, `P` generated parameter, `M` indicator, `D` dose, `K` segment, `V` volume.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from dtb.cohort.records import SubjectRecord
+from dtb.evaluate.glm import run_contrast
+from dtb.fleet.aim import Aim, Directions
+from dtb.fleet.pool import Work
+from dtb.fleet.twins import Company, Troupe, seed_of
+from dtb.intervene.controls import correlation_slope, smooth_gradient
+from dtb.intervene.indicators import Performance
+from dtb.intervene.search import DOSES, Found, Goal, random_directions, search, slope
+from dtb.intervene.spaces import Start
+from dtb.tasks.taskset import TaskSet
+from dtb.twin.batch import Batch
+from dtb.twin.model import Twin
+
+CONTROLS = ("random", "population", "ridge", "paper")
+"""Directions gone by the norm of each person's own change: random; the mean gradient over people; the weights of a ridge regression on what
+people did; the smoothed gradient of the published method."""
+
+_SHIFT_SPREADS = 2.0
+"""How far the published method moves the weights themselves, in standard deviations between people."""
+
+
+class _Performers:
+    """What both passes do first: let people perform as a function of their connectomes."""
+
+    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int) -> None:
+        self._companies = [Company(troupe, seed) for troupe in troupes]
+        self._aim = aim
+        self._seed = seed
+
+    def _meet(self, keys: Sequence[str]) -> tuple[list[Performance], Start, Batch]:
+        aim, first = self._aim, self._companies[0]
+        performances = []
+        for company in self._companies:
+            records, batch = company.meet(keys)
+            contrast_SKV = contrast_weights(records, batch, company.taskset)
+            performances.append(Performance(company.twin, batch, contrast_SKV, aim.tasks, aim.indicators))
+        return performances, Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget), batch
+
+
+class Surveyor(_Performers):
+    """The first pass: indicators without any change; and from a sample of people what common directions are made of."""
+
+    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, sample: frozenset[str]) -> None:
+        super().__init__(troupes, aim, seed)
+        self._sample = sample
+
+    def work(self, keys: Sequence[str]) -> Work:
+        """Measure people."""
+        performances, start, batch = self._meet(keys)
+        aim, twin = self._aim, self._companies[0].twin
+        # The spread is not known yet, and the gradient's direction does not depend on it.
+        ones_M = torch.ones(len(aim.indicators), dtype=torch.float64, device=start.budget_S.device)
+        before_SM, slope_SE = slope(performances, start, Goal(aim.target, aim.sign, ones_M, ones_M * 0))
+        observed_S = performances[0].observed(aim.indicators[aim.target])
+        with torch.no_grad():
+            parameters_SP = parameters_of(twin)(batch.connectome_SE)
+
+        def sampled(values: Tensor) -> pa.Array:
+            rows = values.float().cpu().numpy()
+            chosen = [row if key in self._sample else None for key, row in zip(keys, rows, strict=True)]
+            return pa.array(chosen, pa.list_(pa.float32()))
+
+        columns = {
+            "pseudonym": pa.array(keys, pa.string()),
+            "before": pa.array(list(before_SM.cpu().numpy()), pa.list_(pa.float64())),
+            "observed": pa.array(observed_S.double().cpu().numpy()),
+            "slope": sampled(slope_SE),
+            "edges": sampled(twin.standardise(batch.connectome_SE)),
+            "parameters": sampled(parameters_SP),
+        }
+        return Work({"people": pa.table(columns)})
+
+
+class Searcher(_Performers):
+    """The second pass: searches, and goes in the controls' directions."""
+
+    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, goal: Goal, directions: Directions) -> None:
+        super().__init__(troupes, aim, seed)
+        self._goal = goal.to(next(self._companies[0].twin.parameters()).device)
+        self._directions = directions
+
+    def work(self, keys: Sequence[str]) -> Work:
+        """Search changes for people."""
+        performances, start, _ = self._meet(keys)
+        directions = self._controls(keys, start)
+        seeds = [seed_of(key, self._seed, "restarts") for key in keys]
+        found = search(performances, start, self._goal, self._aim.settings, directions, seeds)
+        failures = self._failures(keys, found)
+        kept = [place for place, key in enumerate(keys) if key not in failures]
+        shifted_SM = self._shifted(performances[0], start)
+        tables = self._tables(keys, kept, start, found, shifted_SM)
+        agreeing_S = self._agreeing(found).tolist()
+        notes = {
+            key: f"abstained: the target moves the wanted way in {share:.0%} of the ensemble's members"
+            for key, share in zip(keys, agreeing_S, strict=True)
+            if key not in failures and share < self._aim.settings.min_agreement
+        }
+        return Work(tables, failures, notes)
+
+    def _controls(self, keys: Sequence[str], start: Start) -> dict[str, Tensor]:
+        given, twin = self._directions, self._companies[0].twin
+        like = start.budget_S
+        seeds = [seed_of(key, self._seed, "control") for key in keys]
+        along_P = torch.from_numpy(given.parameters_P).to(like)
+        found = {
+            "random": random_directions(seeds, start.num_edges).to(like),
+            "population": torch.from_numpy(given.population_E).to(like).expand(len(keys), start.num_edges),
+            "paper": smooth_gradient(parameters_of(twin), start, along_P, twin.edge_scale_E, seeds),
+        }
+        if given.ridge_E is not None:
+            weights_E = torch.from_numpy(given.ridge_E).to(like) / twin.edge_scale_E.double()
+            found["ridge"] = correlation_slope(start, weights_E)
+        return found
+
+    def _shifted(self, performance: Performance, start: Start) -> Tensor:
+        """Give the indicators (S, M) after moving the generated weights themselves, as the published method does."""
+        shift_P = torch.from_numpy(self._directions.parameters_P * self._directions.parameters_spread * _SHIFT_SPREADS)
+        twin = copy.deepcopy(self._companies[0].twin)
+        nothing_SE = start.budget_S.new_zeros(len(start.budget_S), start.num_edges)
+        with torch.no_grad():
+            twin.hypernetwork.head.bias.add_(shift_P.to(twin.hypernetwork.head.bias))
+            return performance.by(twin)(start.connectome(nothing_SE)).double()
+
+    def _agreeing(self, found: Found) -> Tensor:
+        return (found.moved_SB > 0).double().mean(1)
+
+    def _failures(self, keys: Sequence[str], found: Found) -> dict[str, str]:
+        name, target = self._aim.name, self._aim.target
+        failures = {}
+        for key, before, norm in zip(keys, found.before_SM[:, target].tolist(), found.norm_S.tolist(), strict=True):
+            if not np.isfinite(before):
+                failures[key] = (
+                    f"no {name}: no run has the trials or volumes for it, or the twin's output is not finite"
+                )
+            elif norm == 0.0:
+                failures[key] = f"no change within the budget moves {name} as wanted at this off-target weight"
+        return failures
+
+    def _tables(
+        self, keys: Sequence[str], kept: Sequence[int], start: Start, found: Found, shifted_SM: Tensor
+    ) -> dict[str, pa.Table]:
+        aim, num_people, num = self._aim, len(kept), len(self._aim.indicators)
+        rows = torch.tensor(kept, dtype=torch.int64, device=start.budget_S.device)
+        nobody_SM = torch.full_like(found.before_SM, torch.nan)
+
+        def spread_out(values_SM: Tensor) -> pa.Array:
+            flat = values_SM[rows].reshape(-1).cpu().numpy()
+            return pa.array(flat, mask=np.isnan(flat))
+
+        def each_person(values_S: Tensor) -> pa.Array:
+            return spread_out(values_S[:, None].expand_as(found.before_SM))
+
+        def each_indicator(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+            return pa.array(list(values) * num_people, kind)
+
+        indicators = aim.indicators
+        after_doses = found.at_doses_SDM[rows].permute(0, 2, 1).reshape(-1, len(DOSES)).cpu().numpy()
+        distance_before_S, distance_after_S = self._distances(start, found)
+        results = {
+            "pseudonym": pa.array([keys[place] for place in kept for _ in range(num)], pa.string()),
+            "indicator": each_indicator([one.kind for one in indicators], pa.string()),
+            "task": each_indicator([aim.tasks[one.task].name for one in indicators], pa.string()),
+            "domain": each_indicator([aim.tasks[one.task].domain for one in indicators], pa.string()),
+            "region": each_indicator(
+                [None if one.region is None else aim.regions[one.region] for one in indicators], pa.string()
+            ),
+            "unit": each_indicator([one.unit for one in indicators], pa.string()),
+            "is_target": each_indicator([place == aim.target for place in range(num)], pa.bool_()),
+            "before": spread_out(found.before_SM),
+            "after": spread_out(found.after_SM),
+            "after_doses": pa.array(list(after_doses), pa.list_(pa.float64())),
+            **{f"{name}_after": spread_out(found.controls_SM.get(name, nobody_SM)) for name in CONTROLS},
+            "paper_weights_after": spread_out(shifted_SM),
+            "spread": spread_out(self._goal.spread_M.expand_as(found.before_SM)),
+            "budget": each_person(start.budget_S),
+            "change_norm": each_person(found.norm_S),
+            "repair_norm": each_person(start.repair_norm_S),
+            "distance_before": each_person(distance_before_S),
+            "distance_after": each_person(distance_after_S),
+            "members_agreeing": each_person(self._agreeing(found)),
+            "abstained": pa.compute.less(each_person(self._agreeing(found)), aim.settings.min_agreement),
+            "restarts_alike": each_person(found.restarts_alike_S),
+        }
+        changes = {
+            "pseudonym": pa.array([keys[place] for place in kept], pa.string()),
+            "change_E": pa.array(list(found.change_SE[rows].float().cpu().numpy()), pa.list_(pa.float32())),
+            "target_path": pa.array(list(found.target_SG[rows].cpu().numpy()), pa.list_(pa.float64())),
+            "member_moves": pa.array(list(found.moved_SB[rows].cpu().numpy()), pa.list_(pa.float64())),
+        }
+        regions = {"regions": json.dumps(list(self._companies[0].card.region_names))}
+        doses = {"doses": json.dumps(DOSES)}
+        return {
+            "results": pa.table(results).replace_schema_metadata(doses),
+            "changes": pa.table(changes).replace_schema_metadata(regions),
+        }
+
+    def _distances(self, start: Start, found: Found) -> tuple[Tensor, Tensor]:
+        """Say how far connectomes lie from the training cohort's mean: root mean square over edges, in its standard deviations."""
+        twin = self._companies[0].twin
+        nothing_SE = torch.zeros_like(found.change_SE)
+        before_S, after_S = (
+            twin.standardise(start.connectome(change_SE)).double().square().mean(1).sqrt()
+            for change_SE in (nothing_SE, found.change_SE)
+        )
+        return before_S, after_S
+
+
+def parameters_of(twin: Twin) -> Callable[[Tensor], Tensor]:
+    """Give the function from connectomes (S, E) to all generated parameters side by side, (S, P)."""
+    network = twin.hypernetwork
+
+    def generate(connectome_SE: Tensor) -> Tensor:
+        features = network.encoder(twin.standardise(connectome_SE.to(twin.edge_mean_E.dtype)), None)
+        generated_SP: Tensor = network.head(features)
+        return generated_SP
+
+    return generate
+
+
+def contrast_weights(records: Sequence[SubjectRecord], batch: Batch, taskset: TaskSet) -> Tensor:
+    """Give the weight of each volume in its run's task contrast, averaged over a person's runs of the task.
+
+    Returns
+    -------
+    (S, K, V) float32 Tensor
+        0 for volumes that do not count, and in runs that cannot tell the conditions apart.
+    """
+    weights_SKV = np.zeros(batch.volume_seconds_SKV.shape, dtype=np.float32)
+    run_SK, start_SK = batch.run_SK.cpu().numpy(), batch.start_seconds_SK.cpu().numpy()
+    counted_SKV, seconds_SKV = batch.bold_counted_SKV.cpu().numpy(), batch.volume_seconds_SKV.cpu().numpy()
+    for subject, record in enumerate(records):
+        found: dict[int, np.ndarray] = {}
+        for number, run in enumerate(record.runs):
+            spec = taskset.specs[taskset.index(run.task)]
+            if run.bold_VR is not None:
+                everything_V = np.ones(len(run.bold_VR), dtype=bool)
+                weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), everything_V)
+                if weights_V is not None:
+                    found[number] = weights_V
+        for number, weights_V in found.items():
+            run = record.runs[number]
+            same = sum(record.runs[other].task == run.task for other in found)
+            for segment in np.flatnonzero(run_SK[subject] == number):
+                (volumes,) = np.nonzero(counted_SKV[subject, segment])
+                seconds_V = start_SK[subject, segment] + seconds_SKV[subject, segment, volumes]
+                places = np.rint(seconds_V / run.repetition_time).astype(int)
+                weights_SKV[subject, segment, volumes] = weights_V[places] / same
+    return torch.from_numpy(weights_SKV).to(batch.volume_seconds_SKV.device)

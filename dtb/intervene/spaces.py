@@ -1,0 +1,251 @@
+"""What an intervention may touch: any edge, a few edges, or the gains of a few regions.
+
+A space turns parameters into a change of the correlations and brings parameters back among those whose change is allowed: a valid
+correlation matrix, within the budget, with no more edges or regions than given. All of it holds after every step, exactly. Parameters
+are scaled so that their Euclidean norm is, to first order, the Frobenius norm of the change.
+
+Shape letters: `S` subject, `R` region, `E` connectome edge, `P` parameter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dtb.config import InterveneConfig
+from dtb.intervene.constraints import (
+    change_along,
+    correlations,
+    edges_of,
+    fisher_z,
+    is_correlation,
+    matrix_of,
+    nearest_correlation,
+    nearest_supported_change,
+    off_diagonal_norm,
+    within_budget,
+)
+
+SMALLEST_EIGENVALUE = 1e-3
+"""Bound on the spectrum of a person's matrix: rest series are short, their correlations are singular, and from a singular matrix most
+directions lead out of the valid ones. Raising the spectrum so far moves a matrix of 400 regions by a thousandth of its norm."""
+
+_PROJECTIONS = 10
+_SQRT2 = 2.0**0.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """People before any change.
+
+    Attributes
+    ----------
+    base_SRR : (S, R, R) float64 Tensor
+        The correlation matrix nearest to each person's estimated one: what changes are changes of.
+    present_SR : (S, R) bool Tensor
+    repair_norm_S : (S,) float64 Tensor
+        Frobenius distance of the two.
+    budget_S : (S,) float64 Tensor
+        Largest norm of a change.
+    """
+
+    base_SRR: Tensor
+    present_SR: Tensor
+    repair_norm_S: Tensor
+    budget_S: Tensor
+
+    @classmethod
+    def of(cls, connectome_SE: Tensor, num_regions: int, budget: float) -> Start:
+        """Make people's matrices valid; `budget` is a share of the norm off the diagonal."""
+        own_SRR, present_SR = correlations(connectome_SE, num_regions)
+        base_SRR = nearest_correlation(own_SRR, smallest_eigenvalue=SMALLEST_EIGENVALUE)
+        return cls(
+            base_SRR,
+            present_SR,
+            torch.linalg.matrix_norm(base_SRR - own_SRR),
+            budget * off_diagonal_norm(base_SRR),
+        )
+
+    @property
+    def num_edges(self) -> int:
+        """E."""
+        num_regions = self.present_SR.shape[1]
+        return num_regions * (num_regions - 1) // 2
+
+    def repeat(self, times: int) -> Start:
+        """Put the same people several times after one another."""
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return Start(*(value.repeat(times, *[1] * (value.ndim - 1)) for value in values))
+
+    def connectome(self, change_SE: Tensor) -> Tensor:
+        """Give the changed connectome as the twin reads it; gradients pass to the change."""
+        return fisher_z(edges_of(self.base_SRR) + change_SE, self.present_SR)
+
+    def along(self, direction_SE: Tensor, norm_S: Tensor) -> Tensor:
+        """Give a valid change along a direction, of a given norm."""
+        num_regions = self.present_SR.shape[1]
+        direction_SRR = matrix_of(self.masked(direction_SE.double()), num_regions, diagonal=0.0)
+        change_SRR = change_along(self.base_SRR, direction_SRR, norm_S, smallest_eigenvalue=SMALLEST_EIGENVALUE)
+        return self.masked(edges_of(change_SRR))
+
+    def masked(self, edges_SE: Tensor) -> Tensor:
+        """Set the edges of absent regions to exactly 0."""
+        rows, columns = _pairs(self.present_SR.shape[1], edges_SE.device)
+        return torch.where(self.present_SR[:, rows] & self.present_SR[:, columns], edges_SE, 0.0)
+
+
+class Space(Protocol):
+    """A family of changes of some people's connectomes."""
+
+    @property
+    def num_parameters(self) -> int:
+        """P."""
+
+    def change(self, parameter_SP: Tensor) -> Tensor:
+        """Give the (S, E) change of the correlations; differentiable. Parameters of 0 change nothing."""
+
+    def admit(self, parameter_SP: Tensor) -> Tensor:
+        """Bring parameters among those that are allowed."""
+
+    def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
+        """Keep of a slope what a step along it may use, so that its length is not spent on what `admit` would drop."""
+
+
+class EdgeSpace:
+    """Any edge may change, or no more than `num_edges` of them.
+
+    Parameters
+    ----------
+    start : Start
+    num_edges : int or None
+    """
+
+    def __init__(self, start: Start, num_edges: int | None = None) -> None:
+        self._start = start
+        self._num_edges = num_edges
+
+    @property
+    def num_parameters(self) -> int:
+        """One an edge."""
+        return self._start.num_edges
+
+    def change(self, parameter_SP: Tensor) -> Tensor:
+        """Each edge counts twice in the norm of a symmetric matrix."""
+        return parameter_SP / _SQRT2
+
+    def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
+        """The edges that have changed and the steepest ones."""
+        return slope_SP if self._num_edges is None else _steepest(parameter_SP, slope_SP, self._num_edges)
+
+    def admit(self, parameter_SP: Tensor) -> Tensor:
+        """Project onto the valid matrices, keeping the largest changes where only some are allowed, and scale back to the budget."""
+        start, num_regions = self._start, self._start.present_SR.shape[1]
+        change_SE = start.masked(self.change(parameter_SP))
+        change_SRR = matrix_of(change_SE, num_regions, diagonal=0.0)
+        if self._num_edges is None:
+            proposed_SRR = nearest_correlation(
+                start.base_SRR + change_SRR, smallest_eigenvalue=SMALLEST_EIGENVALUE, max_iterations=_PROJECTIONS
+            )
+        else:
+            free_SE = _largest(change_SE, self._num_edges)
+            free_SRR = matrix_of(free_SE.double(), num_regions, diagonal=0.0) > 0
+            proposed_SRR = start.base_SRR + nearest_supported_change(
+                start.base_SRR,
+                change_SRR,
+                free_SRR,
+                smallest_eigenvalue=SMALLEST_EIGENVALUE,
+                max_iterations=_PROJECTIONS,
+            )
+        allowed_SE = start.masked(edges_of(within_budget(start.base_SRR, proposed_SRR, start.budget_S)))
+        if self._num_edges is not None:
+            allowed_SE = torch.where(free_SE, allowed_SE, 0.0)
+        return _SQRT2 * allowed_SE
+
+
+class GainSpace:
+    """The correlations of at most `num_regions` regions are scaled, as a stimulator or a drug at those regions would.
+
+    With gains `g` the correlation of regions i and j becomes `g_i g_j C_ij`. Gains of at most 1 always leave a correlation matrix;
+    larger ones are held back until one is left.
+
+    Parameters
+    ----------
+    start : Start
+    num_regions : int
+    """
+
+    def __init__(self, start: Start, num_regions: int) -> None:
+        self._start = start
+        self._num_regions = num_regions
+        self._correlation_SE = edges_of(start.base_SRR)
+        off_SRR = start.base_SRR - torch.diag_embed(start.base_SRR.diagonal(dim1=1, dim2=2))
+        # A gain of 1 + x changes row and column, and so moves the matrix by x times the norm of both.
+        self._norm_SR = (_SQRT2 * off_SRR.norm(dim=2)).clamp_min(1e-6)
+
+    @property
+    def num_parameters(self) -> int:
+        """One a region."""
+        return self._start.present_SR.shape[1]
+
+    def gains(self, parameter_SP: Tensor) -> Tensor:
+        """(S, R): by what each region's correlations are multiplied; never less than 0."""
+        return (1.0 + parameter_SP / self._norm_SR).clamp_min(0.0)
+
+    def change(self, parameter_SP: Tensor) -> Tensor:
+        """Scale both regions of each edge."""
+        gains_SR = self.gains(parameter_SP)
+        rows, columns = _pairs(gains_SR.shape[1], gains_SR.device)
+        return self._start.masked((gains_SR[:, rows] * gains_SR[:, columns] - 1.0) * self._correlation_SE)
+
+    def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
+        """The regions whose gain has changed and the steepest ones."""
+        return _steepest(parameter_SP, slope_SP, self._num_regions)
+
+    def admit(self, parameter_SP: Tensor) -> Tensor:
+        """Keep the regions that move most, and go from no change towards them as far as budget and validity allow."""
+        present_SP = torch.where(self._start.present_SR, parameter_SP, 0.0)
+        kept_SP = torch.where(_largest(present_SP, self._num_regions), present_SP, 0.0)
+        kept_SP = (self.gains(kept_SP) - 1.0) * self._norm_SR
+        low_S, high_S = torch.zeros_like(self._start.budget_S), torch.ones_like(self._start.budget_S)
+        whole_S = self._is_allowed(kept_SP)
+        if not whole_S.all():
+            for _ in range(20):
+                middle_S = 0.5 * (low_S + high_S)
+                fits_S = self._is_allowed(middle_S[:, None] * kept_SP)
+                low_S, high_S = torch.where(fits_S, middle_S, low_S), torch.where(fits_S, high_S, middle_S)
+        return torch.where(whole_S, 1.0, low_S)[:, None] * kept_SP
+
+    def _is_allowed(self, parameter_SP: Tensor) -> Tensor:
+        change_SE = self.change(parameter_SP)
+        within_S = _SQRT2 * change_SE.norm(dim=1) <= self._start.budget_S
+        change_SRR = matrix_of(change_SE, self._start.present_SR.shape[1], diagonal=0.0)
+        return within_S & is_correlation(self._start.base_SRR + change_SRR)
+
+
+def make_space(start: Start, settings: InterveneConfig) -> Space:
+    """Make the space that the configuration names."""
+    if settings.space == "regions":
+        return GainSpace(start, settings.max_regions)
+    return EdgeSpace(start, settings.max_edges if settings.space == "sparse" else None)
+
+
+def _largest(values_SP: Tensor, num: int) -> Tensor:
+    """(S, P) bool: the `num` entries of largest magnitude in each row, zeros never among them."""
+    num = min(num, values_SP.shape[1])
+    places = values_SP.abs().topk(num, dim=1).indices
+    chosen_SP = torch.zeros_like(values_SP, dtype=torch.bool).scatter_(
+        1, places, torch.ones_like(places, dtype=torch.bool)
+    )
+    return chosen_SP & (values_SP != 0)
+
+
+def _steepest(parameter_SP: Tensor, slope_SP: Tensor, num: int) -> Tensor:
+    return torch.where(_largest(slope_SP, num) | (parameter_SP != 0), slope_SP, 0.0)
+
+
+def _pairs(num_regions: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=device)
+    return rows, columns
