@@ -6,6 +6,7 @@ takes for ever, costs that person only.
 
 from __future__ import annotations
 
+import faulthandler
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -61,19 +62,22 @@ def read_people(
                 return
             job, result = flying.popleft()
             try:
-                yield ray.get(result, timeout=config.subject_timeout_seconds)
-            except ray.exceptions.GetTimeoutError:
-                ray.cancel(result, force=True)
-                limit = f"{config.subject_timeout_seconds:g} s (ingest.subject_timeout_seconds)"
-                yield PersonRead(job.pseudonym, None, f"reading took longer than {limit}", ())
+                yield ray.get(result)
             except ray.exceptions.WorkerCrashedError:
-                yield PersonRead(job.pseudonym, None, "reading crashed the worker process, twice", ())
+                limit = f"{config.subject_timeout_seconds:g} s (ingest.subject_timeout_seconds)"
+                yield PersonRead(
+                    job.pseudonym, None, f"reading crashed its process, or took longer than {limit}, twice", ()
+                )
 
 
 def _read_one(job: PersonJob, shared: tuple[Any, ...], reader: Reader) -> PersonRead:
     regions, tasks, config = shared
+    # A watchdog that needs neither the interpreter nor the cluster: it ends this process even if a library's C code hangs.
+    faulthandler.dump_traceback_later(config.subject_timeout_seconds, exit=True)
     try:
         return reader(job, regions, TaskSet.from_plain(tasks), config)
     except Exception as error:  # noqa: BLE001, one person's unforeseen failure becomes a row of the quarantine table
         reason = f"unforeseen {type(error).__name__}: {error}".splitlines()[0]
         return PersonRead(job.pseudonym, None, without_label(reason, job), ())
+    finally:
+        faulthandler.cancel_dump_traceback_later()

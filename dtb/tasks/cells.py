@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -31,6 +32,7 @@ class Cells:
     def __init__(self, table: Table, spec: TaskSpec) -> None:
         self.num_rows = table.num_rows
         self.problems: dict[int, list[str]] = {}
+        self._unread: set[tuple[int, str]] = set()
         self._raw = table.columns
         self._strip = spec.strip_spaces
         self._columns: dict[str, np.ndarray] = {}
@@ -44,6 +46,8 @@ class Cells:
             elif derived.same is not None:
                 left, right = (self.column(source) for source in derived.same)
                 self._set(name, np.where(left == right, "same", "different"))
+            elif derived.count_before is not None:
+                self._set(name, self._counts_before(self.fits(derived.count_before), derived.within))
 
     def add_mapped(self, spec: TaskSpec, mapping: dict[tuple[str, ...], str]) -> None:
         """Add the derived columns that look up a learnt mapping."""
@@ -61,6 +65,13 @@ class Cells:
 
     def _set(self, name: str, values: Iterable[str]) -> None:
         self._columns[name] = np.array(list(values), dtype=object)
+
+    def _counts_before(self, counted: np.ndarray, within: str | None) -> Iterable[str]:
+        groups = self.column(within) if within is not None else [ABSENT] * self.num_rows
+        seen: Counter[str] = Counter()
+        for group, counts in zip(groups, counted, strict=True):
+            yield str(seen[group])
+            seen[group] += int(counts)
 
     def fits(self, where: Where) -> np.ndarray:
         """(rows,) bool: whether every named column has one of its listed values."""
@@ -80,6 +91,8 @@ class Cells:
             [np.nan if (number := number_or_none(cell)) is None else number for cell in cells], dtype=float
         )
         unread = rows & np.isnan(values)
+        unread[[row for row in np.flatnonzero(unread) if (row, name) in self._unread]] = False  # said once is enough
+        self._unread.update((int(row), name) for row in np.flatnonzero(unread))
         self.problem(unread, f"{what}: column {name!r} has {{!r}}, which is not a number", shown_text(cells))
         return values
 

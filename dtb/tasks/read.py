@@ -176,7 +176,7 @@ def _heights(spec: TaskSpec, cells: Cells, place: int, shown: np.ndarray) -> np.
     assert stimulus.column is not None
     if stimulus.divide_by is not None:
         numbers = cells.numbers(stimulus.column, shown, f"stimulus {stimulus.channels[0]}")
-        heights[:, :] = np.nan_to_num(numbers / stimulus.divide_by)[:, None]
+        heights[shown] = np.nan_to_num(numbers[shown] / stimulus.divide_by)[:, None]
         return heights
     values = cells.column(stimulus.column)
     for value, levels in _codes(stimulus).items():

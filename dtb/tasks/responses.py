@@ -200,7 +200,7 @@ def _reaction_times(
     omission_J = np.zeros(len(rows), dtype=bool)
     for place, row in enumerate(rows):
         cell = column[row]
-        if cell in rule.omitted:
+        if cell in rule.omitted or int(row) in cells.problems:
             continue
         number = number_or_none(cell)
         if number is None:

@@ -75,15 +75,21 @@ class Derived:
     columns: dict[Value, str] = dataclasses.field(default_factory=dict)
     same: tuple[str, str] | None = None
     """Two columns: `same` where their values are equal, `different` where not."""
+    count_before: Where | None = None
+    """How many earlier rows fit; with `within`, only those with the same value there."""
+    within: str | None = None
+    """Column that says which rows belong together, for `count_before`."""
     mapping_of: tuple[str, ...] | None = None
     """Columns to look up in the mapping that `trials.correct.mapping` learns, in place of its `by`: which alternative they stand for.
     For use in `stimuli`, so that a twin is told what its person was told."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Derived:
-        _exactly_one(self, "recode", "select_by", "same", "mapping_of")
+        _exactly_one(self, "recode", "select_by", "same", "count_before", "mapping_of")
         if (self.recode is None) == bool(self.values) or (self.select_by is None) == bool(self.columns):
             raise ValueError("`recode` needs `values`, and `select_by` needs `columns`")
+        if self.within is not None and self.count_before is None:
+            raise ValueError("`within` goes with `count_before`")
         return self
 
     @property
@@ -91,6 +97,8 @@ class Derived:
         """Columns that this one is made from."""
         if self.same is not None or self.mapping_of is not None:
             return self.same or self.mapping_of or ()
+        if self.count_before is not None:
+            return (*self.count_before, *([self.within] if self.within is not None else []))
         return (str(self.recode or self.select_by), *self.columns.values())
 
 

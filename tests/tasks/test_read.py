@@ -207,18 +207,28 @@ def test_tcp_counts_equal_an_independent_count(task):
 
 
 @pytest.mark.skipif(not REAL, reason="DTB_REAL_DATA does not point to the real data")
-@pytest.mark.parametrize("task", ["stopsignal", "scap", "taskswitch"])
+@pytest.mark.parametrize("task", ["stopsignal", "scap", "taskswitch", "bart"])
 def test_cnp_counts_equal_an_independent_count(task):
     spec, paths = load_task(task), sorted(Path(REAL, "cnp").glob(f"sub-*/func/*_task-{task}_events.tsv"))
     assert len(paths) == 8
     found = [read_trials(spec, path) for path in paths]
-    table = pd.concat([pd.read_csv(path, sep="\t", keep_default_na=False, na_values=["n/a"]) for path in paths])
+    table = pd.concat(
+        [pd.read_csv(path, sep="\t", keep_default_na=False, na_values=["n/a"]).assign(path=path.name) for path in paths]
+    )
     if task == "stopsignal":
         table = table[table.trial_type != "NULL"].rename(columns={"SubjectResponseButtonCode": "ButtonPressCode"})
         table["ButtonPressCode"] = table.ButtonPressCode.replace(0, np.nan)
+    if task == "bart":
+        table = table[table.action != "EXPLODE"].rename(
+            columns={"button_pressed": "ButtonPressCode", "reaction_time": "ReactionTime"}
+        )
+        same_onset = table.onset.eq(table.groupby("path").onset.shift(-1))
+        table = table[~(table.ReactionTime <= 0) & table.onset.notna() & ~same_onset]
+        assert sum(each.num_rows for each in found) == sum(len(path.read_text().splitlines()) - 1 for path in paths)
     known = table.ButtonPressCode.isna() | table.ButtonPressCode.isin([5, 28])
     usable = table[known]
-    assert sum(each.trials.num_trials for each in found) == len(table)
+    if task != "bart":
+        assert sum(each.trials.num_trials for each in found) == len(table)
     assert sum(each.trials.usable_J.sum() for each in found) == len(usable)
     pressed = sum(each.trials.response_JA.sum(axis=0) for each in found)
     assert pressed.tolist() == [(usable.ButtonPressCode == 5).sum(), (usable.ButtonPressCode == 28).sum()]

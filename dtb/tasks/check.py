@@ -1,0 +1,179 @@
+"""`dtb task check`: what a task specification made of events files, for whoever writes one: trials, responses, times, and every row that
+could not be used with its reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table as ScreenTable
+
+from dtb import terminal
+from dtb.errors import TaskError, UserError
+from dtb.tasks.read import EventsRead, read_trials
+from dtb.tasks.spec import TaskSpec, load_task
+
+_BAR = "▏▎▍▌▋▊▉█"
+_WIDTH = 50
+_NUM_BINS = 24
+_SHOWN_ROWS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """What is in some events files, all together.
+
+    Attributes
+    ----------
+    rows, not_trials, unusable, trials, omissions : int
+        Rows in all; rows that are no trials; unusable rows; usable trials; those of them without a press.
+    correct, scored : int
+        Usable trials with a right answer, and those of them answered rightly for sure.
+    responses : Counter
+        Usable trials by (condition, response); a response of several alternatives is written ``a or b``.
+    """
+
+    rows: int
+    not_trials: int
+    unusable: int
+    trials: int
+    omissions: int
+    correct: int
+    scored: int
+    responses: Counter[tuple[str, str]]
+
+
+def check_task(task: str, events: tuple[Path, ...]) -> None:
+    """Print what `task` makes of events files.
+
+    Parameters
+    ----------
+    task : str
+        Name of a shipped specification, or the path of a YAML file.
+    events : tuple of Path
+        `events.tsv` files.
+
+    Raises
+    ------
+    TaskError
+        The specification cannot be used, or none of the files can be read; a file that cannot is reported among others that can.
+    """
+    spec = load_task(task)
+    found: list[tuple[Path, EventsRead]] = []
+    refused = []
+    for path in events:
+        try:
+            found.append((path, read_trials(spec, path)))
+        except UserError as error:
+            refused.append(str(error))
+            terminal.err.print(f"[red]Refused:[/red] {error}", markup=True)
+    if not found:
+        raise TaskError(
+            f"None of the {len(events)} events files could be read through {task}.\n" + "\n".join(refused[:3])
+        )
+    reads = [read for _, read in found]
+    tally = tally_of(spec, reads)
+    terminal.out.print(_headline(spec, tally, len(found)))
+    terminal.out.print(_response_table(spec, tally))
+    rt_J = np.concatenate([read.trials.rt_seconds_J for read in reads])
+    terminal.out.print(histogram(rt_J[np.isfinite(rt_J)]))
+    _print_unusable(found)
+
+
+def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
+    """Count what is in some events files."""
+    responses: Counter[tuple[str, str]] = Counter()
+    correct = scored = omissions = usable = 0
+    for read in reads:
+        trials = read.trials
+        used_J = trials.usable_J
+        usable += int(used_J.sum())
+        omissions += int((used_J & ~trials.pressed_J).sum())
+        right_J = (trials.response_JA == trials.correct_JA).all(axis=1)
+        scored += int((used_J & trials.scored_J).sum())
+        correct += int((used_J & trials.scored_J & right_J).sum())
+        for condition, row in zip(trials.condition_J[used_J], trials.response_JA[used_J], strict=True):
+            names = " or ".join(name for name, pressed in zip(spec.alternatives, row, strict=True) if pressed)
+            responses[spec.conditions[condition] if condition >= 0 else "(none)", names or "no press"] += 1
+    return Tally(
+        rows=sum(read.num_rows for read in reads),
+        not_trials=sum(read.num_not_trials for read in reads),
+        unusable=sum(len(read.unusable) for read in reads),
+        trials=usable,
+        omissions=omissions,
+        correct=correct,
+        scored=scored,
+        responses=responses,
+    )
+
+
+def histogram(rt_J: np.ndarray) -> str:
+    """Draw reaction times in seconds as rows of blocks, with their quartiles.
+
+    Examples
+    --------
+    >>> print(histogram(np.array([0.51, 0.52, 0.58, 0.61])).splitlines()[0])
+    Reaction time: 4 presses, quartiles 0.52, 0.55 and 0.59 s, from 0.510 to 0.610 s
+    """
+    if not len(rt_J):
+        return "Reaction time: no presses"
+    quartiles = np.percentile(rt_J, [25, 50, 75])
+    lines = [
+        f"Reaction time: {len(rt_J)} presses, quartiles {quartiles[0]:.2f}, {quartiles[1]:.2f} and {quartiles[2]:.2f} s, "
+        f"from {rt_J.min():.3f} to {rt_J.max():.3f} s"
+    ]
+    # The longest of self-paced tasks would leave one bar: the last row holds all beyond the 99.5th percentile.
+    top = float(np.percentile(rt_J, 99.5)) if len(rt_J) >= _NUM_BINS else float(rt_J.max())
+    counts, edges = np.histogram(np.minimum(rt_J, top), bins=_NUM_BINS, range=(0.0, top * (1 + 1e-9)))
+    for count, edge in zip(counts, edges[:-1], strict=True):
+        eighths = round(8 * _WIDTH * count / counts.max())
+        bar = _BAR[-1] * (eighths // 8) + (_BAR[eighths % 8 - 1] if eighths % 8 else "")
+        lines.append(f"{edge:6.2f} s {bar} {count or ''}".rstrip())
+    return "\n".join(lines)
+
+
+def _headline(spec: TaskSpec, tally: Tally, num_files: int) -> str:
+    lines = [
+        f"Task {spec.name} ({spec.domain}): {num_files} files, {tally.rows} rows",
+        f"  {tally.trials} usable trials, {tally.omissions} of them without a press",
+        f"  {tally.not_trials} rows that are no trials, {tally.unusable} unusable rows",
+    ]
+    if tally.scored:
+        share = tally.correct / tally.scored
+        lines.append(
+            f"  {tally.correct} of {tally.scored} trials with a right answer were answered rightly ({share:.1%})"
+        )
+    else:
+        lines.append("  no trial has a right answer")
+    lines.append(f"  stimulus channels: {', '.join(spec.channels)}")
+    return "\n".join(lines)
+
+
+def _response_table(spec: TaskSpec, tally: Tally) -> ScreenTable:
+    seen = {response for _, response in tally.responses}
+    known = [name for name in (*spec.alternatives, "no press") if name in seen]
+    columns = [*known, *sorted(seen - set(known))]
+    table = ScreenTable("condition", *columns, title="Responses")
+    for condition in (*spec.conditions, "(none)"):
+        counts = [tally.responses[condition, response] for response in columns]
+        if any(counts):
+            table.add_row(condition, *(str(count) for count in counts))
+    return table
+
+
+def _print_unusable(found: list[tuple[Path, EventsRead]]) -> None:
+    rows = [(path, row) for path, read in found for row in read.unusable]
+    for path, read in found:
+        for note in read.notes:
+            terminal.out.print(f"{path.name}: {note}")
+    if not rows:
+        terminal.out.print("Every row could be used.")
+        return
+    terminal.out.print(f"{len(rows)} unusable rows:")
+    for path, row in rows[:_SHOWN_ROWS]:
+        terminal.out.print(f"  {path.name}, line {row.row}: {row.reason}")
+    if len(rows) > _SHOWN_ROWS:
+        terminal.out.print(f"  and {len(rows) - _SHOWN_ROWS} more; check fewer files at a time to see all of them.")

@@ -1,0 +1,70 @@
+"""`dtb task check` says what was understood, in numbers that add up, and every row that was not."""
+
+import numpy as np
+import pytest
+
+from dtb.errors import TaskError
+from dtb.tasks.check import check_task, histogram, tally_of
+from dtb.tasks.read import read_trials
+from dtb.tasks.spec import load_task
+
+HEADER = "onset\tduration\ttrial_type\tresponse_time\taccuracy_binarized\tstimulus_text\tstimulus_color\n"
+ROWS = "1\t3\tcon1\t0.5\t1\tred\tred\n4\t3\tinc1\t0.7\t0\tred\tblue\n8\t3\tinc1\tn/a\t0\tred\tblue\n12\t3\tinc1\t-1\t1\tred\tblue\n"
+
+
+@pytest.fixture
+def events(tmp_path):
+    path = tmp_path / "sub-1_task-stroop_events.tsv"
+    path.write_text(HEADER + ROWS)
+    return path
+
+
+def test_counts_add_up(events):
+    spec = load_task("stroop")
+    tally = tally_of(spec, [read_trials(spec, events)])
+    assert (tally.rows, tally.trials, tally.unusable, tally.not_trials) == (4, 3, 1, 0)
+    assert (tally.omissions, tally.correct, tally.scored) == (1, 1, 3)
+    assert tally.responses == {
+        ("congruent", "red"): 1,
+        ("incongruent", "red or green"): 1,
+        ("incongruent", "no press"): 1,
+    }
+
+
+def test_everything_is_shown_and_a_file_that_cannot_be_read_does_not_hide_the_others(events, tmp_path, capsys):
+    other = tmp_path / "other.tsv"
+    other.write_text("onset\n1\n")
+    check_task("stroop", (events, other))
+    shown = capsys.readouterr()
+    assert "3 usable trials, 1 of them without a press" in shown.out
+    assert "line 5: column 'response_time' has -1 s" in shown.out
+    assert "no column 'duration'" in shown.err
+    with pytest.raises(TaskError, match="None of the 1 events files"):
+        check_task("stroop", (other,))
+
+
+def test_a_histogram_counts_every_press():
+    rng = np.random.default_rng(0)
+    lines = histogram(np.concatenate([rng.gamma(5, 0.15, 5000), [35.0]])).splitlines()
+    assert sum(int(line.split()[-1]) for line in lines[1:] if line.split()[-1].isdecimal()) == 5001
+    assert len(lines) == 25
+
+
+def test_balloons_grow_with_the_pumps_before_and_bursts_are_no_choices(tmp_path):
+    path = tmp_path / "sub-1_task-bart_events.tsv"
+    path.write_text(
+        "onset\treaction_time\ttrial_number\ttrial_type\taction\n"
+        "1\t0.5\t1\tBALOON\tACCEPT\n4\t0.6\t1\tBALOON\tACCEPT\n8\t0\t1\tBALOON\tEXPLODE\n12\t-0.1\t2\tBALOON\tACCEPT\n"
+        "16\t3.5\t2\tBALOON\tCASHOUT\nn/a\tn/a\t3\tCONTROL\tACCEPT\n"
+    )
+    spec = load_task("bart")
+    found = read_trials(spec, path)
+    trials = found.trials
+    size = trials.pulse_channel_Q == spec.channels.index("size")
+    assert trials.pulse_onset_seconds_Q[size].tolist() == [4, 16]
+    np.testing.assert_allclose(trials.pulse_value_Q[size], [1 / 12, 1 / 12])
+    assert (trials.pulse_channel_Q == spec.channels.index("burst")).sum() == 1
+    assert trials.response_JA[trials.usable_J].tolist() == [[True, False], [True, False], [False, True]]
+    assert not trials.scored_J.any()
+    assert [row.row for row in found.unusable] == [5, 7]
+    assert found.num_not_trials == 1
