@@ -1,7 +1,8 @@
 """The recurrence over time: the hot loop of the whole system, behind one function.
 
 `scan` takes what enters each unit at each step and the recurrent weights, and returns every state. There are a plain reference,
-which anyone can read and autograd differentiates, and a fast path (`dtb.twin.scan_fast`) that agrees with it.
+which anyone can read and autograd differentiates, and fast paths that agree with it: batched torch operations with a backward pass
+written by hand (`dtb.twin.scan_fast`), and compiled code for the CPU (`dtb.twin.scan_native`).
 
 Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` row of the recurrent weights (see `dtb.twin.cells`),
 `Q` rank.
@@ -9,6 +10,7 @@ Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` ro
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,6 +18,10 @@ from torch import Tensor
 
 from dtb.twin.cells import CellName, next_state
 from dtb.twin.scan_fast import fast_scan
+from dtb.twin.scan_native import is_usable, native_scan
+
+DENSE_BYTES = 2**18
+"""Low-rank weights are multiplied out where one person's matrix is no larger: it stays in cache, and is no dearer than its factors."""
 
 
 class Recurrence(NamedTuple):
@@ -35,6 +41,13 @@ class Recurrence(NamedTuple):
     shared_GN: Tensor | None = None
     left_SGQ: Tensor | None = None
     right_SNQ: Tensor | None = None
+
+    @property
+    def dense_bytes(self) -> int:
+        """Size of one person's weights, multiplied out."""
+        weights_GN = self.shared_GN if self.full_SGN is None else self.full_SGN[0]
+        assert weights_GN is not None
+        return weights_GN.numel() * weights_GN.element_size()
 
     def dense(self) -> Tensor:
         """Give each person's weights as one (S, G, N) tensor."""
@@ -84,8 +97,13 @@ def scan(
         recurrence = Recurrence(*(None if weight is None else exact(weight) for weight in recurrence))
         rate_SN = None if rate_SN is None else exact(rate_SN)
         noise_SKTN = None if noise_SKTN is None else noise_SKTN.to(drive_SKTG.dtype)
-        run = fast_scan if method == "fast" and drive_SKTG.numel() > 0 else _reference_scan
-        return run(cell, drive_SKTG, *recurrence, rate_SN, noise_SKTN)
+        if method == "reference" or drive_SKTG.numel() == 0:
+            return _reference_scan(cell, drive_SKTG, recurrence.dense(), rate_SN, noise_SKTN)
+        if is_usable(drive_SKTG) and recurrence.dense_bytes <= (
+            DENSE_BYTES if recurrence.full_SGN is None else math.inf
+        ):
+            return native_scan(cell, drive_SKTG, recurrence.dense(), rate_SN, noise_SKTN)
+        return fast_scan(cell, drive_SKTG, *recurrence, rate_SN, noise_SKTN)
 
 
 def exact(tensor: Tensor) -> Tensor:
@@ -96,14 +114,10 @@ def exact(tensor: Tensor) -> Tensor:
 def _reference_scan(
     cell: CellName,
     drive_SKTG: Tensor,
-    full_SGN: Tensor | None,
-    shared_GN: Tensor | None,
-    left_SGQ: Tensor | None,
-    right_SNQ: Tensor | None,
+    weights_SGN: Tensor,
     rate_SN: Tensor | None,
     noise_SKTN: Tensor | None,
 ) -> Tensor:
-    weights_SGN = Recurrence(full_SGN, shared_GN, left_SGQ, right_SNQ).dense()
     state_SKN = drive_SKTG.new_zeros(*drive_SKTG.shape[:2], weights_SGN.shape[-1])
     rate_SKN = None if rate_SN is None else rate_SN[:, None]
     states = []

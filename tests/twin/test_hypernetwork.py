@@ -73,7 +73,7 @@ def test_a_fresh_network_forgets_its_state(cell: str, generation: str, batch: Ba
 def test_leaky_time_constants_begin_spread_over_a_plausible_range(batch: Batch) -> None:
     rate_SN = Twin(make_config(num_hidden=32), SIZES).generate(batch.connectome_SE).rate_SN
     assert rate_SN is not None
-    seconds = -0.1 / torch.log1p(-rate_SN)
+    seconds = -0.1 / torch.log1p(-rate_SN.detach())
     assert seconds.min() > FASTEST_SECONDS / 2
     assert seconds.max() < SLOWEST_SECONDS * 2
     assert math.log(seconds.max() / seconds.min()) > 2

@@ -1,0 +1,130 @@
+"""The recurrence in compiled code: all steps of one person before the next, so that the weights stay in that core's cache.
+
+The library is built from `dtb/twin/native` when dtb is installed and there is a C++ compiler. Without it, and for what it does not
+do (float64, other devices), `dtb.twin.scan` takes the path of batched torch operations, which gives the same numbers.
+
+Shape letters: see `dtb.twin.scan`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dtb.twin.cells import CellName
+
+_CELLS = {"elman": 0, "leaky": 1, "gated": 2}
+LEVELS = ("plain", "AVX2", "AVX-512")
+
+
+class _Sizes(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("subjects", "steps", "segments", "hidden", "rows")),
+        ("cell", ctypes.c_int),
+    )
+
+
+class _ForwardArrays(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("drive", "weights", "rate", "noise", "state", "active"))
+
+
+class _BackwardArrays(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in ("outer", "weights", "rate", "state", "active", "drive_gradient", "rate_gradient")
+    )
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """Load the compiled library; None where it was not built."""
+    folder = Path(__file__).parent
+    for suffix in EXTENSION_SUFFIXES:
+        path = folder / f"_scan{suffix}"
+        if path.is_file():
+            return ctypes.CDLL(str(path))
+    return None
+
+
+def level() -> int:
+    """Give the best instruction set that this processor has: an index into `LEVELS`; -1 without the library."""
+    found = library()
+    return -1 if found is None else int(found.dtb_scan_level())
+
+
+def is_usable(drive_SKTG: Tensor) -> bool:
+    """Whether compiled code can run this, and runs it faster: float32, on a CPU whose vectors it uses."""
+    return drive_SKTG.device.type == "cpu" and drive_SKTG.dtype == torch.float32 and level() > 0
+
+
+def native_scan(
+    cell: CellName,
+    drive_SKTG: Tensor,
+    full_SGN: Tensor,
+    rate_SN: Tensor | None,
+    noise_SKTN: Tensor | None,
+) -> Tensor:
+    """Run the recurrence of full weights; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
+    result: Tensor = _NativeScan.apply(cell, drive_SKTG, full_SGN, rate_SN, noise_SKTN, level())
+    return result
+
+
+class _NativeScan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cell: CellName,
+        drive_SKTG: Tensor,
+        full_SGN: Tensor,
+        rate_SN: Tensor | None,
+        noise_SKTN: Tensor | None,
+        instructions: int,
+    ) -> Tensor:
+        num_subjects, num_segments, num_steps, num_rows = drive_SKTG.shape
+        num_hidden = full_SGN.shape[-1]
+        drive_STKG = drive_SKTG.transpose(1, 2).contiguous()
+        noise_STKN = None if noise_SKTN is None else noise_SKTN.transpose(1, 2).contiguous()
+        weights_SGN = full_SGN.contiguous()
+        rate_SN = None if rate_SN is None else rate_SN.contiguous()
+        state_STKN = drive_SKTG.new_empty(num_subjects, num_steps + 1, num_segments, num_hidden)
+        # The elman cell's activation is its state, unless noise was added to that.
+        active_STKG = None if cell == "elman" and noise_SKTN is None else torch.empty_like(drive_STKG)
+        sizes = _Sizes(num_subjects, num_steps, num_segments, num_hidden, num_rows, _CELLS[cell])
+        arrays = (drive_STKG, weights_SGN, rate_SN, noise_STKN, state_STKN, active_STKG)
+        _call("dtb_scan_forward", instructions, sizes, _ForwardArrays(*map(_address, arrays)))
+        ctx.save_for_backward(weights_SGN, rate_SN, state_STKN, active_STKG)
+        ctx.sizes, ctx.instructions = sizes, instructions
+        return state_STKN[:, 1:].transpose(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_SKTN: Tensor) -> tuple[Tensor | None, ...]:
+        weights_SGN, rate_SN, state_STKN, active_STKG = ctx.saved_tensors
+        num_subjects, num_segments, num_steps, _ = gradient_SKTN.shape
+        outer_STKN = gradient_SKTN.transpose(1, 2).contiguous()
+        drive_gradient_STKG = outer_STKN.new_empty(num_subjects, num_steps, num_segments, weights_SGN.shape[1])
+        rate_gradient_SN = None if rate_SN is None else torch.empty_like(rate_SN)
+        arrays = (outer_STKN, weights_SGN, rate_SN, state_STKN, active_STKG, drive_gradient_STKG, rate_gradient_SN)
+        _call("dtb_scan_backward", ctx.instructions, ctx.sizes, _BackwardArrays(*map(_address, arrays)))
+        before_SDN = state_STKN[:, :-1].flatten(1, 2)
+        weight_gradient_SGN = drive_gradient_STKG.flatten(1, 2).mT @ before_SDN
+        return None, drive_gradient_STKG.transpose(1, 2), weight_gradient_SGN, rate_gradient_SN, None, None
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _call(name: str, instructions: int, sizes: _Sizes, arrays: ctypes.Structure) -> None:
+    found = library()
+    assert found is not None
+    status = getattr(found, name)(instructions, torch.get_num_threads(), ctypes.byref(sizes), ctypes.byref(arrays))
+    if status:
+        raise MemoryError(f"{name}: no memory for the packed weights of one person per thread")
