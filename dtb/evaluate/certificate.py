@@ -21,6 +21,7 @@ from dtb.evaluate.figures import TWIN, Figure, number_or_none
 from dtb.evaluate.statistics import Estimate, difference, holm, permutation_p, sign_flip_p
 
 Verdict = Literal["yes", "no", "undecided"]
+Kind = Literal["connectome", "stranger", "person", "baseline"]
 NUM_PERMUTATIONS = 10_000
 
 
@@ -30,8 +31,9 @@ class Test:
 
     Attributes
     ----------
-    kind : {"connectome", "person", "baseline"}
-        Whether it asks if the connectome is of use, if what is said of a person is that person's, or if the best baseline is beaten.
+    kind : {"connectome", "stranger", "person", "baseline"}
+        Whether it asks if the connectome is of use, if it is the own one that is, if what is said of a person is that person's, or if the
+        best baseline is beaten.
     claim : str
         What would be claimed.
     task, metric : str
@@ -50,7 +52,7 @@ class Test:
         What data would decide an undecided test.
     """
 
-    kind: Literal["connectome", "person", "baseline"]
+    kind: Kind
     claim: str
     task: str
     metric: str
@@ -147,6 +149,10 @@ _AGAINST_MEAN_CONNECTOME = {
     "RT CRPS": "knowing the connectome helps to predict reaction times",
     "choice log-loss": "knowing the connectome helps to predict choices",
 }
+_AGAINST_STRANGER = {
+    "RT CRPS": "reaction times are predicted better from the own connectome than from a stranger's",
+    "choice log-loss": "choices are predicted better from the own connectome than from a stranger's",
+}
 _ABOVE_ZERO = {
     "mean RT r beyond covariates": "differences in speed between people are predicted beyond age, sex, site and motion",
     "condition effect r beyond covariates": "people's condition effects are predicted beyond age, sex, site and motion",
@@ -170,7 +176,7 @@ def _tests_of(
     mine_S, tests = figure.scores[TWIN], []
     is_correlation = figure.unit == "r over people"
 
-    def against(kind: Literal["connectome", "baseline"], claim: str, name: str) -> Test:
+    def against(kind: Kind, claim: str, name: str) -> Test:
         other_S = figure.scores[name]
         gap = difference(figure.statistic, figure.observed_S, mine_S, other_S, weights_BS, confidence)
         low, high = sorted((sign * gap.lower, sign * gap.upper))
@@ -201,6 +207,8 @@ def _tests_of(
 
     if figure.metric in _AGAINST_MEAN_CONNECTOME and "mean_connectome" in figure.scores:
         tests.append(against("connectome", _AGAINST_MEAN_CONNECTOME[figure.metric], "mean_connectome"))
+    if figure.metric in _AGAINST_STRANGER and "stranger_connectome" in figure.scores:
+        tests.append(against("stranger", _AGAINST_STRANGER[figure.metric], "stranger_connectome"))
     if figure.metric in _ABOVE_ZERO:
         if is_correlation:
             p = permutation_p(figure.observed_S, mine_S, num_permutations, seed)

@@ -19,7 +19,9 @@ NAMES = {
     "ridge": "ridge regression on the connectome",
     "kernel_ridge": "kernel ridge regression on the connectome",
     "demographics_motion": "demographics and motion",
+    "cpm": "connectome-based predictive modelling",
     "mean_connectome": "the same twin given the mean connectome",
+    "stranger_connectome": "the same twin given a stranger's connectome",
 }
 
 

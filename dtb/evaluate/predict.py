@@ -1,7 +1,7 @@
-"""The twin performs the held-out part of people's runs, and so does a twin that is given everybody's mean connectome.
+"""The twin performs the held-out part of people's runs, told each person's own connectome, the mean one, or a stranger's.
 
-Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling. The second twin is the same
-network with the training people's mean connectome for everybody: what the first does better is what the connectome adds.
+Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling. What the twin does better
+with people's own connectomes than with the training people's mean is what the connectome adds; with a stranger's it should do worse.
 
 Shape letters: `S` subject, `K` segment, `V` volume, `R` region, `J` trial, `A` response alternative, `O` outcome, `T` task,
 `W` step of a response window, `E` edge.
@@ -10,13 +10,14 @@ Shape letters: `S` subject, `K` segment, `V` volume, `R` region, `J` trial, `A` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
 import torch
 
 from dtb.cohort.records import SubjectRecord
+from dtb.evaluate.figures import TWIN
 from dtb.evaluate.metrics import crps_of_hazard, row_correlations
 from dtb.evaluate.observed import People, maps_of_series
 from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction
@@ -28,9 +29,6 @@ from dtb.twin.likelihood import PressDistribution, windows
 from dtb.twin.model import Twin, TwinOutput
 
 PEOPLE_AT_ONCE = 8
-
-Connectomes = Callable[[torch.Tensor], torch.Tensor]
-"""Gives the connectomes (S, E) that the twin is told, from people's own."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,7 +49,7 @@ def predict(
     split: Split,
     taskset: TaskSet,
     bold_regions: np.ndarray,
-    connectomes: dict[str, Connectomes],
+    connectomes: Mapping[str, np.ndarray],
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Prediction]:
     """Let twins perform one part of people's runs.
@@ -69,8 +67,8 @@ def predict(
     taskset : TaskSet
     bold_regions : (R,) int
         Columns of a run's BOLD that the twin predicts.
-    connectomes : dict
-        For each twin, by name, which connectomes it is told.
+    connectomes : mapping of str to (S, E)
+        For each twin, by name, the connectomes that it is told; see `told_connectomes`.
     advance : function
         Called with the number of people after each batch.
 
@@ -91,9 +89,10 @@ def predict(
     first = 0
     for some in _chunks(records, PEOPLE_AT_ONCE):
         batch = maker.batch(some, part)
-        for name, told in connectomes.items():
+        for name, told_SE in connectomes.items():
             with torch.inference_mode():
-                output = twin(told(batch.connectome_SE), batch.stimulus_SKTI)
+                told = torch.from_numpy(np.array(told_SE[first : first + len(some)]))
+                output = twin(told, batch.stimulus_SKTI)
                 _fill_trials(filled[name], twin, output, batch, people, place, first)
                 if len(bold_regions):
                     bold_SKVR = twin.bold(output, batch.volume_seconds_SKV).double().numpy()
@@ -110,6 +109,33 @@ def predict(
         )
         for name, done in filled.items()
     }
+
+
+def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Give the connectomes that each twin is told: people's own, the mean, and a stranger's.
+
+    Parameters
+    ----------
+    edges_SE : (S, E) float32
+        People's own.
+    mean_E : (E,) float32
+        Mean over training people.
+    seed : int
+        Of who is given whose.
+
+    Returns
+    -------
+    dict of str to (S, E)
+        Without strangers' where there is one person only.
+    """
+    told = {TWIN: edges_SE, "mean_connectome": np.broadcast_to(mean_E, edges_SE.shape)}
+    if len(edges_SE) > 1:
+        # A cycle through everybody in random order: nobody is given the own connectome, and everybody's is used once.
+        order = np.random.default_rng([seed, 0x57A6]).permutation(len(edges_SE))
+        stranger = np.empty_like(order)
+        stranger[order] = np.roll(order, 1)
+        told["stranger_connectome"] = edges_SE[stranger]
+    return told
 
 
 def _chunks(records: Iterable[SubjectRecord], size: int) -> Iterator[list[SubjectRecord]]:

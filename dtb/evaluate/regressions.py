@@ -1,6 +1,7 @@
 """Predictors of people from their connectome or from who they are: what a regression finds without any model of behaviour.
 
-Ridge and kernel ridge see the same edges as the twin's encoder; *demographics and motion* sees age, sex, site and head motion alone.
+Ridge, kernel ridge and connectome-based predictive modelling see the same edges as the twin's encoder; *demographics and motion* sees
+age, sex, site and head motion alone.
 Every step, filling in and scaling included, is fitted on training people only, and every choice of a penalty is made among them.
 
 Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target.
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_ridge import KernelRidge
@@ -31,6 +33,7 @@ PENALTIES = np.logspace(-2, 6, 17)
 NUMBERS = ("age", "motion", "rest_seconds")
 LABELS = ("sex", "site")
 
+CPM_P = 0.01
 KERNEL_PENALTIES = np.logspace(-3, 1, 5)
 KERNEL_WIDTHS = np.array([0.1, 0.3, 1.0])
 """Over the median squared distance between training people."""
@@ -63,6 +66,7 @@ def regressions(training: People, target: Summary, people: People) -> dict[str, 
         found["kernel_ridge"] = _predict(
             lambda who_S, y_SY: _kernel_ridge(edges_SE[who_S], edges_QE, y_SY), target, len(people)
         )
+        found["cpm"] = _predict(lambda who_S, y_SY: _cpm(edges_SE[who_S], edges_QE, y_SY), target, len(people))
     if len(training) >= FEWEST_TO_FIT:
         covariates = scaled_covariates(training, people)
         if covariates is not None:
@@ -143,6 +147,28 @@ def _kernel_ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: 
                 predicted_QY[:, better_Y] = model.predict(kernel_QS) + mean_Y[better_Y]
                 best_Y[better_Y] = error_Y[better_Y]
     return predicted_QY
+
+
+def _cpm(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
+    """Fit connectome-based predictive modelling to each target (Shen et al. 2017, Nat Protoc 12, 506).
+
+    Edges whose correlation with the target has p < .01 among training people are summed, those with a negative one subtracted, and the
+    target is regressed on that one number; a target without such edges gets its mean.
+    """
+    num_people = len(features_SE)
+    threshold_t = stats.t.isf(CPM_P / 2, num_people - 2)
+    threshold_r = threshold_t / np.sqrt(num_people - 2 + threshold_t**2)
+    centred_SY = targets_SY - targets_SY.mean(axis=0)
+    size_Y = np.sqrt((centred_SY**2).sum(axis=0))
+    centred_SE = features_SE - features_SE.mean(axis=0)
+    size_E = np.sqrt((centred_SE**2).sum(axis=0))
+    r_EY = centred_SE.T @ centred_SY / np.maximum(np.outer(size_E, size_Y), 1e-300)
+    sign_EY = np.where(np.abs(r_EY) > threshold_r, np.sign(r_EY), 0.0)
+    strength_SY, strength_QY = features_SE @ sign_EY, features_QE @ sign_EY
+    mean_Y = strength_SY.mean(axis=0)
+    spread_Y = ((strength_SY - mean_Y) ** 2).sum(axis=0)
+    slope_Y = ((strength_SY - mean_Y) * centred_SY).sum(axis=0) / np.where(spread_Y > 0, spread_Y, 1.0)
+    return targets_SY.mean(axis=0) + slope_Y * (strength_QY - mean_Y)
 
 
 def _predict(fit: Fit, target: Summary, num_people: int) -> Prediction:

@@ -22,7 +22,7 @@ from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.claim import claim_in_words
 from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
 from dtb.evaluate.observed import People, collect
-from dtb.evaluate.predict import predict
+from dtb.evaluate.predict import predict, told_connectomes
 from dtb.evaluate.predictions import (
     Prediction,
     Summary,
@@ -196,7 +196,6 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         task.taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), task.split, cache_bytes=0
     )
     bar = progress.add_task("twins perform", total=len(people))
-    mean_1E = task.twin.edge_mean_E[None]
     predictions = predict(
         task.twin,
         maker,
@@ -206,7 +205,7 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         task.split,
         task.taskset,
         regions,
-        {TWIN: lambda own_SE: own_SE, "mean_connectome": mean_1E.expand_as},
+        told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy(), config.seed),
         lambda count: progress.advance(bar, count),
     )
     bar = progress.add_task("baselines", total=1)

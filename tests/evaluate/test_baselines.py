@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
@@ -100,7 +101,7 @@ def test_no_baseline_for_unseen_people_changes_with_what_they_did(training):
     planted = baselines(
         training, target, gather([with_other_answers(record) for record in records]), STROOP, seen=False
     )
-    assert honest.keys() >= {"always_correct", "group_mean", "ridge", "kernel_ridge", "demographics_motion"}
+    assert honest.keys() >= {"always_correct", "group_mean", "ridge", "kernel_ridge", "cpm", "demographics_motion"}
     for name, prediction in honest.items():
         if prediction.trials is not None:
             np.testing.assert_array_equal(prediction.trials.outcome_JO, planted[name].trials.outcome_JO)
@@ -135,7 +136,7 @@ def test_ridge_finds_the_trait_and_kernel_ridge_too():
     training, people = (gather(some) for some in np.split(np.array(make_people(100, with_bold=False)), [40]))
     observed_S = summary_of_people(people, STROOP).mean_rt_ST[:, 0]
     found = fits.regressions(training, summary_of_people(training, STROOP), people)
-    for name in ("ridge", "kernel_ridge"):
+    for name in ("ridge", "kernel_ridge", "cpm"):
         assert np.corrcoef(found[name].summary.mean_rt_ST[:, 0], observed_S)[0, 1] > 0.7
     assert abs(np.corrcoef(found["demographics_motion"].summary.mean_rt_ST[:, 0], observed_S)[0, 1]) < 0.4
 
@@ -167,3 +168,20 @@ def test_targets_that_some_lack_are_fitted_to_those_who_have_them(training, unse
 def test_few_training_people_make_no_regression(unseen):
     few = gather(make_people(fits.FEWEST_TO_FIT - 1))
     assert fits.regressions(few, summary_of_people(few, STROOP), unseen) == {}
+
+
+def test_connectome_based_predictive_modelling_is_as_published_edge_by_edge():
+    rng = np.random.default_rng(0)
+    features_SE, features_QE = rng.normal(size=(40, 60)), rng.normal(size=(5, 60))
+    target_S = features_SE[:, 0] - features_SE[:, 1] + rng.normal(size=40)
+    signs = np.zeros(60)
+    for edge in range(60):
+        r, p = pearsonr(features_SE[:, edge], target_S)
+        signs[edge] = np.sign(r) if p < 0.01 else 0
+    assert signs[0] == 1
+    assert signs[1] == -1
+    slope, intercept = np.polyfit(features_SE @ signs, target_S, 1)
+    found = fits._cpm(features_SE, features_QE, np.stack([target_S, np.tile([1.0, -1.0], 20)], axis=1))
+    np.testing.assert_allclose(found[:, 0], slope * (features_QE @ signs) + intercept)
+    none = fits._cpm(features_SE[:, 5:8] * 0, features_QE[:, 5:8], target_S[:, None])
+    np.testing.assert_allclose(none, target_S.mean())

@@ -12,7 +12,7 @@ from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.figures import TWIN
 from dtb.evaluate.observed import collect
-from dtb.evaluate.predict import predict, within_task
+from dtb.evaluate.predict import predict, told_connectomes, within_task
 from dtb.evaluate.stage import evaluate
 from dtb.files import OutputFolder, require_complete
 from dtb.shards.batches import BatchMaker
@@ -92,7 +92,15 @@ def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
     }
     rt = next(row for row in found["rows"] if row["metric"] == "mean RT r")
     assert rt["n"] == 8
-    assert {"ridge", "kernel_ridge", "demographics_motion", "group_mean", "mean_connectome"} <= rt["baselines"].keys()
+    assert {
+        "ridge",
+        "kernel_ridge",
+        "demographics_motion",
+        "group_mean",
+        "mean_connectome",
+        "cpm",
+        "stranger_connectome",
+    } <= rt["baselines"].keys()
     assert rt["baselines"]["mean_connectome"] is None or abs(rt["baselines"]["mean_connectome"]) <= 1
     assert found["claim"].startswith("In 8 people never seen in training, the twin ")
     subjects = pd.read_parquet(tmp_path / "out" / "subjects.parquet")
@@ -156,7 +164,7 @@ def test_a_twin_of_another_cohort_or_split_is_refused(unseen, tmp_path):
 def performed(records, split: Split):
     people = collect(records, STROOP, (0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
-    told = {TWIN: lambda own_SE: own_SE}
+    told = {TWIN: people.edges_SE}
     found = predict(untrained(), maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
     return people, found[TWIN]
 
@@ -195,3 +203,13 @@ def test_a_person_alone_and_among_others_is_predicted_alike():
 def test_presses_that_a_task_does_not_have_count_for_the_others():
     outcome_JO = within_task(np.array([[0.4, 0.1, 0.3, 0.2]]), np.array([[True, True, False, True]]))
     np.testing.assert_allclose(outcome_JO, [[4 / 7, 1 / 7, 0, 2 / 7]])
+
+
+def test_nobody_is_told_the_own_connectome_as_a_strangers():
+    edges_SE = np.arange(15, dtype=np.float32).reshape(5, 3)
+    told = told_connectomes(edges_SE, edges_SE.mean(axis=0), seed=0)
+    assert (told[TWIN] == edges_SE).all()
+    assert (told["mean_connectome"] == edges_SE.mean(axis=0)).all()
+    assert (told["stranger_connectome"] != edges_SE).all()
+    np.testing.assert_array_equal(np.sort(told["stranger_connectome"], axis=0), edges_SE)
+    assert "stranger_connectome" not in told_connectomes(edges_SE[:1], edges_SE[0], seed=0)
