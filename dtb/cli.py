@@ -1,5 +1,413 @@
-"""The ``dtb`` command: parses, calls one function, sets the exit code."""
+"""The ``dtb`` command: parses, calls one function, sets the exit code.
+
+Each stage is a dataclass of what it reads: places first, then its own section of the configuration with plain option names, then
+the other sections it reads, dotted. tyro makes the options and the help from the dataclasses and the text under their fields.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import difflib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import ValidationError
+from rich.markup import escape
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, Suppress, arg
+
+import dtb
+from dtb import config as cfg
+from dtb.errors import ConfigurationError, StageError, UserError
+from dtb.terminal import err, out
+
+EXIT_FAILURE = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 
-def main() -> None:
-    """Run the command line."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage(abc.ABC):
+    """What every stage takes."""
+
+    config: Path | None = None
+    """YAML file with any part of the configuration; options given here win over it."""
+    seed: int = 0
+    """Seed of everything random."""
+    resume: bool = False
+    """Go on in an output folder that was begun with the same settings."""
+    dry_run: bool = False
+    """Check the inputs and say what would be done; write nothing."""
+    print_config: bool = False
+    """Print the resolved configuration as YAML, fit for --config, and stop."""
+
+    @property
+    def config_path(self) -> Path | None:
+        """Where the YAML file lies, if there is one."""
+        return self.config
+
+    @abc.abstractmethod
+    def run(self, config: cfg.Config) -> None:
+        """Do the stage's work."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Synth(Stage):
+    """Make a ground-truth cohort: people whose traits load on known edges of their connectome.
+
+    Writes OUT/bids (participants and events), OUT/derivatives/xcp_d (rest and task series of made-up parcels) and OUT/truth (traits,
+    causal edges and the noise ceiling of every prediction). The other stages read it as they would a laboratory's data.
+
+    Example: dtb synth cohort --num-subjects 64
+    """
+
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    synth: OmitArgPrefixes[cfg.SynthConfig]
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.cohort.synth import synthesise
+
+        synthesise(config, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ingest(Stage):
+    """Read a BIDS tree and its derivatives into shards: one record a person, under a pseudonym.
+
+    Reads events through task specifications and parcellated series from the derivatives, makes a connectome of each person's rest, and
+    writes tar shards with a manifest. Whoever cannot be used is set aside in quarantine.tsv with the reason. The only file that links
+    pseudonyms to participants is OUT.identities.tsv, beside the folder and never in it.
+
+    Example: dtb ingest cohort/bids shards --derivatives cohort/derivatives/xcp_d
+    """
+
+    bids: Annotated[Positional[Path], arg(metavar="BIDS")]
+    """Raw BIDS tree: participants.tsv and events."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder for the shards; new or empty."""
+    derivatives: Annotated[tuple[Path, ...], arg(metavar="DIR [DIR ...]")] = ()
+    """Derivative trees with the parcellated series."""
+    ingest: OmitArgPrefixes[cfg.IngestConfig]
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.cohort.ingest import ingest
+
+        derivatives = self.derivatives or config.input.derivatives
+        if not derivatives:
+            raise ConfigurationError(
+                "--derivatives is missing: name at least one derivative tree with the parcellated series."
+            )
+        ingest(config, self.bids, derivatives, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train(Stage):
+    """Train the twin on shards, with DeepSpeed on Ray Train.
+
+    Writes OUT/checkpoints (for --resume), OUT/metrics.jsonl (one line an epoch), OUT/split.json (who trains, validates and is held out)
+    and OUT/twin: the trained twin as safetensors and JSON, the only thing that later stages load.
+
+    Example: dtb train shards trained --num-workers 2 --twin.num-hidden 64
+    """
+
+    shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    train: OmitArgPrefixes[cfg.TrainConfig]
+    twin: cfg.TwinConfig
+    segments: cfg.SegmentConfig
+    split: cfg.SplitConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+    track: cfg.TrackConfig
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.train.trainer import train
+
+        train(config, self.shards, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ReadsTwin(Stage):
+    """What the stages after training take."""
+
+    shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+    trained: Annotated[Positional[Path], arg(metavar="TRAINED")]
+    """Folder that `dtb train` wrote."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(_ReadsTwin):
+    """Compare the twin with held-out data, beside baselines that know no brain.
+
+    Writes OUT/figures.json (every figure with its interval and its baselines, and one sentence of what may be claimed),
+    OUT/subjects.parquet (a row for each person and task) and OUT/bold_map.parquet.
+
+    Example: dtb evaluate shards trained evaluated
+    """
+
+    evaluate: OmitArgPrefixes[cfg.EvaluateConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.evaluate.stage import evaluate
+
+        evaluate(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Simulate(_ReadsTwin):
+    """Let every person's twin perform the tasks, on a pool of Ray actors.
+
+    Writes Parquet: OUT/trials (choices and reaction times, a row for each draw), OUT/bold, and OUT/status with a row a person. A person
+    whose twin fails is a row with the reason; --resume does only who is missing.
+
+    Example: dtb simulate shards trained simulated --num-draws 50
+    """
+
+    simulate: OmitArgPrefixes[cfg.SimulateConfig]
+    fleet: cfg.FleetConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.fleet.simulate import simulate
+
+        simulate(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Intervene(_ReadsTwin):
+    """Search, for each person, for a change of the connectome that moves an indicator.
+
+    The changed connectome stays a correlation matrix and the change within the budget; it is fed through the whole twin again, and
+    compared with a random change of equal size. Research use only: what comes out is a hypothesis about a model.
+
+    Example: dtb intervene shards trained searched --indicator mean_rt --budget 0.05
+    """
+
+    intervene: OmitArgPrefixes[cfg.InterveneConfig]
+    fleet: cfg.FleetConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.fleet.intervene import intervene
+
+        intervene(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report(Stage):
+    """Make one HTML page of a run folder: learning curves, predictions against observations, a twin, an intervention.
+
+    The page stands alone: no network is needed to look at it. Stages that are absent are named as absent.
+
+    Example: dtb report runs/demo page
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder that `dtb run` wrote, with shards, train, evaluate, simulate and intervene in it."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder for index.html; new or empty."""
+    report: OmitArgPrefixes[cfg.ReportConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.report.stage import report
+
+        report(config, self.run_folder, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Stage):
+    """Do all stages in one go: synth (where no BIDS tree is given), ingest, train, evaluate, simulate, intervene, report.
+
+    Each stage writes a folder of its own name in OUT. A second call with --resume goes on where the first stopped.
+
+    Examples: dtb run configs/demo.yaml   |   dtb run configs/cohorts/cnp.yaml runs/cnp --input.bids DIR --input.derivatives DIR
+    """
+
+    config: Suppress[Path | None] = None
+    config_file: Annotated[Positional[Path], arg(metavar="CONFIG")]
+    """YAML file with any part of the configuration."""
+    out: Annotated[Positional[Path | None], arg(metavar="[OUT]")] = None
+    """Run folder; runs/NAME if not given, NAME being the configuration's `name`."""
+    name: str = "dtb"
+    """What the work is called in the report and in W&B."""
+    input: cfg.InputConfig
+    synth: cfg.SynthConfig
+    ingest: cfg.IngestConfig
+    segments: cfg.SegmentConfig
+    twin: cfg.TwinConfig
+    split: cfg.SplitConfig
+    train: cfg.TrainConfig
+    evaluate: cfg.EvaluateConfig
+    simulate: cfg.SimulateConfig
+    intervene: cfg.InterveneConfig
+    fleet: cfg.FleetConfig
+    report: cfg.ReportConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+    track: cfg.TrackConfig
+
+    @property
+    def config_path(self) -> Path | None:
+        return self.config_file
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.pipeline import run_all
+
+        run_all(config, self.out or Path("runs") / config.name, resume=self.resume, dry_run=self.dry_run)
+
+
+STAGES: dict[str, type[Stage]] = {
+    kind.__name__.lower(): kind for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Report, Run)
+}
+
+
+def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
+    """Make a stage and its configuration of the command line.
+
+    Parameters
+    ----------
+    name : str
+        Name of the stage.
+    arguments : list of str
+        What follows it on the command line.
+
+    Returns
+    -------
+    Stage
+    Config
+        Defaults, then the YAML file, then the options.
+
+    Raises
+    ------
+    ConfigurationError
+        The file has an unknown key, or a value is not allowed.
+    SystemExit
+        An option is unknown or malformed (2), or help was asked for (0).
+    """
+    kind = STAGES[name]
+    arguments = [_without_prefix(argument, name) for argument in arguments]
+    known = {field.name for field in dataclasses.fields(cfg.Config)}
+
+    def parsed(base: cfg.Config) -> Stage:
+        default: dict[str, Any] = {}
+        for field in dataclasses.fields(kind):
+            if field.name in known:
+                default[field.name] = getattr(base, field.name)
+            elif field.default is dataclasses.MISSING:
+                default[field.name] = Path() if "--print-config" in arguments and name != "run" else tyro.MISSING
+        return tyro.cli(
+            kind,
+            prog=f"dtb {name}",
+            args=arguments,
+            default=kind(**default),
+            use_underscores=False,
+            config=(FlagCreatePairsOff,),
+        )
+
+    base, stage = cfg.Config(), parsed(cfg.Config())
+    if stage.config_path is not None:  # the file holds the defaults, so the options are read once more on top of it
+        base = cfg.load_config(stage.config_path)
+        stage = parsed(base)
+    given = {field.name: getattr(stage, field.name) for field in dataclasses.fields(kind) if field.name in known}
+    return stage, dataclasses.replace(base, **given)
+
+
+def _without_prefix(argument: str, name: str) -> str:
+    """Let `dtb train --train.num-workers` mean `--num-workers`: the names of the YAML file hold on every command line."""
+    own = () if name == "run" else (f"--{name}.",)
+    for prefix in (*own, "--cluster."):
+        if argument.startswith(prefix):
+            return "--" + argument.removeprefix(prefix)
+    return argument
+
+
+def overview() -> str:
+    """Give the text of ``dtb --help``."""
+    lines = [
+        "dtb trains digital twin brains: from a person's resting-state connectome, a model of what that person chooses, when they",
+        "press and what their BOLD signal does - and searches for what would change it. Research use only.",
+        "",
+        "usage: dtb STAGE ... [--config FILE.yaml] [--resume] [--dry-run] [--print-config] [--help]",
+        "",
+        "Stages, in the order in which data pass through them:",
+    ]
+    for name, kind in STAGES.items():
+        lines.append(f"  {name:<10} {(kind.__doc__ or '').splitlines()[0]}")
+    lines += [
+        "",
+        "Try:  dtb run configs/demo.yaml        all stages on a small ground-truth cohort; ends with a page to look at",
+        "      dtb train --help                 what a stage reads, writes and can be told",
+        "      dtb train --print-config         every setting with its value, as a YAML file to start from",
+        "",
+        "A running Ray cluster is used with --ray-address ADDRESS; without it, a private one on this machine.",
+        "Exit codes: 0 done, 1 failed, 2 the command or its input is wrong, 130 interrupted.",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Those of the process if not given.
+    """
+    sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def exit_code(arguments: list[str]) -> int:
+    """Run the command line; give 0 when done, 1 for a failure, 2 for a user's mistake, 130 when interrupted."""
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        out.print(escape(overview()))
+        return 0
+    if arguments[0] == "--version":
+        out.print(f"dtb {dtb.__version__}")
+        return 0
+    name = arguments[0]
+    if name not in STAGES:
+        near = difflib.get_close_matches(name, STAGES, n=1)
+        advice = f"Did you mean `dtb {near[0]}`?" if near else f"The stages are: {', '.join(STAGES)}."
+        err.print(escape(f"dtb: there is no stage '{name}'. {advice} `dtb --help` explains them."))
+        return EXIT_USER_ERROR
+    os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        stage, config = parse(name, arguments[1:])
+        if stage.print_config:
+            sys.stdout.write(cfg.to_yaml(config))
+            return 0
+        stage.run(config)
+    except (UserError, ValidationError) as error:
+        text = cfg.explain(error, cfg.Config, "options") if isinstance(error, ValidationError) else str(error)
+        err.print(f"[red]dtb {name}:[/red] {escape(text)}")
+        return EXIT_USER_ERROR
+    except StageError as error:
+        err.print(f"[red]dtb {name} failed:[/red] {escape(str(error))}")
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        err.print(f"dtb {name}: interrupted. What is finished is kept; run the same command with --resume to go on.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has closed it, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    except Exception:  # noqa: BLE001 - the last place where a fault of ours can be told with its trace and the right exit code
+        err.print_exception()
+        err.print(f"[red]dtb {name} failed[/red] through a fault that is not yours; please report the lines above.")
+        return EXIT_FAILURE
+    return 0
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    """Treat the scheduler's SIGTERM as Ctrl-C, so that clusters are shut down and files are left whole."""
+    raise KeyboardInterrupt

@@ -40,7 +40,7 @@ _RAY_TRAIN = {
 }
 
 
-def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool) -> None:
+def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
     """Train a twin on a cohort and export it.
 
     Parameters

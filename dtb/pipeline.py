@@ -1,0 +1,121 @@
+"""`dtb run`: all stages, one after the other, each in its own folder of one run folder.
+
+A stage whose folder is complete is passed over and one that was interrupted goes on, so a second call resumes where the first
+stopped. The stages know nothing of one another: each is the same function that its own subcommand calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from dtb.cluster import connected
+from dtb.config import Config
+from dtb.errors import ConfigurationError, OutputInUseError
+from dtb.files import STAGE_FILE, read_stage
+from dtb.terminal import err, out
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One stage of a run: its name, its folder, and the call that does it."""
+
+    stage: str
+    folder: Path
+    call: Callable[[bool], None]
+
+
+def steps_of(config: Config, run: Path) -> list[Step]:
+    """List what `dtb run` does, in order.
+
+    Parameters
+    ----------
+    config : Config
+        Without `input.bids`, a ground-truth cohort is made first.
+    run : Path
+        The run folder.
+
+    Raises
+    ------
+    ConfigurationError
+        A BIDS tree is given without a derivative tree to read its series from.
+    """
+    if config.input.bids is not None and not config.input.derivatives:
+        raise ConfigurationError(
+            "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "
+            f"{config.input.bids}. Add `--input.derivatives DIR`."
+        )
+    from dtb.cohort.ingest import ingest
+    from dtb.cohort.synth import synthesise
+    from dtb.evaluate.stage import evaluate
+    from dtb.fleet.intervene import intervene
+    from dtb.fleet.simulate import simulate
+    from dtb.report.stage import report
+    from dtb.train.trainer import train
+
+    cohort, shards, trained = run / "cohort", run / "shards", run / "train"
+    bids = config.input.bids or cohort / "bids"
+    derivatives = config.input.derivatives or (cohort / "derivatives" / "xcp_d",)
+    steps = [
+        Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume)),
+        Step("train", trained, lambda resume: train(config, shards, trained, resume=resume)),
+        _reading_step("evaluate", evaluate, config, run),
+        _reading_step("simulate", simulate, config, run),
+        _reading_step("intervene", intervene, config, run),
+        Step("report", run / "report", lambda resume: report(config, run, run / "report", resume=resume)),
+    ]
+    if config.input.bids is None:
+        steps.insert(0, Step("synth", cohort, lambda resume: synthesise(config, cohort, resume=resume)))
+    return steps
+
+
+def _reading_step(stage: str, function: Callable[..., None], config: Config, run: Path) -> Step:
+    """Make the step of a stage that reads the shards and the trained twin."""
+    folder = run / stage
+    return Step(stage, folder, lambda resume: function(config, run / "shards", run / "train", folder, resume=resume))
+
+
+def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
+    """Do every stage that is not done yet.
+
+    Parameters
+    ----------
+    config : Config
+    run : Path
+        Run folder; each stage writes a folder of its own name in it.
+    resume : bool
+        Go on in a run folder that is in use.
+    dry_run : bool
+        Say what would be done, and do nothing.
+
+    Raises
+    ------
+    OutputInUseError
+        The run folder is in use and `resume` is off.
+    """
+    steps = steps_of(config, run)
+    if dry_run:
+        for number, step in enumerate(steps, 1):
+            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  [dim]({_state_of(step.folder)})[/dim]")
+        out.print("Nothing was written. Each stage has a --dry-run of its own that says more.")
+        return
+    if run.exists() and any(run.iterdir()) and not resume:
+        raise OutputInUseError(
+            f"{run} is not empty. Add --resume to go on where it stopped, or give another folder; nothing was changed."
+        )
+    with connected(config.cluster):
+        for number, step in enumerate(steps, 1):
+            state = _state_of(step.folder)
+            err.print(
+                f"[bold]{number}/{len(steps)} dtb {step.stage}[/bold] -> {step.folder}"
+                + (" (done)" if state == "done" else "")
+            )
+            step.call(state != "to do")
+    out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")
+
+
+def _state_of(folder: Path) -> str:
+    if not (folder / STAGE_FILE).exists():
+        return "to do"
+    return "done" if read_stage(folder)["complete"] else "begun"

@@ -1,0 +1,92 @@
+"""The command line: options win over the file, which wins over the defaults; mistakes end with 2 and one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dtb.cli import STAGES, exit_code, parse
+from dtb.config import Config, from_mapping
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("seed: 5\ntrain: {num_workers: 7, batch_size: 3}\ntwin: {num_hidden: 9}\n")
+    _, config = parse("train", ["shards", "out", "--config", str(path), "--num-workers", "4", "--twin.rank", "2"])
+    assert (config.seed, config.train.num_workers, config.train.batch_size) == (5, 4, 3)
+    assert (config.twin.num_hidden, config.twin.rank) == (9, 2)
+    assert config.train.max_epochs == Config().train.max_epochs
+
+
+def test_the_names_of_the_yaml_file_hold_on_every_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\n")
+    dotted = ["--train.num-workers", "3", "--cluster.num-cpus", "2"]
+    assert parse("train", ["shards", "out", *dotted])[1].train == parse("run", [str(path), *dotted])[1].train
+    assert parse("run", ["--dry-run", str(path), *dotted])[1].cluster.num_cpus == 2
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_printed_configuration_reads_back(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("seed: 11\n")
+    given = [str(path)] if name == "run" else ["--config", str(path)]
+    assert exit_code([name, *given, "--print-config"]) == 0
+    assert from_mapping(Config, yaml.safe_load(capsys.readouterr().out), "printed") == Config(seed=11)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        exit_code([name, "--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "Example" in text
+    assert "--dry-run" in text
+
+
+def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in STAGES)
+    assert "Research use only" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], ["no stage 'trian'", "dtb train"]),
+        (["train", "a", "b", "--num-wokers", "3"], ["--num-wokers", "--num-workers"]),
+        (["train", "a", "b", "--num-workers", "0"], ["num_workers", "greater than or equal to 1"]),
+        (["train", "a", "b", "--seed", "-1"], ["seed", "greater than or equal to 0"]),
+        (["train", "a", "b", "--config", "nowhere.yaml"], ["nowhere.yaml is not a file"]),
+        (["train", "only-one"], ["OUT"]),
+        (["run"], ["CONFIG"]),
+        (["train", "nowhere", "out"], ["nowhere"]),
+        (["evaluate", "nowhere", "neither", "out"], ["nowhere"]),
+        (["ingest", "nowhere", "out", "--derivatives", "neither"], ["nowhere"]),
+        (["ingest", "nowhere", "out"], ["--derivatives"]),
+        (["report", "nowhere", "out"], ["nowhere"]),
+    ],
+)
+def test_a_mistake_ends_with_2_and_one_message(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    try:
+        code = exit_code(arguments)
+    except SystemExit as stopped:
+        code = stopped.code  # type: ignore[assignment]
+    printed = capsys.readouterr()
+    assert code == 2
+    assert "Traceback" not in printed.err + printed.out
+    for word in words:
+        assert word in printed.err + printed.out
+    assert list(tmp_path.iterdir()) == []
