@@ -52,8 +52,8 @@ class Aim:
         """1 to increase the target, -1 to decrease it."""
         return 1.0 if self.settings.direction == "increase" else -1.0
 
-    def goal_from(self, people: pa.Table) -> tuple[Goal, Directions]:
-        """Take the spread of each indicator, and the directions that are the same for all, from the people who performed unchanged.
+    def survey(self, people: pa.Table) -> Survey:
+        """Take, from the people who performed unchanged, the units of everything and the directions that are the same for all.
 
         Raises
         ------
@@ -61,6 +61,8 @@ class Aim:
             Nobody has the target.
         """
         table = people.to_pandas().sort_values("pseudonym")
+        halves_S = table["halves_apart"].to_numpy(dtype=np.float64)
+        halves_S = halves_S[np.isfinite(halves_S)]
         values_SM = np.stack(table["before"].to_list())
         if not np.isfinite(values_SM[:, self.target]).any():
             raise StageError(
@@ -71,7 +73,10 @@ class Aim:
         target_S = np.array([values_M[self.target] for values_M in table["before"]])
         along_P, spread = pls_direction(np.stack(table["parameters"].to_list()), target_S)
         ridge_E = ridge_weights(np.stack(table["edges"].to_list()), table["observed"].to_numpy(dtype=np.float64))
-        return goal, Directions(
+        return Survey(
+            goal=goal,
+            # Two halves differ by twice the error of the whole.
+            retest_sd=float(halves_S.std(ddof=1)) / 2 if len(halves_S) > 1 else None,
             population_E=np.stack(table["slope"].to_list()).mean(0, dtype=np.float64),
             parameters_P=self.sign * along_P,
             parameters_spread=spread,
@@ -80,11 +85,14 @@ class Aim:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Directions:
-    """Where others would go, to move the target the wanted way.
+class Survey:
+    """What everybody's unchanged performance says: the units of every change, and where others would go to move the target.
 
     Attributes
     ----------
+    goal : Goal
+    retest_sd : float or None
+        Standard deviation with which people's own figure would be found again, from odd and even trials; None where there are none.
     population_E : (E,) ndarray
         Mean gradient of people's correlations.
     parameters_P : (P,) ndarray
@@ -95,6 +103,8 @@ class Directions:
         Weights of standardised edges in a regression on what people did; None where too few did it.
     """
 
+    goal: Goal
+    retest_sd: float | None
     population_E: np.ndarray
     parameters_P: np.ndarray
     parameters_spread: float

@@ -25,7 +25,7 @@ from dtb.cluster import connected
 from dtb.config import Config, InterveneConfig, sections
 from dtb.errors import InputDataError
 from dtb.files import OutputFolder
-from dtb.fleet.aim import Aim, make_aim
+from dtb.fleet.aim import Aim, Survey, make_aim
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import run_pool, say_summary
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
@@ -75,33 +75,38 @@ def intervene(
     if claimed.is_complete:
         err.print(f"{folder} is complete; nothing to do.")
         return
-    can_grow = config.cluster.ray_address is not None
-    references, results = Ledger(folder / REFERENCE, ["people"]), Ledger(folder, TABLES)
+    results = Ledger(folder, TABLES)
     with connected(config.cluster):
-        run_pool(
-            functools.partial(Surveyor, aim=aim, seed=config.seed, sample=sample_of(keys, config.seed)),
-            troupes,
-            keys,
-            references,
-            config.fleet,
-            description="Performing unchanged",
-            can_grow=can_grow,
-        )
-        goal, directions = aim.goal_from(references.read("people"))
+        survey = survey_people(config, troupes, aim, keys, folder)
         summary = run_pool(
-            functools.partial(Searcher, aim=aim, seed=config.seed, goal=goal, directions=directions),
+            functools.partial(Searcher, aim=aim, seed=config.seed, survey=survey),
             troupes,
             keys,
             results,
             config.fleet,
             description="Searching",
-            can_grow=can_grow,
+            can_grow=config.cluster.ray_address is not None,
         )
     figures = _figures(results.read("results"), aim)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **figures})
     out.print(f"Searched: {say_summary(summary)}")
     out.print(_in_words(figures, aim, config.intervene))
     out.print(f"Tables {', '.join(TABLES)} are in {folder}.")
+
+
+def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Sequence[str], folder: Path) -> Survey:
+    """Let everybody perform unchanged, on Ray, and take from it what a search needs; kept in `folder`, and done once."""
+    ledger = Ledger(folder / REFERENCE, ["people"])
+    run_pool(
+        functools.partial(Surveyor, aim=aim, seed=config.seed, sample=sample_of(keys, config.seed)),
+        troupes,
+        keys,
+        ledger,
+        config.fleet,
+        description="Performing unchanged",
+        can_grow=config.cluster.ray_address is not None,
+    )
+    return aim.survey(ledger.read("people"))
 
 
 def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:

@@ -6,6 +6,7 @@ Shape letters: `S` subject, `E` connectome edge, `P` generated parameter, `M` in
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from dtb.cohort.records import SubjectRecord
 from dtb.evaluate.glm import run_contrast
-from dtb.fleet.aim import Aim, Directions
+from dtb.fleet.aim import Aim, Survey
 from dtb.fleet.pool import Work
 from dtb.fleet.twins import Company, Troupe, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
@@ -68,7 +69,8 @@ class Surveyor(_Performers):
         # The spread is not known yet, and the gradient's direction does not depend on it.
         ones_M = torch.ones(len(aim.indicators), dtype=torch.float64, device=start.budget_S.device)
         before_SM, slope_SE = slope(performances, start, Goal(aim.target, aim.sign, ones_M, ones_M * 0))
-        observed_S = performances[0].observed(aim.indicators[aim.target])
+        target = aim.indicators[aim.target]
+        observed_S = performances[0].observed(target)
         with torch.no_grad():
             parameters_SP = parameters_of(twin)(batch.connectome_SE)
 
@@ -81,6 +83,7 @@ class Surveyor(_Performers):
             "pseudonym": pa.array(keys, pa.string()),
             "before": pa.array(list(before_SM.cpu().numpy()), pa.list_(pa.float64())),
             "observed": pa.array(observed_S.double().cpu().numpy()),
+            "halves_apart": pa.array(performances[0].halves_apart(target).double().cpu().numpy()),
             "slope": sampled(slope_SE),
             "edges": sampled(twin.standardise(batch.connectome_SE)),
             "parameters": sampled(parameters_SP),
@@ -91,17 +94,17 @@ class Surveyor(_Performers):
 class Searcher(_Performers):
     """The second pass: searches, and goes in the controls' directions."""
 
-    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, goal: Goal, directions: Directions) -> None:
+    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, survey: Survey) -> None:
         super().__init__(troupes, aim, seed)
-        self._goal = goal.to(next(self._companies[0].twin.parameters()).device)
-        self._directions = directions
+        where = next(self._companies[0].twin.parameters()).device
+        self._survey = dataclasses.replace(survey, goal=survey.goal.to(where))
 
     def work(self, keys: Sequence[str]) -> Work:
         """Search changes for people."""
         performances, start, _ = self._meet(keys)
         directions = self._controls(keys, start)
         seeds = [seed_of(key, self._seed, "restarts") for key in keys]
-        found = search(performances, start, self._goal, self._aim.settings, directions, seeds)
+        found = search(performances, start, self._survey.goal, self._aim.settings, directions, seeds)
         failures = self._failures(keys, found)
         kept = [place for place, key in enumerate(keys) if key not in failures]
         shifted_SM = self._shifted(performances[0], start)
@@ -115,7 +118,7 @@ class Searcher(_Performers):
         return Work(tables, failures, notes)
 
     def _controls(self, keys: Sequence[str], start: Start) -> dict[str, Tensor]:
-        given, twin = self._directions, self._companies[0].twin
+        given, twin = self._survey, self._companies[0].twin
         like = start.budget_S
         seeds = [seed_of(key, self._seed, "control") for key in keys]
         along_P = torch.from_numpy(given.parameters_P).to(like)
@@ -131,7 +134,7 @@ class Searcher(_Performers):
 
     def _shifted(self, performance: Performance, start: Start) -> Tensor:
         """Give the indicators (S, M) after moving the generated weights themselves, as the published method does."""
-        shift_P = torch.from_numpy(self._directions.parameters_P * self._directions.parameters_spread * _SHIFT_SPREADS)
+        shift_P = torch.from_numpy(self._survey.parameters_P * self._survey.parameters_spread * _SHIFT_SPREADS)
         twin = copy.deepcopy(self._companies[0].twin)
         nothing_SE = start.budget_S.new_zeros(len(start.budget_S), start.num_edges)
         with torch.no_grad():
@@ -188,7 +191,10 @@ class Searcher(_Performers):
             "after_doses": pa.array(list(after_doses), pa.list_(pa.float64())),
             **{f"{name}_after": spread_out(found.controls_SM.get(name, nobody_SM)) for name in CONTROLS},
             "paper_weights_after": spread_out(shifted_SM),
-            "spread": spread_out(self._goal.spread_M.expand_as(found.before_SM)),
+            "spread": spread_out(self._survey.goal.spread_M.expand_as(found.before_SM)),
+            "retest_sd": each_indicator(
+                [self._survey.retest_sd if place == aim.target else None for place in range(num)], pa.float64()
+            ),
             "budget": each_person(start.budget_S),
             "change_norm": each_person(found.norm_S),
             "repair_norm": each_person(start.repair_norm_S),

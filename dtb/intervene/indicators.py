@@ -166,8 +166,22 @@ class Performance:
             bold_SKR = torch.einsum("skv,skvr->skr", self._contrast_SKV.to(bold_SKVR.dtype), bold_SKVR)
         return torch.stack([self._measure(one, rt_J, right_J, bold_SKR) for one in self._indicators], dim=1)
 
-    def observed(self, indicator: Indicator) -> Tensor:
-        """Give what people did themselves, (S,); NaN where a person has no data on the task."""
+    def halves_apart(self, indicator: Indicator) -> Tensor:
+        """Give what people did in even minus what they did in odd trials, (S,); NaN where it cannot be told, and for BOLD."""
+        if indicator.kind == "bold_contrast":
+            return torch.full((len(self._once[0].pseudonyms),), torch.nan, dtype=torch.float64)
+        even_J = self._once[0].trials.trial_J % 2 == 0
+        return self.observed(indicator, even_J) - self.observed(indicator, ~even_J)
+
+    def observed(self, indicator: Indicator, among_J: Tensor | None = None) -> Tensor:
+        """Give what people did themselves, (S,); NaN where a person has no data on the task.
+
+        Parameters
+        ----------
+        indicator : Indicator
+        among_J : (J,) bool Tensor, optional
+            Which trials to look at; not for BOLD.
+        """
         batch, contrast_SKV = self._once
         trials, num_people = batch.trials, len(batch.pseudonyms)
         if indicator.kind == "bold_contrast":
@@ -179,6 +193,8 @@ class Performance:
             has_S = (of_task_SK[..., None] & (contrast_SKV != 0)).any(-1).any(-1)
             return torch.where(has_S, effect_S, torch.nan)
         of_task_J = (trials.task_J == indicator.task) & trials.usable_J
+        if among_J is not None:
+            of_task_J = of_task_J & among_J
         if indicator.kind == "accuracy":
             right_J = (trials.response_JA & trials.correct_JA).any(-1)
             withheld_J = ~trials.response_JA.any(-1) & ~trials.correct_JA.any(-1)

@@ -41,8 +41,7 @@ def troupe(world: tuple[Path, Path]) -> Troupe:
 def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS, num_members: int = 1) -> tuple[Aim, Searcher]:
     aim, troupes = make_aim(settings, troupe), [troupe] * num_members
     surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
-    goal, directions = aim.goal_from(surveyed.tables["people"])
-    return aim, Searcher(troupes, aim, seed=0, goal=goal, directions=directions)
+    return aim, Searcher(troupes, aim, seed=0, survey=aim.survey(surveyed.tables["people"]))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,232 @@
+"""``dtb trial``: everybody in every arm at every dose, in silico, under a protocol that was written before.
+
+Tables, one row each as named, in the folders of the same name:
+
+- ``outcomes``: an indicator of a person in an arm at a dose. BOLD contrasts other than the target are summed up, task by task, as the root
+  mean square over regions.
+- ``status``: a person.
+
+``trial.json`` holds the protocol, its hash and the primary outcome; ``doses.tsv``, ``matrix.tsv`` and ``slopes.tsv`` the other figures.
+
+Shape letters: `S` subject, `E` connectome edge, `M` indicator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from dtb.cluster import connected
+from dtb.config import Config, config_hash, to_plain
+from dtb.errors import StageError
+from dtb.files import OutputFolder, write_json, write_text
+from dtb.fleet.aim import Aim, Survey, make_aim
+from dtb.fleet.intervene import open_ensemble, survey_people
+from dtb.fleet.ledger import Ledger
+from dtb.fleet.pool import Work, run_pool, say_summary
+from dtb.fleet.searchers import Searcher
+from dtb.fleet.twins import Troupe, seed_of
+from dtb.intervene.search import search
+from dtb.intervene.trial import Protocol, TrialFigures, analyse
+from dtb.terminal import err, out
+
+TABLES = ("outcomes",)
+
+
+def trial(
+    config: Config,
+    protocol: Protocol,
+    shards: Path,
+    trained: Path,
+    folder: Path,
+    *,
+    resume: bool,
+    dry_run: bool = False,
+) -> None:
+    """Run a trial.
+
+    Parameters
+    ----------
+    config : Config
+        Sections `seed`, `fleet` and `cluster`.
+    protocol : Protocol
+    shards, trained : Path
+        Output folders of `dtb ingest` and `dtb train`.
+    folder : Path
+        Output folder.
+    resume : bool
+        Go on in a folder that was begun.
+    dry_run : bool
+        Check the inputs, say what would be done, write nothing.
+    """
+    troupes = open_ensemble(shards, trained, protocol.search.members)
+    aim = make_aim(protocol.search, troupes[0])
+    keys = sorted(troupes[0].cohort().pseudonyms)
+    if dry_run:
+        out.print(
+            f"Would put {len(keys)} people through {len(protocol.arms)} arms ({', '.join(protocol.arms)}) at {len(protocol.doses)} "
+            f"doses, to {protocol.search.direction} {aim.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
+        )
+        return
+    claimed = OutputFolder.claim(folder, "trial", Registered(config.seed, protocol), resume=resume)
+    if claimed.is_complete:
+        err.print(f"{folder} is complete; nothing to do.")
+        return
+    ledger = Ledger(folder, TABLES)
+    with connected(config.cluster):
+        survey = survey_people(config, troupes, aim, keys, folder)
+        summary = run_pool(
+            functools.partial(TrialWorker, aim=aim, seed=config.seed, survey=survey, protocol=protocol),
+            troupes,
+            keys,
+            ledger,
+            config.fleet,
+            description="Trying",
+            can_grow=config.cluster.ray_address is not None,
+        )
+    outcomes = ledger.read("outcomes").to_pandas()
+    if not len(outcomes):
+        raise StageError(f"Nobody went through the trial; every person's reason is in {folder / 'status'}.")
+    figures = analyse(outcomes, protocol, config.seed)
+    result = _write(folder, figures, protocol, aim, survey)
+    claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **result})
+    out.print(f"Tried: {say_summary(summary)}")
+    out.print(_in_words(figures, protocol, aim))
+
+
+@dataclasses.dataclass(frozen=True)
+class Registered:
+    """What decides a trial's results, and is saved and hashed with them."""
+
+    seed: int
+    protocol: Protocol
+
+
+class TrialWorker(Searcher):
+    """Searches each person's own change, and puts them through every arm."""
+
+    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, survey: Survey, protocol: Protocol) -> None:
+        super().__init__(troupes, aim, seed, survey)
+        self._protocol = protocol
+
+    def work(self, keys: Sequence[str]) -> Work:
+        """Put people through the trial."""
+        performances, start, _ = self._meet(keys)
+        seeds = [seed_of(key, self._seed, "restarts") for key in keys]
+        found = search(performances, start, self._survey.goal, self._aim.settings, {}, seeds)
+        failures = self._failures(keys, found)
+        directions = self._controls(keys, start)
+        blocks = []
+        for arm in self._protocol.arms:
+            if arm == "personalised":
+                change_SE = found.change_SE
+            elif arm == "sham":
+                change_SE = torch.zeros_like(found.change_SE)
+            elif arm in directions:
+                change_SE = start.along(directions[arm], found.norm_S)
+            else:
+                reason = f"the arm {arm!r} cannot be made: too few people have the observed indicator for a regression"
+                return Work({}, dict.fromkeys(keys, reason))
+            for dose in self._protocol.doses:
+                with torch.no_grad():
+                    given_SE = start.connectome(dose * change_SE)
+                    after_SM = torch.stack([perform(given_SE).double() for perform in performances]).mean(0)
+                blocks.append(self._outcomes(keys, failures, arm, dose, found.before_SM, after_SM))
+        return Work({"outcomes": pa.concat_tables(blocks)}, failures)
+
+    def _outcomes(
+        self, keys: Sequence[str], failures: dict[str, str], arm: str, dose: float, before_SM: Tensor, after_SM: Tensor
+    ) -> pa.Table:
+        aim, goal = self._aim, self._survey.goal
+        moved_SM = ((after_SM - before_SM) / goal.spread_M).cpu().numpy()
+        moved_SM[:, aim.target] *= aim.sign
+        rows: list[dict[str, Any]] = []
+        for place, key in enumerate(keys):
+            if key in failures:
+                continue
+            aside: dict[int, list[float]] = {}
+            for column, one in enumerate(aim.indicators):
+                is_target = column == aim.target
+                if one.kind == "bold_contrast" and not is_target:
+                    aside.setdefault(one.task, []).append(moved_SM[place, column])
+                    continue
+                rows.append(
+                    {
+                        "pseudonym": key,
+                        "task": aim.tasks[one.task].name,
+                        "indicator": one.kind,
+                        "is_target": is_target,
+                        "before": before_SM[place, column].item(),
+                        "after": after_SM[place, column].item(),
+                        "moved": moved_SM[place, column],
+                    }
+                )
+            for task, values in aside.items():
+                known = np.array(values)[np.isfinite(values)]
+                size = float(np.sqrt(np.mean(known**2))) if len(known) else np.nan
+                rows.append(
+                    {
+                        "pseudonym": key,
+                        "task": aim.tasks[task].name,
+                        "indicator": "bold_map",
+                        "is_target": False,
+                        "moved": size,
+                    }
+                )
+        return pa.Table.from_pylist([row | {"arm": arm, "dose": dose} for row in rows], schema=_SCHEMA)
+
+
+_SCHEMA = pa.schema(
+    [
+        ("pseudonym", pa.string()),
+        ("arm", pa.string()),
+        ("dose", pa.float64()),
+        ("task", pa.string()),
+        ("indicator", pa.string()),
+        ("is_target", pa.bool_()),
+        ("before", pa.float64()),
+        ("after", pa.float64()),
+        ("moved", pa.float64()),
+    ]
+)
+
+
+def _write(folder: Path, figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey) -> dict[str, Any]:
+    for name in ("doses", "matrix", "slopes"):
+        write_text(
+            folder / f"{name}.tsv",
+            getattr(figures, name).to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g"),
+        )
+    spread = float(survey.goal.spread_M[aim.target])
+    result = {
+        "protocol_hash": config_hash(protocol),
+        "target": aim.name,
+        "spread": spread,
+        "spread_in_retest_sd": spread / survey.retest_sd if survey.retest_sd else None,
+        "primary": figures.primary,
+    }
+    write_json(folder / "trial.json", {**result, "protocol": to_plain(protocol)})
+    return result
+
+
+def _in_words(figures: TrialFigures, protocol: Protocol, aim: Aim) -> str:
+    one = figures.primary
+    full = figures.doses[figures.doses["dose"] == 1.0].to_dict("records")
+    arms = "; ".join(
+        f"{row['arm']} {row['effect']:.2f} [{row['effect_lower']:.2f}, {row['effect_upper']:.2f}], {row['responders']:.0%} respond"
+        for row in full
+    )
+    return (
+        f"{protocol.title} (protocol {config_hash(protocol)[:12]}), to {protocol.search.direction} {aim.name}; effects in spreads between "
+        f"people at the full dose: {arms}. Primary: {one['arm']} against {one['comparator']} {one['difference']:.2f} "
+        f"[{one['difference_lower']:.2f}, {one['difference_upper']:.2f}], p = {one['p_value']:.2g} by sign flips over {one['num_people']} "
+        "people. It is a trial of models, not of people."
+    )

@@ -1,0 +1,105 @@
+"""A trial's figures are those that its protocol promises, and a protocol that contradicts itself is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtb.errors import ConfigurationError
+from dtb.intervene.trial import Protocol, analyse, load_protocol
+
+PROTOCOL = Protocol(title="test", arms=("personalised", "population", "sham"), doses=(0.5, 1.0), num_draws=1000)
+
+
+def outcomes(effects: dict[str, np.ndarray], aside: float = 0.0) -> pd.DataFrame:
+    """People whose target moves by the effect times the dose, and another indicator by `aside`."""
+    rows = []
+    for arm, effect_S in effects.items():
+        for place, effect in enumerate(effect_S):
+            for dose in PROTOCOL.doses:
+                common = {"pseudonym": f"p{place}", "arm": arm, "dose": dose, "task": "t"}
+                rows.append(common | {"indicator": "mean_rt", "is_target": True, "moved": dose * effect})
+                rows.append(common | {"indicator": "accuracy", "is_target": False, "moved": -aside * (arm != "sham")})
+    return pd.DataFrame(rows)
+
+
+def trial(num: int = 30, gain: float = 0.5, **kwargs: float):  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    base_S = rng.normal(0.4, 0.2, num)
+    effects = {"personalised": base_S + gain, "population": base_S, "sham": np.zeros(num)}
+    return effects, analyse(outcomes(effects, **kwargs), PROTOCOL, seed=0)
+
+
+def test_the_primary_outcome_is_the_mean_paired_difference() -> None:
+    _, figures = trial()
+    assert figures.primary["difference"] == pytest.approx(0.5)
+    # The same difference for all: no interval, and no sign flip but two comes near.
+    assert figures.primary["difference_lower"] == pytest.approx(0.5)
+    assert figures.primary["p_value"] == pytest.approx(1 / 1001)
+    assert figures.primary["share_better"] == 1.0
+    assert figures.primary["num_people"] == 30
+
+
+def test_without_a_difference_the_p_value_is_uniform_enough() -> None:
+    rng = np.random.default_rng(1)
+    values = []
+    for _ in range(60):
+        effects = {"personalised": rng.normal(size=12), "population": rng.normal(size=12), "sham": np.zeros(12)}
+        values.append(analyse(outcomes(effects), PROTOCOL, seed=0).primary["p_value"])
+    assert np.mean(np.array(values) < 0.05) < 0.15
+    assert 0.35 < np.mean(values) < 0.65
+
+
+def test_effects_slopes_and_responders_are_those_of_the_people() -> None:
+    effects, figures = trial()
+    doses = figures.doses.set_index(["arm", "dose"])
+    own_S = effects["personalised"]
+    assert doses.loc[("personalised", 0.5), "effect"] == pytest.approx(0.5 * own_S.mean())
+    assert doses.loc[("personalised", 1.0), "standardised_mean"] == pytest.approx(own_S.mean() / own_S.std(ddof=1))
+    assert doses.loc[("population", 1.0), "responders"] == pytest.approx((effects["population"] >= 0.2).mean())
+    assert doses.loc[("sham", 1.0), "effect"] == 0
+    row = doses.loc[("population", 1.0)]
+    assert row["effect_lower"] < row["effect"] < row["effect_upper"]
+    half_width = (row["effect_upper"] - row["effect_lower"]) / 2
+    assert half_width == pytest.approx(1.96 * effects["population"].std() / 30**0.5, rel=0.15)
+    slopes = figures.slopes.set_index("arm")
+    assert slopes.loc["personalised", "slope"] == pytest.approx(own_S.mean())
+    assert slopes.loc["personalised", "share_growing"] == pytest.approx((own_S > 0).mean())
+
+
+def test_nobody_responds_whose_other_indicators_move_too_far() -> None:
+    _, figures = trial(aside=0.6)
+    doses = figures.doses.set_index(["arm", "dose"])
+    assert doses.loc[("personalised", 1.0), "responders"] == 0
+    matrix = figures.matrix.set_index(["arm", "indicator"])
+    assert matrix.loc[("personalised", "accuracy"), "mean_change"] == pytest.approx(-0.6)
+    assert matrix.loc[("personalised", "accuracy"), "mean_size"] == pytest.approx(0.6)
+    assert matrix.loc[("sham", "accuracy"), "mean_size"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: t\ndoses: [0.5, 0.25, 1.0]", "must grow and end with 1"),
+        ("title: t\ndoses: [0.5]", "must grow and end with 1"),
+        ("title: t\nprimary: random\ncomparator: random", "two different ones"),
+        ("title: t\narms: [personalised, sham]", "two different ones"),
+        ("title: t\nserch: {}", "did you mean `search`"),
+        ("{}", "title"),
+    ],
+)
+def test_protocols_that_cannot_be_followed_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "protocol.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_protocol(path)
+
+
+def test_the_shipped_protocols_can_be_followed() -> None:
+    shipped = sorted((Path(__file__).parents[2] / "configs" / "trials").glob("*.yaml"))
+    assert shipped
+    for path in shipped:
+        assert load_protocol(path).title
