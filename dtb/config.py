@@ -158,6 +158,8 @@ class TrainConfig:
 
     num_workers: Count = 2
     """Ray Train workers (ranks)."""
+    min_workers: CountOrZero = 0
+    """Go on with as few workers as this when nodes are lost, and with more when they come back; 0 for `num_workers` always."""
     cpus_per_worker: Positive = 1.0
     """CPU cores reserved for each worker."""
     use_gpu: bool = False
@@ -186,8 +188,12 @@ class TrainConfig:
     """A DeepSpeed JSON file merged with the settings above; a contradiction is refused."""
     checkpoint_every_epochs: Count = 5
     """Epochs between checkpoints."""
+    checkpoint_every_steps: CountOrZero = 0
+    """Global batches between further checkpoints within an epoch, for epochs that take long; 0 for none."""
     max_failures: CountOrZero = 3
     """How many times a broken worker group is started anew."""
+    max_quarantined_fraction: Fraction = 0.1
+    """Stop if more than this share of the training and validation people cannot be trained on."""
     threads_per_worker: CountOrZero = 1
     """torch threads in each worker; 0 leaves torch's default."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,21 +178,25 @@ def gradient_norm(engine: Any) -> float | None:
 
 
 def full_weights(engine: Any, twin: torch.nn.Module) -> dict[str, torch.Tensor] | None:
-    """Copy the twin's weights and buffers to the memory of rank 0, whatever the ZeRO stage; every rank must call it.
+    """Copy the twin's parameters to the memory of rank 0, whatever the ZeRO stage; every rank must call it.
 
     Returns
     -------
     dict or None
-        The state dictionary in float32; None on the other ranks.
+        Parameters by name, in float32: with bf16 and ZeRO the optimizer's own, not their rounded copies. None on the other ranks.
     """
     import deepspeed
+    from deepspeed.utils import safe_get_full_fp32_param
 
-    is_first = engine.global_rank == 0
-    parameters = list(twin.parameters())
-    with deepspeed.zero.GatheredParameters(parameters, enabled=engine.zero_optimization_partition_weights()):
-        if not is_first:
-            return None
-        return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).detach().to("cpu", copy=True)
-            for name, tensor in twin.state_dict().items()
-        }
+    parameters = dict(twin.named_parameters())
+    if engine.bfloat16_enabled():
+        exact = {name: safe_get_full_fp32_param(parameter) for name, parameter in parameters.items()}
+        found = {name: parameters[name] if tensor is None else tensor for name, tensor in exact.items()}
+        return _copied(found) if engine.global_rank == 0 else None
+    partitioned = engine.zero_optimization_partition_weights()
+    with deepspeed.zero.GatheredParameters(list(parameters.values()), enabled=partitioned):
+        return _copied(parameters) if engine.global_rank == 0 else None
+
+
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", torch.float32, copy=True) for name, tensor in tensors.items()}

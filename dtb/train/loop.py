@@ -7,6 +7,7 @@ person is drawn from that person's seed.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,7 @@ def fit(
     best_weights: Weights | None,
     *,
     on_epoch: Callable[[dict[str, Any]], None],
-    save: Callable[[Progress, Weights | None], None],
+    save: Callable[[Weights | None], None],
 ) -> Weights | None:
     """Train until all epochs are done or the validation loss has stopped falling.
 
@@ -52,7 +53,7 @@ def fit(
     on_epoch : callable
         Takes the figures of each epoch, on every rank.
     save : callable
-        Takes progress and best weights, on every rank, whenever a checkpoint is due.
+        Takes the best weights, on every rank, whenever a checkpoint of `progress` is due.
 
     Returns
     -------
@@ -61,7 +62,9 @@ def fit(
     """
     while not progress.is_over(config.max_epochs, config.patience_epochs):
         started = time.monotonic()
-        trained = train_epoch(engine, feeds["train"], progress)
+        trained = train_epoch(
+            engine, feeds["train"], progress, config.checkpoint_every_steps, functools.partial(save, best_weights)
+        )
         validated = validate(engine, feeds["validation"])
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         if validated["loss"] < progress.best_loss:
@@ -85,12 +88,14 @@ def fit(
         )
         over = progress.is_over(config.max_epochs, config.patience_epochs)
         if over or progress.epoch % config.checkpoint_every_epochs == 0:
-            save(progress, best_weights)
+            save(best_weights)
     return best_weights
 
 
-def train_epoch(engine: Any, feed: Feed, progress: Progress) -> dict[str, float]:
-    """Train on what is left of an epoch.
+def train_epoch(
+    engine: Any, feed: Feed, progress: Progress, checkpoint_every_steps: int, save: Callable[[], None]
+) -> dict[str, float]:
+    """Train on what is left of an epoch, saving every so many steps within it (0 for never).
 
     Returns
     -------
@@ -110,8 +115,13 @@ def train_epoch(engine: Any, feed: Feed, progress: Progress) -> dict[str, float]
             sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
         norm = engine.get_global_grad_norm() if before_clipping is None else before_clipping
         progress.step = share.step + 1
-        progress.sums["norms"] = progress.sums.get("norms", 0.0) + float(norm)
-    progress.sums |= {name: progress.sums.get(name, 0.0) + value for name, value in sums.over_ranks().items()}
+        progress.add({"norms": float(norm)})
+        is_last = progress.step == feed.stream.steps_per_epoch
+        if checkpoint_every_steps and progress.step % checkpoint_every_steps == 0 and not is_last:
+            progress.add(sums.over_ranks())
+            sums = _Sums(engine.device)
+            save()
+    progress.add(sums.over_ranks())
     return {**_means(progress.sums), "grad_norm": progress.sums["norms"] / max(progress.step, 1)}
 
 

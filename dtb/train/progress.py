@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -37,6 +38,10 @@ class Progress:
     def is_over(self, max_epochs: int, patience_epochs: int) -> bool:
         """Whether all epochs are done, or the validation loss has not fallen for too long."""
         return self.epoch >= max_epochs or (self.best_epoch > 0 and self.epoch - self.best_epoch >= patience_epochs)
+
+    def add(self, sums: Mapping[str, float]) -> None:
+        """Add to the running sums of this epoch."""
+        self.sums |= {name: self.sums.get(name, 0.0) + value for name, value in sums.items()}
 
     def to_plain(self) -> dict[str, Any]:
         """Give the progress as plain values."""

@@ -63,6 +63,9 @@ def work(job: Job) -> None:
         torch.distributed.barrier()
         settings["checkpoint"] = {**settings.get("checkpoint", {}), "load_universal": True}
     engine = make_engine(Objective(twin, train.press_weight, train.bold_weight), settings)
+    # bf16 rounds buffers with the weights; the scales stay as they were measured.
+    for field in dataclasses.fields(job.normalisation):
+        setattr(twin, field.name, torch.tensor(getattr(job.normalisation, field.name), device=engine.device))
     progress, best_weights = Progress(), None
     if found is not None:
         checkpoints.load_checkpoint(engine, found, converted=converted)
@@ -81,7 +84,7 @@ def work(job: Job) -> None:
         progress,
         best_weights,
         on_epoch=on_epoch,
-        save=lambda now, best: checkpoints.save_checkpoint(engine, plan.out / CHECKPOINTS, now, best),
+        save=lambda best: checkpoints.save_checkpoint(engine, plan.out / CHECKPOINTS, progress, best),
     )
     if book is not None:
         if best_weights is None:
@@ -89,8 +92,8 @@ def work(job: Job) -> None:
                 "The validation loss was never finite, so there are no best weights. Look at metrics.jsonl; a smaller "
                 "train.learning_rate is the first thing to try."
             )
-        exported = plan.twin()
-        exported.load_state_dict(best_weights)
+        exported = plan.twin(job.normalisation)
+        exported.load_state_dict({**exported.state_dict(), **best_weights})
         save_twin(plan.out / TWIN, exported, plan.card)
         book.close()
     torch.distributed.barrier()

@@ -27,8 +27,15 @@ def make_job(config: Config, shards: Path, out: Path) -> Job:
     return Job(plan, scales, read_user_settings(config.train.deepspeed))
 
 
-def one_rank(rank: int, world_size: int, store: str, job: Job) -> None:
+class StoppedError(Exception):
+    """Raised in a rank that is to stop in the middle of training."""
+
+
+def one_rank(rank: int, world_size: int, store: str, job: Job, stop_after: int | None) -> None:
     import torch
+
+    if stop_after is not None:
+        stop_in_step(stop_after + 1)
 
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
@@ -38,18 +45,42 @@ def one_rank(rank: int, world_size: int, store: str, job: Job) -> None:
     )
     try:
         work(job)
+    except StoppedError:
+        pass
     finally:
         torch.distributed.destroy_process_group()
 
 
-def train_on_ranks(config: Config, shards: Path, out: Path, world_size: int) -> list[dict]:
-    """Train on `world_size` processes and give the rows of `metrics.jsonl`."""
+def stop_in_step(step: int) -> None:
+    """Make the training of this process stop when it begins its `step`-th step."""
+    from dtb.train.feed import Feed
+
+    batches = Feed.batches
+    begun = [0]
+
+    def counted(feed, *args, **kwargs):
+        for item in batches(feed, *args, **kwargs):
+            begun[0] += feed.part == "train"
+            if begun[0] == step:
+                raise StoppedError
+            yield item
+
+    Feed.batches = counted
+
+
+def train_on_ranks(
+    config: Config, shards: Path, out: Path, world_size: int, stop_after: int | None = None
+) -> list[dict]:
+    """Train on `world_size` processes, for some steps or to the end, and give the rows of `metrics.jsonl`."""
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, num_workers=world_size))
     job = make_job(config, shards, out)
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "store")
-        ranks = [context.Process(target=one_rank, args=(rank, world_size, store, job)) for rank in range(world_size)]
+        ranks = [
+            context.Process(target=one_rank, args=(rank, world_size, store, job, stop_after))
+            for rank in range(world_size)
+        ]
         for process in ranks:
             process.start()
         for process in ranks:

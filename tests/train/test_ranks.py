@@ -1,0 +1,77 @@
+"""Losses depend on seed and configuration, not on how many ranks share the work or how DeepSpeed divides the state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dtb.train.checkpoint import newest_complete
+from dtb.twin.export import load_twin
+from tests.train.conftest import small_config, write_cohort
+from tests.train.ranks import train_on_ranks
+
+pytestmark = pytest.mark.slow
+
+# 11 training people in batches of 4 make 3 steps an epoch, the last one of 3 people: over 50 steps in 17 epochs.
+EPOCHS = 17
+COMPARED = ("train_loss", "validation_loss", "press", "bold", "grad_norm")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return write_cohort(tmp_path_factory.mktemp("cohort") / "shards", num_people=21)
+
+
+def config(**train):
+    return small_config(**{"max_epochs": EPOCHS, "patience_epochs": EPOCHS, "checkpoint_every_epochs": EPOCHS} | train)
+
+
+@pytest.fixture(scope="module")
+def one(cohort, tmp_path_factory):
+    return train_on_ranks(config(zero_stage=0), cohort, tmp_path_factory.mktemp("one"), 1)
+
+
+def furthest(rows, others):
+    return max(abs(row[name] - other[name]) for row, other in zip(rows, others, strict=True) for name in COMPARED)
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_agree_over_fifty_steps(one, cohort, tmp_path, world_size):
+    rows = train_on_ranks(config(zero_stage=1), cohort, tmp_path, world_size)
+    assert len(rows) * 3 > 50
+    assert furthest(rows, one) < 1e-5
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+def test_zero_stages_agree(one, cohort, tmp_path, zero_stage):
+    assert furthest(train_on_ranks(config(zero_stage=zero_stage), cohort, tmp_path, 2), one) < 1e-5
+
+
+def test_accumulation_agrees(one, cohort, tmp_path):
+    path = tmp_path / "deepspeed.json"
+    path.write_text('{"gradient_accumulation_steps": 2}')
+    rows = train_on_ranks(config(deepspeed=path), cohort, tmp_path / "out", 2)
+    assert furthest(rows, one) < 1e-5
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 3])
+def test_bf16_stays_near_float32(one, cohort, tmp_path, zero_stage):
+    rows = train_on_ranks(config(precision="bf16", zero_stage=zero_stage, max_epochs=4), cohort, tmp_path, 2)
+    for row, other in zip(rows, one[:4], strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.01)
+    assert rows[-1]["train_loss"] != one[3]["train_loss"]
+    twin, _ = load_twin(tmp_path / "twin")
+    weights = torch.cat([parameter.flatten() for parameter in twin.parameters()])
+    # Where DeepSpeed gives out its float32 weights (not in stage 0), those are exported and not the rounded ones.
+    assert weights.equal(weights.bfloat16().float()) == (zero_stage == 0)
+
+
+@pytest.mark.parametrize(("zero_stage", "world_sizes"), [(1, (2, 1)), (1, (1, 3)), (3, (2, 1)), (0, (2, 1))])
+def test_resume_on_another_number_of_ranks_in_mid_epoch(one, cohort, tmp_path, zero_stage, world_sizes):
+    settings = config(zero_stage=zero_stage, checkpoint_every_steps=2)
+    out = tmp_path / "out"
+    train_on_ranks(settings, cohort, out, world_sizes[0], stop_after=8)
+    found, _ = newest_complete(out / "checkpoints")
+    assert (found.progress.epoch, found.progress.step) == (2, 2)
+    rows = train_on_ranks(settings, cohort, out, world_sizes[1])
+    assert furthest(rows, one) < 1e-5
