@@ -1,8 +1,11 @@
 """The certificate: test by test, whether the twin is personal, and one sentence that says so.
 
-A twin is called personal for people it has not seen if its connectome is of use to it, that is if it predicts better than the same
-twin given everybody's mean connectome, and if what it says of each person holds beyond age, sex, site and motion. Everything else is
+A twin is called personal for people it has not seen if their connectomes are of use to it, that is if it predicts them better than the
+same twin given strangers' connectomes, and if what it says of each person holds beyond age, sex, site and motion. Everything else is
 refused the word, people seen in training always: a code number in place of the connectome could score as well there.
+
+Strangers' connectomes and not the mean one: the mean is unlike anybody's, a trained twin may do anything there, and would seem to
+know people by comparison. If a twin's output has nothing to do with the person, own and strangers' connectomes are exchangeable.
 
 The chance that any test of a certificate passes where there is nothing stays below 1 - confidence: p-values are Holm's over all its tests.
 """
@@ -21,8 +24,10 @@ from dtb.evaluate.figures import TWIN, Figure, number_or_none
 from dtb.evaluate.statistics import Estimate, difference, holm, permutation_p, sign_flip_p
 
 Verdict = Literal["yes", "no", "undecided"]
-Kind = Literal["connectome", "stranger", "person", "baseline"]
+Kind = Literal["connectome", "person", "baseline"]
 NUM_PERMUTATIONS = 10_000
+MOST_PEOPLE = 5_000
+"""No larger number of people is named as what a test needs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +36,8 @@ class Test:
 
     Attributes
     ----------
-    kind : {"connectome", "stranger", "person", "baseline"}
-        Whether it asks if the connectome is of use, if it is the own one that is, if what is said of a person is that person's, or if the
-        best baseline is beaten.
+    kind : {"connectome", "person", "baseline"}
+        Whether it asks if the connectome is of use, if what is said of a person is that person's, or if the best baseline is beaten.
     claim : str
         What would be claimed.
     task, metric : str
@@ -145,10 +149,6 @@ def certify(
     return Certificate(verdict, sentence, tuple(tests), _not_tested({figure.metric for figure in found}, are_seen))
 
 
-_AGAINST_MEAN_CONNECTOME = {
-    "RT CRPS": "knowing the connectome helps to predict reaction times",
-    "choice log-loss": "knowing the connectome helps to predict choices",
-}
 _AGAINST_STRANGER = {
     "RT CRPS": "reaction times are predicted better from the own connectome than from a stranger's",
     "choice log-loss": "choices are predicted better from the own connectome than from a stranger's",
@@ -205,10 +205,8 @@ def _tests_of(
             scheme,
         )
 
-    if figure.metric in _AGAINST_MEAN_CONNECTOME and "mean_connectome" in figure.scores:
-        tests.append(against("connectome", _AGAINST_MEAN_CONNECTOME[figure.metric], "mean_connectome"))
     if figure.metric in _AGAINST_STRANGER and "stranger_connectome" in figure.scores:
-        tests.append(against("stranger", _AGAINST_STRANGER[figure.metric], "stranger_connectome"))
+        tests.append(against("connectome", _AGAINST_STRANGER[figure.metric], "stranger_connectome"))
     if figure.metric in _ABOVE_ZERO:
         if is_correlation:
             p = permutation_p(figure.observed_S, mine_S, num_permutations, seed)
@@ -249,6 +247,8 @@ def _people_needed(gain: Estimate) -> str:
         return f"more people: {gain.num_people} are too few for an interval"
     half_width = (gain.upper - gain.lower) / 2
     needed = math.ceil(gain.num_people * (half_width / gain.value) ** 2)
+    if needed > MOST_PEOPLE:
+        return f"more than {MOST_PEOPLE:,} people: the gain is next to nothing"
     return f"about {max(needed, gain.num_people + 1):,} people, if the gain stays what it is"
 
 

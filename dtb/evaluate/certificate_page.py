@@ -86,9 +86,9 @@ def reading_notes(certificate: Certificate, *, confidence: float, num_draws: int
         f"{len(certificate.tests)} tests of this page (Holm).",
         f"'Yes' means p below {1 - confidence:.2g}; 'no' means that there is no gain; everything between is undecided, and the last column "
         "estimates how many people would decide it. The best baseline is chosen on these same people, which favours the baselines.",
-        "The word 'personal' asks for two things in people who were not seen in training: that the connectome is of use to the twin "
-        "(against the same twin given the mean connectome), and that something it says of each person holds beyond age, sex, site and "
-        "motion.",
+        "The word 'personal' asks for two things in people who were not seen in training: that their connectomes are of use to the twin "
+        "(against the same twin given strangers' connectomes), and that something it says of each person holds beyond age, sex, site "
+        "and motion.",
         DISCLAIMER,
     ]
 

@@ -267,7 +267,13 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
 
     found = [
         evidence.figure(
-            spec.name, "mean RT r", "r over people", correlation, rt_S, lambda p: p.summary.mean_rt_ST[:, task]
+            spec.name,
+            "mean RT r",
+            "r over people",
+            correlation,
+            rt_S,
+            lambda p: p.summary.mean_rt_ST[:, task],
+            ceiling=reach("mean_rt_ST"),
         ),
         evidence.figure(
             spec.name, "mean RT R2", "R2 over people", explained_variance, rt_S, lambda p: p.summary.mean_rt_ST[:, task]

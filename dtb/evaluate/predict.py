@@ -1,7 +1,8 @@
 """The twin performs the held-out part of people's runs, told each person's own connectome, the mean one, or a stranger's.
 
 Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling. What the twin does better
-with people's own connectomes than with the training people's mean is what the connectome adds; with a stranger's it should do worse.
+with people's own connectomes than with strangers' is what the connectome adds. The training people's mean is a weaker control: it is unlike
+anybody's connectome, and a trained twin may do anything there.
 
 Shape letters: `S` subject, `K` segment, `V` volume, `R` region, `J` trial, `A` response alternative, `O` outcome, `T` task,
 `W` step of a response window, `E` edge.

@@ -48,13 +48,14 @@ def correlation(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.
     1.0
     """
     x_S, y_S, weights_BS = _paired(observed_S, predicted_S, weights_BS)
+    rounding_x, rounding_y = _rounding(x_S), _rounding(y_S)
     x_S, y_S = x_S - _mean(x_S), y_S - _mean(y_S)
     total_B = weights_BS.sum(axis=1)
     mean_x_B, mean_y_B = _divide(weights_BS @ x_S, total_B), _divide(weights_BS @ y_S, total_B)
     covariance_B = _divide(weights_BS @ (x_S * y_S), total_B) - mean_x_B * mean_y_B
     variance_x_B = _divide(weights_BS @ x_S**2, total_B) - mean_x_B**2
     variance_y_B = _divide(weights_BS @ y_S**2, total_B) - mean_y_B**2
-    varies_B = _varies(variance_x_B, x_S) & _varies(variance_y_B, y_S)
+    varies_B = (variance_x_B > rounding_x**2) & (variance_y_B > rounding_y**2)
     return np.where(
         varies_B, _divide(covariance_B, np.sqrt(np.where(varies_B, variance_x_B * variance_y_B, 1.0))), np.nan
     )
@@ -66,10 +67,13 @@ def explained_variance(observed_S: np.ndarray, predicted_S: np.ndarray, weights_
     Unlike r, it falls when predictions are shifted or have the wrong scale, and is negative where the mean would predict better.
     """
     observed_S, predicted_S, weights_BS = _paired(observed_S, predicted_S, weights_BS)
+    rounding = _rounding(observed_S)
+    shift = _mean(observed_S)
+    observed_S, predicted_S = observed_S - shift, predicted_S - shift
     total_B = weights_BS.sum(axis=1)
     mean_B = _divide(weights_BS @ observed_S, total_B)
     spread_B = weights_BS @ observed_S**2 - total_B * mean_B**2
-    varies_B = _varies(spread_B, observed_S)
+    varies_B = spread_B > total_B * rounding**2
     return np.where(varies_B, 1 - _divide(weights_BS @ (observed_S - predicted_S) ** 2, spread_B), np.nan)
 
 
@@ -162,20 +166,18 @@ def _note(value: float, num_people: int) -> str:
 def _paired(
     first_S: np.ndarray, second_S: np.ndarray, weights_BS: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out people with a NaN in either, and shift both by the first's mean, which keeps the sums of squares accurate."""
+    """Leave out people with a NaN in either."""
     both_S = np.isfinite(first_S) & np.isfinite(second_S)
-    first_S, second_S = first_S[both_S], second_S[both_S]
-    return first_S - _mean(first_S), second_S - _mean(first_S), weights_BS[:, both_S]
+    return first_S[both_S], second_S[both_S], weights_BS[:, both_S]
 
 
 def _mean(values_S: np.ndarray) -> float:
     return float(values_S.mean()) if len(values_S) else 0.0
 
 
-def _varies(variance_B: np.ndarray, values_S: np.ndarray) -> np.ndarray:
-    """Say in which draws the values vary: one person drawn many times over has a variance that is zero but for rounding."""
-    size = float((values_S**2).mean()) if len(values_S) else 0.0
-    return variance_B > 1e-12 * max(size, 1e-24)
+def _rounding(values_S: np.ndarray) -> float:
+    """Give the standard deviation below which values of this size are equal but for rounding, of single precision too."""
+    return 1e-7 * float(np.abs(values_S).max(initial=0.0))
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

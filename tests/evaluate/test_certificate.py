@@ -37,8 +37,8 @@ def evidence() -> Evidence:
     training, people = (gather(some) for some in np.split(np.array(make_people(80, with_bold=False)), [40]))
     target = summary_of_people(training, STROOP)
     predictions = baselines(training, target, people, STROOP, seen=False)
-    # With no brain in it, the same twin given the mean connectome can be no better than the group mean.
-    predictions["mean_connectome"] = predictions["group_mean"]
+    # With no brain in it, the same twin given strangers' connectomes can be no better than the group mean.
+    predictions["stranger_connectome"] = predictions["group_mean"]
     return Evidence(
         STROOP,
         people,
@@ -115,7 +115,7 @@ def test_seen_people_never_make_a_twin_personal_and_an_impostor_scores_high():
         late,
         summary_of_people(late, STROOP),
         summaries_of_halves(late, STROOP),
-        {TWIN: impostor, "mean_connectome": base["group_mean"], **base},
+        {TWIN: impostor, "stranger_connectome": base["group_mean"], **base},
         np.zeros((1, 0)),
         scale,
         weights_BS,
@@ -159,9 +159,21 @@ def chance_figure(rng: np.random.Generator, metric: str, unit: str, weights_BS: 
     statistic = correlation if unit == "r over people" else mean_of
     twin = estimate(statistic, observed_S, mine_S, weights_BS, 0.95)
     other = estimate(statistic, observed_S, other_S, weights_BS, 0.95).value
-    scores = {TWIN: mine_S, "mean_connectome": other_S}
+    scores = {TWIN: mine_S, "stranger_connectome": other_S}
     return Figure(
-        "t", metric, unit, True, twin, {"mean_connectome": other}, None, None, "", None, statistic, observed_S, scores
+        "t",
+        metric,
+        unit,
+        True,
+        twin,
+        {"stranger_connectome": other},
+        None,
+        None,
+        "",
+        None,
+        statistic,
+        observed_S,
+        scores,
     )
 
 
@@ -202,7 +214,8 @@ def test_the_number_of_people_that_would_decide_grows_with_the_square_of_the_int
     for test in undecided:
         half_width = (test.gain.upper - test.gain.lower) / 2
         expected = max(41, int(np.ceil(40 * (half_width / test.gain.value) ** 2)))
-        assert test.needs == f"about {expected:,} people, if the gain stays what it is"
+        words = "more than 5,000 people: the gain is next to nothing"
+        assert test.needs == (f"about {expected:,} people, if the gain stays what it is" if expected <= 5000 else words)
 
 
 def test_permutation_p_values_are_scipys():

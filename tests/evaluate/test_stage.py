@@ -13,7 +13,9 @@ from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.figures import TWIN
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predict import predict, told_connectomes, within_task
+from dtb.evaluate.predictions import person_task_mean
 from dtb.evaluate.stage import evaluate
+from dtb.evaluate.statistics import sign_flip_p
 from dtb.files import OutputFolder, require_complete
 from dtb.shards.batches import BatchMaker
 from dtb.shards.manifest import CohortDescription
@@ -213,3 +215,18 @@ def test_nobody_is_told_the_own_connectome_as_a_strangers():
     assert (told["stranger_connectome"] != edges_SE).all()
     np.testing.assert_array_equal(np.sort(told["stranger_connectome"], axis=0), edges_SE)
     assert "stranger_connectome" not in told_connectomes(edges_SE[:1], edges_SE[0], seed=0)
+
+
+def test_an_untrained_twin_does_no_better_with_the_own_connectome_than_with_a_strangers():
+    records = make_people(24, with_bold=False)
+    split = dataclasses.replace(by_people(records, 0), test=tuple(record.pseudonym for record in records))
+    people = collect(records, STROOP, (0, 1), np.zeros(0, int), np.zeros(0))
+    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, [], split, cache_bytes=0)
+    told = told_connectomes(people.edges_SE, np.nanmean(people.edges_SE, axis=0), seed=0)
+    found = predict(untrained(0), maker, records, people, "test", split, STROOP, np.zeros(0, int), told)
+    own_S, stranger_S = (
+        person_task_mean(people.trials, found[name].trials.crps_J, 24, 1)[:, 0]
+        for name in (TWIN, "stranger_connectome")
+    )
+    assert (own_S != stranger_S).all()
+    assert 0.01 < sign_flip_p(stranger_S - own_S, 2000, 0) < 0.99

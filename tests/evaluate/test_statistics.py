@@ -96,6 +96,15 @@ def test_figures_that_do_not_exist_say_why():
     assert "no person" in nobody.note
 
 
+def test_a_prediction_that_differs_in_rounding_alone_has_no_correlation(people):
+    observed_S, _ = people
+    nearly_S = 0.7 + 1e-16 * np.arange(40)
+    assert np.isnan(correlation(observed_S, nearly_S, np.ones((1, 40)))[0])
+    single_S = np.full(40, 0.7, np.float32) + np.float32(6e-8) * (np.arange(40) % 2)
+    assert np.isnan(correlation(observed_S, single_S.astype(np.float64), np.ones((1, 40)))[0])
+    assert np.isnan(explained_variance(nearly_S, observed_S, np.ones((1, 40)))[0])
+
+
 @pytest.mark.slow
 def test_ten_thousand_draws_over_a_thousand_people_take_seconds_for_twenty_regions():
     import time
