@@ -84,6 +84,8 @@ class People:
         One row a run: pseudonym, task, label, session, run, duration_seconds, repetition_time.
     set_aside : DataFrame
         Rows of quarantine.tsv, as text.
+    left_out : DataFrame
+        Rows of left_out.tsv: runs and rows of events that were not used, as text.
     """
 
     manifest: Manifest
@@ -91,13 +93,15 @@ class People:
     covariates: pd.DataFrame
     runs: pd.DataFrame
     set_aside: pd.DataFrame
+    left_out: pd.DataFrame
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Held-out figures: `figures.json`, `subjects.parquet` and `bold_map.parquet` (empty where there is no BOLD)."""
+    """Held-out figures: `figures.json`, `certificate.json`, `subjects.parquet` and `bold_map.parquet` (empty without BOLD)."""
 
     figures: dict[str, Any]
+    certificate: dict[str, Any]
     subjects: pd.DataFrame
     bold_map: pd.DataFrame
 
@@ -210,11 +214,23 @@ def _read_people(folder: Path) -> People:
         header = cohort.header(pseudonym)
         covariates.append({"pseudonym": pseudonym, **header["covariates"]})
         runs += [{"pseudonym": pseudonym, **run} for run in header["runs"]]
-    quarantine = folder / "quarantine.tsv"
-    set_aside = pd.DataFrame()
-    if quarantine.is_file() and quarantine.stat().st_size:
-        set_aside = pd.read_csv(quarantine, sep="\t", dtype=str, keep_default_na=False)
-    return People(cohort.manifest, cohort, pd.DataFrame(covariates), pd.DataFrame(runs), set_aside)
+    return People(
+        cohort.manifest,
+        cohort,
+        pd.DataFrame(covariates),
+        pd.DataFrame(runs),
+        _read_table(folder / "quarantine.tsv"),
+        _read_table(folder / "left_out.tsv"),
+    )
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table of text; without any row if it is absent."""
+    if not path.is_file() or not path.stat().st_size:
+        return pd.DataFrame({"reason": pd.Series(dtype=str)})
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    _need(table, path, {"reason"})
+    return table
 
 
 def _read_learning(folder: Path) -> pd.DataFrame:
@@ -233,7 +249,8 @@ def _read_evaluation(folder: Path) -> Evaluation:
     bold_map = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
     if len(bold_map):
         _need(bold_map, path, {"task", "region", "observed", "predicted"})
-    return Evaluation(figures, subjects, bold_map)
+    certificate = _read_json(folder / "certificate.json", {"verdict", "sentence", "tests", "not_tested", "notes"})
+    return Evaluation(figures, certificate, subjects, bold_map)
 
 
 def _read_simulations(folder: Path) -> Simulations:

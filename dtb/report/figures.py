@@ -8,6 +8,7 @@ Shape letters: `S` subject, `R` region, `V` volume.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,7 @@ from dtb.report.style import GRID, INK, QUIET, SURFACE, canvas, to_svg
 
 _BASELINE_MARKERS = ("^", "s", "D", "v", "P", "X")
 _MAX_PEOPLE_DRAWN = 60
+_MAX_POINTS = 400
 
 
 def learning_curves(
@@ -62,7 +64,7 @@ def learning_curves(
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.set_title(title)
         if len(lines) > 1:
-            axes.legend(loc="center right")
+            axes.legend(loc="best")
         ends = "; ".join(f"{label} from {_first(values):.4g} to {_last(values):.4g}" for label, values in lines.items())
         return to_svg(figure, name, f"{title}. {quantity} over {len(epochs)} epochs: {ends}.")
 
@@ -123,7 +125,7 @@ def predicted_against_observed(
         axes.set(xlabel=f"observed {quantity}", ylabel=f"predicted {quantity}")
         axes.set_title(title)
         if baselines:
-            axes.legend(loc="upper left", handletextpad=0.2, borderpad=0)
+            axes.legend(loc="best", handletextpad=0.2, borderpad=0)
         return to_svg(
             figure,
             name,
@@ -141,6 +143,7 @@ def estimates(
     colour: str,
     title: str,
     quantity: str,
+    ceiling: float | None = None,
 ) -> Markup:
     """Draw the twin's figure with its interval above the baselines' figures, on one axis.
 
@@ -158,6 +161,8 @@ def estimates(
         Place-holder colour of the twin's mark.
     title, quantity : str
         Heading, and name of the axis with its unit.
+    ceiling : float, optional
+        What could be reached at most, given the noise of the data.
     """
     labels = ["twin", *baselines]
     with canvas(4.4, 1.25 + 0.3 * len(labels)) as (figure, axes):
@@ -174,13 +179,30 @@ def estimates(
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
+        if ceiling is not None:
+            axes.axvline(ceiling, color=INK, linewidth=1.2, linestyle="--", gid="ceiling")
+            axes.annotate(
+                "ceiling",
+                (ceiling, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(-3, 1),
+                textcoords="offset points",
+                ha="right",
+                fontsize=9,
+            )
         axes.margins(x=0.12)
         axes.set_xlabel(quantity)
-        axes.set_title(title)
+        # The labels at the left take much of the width, so the title begins at the figure's edge.
+        figure.suptitle("\n".join(textwrap.wrap(title, 46)), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
         others = ", ".join(f"{label} {value:.3g}" for label, value in baselines.items()) or "none"
         own = "not available" if twin is None else f"{twin:.3g}"
         bounds = "" if interval is None else f" (interval {interval[0]:.3g} to {interval[1]:.3g})"
-        return to_svg(figure, name, f"{title}, {quantity}. Twin {own}{bounds}; baselines: {others}.")
+        return to_svg(
+            figure,
+            name,
+            f"{title}, {quantity}. Twin {own}{bounds}; baselines: {others}."
+            + ("" if ceiling is None else f" Ceiling {ceiling:.3g}."),
+        )
 
 
 def matrix(name: str, matrix_RR: np.ndarray, *, limit: float, title: str, quantity: str) -> Markup:
@@ -235,28 +257,19 @@ def rt_distribution(
     """
     seen, drawn = observed[np.isfinite(observed)], simulated[np.isfinite(simulated)]
     with canvas(4.4, 3.3) as (figure, axes):
-        both = np.concatenate([seen, drawn])
-        edges = np.linspace(min(0.0, both.min(initial=0.0)), both.max(initial=0.1) * 1.02, bins + 1).tolist()
-        if len(seen):
-            axes.hist(seen, edges, density=True, color=QUIET, alpha=0.35, label=f"observed ({len(seen)} presses)")
-        if len(drawn):
-            axes.hist(
-                drawn,
-                edges,
-                density=True,
-                histtype="step",
-                color=colour,
-                linewidth=2.2,
-                label=f"simulated ({len(drawn)} draws)",
-            )
-        axes.set(xlabel="reaction time (s)", ylabel="density (1/s)", ylim=(0, 1.32 * axes.get_ylim()[1]))
+        # A few very late draws must not press everything else into a corner.
+        end = max(seen.max(initial=0.1), float(np.quantile(drawn, 0.99)) if len(drawn) else 0.1) * 1.05
+        edges = np.linspace(min(0.0, seen.min(initial=0.0)), end, bins + 1)
+        late = int((drawn > end).sum())
+        heights = [np.histogram(values, edges)[0] / max(len(values), 1) / np.diff(edges) for values in (seen, drawn)]
+        axes.stairs(heights[0], edges, fill=True, color=QUIET, alpha=0.35, label=f"observed ({len(seen)} presses)")
+        axes.stairs(heights[1], edges, color=colour, linewidth=2.2, label=f"simulated ({len(drawn)} draws)")
+        axes.set(xlabel="reaction time (s)", ylabel="density (1/s)", xlim=(edges[0], end))
+        axes.set_ylim(0, 1.32 * axes.get_ylim()[1])
         axes.set_title(title)
         axes.legend(loc="upper right")
-        return to_svg(
-            figure,
-            name,
-            f"{title}. Observed: {_summary(seen)}. Simulated: {_summary(drawn)}.",
-        )
+        beyond = f" {late} draws are later than {end:.3g} s and not shown." if late else ""
+        return to_svg(figure, name, f"{title}. Observed: {_summary(seen)}. Simulated: {_summary(drawn)}.{beyond}")
 
 
 def time_course(
@@ -370,6 +383,43 @@ def before_and_after(
         return to_svg(figure, name, f"{title}. {quantity} of {len(known)} people, medians: {medians}{control}.")
 
 
+def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title: str, quantity: str) -> Markup:
+    """Draw how far several ways of changing something moved each person: a row of points for each way, its median as a line.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    changes : mapping of str to (S,) float
+        Each way's name and its changes; the first is drawn in colour, the others are its controls.
+    colour : str
+        Place-holder colour of the first.
+    title, quantity : str
+        Heading, and name of the axis with its unit.
+    """
+    with canvas(4.4, 1.3 + 0.55 * len(changes)) as (figure, axes):
+        spread = np.random.default_rng(0)
+        for row, values in enumerate(changes.values()):
+            known = values[np.isfinite(values)]
+            shown = known if len(known) <= _MAX_POINTS else spread.choice(known, _MAX_POINTS, replace=False)
+            tint = colour if row == 0 else QUIET
+            heights = row + spread.uniform(-0.22, 0.22, len(shown))
+            axes.scatter(shown, heights, s=12, color=tint, alpha=0.55, linewidths=0, gid=f"change-{row}")
+            if len(known):
+                axes.plot([np.median(known)] * 2, [row - 0.34, row + 0.34], color=INK, linewidth=2)
+        axes.axvline(0, color=QUIET, linewidth=1, linestyle="--")
+        axes.set_yticks(range(len(changes)), ["\n".join(textwrap.wrap(label, 20)) for label in changes])
+        axes.set_ylim(len(changes) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.06)
+        axes.set_xlabel(quantity)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        medians = ", ".join(f"{label} {_median(values):.3g}" for label, values in changes.items())
+        return to_svg(figure, name, f"{title}, {quantity}. Medians over people: {medians}.")
+
+
 def _square(axes: Axes, values: np.ndarray) -> None:
     """Give both axes the same limits, and draw the identity line."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
@@ -383,6 +433,11 @@ def _standard(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     spread = values[known].std() if known.any() else 0.0
     return (values - values[known].mean()) / spread if spread else values * 0.0
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
 
 
 def _first(values: np.ndarray) -> float:

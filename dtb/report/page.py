@@ -13,10 +13,11 @@ from markupsafe import Markup, escape
 import dtb
 from dtb.config import Config
 from dtb.report.collect import Collected, Evaluation, People
-from dtb.report.example import choose_person, intervention_section, twin_section
+from dtb.report.interventions import intervention_section
 from dtb.report.parts import Section, Table, task_names
+from dtb.report.person import choose_person, twin_section
 from dtb.report.results import bold_section, choice_section, figures_section, personal_section, reaction_time_section
-from dtb.report.sections import failures_section, people_section, training_section
+from dtb.report.sections import connectome_words, failures_section, people_section, training_section
 
 RESEARCH_USE = (
     "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
@@ -49,10 +50,10 @@ def page(found: Collected, config: Config) -> str:
     sections = [
         people_section(found),
         training_section(found),
+        personal_section(found, tasks),
         reaction_time_section(found, tasks),
         choice_section(found, tasks),
         bold_section(found, tasks),
-        personal_section(found, tasks),
         twin_section(found, pseudonym, why, tasks),
         intervention_section(found, pseudonym, tasks),
         figures_section(found),
@@ -98,7 +99,7 @@ def claim_of(found: Collected) -> str:
     """Give the sentence that the page opens with: the evaluation's claim, or that there is none."""
     if isinstance(found.evaluation, Evaluation):
         return str(found.evaluation.figures["claim"])
-    return f"No claim can be made. {found.evaluation.reason}"
+    return f"No claim can be made: {found.evaluation.reason}"
 
 
 def methods_section(found: Collected) -> Section:
@@ -109,7 +110,7 @@ def methods_section(found: Collected) -> Section:
     if isinstance(found.people, People):
         words.append(
             f"Choices, reaction times and, where there are any, parcellated BOLD series of {len(found.people.cohort)} people were read "
-            f"through task specifications. {found.people.manifest.description.connectome} Absent regions, runs and responses were masked, "
+            f"through task specifications. {connectome_words(found.people.manifest)} Absent regions, runs and responses were masked, "
             "never filled."
         )
     if twin:

@@ -18,11 +18,22 @@ from dtb.report.style import QUIET, task_colour
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """A figure and what it says; `new_row` sets it at the left, below the figures before."""
+    """A figure and what it says.
+
+    Attributes
+    ----------
+    svg : Markup
+    caption : str
+    new_row : bool
+        Set it at the left, below the figures before.
+    below : bool
+        Set it below the figure before, in the same column.
+    """
 
     svg: Markup
     caption: str
     new_row: bool = False
+    below: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +72,22 @@ class Section:
     tables: Sequence[Table] = ()
     results: bool = True
 
+    @property
+    def cells(self) -> list[list[Panel]]:
+        """The figures, gathered into the cells of the page's grid."""
+        cells: list[list[Panel]] = []
+        for panel in self.panels:
+            if panel.below and cells:
+                cells[-1].append(panel)
+            else:
+                cells.append([panel])
+        return cells
+
 
 def task_names(found: Collected) -> list[str]:
-    """List the tasks in the order that decides their colours: that of the cohort's runs, or of the alphabet."""
+    """List the tasks in the order that decides their colours: that of the cohort's task set, or else of the alphabet."""
     if isinstance(found.people, People):
-        return [str(task) for task in found.people.runs["task"].unique()]
+        return [str(spec["name"]) for spec in found.people.manifest.description.taskset["specs"]]
     if isinstance(found.evaluation, Evaluation):
         return sorted({str(row["task"]) for row in found.evaluation.figures["rows"]})
     return []

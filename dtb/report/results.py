@@ -55,11 +55,12 @@ def reaction_time_section(found: Collected, tasks: Sequence[str]) -> Section:
             metric="condition effect r",
             title=f"{task}: condition effect",
             quantity="effect on RT (s)",
+            new_row=not drawn,
         )
         estimates = _estimate_panels(evaluation, "reaction-times", str(task), tasks)
+        of_mean = _stacked([panel for metric, panel in estimates if metric != "condition effect r"])
         of_effect = [panel for metric, panel in estimates if metric == "condition effect r"]
-        of_mean = [panel for metric, panel in estimates if metric != "condition effect r"]
-        panels += [*drawn, *of_mean, *effect, *of_effect]
+        panels += [*drawn, *of_mean, *_stacked([*effect, *of_effect])]
     missing = [] if panels else ["The evaluation holds no person with a mean reaction time."]
     return dataclasses.replace(section, words=[_part_words(found.split)], missing=missing, panels=panels)
 
@@ -113,13 +114,17 @@ def bold_section(found: Collected, tasks: Sequence[str]) -> Section:
             "as well by a model that knows no single person."
         )
         panels.append(Panel(svg, caption, new_row=True))
-        panels += [panel for _, panel in _estimate_panels(found.evaluation, "bold", str(task), tasks)]
+        estimates = [panel for _, panel in _estimate_panels(found.evaluation, "bold", str(task), tasks)]
+        panels += [*_stacked(estimates[:2]), *estimates[2:]]
         largest = rows.loc[rows["observed"].abs().sort_values(ascending=False).index[:_REGIONS_SHOWN]]
         tables.append(
             Table(
                 f"{task}: the largest observed responses",
                 ("region", "observed", "predicted"),
-                [(str(row.region), number(row.observed), number(row.predicted)) for row in largest.itertuples()],
+                [
+                    (str(row["region"]), _fixed(row["observed"]), _fixed(row["predicted"]))
+                    for row in largest.to_dict("records")
+                ],
                 frozenset({1, 2}),
             )
         )
@@ -136,19 +141,49 @@ def bold_section(found: Collected, tasks: Sequence[str]) -> Section:
 
 
 def personal_section(found: Collected, tasks: Sequence[str]) -> Section:
-    """Ask whether what a twin does is nearer to its own person than to others."""
-    section = Section("personal", "Is each twin its own person's?")
+    """Show the certificate: test by test, whether the twin is personal, and how well it picks out its own person."""
+    section = Section("personal", "Is the twin personal?")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
+    certificate = found.evaluation.certificate
+    rows = [
+        (
+            str(test["claim"]),
+            str(test["task"]),
+            str(test["metric"]),
+            number(test.get("twin")),
+            str(test["against"]) + (f": {number(test['against_value'])}" if test.get("against_value") else ""),
+            _signed(test.get("gain"), test.get("gain_lower"), test.get("gain_upper")),
+            str(test.get("n", "")),
+            _p_value(test.get("p_corrected")),
+            str(test["verdict"]),
+            str(test.get("needs") or ""),
+        )
+        for test in certificate["tests"]
+    ]
+    columns = (
+        "claim",
+        "task",
+        "figure",
+        "twin",
+        "compared with",
+        "gain",
+        "people",
+        "p",
+        "verdict",
+        "what would decide",
+    )
+    tables = [Table("The certificate", columns, rows, frozenset({3, 6, 7}))] if rows else []
     panels = [
         panel for task in ("all", *tasks) for _, panel in _estimate_panels(found.evaluation, "personal", task, tasks)
     ]
     words = [
-        "A model that treats everybody alike can predict group means well. Identification asks, for each person, whether their "
-        "twin's behaviour (or BOLD map) is nearer to theirs than to anybody else's; own minus others asks by how much."
+        f"{str(certificate['verdict']).capitalize()}. {certificate['sentence']}",
+        "Below: how often a twin's behaviour (or BOLD map) is nearer to its own person's than to anybody else's, and by how much.",
     ]
-    missing = [] if panels else ["The evaluation holds no figure of identification."]
-    return dataclasses.replace(section, words=words, missing=missing, panels=panels)
+    missing = [f"Not tested: {line}" for line in certificate["not_tested"]]
+    words = [*(words if panels else words[:1]), *certificate["notes"]]
+    return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
 
 
 def figures_section(found: Collected) -> Section:
@@ -163,6 +198,7 @@ def figures_section(found: Collected) -> Section:
             _better(row),
             number(row.get("twin")),
             interval_words(row.get("lower"), row.get("upper")),
+            number(row.get("ceiling")),
             ", ".join(f"{_plain(name)} {number(value)}" for name, value in _baselines(row).items()) or "–",
             _difference(row),
             str(row.get("n", "")),
@@ -170,8 +206,19 @@ def figures_section(found: Collected) -> Section:
         )
         for row in found.evaluation.figures["rows"]
     ]
-    columns = ("task", "figure", "better", "twin", "interval", "baselines", "twin − best baseline", "people", "note")
-    table = Table("Held-out figures", columns, rows, frozenset({3, 7}))
+    columns = (
+        "task",
+        "figure",
+        "better",
+        "twin",
+        "interval",
+        "ceiling",
+        "baselines",
+        "twin − best baseline",
+        "people",
+        "note",
+    )
+    table = Table("Held-out figures", columns, rows, frozenset({3, 5, 8}))
     confidence = found.evaluation.figures.get("confidence")
     words = [
         (f"Intervals cover {confidence:.0%} of bootstrap draws over people. " if confidence else "")
@@ -203,6 +250,7 @@ def _people_panel(
     metric: str,
     title: str,
     quantity: str,
+    new_row: bool = True,
 ) -> list[Panel]:
     """Draw one point a person, with the best baseline in grey; nothing where nobody has both values."""
     seen, told = f"observed_{column}", f"predicted_{column}"
@@ -230,15 +278,20 @@ def _people_panel(
     caption = f"{task}: one point a person, on held-out data; on the dashed line the prediction equals the observation."
     if baselines:
         caption += f" In grey {'the best baseline' if best else 'a baseline'}, {', '.join(baselines)}."
-    return [Panel(svg, caption, new_row=True)]
+    return [Panel(svg, caption, new_row=new_row)]
 
 
 def _estimate_panels(evaluation: Evaluation, section: str, task: str, tasks: Sequence[str]) -> list[tuple[str, Panel]]:
     """Draw the figures of one task that one section shows, each above its baselines; give each with its metric."""
     panels = []
-    for index, row in enumerate(_rows(evaluation)):
-        if str(row["task"]) != task or row["metric"] not in _DRAWN[section]:
-            continue
+    wanted = _DRAWN[section]
+    chosen = [
+        (wanted.index(row["metric"]), index)
+        for index, row in enumerate(_rows(evaluation))
+        if str(row["task"]) == task and row["metric"] in wanted
+    ]
+    for _, index in sorted(chosen):
+        row = _rows(evaluation)[index]
         lower, upper, twin = row.get("lower"), row.get("upper"), row.get("twin")
         svg = figures.estimates(
             f"estimate-{index}",
@@ -248,10 +301,13 @@ def _estimate_panels(evaluation: Evaluation, section: str, task: str, tasks: Seq
             colour=colour_of(task, tasks),
             title=str(row["metric"]) if task == "all" else f"{task}: {row['metric']}",
             quantity=f"{row.get('unit') or row['metric']}; {_better(row)} is better",
+            ceiling=row.get("ceiling"),
         )
         caption = f"{count(int(row.get('n') or 0), 'person', 'people')}; the bar is the twin's interval."
         if row.get("difference") is not None:
             caption += f" Twin minus {_plain(str(row.get('best_baseline')))}: {_difference(row)}."
+        if row.get("ceiling") is not None:
+            caption += f" With data this noisy, about {number(row['ceiling'])} is the most that could be reached."
         if row.get("note"):
             caption += f" Note: {row['note']}."
         panels.append((str(row["metric"]), Panel(svg, caption)))
@@ -267,12 +323,28 @@ def _baselines(row: dict[str, Any]) -> dict[str, float]:
     return {str(name): float(value) for name, value in given.items() if value is not None}
 
 
+def _stacked(panels: list[Panel]) -> list[Panel]:
+    """Set figures below the first of them."""
+    return [dataclasses.replace(panel, below=place > 0) for place, panel in enumerate(panels)]
+
+
 def _difference(row: dict[str, Any]) -> str:
-    if row.get("difference") is None:
+    return _signed(row.get("difference"), row.get("difference_lower"), row.get("difference_upper"))
+
+
+def _signed(value: float | None, lower: float | None, upper: float | None) -> str:
+    if value is None:
         return "–"
-    sign = "+" if row["difference"] > 0 else ""
-    bounds = interval_words(row.get("difference_lower"), row.get("difference_upper"))
-    return f"{sign}{number(row['difference'])}" + ("" if bounds == "–" else f" ({bounds})")
+    bounds = interval_words(lower, upper)
+    return ("+" if value > 0 else "") + number(value) + ("" if bounds == "–" else f" ({bounds})")
+
+
+def _p_value(value: float | None) -> str:
+    return "–" if value is None else "< .001" if value < 0.001 else f"{value:.3f}"
+
+
+def _fixed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _better(row: dict[str, Any]) -> str:

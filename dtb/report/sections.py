@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from dtb.report import figures
 from dtb.report.collect import Collected, Missing
 from dtb.report.parts import Panel, Section, Table, count
+from dtb.shards.manifest import Manifest
 
 _MAX_ROWS = 40
 _REASONS_SHOWN = 12
@@ -27,7 +29,7 @@ def people_section(found: Collected) -> Section:
     words = [
         f"{count(len(people.cohort), 'person', 'people')} with {count(counts.get('runs', len(people.runs)), 'task run')} and "
         f"{count(counts.get('usable_trials', 0), 'usable trial')} of {counts.get('trials', 0)}. "
-        f"Each connectome joins {len(regions)} regions. {people.manifest.description.connectome}",
+        f"Each connectome joins {len(regions)} regions. {connectome_words(people.manifest)}",
         *_covariate_words(people.covariates),
         *_split_words(found.split),
     ]
@@ -50,7 +52,22 @@ def people_section(found: Collected) -> Section:
         share = len(aside) / (len(aside) + len(people.cohort))
         words.append(f"{count(len(aside), 'person was', 'people were')} set aside ({share:.0%}); the tables say why.")
         tables += _set_aside_tables(aside)
+    if len(people.left_out):
+        words.append(
+            f"{count(len(people.left_out), 'run or row of events', 'runs and rows of events')} of the people above could not be used."
+        )
+        tables.append(_reasons(people.left_out["reason"], "Runs and rows left out", "times"))
     return dataclasses.replace(section, words=words, tables=tables)
+
+
+def connectome_words(manifest: Manifest) -> str:
+    """Say how the connectomes were made, in a sentence."""
+    described: Any = manifest.description.connectome
+    if isinstance(described, Mapping):
+        described = (
+            "Connectomes: " + ", ".join(f"{key} {value}" for key, value in described.items()).replace("_", " ") + "."
+        )
+    return str(described)
 
 
 def training_section(found: Collected) -> Section:
@@ -173,12 +190,12 @@ def _set_aside_tables(aside: pd.DataFrame) -> list[Table]:
     return [*tables, Table(f"Set aside{more}", tuple(map(str, aside.columns)), rows)]
 
 
-def _reasons(reasons: pd.Series, caption: str) -> Table:
+def _reasons(reasons: pd.Series, caption: str, what: str = "people") -> Table:
     # Figures differ from person to person ("31 of 60 regions"), so equal reasons are counted with figures left out.
     kinds = reasons.str.replace(r"\d+(\.\d+)?", "#", regex=True)
     counts = kinds.value_counts().head(_REASONS_SHOWN)
     rows = [(str(reasons[kinds == kind].iloc[0]), str(count)) for kind, count in counts.items()]
-    return Table(caption, ("reason (an example of each kind)", "people"), rows, frozenset({1}))
+    return Table(caption, ("reason (an example of each kind)", what), rows, frozenset({1}))
 
 
 def _repetition(values: pd.Series) -> str:

@@ -79,6 +79,8 @@ def _write_shards(folder, pseudonyms, test, rng, bold):
         "q1\t3 of 12 regions are present; 10 are needed",
         "q2\t5 of 12 regions are present; 10 are needed",
     ]
+    left_out = "pseudonym\tfile\tline\treason\np0001\tevents.tsv\t7\tthe reaction time is negative\n"
+    (folder / "left_out.tsv").write_text(left_out, encoding="utf-8")
     (folder / "quarantine.tsv").write_text(
         "\n".join([*rows, "q3\tno rest series <b>at all</b>"]) + "\n", encoding="utf-8"
     )
@@ -146,6 +148,34 @@ def _write_evaluation(folder, pseudonyms, test, rng, bold):
         "the twin does not beat the best baseline."
     )
     (folder / "figures.json").write_text(json.dumps({"split": {}, "claim": claim, "rows": rows}), encoding="utf-8")
+    test_row = {
+        "kind": "connectome",
+        "claim": "its connectome is of use",
+        "task": "stroop",
+        "metric": "mean RT r",
+        "twin": 0.61,
+    }
+    test_row |= {
+        "against": "the same twin given the mean connectome",
+        "against_value": 0.2,
+        "gain": 0.4,
+        "gain_lower": 0.1,
+    }
+    test_row |= {
+        "gain_upper": 0.7,
+        "n": len(test),
+        "p": 0.01,
+        "p_corrected": 0.04,
+        "verdict": "undecided",
+        "needs": "about 90 people",
+    }
+    certificate = {
+        "verdict": "undecided",
+        "sentence": "It is undecided whether this twin is personal.",
+        "tests": [test_row],
+    }
+    certificate |= {"not_tested": ["identification by <BOLD> map: no task BOLD"], "notes": ["p is one-sided."]}
+    (folder / "certificate.json").write_text(json.dumps(certificate), encoding="utf-8")
     pd.DataFrame(people).to_parquet(folder / "subjects.parquet")
     if bold:
         maps = [
@@ -213,7 +243,15 @@ def _write_interventions(folder, pseudonyms, test, rng, bold):
                 "random_after": before + rng.normal(0, 0.01),
             }
             results.append(
-                {**row, "population_after": before - 0.02, "spread": 0.08, "budget": 0.5, "change_norm": 0.5}
+                {
+                    **row,
+                    "population_after": before - 0.02,
+                    "paper_after": None,
+                    "abstained": False,
+                    "spread": 0.08,
+                    "budget": 0.5,
+                    "change_norm": 0.5,
+                }
             )
         changes.append({"pseudonym": who, "change_E": rng.normal(0, 0.05, NUM_EDGES).astype(np.float32)})
     status = [{"pseudonym": who, "status": "ok", "reason": "", "seconds": 0.1} for who in pseudonyms]

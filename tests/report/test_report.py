@@ -132,7 +132,7 @@ def test_a_stage_that_is_absent_is_explained_in_its_place(tmp_path, present):
     for stage, places in PLACES.items():
         for place in places:
             assert (f"<code>dtb {stage}</code> has not been run here." in page.sections[place]) == (stage != present)
-    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == "No claim can be made."
+    assert "<h1>No claim can be made: " in page.html
 
 
 def test_a_stage_that_left_rubble_is_explained_in_its_place(fake, tmp_path):

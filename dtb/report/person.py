@@ -1,4 +1,4 @@
-"""One person's twin, and the search for a change of their connectome: the two sections that look at single people.
+"""One person's twin: connectome, reaction times and BOLD, simulated beside observed.
 
 Who is shown is not chosen by eye: the person whose mean-RT prediction errs by the median of all errors, unless the configuration
 names somebody.
@@ -12,13 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dtb.cohort.records import SubjectRecord, matrix_from_edges, num_regions_of
+from dtb.cohort.records import SubjectRecord, matrix_from_edges
 from dtb.errors import ConfigurationError
 from dtb.report import figures
-from dtb.report.collect import Collected, Evaluation, Interventions, Missing, People, Simulations
+from dtb.report.collect import Collected, Evaluation, Missing, People, Simulations
 from dtb.report.parts import Panel, Section, Table, colour_of, number
-
-_EDGES_SHOWN = 12
 
 
 def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str]:
@@ -90,44 +88,6 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Seque
     return dataclasses.replace(
         section, words=words, missing=missing, panels=panels, tables=_person_tables(found, pseudonym)
     )
-
-
-def intervention_section(found: Collected, pseudonym: str | None, tasks: Sequence[str]) -> Section:
-    """Show the indicator before and after for everybody, and the example person's change of the connectome."""
-    section = Section("intervention", "A search for a change of the connectome")
-    interventions = found.interventions
-    if isinstance(interventions, Missing):
-        return dataclasses.replace(section, missing=[interventions.reason])
-    missing = [found.stages["intervene"].reason] if found.stages["intervene"].reason else []
-    results = interventions.results
-    done = results[results["is_target"].astype(bool)].reset_index(drop=True)
-    if done.empty:
-        return dataclasses.replace(
-            section, missing=[*missing, "The search succeeded for nobody; the reasons stand below."]
-        )
-    task, name = str(done["task"].iloc[0]), _indicator_name(done.iloc[0])
-    matching = np.flatnonzero(done["pseudonym"].astype(str) == pseudonym)
-    panels = [
-        Panel(
-            figures.before_and_after(
-                "intervention-people",
-                done["before"].to_numpy(float),
-                done["after"].to_numpy(float),
-                done["random_after"].to_numpy(float),
-                colour=colour_of(task, tasks),
-                title="Before and after",
-                quantity=f"{name} ({done['unit'].iloc[0]})",
-                example=int(matching[0]) if len(matching) else None,
-            ),
-            "One line a person, from the twin's indicator with their own connectome (open) to the indicator with the changed one "
-            "(filled); the bar is a random change of equal norm. Both were simulated anew from the changed connectome.",
-        )
-    ]
-    tables = [_indicators_table(results)]
-    if pseudonym is not None:
-        _add_change(interventions, pseudonym, found, panels, tables, missing)
-    words = [_effect_words(done, name), *_setting_words(found)]
-    return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
 
 
 def _connectome_panel(record: SubjectRecord) -> Panel:
@@ -249,115 +209,6 @@ def _person_tables(found: Collected, pseudonym: str) -> list[Table]:
         "effect on RT, twin (s)",
     )
     return [Table("This person in figures", columns, rows, frozenset(range(2, 8)))]
-
-
-def _indicator_name(row: pd.Series) -> str:
-    words = {
-        "mean_rt": "mean reaction time",
-        "condition_rt": "condition effect on reaction time",
-        "accuracy": "accuracy",
-        "bold_contrast": "BOLD contrast",
-    }
-    region = row.get("region")
-    return f"{words.get(str(row['indicator']), str(row['indicator']))} in {row['task']}" + (
-        f", {region}" if isinstance(region, str) else ""
-    )
-
-
-def _indicators_table(results: pd.DataFrame) -> Table:
-    """Give the medians over people of every indicator: the one that was searched, then those that should have stayed."""
-    named = results.assign(name=[_indicator_name(row) for _, row in results.iterrows()])
-    rows = []
-    for (_, name), group in named.groupby(["is_target", "name"], sort=False):
-        spread = group["spread"].median()
-        moved = [group[column] - group["before"] for column in ("after", "random_after")]
-        rows.append(
-            (
-                bool(group["is_target"].iloc[0]),
-                (
-                    f"{name} ({group['unit'].iloc[0]})",
-                    "wanted" if group["is_target"].iloc[0] else "should stay",
-                    number(group["before"].median()),
-                    number(group["after"].median()),
-                    number(group["random_after"].median()),
-                    *(number(change.median() / spread if spread else None) for change in moved),
-                ),
-            )
-        )
-    rows.sort(key=lambda row: not row[0])
-    columns = ("indicator", "role", "before", "after", "after random", "change (SD)", "random change (SD)")
-    caption = "Every indicator: medians over people, and median changes in standard deviations between people"
-    return Table(caption, columns, [cells for _, cells in rows], frozenset(range(2, 7)))
-
-
-def _effect_words(done: pd.DataFrame, name: str) -> str:
-    change, by_chance = done["after"] - done["before"], done["random_after"] - done["before"]
-    unit = f" {done['unit'].iloc[0]}"
-    farther = (change.abs() > by_chance.abs()).sum()
-    return (
-        f"For each of {len(done)} people, the search looked for a small change of their connectome that moves the twin's "
-        f"{name}. Its median moved by {change.median():+.3g}{unit}, against {by_chance.median():+.3g}{unit} after a random change "
-        f"of equal norm; the search moved it farther than the random change in {farther} of {len(done)} people. This is a "
-        "property of the model, not of the people."
-    )
-
-
-def _setting_words(found: Collected) -> list[str]:
-    settings = found.stages["intervene"].settings.get("intervene") or {}
-    if "budget" not in settings:
-        return []
-    return [
-        f"The wanted direction was to {settings.get('direction', 'change')} it, and the change was held to {settings['budget']:.0%} of the "
-        "norm of the person's own connectome and within the valid correlation matrices."
-    ]
-
-
-def _add_change(
-    interventions: Interventions,
-    pseudonym: str,
-    found: Collected,
-    panels: list[Panel],
-    tables: list[Table],
-    missing: list[str],
-) -> None:
-    """Add the example person's change: as a matrix, and its strongest edges by name."""
-    try:
-        change_E = interventions.change_of(pseudonym)
-    except (OSError, ValueError, KeyError) as error:
-        missing.append(f"The example person's change cannot be read: {error}")
-        return
-    if change_E is None:
-        missing.append("There is no change to show for the example person: the search did not succeed for them.")
-        return
-    limit = float(np.nanmax(np.abs(change_E), initial=0.0)) or 1.0
-    change_RR = matrix_from_edges(change_E, diagonal=np.nan)
-    panels.append(
-        Panel(
-            figures.matrix(
-                "intervention-change",
-                change_RR,
-                limit=limit,
-                title="The change, one person",
-                quantity="change of correlation",
-            ),
-            f"{pseudonym}: what was added to the connectome.",
-        )
-    )
-    names: Sequence[str] = [f"region {index + 1}" for index in range(num_regions_of(len(change_E)))]
-    if isinstance(found.people, People) and len(found.people.manifest.description.regions) == len(names):
-        names = found.people.manifest.description.regions
-    first, second = np.triu_indices(len(names), 1)
-    order = np.argsort(-np.abs(np.nan_to_num(change_E)), kind="stable")[:_EDGES_SHOWN]
-    total = float(np.nansum(change_E**2)) or 1.0
-    share = float(np.nansum(change_E[order] ** 2)) / total
-    tables.append(
-        Table(
-            f"{pseudonym}: the {len(order)} edges that change most ({share:.0%} of the squared change)",
-            ("region", "region", "change of correlation"),
-            [(names[first[edge]], names[second[edge]], f"{change_E[edge]:+.3f}".replace("-", "−")) for edge in order],
-            frozenset({2}),
-        )
-    )
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

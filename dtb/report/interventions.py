@@ -1,0 +1,194 @@
+"""The search for a change of the connectome: everybody before and after, beside controls of the same norm, and one person's change."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from dtb.cohort.records import matrix_from_edges, num_regions_of
+from dtb.report import figures
+from dtb.report.collect import Collected, Interventions, Missing, People
+from dtb.report.parts import Panel, Section, Table, colour_of, count, number
+
+_EDGES_SHOWN = 12
+# What is compared with the search: columns `<name>_after` of its results, where they are.
+_CONTROLS = {
+    "random": "random change",
+    "population": "direction that helps the population",
+    "ridge": "ridge regression's direction",
+    "paper": "published method's direction",
+}
+_INDICATORS = {
+    "mean_rt": "mean reaction time",
+    "condition_rt": "condition effect on reaction time",
+    "accuracy": "accuracy",
+    "bold_contrast": "BOLD contrast",
+}
+
+
+def intervention_section(found: Collected, pseudonym: str | None, tasks: Sequence[str]) -> Section:
+    """Show the indicator before and after for everybody, and the example person's change of the connectome."""
+    section = Section("intervention", "A search for a change of the connectome")
+    interventions = found.interventions
+    if isinstance(interventions, Missing):
+        return dataclasses.replace(section, missing=[interventions.reason])
+    missing = [found.stages["intervene"].reason] if found.stages["intervene"].reason else []
+    results = interventions.results
+    done = results[results["is_target"].astype(bool)].reset_index(drop=True)
+    if done.empty:
+        reason = "The search succeeded for nobody; the reasons stand further down."
+        return dataclasses.replace(section, missing=[*missing, reason])
+    task, name = str(done["task"].iloc[0]), _indicator_name(done.iloc[0])
+    unit = str(done["unit"].iloc[0])
+    example = np.flatnonzero(done["pseudonym"].astype(str) == pseudonym)
+    svg = figures.before_and_after(
+        "intervention-people",
+        done["before"].to_numpy(float),
+        done["after"].to_numpy(float),
+        done["random_after"].to_numpy(float),
+        colour=colour_of(task, tasks),
+        title="Before and after",
+        quantity=f"{name} ({unit})",
+        example=int(example[0]) if len(example) else None,
+    )
+    caption = (
+        "One line a person, from the twin's indicator with their own connectome (open) to the indicator with the changed one "
+        "(filled); the bar is a random change of equal norm. Both were simulated anew from the changed connectome."
+    )
+    panels = [Panel(svg, caption), _effects_panel(done, name, unit, colour_of(task, tasks))]
+    tables = [_indicators_table(results)]
+    if pseudonym is not None:
+        _add_change(interventions, pseudonym, found, panels, tables, missing)
+    words = [_effect_words(done, name, unit), *_abstained_words(done), *_setting_words(found)]
+    return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
+
+
+def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Panel:
+    changes = {"the search": (done["after"] - done["before"]).to_numpy(float)}
+    for control, words in _CONTROLS.items():
+        if f"{control}_after" in done and done[f"{control}_after"].notna().any():
+            changes[words] = (done[f"{control}_after"] - done["before"]).to_numpy(float)
+    svg = figures.effects(
+        "intervention-effects", changes, colour=colour, title="Beside controls", quantity=f"change ({unit})"
+    )
+    caption = (
+        f"How far each way of changing the connectome moves the twin's {name}: one point a person, the line is the median. All "
+        "changes have the norm of the search's."
+    )
+    return Panel(svg, caption)
+
+
+def _indicator_name(row: pd.Series) -> str:
+    region = row.get("region")
+    name = f"{_INDICATORS.get(str(row['indicator']), str(row['indicator']))} in {row['task']}"
+    return name + (f", {region}" if isinstance(region, str) else "")
+
+
+def _indicators_table(results: pd.DataFrame) -> Table:
+    """Give the medians over people of every indicator: the one that was searched, then those that should have stayed."""
+    named = results.assign(name=[_indicator_name(row) for _, row in results.iterrows()])
+    rows = []
+    for (_, name), group in named.groupby(["is_target", "name"], sort=False):
+        spread, is_target = group["spread"].median(), bool(group["is_target"].iloc[0])
+        moved = [group[column] - group["before"] for column in ("after", "random_after")]
+        cells = (
+            f"{name} ({group['unit'].iloc[0]})",
+            "wanted" if is_target else "should stay",
+            number(group["before"].median()),
+            number(group["after"].median()),
+            number(group["random_after"].median()),
+            *(number(change.median() / spread if spread else None, 2) for change in moved),
+        )
+        rows.append((is_target, cells))
+    rows.sort(key=lambda row: not row[0])
+    columns = ("indicator", "role", "before", "after", "after random", "change (SD)", "random change (SD)")
+    caption = "Every indicator: medians over people, and median changes in standard deviations between people"
+    return Table(caption, columns, [cells for _, cells in rows], frozenset(range(2, 7)))
+
+
+def _effect_words(done: pd.DataFrame, name: str, unit: str) -> str:
+    change, by_chance = done["after"] - done["before"], done["random_after"] - done["before"]
+    farther = int((change.abs() > by_chance.abs()).sum())
+    return (
+        f"For each of {count(len(done), 'person', 'people')}, the search looked for a small change of their connectome that moves "
+        f"the twin's {name}. The median change is {number(change.median())} {unit}, against {number(by_chance.median())} {unit} by "
+        f"a random change of equal norm; the search moved it farther than the random change in {farther} of {len(done)}. This is "
+        "a property of the model, not of the people."
+    )
+
+
+def _abstained_words(done: pd.DataFrame) -> list[str]:
+    if "abstained" not in done or not done["abstained"].fillna(False).any():
+        return []
+    abstained = int(done["abstained"].fillna(False).sum())
+    return [
+        f"For {abstained} of {len(done)} the members of the ensemble disagree about the direction of the effect: for them, the "
+        "search abstains."
+    ]
+
+
+def _setting_words(found: Collected) -> list[str]:
+    settings = found.stages["intervene"].settings.get("intervene") or {}
+    if "budget" not in settings:
+        return []
+    spaces = {
+        "sparse": f"; at most {settings.get('max_edges')} edges were changed",
+        "regions": f"; at most {settings.get('max_regions')} regions' gains were changed",
+    }
+    return [
+        f"The wanted direction was to {settings.get('direction', 'change')} it. The change was held to {settings['budget']:.0%} of "
+        f"the norm of the person's own connectome and within the valid correlation matrices{spaces.get(str(settings.get('space')), '')}."
+    ]
+
+
+def _add_change(
+    interventions: Interventions,
+    pseudonym: str,
+    found: Collected,
+    panels: list[Panel],
+    tables: list[Table],
+    missing: list[str],
+) -> None:
+    """Add the example person's change: as a matrix, and its strongest edges by name."""
+    try:
+        change_E = interventions.change_of(pseudonym)
+    except (OSError, ValueError, KeyError) as error:
+        missing.append(f"The example person's change cannot be read: {error}")
+        return
+    if change_E is None:
+        missing.append(
+            f"There is no change to show for {pseudonym}, the example person: the search did not succeed for them, or did not come to them."
+        )
+        return
+    limit = float(np.nanmax(np.abs(change_E), initial=0.0)) or 1.0
+    change_RR = matrix_from_edges(change_E, diagonal=np.nan)
+    panels.append(
+        Panel(
+            figures.matrix(
+                "intervention-change",
+                change_RR,
+                limit=limit,
+                title="The change, one person",
+                quantity="change of correlation",
+            ),
+            f"{pseudonym}: what was added to the connectome.",
+        )
+    )
+    names: Sequence[str] = [f"region {index + 1}" for index in range(num_regions_of(len(change_E)))]
+    if isinstance(found.people, People) and len(found.people.manifest.description.regions) == len(names):
+        names = found.people.manifest.description.regions
+    first, second = np.triu_indices(len(names), 1)
+    order = np.argsort(-np.abs(np.nan_to_num(change_E)), kind="stable")[:_EDGES_SHOWN]
+    total = float(np.nansum(change_E**2)) or 1.0
+    share = float(np.nansum(change_E[order] ** 2)) / total
+    tables.append(
+        Table(
+            f"{pseudonym}: the {len(order)} edges that change most ({share:.0%} of the squared change)",
+            ("region", "region", "change of correlation"),
+            [(names[first[edge]], names[second[edge]], f"{change_E[edge]:+.3f}".replace("-", "−")) for edge in order],
+            frozenset({2}),
+        )
+    )
