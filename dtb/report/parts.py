@@ -48,7 +48,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One section of the page, printed in this order: words, notices, figures, tables.
+    """One section of the page, printed in this order: words, notices, figures, tables, notes.
 
     Attributes
     ----------
@@ -60,6 +60,8 @@ class Section:
     missing : sequence of str
         Notices: what should be here and is not, and why.
     panels, tables : sequence
+    notes : sequence of str
+        How to read it.
     results : bool
         Whether it shows results of the model, and so says "research use only".
     """
@@ -70,6 +72,7 @@ class Section:
     missing: Sequence[str] = ()
     panels: Sequence[Panel] = ()
     tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
     results: bool = True
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from dtb.evaluate.claim import NAMES
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
@@ -25,6 +26,12 @@ _DRAWN = {
     ),
 }
 _REGIONS_SHOWN = 8
+_SHORT_NAMES = {
+    "cpm": "CPM",
+    "demographics_motion": "demographics, motion",
+    "own_earlier": "own earlier part",
+    "stranger_connectome": "stranger's connectome",
+}
 
 
 def reaction_time_section(found: Collected, tasks: Sequence[str]) -> Section:
@@ -182,8 +189,14 @@ def personal_section(found: Collected, tasks: Sequence[str]) -> Section:
         "Below: how often a twin's behaviour (or BOLD map) is nearer to its own person's than to anybody else's, and by how much.",
     ]
     missing = [f"Not tested: {line}" for line in certificate["not_tested"]]
-    words = [*(words if panels else words[:1]), *certificate["notes"]]
-    return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
+    return dataclasses.replace(
+        section,
+        words=words if panels else words[:1],
+        missing=missing,
+        panels=panels,
+        tables=tables,
+        notes=certificate["notes"],
+    )
 
 
 def figures_section(found: Collected) -> Section:
@@ -225,7 +238,9 @@ def figures_section(found: Collected) -> Section:
         + "The best baseline was chosen on these very people, which favours the baselines; a difference counts if its "
         "interval leaves 0 out."
     ]
-    return dataclasses.replace(section, words=words, tables=[table])
+    named = dict.fromkeys(name for row in _rows(found.evaluation) for name in _baselines(row) if name in NAMES)
+    notes = ["Baselines: " + "; ".join(f"{_plain(name)}: {NAMES[name]}" for name in named) + "."] if named else []
+    return dataclasses.replace(section, words=words, tables=[table], notes=notes)
 
 
 def interval_words(lower: float | None, upper: float | None) -> str:
@@ -352,7 +367,7 @@ def _better(row: dict[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", " ")
+    return _SHORT_NAMES.get(name, name.replace("_", " "))
 
 
 def _metric_name(row: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dtb.report import figures
 from dtb.report.collect import Collected, Missing
-from dtb.report.parts import Panel, Section, Table, count
+from dtb.report.parts import Panel, Section, Table, count, task_names
 from dtb.shards.manifest import Manifest
 
 _MAX_ROWS = 40
@@ -42,7 +42,7 @@ def people_section(found: Collected) -> Section:
             ", ".join(sorted(map(str, runs["label"].unique()))),
             _repetition(runs["repetition_time"]),
         )
-        for task, runs in by_task
+        for task, runs in sorted(by_task, key=lambda pair: task_names(found).index(str(pair[0])))
     ]
     tables = [Table("Tasks", ("task", "people", "runs", "BIDS labels", "task BOLD"), rows, frozenset({1, 2}))]
     aside = people.set_aside
@@ -67,7 +67,7 @@ def connectome_words(manifest: Manifest) -> str:
         described = (
             "Connectomes: " + ", ".join(f"{key} {value}" for key, value in described.items()).replace("_", " ") + "."
         )
-    return str(described)
+    return str(described).replace("_", " ")
 
 
 def training_section(found: Collected) -> Section:
