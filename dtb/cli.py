@@ -266,9 +266,31 @@ class Run(Stage):
         run_all(config, self.out or Path("runs") / config.name, resume=self.resume, dry_run=self.dry_run)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Doctor(Stage):
+    """Look at this machine, and at a cluster if its address is given, and say what to do about what is unfit for a run.
+
+    Versions, cores, GPUs, memory, shared memory, disks, open files, loopback, Ray token, W&B; on a cluster, whether every node has the
+    versions of this machine. Nothing is written. Exit code 1 if a run would fail.
+
+    Examples: dtb doctor   |   dtb doctor --ray-address auto
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.doctor import doctor
+
+        doctor(config.cluster)
+
+
 STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Report, Run)
 }
+COMMANDS: dict[str, type[Stage]] = {**STAGES, "doctor": Doctor}
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
@@ -294,7 +316,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
     SystemExit
         An option is unknown or malformed (2), or help was asked for (0).
     """
-    kind = STAGES[name]
+    kind = COMMANDS[name]
     arguments = [_without_prefix(argument, name) for argument in arguments]
     known = {field.name for field in dataclasses.fields(cfg.Config)}
 
@@ -345,6 +367,9 @@ def overview() -> str:
         lines.append(f"  {name:<10} {(kind.__doc__ or '').splitlines()[0]}")
     lines += [
         "",
+        "Beside them:",
+        f"  {'doctor':<10} {(Doctor.__doc__ or '').splitlines()[0]}",
+        "",
         "Try:  dtb run configs/demo.yaml        all stages on a small ground-truth cohort; ends with a page to look at",
         "      dtb train --help                 what a stage reads, writes and can be told",
         "      dtb train --print-config         every setting with its value, as a YAML file to start from",
@@ -375,9 +400,9 @@ def exit_code(arguments: list[str]) -> int:
         out.print(f"dtb {dtb.__version__}")
         return 0
     name = arguments[0]
-    if name not in STAGES:
-        near = difflib.get_close_matches(name, STAGES, n=1)
-        advice = f"Did you mean `dtb {near[0]}`?" if near else f"The stages are: {', '.join(STAGES)}."
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        advice = f"Did you mean `dtb {near[0]}`?" if near else f"The stages are: {', '.join(COMMANDS)}."
         err.print(escape(f"dtb: there is no stage '{name}'. {advice} `dtb --help` explains them."))
         return EXIT_USER_ERROR
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")

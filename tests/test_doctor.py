@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from dtb import doctor
+from dtb.cli import exit_code
 from dtb.config import ClusterConfig
 from dtb.errors import StageError
 
@@ -73,6 +74,15 @@ def test_an_address_where_no_cluster_answers_is_a_problem_and_a_failure(monkeypa
     with pytest.raises(StageError, match="Ray cluster"):
         doctor.doctor(ClusterConfig(ray_address=f"127.0.0.1:{port}"))
     assert f"127.0.0.1:{port}" in "".join(capsys.readouterr().out.split())
+
+
+def test_the_command_says_what_it_found_and_its_exit_code_says_whether_a_run_would_fail(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "measure", lambda: GOOD)
+    assert exit_code(["doctor"]) == 0
+    assert "8 core(s), no GPU" in capsys.readouterr().out
+    monkeypatch.setattr(doctor, "measure", lambda: dataclasses.replace(GOOD, loopback="refused"))
+    assert exit_code(["doctor"]) == 1
+    assert "loopback" in capsys.readouterr().err
 
 
 @pytest.mark.cluster
