@@ -71,13 +71,31 @@ class IngestConfig:
     """Task specifications: names of shipped ones (`dtb ingest --help` lists them) or paths of YAML files."""
     rest_task: str = "rest"
     """BIDS task label of the resting-state runs, matched at its beginning (`rest` matches `restAP`)."""
-    layout: Literal["xcpd", "halfpipe"] = "xcpd"
-    """How the parcellated series are named and laid out: XCP-D `*_timeseries.tsv`, or HALFpipe headerless `*_timeseries.tsv.gz`."""
+    layout: Literal["xcpd", "xcpd_cifti", "halfpipe", "fmriprep", "fmriprep_cifti", "tcp"] = "xcpd"
+    """What the derivative trees hold. `xcpd`: XCP-D's `*_timeseries.tsv`; `xcpd_cifti`: its `*_timeseries.ptseries.nii`; `halfpipe`:
+    headerless `*_timeseries.tsv.gz`; `fmriprep`: volumes, `*_desc-preproc_bold.nii.gz`; `fmriprep_cifti`: `*_bold.dtseries.nii`; `tcp`:
+    the Transdiagnostic Connectome Project's HDF5 files."""
+    atlas: Path | None = None
+    """Atlas for `fmriprep` (a labelled NIfTI volume, its names in a table of the same name or in `region_labels`) and `fmriprep_cifti` (a
+    `dlabel.nii`)."""
+    space: str | None = None
+    """Which space to read (the name after `space-`), where a derivative tree holds several."""
+    confounds: Literal["24p", "24p_gsr", "36p", "none"] = "24p_gsr"
+    """With `fmriprep` and `fmriprep_cifti`, what is regressed out beside slow drifts: 24 motion parameters; those and the global signal;
+    those and the global, white-matter and CSF signals with derivatives and squares."""
+    low_pass_hz: NonNegative = 0.0
+    """With `fmriprep` and `fmriprep_cifti`, the highest frequency that is kept; 0 keeps all."""
+    min_parcel_coverage: Fraction = 0.5
+    """A parcel with a smaller share of its voxels covered is absent."""
+    max_memory_gib: Positive = 1.5
+    """An image whose header asks for more memory than this, in one process, is refused."""
+    repetition_time: Positive | None = None
+    """Seconds from one volume to the next, for series of which no file says it."""
     halfpipe_feature: str = "corrMatrix5"
     """Which HALFpipe feature's series to read (the name after `feature-`)."""
     region_labels: Path | None = None
-    """Table that names the regions of a headerless series, one `index<TAB>name` a line, for `layout: halfpipe`; if not given, the one
-    `*_dseg.tsv` at the top of the derivative tree."""
+    """Table that names the regions, one `index<TAB>name` a line or columns `index` and `name`, for `halfpipe`, `tcp` and `fmriprep`. If
+    not given: the one `*_dseg.tsv` at the top of the derivative tree, or the table beside the atlas."""
     parcellation: str | None = None
     """Which parcellation to read (the name after `seg-` or `atlas-`), where a derivative tree holds several."""
     subject_timeout_seconds: Positive = 600.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,12 +30,18 @@ class SeriesFile:
         Table with a column `framewise_displacement`.
     outliers : Path or None
         Table that marks the volumes which were censored.
+    mask : Path or None
+        Brain mask on the same grid.
+    raw_sidecar : Path or None
+        What the raw tree says of this run (`*_bold.json`, its own or its task's).
     """
 
     path: Path
     name: BidsName
-    motion: Path | None
-    outliers: Path | None
+    motion: Path | None = None
+    outliers: Path | None = None
+    mask: Path | None = None
+    raw_sidecar: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,17 +102,18 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     if not any(person.rest for person in people):
         raise InputDataError(
             f"No resting-state series of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
-            f"{_looked_for(config)} in sub-*/func and sub-*/ses-*/func. Check --derivatives, ingest.layout and ingest.rest_task."
+            f"{_looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout and ingest.rest_task."
         )
     return people
 
 
 def _person(bids: Path, derivatives: tuple[Path, ...], label: str, config: IngestConfig, tasks: TaskSet) -> PersonFiles:
-    derived = [found for root in derivatives for found in _files(root, label)]
-    series = _series(label, derived, config)
-    rest = tuple(one for key, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
+    raw = list(_files(bids, label))
+    sidecars = {name.run_key: path for path, name in raw if name.suffix == "bold" and name.extension == ".json"}
+    series = _series(label, derivatives, bids, sidecars, config)
+    rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
     events = []
-    for path, name in _files(bids, label):
+    for path, name in raw:
         if name.suffix != "events" or name.extension != ".tsv" or "task" not in name.entities:
             continue
         matching = [place for place, spec in enumerate(tasks.specs) if _matches(name.entities["task"], spec.matches)]
@@ -117,32 +125,74 @@ def _person(bids: Path, derivatives: tuple[Path, ...], label: str, config: Inges
     return PersonFiles(label, rest, tuple(sorted(events, key=lambda one: one.name.run_key)))
 
 
+RunKey = tuple[tuple[str, str], ...]
+
+
 def _series(
-    label: str, derived: list[tuple[Path, BidsName]], config: IngestConfig
-) -> dict[tuple[tuple[str, str], ...], SeriesFile]:
+    label: str, derivatives: tuple[Path, ...], bids: Path, sidecars: dict[RunKey, Path], config: IngestConfig
+) -> dict[RunKey, SeriesFile]:
     """Give a person's series by run."""
+    walk = _tcp_files if config.layout == "tcp" else _files
+    derived = [found for root in derivatives for found in walk(root, label)]
     beside = {(name.suffix, name.run_key): path for path, name in derived if name.extension == ".tsv"}
-    found: dict[tuple[tuple[str, str], ...], SeriesFile] = {}
+    masks = {
+        (name.run_key, name.entities.get("space"), name.entities.get("res")): path
+        for path, name in derived
+        if name.suffix == "mask" and name.entities.get("desc") == "brain" and name.extension.startswith(".nii")
+    }
+    found: dict[RunKey, SeriesFile] = {}
     for path, name in derived:
-        parcellation = name.entities.get("seg", name.entities.get("atlas"))
-        if name.suffix != "timeseries" or "task" not in name.entities or parcellation is None:
-            continue
-        if config.layout == "xcpd" and name.extension != ".tsv":
-            continue
-        if config.layout == "halfpipe" and (
-            name.extension != ".tsv.gz" or name.entities.get("feature") != config.halfpipe_feature
-        ):
-            continue
-        if config.parcellation not in {None, parcellation}:
+        if "task" not in name.entities or not _is_series(name, config):
             continue
         key = name.run_key
         if key in found:
             raise InputDataError(
-                f"sub-{label} has several series of one run: {found[key].path.name} and {path.name}. Choose with ingest.parcellation, "
-                "or give one derivative tree."
+                f"sub-{label} has several series of one run: {found[key].path.name} and {path.name}. Choose with "
+                "ingest.parcellation or ingest.space, or give one derivative tree."
             )
-        found[key] = SeriesFile(path, name, beside.get(("motion", key)), beside.get(("outliers", key)))
+        task_sidecar = bids / f"task-{name.entities['task']}_bold.json"
+        found[key] = SeriesFile(
+            path,
+            name,
+            motion=beside.get(("motion", key)),
+            outliers=beside.get(("outliers", key)),
+            mask=masks.get((key, name.entities.get("space"), name.entities.get("res"))),
+            raw_sidecar=sidecars.get(key, task_sidecar if task_sidecar.is_file() else None),
+        )
     return found
+
+
+def _is_series(name: BidsName, config: IngestConfig) -> bool:
+    """Say whether a file is a series of the configured layout."""
+    entities = name.entities
+    if config.space not in {None, entities.get("space")}:
+        return False
+    if config.layout in {"fmriprep", "fmriprep_cifti"}:
+        kinds = (".nii.gz", ".nii") if config.layout == "fmriprep" else (".dtseries.nii",)
+        wanted = entities.get("desc") in {"preproc", "denoised"} or config.layout == "fmriprep_cifti"
+        return name.suffix == "bold" and name.extension in kinds and wanted
+    if config.layout == "tcp":
+        return True
+    parcellation = entities.get("seg", entities.get("atlas"))
+    if name.suffix != "timeseries" or parcellation is None or config.parcellation not in {None, parcellation}:
+        return False
+    if config.layout == "halfpipe":
+        return name.extension == ".tsv.gz" and entities.get("feature") == config.halfpipe_feature
+    return name.extension == {"xcpd": ".tsv", "xcpd_cifti": ".ptseries.nii"}[config.layout]
+
+
+_TCP_NAME = re.compile(r"task-(?P<task>[A-Za-z0-9]+)_run-(?P<run>[0-9]+)_bold_.*parcellated\.h5")
+
+
+def _tcp_files(root: Path, label: str) -> Iterator[tuple[Path, BidsName]]:
+    """Go through one person's HDF5 files. Folders are named NDAR_INV..., which BIDS labels write without the underscore."""
+    for folder in (root / label.replace("NDARINV", "NDAR_INV"), root / label):
+        if folder.is_dir():
+            for path in sorted(folder.iterdir()):
+                match = _TCP_NAME.fullmatch(path.name)
+                if match:
+                    yield path, BidsName({"sub": label, "task": match["task"], "run": match["run"]}, "bold", ".h5")
+            return
 
 
 def _labels(root: Path) -> list[str]:
@@ -169,7 +219,12 @@ def _matches(label: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _looked_for(config: IngestConfig) -> str:
-    if config.layout == "halfpipe":
-        return f"*_task-{config.rest_task}*_feature-{config.halfpipe_feature}_atlas-*_timeseries.tsv.gz"
-    chosen = config.parcellation or "*"
-    return f"*_task-{config.rest_task}*_seg-{chosen}_*timeseries.tsv (or atlas-{chosen})"
+    rest, chosen, space = config.rest_task, config.parcellation or "*", f"_space-{config.space}" if config.space else ""
+    return {
+        "xcpd": f"*_task-{rest}*{space}*_seg-{chosen}_*timeseries.tsv (or atlas-{chosen})",
+        "xcpd_cifti": f"*_task-{rest}*{space}*_seg-{chosen}_*timeseries.ptseries.nii (or atlas-{chosen})",
+        "halfpipe": f"*_task-{rest}*_feature-{config.halfpipe_feature}_atlas-{chosen}_timeseries.tsv.gz",
+        "fmriprep": f"*_task-{rest}*{space}*_desc-preproc_bold.nii.gz",
+        "fmriprep_cifti": f"*_task-{rest}*{space}*_bold.dtseries.nii",
+        "tcp": f"NDAR_INV*/task-{rest}*_run-*_bold_*parcellated.h5",
+    }[config.layout]

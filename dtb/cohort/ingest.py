@@ -69,7 +69,7 @@ def ingest(
 
     key = load_or_make_key(out)
     jobs = [
-        PersonJob(person, pseudonym_of(person.label, key), covariates.get(person.label, no_covariates()))
+        PersonJob(person, pseudonym_of(person.label, key), covariates.get(person.label, no_covariates()), derivatives)
         for person in people
     ]
     jobs.sort(key=lambda job: job.pseudonym)  # the shards' order says nothing about who is who

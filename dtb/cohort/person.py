@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -62,6 +63,7 @@ class PersonJob:
     files: PersonFiles
     pseudonym: str
     covariates: dict[str, float | str | None]
+    derivatives: tuple[Path, ...] = ()
 
 
 def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig) -> PersonRead:
@@ -105,7 +107,7 @@ def _record(
     rest = []
     for file in job.files.rest:
         try:
-            rest.append(read_series(file, regions, config))
+            rest.append(read_series(file, regions, config, job.derivatives))
         except UserError as error:
             left_out.append(LeftOut(file.path.name, None, str(error)))
     if not rest:
@@ -122,7 +124,7 @@ def _record(
     runs = []
     for events in job.files.events:
         try:
-            runs.append(_run(events, regions, tasks, config, left_out))
+            runs.append(_run(events, regions, tasks, config, job.derivatives, left_out))
         except UserError as error:
             left_out.append(LeftOut(events.path.name, None, str(error)))
     runs = [run for run in runs if run.trials.usable_J.any()]
@@ -143,7 +145,12 @@ def _record(
 
 
 def _run(
-    file: EventsFile, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig, left_out: list[LeftOut]
+    file: EventsFile,
+    regions: tuple[str, ...],
+    tasks: TaskSet,
+    config: IngestConfig,
+    derivatives: tuple[Path, ...],
+    left_out: list[LeftOut],
 ) -> Run:
     spec = tasks.specs[file.task_index]
     events = read_trials(spec, file.path)
@@ -151,7 +158,7 @@ def _run(
     series: Series | None = None
     if file.series is not None:
         try:
-            series = read_series(file.series, regions, config)
+            series = read_series(file.series, regions, config, derivatives)
         except UserError as error:
             left_out.append(LeftOut(file.series.path.name, None, str(error)))
     bold_VR = None if series is None else _centred(series)

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from dtb.cohort.atlas import VolumeAtlas, read_region_table
+from dtb.cohort.cifti import parcellate_dense, read_label_names, read_parcel_names, read_parcel_series
+from dtb.cohort.confounds import cleaned, mean_displacement_of
 from dtb.cohort.index import SeriesFile
+from dtb.cohort.tabular import (
+    in_order,
+    mean_displacement,
+    on_the_clock,
+    read_hdf5,
+    read_header_names,
+    read_headerless,
+    read_with_header,
+)
+from dtb.cohort.volumes import parcellate_volumes
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
-from dtb.tasks.tables import number_or_none, read_tsv
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +64,7 @@ class Series:
 
 
 def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
-    """Give the names of the cohort's regions: the header of its first series, or the table that goes with headerless ones.
+    """Give the names of the cohort's regions: those of its first series, or of the table or atlas that goes with it.
 
     Raises
     ------
@@ -62,129 +72,109 @@ def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: 
         There is no such table, or several, or a name occurs twice.
     """
     if config.layout == "xcpd":
-        names = _read_header(first.path)
-        source = first.path
+        names = read_header_names(first.path)
+    elif config.layout == "xcpd_cifti":
+        names = read_parcel_names(first.path)
     else:
-        source = config.region_labels if config.region_labels is not None else _only_labels_table(derivatives)
-        if not source.is_file():
-            raise InputDataError(f"ingest.region_labels: {source} is not a file; expected lines of `index<TAB>name`.")
-        rows = [line.split("\t") for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
-        rows = rows[1:] if rows and rows[0][0].strip().lower() == "index" else rows
-        if any(len(row) < 2 or not row[0].strip().isdecimal() for row in rows):
-            raise InputDataError(f"{source}: expected lines of `index<TAB>name`.")
-        names = tuple(row[1].strip() for row in sorted(rows, key=lambda row: int(row[0])))
+        names = tuple(_numbered_regions(derivatives, config).values())
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or len(names) < 2:
-        raise InputDataError(
-            f"{source}: " + (f"the region {twice[0]!r} occurs twice." if twice else "fewer than two regions.")
-        )
+        problem = f"the region {twice[0]!r} occurs twice" if twice else "fewer than two regions"
+        raise InputDataError(f"{first.path.name}: {problem}.")
     return names
 
 
-def read_series(file: SeriesFile, regions: tuple[str, ...], config: IngestConfig) -> Series:
+def read_series(
+    file: SeriesFile, regions: tuple[str, ...], config: IngestConfig, derivatives: tuple[Path, ...] = ()
+) -> Series:
     """Read a series.
 
     Parameters
     ----------
     file : SeriesFile
     regions : tuple of str
-        Regions of the cohort. An XCP-D series may lack some, which are then absent, and may have them in another order.
+        Regions of the cohort. A series with names of its own may lack some, which are then absent, and may have them in another order.
     config : IngestConfig
+    derivatives : tuple of Path
+        Trees in which the table of regions is looked for.
 
     Raises
     ------
     InputDataError
-        The file is damaged or of another parcellation, its sidecar lacks the repetition time, or censored volumes were taken out and
-        nothing says which.
+        The file is damaged or of another parcellation, nothing says its repetition time, or censored volumes were taken out and nothing
+        says which.
     """
-    values_VR = _read_xcpd(file.path, regions) if config.layout == "xcpd" else _read_headerless(file.path, len(regions))
+    header_time: float | None = None
+    if config.layout == "xcpd":
+        values_VR = read_with_header(file.path, regions)
+    elif config.layout == "xcpd_cifti":
+        found_VR, names, header_time = read_parcel_series(file.path, config.max_memory_gib)
+        values_VR = in_order(found_VR, names, regions, file.path)
+    elif config.layout == "halfpipe":
+        values_VR = read_headerless(file.path, len(regions))
+    elif config.layout == "tcp":
+        values_VR = read_hdf5(file.path, len(regions), config.max_memory_gib)
+    else:
+        numbers = np.array(list(_numbered_regions(derivatives, config)))
+        limits = {"max_memory_gib": config.max_memory_gib, "min_coverage": config.min_parcel_coverage}
+        assert config.atlas is not None
+        parcellated = (
+            parcellate_volumes(file.path, VolumeAtlas(config.atlas, numbers), mask=file.mask, **limits)
+            if config.layout == "fmriprep"
+            else parcellate_dense(file.path, config.atlas, numbers, **limits)
+        )
+        values_VR, header_time = parcellated.values_VR, parcellated.repetition_time
     sidecar = _sidecar(file.path)
-    repetition_time = sidecar.get("RepetitionTime")
-    if not isinstance(repetition_time, int | float) or not 0 < repetition_time < 100:
-        raise InputDataError(f"{_json_path(file.path)}: RepetitionTime is {repetition_time!r}; expected seconds.")
+    repetition_time = _repetition_time(file, sidecar, header_time, config)
+    motion: object = sidecar.get("FDMean")
+    if config.layout in {"fmriprep", "fmriprep_cifti"}:
+        values_VR = cleaned(values_VR, file.path, repetition_time, config)
+        confounds = mean_displacement_of(file.path)
+        motion = None if confounds is None else mean_displacement(confounds)
     if file.outliers is not None:
-        values_VR = _in_place(values_VR, file.outliers, file.path)
-    motion = sidecar.get("FDMean") if file.motion is None else _mean_displacement(file.motion)
+        values_VR = on_the_clock(values_VR, file.outliers, file.path)
+    if file.motion is not None:
+        motion = mean_displacement(file.motion)
     is_number = isinstance(motion, int | float) and np.isfinite(motion)
-    return Series(values_VR, float(repetition_time), float(motion) if is_number else None)  # type: ignore[arg-type]
+    return Series(values_VR, repetition_time, float(motion) if is_number else None)  # type: ignore[arg-type]
 
 
-def _read_header(path: Path) -> tuple[str, ...]:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            return tuple(name.strip() for name in stream.readline().rstrip("\r\n").split("\t"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputDataError(f"{path} cannot be read ({error}).") from None
+def _numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:
+    """Give the regions by their numbers, from the atlas or the table of names that the configuration or the tree has."""
+    needs_atlas = config.layout in {"fmriprep", "fmriprep_cifti"}
+    if needs_atlas and (config.atlas is None or not config.atlas.is_file()):
+        raise InputDataError(f"ingest.atlas: {config.atlas} is not a file; `layout: {config.layout}` needs an atlas.")
+    if config.layout == "fmriprep_cifti":
+        assert config.atlas is not None
+        return read_label_names(config.atlas)
+    if config.region_labels is not None:
+        return read_region_table(config.region_labels)
+    if config.atlas is not None:
+        stem = config.atlas.name.split(".")[0]
+        beside = [path for kind in ("tsv", "txt") if (path := config.atlas.with_name(f"{stem}.{kind}")).is_file()]
+        if not beside:
+            raise InputDataError(
+                f"There is no {stem}.tsv beside the atlas; give its region names as ingest.region_labels."
+            )
+        return read_region_table(beside[0])
+    return read_region_table(_only_labels_table(derivatives))
 
 
-def _read_xcpd(path: Path, regions: tuple[str, ...]) -> np.ndarray:
-    found = _read_header(path)
-    unknown = sorted(set(found) - set(regions))
-    if unknown or len(set(found)) != len(found):
-        raise InputDataError(
-            f"{path.name} has the region {(unknown or ['twice'])[0]!r}, which the cohort's first series has not: another parcellation?"
-        )
-    table_VR = _numbers(path, has_header=True)
-    if table_VR.shape[1] != len(found):
-        raise InputDataError(f"{path.name} has {table_VR.shape[1]} columns under a header of {len(found)}.")
-    values_VR = np.full((len(table_VR), len(regions)), np.nan)
-    values_VR[:, [regions.index(name) for name in found]] = table_VR
-    return values_VR
-
-
-def _read_headerless(path: Path, num_regions: int) -> np.ndarray:
-    values_VR = _numbers(path, has_header=False)
-    if values_VR.shape[1] != num_regions:
-        raise InputDataError(
-            f"{path.name} has {values_VR.shape[1]} columns; the table of region names has {num_regions}."
-        )
-    return values_VR
-
-
-def _numbers(path: Path, *, has_header: bool) -> np.ndarray:
-    try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            header=None,
-            skiprows=int(has_header),
-            na_values=["n/a", "nan", "NaN"],
-            keep_default_na=False,
-            dtype=np.float64,
-        )
-    except pd.errors.EmptyDataError:
-        raise InputDataError(f"{path.name} has no volumes.") from None
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise InputDataError(f"{path.name} is damaged: {str(error).splitlines()[0]}") from None
-    values_VR = table.to_numpy()
-    if np.isinf(values_VR).any():
-        raise InputDataError(f"{path.name} has infinite values.")
-    return values_VR
-
-
-def _in_place(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarray:
-    """Put a censored series back onto the run's clock: NaN where volumes were taken out."""
-    table = read_tsv(outliers)
-    if "framewise_displacement" not in table.columns:
-        raise InputDataError(f"{outliers.name} has no column framewise_displacement.")
-    marks = [number_or_none(cell) for cell in table.columns["framewise_displacement"]]
-    kept_V = np.array([mark == 0 for mark in marks])
-    if len(values_VR) == len(kept_V):
-        return np.where(kept_V[:, None], values_VR, np.nan)
-    if len(values_VR) != kept_V.sum():
-        raise InputDataError(
-            f"{path.name} has {len(values_VR)} volumes; {outliers.name} keeps {kept_V.sum()} of {len(kept_V)}. They do not belong together."
-        )
-    whole_VR = np.full((len(kept_V), values_VR.shape[1]), np.nan)
-    whole_VR[kept_V] = values_VR
-    return whole_VR
-
-
-def _mean_displacement(path: Path) -> float | None:
-    table = read_tsv(path)
-    cells = [number_or_none(cell) for cell in table.columns.get("framewise_displacement", [])]
-    known = [cell for cell in cells if cell is not None]
-    return float(np.mean(known)) if known else None
+def _repetition_time(
+    file: SeriesFile, sidecar: dict[str, object], header_time: float | None, config: IngestConfig
+) -> float:
+    """Take the repetition time from the series' sidecar, the raw run's, the header, or the configuration, in this order."""
+    raw = _json_at(file.raw_sidecar) if file.raw_sidecar is not None else {}
+    for found in (sidecar.get("RepetitionTime"), raw.get("RepetitionTime"), header_time, config.repetition_time):
+        if found is None:
+            continue
+        if not isinstance(found, int | float) or not 0 < found < 100:
+            raise InputDataError(f"{file.path.name}: RepetitionTime is {found!r}; expected seconds.")
+        return float(found)
+    raise InputDataError(
+        f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {_json_path(file.path).name}, no *_bold.json of the run in the "
+        "raw tree. Set ingest.repetition_time."
+    )
 
 
 def _json_path(path: Path) -> Path:
@@ -192,15 +182,17 @@ def _json_path(path: Path) -> Path:
 
 
 def _sidecar(path: Path) -> dict[str, object]:
+    """Read what lies beside a series, if anything does."""
+    sidecar = _json_path(path)
+    return _json_at(sidecar) if sidecar.is_file() else {}
+
+
+def _json_at(path: Path) -> dict[str, object]:
     try:
         # Some tools write a bare NaN, which Python's reader takes.
-        values = json.loads(_json_path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputDataError(
-            f"{path.name} has no sidecar {_json_path(path).name}, which holds its RepetitionTime."
-        ) from None
-    except ValueError as error:
-        raise InputDataError(f"{_json_path(path).name} is not readable JSON ({error}).") from None
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputDataError(f"{path.name} is not readable JSON ({error}).") from None
     return values if isinstance(values, dict) else {}
 
 
@@ -209,7 +201,7 @@ def _only_labels_table(derivatives: tuple[Path, ...]) -> Path:
     if len(found) != 1:
         listed = f"found {', '.join(path.name for path in found)}" if found else "found none"
         raise InputDataError(
-            "Headerless series need the names of their regions: give ingest.region_labels, or one *_dseg.tsv at the top of a derivative "
-            f"tree ({listed})."
+            "These series do not name their regions: give ingest.region_labels, or one *_dseg.tsv at the top of a derivative tree "
+            f"({listed})."
         )
     return found[0]

@@ -1,0 +1,161 @@
+"""CIFTI-2: series that are parcellated already, and dense ones through a label file of the same surfaces.
+
+Shape letters: `V` volume, `R` region, `G` grayordinate.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from dtb.cohort.volumes import Parcellated
+from dtb.errors import InputDataError
+
+_BLOCK_BYTES = 32 * 2**20
+
+
+def read_parcel_names(path: Path) -> tuple[str, ...]:
+    """Give the names of the parcels of a ``ptseries.nii``."""
+    return tuple(str(name) for name in _axes(path, "ptseries")[1].name)
+
+
+def read_parcel_series(path: Path, max_memory_gib: float) -> tuple[np.ndarray, tuple[str, ...], float | None]:
+    """Read a ``ptseries.nii``.
+
+    Returns
+    -------
+    values_VR : (V, R) float64
+    names : tuple of str
+    repetition_time : float or None
+        Seconds.
+    """
+    series, parcels = _axes(path, "ptseries")
+    image = _checked(path, (len(series), len(parcels)), max_memory_gib)
+    return np.asarray(image.dataobj, dtype=np.float64), tuple(str(name) for name in parcels.name), _step(series)
+
+
+def read_label_names(path: Path) -> dict[int, str]:
+    """Give the regions of a ``dlabel.nii`` by their numbers, without the background."""
+    labels = _axes(path, "dlabel")[0].label[0]
+    return {int(key): str(name) for key, (name, _) in sorted(labels.items()) if key > 0 and name != "???"}
+
+
+def parcellate_dense(
+    path: Path, atlas: Path, labels: np.ndarray, *, max_memory_gib: float, min_coverage: float
+) -> Parcellated:
+    """Average a ``dtseries.nii`` over the regions of a ``dlabel.nii``, a block of volumes at a time.
+
+    Grayordinates are matched by structure and vertex (or voxel): the two files may hold different parts of a surface.
+
+    Parameters
+    ----------
+    path, atlas : Path
+    labels : (R,) int
+        Number of each region in the label file.
+    max_memory_gib, min_coverage : float
+        As in `dtb.cohort.volumes.parcellate_volumes`.
+
+    Raises
+    ------
+    InputDataError
+        A file is no CIFTI-2 file of its kind, is too large, or the two have no structure in common.
+    """
+    series, models = _axes(path, "dtseries")
+    image = _checked(path, (len(series), len(models)), max_memory_gib)
+    number_G, sizes = _labels_on(atlas, models)
+    order = np.argsort(labels)
+    at = np.minimum(np.searchsorted(labels[order], number_G), len(labels) - 1)
+    is_region_G = labels[order][at] == number_G
+    region_G = order[at][is_region_G]
+    by_region = np.argsort(region_G, kind="stable")
+    gathered_G = np.flatnonzero(is_region_G)[by_region]
+    found, first = np.unique(region_G[by_region], return_index=True)
+    if not len(found):
+        raise InputDataError(f"{atlas.name} and {path.name} have no vertex or voxel in common.")
+    sums_VR = np.zeros((len(series), len(labels)))
+    alive_G = np.zeros(len(gathered_G), dtype=bool)
+    per_block = max(1, _BLOCK_BYTES // (len(models) * 8))
+    for start in range(0, len(series), per_block):
+        block_VG = np.nan_to_num(np.asarray(image.dataobj[start : start + per_block])[:, gathered_G])
+        alive_G |= (block_VG != 0).any(axis=0)
+        sums_VR[start : start + per_block, found] = np.add.reduceat(block_VG, first, axis=1, dtype=np.float64)
+    alive_R = np.bincount(region_G[by_region][alive_G], minlength=len(labels))
+    size_R = np.array([sizes.get(int(number), 0) for number in labels])
+    coverage_R = np.divide(alive_R, size_R, out=np.zeros(len(labels)), where=size_R > 0)
+    enough_R = (coverage_R >= min_coverage) & (alive_R > 0)
+    values_VR = np.full_like(sums_VR, np.nan)
+    values_VR[:, enough_R] = sums_VR[:, enough_R] / alive_R[enough_R]
+    return Parcellated(values_VR, coverage_R, _step(series))
+
+
+def _labels_on(atlas: Path, models: Any) -> tuple[np.ndarray, dict[int, int]]:
+    """Give the label of each grayordinate of a series, and how many grayordinates each label has in the atlas."""
+    _, atlas_models = _axes(atlas, "dlabel")
+    image: Any = nibabel.load(atlas)
+    values = np.rint(np.asarray(image.dataobj)[0]).astype(np.int64)
+    surfaces: dict[str, np.ndarray] = {}
+    voxels: dict[tuple[int, int, int], int] = {}
+    for name, where, model in atlas_models.iter_structures():
+        if name in atlas_models.nvertices:
+            surfaces[name] = np.zeros(atlas_models.nvertices[name], dtype=np.int64)
+            surfaces[name][model.vertex] = values[where]
+        else:
+            voxels.update(zip(map(tuple, model.voxel.tolist()), values[where].tolist(), strict=True))
+    found_G = np.zeros(len(models), dtype=np.int64)
+    for name, where, model in models.iter_structures():
+        if name in models.nvertices:
+            if name in surfaces:
+                if models.nvertices[name] != len(surfaces[name]):
+                    raise InputDataError(
+                        f"{atlas.name} has {len(surfaces[name])} vertices in {name}, the series {models.nvertices[name]}: they are not "
+                        "of the same surface."
+                    )
+                found_G[where] = surfaces[name][model.vertex]
+        else:
+            found_G[where] = [voxels.get(tuple(place), 0) for place in model.voxel.tolist()]
+    numbers, counts = np.unique(values, return_counts=True)
+    return found_G, dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def _axes(path: Path, kind: str) -> tuple[Any, Any]:
+    """Give the two axes of a CIFTI-2 file, which must be of the kind."""
+    axes = nibabel.cifti2.cifti2_axes
+    expected = {
+        "ptseries": (axes.SeriesAxis, axes.ParcelsAxis),
+        "dtseries": (axes.SeriesAxis, axes.BrainModelAxis),
+        "dlabel": (axes.LabelAxis, axes.BrainModelAxis),
+    }[kind]
+    try:
+        image: Any = nibabel.load(path)
+        found = tuple(image.header.get_axis(place) for place in range(2))
+    except Exception as error:  # noqa: BLE001, nibabel's CIFTI reader raises of everything, down to the XML parser's own
+        raise InputDataError(f"{path.name} is not a readable CIFTI-2 file: {str(error).splitlines()[:1]}") from None
+    if not all(isinstance(one, other) for one, other in zip(found, expected, strict=True)):
+        raise InputDataError(f"{path.name} is a CIFTI-2 file, but no {kind}.nii.")
+    return found[0], found[1]
+
+
+def _checked(path: Path, shape: tuple[int, int], max_memory_gib: float) -> Any:
+    """Give the image if its data have the shape that its axes promise, are all there, and do not need too much memory."""
+    image: Any = nibabel.load(path)
+    if tuple(image.shape) != shape:
+        raise InputDataError(f"{path.name} holds {tuple(image.shape)} numbers; its axes promise {shape}.")
+    needed = shape[1] * max(8, 2 * _BLOCK_BYTES // shape[1]) + shape[0] * 8
+    if needed > max_memory_gib * 2**30:
+        raise InputDataError(
+            f"{path.name} has the shape {shape}, too much for ingest.max_memory_gib {max_memory_gib:g}."
+        )
+    stored = image.dataobj
+    expected = stored.offset + shape[0] * shape[1] * stored.dtype.itemsize
+    if path.stat().st_size < expected:
+        raise InputDataError(
+            f"{path.name} has {path.stat().st_size} bytes; its header promises {expected}. It was cut."
+        )
+    return image
+
+
+def _step(series: Any) -> float | None:
+    return float(series.step) if series.unit == "SECOND" and series.step > 0 else None

@@ -1,0 +1,265 @@
+"""Parcel means of a 4D image, streamed: memory does not grow with the length of the run, and no header is believed before it is checked.
+
+Decompression runs in a thread of its own beside the sums. Only the voxels of the atlas are touched: they are gathered in the order of
+their parcels, whose sums are then sums of neighbours.
+
+Shape letters: `V` volume, `R` region, `M` voxel of the atlas.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel
+import numpy as np
+from isal import igzip
+
+from dtb.cohort.atlas import VolumeAtlas
+from dtb.errors import InputDataError
+
+_BLOCK_BYTES = 32 * 2**20
+_BLOCKS_AHEAD = 2
+_UNREADABLE = (
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    nibabel.spatialimages.HeaderTypeError,
+    ValueError,
+    KeyError,
+    OSError,
+    EOFError,
+    OverflowError,
+    zlib.error,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parcellated:
+    """Parcel means of a run.
+
+    Attributes
+    ----------
+    values_VR : (V, R) float64
+        NaN throughout for a parcel that is covered too little.
+    coverage_R : (R,) float64
+        Share of each parcel's voxels that have a signal.
+    repetition_time : float or None
+        Seconds, as the header has it.
+    """
+
+    values_VR: np.ndarray
+    coverage_R: np.ndarray
+    repetition_time: float | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VolumeHeader:
+    """What is needed to stream a 4D NIfTI file.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Three dimensions of space.
+    num_volumes : int
+    dtype : numpy.dtype
+    offset : int
+        Bytes before the data.
+    slope, intercept : float
+        What turns stored numbers into values.
+    affine : (4, 4) float
+    repetition_time : float or None
+    """
+
+    shape: tuple[int, int, int]
+    num_volumes: int
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+    affine: np.ndarray
+    repetition_time: float | None
+
+    @property
+    def num_voxels(self) -> int:
+        """Voxels of one volume."""
+        return int(np.prod(self.shape, dtype=object))
+
+
+def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
+    """Read the header of a 4D image, and refuse it if it makes no sense.
+
+    Raises
+    ------
+    InputDataError
+        The file is no NIfTI image of numbers in four dimensions, is shorter than it says, or one volume of it would need more than
+        `max_memory_gib`; nothing of that size has been allocated then.
+    """
+    try:
+        image: Any = nibabel.load(path)
+        header = image.header
+        shape = tuple(int(size) for size in header.get_data_shape())
+        dtype = np.dtype(header.get_data_dtype()).newbyteorder(header.endianness)
+        seconds = float(header.get_zooms()[-1]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1.0)
+        affine = np.asarray(image.affine, dtype=float)
+    except _UNREADABLE as error:
+        raise InputDataError(f"{path.name} is not a readable NIfTI image: {str(error).splitlines()[0]}") from None
+    if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image) or len(shape) != 4 or dtype.kind not in "iuf":
+        raise InputDataError(f"{path.name} has shape {shape} and type {dtype}; expected numbers in four dimensions.")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise InputDataError(f"{path.name} has an affine that places its voxels nowhere: {affine.tolist()}.")
+    if min(shape) < 1:
+        raise InputDataError(f"{path.name} has shape {shape}; expected at least one voxel and volume.")
+    stored: Any = image.dataobj  # once loaded, the header itself has neither offset nor scaling any more
+    found = VolumeHeader(
+        shape=(shape[0], shape[1], shape[2]),
+        num_volumes=shape[3],
+        dtype=dtype,
+        offset=int(stored.offset),
+        slope=float(stored.slope),
+        intercept=float(stored.inter),
+        affine=affine,
+        repetition_time=seconds if 0 < seconds < 100 else None,
+    )
+    needed = _block_bytes(found) * (_BLOCKS_AHEAD + 2) + found.num_voxels * 8
+    if needed > max_memory_gib * 2**30:
+        raise InputDataError(
+            f"{path.name} has the shape {shape}: reading it needs {needed / 2**30:.3g} GiB, more than ingest.max_memory_gib "
+            f"{max_memory_gib:g}. If the header is right, raise the limit."
+        )
+    expected = found.offset + found.num_voxels * found.num_volumes * dtype.itemsize
+    if path.suffix != ".gz" and path.stat().st_size < expected:
+        raise InputDataError(
+            f"{path.name} has {path.stat().st_size} bytes; its header promises {expected}. It was cut."
+        )
+    return found
+
+
+def parcellate_volumes(
+    path: Path, atlas: VolumeAtlas, *, max_memory_gib: float, min_coverage: float, mask: Path | None = None
+) -> Parcellated:
+    """Average a 4D image over the parcels of an atlas.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii`` or ``.nii.gz``.
+    atlas : VolumeAtlas
+        It is brought to the image's grid if it has another.
+    max_memory_gib : float
+        Refuse images that need more.
+    min_coverage : float
+        Parcels with a smaller share of covered voxels are absent.
+    mask : Path or None
+        Brain mask on the same grid: voxels outside count as not covered. Voxels that are 0 or not finite throughout never are.
+
+    Raises
+    ------
+    InputDataError
+        The image is damaged, or too large; or the mask is on another grid.
+    """
+    header = read_header(path, max_memory_gib)
+    place_M, label_M = atlas.on_grid(header.shape, header.affine)
+    if mask is not None:
+        inside_M = _read_mask(mask, header)[place_M]
+        kept_place_M, kept_label_M = place_M[inside_M], label_M[inside_M]
+    else:
+        kept_place_M, kept_label_M = place_M, label_M
+    order = np.argsort(kept_label_M, kind="stable")
+    gathered_M, sorted_label_M = kept_place_M[order], kept_label_M[order]
+    found_labels, first = np.unique(sorted_label_M, return_index=True)
+    sums_VR = np.zeros((header.num_volumes, atlas.num_regions))
+    alive_M = np.zeros(len(gathered_M), dtype=bool)
+    dead_value = -header.intercept / header.slope
+    volume = 0
+    for block_BV in _blocks(path, header):
+        for stored in block_BV:
+            values_M = stored[gathered_M]
+            if values_M.dtype.kind == "f":
+                values_M = np.where(np.isfinite(values_M), values_M, dead_value)
+            alive_M |= values_M != dead_value
+            if len(found_labels):
+                sums_VR[volume, found_labels] = np.add.reduceat(values_M, first, dtype=np.float64)
+            volume += 1
+    alive_R = np.bincount(sorted_label_M[alive_M], minlength=atlas.num_regions)
+    counted_R = np.bincount(sorted_label_M, minlength=atlas.num_regions)
+    size_R = np.bincount(label_M, minlength=atlas.num_regions)
+    coverage_R = np.divide(alive_R, size_R, out=np.zeros(atlas.num_regions), where=size_R > 0)
+    # Voxels without a signal hold the stored number that means 0: they add nothing to the sums once that is taken off.
+    sums_VR -= dead_value * (counted_R - alive_R)
+    values_VR = np.full_like(sums_VR, np.nan)
+    enough_R = (coverage_R >= min_coverage) & (alive_R > 0)
+    values_VR[:, enough_R] = header.slope * sums_VR[:, enough_R] / alive_R[enough_R] + header.intercept
+    return Parcellated(values_VR, coverage_R, header.repetition_time)
+
+
+def _block_bytes(header: VolumeHeader) -> int:
+    one = header.num_voxels * header.dtype.itemsize
+    return one * max(1, _BLOCK_BYTES // max(1, one))
+
+
+def _blocks(path: Path, header: VolumeHeader) -> Iterator[np.ndarray]:
+    """Go through an image in blocks of (volumes, voxels), read by a thread that stays a little ahead."""
+    ahead: queue.Queue[np.ndarray | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
+    stopped = threading.Event()
+
+    def put(item: np.ndarray | BaseException | None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                ahead.put(item, timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            with _opened(path) as stream:
+                _skip(stream, header.offset)
+                left = header.num_volumes
+                per_block = _block_bytes(header) // (header.num_voxels * header.dtype.itemsize)
+                while left and not stopped.is_set():
+                    block = np.empty((min(left, per_block), header.num_voxels), dtype=header.dtype)
+                    _fill(stream, block.data.cast("B"))
+                    put(block)
+                    left -= len(block)
+            put(None)
+        except (OSError, EOFError, zlib.error, igzip.BadGzipFile) as error:
+            put(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        while (item := ahead.get()) is not None:
+            if isinstance(item, BaseException):
+                raise InputDataError(f"{path.name} is damaged or cut: {item}") from None
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _opened(path: Path) -> BinaryIO:
+    return igzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb", buffering=0)
+
+
+def _skip(stream: BinaryIO, num_bytes: int) -> None:
+    _fill(stream, memoryview(bytearray(num_bytes)))
+
+
+def _fill(stream: Any, target: memoryview) -> None:
+    done = 0
+    while done < len(target):
+        count = stream.readinto(target[done:])
+        if not count:
+            raise EOFError(f"{len(target) - done} bytes are missing")
+        done += count
+
+
+def _read_mask(path: Path, header: VolumeHeader) -> np.ndarray:
+    image: Any = nibabel.load(path)
+    if image.shape[:3] != header.shape or not np.allclose(image.affine, header.affine, atol=1e-3):
+        raise InputDataError(f"{path.name} is on another grid than its run.")
+    return np.asarray(image.dataobj).reshape(-1, order="F") > 0

@@ -1,0 +1,94 @@
+"""Parcel means of a 97 x 115 x 97 x 300 image: ours against nilearn's NiftiLabelsMasker, on the same file with the same atlas.
+
+    python scripts/bench/parcellate.py ATLAS.nii.gz [--volumes 300] [--folder DIR] [--only nilearn|ours]
+
+Each is run in a process of its own, so that its peak memory is its own. The file holds random int16 numbers, the worst case for
+decompression.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("atlas", type=Path)
+    parser.add_argument("--volumes", type=int, default=300)
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--kinds", nargs="+", default=["nii", "nii.gz"])
+    parser.add_argument("--one", nargs=3, metavar=("WHO", "FILE", "RESULT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        measure(options.one[0], Path(options.one[1]), options.atlas, Path(options.one[2]))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        for kind in options.kinds:
+            path = folder / f"run.{kind}"
+            make(path, options.atlas, options.volumes)
+            rows = {}
+            for who in ("nilearn", "ours"):
+                result = folder / f"{who}.npy"
+                command = [sys.executable, __file__, str(options.atlas), "--one", who, str(path), str(result)]
+                rows[who] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                print(
+                    f"{kind:7s} {who:8s} {rows[who]['seconds']:7.2f} s wall {rows[who]['cpu']:7.2f} s CPU "
+                    f"{rows[who]['mib']:7.0f} MiB peak ({rows[who]['mib'] - rows[who]['before_mib']:.0f} over imports)",
+                    flush=True,
+                )
+            theirs, ours = (np.load(folder / f"{who}.npy") for who in ("nilearn", "ours"))
+            error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+            print(
+                f"{kind:7s} {rows['nilearn']['seconds'] / rows['ours']['seconds']:.1f} times as fast; largest difference {error:.1e}"
+            )
+            path.unlink()
+
+
+def make(path: Path, atlas: Path, num_volumes: int) -> None:
+    """Write random volumes on the atlas's grid."""
+    grid = nibabel.load(atlas)
+    rng = np.random.default_rng(0)
+    values = rng.integers(1000, 12000, size=(num_volumes, *grid.shape[::-1]), dtype=np.int16)
+    image = nibabel.Nifti1Image(values.T, grid.affine)
+    image.header.set_zooms((*image.header.get_zooms()[:3], 0.8))
+    nibabel.openers.Opener.default_compresslevel = 1
+    image.to_filename(path)
+
+
+def measure(who: str, path: Path, atlas: Path, result: Path) -> None:
+    """Parcellate once and print what it took."""
+    if who == "ours":
+        from dtb.cohort.atlas import VolumeAtlas
+        from dtb.cohort.volumes import parcellate_volumes
+    else:
+        from nilearn.maskers import NiftiLabelsMasker
+    labels = np.unique(np.asarray(nibabel.load(atlas).dataobj))
+    before, start, used = peak(), time.perf_counter(), time.process_time()
+    if who == "ours":
+        numbers = labels[labels > 0].astype(int)
+        values = parcellate_volumes(path, VolumeAtlas(atlas, numbers), max_memory_gib=1.5, min_coverage=0.5).values_VR
+    else:
+        values = NiftiLabelsMasker(str(atlas), resampling_target=None, standardize=None).fit_transform(str(path))
+    seconds, cpu = time.perf_counter() - start, time.process_time() - used
+    np.save(result, values)
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "mib": peak(), "before_mib": before}))
+
+
+def peak() -> float:
+    """Peak memory of this process in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

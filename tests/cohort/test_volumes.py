@@ -1,0 +1,195 @@
+"""Parcel means equal the plain average, whatever the grid, type, scaling or compression; broken images end in a sentence."""
+
+import gzip
+import resource
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dtb.cohort import volumes
+from dtb.cohort.atlas import VolumeAtlas, read_region_table
+from dtb.cohort.confounds import cleaned
+from dtb.cohort.volumes import parcellate_volumes, read_header
+from dtb.config import IngestConfig
+from dtb.errors import InputDataError, UserError
+
+SHAPE = (7, 6, 5)
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+LABELS = np.array([3, 10, 4, 99])
+
+
+@pytest.fixture
+def atlas(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.choice([0, 3, 4, 10, 7], size=SHAPE).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(image, AFFINE), tmp_path / "atlas.nii.gz")
+    return VolumeAtlas(tmp_path / "atlas.nii.gz", LABELS), image
+
+
+def make_run(path, values):
+    image = nibabel.Nifti1Image(values, AFFINE)
+    image.header.set_zooms((2, 2, 2, 0.8))
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, path)
+    return path
+
+
+def plain_means(values, labelled):
+    columns = [
+        values[labelled == label].mean(axis=0) if (labelled == label).any() else values[0, 0, 0] * np.nan
+        for label in LABELS
+    ]
+    return np.stack(columns, axis=1)
+
+
+@pytest.mark.parametrize("dtype", ["int16", ">i2", "float32", "float64", "uint8"])
+@pytest.mark.parametrize("extension", ["nii", "nii.gz"])
+def test_means_equal_numpys(tmp_path, atlas, dtype, extension, monkeypatch):
+    monkeypatch.setattr(volumes, "_BLOCK_BYTES", 3 * 7 * 6 * 5 * 2)
+    values = np.random.default_rng(1).uniform(1, 200, (*SHAPE, 11)).astype(dtype)
+    path = make_run(tmp_path / f"run.{extension}", values)
+    found = parcellate_volumes(path, atlas[0], max_memory_gib=1, min_coverage=0.5)
+    np.testing.assert_allclose(found.values_VR, plain_means(values.astype(float), atlas[1]), rtol=1e-6)
+    assert found.coverage_R.tolist() == [1, 1, 1, 0]
+    assert found.repetition_time == pytest.approx(0.8)
+
+
+def test_scaled_integers_and_voxels_without_signal(tmp_path, atlas):
+    values = np.random.default_rng(1).integers(-300, 300, (*SHAPE, 6)).astype(np.int16)
+    labelled = atlas[1]
+    third = np.flatnonzero(labelled.ravel() == 10)
+    dead = np.zeros(labelled.size, dtype=bool)
+    dead[third[: len(third) // 3]] = True
+    scaled = 0.5 * values + 1000.0
+    image = nibabel.Nifti1Image(np.where(dead.reshape(SHAPE)[..., None], np.int16(-2000), values), AFFINE)
+    image.header.set_slope_inter(0.5, 1000.0)
+    nibabel.save(image, tmp_path / "run.nii")
+    assert np.asarray(nibabel.load(tmp_path / "run.nii").dataobj).ravel()[0] in {0.0, scaled.ravel()[0]}
+    found = parcellate_volumes(tmp_path / "run.nii", atlas[0], max_memory_gib=1, min_coverage=0.5)
+    alive = np.where(dead.reshape(SHAPE), 0, labelled)
+    np.testing.assert_allclose(found.values_VR, plain_means(scaled, alive), rtol=1e-6)
+    assert found.coverage_R[1] == pytest.approx(1 - (len(third) // 3) / len(third))
+    strict = parcellate_volumes(tmp_path / "run.nii", atlas[0], max_memory_gib=1, min_coverage=0.9)
+    assert np.isnan(strict.values_VR[:, 1]).all()
+    assert np.isfinite(strict.values_VR[:, 0]).all()
+
+
+def test_a_brain_mask_and_not_a_number_lower_coverage(tmp_path, atlas):
+    values = np.random.default_rng(1).uniform(1, 2, (*SHAPE, 4)).astype(np.float32)
+    inside = np.random.default_rng(2).random(SHAPE) < 0.8
+    nibabel.save(nibabel.Nifti1Image(inside.astype(np.uint8), AFFINE), tmp_path / "mask.nii.gz")
+    hole = np.random.default_rng(3).random(SHAPE) < 0.1
+    values[hole] = np.nan
+    path = make_run(tmp_path / "run.nii", values)
+    found = parcellate_volumes(path, atlas[0], max_memory_gib=1, min_coverage=0.1, mask=tmp_path / "mask.nii.gz")
+    kept = np.where(inside & ~hole, atlas[1], 0)
+    np.testing.assert_allclose(found.values_VR, plain_means(values, kept), rtol=1e-5)
+    expected = [(kept == label).sum() / max(1, (atlas[1] == label).sum()) for label in LABELS]
+    np.testing.assert_allclose(found.coverage_R, expected)
+
+
+def test_an_atlas_on_another_grid_is_brought_to_the_runs(tmp_path):
+    fine = np.zeros((14, 12, 10), dtype=np.int16)
+    fine[:6], fine[8:] = 3, 10
+    shifted = np.diag([1.0, 1.0, 1.0, 1.0])
+    shifted[:3, 3] = -0.5
+    nibabel.save(nibabel.Nifti1Image(fine, shifted), tmp_path / "fine.nii")
+    values = np.random.default_rng(0).uniform(1, 2, (*SHAPE, 3))
+    path = make_run(tmp_path / "run.nii", values)
+    found = parcellate_volumes(path, VolumeAtlas(tmp_path / "fine.nii", LABELS), max_memory_gib=1, min_coverage=0.5)
+    np.testing.assert_allclose(found.values_VR[:, 0], values[:3].mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(found.values_VR[:, 1], values[4:].mean(axis=(0, 1, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cut", [-1, -500, 400, 360, 100, 10])
+@pytest.mark.parametrize("extension", ["nii", "nii.gz"])
+def test_a_cut_image_is_refused(tmp_path, atlas, cut, extension):
+    path = make_run(tmp_path / f"run.{extension}", np.random.default_rng(0).uniform(1, 2, (*SHAPE, 5)))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputDataError, match=r"run\.nii"):
+        parcellate_volumes(path, atlas[0], max_memory_gib=1, min_coverage=0.5)
+
+
+def test_a_header_that_asks_for_the_moon_is_refused_before_anything_is_allocated(tmp_path):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float64)
+    header["dim"][:5] = [4, 30000, 30000, 30000, 100]
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    path = tmp_path / "moon.nii.gz"
+    path.write_bytes(gzip.compress(header.binaryblock + b"\0" * 100))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputDataError, match=r"30000.*ingest\.max_memory_gib"):
+        read_header(path, 1.5)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=6), st.booleans())
+def test_whatever_the_header_says_the_image_is_read_or_refused_in_a_sentence(tmp_path, atlas, changes, compressed):
+    path = make_run(tmp_path / "good.nii", np.ones((*SHAPE, 2), dtype=np.int16))
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place] = value
+    bad = tmp_path / ("bad.nii.gz" if compressed else "bad.nii")
+    bad.write_bytes(gzip.compress(bytes(content), 1) if compressed else bytes(content))
+    try:
+        found = parcellate_volumes(bad, atlas[0], max_memory_gib=0.2, min_coverage=0.5)
+    except UserError as error:
+        found = None
+        message = str(error)
+    else:
+        message = "bad.nii"
+    assert "bad.nii" in message or "atlas" in message
+    if found is None:
+        return
+    assert found.values_VR.shape[1] == len(LABELS)
+
+
+def test_region_tables_in_three_forms(tmp_path):
+    forms = ["1\ta\n2\tb\n", "index\tname\n1\ta\n2\tb\n", "a\nb\n", "index0\tlabel\tnetwork\n1\ta\tx\n2\tb\tx\n"]
+    for place, text in enumerate(forms):
+        path = tmp_path / f"{place}.tsv"
+        path.write_text(text)
+        assert read_region_table(path) == {1: "a", 2: "b"}
+    path.write_text("1\ta\n2\ta\n")
+    with pytest.raises(InputDataError, match="'a' occurs twice"):
+        read_region_table(path)
+
+
+def test_confounds_leave_a_series_that_is_orthogonal_to_them(tmp_path):
+    rng = np.random.default_rng(0)
+    num = 200
+    names = [
+        f"{kind}_{axis}{more}"
+        for kind in ("trans", "rot")
+        for axis in "xyz"
+        for more in ("", "_derivative1", "_power2", "_derivative1_power2")
+    ]
+    table = pd.DataFrame(rng.standard_normal((num, len(names))), columns=names)
+    table["global_signal"], table["cosine00"] = rng.standard_normal(num), np.cos(np.pi * np.arange(num) / num)
+    table["framewise_displacement"], table["non_steady_state_outlier00"] = 0.1, np.eye(num)[0]
+    stem = "sub-1_task-rest_desc-confounds_timeseries"
+    table.to_csv(tmp_path / f"{stem}.tsv", sep="\t", index=False, na_rep="n/a")
+    (tmp_path / f"{stem}.json").write_text("{}")
+    image = tmp_path / "sub-1_task-rest_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
+    image.touch()
+    signal_VR = rng.standard_normal((num, 3))
+    dirty_VR = (
+        signal_VR
+        + 5 * table[["trans_x", "global_signal"]].to_numpy() @ rng.standard_normal((2, 3))
+        + np.linspace(0, 9, num)[:, None]
+    )
+    dirty_VR[:, 1] = np.nan
+    found_VR = cleaned(dirty_VR, image, 2.0, IngestConfig(confounds="24p_gsr"))
+    assert np.isnan(found_VR[0]).all()
+    assert np.isnan(found_VR[:, 1]).all()
+    nuisance = np.column_stack([table[[*names, "global_signal", "cosine00"]], np.arange(num), np.ones(num)])[1:]
+    residual = signal_VR[1:, 0] - nuisance @ np.linalg.lstsq(nuisance, signal_VR[1:, 0], rcond=None)[0]
+    np.testing.assert_allclose(found_VR[1:, 0], residual, atol=1e-6)
+    with pytest.raises(InputDataError, match=r"Confounds of sub-1.*`36p`"):
+        cleaned(dirty_VR, image, 2.0, IngestConfig(confounds="36p"))
