@@ -263,10 +263,13 @@ class InterveneConfig:
     """Further trained folders: an ensemble, whose mean is searched and whose members must agree."""
     min_agreement: Fraction = 1.0
     """Share of an ensemble's members in which the target must move the wanted way; below it the result is marked as an abstention."""
-    num_steps: Count = 60
+    num_steps: Count = 30
     """Steps of the search."""
+    segments_per_task: CountOrZero = 3
+    """Segments of each task that are performed at every step, spread over the runs; 0 for all. Before and after are always measured on
+    everything."""
     step_size: Positive = 0.2
-    """Length of a step, as a share of the budget."""
+    """Length of the first step, as a share of the budget; later ones adapt."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -68,13 +68,17 @@ class Aim:
             raise StageError(
                 f"Nobody has {self.name}: no run of the cohort has trials or volumes that it could be measured on."
             )
-        goal = make_goal(self.indicators, self.target, self.sign, torch.from_numpy(values_SM))
+        goal, rehearsal_goal = (
+            make_goal(self.indicators, self.target, self.sign, torch.from_numpy(np.stack(table[column].to_list())))
+            for column in ("before", "rehearsed")
+        )
         table = table[table["slope"].notna() & np.isfinite(values_SM[:, self.target])]
         target_S = np.array([values_M[self.target] for values_M in table["before"]])
         along_P, spread = pls_direction(np.stack(table["parameters"].to_list()), target_S)
         ridge_E = ridge_weights(np.stack(table["edges"].to_list()), table["observed"].to_numpy(dtype=np.float64))
         return Survey(
             goal=goal,
+            rehearsal_goal=rehearsal_goal,
             # Two halves differ by twice the error of the whole.
             retest_sd=float(halves_S.std(ddof=1)) / 2 if len(halves_S) > 1 else None,
             population_E=np.stack(table["slope"].to_list()).mean(0, dtype=np.float64),
@@ -91,6 +95,8 @@ class Survey:
     Attributes
     ----------
     goal : Goal
+    rehearsal_goal : Goal
+        The same in units of what people do in the excerpts that searches perform: a contrast of few volumes varies more.
     retest_sd : float or None
         Standard deviation with which people's own figure would be found again, from odd and even trials; None where there are none.
     population_E : (E,) ndarray
@@ -104,6 +110,7 @@ class Survey:
     """
 
     goal: Goal
+    rehearsal_goal: Goal
     retest_sd: float | None
     population_E: np.ndarray
     parameters_P: np.ndarray

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,9 +17,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.cohort.records import SubjectRecord
+from dtb.cohort.records import Run, SubjectRecord
 from dtb.evaluate.glm import run_contrast
 from dtb.fleet.aim import Aim, Survey
+from dtb.fleet.excerpts import excerpt
 from dtb.fleet.pool import Work
 from dtb.fleet.twins import Company, Troupe, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
@@ -33,8 +35,40 @@ CONTROLS = ("random", "population", "ridge", "paper")
 """Directions gone by the norm of each person's own change: random; the mean gradient over people; the weights of a ridge regression on what
 people did; the smoothed gradient of the published method."""
 
+_DESIGNS_KEPT = 1000
+
 _SHIFT_SPREADS = 2.0
 """How far the published method moves the weights themselves, in standard deviations between people."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Meeting:
+    """Some people within an actor.
+
+    Attributes
+    ----------
+    batch : Batch
+    start : Start
+    performances : list of Performance
+        Everything that they perform, one a member of the ensemble.
+    rehearsals : list of Performance
+        What they perform at every step of a search.
+    """
+
+    batch: Batch
+    start: Start
+    performances: list[Performance]
+    rehearsals: list[Performance]
+
+    def rehearsal_suffices(self, target: int) -> bool:
+        """Whether nobody's target needs more than the rehearsals show."""
+        nothing_SE = self.start.budget_S.new_zeros(len(self.start.budget_S), self.start.num_edges)
+        with torch.no_grad():
+            given_SE = self.start.connectome(nothing_SE)
+            whole_S, part_S = (
+                perform(given_SE)[:, target].isfinite() for perform in (self.performances[0], self.rehearsals[0])
+            )
+        return not bool((whole_S & ~part_S).any())
 
 
 class _Performers:
@@ -44,15 +78,23 @@ class _Performers:
         self._companies = [Company(troupe, seed) for troupe in troupes]
         self._aim = aim
         self._seed = seed
+        self._contrasts = Contrasts(self._companies[0].taskset)
 
-    def _meet(self, keys: Sequence[str]) -> tuple[list[Performance], Start, Batch]:
+    def _meet(self, keys: Sequence[str]) -> Meeting:
         aim, first = self._aim, self._companies[0]
-        performances = []
+        performances, rehearsals = [], []
         for company in self._companies:
             records, batch = company.meet(keys)
-            contrast_SKV = contrast_weights(records, batch, company.taskset)
-            performances.append(Performance(company.twin, batch, contrast_SKV, aim.tasks, aim.indicators))
-        return performances, Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget), batch
+            performances.append(self._performance(company, records, batch))
+            if aim.settings.segments_per_task:
+                part = excerpt(batch, aim.settings.segments_per_task)
+                rehearsals.append(self._performance(company, records, part))
+        start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget)
+        return Meeting(batch, start, performances, rehearsals or performances)
+
+    def _performance(self, company: Company, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
+        contrast_SKV = self._contrasts.weights(records, batch)
+        return Performance(company.twin, batch, contrast_SKV, self._aim.tasks, self._aim.indicators)
 
 
 class Surveyor(_Performers):
@@ -64,7 +106,8 @@ class Surveyor(_Performers):
 
     def work(self, keys: Sequence[str]) -> Work:
         """Measure people."""
-        performances, start, batch = self._meet(keys)
+        met = self._meet(keys)
+        performances, start, batch = met.performances, met.start, met.batch
         aim, twin = self._aim, self._companies[0].twin
         # The spread is not known yet, and the gradient's direction does not depend on it.
         ones_M = torch.ones(len(aim.indicators), dtype=torch.float64, device=start.budget_S.device)
@@ -73,6 +116,9 @@ class Surveyor(_Performers):
         observed_S = performances[0].observed(target)
         with torch.no_grad():
             parameters_SP = parameters_of(twin)(batch.connectome_SE)
+            nothing_SE = torch.zeros_like(slope_SE)
+            rehearsed = [rehearse(start.connectome(nothing_SE)) for rehearse in met.rehearsals]
+        rehearsed_SM = torch.stack(rehearsed).mean(0)
 
         def sampled(values: Tensor) -> pa.Array:
             rows = values.float().cpu().numpy()
@@ -82,6 +128,7 @@ class Surveyor(_Performers):
         columns = {
             "pseudonym": pa.array(keys, pa.string()),
             "before": pa.array(list(before_SM.cpu().numpy()), pa.list_(pa.float64())),
+            "rehearsed": pa.array(list(rehearsed_SM.double().cpu().numpy()), pa.list_(pa.float64())),
             "observed": pa.array(observed_S.double().cpu().numpy()),
             "halves_apart": pa.array(performances[0].halves_apart(target).double().cpu().numpy()),
             "slope": sampled(slope_SE),
@@ -97,17 +144,18 @@ class Searcher(_Performers):
     def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, survey: Survey) -> None:
         super().__init__(troupes, aim, seed)
         where = next(self._companies[0].twin.parameters()).device
-        self._survey = dataclasses.replace(survey, goal=survey.goal.to(where))
+        self._survey = dataclasses.replace(
+            survey, goal=survey.goal.to(where), rehearsal_goal=survey.rehearsal_goal.to(where)
+        )
 
     def work(self, keys: Sequence[str]) -> Work:
         """Search changes for people."""
-        performances, start, _ = self._meet(keys)
-        directions = self._controls(keys, start)
-        seeds = [seed_of(key, self._seed, "restarts") for key in keys]
-        found = search(performances, start, self._survey.goal, self._aim.settings, directions, seeds)
+        met = self._meet(keys)
+        start = met.start
+        found = self._search(keys, met, self._controls(keys, start))
         failures = self._failures(keys, found)
         kept = [place for place, key in enumerate(keys) if key not in failures]
-        shifted_SM = self._shifted(performances[0], start)
+        shifted_SM = self._shifted(met.performances[0], start)
         tables = self._tables(keys, kept, start, found, shifted_SM)
         agreeing_S = self._agreeing(found).tolist()
         notes = {
@@ -116,6 +164,13 @@ class Searcher(_Performers):
             if key not in failures and share < self._aim.settings.min_agreement
         }
         return Work(tables, failures, notes)
+
+    def _search(self, keys: Sequence[str], met: Meeting, directions: dict[str, Tensor]) -> Found:
+        seeds = [seed_of(key, self._seed, "restarts") for key in keys]
+        stages, goal = met.rehearsals, self._survey.rehearsal_goal
+        if not met.rehearsal_suffices(self._aim.target):
+            stages, goal = met.performances, self._survey.goal
+        return search(met.performances, met.start, goal, self._aim.settings, directions, seeds, stages)
 
     def _controls(self, keys: Sequence[str], start: Start) -> dict[str, Tensor]:
         given, twin = self._survey, self._companies[0].twin
@@ -240,32 +295,61 @@ def parameters_of(twin: Twin) -> Callable[[Tensor], Tensor]:
     return generate
 
 
-def contrast_weights(records: Sequence[SubjectRecord], batch: Batch, taskset: TaskSet) -> Tensor:
-    """Give the weight of each volume in its run's task contrast, averaged over a person's runs of the task.
+class Contrasts:
+    """Weights of volumes in the contrasts of their tasks; runs of the same design share them.
 
-    Returns
-    -------
-    (S, K, V) float32 Tensor
-        0 for volumes that do not count, and in runs that cannot tell the conditions apart.
+    Parameters
+    ----------
+    taskset : TaskSet
     """
-    weights_SKV = np.zeros(batch.volume_seconds_SKV.shape, dtype=np.float32)
-    run_SK, start_SK = batch.run_SK.cpu().numpy(), batch.start_seconds_SK.cpu().numpy()
-    counted_SKV, seconds_SKV = batch.bold_counted_SKV.cpu().numpy(), batch.volume_seconds_SKV.cpu().numpy()
-    for subject, record in enumerate(records):
-        found: dict[int, np.ndarray] = {}
-        for number, run in enumerate(record.runs):
-            spec = taskset.specs[taskset.index(run.task)]
-            if run.bold_VR is not None:
-                everything_V = np.ones(len(run.bold_VR), dtype=bool)
-                weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), everything_V)
+
+    def __init__(self, taskset: TaskSet) -> None:
+        self._taskset = taskset
+        self._known: dict[str, np.ndarray | None] = {}
+
+    def weights(self, records: Sequence[SubjectRecord], batch: Batch) -> Tensor:
+        """Give the weight of each volume in its run's task contrast, averaged over a person's runs of the task.
+
+        The linear model is fitted to the volumes that the batch counts, all of a run's or those of some segments.
+
+        Returns
+        -------
+        (S, K, V) float32 Tensor
+            0 for volumes that do not count, and in runs that cannot tell the conditions apart.
+        """
+        weights_SKV = np.zeros(batch.volume_seconds_SKV.shape, dtype=np.float32)
+        run_SK, start_SK = batch.run_SK.cpu().numpy(), batch.start_seconds_SK.cpu().numpy()
+        counted_SKV, seconds_SKV = batch.bold_counted_SKV.cpu().numpy(), batch.volume_seconds_SKV.cpu().numpy()
+        for subject, record in enumerate(records):
+            found: dict[int, tuple[np.ndarray, list[tuple[int, np.ndarray, np.ndarray]]]] = {}
+            for number, run in enumerate(record.runs):
+                if run.bold_VR is None or run.repetition_time is None:
+                    continue
+                pieces, usable_V = [], np.zeros(len(run.bold_VR), dtype=bool)
+                for segment in np.flatnonzero(run_SK[subject] == number).tolist():
+                    (volumes,) = np.nonzero(counted_SKV[subject, segment])
+                    seconds_V = start_SK[subject, segment] + seconds_SKV[subject, segment, volumes]
+                    places = np.rint(seconds_V / run.repetition_time).astype(int)
+                    usable_V[places] = True
+                    pieces.append((segment, volumes, places))
+                weights_V = self._of_run(run, usable_V)
                 if weights_V is not None:
-                    found[number] = weights_V
-        for number, weights_V in found.items():
-            run = record.runs[number]
-            same = sum(record.runs[other].task == run.task for other in found)
-            for segment in np.flatnonzero(run_SK[subject] == number):
-                (volumes,) = np.nonzero(counted_SKV[subject, segment])
-                seconds_V = start_SK[subject, segment] + seconds_SKV[subject, segment, volumes]
-                places = np.rint(seconds_V / run.repetition_time).astype(int)
-                weights_SKV[subject, segment, volumes] = weights_V[places] / same
-    return torch.from_numpy(weights_SKV).to(batch.volume_seconds_SKV.device)
+                    found[number] = weights_V, pieces
+            for number, (weights_V, pieces) in found.items():
+                same = sum(record.runs[other].task == record.runs[number].task for other in found)
+                for segment, volumes, places in pieces:
+                    weights_SKV[subject, segment, volumes] = weights_V[places] / same
+        return torch.from_numpy(weights_SKV).to(batch.volume_seconds_SKV.device)
+
+    def _of_run(self, run: Run, usable_V: np.ndarray) -> np.ndarray | None:
+        spec = self._taskset.specs[self._taskset.index(run.task)]
+        trials = run.trials
+        parts = [trials.onset_seconds_J, trials.window_seconds_J, trials.condition_J, trials.pulse_onset_seconds_Q]
+        parts += [trials.pulse_duration_seconds_Q, usable_V]
+        text = f"{run.task}/{run.repetition_time}".encode()
+        key = hashlib.sha256(b"/".join([text, *(np.ascontiguousarray(part).tobytes() for part in parts)])).hexdigest()
+        if key not in self._known:
+            if len(self._known) >= _DESIGNS_KEPT:
+                self._known.clear()
+            self._known[key] = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), usable_V)
+        return self._known[key]

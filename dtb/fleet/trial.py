@@ -33,8 +33,7 @@ from dtb.fleet.intervene import open_ensemble, survey_people
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import Work, run_pool, say_summary
 from dtb.fleet.searchers import Searcher
-from dtb.fleet.twins import Troupe, seed_of
-from dtb.intervene.search import search
+from dtb.fleet.twins import Troupe
 from dtb.intervene.trial import Protocol, TrialFigures, analyse
 from dtb.terminal import err, out
 
@@ -119,9 +118,9 @@ class TrialWorker(Searcher):
 
     def work(self, keys: Sequence[str]) -> Work:
         """Put people through the trial."""
-        performances, start, _ = self._meet(keys)
-        seeds = [seed_of(key, self._seed, "restarts") for key in keys]
-        found = search(performances, start, self._survey.goal, self._aim.settings, {}, seeds)
+        met = self._meet(keys)
+        start = met.start
+        found = self._search(keys, met, {})
         failures = self._failures(keys, found)
         directions = self._controls(keys, start)
         blocks = []
@@ -138,7 +137,7 @@ class TrialWorker(Searcher):
             for dose in self._protocol.doses:
                 with torch.no_grad():
                     given_SE = start.connectome(dose * change_SE)
-                    after_SM = torch.stack([perform(given_SE).double() for perform in performances]).mean(0)
+                    after_SM = torch.stack([perform(given_SE).double() for perform in met.performances]).mean(0)
                 blocks.append(self._outcomes(keys, failures, arm, dose, found.before_SM, after_SM))
         return Work({"outcomes": pa.concat_tables(blocks)}, failures)
 

@@ -1,9 +1,9 @@
 """The closed loop: change a connectome, let the twin it makes perform, and change it further, until one indicator has moved.
 
-Projected gradient ascent on the change `D` of each person's correlation matrix. After every step `C + D` is a correlation matrix
-within the budget and the space of allowed changes (`dtb.intervene.spaces`), so every point on the way could be returned, and the best
-one of several restarts is. Other indicators hold it back through a penalty in units of their spread between people. What comes back is
-measured by full simulation of the changed connectome, beside controls of the same norm.
+Projected gradient ascent on the change `D` of each person's correlation matrix, with a step length of each person's own. After every
+step `C + D` is a correlation matrix within the budget and the space of allowed changes (`dtb.intervene.spaces`), so every point on the
+way could be returned, and the best one of several restarts is. Other indicators hold it back through a penalty in units of their spread
+between people. What comes back is measured by full simulation of the changed connectome, beside controls of the same norm.
 
 Shape letters: `S` subject, `R` region, `E` connectome edge, `M` indicator, `P` parameter of the change, `G` step of the search,
 `D` dose, `B` member of an ensemble of twins, `U` restart.
@@ -25,6 +25,7 @@ from dtb.intervene.spaces import Space, Start, make_space
 DOSES = (0.25, 0.5, 0.75, 1.0)
 """Shares of a change after which everything is measured: each is valid, for it lies between two valid matrices."""
 
+_LONGER, _SHORTER = 1.3, 0.4
 _SQRT2 = 2.0**0.5
 
 Simulate = Callable[[Tensor], Tensor]
@@ -138,6 +139,7 @@ def search(
     settings: InterveneConfig,
     control_directions_SE: Mapping[str, Tensor],
     seeds: Sequence[int],
+    rehearsals: Sequence[Simulate] | None = None,
 ) -> Found:
     """Search a change for each person of a batch.
 
@@ -153,6 +155,9 @@ def search(
         Directions to go by the same norm, for comparison.
     seeds : sequence of int
         One a person: where the restarts begin.
+    rehearsals : sequence of callable, optional
+        What the search performs at every step in the members' place, if that is cheaper; what is returned is measured with the members,
+        except for the target's way through the search.
 
     Returns
     -------
@@ -160,29 +165,33 @@ def search(
         People whose score is not finite, or for whom nothing was better than no change, get no change.
     """
     num_people, times = len(start.budget_S), settings.num_restarts
+    rehearsals = members if rehearsals is None else rehearsals
     several = start.repeat(times)
     space = make_space(several, settings)
-    parameter_SP = _beginnings(space, several, times, seeds)
+    unchanged_SE = start.connectome(torch.zeros_like(edges_of(start.base_SRR)))
     with torch.no_grad():
-        before = [
-            simulate(start.connectome(torch.zeros_like(edges_of(start.base_SRR)))).double() for simulate in members
-        ]
-    several_before = [values_SM.repeat(times, 1) for values_SM in before]
-    best_SP = torch.zeros_like(parameter_SP)
-    best_S = torch.zeros(len(parameter_SP), dtype=torch.float64, device=parameter_SP.device)
+        before = [simulate(unchanged_SE).double() for simulate in members]
+        rehearsed = before if rehearsals is members else [simulate(unchanged_SE).double() for simulate in rehearsals]
+    rehearsed = [values_SM.repeat(times, 1) for values_SM in rehearsed]
+    best_SP = _beginnings(space, several, times, seeds)
+    _, best_S, slope_SP = _ascent(rehearsals, several, space, goal, settings, best_SP, rehearsed)
+    length_S = settings.step_size * several.budget_S
     path = []
-    for step in range(settings.num_steps + 1):
-        values_SM, score_S, slope_SP = _ascent(members, several, space, goal, settings, parameter_SP, several_before)
+    for _ in range(settings.num_steps):
+        next_SP = space.admit(best_SP + length_S[:, None] * slope_SP)
+        values_SM, score_S, next_slope_SP = _ascent(rehearsals, several, space, goal, settings, next_SP, rehearsed)
+        path.append(values_SM[:, goal.target])
         # Not finite is not better, so that such people keep what they had.
         better_S = score_S > best_S
         best_S = torch.where(better_S, score_S, best_S)
-        best_SP = torch.where(better_S[:, None], parameter_SP, best_SP)
-        if step:
-            path.append(values_SM[:, goal.target])
-        if step < settings.num_steps:
-            length_S = settings.step_size * (1.0 - step / settings.num_steps) * several.budget_S
-            parameter_SP = space.admit(parameter_SP + length_S[:, None] * slope_SP)
+        best_SP = torch.where(better_S[:, None], next_SP, best_SP)
+        slope_SP = torch.where(better_S[:, None], next_slope_SP, slope_SP)
+        # Each step begins at the best point so far: longer after a success, shorter after a failure.
+        length_S = (length_S * torch.where(better_S, _LONGER, _SHORTER)).minimum(2.0 * several.budget_S)
     changes_USE = space.change(best_SP).unflatten(0, (times, num_people))
+    # A restart that begins at a change may never do better than none.
+    best_S = torch.where(best_S > 0, best_S, 0.0)
+    changes_USE = torch.where((best_S > 0).unflatten(0, (times, num_people))[..., None], changes_USE, 0.0)
     winner_S = best_S.unflatten(0, (times, num_people)).argmax(0)
     people_S = torch.arange(num_people, device=winner_S.device)
     change_SE = changes_USE[winner_S, people_S]

@@ -16,7 +16,7 @@ from dtb.evaluate.glm import run_contrast
 from dtb.fleet.aim import Aim, make_aim
 from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.pool import Work
-from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor, contrast_weights
+from dtb.fleet.searchers import CONTROLS, Contrasts, Searcher, Surveyor
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, matrix_of, violation
 from dtb.intervene.indicators import Performance
@@ -67,7 +67,7 @@ def test_after_is_what_a_full_simulation_of_the_changed_connectome_gives(troupe:
     company, aim = Company(troupe, 0), make_aim(SETTINGS, troupe)
     records, batch = company.meet(KEYS)
     perform = Performance(
-        company.twin, batch, contrast_weights(records, batch, company.taskset), aim.tasks, aim.indicators
+        company.twin, batch, Contrasts(company.taskset).weights(records, batch), aim.tasks, aim.indicators
     )
     start = Start.of(batch.connectome_SE, len(REGIONS), SETTINGS.budget)
     changes = work.tables["changes"].to_pandas().set_index("pseudonym")
@@ -166,7 +166,7 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
     company, aim = Company(troupe, 0), make_aim(SETTINGS, troupe)
     records, batch = company.meet(KEYS)
     perform = Performance(
-        company.twin, batch, contrast_weights(records, batch, company.taskset), aim.tasks, aim.indicators
+        company.twin, batch, Contrasts(company.taskset).weights(records, batch), aim.tasks, aim.indicators
     )
     trials = records[2].runs[1].trials
     pressed = trials.pressed_J

@@ -1,0 +1,83 @@
+"""An excerpt is the same people doing a part of the same, and what is simulated of that part is unchanged."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from dtb.config import InterveneConfig
+from dtb.fleet.aim import make_aim
+from dtb.fleet.excerpts import excerpt
+from dtb.fleet.searchers import Contrasts, Surveyor
+from dtb.fleet.twins import Company, Troupe, open_troupe
+from dtb.intervene.indicators import press_distribution
+from tests.fleet.world import make_world
+
+KEYS = ["p0000", "p0001", "p0002"]
+
+
+@pytest.fixture(scope="module")
+def troupe(tmp_path_factory: pytest.TempPathFactory) -> Troupe:
+    return open_troupe(*make_world(tmp_path_factory.mktemp("world"), num_people=3))
+
+
+def test_each_task_keeps_so_many_segments_with_all_their_trials(troupe: Troupe) -> None:
+    _, batch = Company(troupe, 0).meet(KEYS)
+    part = excerpt(batch, 2)
+    for subject in range(3):
+        for task in (0, 1):
+            assert int((part.task_SK[subject] == task).sum()) == min(2, int((batch.task_SK[subject] == task).sum()))
+    whole = {
+        (int(s), int(r), int(j))
+        for s, r, j in zip(batch.trials.subject_J, batch.trials.run_J, batch.trials.trial_J, strict=True)
+    }
+    kept = {
+        (int(s), int(r), int(j))
+        for s, r, j in zip(part.trials.subject_J, part.trials.run_J, part.trials.trial_J, strict=True)
+    }
+    assert kept < whole
+    onset = part.start_seconds_SK[part.trials.subject_J, part.trials.segment_J] + 0.08 * part.trials.onset_steps_J
+    torch.testing.assert_close(onset, 1.0 + 4.0 * part.trials.trial_J.double())
+
+
+def test_a_large_enough_excerpt_is_everything(troupe: Troupe) -> None:
+    _, batch = Company(troupe, 0).meet(KEYS)
+    part = excerpt(batch, 100)
+    for field in dataclasses.fields(batch):
+        mine, theirs = getattr(part, field.name), getattr(batch, field.name)
+        if isinstance(mine, torch.Tensor):
+            assert torch.equal(mine.nan_to_num(), theirs.nan_to_num()), field.name
+
+
+def test_trials_are_performed_as_in_the_whole(troupe: Troupe) -> None:
+    company = Company(troupe, 0)
+    _, batch = company.meet(KEYS)
+    found = []
+    for one in (batch, excerpt(batch, 1)):
+        output = company.twin(one.connectome_SE, one.stimulus_SKTI, one.seed_S)
+        mean_rt_J = press_distribution(company.twin, output, one, company.outlines).mean_rt_J()
+        rows = zip(one.trials.subject_J, one.trials.run_J, one.trials.trial_J, mean_rt_J, strict=True)
+        found.append({(int(s), int(r), int(j)): float(rt) for s, r, j, rt in rows})
+    assert found[1]
+    assert all(found[0][key] == pytest.approx(value, abs=1e-5) for key, value in found[1].items())
+
+
+def test_contrasts_of_an_excerpt_use_its_volumes_only(troupe: Troupe) -> None:
+    company = Company(troupe, 0)
+    records, batch = company.meet(KEYS)
+    part = excerpt(batch, 1)
+    weights_SKV = Contrasts(company.taskset).weights(records, part)
+    assert (weights_SKV[~part.bold_counted_SKV] == 0).all()
+    # A contrast does not see a constant.
+    torch.testing.assert_close(weights_SKV.sum(2), torch.zeros(weights_SKV.shape[:2]), atol=1e-5, rtol=0)
+
+
+def test_whoever_needs_more_than_the_excerpt_gets_everything(troupe: Troupe) -> None:
+    aim = make_aim(InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=2), troupe)
+    met = Surveyor([troupe], aim, 0, frozenset())._meet(KEYS)
+    assert met.rehearsal_suffices(aim.target)
+    met.rehearsals[0]._once[0].trials.condition_J.fill_(0)
+    met.rehearsals[0]._lay_out(1)
+    assert not met.rehearsal_suffices(aim.target)
