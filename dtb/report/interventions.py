@@ -14,6 +14,7 @@ from dtb.report.collect import Collected, Interventions, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _EDGES_SHOWN = 12
+_REGIONS_SHOWN = 6
 # What is compared with the search: columns `<name>_after` of its results, where they are.
 _CONTROLS = {
     "random": "random change",
@@ -88,25 +89,31 @@ def _indicator_name(row: pd.Series) -> str:
 
 
 def _indicators_table(results: pd.DataFrame) -> Table:
-    """Give the medians over people of every indicator: the one that was searched, then those that should have stayed."""
+    """Give the medians over people: of the searched indicator, of behaviour that should have stayed, and of the regions that moved most."""
     named = results.assign(name=[_indicator_name(row) for _, row in results.iterrows()])
     rows = []
     for (_, name), group in named.groupby(["is_target", "name"], sort=False):
         spread, is_target = group["spread"].median(), bool(group["is_target"].iloc[0])
-        moved = [group[column] - group["before"] for column in ("after", "random_after")]
+        in_spreads = [
+            (group[column] - group["before"]).median() / spread if spread else np.nan
+            for column in ("after", "random_after")
+        ]
         cells = (
             f"{name} ({group['unit'].iloc[0]})",
             "wanted" if is_target else "should stay",
-            number(group["before"].median()),
-            number(group["after"].median()),
-            number(group["random_after"].median()),
-            *(number(change.median() / spread if spread else None, 2) for change in moved),
+            *(number(group[column].median()) for column in ("before", "after", "random_after")),
+            *(number(moved, 2) for moved in in_spreads),
         )
-        rows.append((is_target, cells))
-    rows.sort(key=lambda row: not row[0])
+        is_bold = str(group["indicator"].iloc[0]) == "bold_contrast" and not is_target
+        rows.append((not is_target, is_bold, -abs(in_spreads[0]) if is_bold else 0.0, cells))
+    rows.sort(key=lambda row: row[:3])
+    num_bold = sum(is_bold for _, is_bold, _, _ in rows)
+    kept = rows[: len(rows) - num_bold + _REGIONS_SHOWN]
+    caption = "Indicators: medians over people, and median changes in standard deviations between people"
+    if num_bold > _REGIONS_SHOWN:
+        caption += f"; of {num_bold} BOLD contrasts, the {_REGIONS_SHOWN} that moved most"
     columns = ("indicator", "role", "before", "after", "after random", "change (SD)", "random change (SD)")
-    caption = "Every indicator: medians over people, and median changes in standard deviations between people"
-    return Table(caption, columns, [cells for _, cells in rows], frozenset(range(2, 7)))
+    return Table(caption, columns, [cells for *_, cells in kept], frozenset(range(2, 7)))
 
 
 def _effect_words(done: pd.DataFrame, name: str, unit: str) -> str:
