@@ -93,15 +93,20 @@ class RunHalves:
     above_chance_S: np.ndarray
 
 
-def read_halves(root: Path, run: str) -> RunHalves:
+def read_runs(root: Path, run: str) -> dict[str, Run]:
     """Read every participant's events of one run.
 
     Parameters
     ----------
     root : Path
-        BIDS tree with `participants.tsv`.
+        BIDS tree.
     run : str
         One of `RUNS`.
+
+    Returns
+    -------
+    dict of str to Run
+        By participant, for example ``sub-NDARINVAG388HJL``. The run ends after the paper's two halves.
 
     Raises
     ------
@@ -109,22 +114,28 @@ def read_halves(root: Path, run: str) -> RunHalves:
         There is no such run in the tree, or a file in it cannot be read.
     """
     task, label = RUNS[run]
-    taskset = TaskSet((load_task(task),))
-    covariates = _covariates(root / "participants.tsv")
+    spec = load_task(task)
     files = sorted(root.glob(f"sub-*/func/sub-*_task-{label}_run-*_events.tsv"))
     if not files:
         raise InputDataError(
             f"{root} has no sub-*/func/*_task-{label}_run-*_events.tsv; give the tree of OpenNeuro ds005237."
         )
-    records = []
-    for file in files:
-        participant = file.name.split("_")[0]
-        trials = read_trials(taskset.specs[0], file).trials
-        # The run is cut at twice the half, so that shares of its length are the paper's seconds.
-        performed = Run(task, label, None, None, trials, 2 * HALF_SECONDS, None, None)
-        records.append(
-            SubjectRecord(participant, np.zeros(0, np.float32), covariates.get(participant, {}), (performed,))
+    return {
+        file.name.split("_")[0]: Run(
+            task, label, None, None, read_trials(spec, file).trials, 2 * HALF_SECONDS, None, None
         )
+        for file in files
+    }
+
+
+def read_halves(root: Path, run: str) -> RunHalves:
+    """Read one run of everybody and sum up its halves; parameters and errors as in `read_runs`."""
+    taskset = TaskSet((load_task(RUNS[run][0]),))
+    covariates = read_covariates(root)
+    records = [
+        SubjectRecord(participant, np.zeros(0, np.float32), covariates.get(participant, {}), (performed,))
+        for participant, performed in read_runs(root, run).items()
+    ]
 
     def part(span: tuple[float, float]) -> People:
         return collect(records, taskset, span, np.zeros(0, np.int64), np.zeros(0))
@@ -139,9 +150,10 @@ def read_halves(root: Path, run: str) -> RunHalves:
     )
 
 
-def _covariates(path: Path) -> dict[str, dict[str, float | str | None]]:
-    columns = read_tsv(path).columns
-    found = {}
+def read_covariates(root: Path) -> dict[str, dict[str, float | str | None]]:
+    """Read age, sex and site of each participant."""
+    columns = read_tsv(root / "participants.tsv").columns
+    found: dict[str, dict[str, float | str | None]] = {}
     for row, participant in enumerate(columns["participant_id"]):
         age = columns["age"][row]
         found[participant] = {

@@ -242,6 +242,14 @@ def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             higher_is_better=False,
         ),
         evidence.figure(
+            spec.name,
+            "choice agreement",
+            "share of trials",
+            mean_of,
+            nothing_S,
+            by_person(lambda prediction: metrics.agreement(prediction.outcome_JO, trials.happened_JO)),
+        ),
+        evidence.figure(
             spec.name, "accuracy above chance", "share of trials", mean_of, nothing_S, by_person(above_chance)
         ),
         evidence.figure(
