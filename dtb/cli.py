@@ -287,8 +287,29 @@ class Doctor(Stage):
         doctor(config.cluster)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(Stage):
+    """Say how many people, scan minutes and trials a claim between people needs.
+
+    Makes cohorts of the ground-truth generator, predicts people from their connectomes by cross-validated ridge regression, and counts how
+    often the claim comes out. Writes OUT/plan.json and OUT/plan.png. A twin that is no better than the regression needs as many.
+
+    Example: dtb plan planned --claim mean_rt --people 50 100 200
+    """
+
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    plan: OmitArgPrefixes[cfg.PlanConfig]
+    synth: cfg.SynthConfig
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.evaluate.plan import plan
+
+        plan(config, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
 STAGES: dict[str, type[Stage]] = {
-    kind.__name__.lower(): kind for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Report, Run)
+    kind.__name__.lower(): kind for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Report, Run, Plan)
 }
 COMMANDS: dict[str, type[Stage]] = {**STAGES, "doctor": Doctor}
 

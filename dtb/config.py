@@ -299,6 +299,28 @@ class ReportConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PlanConfig:
+    """How many people, scan minutes and trials a claim between people needs."""
+
+    claim: Literal["mean_rt", "condition_rt"] = "mean_rt"
+    """What is to be predicted from the connectome: people's mean reaction time, or their condition effect."""
+    task: Literal["stroop", "hammer"] = "stroop"
+    """Design that people perform."""
+    people: Annotated[tuple[Annotated[int, Field(ge=20)], ...], Field(min_length=1)] = (40, 80, 160, 320)
+    """Numbers of people to try."""
+    rest_minutes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (5.0, 10.0, 20.0)
+    """Minutes of rest a person to try; the middle one stands while trials vary."""
+    trials: Annotated[tuple[Annotated[int, Field(ge=10)], ...], Field(min_length=1)] = (40, 80, 160)
+    """Trials a person to try; the middle one stands while minutes vary."""
+    num_cohorts: Annotated[int, Field(ge=10)] = 40
+    """Cohorts made for each setting."""
+    power: OpenFraction = 0.8
+    """Share of the cohorts in which the claim should come out."""
+    significance: OpenFraction = 0.05
+    """One-sided level at which it counts as having come out."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ClusterConfig:
     """Which Ray cluster does the work."""
 
@@ -350,6 +372,7 @@ class Config:
     intervene: InterveneConfig = dataclasses.field(default_factory=InterveneConfig)
     fleet: FleetConfig = dataclasses.field(default_factory=FleetConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
+    plan: PlanConfig = dataclasses.field(default_factory=PlanConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
     track: TrackConfig = dataclasses.field(default_factory=TrackConfig)
 

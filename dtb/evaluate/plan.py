@@ -1,0 +1,143 @@
+"""``dtb plan``: how many people, scan minutes and trials a claim between people needs, as a table, a sentence and a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Picture
+from rich.table import Table
+
+from dtb import terminal
+from dtb.config import Config, PlanConfig, sections
+from dtb.evaluate.power import Outcome, make_study, outcome, predicted_r, settings
+from dtb.files import OutputFolder, write_json, written_whole
+
+CLAIMS = {
+    "mean_rt": "that people's mean reaction times are predicted from their connectomes",
+    "condition_rt": "that people's condition effects are predicted from their connectomes",
+}
+COLOURS = ("#0072b2", "#c2500a", "#00795a", "#a8488a", "#2f84b5", "#94690a")
+
+
+def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> None:
+    """Find out what a claim needs.
+
+    Parameters
+    ----------
+    config : Config
+        `seed`, `plan` and, for the people, `synth` are read (without its numbers of people, rest and runs, which the plan varies).
+    out : Path
+        Folder for `plan.json` and `plan.png`.
+    resume : bool
+        Accept a folder that an interrupted call with the same settings left.
+    dry_run : bool
+        Say what would be done, without doing it.
+
+    Raises
+    ------
+    OutputInUseError
+        The output folder is in use.
+    """
+    chosen = settings(config.plan)
+    if dry_run:
+        terminal.out.print(
+            f"Would make {config.plan.num_cohorts} cohorts of {max(config.plan.people)} people, try {len(chosen)} settings, "
+            f"and write to {out}."
+        )
+        return
+    folder = OutputFolder.claim(out, "plan", sections(config, "seed", "plan", "synth"), resume=resume)
+    if folder.is_complete:
+        terminal.out.print(f"{out} is complete already; nothing to do.")
+        return
+    r_values: dict[int, list[float]] = {place: [] for place in range(len(chosen))}
+    with terminal.progress() as progress:
+        for cohort in progress.track(range(config.plan.num_cohorts), description="cohorts"):
+            study = make_study(config.plan, config.synth, config.seed * 100_003 + cohort)
+            for place, setting in enumerate(chosen):
+                edges_SE = study.edges_SE[setting.rest_minutes][: setting.people]
+                r_values[place].append(predicted_r(edges_SE, study.target_S[setting.trials][: setting.people]))
+    outcomes = [outcome(setting, r_values[place], config.plan.significance) for place, setting in enumerate(chosen)]
+    sentence = in_words(outcomes, config.plan)
+    rows = [{**dataclasses.asdict(each.setting), **_figures(each)} for each in outcomes]
+    write_json(out / "plan.json", {"claim": config.plan.claim, "sentence": sentence, "rows": rows})
+    with written_whole(out / "plan.png") as temporary:
+        FigureCanvasAgg(draw(outcomes, config.plan)).print_png(temporary)
+    folder.finish({"sentence": sentence})
+    terminal.out.print(_table(outcomes))
+    terminal.out.print(sentence)
+
+
+def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
+    """Say how many people the claim needs, for each length of rest at the middle number of trials."""
+    trials = sorted(config.trials)[len(config.trials) // 2]
+    parts = []
+    for minutes in sorted(config.rest_minutes):
+        rows = [each for each in outcomes if (each.setting.rest_minutes, each.setting.trials) == (minutes, trials)]
+        enough = [each.setting.people for each in rows if each.power >= config.power]
+        most = max(each.setting.people for each in rows)
+        parts.append(f"{minutes:g} minutes of rest: {min(enough) if enough else f'more than {most}'} people")
+    return (
+        f"To claim {CLAIMS[config.claim]}, at power {config.power:.0%} and with {trials} trials of {config.task}, "
+        f"a regression needs: {'; '.join(parts)}. In made-up people whose true effects are as large as `synth` says."
+    )
+
+
+def draw(outcomes: list[Outcome], config: PlanConfig) -> Picture:
+    """Draw power against people, one panel for lengths of rest and one for numbers of trials."""
+    picture = Picture(figsize=(8.4, 3.6), layout="constrained")
+    panels = picture.subplots(1, 2, sharey=True)
+    minutes = sorted(config.rest_minutes)[len(config.rest_minutes) // 2]
+    trials = sorted(config.trials)[len(config.trials) // 2]
+    curves = [
+        (panels[0], [(f"{each:g} min", each, trials) for each in sorted(config.rest_minutes)], f"{trials} trials"),
+        (
+            panels[1],
+            [(f"{each} trials", minutes, each) for each in sorted(config.trials)],
+            f"{minutes:g} minutes of rest",
+        ),
+    ]
+    for axes, lines, title in curves:
+        for colour, (label, each_minutes, each_trials) in zip(COLOURS * len(lines), lines, strict=False):
+            rows = [
+                each
+                for each in outcomes
+                if (each.setting.rest_minutes, each.setting.trials) == (each_minutes, each_trials)
+            ]
+            people = [each.setting.people for each in rows]
+            axes.plot(people, [each.power for each in rows], "o-", color=colour, ms=5, label=label)
+            axes.fill_between(
+                people, [each.lower for each in rows], [each.upper for each in rows], color=colour, alpha=0.12, lw=0
+            )
+        axes.axhline(config.power, color="grey", lw=0.8, ls=":")
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(config.people), [str(people) for people in sorted(config.people)])
+        axes.minorticks_off()
+        axes.set(ylim=(0, 1.02), xlabel="people", title=title)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower right", fontsize=9)
+    panels[0].set_ylabel("power, with 95% interval")
+    return picture
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(title="What a claim needs", title_justify="left")
+    for heading in ("people", "rest, minutes", "trials", "power", "interval", "mean r"):
+        table.add_column(heading, justify="right")
+    for each in outcomes:
+        setting = each.setting
+        interval = f"[{each.lower:.2f}, {each.upper:.2f}]"
+        table.add_row(
+            str(setting.people),
+            f"{setting.rest_minutes:g}",
+            str(setting.trials),
+            f"{each.power:.2f}",
+            interval,
+            f"{each.mean_r:.2f}",
+        )
+    return table
+
+
+def _figures(each: Outcome) -> dict[str, float]:
+    return {"power": each.power, "lower": each.lower, "upper": each.upper, "mean_r": each.mean_r}

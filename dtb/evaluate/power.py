@@ -1,0 +1,164 @@
+"""How often a claim between people comes out: cohorts of the ground-truth generator, without files, predicted from their connectomes.
+
+The predictor is ridge regression on edges, cross-validated over people: what a claim needs for a regression, it needs for a twin that is no
+better than one. The connectome is estimated from as many minutes of rest, and behaviour from as many trials, as the plan says.
+
+Shape letters: `S` person, `E` edge, `J` trial.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold
+
+from dtb.cohort.behaviour import decide, make_decider, make_design
+from dtb.cohort.population import Person, make_person, make_population
+from dtb.cohort.records import edges_from_matrix
+from dtb.cohort.signals import autocorrelated
+from dtb.config import PlanConfig, SynthConfig
+
+PENALTIES = np.logspace(0, 5, 6)
+NUM_FOLDS = 5
+CONDITIONS = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a study would collect.
+
+    Attributes
+    ----------
+    people : int
+    rest_minutes : float
+    trials : int
+    """
+
+    people: int
+    rest_minutes: float
+    trials: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a setting does.
+
+    Attributes
+    ----------
+    setting : Setting
+    power : float
+        Share of cohorts in which the claim came out.
+    lower, upper : float
+        95% interval of that share (Clopper and Pearson).
+    mean_r : float
+        Mean over cohorts of the correlation between prediction and observation.
+    """
+
+    setting: Setting
+    power: float
+    lower: float
+    upper: float
+    mean_r: float
+
+
+def settings(config: PlanConfig) -> list[Setting]:
+    """List what to try: each number of people with each length of rest, and with each number of trials."""
+    minutes = sorted(config.rest_minutes)[len(config.rest_minutes) // 2]
+    trials = sorted(config.trials)[len(config.trials) // 2]
+    found = [Setting(people, each, trials) for each in sorted(config.rest_minutes) for people in sorted(config.people)]
+    found += [Setting(people, minutes, each) for each in sorted(config.trials) for people in sorted(config.people)]
+    return list(dict.fromkeys(found))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """One cohort's people with all that any setting collects of them, so that settings differ by what they collect alone.
+
+    Attributes
+    ----------
+    edges_SE : dict of float to (S, E)
+        Estimated connectomes by minutes of rest.
+    target_S : dict of int to (S,)
+        What is to be predicted, by number of trials.
+    """
+
+    edges_SE: dict[float, np.ndarray]
+    target_S: dict[int, np.ndarray]
+
+
+def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
+    """Make one cohort of as many people as the largest setting has."""
+    population = make_population(synth, seed)
+    people = [make_person(population, synth, seed, index) for index in range(max(config.people))]
+    return Study(
+        {
+            minutes: np.stack([_estimated(person, minutes, synth, seed, index) for index, person in enumerate(people)])
+            for minutes in config.rest_minutes
+        },
+        _targets(people, config, synth, seed),
+    )
+
+
+def _estimated(person: Person, minutes: float, synth: SynthConfig, seed: int, index: int) -> np.ndarray:
+    """Estimate a connectome, Fisher z (E,), from minutes of rest."""
+    rng = np.random.default_rng([seed, 20, index])
+    num_volumes = max(3, round(60 * minutes / synth.repetition_time))
+    series_VR = autocorrelated(person.correlation_RR, num_volumes, synth.repetition_time, rng)
+    correlation_E = edges_from_matrix(np.corrcoef(series_VR, rowvar=False))
+    return np.arctanh(np.clip(correlation_E, -0.9999999, 0.9999999)).astype(np.float32)
+
+
+def _targets(people: list[Person], config: PlanConfig, synth: SynthConfig, seed: int) -> dict[int, np.ndarray]:
+    most = max(config.trials)
+    design = make_design(config.task, 0, seed)
+    high, low = CONDITIONS[config.task]
+    shown_J = np.resize(design.condition_J, most)
+    found = {trials: np.empty(len(people)) for trials in config.trials}
+    for index, person in enumerate(people):
+        rt_J, _ = decide(
+            make_decider(person, synth, seed, index), shown_J, synth, np.random.default_rng([seed, 21, index])
+        )
+        for trials in config.trials:
+            seen_J, seen_rt_J = shown_J[:trials], rt_J[:trials]
+            means = [_mean(seen_rt_J[seen_J == condition]) for condition in (high, low)]
+            found[trials][index] = means[0] - means[1] if config.claim == "condition_rt" else _mean(seen_rt_J)
+    return found
+
+
+def _mean(values_J: np.ndarray) -> float:
+    pressed_J = values_J[np.isfinite(values_J)]
+    return float(pressed_J.mean()) if len(pressed_J) else float("nan")
+
+
+def predicted_r(edges_SE: np.ndarray, target_S: np.ndarray) -> float:
+    """Correlate what a ridge regression predicts of the people of each fold, fitted to the others, with what they did.
+
+    The correlation is within folds: between folds the training means move against the test means.
+    """
+    known_S = np.isfinite(target_S)
+    edges_SE, target_S = edges_SE[known_S], target_S[known_S]
+    predicted_S, centred_S = np.empty(len(target_S)), np.empty(len(target_S))
+    for fit, rest in KFold(NUM_FOLDS, shuffle=True, random_state=0).split(edges_SE):
+        mean_E, scale_E = edges_SE[fit].mean(axis=0), edges_SE[fit].std(axis=0)
+        scale_E = np.where(scale_E > 0, scale_E, 1.0)
+        model = RidgeCV(PENALTIES * edges_SE.shape[1] / 100).fit((edges_SE[fit] - mean_E) / scale_E, target_S[fit])
+        said = model.predict((edges_SE[rest] - mean_E) / scale_E)
+        predicted_S[rest], centred_S[rest] = said - said.mean(), target_S[rest] - target_S[rest].mean()
+    size = np.sqrt((predicted_S**2).sum() * (centred_S**2).sum())
+    return float((predicted_S * centred_S).sum() / size) if size > 1e-12 else 0.0
+
+
+def came_out(r: float, num_people: int, significance: float) -> bool:
+    """Say whether r is above 0 at the one-sided level (Student's t with the folds' means taken out)."""
+    freedom = num_people - NUM_FOLDS - 1
+    return bool(stats.t.sf(r * np.sqrt(freedom / max(1 - r**2, 1e-12)), freedom) < significance)
+
+
+def outcome(setting: Setting, r_values: list[float], significance: float) -> Outcome:
+    """Sum up a setting's cohorts."""
+    hits = sum(came_out(r, setting.people, significance) for r in r_values)
+    interval = stats.binomtest(hits, len(r_values)).proportion_ci(0.95, method="exact")
+    return Outcome(setting, hits / len(r_values), float(interval.low), float(interval.high), float(np.mean(r_values)))
