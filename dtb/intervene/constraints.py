@@ -253,8 +253,11 @@ def change_along(
         if not len(active):
             break
         step = factor * norm_S[active]
+        # `nearest_correlation` ends with an exact repair, so a loose tolerance costs nearness only, not validity.
         moved = nearest_correlation(
-            base_SRR[active] + step[:, None, None] * unit_SRR[active], smallest_eigenvalue=smallest_eigenvalue
+            base_SRR[active] + step[:, None, None] * unit_SRR[active],
+            smallest_eigenvalue=smallest_eigenvalue,
+            tolerance=1e-5,
         )
         change_SRR[active] = within_budget(base_SRR[active], moved, norm_S[active])
         reached = torch.linalg.matrix_norm(moved - base_SRR[active]) >= norm_S[active]

@@ -26,6 +26,7 @@ from dtb.intervene.constraints import (
     nearest_correlation,
     nearest_supported_change,
     off_diagonal_norm,
+    retract,
     within_budget,
 )
 
@@ -44,7 +45,7 @@ class Start:
     Attributes
     ----------
     base_SRR : (S, R, R) float64 Tensor
-        The correlation matrix nearest to each person's estimated one: what changes are changes of.
+        The correlation matrix made of each person's estimated one by `retract`: what changes are changes of.
     present_SR : (S, R) bool Tensor
     repair_norm_S : (S,) float64 Tensor
         Frobenius distance of the two.
@@ -61,7 +62,7 @@ class Start:
     def of(cls, connectome_SE: Tensor, num_regions: int, budget: float) -> Start:
         """Make people's matrices valid; `budget` is a share of the norm off the diagonal."""
         own_SRR, present_SR = correlations(connectome_SE, num_regions)
-        base_SRR = nearest_correlation(own_SRR, smallest_eigenvalue=SMALLEST_EIGENVALUE)
+        base_SRR = retract(own_SRR, smallest_eigenvalue=SMALLEST_EIGENVALUE)
         return cls(
             base_SRR,
             present_SR,
