@@ -136,7 +136,9 @@ class TwinConfig:
     """`full` generates every weight; `low_rank` a personal change of rank `rank` to a shared matrix."""
     rank: Count = 4
     """Rank of the personal change, with `generation: low_rank`."""
-    encoder_widths: tuple[Count, ...] = (200, 200)
+    connectome_components: CountOrZero = 64
+    """Principal components of the training people's connectomes that the encoder reads; 0 for every edge, as in the paper."""
+    encoder_widths: tuple[Count, ...] = (64,)
     """Widths of the layers between connectome and generated parameters."""
     latent_size: CountOrZero = 16
     """Size of the explicit latent `z` between encoder and heads; 0 for none, as in the paper."""

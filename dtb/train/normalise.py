@@ -9,9 +9,14 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 
 from dtb.cohort.records import SubjectRecord
 from dtb.shards.split import Split, part_span
+from dtb.twin.components import principal_components
+
+MOST_PEOPLE = 2000
+"""Principal components are found from this many people at most: their connectomes are in memory together."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,11 +30,14 @@ class Normalisation:
         does not vary.
     bold_scale_R : (R,) float32
         Standard deviation of each BOLD region over all training volumes; 1 where there is none.
+    components_EC : (E, C) float32 or None
+        Principal components of the standardised connectomes; None where none were asked for.
     """
 
     edge_mean_E: np.ndarray
     edge_scale_E: np.ndarray
     bold_scale_R: np.ndarray
+    components_EC: np.ndarray | None = None
 
 
 class _Moments:
@@ -60,7 +68,11 @@ class _Moments:
 
 
 def measure(
-    records: Iterable[SubjectRecord], split: Split, num_edges: int, bold_regions: Sequence[int]
+    records: Iterable[SubjectRecord],
+    split: Split,
+    num_edges: int,
+    bold_regions: Sequence[int],
+    num_components: int = 0,
 ) -> Normalisation:
     """Measure the scales over training people and training times.
 
@@ -73,6 +85,8 @@ def measure(
     num_edges : int
     bold_regions : sequence of int
         Columns of the runs' BOLD that are targets.
+    num_components : int
+        How many principal components of the connectomes to find, from the first `MOST_PEOPLE` people.
 
     Returns
     -------
@@ -80,15 +94,24 @@ def measure(
     """
     edges, bold = _Moments(num_edges), _Moments(len(bold_regions))
     columns = np.asarray(bold_regions, dtype=np.int64)
+    kept: list[np.ndarray] = []
     for record in records:
         edges.add(record.connectome_E[None])
+        if num_components and len(kept) < MOST_PEOPLE:
+            kept.append(record.connectome_E)
         for run in record.runs:
             if run.bold_VR is not None and run.repetition_time is not None and len(columns):
                 begin, end = part_span(split, "train", run.duration_seconds)
                 seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
                 bold.add(run.bold_VR[(seconds_V >= begin) & (seconds_V < end)][:, columns])
+    components_EC = None
+    if num_components:
+        standard_SE = (np.array(kept, np.float32).reshape(-1, num_edges) - edges.mean) / edges.scale()
+        components = principal_components(torch.from_numpy(np.nan_to_num(standard_SE)), num_components)
+        components_EC = components.numpy().astype(np.float32)
     return Normalisation(
         edge_mean_E=edges.mean.astype(np.float32),
         edge_scale_E=edges.scale().astype(np.float32),
         bold_scale_R=bold.scale().astype(np.float32),
+        components_EC=components_EC,
     )

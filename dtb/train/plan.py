@@ -76,6 +76,7 @@ class Plan:
                 torch.tensor(normalisation.edge_mean_E),
                 torch.tensor(normalisation.edge_scale_E),
                 torch.tensor(normalisation.bold_scale_R),
+                None if normalisation.components_EC is None else torch.tensor(normalisation.components_EC),
             )
         return twin
 

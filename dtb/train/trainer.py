@@ -77,7 +77,11 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
         return
     _keep(plan, out)
     normalisation = normalise.measure(
-        cohort.records(plan.split.train), plan.split, plan.card.sizes.num_edges, plan.bold_regions
+        cohort.records(plan.split.train),
+        plan.split,
+        plan.card.sizes.num_edges,
+        plan.bold_regions,
+        config.twin.connectome_components,
     )
     with connected(config.cluster):
         require_room(config.train)

@@ -25,7 +25,9 @@ from dtb.twin.sizes import TwinSizes
 
 TYPICAL_PRESSES_PER_SECOND = 0.3
 PERSONAL_SCALE = 0.1
-"""Size of the differences between people in a fresh twin, relative to what they differ around."""
+"""Size of the differences between people in a fresh twin without a latent, relative to what they differ around."""
+LATENT_REACH, LATENT_START = 0.5, 0.3
+"""The same for people whose latents differ by 1, and the size of a fresh twin's latents: they grow as training finds a use for them."""
 FASTEST_SECONDS, SLOWEST_SECONDS = 0.1, 2.0
 """Time constants of a fresh leaky or gated network lie between these."""
 
@@ -56,38 +58,59 @@ class Generated(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Standardised edges to features: dropout, then linear layers with Mish between them.
+    """Standardised edges to features: dropout, principal components where asked for, linear layers with Mish after each.
 
-    With an explicit latent a last linear layer makes it. The parametrisation of the first layer then divides by the square root
-    of the number of edges, so that one optimiser step moves the output equally far whatever the number of regions.
+    An explicit latent is a linear function of the input plus a linear function of the last layer's features: what a connectome says
+    about behaviour is mostly linear, and the layers add what is not.
+
+    Attributes
+    ----------
+    components_EC : (E, C) Tensor or None
+        Directions that the layers read in place of the edges; random ones until `Twin.set_normalisation` sets them.
     """
+
+    components_EC: Tensor | None
 
     def __init__(self, config: TwinConfig, num_edges: int) -> None:
         super().__init__()
         self.dropout = config.connectome_dropout
-        widths = [num_edges, *config.encoder_widths, *([config.latent_size] if config.latent_size else [])]
+        components_EC = None
+        if config.connectome_components:
+            components_EC = torch.randn(num_edges, config.connectome_components) / math.sqrt(num_edges)
+        self.register_buffer("components_EC", components_EC)
+        widths = [config.connectome_components or num_edges, *config.encoder_widths]
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
-        self.num_activated = len(config.encoder_widths)
-        self.num_features = widths[-1]
-        self.input_scale = 1.0
+        self.num_features = config.latent_size or widths[-1]
+        self.direct = self.indirect = None
         if config.latent_size:
-            self.input_scale = num_edges**-0.5
-            first = self.layers[0]
-            assert isinstance(first, nn.Linear)
-            nn.init.normal_(first.weight)
-            nn.init.zeros_(first.bias)
+            self.direct = nn.Linear(widths[0], config.latent_size)
+            nn.init.normal_(self.direct.weight, std=LATENT_START / math.sqrt(widths[0]))
+            nn.init.zeros_(self.direct.bias)
+        if config.latent_size and config.encoder_widths:
+            self.indirect = nn.Linear(widths[-1], config.latent_size, bias=False)
+            nn.init.normal_(self.indirect.weight, std=LATENT_START / math.sqrt(widths[-1]))
 
     def forward(self, edges_SE: Tensor, seed_S: Tensor | None) -> Tensor:
         """Encode standardised edges, 0 where absent; `seed_S` drives the dropout in training."""
-        features = edges_SE * self.input_scale
+        read = edges_SE
         if self.training and self.dropout > 0 and seed_S is not None:
-            features = features * dropout_mask(seed_S, edges_SE.shape[1], self.dropout).to(features)
-        for index, layer in enumerate(self.layers):
-            assert isinstance(layer, nn.Linear)
-            features = layer(features.to(layer.weight.dtype))
-            if index < self.num_activated:
-                features = nn.functional.mish(features)
-        return features
+            read = read * dropout_mask(seed_S, edges_SE.shape[1], self.dropout).to(read)
+        if self.components_EC is not None:
+            read = read @ self.components_EC.to(read.dtype)
+        features = read
+        for layer in self.layers:
+            features = nn.functional.mish(_apply(layer, features))
+        if self.direct is None:
+            return features
+        latent_SZ = _apply(self.direct, read)
+        return latent_SZ if self.indirect is None else latent_SZ + _apply(self.indirect, features)
+
+
+def _apply(layer: nn.Module, values: Tensor) -> Tensor:
+    """Apply a linear layer in that layer's own precision."""
+    assert isinstance(layer, nn.Linear)
+    result: Tensor = layer(values.to(layer.weight.dtype))
+    return result
 
 
 class SharedWeights(nn.Module):
@@ -237,7 +260,8 @@ def _initialise_head(head: nn.Linear, shapes: dict[str, tuple[int, ...]], config
         bias[part], spread[part] = base.flatten(), scale
         start = part.stop
     head.bias.copy_(bias)
-    head.weight.normal_().mul_(spread[:, None] * PERSONAL_SCALE / math.sqrt(head.in_features))
+    reach = LATENT_REACH if config.latent_size else PERSONAL_SCALE
+    head.weight.normal_().mul_(spread[:, None] * reach / math.sqrt(head.in_features))
 
 
 def _start_values(name: str, shape: tuple[int, ...], config: TwinConfig, sizes: TwinSizes) -> tuple[Tensor, float]:

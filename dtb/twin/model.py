@@ -82,8 +82,10 @@ class Twin(nn.Module):
         self.register_buffer("bold_scale_R", torch.ones(sizes.num_bold_regions))
 
     @torch.no_grad()
-    def set_normalisation(self, edge_mean_E: Tensor, edge_scale_E: Tensor, bold_scale_R: Tensor) -> None:
-        """Set what connectomes and BOLD are standardised with: figures of the training people alone.
+    def set_normalisation(
+        self, edge_mean_E: Tensor, edge_scale_E: Tensor, bold_scale_R: Tensor, components_EC: Tensor | None = None
+    ) -> None:
+        """Set what connectomes and BOLD are standardised with, and what of a connectome is read: figures of the training people alone.
 
         Parameters
         ----------
@@ -91,6 +93,8 @@ class Twin(nn.Module):
             Mean and standard deviation of each edge over people. An edge that never varies, or that nobody has, gets scale 1.
         bold_scale_R : (R,) Tensor
             Standard deviation of each region's BOLD over people and time; likewise.
+        components_EC : (E, C) Tensor or None
+            From `dtb.twin.components.principal_components`, where the configuration asks for components; None leaves them.
 
         Raises
         ------
@@ -109,6 +113,12 @@ class Twin(nn.Module):
             neutral = 0.0 if name == "edge_mean_E" else 1.0
             usable = torch.isfinite(given) & ((given > 0) | (name == "edge_mean_E"))
             own.copy_(torch.where(usable, given, neutral))
+        if components_EC is not None:
+            components = self.hypernetwork.encoder.components_EC
+            wanted = None if components is None else components.shape
+            if components is None or components_EC.shape != wanted:
+                raise ValueError(f"components_EC has shape {tuple(components_EC.shape)}; this twin's is {wanted}")
+            components.copy_(components_EC)
 
     def standardise(self, connectome_SE: Tensor) -> Tensor:
         """Standardise edges; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""

@@ -72,7 +72,7 @@ def make_world(folder: Path, num_people: int = 5, volumes: int = 40, **twin: obj
     claimed.finish({})
     claimed = OutputFolder.claim(trained, "train", Config(), resume=False)
     bold_regions = REGIONS[:4] if volumes else ()
-    config = TwinConfig(num_hidden=8, rank=2, encoder_widths=(12,), latent_size=4, **twin)  # type: ignore[arg-type]
+    config = TwinConfig(num_hidden=8, rank=2, connectome_components=0, encoder_widths=(12,), latent_size=4, **twin)  # type: ignore[arg-type]
     sizes = TwinSizes(len(REGIONS), TASKS.num_channels, TASKS.num_alternatives, len(bold_regions))
     torch.manual_seed(0)
     model = Twin(config, sizes)

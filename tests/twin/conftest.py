@@ -21,6 +21,7 @@ def make_config(**changes: object) -> TwinConfig:
         "rank": 2,
         "latent_size": 4,
         "encoder_widths": (7,),
+        "connectome_components": 5,
         "step_seconds": 0.1,
     }
     return TwinConfig(**(values | changes))  # type: ignore[arg-type]

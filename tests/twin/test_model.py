@@ -17,6 +17,7 @@ PAPER = TwinConfig(
     num_hidden=400,
     cell="elman",
     generation="full",
+    connectome_components=0,
     encoder_widths=(200, 200),
     latent_size=0,
     press="sigmoid",

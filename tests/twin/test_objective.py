@@ -14,7 +14,13 @@ from dtb.twin.haemodynamics import response
 from dtb.twin.objective import Objective
 from tests.twin.conftest import SIZES, in_float64, make_batch, make_config
 
-PAPER_LIKE = {"cell": "elman", "generation": "full", "latent_size": 0, "connectome_dropout": 0.0}
+PAPER_LIKE = {
+    "connectome_components": 0,
+    "cell": "elman",
+    "generation": "full",
+    "latent_size": 0,
+    "connectome_dropout": 0.0,
+}
 
 
 def written_out_loss(twin: Twin, batch: Batch) -> Tensor:
