@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from pydantic import ValidationError
@@ -308,10 +308,66 @@ class Plan(Stage):
         plan(config, self.out, resume=self.resume, dry_run=self.dry_run)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task(Stage):
+    """Show what a task specification makes of events files (check), or which ones come with dtb (list).
+
+    `check` prints trials, omissions, responses, reaction times, and every row that could not be used with its reason. TASK is the name of
+    a shipped specification or the path of a YAML file of your own; configs/tasks/stroop.yaml is the commented example. Nothing is written.
+
+    Examples: dtb task check stroop sub-01/func/*_task-stroop_*_events.tsv   |   dtb task check mine.yaml events.tsv
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    config: Suppress[Path | None] = None
+    print_config: Suppress[bool] = False
+    action: Positional[Literal["check", "list"]]
+    """What to do."""
+    task: Annotated[Positional[str], arg(metavar="TASK")] = ""
+    """Name of a shipped specification, or path of a YAML file."""
+    events: Annotated[Positional[tuple[Path, ...]], arg(metavar="EVENTS.tsv ...")] = ()
+    """Events files."""
+
+    def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - nothing of the configuration matters to a specification
+        from dtb.tasks.check import check_task, list_tasks
+
+        if self.action == "list":
+            list_tasks()
+        elif not self.task or not self.events:
+            raise ConfigurationError("`dtb task check` needs a TASK and at least one EVENTS.tsv.")
+        else:
+            check_task(self.task, self.events)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shards(Stage):
+    """Say what a folder of shards holds (info), or find a cut, altered or missing shard (verify).
+
+    Examples: dtb shards info runs/demo/shards   |   dtb shards verify runs/demo/shards
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    config: Suppress[Path | None] = None
+    print_config: Suppress[bool] = False
+    action: Positional[Literal["info", "verify"]]
+    """What to do."""
+    folder: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+
+    def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - a folder of shards describes itself
+        from dtb.shards.inspect import print_info, verify_shards
+
+        {"info": print_info, "verify": verify_shards}[self.action](self.folder)
+
+
 STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Report, Run, Plan)
 }
-COMMANDS: dict[str, type[Stage]] = {**STAGES, "doctor": Doctor}
+COMMANDS: dict[str, type[Stage]] = {**STAGES, "task": Task, "shards": Shards, "doctor": Doctor}
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
@@ -389,7 +445,11 @@ def overview() -> str:
     lines += [
         "",
         "Beside them:",
-        f"  {'doctor':<10} {(Doctor.__doc__ or '').splitlines()[0]}",
+        *(
+            f"  {name:<10} {(kind.__doc__ or '').splitlines()[0]}"
+            for name, kind in COMMANDS.items()
+            if name not in STAGES
+        ),
         "",
         "Try:  dtb run configs/demo.yaml        all stages on a small ground-truth cohort; ends with a page to look at",
         "      dtb train --help                 what a stage reads, writes and can be told",

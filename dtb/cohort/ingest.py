@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from rich.markup import escape
+
 from dtb import terminal
 from dtb.cohort.build import read_people
 from dtb.cohort.connectome import DESCRIPTION
@@ -133,7 +135,7 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
     example = people[0]
     terminal.out.print(f"sub-{example.label}, for example:")
     for path in (*(file.path for file in example.rest), *(file.path for file in example.events)):
-        terminal.out.print(f"  {path}")
+        terminal.out.print(escape(f"  {path}"))
 
 
 def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]], out: Path) -> None:

@@ -9,12 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table as ScreenTable
 
 from dtb import terminal
 from dtb.errors import TaskError, UserError
 from dtb.tasks.read import EventsRead, read_trials
-from dtb.tasks.spec import TaskSpec, load_task
+from dtb.tasks.spec import TaskSpec, load_task, shipped_tasks
 
 _BAR = "▏▎▍▌▋▊▉█"
 _WIDTH = 50
@@ -69,7 +70,7 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
             found.append((path, read_trials(spec, path)))
         except UserError as error:
             refused.append(str(error))
-            terminal.err.print(f"[red]Refused:[/red] {error}", markup=True)
+            terminal.err.print(f"[red]Refused:[/red] {escape(str(error))}")
     if not found:
         raise TaskError(
             f"None of the {len(events)} events files could be read through {task}.\n" + "\n".join(refused[:3])
@@ -81,6 +82,13 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
     rt_J = np.concatenate([read.trials.rt_seconds_J for read in reads])
     terminal.out.print(histogram(rt_J[np.isfinite(rt_J)]))
     _print_unusable(found)
+
+
+def list_tasks() -> None:
+    """Print the task specifications that come with the package."""
+    for name in shipped_tasks():
+        spec = load_task(name)
+        terminal.out.print(escape(f"{name:12} {spec.domain:10} {' '.join(spec.description.split())}"))
 
 
 def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
@@ -168,12 +176,12 @@ def _print_unusable(found: list[tuple[Path, EventsRead]]) -> None:
     rows = [(path, row) for path, read in found for row in read.unusable]
     for path, read in found:
         for note in read.notes:
-            terminal.out.print(f"{path.name}: {note}")
+            terminal.out.print(escape(f"{path.name}: {note}"))
     if not rows:
         terminal.out.print("Every row could be used.")
         return
     terminal.out.print(f"{len(rows)} unusable rows:")
     for path, row in rows[:_SHOWN_ROWS]:
-        terminal.out.print(f"  {path.name}, line {row.row}: {row.reason}")
+        terminal.out.print(escape(f"  {path.name}, line {row.row}: {row.reason}"))
     if len(rows) > _SHOWN_ROWS:
         terminal.out.print(f"  and {len(rows) - _SHOWN_ROWS} more; check fewer files at a time to see all of them.")

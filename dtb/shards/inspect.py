@@ -1,0 +1,88 @@
+"""`dtb shards`: what a folder of shards holds, and whether it still holds all of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from dtb import terminal
+from dtb.errors import DamagedOutputError
+from dtb.files import sha256_of
+from dtb.shards.manifest import Manifest
+from dtb.shards.read import open_cohort
+
+
+def print_info(folder: Path) -> None:
+    """Print what a folder of shards holds: people, regions, tasks, trials, covariates.
+
+    Raises
+    ------
+    InputDataError, DamagedOutputError
+        See `dtb.shards.read.open_cohort`; contents are not compared with their checksums here.
+    """
+    cohort = open_cohort(folder, verify=False)
+    manifest = cohort.manifest
+    counts, description = manifest.counts, manifest.description
+    num_bytes = sum(shard.num_bytes for shard in manifest.shards)
+    terminal.out.print(
+        escape(
+            f"{folder}: {counts['subjects']} people in {len(manifest.shards)} shards, {num_bytes / 2**20:.1f} MiB\n"
+            f"  regions: {len(description.regions)} ({description.regions[0]} ... {description.regions[-1]})\n"
+            f"  connectome: {', '.join(f'{key} {value}' for key, value in description.connectome.items())}\n"
+            f"  edges absent: {counts['absent_edges']}\n"
+            f"  runs: {counts['runs']}, trials: {counts['trials']} ({counts['usable_trials']} usable), task volumes: {counts['volumes']}\n"
+            f"  cohort hash: {manifest.cohort_hash[:16]}"
+        )
+    )
+    headers = [cohort.header(pseudonym) for pseudonym in cohort.pseudonyms]
+    table = Table("covariate", "known", "values", title="Covariates")
+    for name in dict.fromkeys(key for header in headers for key in header["covariates"]):
+        known = [value for header in headers if (value := header["covariates"].get(name)) is not None]
+        table.add_row(name, f"{len(known)} of {len(headers)}", escape(_summary(known)))
+    terminal.out.print(table)
+    runs = Counter(f"{run['task']} ({run['label']})" for header in headers for run in header["runs"])
+    terminal.out.print("  " + ", ".join(f"{escape(label)}: {count} runs" for label, count in sorted(runs.items())))
+
+
+def verify_shards(folder: Path) -> None:
+    """Compare every shard with its size and SHA-256, and say all that is wrong.
+
+    Raises
+    ------
+    InputDataError
+        There is no such folder.
+    DamagedOutputError
+        A shard is missing, cut or altered, or one lies there that the manifest does not name.
+    """
+    manifest = Manifest.load(folder)
+    problems = []
+    with terminal.progress() as progress:
+        for shard in progress.track(manifest.shards, description="Shards"):
+            path = folder / shard.name
+            if not path.is_file():
+                problems.append(f"{shard.name} is missing ({len(shard.subjects)} people)")
+            elif path.stat().st_size != shard.num_bytes:
+                problems.append(f"{shard.name} has {path.stat().st_size} bytes; the manifest says {shard.num_bytes}")
+            elif sha256_of(path) != shard.sha256:
+                problems.append(f"{shard.name} was altered: its SHA-256 is not the manifest's")
+    named = {shard.name for shard in manifest.shards}
+    problems += [
+        f"{path.name} is not in the manifest" for path in sorted(folder.glob("*.tar")) if path.name not in named
+    ]
+    if problems:
+        raise DamagedOutputError(
+            f"{folder} is damaged; run `dtb ingest` anew:\n" + "\n".join(f"  {line}" for line in problems)
+        )
+    terminal.out.print(escape(f"{folder}: all {len(manifest.shards)} shards are whole."))
+
+
+def _summary(values: list[object]) -> str:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if values and len(numbers) == len(values):
+        return f"mean {np.mean(numbers):.3g}, from {min(numbers):.3g} to {max(numbers):.3g}"
+    counts = Counter(str(value) for value in values)
+    return ", ".join(f"{value} {count}" for value, count in counts.most_common(6))
