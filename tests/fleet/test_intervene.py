@@ -83,8 +83,9 @@ def test_the_target_goes_the_wanted_way_and_beyond_the_controls(work: Work) -> N
     moved = target["before"] - target["after"]
     assert (moved > 0).all()
     for name in CONTROLS:
-        # In a twin that reads its connectome almost linearly the population's direction is nearly each person's own.
-        assert moved.mean() > 0.95 * (target["before"] - target[f"{name}_after"]).mean(), name
+        # The search pays for what it does to other indicators, the controls do not; and in a twin that reads its connectome
+        # almost linearly the population's direction is nearly each person's own.
+        assert moved.mean() > 0.8 * (target["before"] - target[f"{name}_after"]).mean(), name
     doses = np.stack(target["after_doses"])
     assert doses.shape == (5, len(DOSES))
     np.testing.assert_allclose(doses[:, -1], target["after"])
