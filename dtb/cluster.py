@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,13 +83,13 @@ def connected(config: ClusterConfig) -> Iterator[None]:
         dict.fromkeys([package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
     )
     runtime = {"env_vars": {"PYTHONPATH": search_path}}
+    on_termination = signal.getsignal(signal.SIGTERM)
     if config.ray_address is None:
         cpus = config.num_cpus or os.cpu_count()
         ray.init(
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",
             runtime_env=runtime,
             **quiet,
         )
@@ -98,6 +100,10 @@ def connected(config: ClusterConfig) -> Iterator[None]:
             ray.init(address=config.ray_address, runtime_env=runtime, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigurationError(_no_cluster(config.ray_address, str(error).splitlines()[0])) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, on_termination
+        )  # Ray puts its own there, which prints its stack and exits with 15
     try:
         yield
     finally:

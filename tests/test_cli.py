@@ -90,3 +90,11 @@ def test_a_mistake_ends_with_2_and_one_message(
     for word in words:
         assert word in printed.err + printed.out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cohort_with_too_few_edges_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(["synth", str(tmp_path / "out"), "--num-regions", "12"]) == 2
+    assert "At most 13 fit" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ import numpy as np
 
 from dtb.cohort.records import edges_from_matrix, matrix_from_edges
 from dtb.config import SynthConfig
+from dtb.errors import ConfigurationError
 
 TRAITS = ("slowness", "conflict", "reactivity")
 """Low drift in every task; loss of drift under conflict; BOLD response of one network to faces."""
@@ -95,9 +96,22 @@ class Person:
 
 
 def make_population(config: SynthConfig, seed: int) -> Population:
-    """Make the population: networks, the average connectome, and the edges that carry traits, age and site."""
+    """Make the population: networks, the average connectome, and the edges that carry traits, age and site.
+
+    Raises
+    ------
+    ConfigurationError
+        There are too few edges for what they are to carry.
+    """
     rng = np.random.default_rng([seed, 0])
     num_regions = config.num_regions
+    kinds = (*TRAITS, "age", "site")
+    num_edges, num_wanted = num_regions * (num_regions - 1) // 2, len(kinds) * config.num_causal_edges
+    if num_wanted > num_edges:
+        raise ConfigurationError(
+            f"synth.num_causal_edges is {config.num_causal_edges}: {', '.join(kinds)} need {num_wanted} edges between them, but "
+            f"synth.num_regions = {num_regions} has {num_edges}. At most {num_edges // len(kinds)} fit; or take more regions."
+        )
     num_networks = max(3, num_regions // 10)
     network_R = np.arange(num_regions) * num_networks // num_regions
     coupling_NN = rng.uniform(-0.1, 0.25, (num_networks, num_networks))
@@ -110,7 +124,6 @@ def make_population(config: SynthConfig, seed: int) -> Population:
     for network in network_R:
         within[network] += 1
         names.append(f"Toy_Net{network + 1:02d}_{within[network]:02d}")
-    kinds = (*TRAITS, "age", "site")
     edges = dict(zip(kinds, _disjoint_edges(num_regions, config.num_causal_edges, len(kinds), rng), strict=True))
     return Population(
         region_names=names,

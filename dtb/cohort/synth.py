@@ -49,6 +49,7 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     designs = {
         task: [make_design(task, run, config.seed) for run in range(synth.runs_per_task)] for task in synth.tasks
     }
+    population = make_population(synth, config.seed)
     if dry_run:
         terminal.out.print(
             f"Would write {synth.num_subjects} people with {synth.num_regions} regions to {out}: {synth.num_rest_runs} rest runs of "
@@ -59,7 +60,6 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     if folder.is_complete:
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
-    population = make_population(synth, config.seed)
     _write_descriptions(out, population, synth)
     people: list[Person] = []
     truths: list[dict[str, TaskTruth]] = []

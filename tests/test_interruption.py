@@ -1,0 +1,45 @@
+"""Whoever stops a command, from the keyboard or through a scheduler, is told how to go on, and nothing of it runs on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    small = {
+        "synth.num-subjects": 12,
+        "synth.num-regions": 12,
+        "synth.num-causal-edges": 4,
+        "synth.rest-seconds": 60,
+        "ingest.min-rest-seconds": 30,
+    }
+    command = [sys.executable, "-m", "dtb", "run", str(REPOSITORY / "configs" / "demo.yaml"), str(tmp_path / "run")]
+    command += [f"--{name}={value}" for name, value in small.items()]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    began = time.monotonic()
+    while not (tmp_path / "run" / "shards" / "config.yaml").exists():
+        assert running.poll() is None, running.stderr.read() if running.stderr else ""
+        assert time.monotonic() - began < 240
+        time.sleep(0.1)
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.send_signal(number)
+    _, told = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "--resume" in told
+    assert "Traceback" not in told
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+    assert subprocess.run([*command, "--resume", "--dry-run"], env=environment, check=False).returncode == 0
