@@ -77,7 +77,8 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
     )
     caption = (
         f"How far each way of changing the connectome moves the twin's {name}: one point a person, the line is the median. All "
-        "changes have the norm of the search's."
+        "changes have the norm of the search's; but the search is also held to leave the other indicators as they are, and the "
+        "controls are not."
     )
     return Panel(svg, caption)
 

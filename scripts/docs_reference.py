@@ -1,0 +1,104 @@
+"""Makes the reference pages of the documentation from the code, so that they cannot say anything else than it.
+
+mkdocs calls `on_files` when the site is built (`hooks` in mkdocs.yml); nothing that is made here is kept in the repository.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import inspect
+import io
+from typing import Any
+
+from dtb import config as cfg
+from dtb.cli import COMMANDS, exit_code, overview
+
+
+def configuration_page() -> str:
+    """Give every section and option of the configuration: its name, type, default and what it means."""
+    explained = explanations()
+    lines = [
+        "# Configuration",
+        "",
+        "A YAML file holds any part of these settings; `dtb STAGE --print-config` prints all of them with their values. On the",
+        "command line a setting is `--section.name`, and without the section where it is the stage's own. What is not allowed is",
+        "refused by name.",
+        "",
+        "## At the top",
+        "",
+        *table(cfg.Config, explained, [field for field in dataclasses.fields(cfg.Config) if not is_section(field)]),
+    ]
+    for field in filter(is_section, dataclasses.fields(cfg.Config)):
+        kind = type(getattr(cfg.Config(), field.name))
+        lines += ["", f"## {field.name}", "", inspect.cleandoc(kind.__doc__ or ""), ""]
+        lines += table(kind, explained, list(dataclasses.fields(kind)))
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """Give what ``dtb --help`` and each command's ``--help`` print."""
+    lines = ["# Commands", "", "```text", overview(), "```"]
+    for name in COMMANDS:
+        stream = io.StringIO()
+        with contextlib.redirect_stdout(stream), contextlib.suppress(SystemExit):
+            exit_code([name, "--help"])
+        lines += ["", f"## dtb {name}", "", "```text", stream.getvalue().rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def is_section(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field of `Config` is a section of its own."""
+    return dataclasses.is_dataclass(getattr(cfg.Config(), field.name))
+
+
+def explanations() -> dict[tuple[str, str], tuple[str, str]]:
+    """Read from the source, for each class and field, the type as it is written and the text under it."""
+    found = {}
+    for node in ast.parse(inspect.getsource(cfg)).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for field, text in zip(node.body, node.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+            ):
+                words = " ".join(str(text.value.value).split())
+                found[node.name, field.target.id] = (ast.unparse(field.annotation), words)
+    return found
+
+
+def table(
+    kind: type, explained: dict[tuple[str, str], tuple[str, str]], fields: list[dataclasses.Field[Any]]
+) -> list[str]:
+    """Make the rows of one section's table."""
+    values = cfg.to_plain(kind())
+    rows = ["| option | default | type | what it is |", "|---|---|---|---|"]
+    for field in fields:
+        written, words = explained[kind.__name__, field.name]
+        default = values[field.name]
+        shown = "none" if default is None else "empty" if default in ([], "") else f"`{_yaml(default)}`"
+        rows.append(f"| `{field.name}` | {shown} | {_cell(f'`{written}`')} | {_cell(words)} |")
+    return rows
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the made pages to those in the folder (a hook of mkdocs)."""
+    from mkdocs.structure.files import File
+
+    for path, make in (("reference/configuration.md", configuration_page), ("reference/commands.md", commands_page)):
+        files.append(File.generated(config, path, content=make()))
+    return files
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_yaml, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")

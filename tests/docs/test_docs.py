@@ -1,0 +1,124 @@
+"""What the documentation says is so: its commands parse, its options exist, its links lead somewhere, its messages are ones that dtb prints."""
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dtb.cli import COMMANDS, parse
+from dtb.config import Config, load_config, to_plain
+from dtb.tasks.spec import load_task, shipped_tasks
+from scripts.docs_reference import commands_page, configuration_page
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+MADE = {"reference/configuration.md", "reference/commands.md"}
+
+
+def _blocks(language: str) -> list[tuple[str, str]]:
+    """Give the fenced blocks of one language, each with its page's name."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            found.append((page.name, block.replace("\\\n", " ")))
+    return found
+
+
+def _commands() -> list[tuple[str, str]]:
+    lines = [(page, line.split("#")[0].strip()) for page, block in _blocks("bash") for line in block.splitlines()]
+    return [(page, line) for page, line in lines if line]
+
+
+def test_every_command_is_one_that_dtb_or_this_repository_has(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    seen = 0
+    for page, line in _commands():
+        words = shlex.split(line)
+        if words[0] == "dtb" and words[1] not in {"--help", "--version"}:
+            assert words[1] in COMMANDS, f"{page}: {line}"
+            try:
+                parse(words[1], words[2:])
+            except SystemExit:
+                pytest.fail(f"{page}: options of `{line}` are not accepted")
+            seen += 1
+        elif words[0] == "bash":
+            assert (ROOT / words[1]).is_file(), f"{page}: {line}"
+    assert seen > 20
+
+
+def test_every_yaml_block_is_a_configuration_or_a_task(tmp_path):
+    blocks = _blocks("yaml")
+    assert len(blocks) >= 2
+    for page, block in blocks:
+        path = tmp_path / "block.yaml"
+        path.write_text(block)
+        if "alternatives:" in block:
+            assert load_task(str(path)).name in shipped_tasks(), page
+        else:
+            assert isinstance(load_config(path), Config), page
+
+
+def test_every_option_that_is_named_exists():
+    sections = {name: set(values) for name, values in to_plain(Config()).items() if isinstance(values, dict)}
+    named = 0
+    for page in PAGES:
+        for section, option in re.findall(r"`([a-z]+)\.([a-z_]+)(?::[^`]*)?`", page.read_text(encoding="utf-8")):
+            if section in sections and option not in {"json", "yaml", "jsonl", "tsv"}:
+                assert option in sections[section], f"{page.name}: {section}.{option}"
+                named += 1
+    assert named > 20
+
+
+def test_every_link_and_image_leads_to_a_file():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith(("http", "#")) and target not in MADE:
+                assert (page.parent / target.split("#")[0]).is_file(), f"{page.name}: {target}"
+
+
+def test_every_message_that_is_explained_is_one_that_dtb_prints():
+    texts = []
+    for source in (ROOT / "dtb").rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    everything = "\n".join(texts).replace("`", "")
+    headings = re.findall(
+        r"^### `(.*)`$", (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(headings) > 8
+    for heading in headings:
+        for part in heading.split("..."):
+            assert part.strip().replace("stage.json", "…") in everything.replace("stage.json", "…"), heading
+
+
+def test_the_reference_has_every_option_and_every_command():
+    page = configuration_page()
+    for section, values in to_plain(Config()).items():
+        for option in values if isinstance(values, dict) else [section]:
+            assert f"| `{option}` |" in page
+    commands = commands_page()
+    assert all(f"## dtb {name}" in commands for name in COMMANDS)
+    assert "--num-workers" in commands
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_asks_nothing_of_any_other_host(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the extra `docs`")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    built = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    for page in (tmp_path / "site").rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|iframe)[^>]+src="([^"]+)"', html)
+        loaded += re.findall(r'<link[^>]+rel="(?:stylesheet|preconnect)"[^>]+href="([^"]+)"', html)
+        assert not [place for place in loaded if place.startswith(("http", "//"))], page
