@@ -189,7 +189,8 @@ class Intervene(_ReadsTwin):
     """Search, for each person, for a change of the connectome that moves an indicator.
 
     The changed connectome stays a correlation matrix and the change within the budget; it is fed through the whole twin again, and
-    compared with a random change of equal size. Research use only: what comes out is a hypothesis about a model.
+    compared with changes of equal size that others would make. All edges may change, or a few, or the gains of a few regions (--space).
+    Research use only: what comes out is a hypothesis about a model.
 
     Example: dtb intervene shards trained searched --indicator mean_rt --budget 0.05
     """
@@ -202,6 +203,36 @@ class Intervene(_ReadsTwin):
         from dtb.fleet.intervene import intervene
 
         intervene(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial(Stage):
+    """Put every person's twin through an in-silico trial, under a protocol that was written before.
+
+    Arms (each person's own change, the population's, a random one, none) at several doses, paired within people. Writes OUT/outcomes
+    (Parquet), OUT/trial.json with the primary outcome and the protocol's hash, OUT/doses.tsv, OUT/matrix.tsv and OUT/slopes.tsv. It is a
+    trial of models, not of people.
+
+    Example: dtb trial configs/trials/stroop_speed.yaml shards trained tried
+    """
+
+    protocol: Annotated[Positional[Path], arg(metavar="PROTOCOL")]
+    """YAML file with the protocol."""
+    shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+    trained: Annotated[Positional[Path], arg(metavar="TRAINED")]
+    """Folder that `dtb train` wrote."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    fleet: cfg.FleetConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.fleet.trial import trial
+        from dtb.intervene.trial import load_protocol
+
+        protocol = load_protocol(self.protocol)
+        trial(config, protocol, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -365,7 +396,8 @@ class Shards(Stage):
 
 
 STAGES: dict[str, type[Stage]] = {
-    kind.__name__.lower(): kind for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Report, Run, Plan)
+    kind.__name__.lower(): kind
+    for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Trial, Report, Run, Plan)
 }
 COMMANDS: dict[str, type[Stage]] = {**STAGES, "task": Task, "shards": Shards, "doctor": Doctor}
 

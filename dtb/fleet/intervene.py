@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from dtb.cluster import connected
 from dtb.config import Config, InterveneConfig, sections
-from dtb.errors import InputDataError
+from dtb.errors import InputDataError, StageError
 from dtb.files import OutputFolder
 from dtb.fleet.aim import Aim, Survey, make_aim
 from dtb.fleet.ledger import Ledger
@@ -87,7 +87,10 @@ def intervene(
             description="Searching",
             can_grow=config.cluster.ray_address is not None,
         )
-    figures = _figures(results.read("results"), aim)
+    found = results.read("results")
+    if not found.num_rows:
+        raise StageError(f"A change was found for nobody; every person's reason is in {folder / 'status'}.")
+    figures = _figures(found, aim)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **figures})
     out.print(f"Searched: {say_summary(summary)}")
     out.print(_in_words(figures, aim, config.intervene))
@@ -140,7 +143,10 @@ def _figures(results: pa.Table, aim: Aim) -> dict[str, Any]:
     table = results.to_pandas()
     target = table[table["is_target"]]
     others = table[~table["is_target"] & table["spread"].notna()]
-    moved = ((others["after"] - others["before"]).abs() / others["spread"]).dropna()
+    moved = {
+        column: ((others[column] - others["before"]).abs() / others["spread"]).dropna()
+        for column in ("after", *(f"{name}_after" for name in CONTROLS))
+    }
     columns = ("before", "after", *(f"{name}_after" for name in CONTROLS))
     medians = {column: float(target[column].median()) for column in columns if target[column].notna().any()}
     return {
@@ -150,7 +156,9 @@ def _figures(results: pa.Table, aim: Aim) -> dict[str, Any]:
         "num_abstained": int(target["abstained"].sum()),
         "median": medians,
         "spread": float(target["spread"].iloc[0]),
-        "off_target_median_moved_in_spreads": float(moved.median()) if len(moved) else None,
+        "off_target_median_moved_in_spreads": {
+            column: float(values.median()) for column, values in moved.items() if len(values)
+        },
     }
 
 
@@ -163,7 +171,8 @@ def _in_words(figures: Mapping[str, Any], aim: Aim, settings: InterveneConfig) -
     )
     if figures["num_abstained"]:
         text += f" For {figures['num_abstained']} people the ensemble disagrees: abstained."
-    off_target = figures["off_target_median_moved_in_spreads"]
-    if off_target is not None:
-        text += f" Other indicators moved by {off_target:.2g} spreads in the median."
+    aside = figures["off_target_median_moved_in_spreads"]
+    if "after" in aside:
+        others = ", ".join(f"{name} {aside[f'{name}_after']:.2g}" for name in CONTROLS if f"{name}_after" in aside)
+        text += f" Other indicators moved by {aside['after']:.2g} spreads in the median ({others})."
     return f"{text} What a model does is a hypothesis, not advice."
