@@ -121,13 +121,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(root: Path, out: Path, docs: Path) -> None:
-    """Write the cohort, train, evaluate, and write the page."""
-    people = write_shards(root, out / "shards")
-    with connected(CONFIG.cluster):
-        train(CONFIG, out / "shards", out / "train", resume=True)
-    evaluate(CONFIG, out / "shards", out / "train", out / "evaluate", resume=True)
-    figures = json.loads((out / "evaluate" / "figures.json").read_text(encoding="utf-8"))
+def write_page(people: int, evaluated: Path, docs: Path) -> None:
+    """Write docs/an-impostor.md from an evaluation."""
+    figures = json.loads((evaluated / "figures.json").read_text(encoding="utf-8"))
     text = TEXT.format(
         people=people,
         num_edges=NUM_REGIONS * (NUM_REGIONS - 1) // 2,
@@ -137,6 +133,15 @@ def main(root: Path, out: Path, docs: Path) -> None:
         epochs=CONFIG.train.max_epochs,
     )
     write_text(docs / "an-impostor.md", text)
+
+
+def main(root: Path, out: Path, docs: Path) -> None:
+    """Write the cohort, train, evaluate, and write the page."""
+    people = write_shards(root, out / "shards")
+    with connected(CONFIG.cluster):
+        train(CONFIG, out / "shards", out / "train", resume=True)
+    evaluate(CONFIG, out / "shards", out / "train", out / "evaluate", resume=True)
+    write_page(people, out / "evaluate", docs)
     terminal.out.print(f"Wrote {docs / 'an-impostor.md'}.")
 
 

@@ -87,7 +87,8 @@ class Prediction:
 def summary_of_people(people: People, taskset: TaskSet) -> Summary:
     """Sum up what people did."""
     trials = people.trials
-    return _summary(trials, trials.rt_J, trials.was_correct_J, len(people), taskset, people.maps_STR)
+    counts_J = np.ones(len(trials))
+    return _summary(trials, trials.rt_J, counts_J, trials.was_correct_J, len(people), taskset, people.maps_STR)
 
 
 def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summary]:
@@ -103,6 +104,7 @@ def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summ
         _summary(
             trials,
             np.where(half_J, trials.rt_J, np.nan),
+            np.ones(len(trials)),
             np.where(half_J, trials.was_correct_J, np.nan),
             len(people),
             taskset,
@@ -116,11 +118,16 @@ def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summ
 def summary_of_prediction(
     trials: TrialTable, prediction: TrialPrediction, num_people: int, taskset: TaskSet, maps_STR: np.ndarray
 ) -> Summary:
-    """Sum up what is predicted of people's trials: reaction times over the trials with a press, as in the data."""
-    rt_J = np.where(np.isfinite(trials.rt_J), prediction.mean_rt_J, np.nan)
+    """Sum up what is predicted of people's trials.
+
+    A trial counts in the mean reaction time by the predicted probability of a press in it: which trials a person left out is no more to
+    be looked at than when the person pressed.
+    """
+    known_J = np.isfinite(prediction.outcome_JO).all(axis=1)
+    press_J = np.where(known_J, 1.0 - prediction.outcome_JO[:, -1], 1.0)
     correct_J = np.where(trials.correct_JO, prediction.outcome_JO, 0.0).sum(axis=1)
-    known_J = trials.scored_J & np.isfinite(prediction.outcome_JO).all(axis=1)
-    return _summary(trials, rt_J, np.where(known_J, correct_J, np.nan), num_people, taskset, maps_STR)
+    correct_J = np.where(trials.scored_J & known_J, correct_J, np.nan)
+    return _summary(trials, prediction.mean_rt_J, press_J, correct_J, num_people, taskset, maps_STR)
 
 
 def no_maps(people: People) -> np.ndarray:
@@ -130,14 +137,20 @@ def no_maps(people: People) -> np.ndarray:
 
 def person_task_mean(trials: TrialTable, values_J: np.ndarray, num_people: int, num_tasks: int) -> np.ndarray:
     """Give each person's mean over the trials of each task (S, T), of the values that are not NaN."""
-    return _mean_by(trials.person_J * num_tasks + trials.task_J, values_J, num_people * num_tasks).reshape(
-        num_people, num_tasks
-    )
+    return _person_task_mean(trials, values_J, np.ones(len(values_J)), num_people, num_tasks)
+
+
+def _person_task_mean(
+    trials: TrialTable, values_J: np.ndarray, weight_J: np.ndarray, num_people: int, num_tasks: int
+) -> np.ndarray:
+    group_J = trials.person_J * num_tasks + trials.task_J
+    return _mean_by(group_J, values_J, weight_J, num_people * num_tasks).reshape(num_people, num_tasks)
 
 
 def _summary(
     trials: TrialTable,
     rt_J: np.ndarray,
+    press_J: np.ndarray,
     correct_J: np.ndarray,
     num_people: int,
     taskset: TaskSet,
@@ -148,24 +161,24 @@ def _summary(
     for task, spec in enumerate(taskset.specs):
         weights = {spec.conditions.index(name): weight for name, weight in spec.contrast.items() if weight}
         if weights:
-            here_J = trials.task_J == task
-            effect_ST[:, task] = sum(
-                weight
-                * _mean_by(
-                    trials.person_J, np.where(here_J & (trials.condition_J == condition), rt_J, np.nan), num_people
-                )
-                for condition, weight in weights.items()
+            effect_ST[:, task] = 0.0
+        for condition, weight in weights.items():
+            here_J = (trials.task_J == task) & (trials.condition_J == condition)
+            effect_ST[:, task] += weight * _mean_by(
+                trials.person_J, np.where(here_J, rt_J, np.nan), press_J, num_people
             )
     return Summary(
-        person_task_mean(trials, rt_J, num_people, num_tasks),
+        _person_task_mean(trials, rt_J, press_J, num_people, num_tasks),
         effect_ST,
         person_task_mean(trials, correct_J, num_people, num_tasks),
         maps_STR,
     )
 
 
-def _mean_by(group_J: np.ndarray, values_J: np.ndarray, num_groups: int) -> np.ndarray:
+def _mean_by(group_J: np.ndarray, values_J: np.ndarray, weight_J: np.ndarray, num_groups: int) -> np.ndarray:
+    """Give the weighted mean of the values of each group that are not NaN; NaN for a group without weight."""
     present_J = np.isfinite(values_J)
-    total = np.bincount(group_J[present_J], weights=values_J[present_J], minlength=num_groups)
-    count = np.bincount(group_J[present_J], minlength=num_groups)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    group_J, values_J, weight_J = group_J[present_J], values_J[present_J], weight_J[present_J]
+    total = np.bincount(group_J, weights=values_J * weight_J, minlength=num_groups)
+    weight = np.bincount(group_J, weights=weight_J, minlength=num_groups)
+    return np.where(weight > 1e-9, total / np.where(weight > 1e-9, weight, 1.0), np.nan)

@@ -253,7 +253,8 @@ def baselines(
         "group_mean": of_trials(group_mean(training.trials, people.trials), group_STR),
     }
     if seen:
-        found["own_earlier"] = of_trials(own_earlier(training.trials, people.trials), target.maps_STR)
+        # Of the person as a whole, the earlier part itself is the prediction: its mean reaction time, its accuracy, its map.
+        found["own_earlier"] = Prediction(target, own_earlier(training.trials, people.trials))
     return found | regressions(training, target, people)
 
 

@@ -106,10 +106,9 @@ def test_no_baseline_for_unseen_people_changes_with_what_they_did(training):
         if prediction.trials is not None:
             np.testing.assert_array_equal(prediction.trials.outcome_JO, planted[name].trials.outcome_JO)
             np.testing.assert_array_equal(prediction.trials.mean_rt_J, planted[name].trials.mean_rt_J)
-        else:
-            np.testing.assert_array_equal(prediction.summary.mean_rt_ST, planted[name].summary.mean_rt_ST)
-            np.testing.assert_array_equal(prediction.summary.condition_rt_ST, planted[name].summary.condition_rt_ST)
-            np.testing.assert_array_equal(prediction.summary.accuracy_ST, planted[name].summary.accuracy_ST)
+        np.testing.assert_array_equal(prediction.summary.mean_rt_ST, planted[name].summary.mean_rt_ST)
+        np.testing.assert_array_equal(prediction.summary.condition_rt_ST, planted[name].summary.condition_rt_ST)
+        np.testing.assert_array_equal(prediction.summary.accuracy_ST, planted[name].summary.accuracy_ST)
         np.testing.assert_array_equal(prediction.summary.maps_STR, planted[name].summary.maps_STR)
 
 

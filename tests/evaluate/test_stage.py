@@ -13,7 +13,7 @@ from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.figures import TWIN
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predict import predict, told_connectomes, within_task
-from dtb.evaluate.predictions import person_task_mean
+from dtb.evaluate.predictions import person_task_mean, summary_of_people
 from dtb.evaluate.stage import evaluate
 from dtb.evaluate.statistics import sign_flip_p
 from dtb.files import OutputFolder, require_complete
@@ -126,7 +126,9 @@ def test_later_parts_of_seen_people_without_bold(tmp_path):
     found = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert found["claim"].startswith("8 people support no claim between people: ")
     rt = next(row for row in found["rows"] if row["metric"] == "mean RT r")
-    assert "own_earlier" in rt["baselines"]
+    halves = [collect(records, STROOP, span, np.zeros(0, int), np.zeros(0)) for span in ((0, 0.5), (0.5, 1))]
+    first_S, second_S = (summary_of_people(half, STROOP).mean_rt_ST[:, 0] for half in halves)
+    assert rt["baselines"]["own_earlier"] == pytest.approx(np.corrcoef(first_S, second_S)[0, 1])
     assert "ridge" not in rt["baselines"]
     assert not any("BOLD" in row["metric"] for row in found["rows"])
     assert pd.read_parquet(tmp_path / "out" / "bold_map.parquet").empty
@@ -189,6 +191,9 @@ def test_the_twin_cannot_see_what_people_did():
     _, planted = performed([with_other_answers(record) for record in records], split)
     np.testing.assert_array_equal(honest.trials.outcome_JO, planted.trials.outcome_JO)
     np.testing.assert_array_equal(honest.trials.mean_rt_J, planted.trials.mean_rt_J)
+    np.testing.assert_array_equal(honest.summary.mean_rt_ST, planted.summary.mean_rt_ST)
+    np.testing.assert_array_equal(honest.summary.condition_rt_ST, planted.summary.condition_rt_ST)
+    np.testing.assert_array_equal(honest.summary.accuracy_ST, planted.summary.accuracy_ST)
     np.testing.assert_array_equal(honest.summary.maps_STR, planted.summary.maps_STR)
 
 
