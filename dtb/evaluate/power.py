@@ -95,14 +95,16 @@ def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
     people = [make_person(population, synth, seed, index) for index in range(max(config.people))]
     return Study(
         {
-            minutes: np.stack([_estimated(person, minutes, synth, seed, index) for index, person in enumerate(people)])
+            minutes: np.stack(
+                [estimated_connectome(person, minutes, synth, seed, index) for index, person in enumerate(people)]
+            )
             for minutes in config.rest_minutes
         },
         _targets(people, config, synth, seed),
     )
 
 
-def _estimated(person: Person, minutes: float, synth: SynthConfig, seed: int, index: int) -> np.ndarray:
+def estimated_connectome(person: Person, minutes: float, synth: SynthConfig, seed: int, index: int) -> np.ndarray:
     """Estimate a connectome, Fisher z (E,), from minutes of rest."""
     rng = np.random.default_rng([seed, 20, index])
     num_volumes = max(3, round(60 * minutes / synth.repetition_time))
