@@ -69,6 +69,9 @@ class IngestConfig:
 
     tasks: tuple[str, ...] = ("stroop", "hammer")
     """Task specifications: names of shipped ones (`dtb ingest --help` lists them) or paths of YAML files."""
+    channel_layout: Literal["separate", "shared"] = "separate"
+    """Stimulus channels of several tasks: `separate`, side by side with a flag for each task; `shared`, the paper's, in the same
+    places with one flag."""
     rest_task: str = "rest"
     """BIDS task label of the resting-state runs, matched at its beginning (`rest` matches `restAP`)."""
     layout: Literal["xcpd", "xcpd_cifti", "halfpipe", "fmriprep", "fmriprep_cifti", "tcp"] = "xcpd"

@@ -55,7 +55,7 @@ def ingest(
     InputDataError
         Something that concerns everybody is wrong, or more people than `ingest.max_quarantined_fraction` had to be set aside.
     """
-    tasks = TaskSet(tuple(load_task(name) for name in config.ingest.tasks))
+    tasks = TaskSet(tuple(load_task(name) for name in config.ingest.tasks), config.ingest.channel_layout)
     people = index_people(bids, derivatives, config.ingest, tasks)
     first = next(person.rest[0] for person in people if person.rest)
     regions = read_region_names(first, derivatives, config.ingest)

@@ -97,6 +97,7 @@ class _Person:
     start_seconds_K: np.ndarray
     press_KTA: np.ndarray
     at_risk_KT: np.ndarray
+    counted_KT: np.ndarray
     bold_KVR: np.ndarray
     bold_counted_KV: np.ndarray
     volume_seconds_KV: np.ndarray
@@ -190,6 +191,7 @@ class BatchMaker:
             "task_SK": np.full((num_rows, num_segments), -1, np.int64),
             "press_SKTA": np.zeros((num_rows, num_segments, T, A), bool),
             "at_risk_SKT": np.zeros((num_rows, num_segments, T), np.float32),
+            "counted_SKT": np.zeros((num_rows, num_segments, T), bool),
             "bold_SKVR": np.full((num_rows, num_segments, num_volumes, R), np.nan, np.float32),
             "bold_counted_SKV": np.zeros((num_rows, num_segments, num_volumes), bool),
             "volume_seconds_SKV": np.zeros((num_rows, num_segments, num_volumes), np.float32),
@@ -205,6 +207,7 @@ class BatchMaker:
             rows["task_SK"][row, :K] = person.task_K
             rows["press_SKTA"][row, :K] = person.press_KTA
             rows["at_risk_SKT"][row, :K] = person.at_risk_KT
+            rows["counted_SKT"][row, :K] = person.counted_KT
             rows["bold_SKVR"][row, :K, :V] = person.bold_KVR
             rows["bold_counted_SKV"][row, :K, :V] = person.bold_counted_KV
             rows["volume_seconds_SKV"][row, :K, :V] = person.volume_seconds_KV
@@ -272,11 +275,31 @@ class BatchMaker:
             start_seconds_K=np.array([segment.start_seconds for _, segment in pieces], np.float64),
             press_KTA=np.stack([e[1] for e in encoded]) if encoded else np.zeros((0, T, A), bool),
             at_risk_KT=np.stack([e[2] for e in encoded]) if encoded else np.zeros((0, T), np.float32),
+            counted_KT=np.array(
+                [
+                    self._counted(record.runs[number], segment) | (at_risk_T > 0) | press_TA.any(axis=1)
+                    for (number, segment), (_, press_TA, at_risk_T) in zip(pieces, encoded, strict=True)
+                ],
+                bool,
+            ).reshape(len(pieces), T),
             bold_KVR=bold_KVR,
             bold_counted_KV=counted_KV,
             volume_seconds_KV=seconds_KV,
             trials={name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         )
+
+    def _counted(self, run: Run, segment: Segment) -> np.ndarray:
+        """Give the steps of the counted span in which no press of an uncounted trial could lie."""
+        trials = run.trials
+        begin_T = segment.start_seconds + self._step_seconds * np.arange(self.num_steps)
+        end_T = begin_T + self._step_seconds
+        counted_T = (begin_T >= segment.counted_from_seconds - 1e-9) & (end_T <= segment.counted_to_seconds + 1e-9)
+        onset_J = trials.onset_seconds_J
+        counted_J = (onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds) & trials.usable_J
+        for trial in np.flatnonzero(~counted_J):
+            window_end = onset_J[trial] + trials.window_seconds_J[trial]
+            counted_T &= (end_T <= onset_J[trial]) | (begin_T >= window_end)
+        return counted_T
 
     def _volumes(self, run: Run, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the volumes within a segment, whether each counts, and their times after its beginning."""

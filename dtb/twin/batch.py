@@ -75,6 +75,8 @@ class Batch:
         True at the step of a press for each alternative that agrees with it.
     at_risk_SKT : (S, K, T) float32
         Share of the step during which a press was possible and had not happened; 0 where nothing is known or no loss is wanted.
+    counted_SKT : (S, K, T) bool
+        Whether it is known, and wanted, if there was a press in the step at all, between trials too: what the paper's loss per step counts.
     bold_SKVR : (S, K, V, R) float32
         NaN where absent.
     bold_counted_SKV : (S, K, V) bool
@@ -94,6 +96,7 @@ class Batch:
     task_SK: Tensor
     press_SKTA: Tensor
     at_risk_SKT: Tensor
+    counted_SKT: Tensor
     bold_SKVR: Tensor
     bold_counted_SKV: Tensor
     volume_seconds_SKV: Tensor

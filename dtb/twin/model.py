@@ -209,6 +209,10 @@ class Twin(nn.Module):
             states_SKVN = at_volumes(output.hidden_SKTN, volume_seconds_SKV, self.config.step_seconds, kind)
             return _per_person(states_SKVN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
 
+    def bold_at_steps(self, output: TwinOutput) -> Tensor:
+        """(S, K, T, R): the BOLD readout of each state, with no haemodynamic response; in units of `bold_scale_R`."""
+        return _per_person(output.hidden_SKTN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
+
     @classmethod
     def load(cls, path: Path | str) -> Twin:
         """Read a twin that `dtb train`, or `dtb.twin.export.save_twin`, wrote; `path` is the folder of its two files."""

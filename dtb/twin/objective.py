@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtb.twin.batch import Batch
+from dtb.twin.interpolation import target_at_steps
 from dtb.twin.likelihood import count_trials, press_nll
 from dtb.twin.model import Twin, TwinOutput
 
@@ -68,15 +69,27 @@ def press_loss(twin: Twin, output: TwinOutput, batch: Batch) -> Tensor:
         nll_S = press_nll(output.press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
         return nll_S / count_trials(batch.press_SKTA, batch.at_risk_SKT).clamp_min(1)
     target_SKTA = batch.press_SKTA.to(output.press_SKTA.dtype)
-    counted_SKTA = ((batch.at_risk_SKT > 0) | batch.press_SKTA.any(-1))[..., None].expand_as(target_SKTA)
+    counted_SKTA = batch.counted_SKT[..., None].expand_as(target_SKTA)
     entropy_SKTA = functional.binary_cross_entropy_with_logits(output.press_SKTA, target_SKTA, reduction="none")
     return _masked_mean(entropy_SKTA, counted_SKTA)
 
 
 def bold_loss(twin: Twin, output: TwinOutput, batch: Batch) -> Tensor:
-    """(S,): mean squared error over the volumes and regions that are there and counted."""
+    """(S,): mean squared error over the volumes and regions that are there and counted.
+
+    With `bold: direct` it is the paper's: over all model steps, against the series interpolated to them.
+    """
     if batch.bold_SKVR.numel() == 0:
         return output.press_SKTA.new_zeros(len(batch.weight_S))
+    if twin.config.bold == "direct":
+        target_SKTR, counted_SKTR = target_at_steps(
+            batch.bold_SKVR / twin.bold_scale_R,
+            batch.bold_counted_SKV,
+            batch.volume_seconds_SKV,
+            output.hidden_SKTN.shape[2],
+            twin.config.step_seconds,
+        )
+        return _masked_mean((twin.bold_at_steps(output) - target_SKTR).square(), counted_SKTR)
     predicted_SKVR = twin.bold(output, batch.volume_seconds_SKV)
     counted_SKVR = batch.bold_counted_SKV[..., None] & torch.isfinite(batch.bold_SKVR)
     # The target is cleaned before the difference is taken: NaN times 0 would be NaN in the gradient.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +133,21 @@ def test_burn_in_that_leaves_nothing_is_refused():
     (record,) = people(0)
     with pytest.raises(ConfigurationError, match=r"segments\.burn_in_seconds is 12.*shorter"):
         cut_run(record.runs[0], SegmentConfig(segment_seconds=12, burn_in_seconds=12), 0.0, 30.0)
+
+
+def test_steps_are_counted_unless_an_uncounted_trial_could_have_been_answered_in_them():
+    """What the paper's loss per step may take as "no press": the counted span, without windows whose answer is unknown."""
+    (record,) = people(3)
+    trials = record.runs[0].trials
+    usable_J = trials.usable_J.copy()
+    usable_J[1] = False
+    run = dataclasses.replace(record.runs[0], trials=dataclasses.replace(trials, usable_J=usable_J))
+    batch = make_maker(30.0, 5.0).batch([dataclasses.replace(record, runs=(run,))], "all")
+    assert batch.counted_SKT.any()
+    assert (batch.counted_SKT | (batch.at_risk_SKT == 0)).all()
+    begin, end = trials.onset_seconds_J[1], trials.onset_seconds_J[1] + trials.window_seconds_J[1]
+    for segment, start in enumerate(batch.start_seconds_SK[0].tolist()):
+        begin_T = start + STEP * np.arange(batch.counted_SKT.shape[2])
+        counted_T = batch.counted_SKT[0, segment].numpy() & ~(batch.at_risk_SKT[0, segment] > 0).numpy()
+        assert not counted_T[begin_T < start + 5.0 - 1e-6].any()
+        assert not counted_T[(begin_T + STEP > begin + 1e-6) & (begin_T < end - 1e-6)].any()

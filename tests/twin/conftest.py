@@ -67,6 +67,7 @@ def make_batch(num_subjects: int = 3, num_segments: int = 2, num_steps: int = 60
         task_SK=torch.zeros(people, segments, dtype=torch.int64),
         press_SKTA=press_SKTA,
         at_risk_SKT=at_risk_SKT,
+        counted_SKT=torch.arange(num_steps).expand(people, segments, -1) >= 8,
         bold_SKVR=normal(people, segments, volumes, SIZES.num_bold_regions),
         bold_counted_SKV=bold_counted_SKV,
         volume_seconds_SKV=(torch.arange(volumes) * 0.85).expand(people, segments, volumes).contiguous(),

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
-from dtb.config import TwinConfig
+from dtb.config import TwinConfig, load_config
 from dtb.twin import Twin, TwinSizes
 from dtb.twin.batch import Batch
 from dtb.twin.objective import Objective
 from tests.twin.conftest import SIZES, make_batch, make_config
 
-PAPER = TwinConfig(
-    num_hidden=400,
-    cell="elman",
-    generation="full",
-    connectome_components=0,
-    encoder_widths=(200, 200),
-    latent_size=0,
-    press="sigmoid",
-    bold="direct",
-)
+CONFIGS = Path(__file__).parents[2] / "configs"
 VARIANTS = [
     make_config(),
     make_config(cell="gated", process_noise=0.1),
@@ -40,9 +32,14 @@ def loss_and_gradients(config: TwinConfig, batch: Batch) -> list[torch.Tensor]:
 
 
 def test_paper_preset_has_the_papers_number_of_parameters() -> None:
+    paper = load_config(CONFIGS / "paper.yaml").twin
     with torch.device("meta"):
-        twin = Twin(PAPER, TwinSizes(num_regions=446, num_channels=9, num_alternatives=3, num_bold_regions=20))
+        twin = Twin(paper, TwinSizes(num_regions=446, num_channels=9, num_alternatives=3, num_bold_regions=20))
     assert sum(parameter.numel() for parameter in twin.parameters()) == 54_785_623
+
+
+def test_the_better_models_preset_is_the_default() -> None:
+    assert load_config(CONFIGS / "lowrank.yaml").twin == TwinConfig()
 
 
 @pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)

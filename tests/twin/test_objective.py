@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+import pytest
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 from torch.nn import functional
 
@@ -87,11 +90,41 @@ def test_one_training_step_is_that_of_the_loss_written_out() -> None:
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-10)
 
 
+def test_the_papers_loss_is_cross_entropy_per_step_and_squared_error_against_the_spline(batch: Batch) -> None:
+    twin = Twin(make_config(**PAPER_LIKE, press="sigmoid", bold="direct"), SIZES)
+    losses = Objective(twin, 1.0, 1.0)(batch)
+    output = twin(batch.connectome_SE, batch.stimulus_SKTI)
+    for person in range(3):
+        entropies, squares = [], []
+        for segment in range(2):
+            counted = batch.counted_SKT[person, segment]
+            probability = torch.sigmoid(output.press_SKTA[person, segment][counted])
+            pressed = batch.press_SKTA[person, segment][counted]
+            entropies.append(-torch.where(pressed, probability, 1 - probability).log())
+            # Volume 0 is not counted: the spline goes through volumes 1 to 6, at 0.85 to 5.1 s.
+            volumes = batch.volume_seconds_SKV[person, segment, 1:].double().numpy()
+            ends = (np.arange(60) + 1) * 0.1
+            inside = (ends >= volumes[0]) & (ends <= volumes[-1] + 1e-6)
+            target = CubicSpline(volumes, batch.bold_SKVR[person, segment, 1:].numpy())(ends[inside])
+            predicted = twin.bold_at_steps(output)[person, segment].detach().numpy()[inside]
+            squares.append((predicted - target) ** 2)
+        assert losses.press_S[person].item() == pytest.approx(torch.cat(entropies).mean().item(), rel=1e-5)
+        assert losses.bold_S[person].item() == pytest.approx(np.concatenate(squares).mean(), rel=1e-4)
+
+
 def test_more_data_of_the_same_kind_does_not_weigh_more(batch: Batch) -> None:
     def doubled(value: Tensor) -> Tensor:
         return torch.cat([value, value], dim=1)
 
-    dense = ("stimulus_SKTI", "press_SKTA", "at_risk_SKT", "bold_SKVR", "bold_counted_SKV", "volume_seconds_SKV")
+    dense = (
+        "stimulus_SKTI",
+        "press_SKTA",
+        "at_risk_SKT",
+        "counted_SKT",
+        "bold_SKVR",
+        "bold_counted_SKV",
+        "volume_seconds_SKV",
+    )
     twice = dataclasses.replace(batch, **{name: doubled(getattr(batch, name)) for name in dense})
     objective = Objective(Twin(make_config(), SIZES), 1.0, 1.0)
     torch.testing.assert_close(objective(twice).total, objective(batch).total)
