@@ -271,8 +271,8 @@ class InterveneConfig:
     num_steps: Count = 30
     """Steps of the search."""
     segments_per_task: CountOrZero = 3
-    """Segments of each task that are performed at every step, spread over the runs; 0 for all. Before and after are always measured on
-    everything."""
+    """Segments of each task that are performed at every step, spread over the runs; 0 for all, as always with `bold_contrast`. Before and
+    after are measured on everything."""
     step_size: Positive = 0.2
     """Length of the first step, as a share of the budget; later ones adapt."""
 

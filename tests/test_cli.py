@@ -57,7 +57,7 @@ def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["trainn"], ["no stage 'trian'", "dtb train"]),
+        (["trainn"], ["no stage 'trainn'", "dtb train"]),
         (["train", "a", "b", "--num-wokers", "3"], ["--num-wokers", "--num-workers"]),
         (["train", "a", "b", "--num-workers", "0"], ["num_workers", "greater than or equal to 1"]),
         (["train", "a", "b", "--seed", "-1"], ["seed", "greater than or equal to 0"]),

@@ -86,7 +86,8 @@ class _Performers:
         for company in self._companies:
             records, batch = company.meet(keys)
             performances.append(self._performance(company, records, batch))
-            if aim.settings.segments_per_task:
+            # A linear model of a few minutes says too little of the whole run's contrast to search for one.
+            if aim.settings.segments_per_task and aim.settings.indicator != "bold_contrast":
                 part = excerpt(batch, aim.settings.segments_per_task)
                 rehearsals.append(self._performance(company, records, part))
         start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget)
@@ -202,13 +203,19 @@ class Searcher(_Performers):
     def _failures(self, keys: Sequence[str], found: Found) -> dict[str, str]:
         name, target = self._aim.name, self._aim.target
         failures = {}
-        for key, before, norm in zip(keys, found.before_SM[:, target].tolist(), found.norm_S.tolist(), strict=True):
+        moved_S = self._aim.sign * (found.after_SM - found.before_SM)[:, target]
+        people = zip(keys, found.before_SM[:, target].tolist(), found.norm_S.tolist(), moved_S.tolist(), strict=True)
+        for key, before, norm, moved in people:
             if not np.isfinite(before):
                 failures[key] = (
                     f"no {name}: no run has the trials or volumes for it, or the twin's output is not finite"
                 )
             elif norm == 0.0:
                 failures[key] = f"no change within the budget moves {name} as wanted at this off-target weight"
+            elif not moved > 0.0:
+                failures[key] = (
+                    f"what moves {name} in a few segments does not move it in the whole; raise segments_per_task"
+                )
         return failures
 
     def _tables(
