@@ -7,7 +7,7 @@ any number of workers; and an interrupted epoch goes on from (epoch, step) alone
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class SubjectStream:
     seed : int
     shuffled : bool
         Whether the order is drawn anew each epoch; otherwise it is alphabetical always.
+    left_out : frozenset of str
+        People who are passed over. The places of the others stay, so that a training can go on in mid-epoch without them.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class SubjectStream:
     batch_size: int
     seed: int
     shuffled: bool = True
+    left_out: frozenset[str] = frozenset()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -85,11 +88,14 @@ class SubjectStream:
         Yields
         ------
         Share
-            As many on every rank.
+            As many on every rank; none for a batch whose people are all left out.
         """
         order = self.order(epoch)
         for step in range(first_step, self.steps_per_epoch):
-            people: Sequence[str] = order[step * self.batch_size : (step + 1) * self.batch_size]
+            place = step * self.batch_size
+            people = [who for who in order[place : place + self.batch_size] if who not in self.left_out]
+            if not people:
+                continue
             yield Share(
                 step=step,
                 pseudonyms=tuple(people[rank::world_size]),

@@ -177,6 +177,11 @@ def convert(checkpoint: Checkpoint) -> None:
         )
 
 
+def forget_converted(checkpoint: Checkpoint) -> None:
+    """Remove what `convert` made, once every rank has loaded it."""
+    shutil.rmtree(_universal(checkpoint), ignore_errors=True)
+
+
 def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> None:
     """Load weights, optimizer and schedule into the engine; every rank must call it.
 

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dtb.config import TrainConfig
+from dtb.errors import StageError
 from dtb.train.engine import full_weights, gradient_norm
 from dtb.train.feed import Feed
 from dtb.train.progress import Progress
+from dtb.train.sentinel import GradientSentinel
 from dtb.twin.batch import Batch
+from dtb.twin.model import Twin
 
 _SUMMED = ("loss", "press", "bold", "people")
 Weights = dict[str, Tensor]
@@ -27,7 +30,7 @@ Weights = dict[str, Tensor]
 
 def fit(
     engine: Any,
-    twin: nn.Module,
+    twin: Twin,
     feeds: dict[str, Feed],
     config: TrainConfig,
     progress: Progress,
@@ -35,6 +38,7 @@ def fit(
     *,
     on_epoch: Callable[[dict[str, Any]], None],
     save: Callable[[Weights | None], None],
+    set_aside: Callable[[dict[str, str]], None],
 ) -> Weights | None:
     """Train until all epochs are done or the validation loss has stopped falling.
 
@@ -42,7 +46,7 @@ def fit(
     ----------
     engine : deepspeed.DeepSpeedEngine
         Wraps the objective of `twin`.
-    twin : torch.nn.Module
+    twin : Twin
     feeds : dict
         ``"train"`` and ``"validation"``.
     config : TrainConfig
@@ -54,16 +58,30 @@ def fit(
         Takes the figures of each epoch, on every rank.
     save : callable
         Takes the best weights, on every rank, whenever a checkpoint of `progress` is due.
+    set_aside : callable
+        Takes people whose loss is not finite, with reasons, on the rank that has them.
 
     Returns
     -------
     dict or None
         The best weights, on rank 0.
+
+    Raises
+    ------
+    StageError
+        A loss or a gradient is not finite.
     """
+    sentinel = GradientSentinel(twin)
     while not progress.is_over(config.max_epochs, config.patience_epochs):
         started = time.monotonic()
         trained = train_epoch(
-            engine, feeds["train"], progress, config.checkpoint_every_steps, functools.partial(save, best_weights)
+            engine,
+            feeds["train"],
+            progress,
+            config.checkpoint_every_steps,
+            functools.partial(save, best_weights),
+            set_aside,
+            sentinel,
         )
         validated = validate(engine, feeds["validation"])
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
@@ -93,7 +111,13 @@ def fit(
 
 
 def train_epoch(
-    engine: Any, feed: Feed, progress: Progress, checkpoint_every_steps: int, save: Callable[[], None]
+    engine: Any,
+    feed: Feed,
+    progress: Progress,
+    checkpoint_every_steps: int,
+    save: Callable[[], None],
+    set_aside: Callable[[dict[str, str]], None],
+    sentinel: GradientSentinel,
 ) -> dict[str, float]:
     """Train on what is left of an epoch, saving every so many steps within it (0 for never).
 
@@ -109,7 +133,10 @@ def train_epoch(
         for batch in batches:
             on_device = batch.to(engine.device)
             losses = engine(on_device)
+            finite_S = torch.isfinite(losses.press_S) & torch.isfinite(losses.bold_S)
+            _refuse(batch, finite_S, "loss", set_aside)
             engine.backward(losses.total)
+            _refuse(batch, sentinel.finite_S(), "gradient", set_aside)
             before_clipping = gradient_norm(engine)
             engine.step()
             sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
@@ -135,6 +162,18 @@ def validate(engine: Any, feed: Feed) -> dict[str, float]:
             on_device = batch.to(engine.device)
             sums.add(engine(on_device), on_device, feed.world_size * feed.pieces / share.global_count)
     return _means(sums.over_ranks())
+
+
+def _refuse(batch: Batch, finite_S: Tensor | None, what: str, set_aside: Callable[[dict[str, str]], None]) -> None:
+    """Set aside the people of this rank whose loss or gradient is not finite, and stop; the next worker group goes on without them."""
+    if finite_S is None or bool(finite_S.all()):
+        return
+    people = [who for who, finite in zip(batch.pseudonyms, finite_S.tolist(), strict=True) if who and not finite]
+    set_aside(dict.fromkeys(people, f"the {what} is not a finite number"))
+    raise StageError(
+        f"The {what} of {', '.join(people)} is not a finite number. If it is everybody's, training diverged: a smaller "
+        "train.learning_rate is the first thing to try."
+    )
 
 
 class _Sums:

@@ -33,6 +33,8 @@ class Plan:
     cohort : Cohort
     split : Split
     card : TwinCard
+    left_out : frozenset of str
+        People of the split who cannot be trained on.
     """
 
     config: Config
@@ -41,6 +43,7 @@ class Plan:
     cohort: Cohort
     split: Split
     card: TwinCard
+    left_out: frozenset[str] = frozenset()
 
     @property
     def bold_regions(self) -> tuple[int, ...]:
@@ -50,7 +53,9 @@ class Plan:
     def stream(self, part: str) -> SubjectStream:
         """Give the stream of a part: shuffled for training, in one fixed order otherwise."""
         people = self.split.train if part == "train" else self.split.validation
-        return SubjectStream(people, self.config.train.batch_size, self.config.seed, shuffled=part == "train")
+        return SubjectStream(
+            people, self.config.train.batch_size, self.config.seed, shuffled=part == "train", left_out=self.left_out
+        )
 
     def feeds(self, rank: int, world_size: int, pieces: int) -> dict[str, Feed]:
         """Give what a rank trains on and validates with."""

@@ -28,13 +28,14 @@ from dtb.terminal import out as console
 from dtb.train import normalise
 from dtb.train.engine import deepspeed_settings, read_user_settings
 from dtb.train.plan import Plan, estimated_bytes, make_plan
+from dtb.train.quarantine import quarantine, refuse_if_too_many, unfit
 
 SPLIT_FILE = "split.json"
 _RAY_FOLDER = ".ray-train"
 
 # Read by Ray Train's controller. A lost node's cores are counted for a while after it is gone; the group waits for them in vain.
 _RAY_TRAIN = {
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
 }
@@ -68,6 +69,10 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
     plan = make_plan(config, shards, out, cohort)
     user = read_user_settings(config.train.deepspeed)
     deepspeed_settings(config.train, config.train.num_workers, user)
+    if config.train.min_workers > config.train.num_workers:
+        raise ConfigurationError(
+            f"train.min_workers is {config.train.min_workers}; it may be at most train.num_workers ({config.train.num_workers})."
+        )
     if dry_run:
         _describe(plan)
         return
@@ -76,8 +81,9 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
         console.print(f"{out} holds a finished training of this configuration; nothing to do.")
         return
     _keep(plan, out)
+    left_out = _set_aside_unfit(plan)
     normalisation = normalise.measure(
-        cohort.records(plan.split.train),
+        cohort.records(who for who in plan.split.train if who not in left_out),
         plan.split,
         plan.card.sizes.num_edges,
         plan.bold_regions,
@@ -95,11 +101,13 @@ def _what_matters(config: Config) -> Config:
     default = TrainConfig()
     machines = (
         "num_workers",
+        "min_workers",
         "cpus_per_worker",
         "use_gpu",
         "max_failures",
         "threads_per_worker",
         "checkpoint_every_epochs",
+        "checkpoint_every_steps",
     )
     same = dataclasses.replace(config.train, **{name: getattr(default, name) for name in machines})
     return sections(dataclasses.replace(config, train=same), "seed", "segments", "twin", "split", "train")
@@ -118,6 +126,18 @@ def _keep(plan: Plan, out: Path) -> None:
     write_text(out / CONFIG_FILE, to_yaml(plan.config))
 
 
+def _set_aside_unfit(plan: Plan) -> set[str]:
+    """Look at everybody who is to be trained on, and write down who cannot be."""
+    people = sorted({*plan.split.train, *plan.split.validation})
+    reasons = {record.pseudonym: unfit(record) for record in plan.cohort.records(people)}
+    found = {who: reason for who, reason in reasons.items() if reason is not None}
+    set_aside = quarantine(plan.out, found)
+    for who, reason in found.items():
+        err.print(f"{who} is set aside: {reason}.", markup=False)
+    refuse_if_too_many(plan.out, set_aside, len(people), plan.config.train.max_quarantined_fraction)
+    return set(found)
+
+
 def require_room(config: TrainConfig) -> None:
     """Refuse to ask a cluster for more than it has: Ray would wait for it forever.
 
@@ -129,14 +149,15 @@ def require_room(config: TrainConfig) -> None:
     import ray
 
     there = ray.cluster_resources()
-    needed = {"CPU": config.num_workers * config.cpus_per_worker}
+    workers = config.min_workers or config.num_workers
+    needed = {"CPU": workers * config.cpus_per_worker}
     if config.use_gpu:
-        needed["GPU"] = float(config.num_workers)
+        needed["GPU"] = float(workers)
     for kind, amount in needed.items():
         if there.get(kind, 0.0) < amount:
             raise ConfigurationError(
-                f"train.num_workers is {config.num_workers}, which needs {amount:g} {kind}, but the cluster has "
-                f"{there.get(kind, 0.0):g}. Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
+                f"train.{'min' if config.min_workers else 'num'}_workers is {workers}, which needs {amount:g} {kind}, but the "
+                f"cluster has {there.get(kind, 0.0):g}. Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
             )
 
 
@@ -150,13 +171,17 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
     from dtb.train.worker import Job, work
 
     config = plan.config.train
+    # Ray Train V2 takes (fewest, most) here; the annotation that mypy sees is the older one's.
+    workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
     resources = {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
     storage = plan.out / _RAY_FOLDER
     trainer = TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=resources
+            num_workers=workers,
+            use_gpu=config.use_gpu,
+            resources_per_worker=resources,
         ),
         run_config=RunConfig(
             # A name that was never used: Ray Train would silently go on with a run of the same name.

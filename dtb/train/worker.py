@@ -20,6 +20,7 @@ from dtb.train.loop import fit
 from dtb.train.normalise import Normalisation
 from dtb.train.plan import Plan
 from dtb.train.progress import Progress
+from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
 from dtb.twin.export import save_twin
 from dtb.twin.objective import Objective
 
@@ -48,11 +49,12 @@ class Job:
 
 def work(job: Job) -> None:
     """Train as one rank of a process group that exists."""
-    plan, train = job.plan, job.plan.config.train
+    train = job.plan.config.train
     prepare_environment(train.use_gpu)
     if train.threads_per_worker:
         torch.set_num_threads(train.threads_per_worker)
     rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    plan = dataclasses.replace(job.plan, left_out=_set_aside(job.plan, rank))
     twin = plan.twin(job.normalisation)
     settings = deepspeed_settings(train, world_size, job.deepspeed)
     found = _found_by_first(plan.out / CHECKPOINTS, rank)
@@ -62,19 +64,29 @@ def work(job: Job) -> None:
             checkpoints.convert(found)
         torch.distributed.barrier()
         settings["checkpoint"] = {**settings.get("checkpoint", {}), "load_universal": True}
+    buffers = {name: buffer.clone() for name, buffer in twin.named_buffers()}
     engine = make_engine(Objective(twin, train.press_weight, train.bold_weight), settings)
-    # bf16 rounds buffers with the weights; the scales stay as they were measured.
-    for field in dataclasses.fields(job.normalisation):
-        setattr(twin, field.name, torch.tensor(getattr(job.normalisation, field.name), device=engine.device))
+    # bf16 rounds buffers with the weights; scales and components stay as they were measured.
+    for name, buffer in buffers.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(twin.get_submodule(owner), leaf, buffer.to(engine.device))
     progress, best_weights = Progress(), None
     if found is not None:
         checkpoints.load_checkpoint(engine, found, converted=converted)
+        torch.distributed.barrier()
+        if converted and rank == 0:
+            checkpoints.forget_converted(found)
         progress, best_weights = found.progress, found.best_weights() if rank == 0 else None
     book = _Book(plan, progress) if rank == 0 else None
 
     def on_epoch(figures: dict[str, Any]) -> None:
         if book is not None:
             book.write(figures)
+
+    def set_aside(people: dict[str, str]) -> None:
+        quarantine(plan.out, people)
+        for who, reason in people.items():
+            note(plan.out, f"{who} is set aside: {reason}.")
 
     best_weights = fit(
         engine,
@@ -84,6 +96,7 @@ def work(job: Job) -> None:
         progress,
         best_weights,
         on_epoch=on_epoch,
+        set_aside=set_aside,
         save=lambda best: checkpoints.save_checkpoint(engine, plan.out / CHECKPOINTS, progress, best),
     )
     if book is not None:
@@ -97,6 +110,15 @@ def work(job: Job) -> None:
         save_twin(plan.out / TWIN, exported, plan.card)
         book.close()
     torch.distributed.barrier()
+
+
+def _set_aside(plan: Plan, rank: int) -> frozenset[str]:
+    """Let rank 0 read who is set aside, tell all, and stop if they are too many."""
+    told = [read_quarantine(plan.out) if rank == 0 else {}]
+    torch.distributed.broadcast_object_list(told, src=0)
+    num_people = len({*plan.split.train, *plan.split.validation})
+    refuse_if_too_many(plan.out, told[0], num_people, plan.config.train.max_quarantined_fraction)
+    return frozenset(told[0])
 
 
 def _found_by_first(folder: Path, rank: int) -> checkpoints.Checkpoint | None:

@@ -56,9 +56,11 @@ def make_person(
     return SubjectRecord(f"p{number:04d}", connectome_E, covariates, tuple(runs))
 
 
-def write_people(folder, num_people: int, subjects_per_shard: int = 4, **kwargs) -> Manifest:
+def write_people(
+    folder, num_people: int, subjects_per_shard: int = 4, spoil=lambda person: person, **kwargs
+) -> Manifest:
     description = kwargs.pop("description", DESCRIPTION)
     writer = ShardWriter(folder, subjects_per_shard)
     for number in range(num_people):
-        writer.add(make_person(number, **kwargs))
+        writer.add(spoil(make_person(number, **kwargs)))
     return writer.finish(description)

@@ -1,0 +1,125 @@
+"""Workers and nodes that are killed, and a person whose loss is not finite: what is lost, and that the curve is the undisturbed one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from dtb.cluster import connected, prepare_environment
+from dtb.config import ClusterConfig
+from dtb.shards.read import open_cohort
+from dtb.shards.split import make_split
+from dtb.train.trainer import train
+from tests.train.conftest import small_config, write_cohort
+from tests.train.ranks import read_rows, train_on_ranks
+from tests.train.test_trainer import assert_same_losses, read_rows_so_far
+
+pytestmark = pytest.mark.cluster
+
+EVERY = 4
+
+
+def long_config(**train_options):
+    """So many epochs that there is time to break something."""
+    return small_config(
+        **{"max_epochs": 40, "patience_epochs": 40, "checkpoint_every_epochs": EVERY, "max_failures": 3} | train_options
+    )
+
+
+def when_epochs_are_done(out, number, act):
+    """Call `act` once, in a thread, when so many epochs stand in `metrics.jsonl`; give the times of the calls."""
+    acted = []
+
+    def wait():
+        while not acted:
+            path = out / "metrics.jsonl"
+            if path.is_file() and len(read_rows_so_far(out)) >= number:
+                acted.append((time.monotonic(), len(read_rows_so_far(out))))
+                act()
+            time.sleep(0.02)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return acted
+
+
+def training_workers(root=None):
+    """Processes of Ray Train workers below a process, by what Ray calls them."""
+    below = psutil.Process(root or os.getpid()).children(recursive=True)
+    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+
+
+def kill_a_worker():
+    training_workers()[0].kill()
+
+
+def epochs_gone_on_after(out):
+    lines = (out / "notes.log").read_text().splitlines()
+    return [int(line.split("after epoch ")[1].split(",")[0]) for line in lines if line.startswith("Going on")]
+
+
+def test_killed_worker_costs_no_more_than_the_interval(shards, tmp_path):
+    out = tmp_path / "out"
+    with connected(ClusterConfig(num_cpus=2)):
+        acted = when_epochs_are_done(out, 10, kill_a_worker)
+        train(long_config(num_workers=2), shards, out, resume=False, dry_run=False)
+    (_, done), (after,) = acted[0], epochs_gone_on_after(out)
+    assert done - EVERY <= after
+    assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 2), 1e-6)
+
+
+def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
+    """Two nodes of one core, a worker on each; one node is killed, and the other goes on alone from a converted checkpoint."""
+    prepare_environment()
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
+    out = tmp_path / "out"
+    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    try:
+        second = cluster.add_node(**small)
+        ray.init(address=cluster.address, log_to_driver=False)
+        acted = when_epochs_are_done(out, 10, lambda: cluster.remove_node(second, allow_graceful=False))
+        config = long_config(num_workers=2, min_workers=1)
+        train(config, shards, out, resume=False, dry_run=False)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    (_, done), (after, *_) = acted[0], epochs_gone_on_after(out)
+    assert done - EVERY <= after
+    assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
+
+
+def test_person_whose_gradient_is_not_finite_is_set_aside_in_training(tmp_path):
+    """Stimuli of 3e38 that overlap: each of them a number, but not their sum. The states saturate, so only the gradient shows it."""
+    config = long_config(max_epochs=6, num_workers=1, max_quarantined_fraction=0.2)
+    whole = open_cohort(write_cohort(tmp_path / "whole", num_people=12))
+    chosen = make_split(whole, config.split, config.seed).train[0]
+    shards = write_cohort(tmp_path / "shards", num_people=12, spoil=lambda who: spoilt(who, chosen))
+    out = tmp_path / "out"
+    with connected(ClusterConfig(num_cpus=2)):
+        train(config, shards, out, resume=False, dry_run=False)
+    assert (out / "quarantine.tsv").read_text().splitlines()[1:] == [f"{chosen}\tthe gradient is not a finite number"]
+    rows = read_rows(out)
+    assert len(rows) == 6
+    assert all(row["train_loss"] < 10 and row["validation_loss"] < 10 for row in rows)
+    assert f"{chosen} is set aside" in (out / "notes.log").read_text()
+
+
+def spoilt(person, chosen):
+    if person.pseudonym != chosen:
+        return person
+    trials = person.runs[0].trials
+    loud = dataclasses.replace(
+        trials,
+        pulse_value_Q=np.full_like(trials.pulse_value_Q, 3e38),
+        pulse_channel_Q=np.zeros_like(trials.pulse_channel_Q),
+        pulse_duration_seconds_Q=np.full_like(trials.pulse_duration_seconds_Q, 6.0),
+    )
+    return dataclasses.replace(person, runs=(dataclasses.replace(person.runs[0], trials=loud), *person.runs[1:]))
