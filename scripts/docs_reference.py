@@ -10,7 +10,9 @@ import contextlib
 import dataclasses
 import inspect
 import io
-from typing import Any
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from dtb import config as cfg
 from dtb.cli import COMMANDS, exit_code, overview
@@ -53,8 +55,8 @@ def is_section(field: dataclasses.Field[Any]) -> bool:
     return dataclasses.is_dataclass(getattr(cfg.Config(), field.name))
 
 
-def explanations() -> dict[tuple[str, str], tuple[str, str]]:
-    """Read from the source, for each class and field, the type as it is written and the text under it."""
+def explanations() -> dict[tuple[str, str], str]:
+    """Read from the source, for each class and field, the text under it."""
     found = {}
     for node in ast.parse(inspect.getsource(cfg)).body:
         if not isinstance(node, ast.ClassDef):
@@ -66,23 +68,55 @@ def explanations() -> dict[tuple[str, str], tuple[str, str]]:
                 and isinstance(text, ast.Expr)
                 and isinstance(text.value, ast.Constant)
             ):
-                words = " ".join(str(text.value.value).split())
-                found[node.name, field.target.id] = (ast.unparse(field.annotation), words)
+                found[node.name, field.target.id] = " ".join(str(text.value.value).split())
     return found
 
 
-def table(
-    kind: type, explained: dict[tuple[str, str], tuple[str, str]], fields: list[dataclasses.Field[Any]]
-) -> list[str]:
+def table(kind: type, explained: dict[tuple[str, str], str], fields: list[dataclasses.Field[Any]]) -> list[str]:
     """Make the rows of one section's table."""
-    values = cfg.to_plain(kind())
-    rows = ["| option | default | type | what it is |", "|---|---|---|---|"]
+    values, types = cfg.to_plain(kind()), typing.get_type_hints(kind, include_extras=True)
+    rows = ["| option | default | may be | what it is |", "|---|---|---|---|"]
     for field in fields:
-        written, words = explained[kind.__name__, field.name]
         default = values[field.name]
         shown = "none" if default is None else "empty" if default in ([], "") else f"`{_yaml(default)}`"
-        rows.append(f"| `{field.name}` | {shown} | {_cell(f'`{written}`')} | {_cell(words)} |")
+        words = explained[kind.__name__, field.name]
+        rows.append(f"| `{field.name}` | {shown} | {_cell(type_in_words(types[field.name]))} | {_cell(words)} |")
     return rows
+
+
+def type_in_words(kind: Any) -> str:
+    """Say what an option may be.
+
+    Examples
+    --------
+    >>> type_in_words(cfg.OpenFraction), type_in_words(cfg.Count | None), type_in_words(tuple[str, ...])
+    ('a number above 0, below 1', 'a whole number from 1, or none', 'a list, each a text')
+    """
+    plain = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
+    if kind in plain:
+        return plain[kind]
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return f"{type_in_words(parts[0])} {', '.join(_bounds(parts[1:]))}"
+    if origin is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if origin is tuple:
+        return f"a list, each {type_in_words(parts[0])}"
+    if type(None) in parts:
+        return ", ".join([*(type_in_words(part) for part in parts if part is not type(None)), "or none"])
+    raise TypeError(f"no words for {kind}")
+
+
+def _bounds(details: tuple[Any, ...]) -> list[str]:
+    """Say between which numbers an option may lie, as pydantic's `Field` has it."""
+    words = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
+    found = {}
+    for detail in details:
+        for bound in getattr(detail, "metadata", ()):
+            for name in words:
+                if hasattr(bound, name):
+                    found[name] = words[name].format(getattr(bound, name))
+    return [found[name] for name in words if name in found]
 
 
 def on_files(files: Any, config: Any) -> Any:

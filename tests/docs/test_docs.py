@@ -105,6 +105,7 @@ def test_the_reference_has_every_option_and_every_command():
     for section, values in to_plain(Config()).items():
         for option in values if isinstance(values, dict) else [section]:
             assert f"| `{option}` |" in page
+    assert "| `fold` | `0` | a whole number from 0 |" in page
     commands = commands_page()
     assert all(f"## dtb {name}" in commands for name in COMMANDS)
     assert "--num-workers" in commands
