@@ -297,10 +297,12 @@ class FleetConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ReportConfig:
-    """One HTML page."""
+    """One HTML page, and a page for each of some people."""
 
     subject: str | None = None
     """Pseudonym of the person shown as an example; the median one if not given."""
+    person_pages: CountOrZero = 12
+    """How many people get a page of their own, evenly from the best to the worst predicted; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

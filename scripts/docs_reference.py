@@ -110,13 +110,10 @@ def type_in_words(kind: Any) -> str:
 def _bounds(details: tuple[Any, ...]) -> list[str]:
     """Say between which numbers an option may lie, as pydantic's `Field` has it."""
     words = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
-    found = {}
-    for detail in details:
-        for bound in getattr(detail, "metadata", ()):
-            for name in words:
-                if hasattr(bound, name):
-                    found[name] = words[name].format(getattr(bound, name))
-    return [found[name] for name in words if name in found]
+    bounds = [bound for detail in details for bound in getattr(detail, "metadata", ())]
+    return [
+        text.format(getattr(bound, name)) for name, text in words.items() for bound in bounds if hasattr(bound, name)
+    ]
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -420,6 +420,42 @@ def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title:
         return to_svg(figure, name, f"{title}, {quantity}. Medians over people: {medians}.")
 
 
+def standing(
+    name: str, everybody_S: np.ndarray, observed: float, predicted: float, *, colour: str, title: str, quantity: str
+) -> Markup:
+    """Draw everybody's value as a row of points, and mark one person's own value and their twin's.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    everybody_S : (S,) float
+    observed, predicted : float
+        The person's value and the twin's; NaN where unknown.
+    colour : str
+        Place-holder colour of the twin's mark.
+    title, quantity : str
+        Heading, and name of the axis with its unit.
+    """
+    known = everybody_S[np.isfinite(everybody_S)]
+    with canvas(4.4, 1.75) as (figure, axes):
+        heights = np.random.default_rng(0).uniform(-0.25, 0.25, len(known))
+        axes.scatter(known, heights, s=14, color=QUIET, alpha=0.4, linewidths=0, label="others")
+        axes.plot([observed], [0], "D", color=INK, markersize=9, label="this person", gid="observed", zorder=3)
+        axes.plot([predicted], [0], "o", color=colour, markersize=9, label="their twin", gid="predicted", zorder=4)
+        axes.set_yticks([])
+        axes.set_ylim(-0.6, 1.1)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(quantity)
+        axes.set_title(title)
+        axes.legend(loc="upper left", ncols=3, handletextpad=0.1, columnspacing=1.0, borderpad=0)
+        return to_svg(
+            figure,
+            name,
+            f"{title}. {quantity}: this person {observed:.3g}, their twin {predicted:.3g}; {len(known)} people {_range(known)}.",
+        )
+
+
 def _square(axes: Axes, values: np.ndarray) -> None:
     """Give both axes the same limits, and draw the identity line."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)

@@ -42,7 +42,7 @@ def intervention_section(found: Collected, pseudonym: str | None, tasks: Sequenc
     if done.empty:
         reason = "The search succeeded for nobody; the reasons stand further down."
         return dataclasses.replace(section, missing=[*missing, reason])
-    task, name = str(done["task"].iloc[0]), _indicator_name(done.iloc[0])
+    task, name = str(done["task"].iloc[0]), indicator_name(done.iloc[0])
     unit = str(done["unit"].iloc[0])
     example = np.flatnonzero(done["pseudonym"].astype(str) == pseudonym)
     svg = figures.before_and_after(
@@ -62,7 +62,7 @@ def intervention_section(found: Collected, pseudonym: str | None, tasks: Sequenc
     panels = [Panel(svg, caption), _effects_panel(done, name, unit, colour_of(task, tasks))]
     tables = [_indicators_table(results)]
     if pseudonym is not None:
-        _add_change(interventions, pseudonym, found, panels, tables, missing)
+        add_change(interventions, pseudonym, found, panels, tables, missing)
     words = [_effect_words(done, name, unit), *_abstained_words(done), *_setting_words(found)]
     return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
 
@@ -83,7 +83,8 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
     return Panel(svg, caption)
 
 
-def _indicator_name(row: pd.Series) -> str:
+def indicator_name(row: pd.Series) -> str:
+    """Name an indicator, a row of the search's results, in words."""
     region = row.get("region")
     name = f"{_INDICATORS.get(str(row['indicator']), str(row['indicator']))} in {row['task']}"
     return name + (f", {region}" if isinstance(region, str) else "")
@@ -91,7 +92,7 @@ def _indicator_name(row: pd.Series) -> str:
 
 def _indicators_table(results: pd.DataFrame) -> Table:
     """Give the medians over people: of the searched indicator, of behaviour that should have stayed, and of the regions that moved most."""
-    named = results.assign(name=[_indicator_name(row) for _, row in results.iterrows()])
+    named = results.assign(name=[indicator_name(row) for _, row in results.iterrows()])
     rows = []
     for (_, name), group in named.groupby(["is_target", "name"], sort=False):
         spread, is_target = group["spread"].median(), bool(group["is_target"].iloc[0])
@@ -152,7 +153,7 @@ def _setting_words(found: Collected) -> list[str]:
     ]
 
 
-def _add_change(
+def add_change(
     interventions: Interventions,
     pseudonym: str,
     found: Collected,
@@ -160,15 +161,15 @@ def _add_change(
     tables: list[Table],
     missing: list[str],
 ) -> None:
-    """Add the example person's change: as a matrix, and its strongest edges by name."""
+    """Add one person's change to a section's parts: as a matrix, and its strongest edges by name; or why there is none."""
     try:
         change_E = interventions.change_of(pseudonym)
     except (OSError, ValueError, KeyError) as error:
-        missing.append(f"The example person's change cannot be read: {error}")
+        missing.append(f"The change of this person's connectome cannot be read: {error}")
         return
     if change_E is None:
         missing.append(
-            f"There is no change to show for {pseudonym}, the example person: the search did not succeed for them, or did not come to them."
+            f"There is no change to show for {pseudonym}: the search did not succeed for them, or did not come to them."
         )
         return
     limit = float(np.nanmax(np.abs(change_E), initial=0.0)) or 1.0

@@ -1,10 +1,12 @@
-"""The page: sections put in order, the claim first, and one self-contained HTML file made of them."""
+"""The pages: sections put in order, the claim first, and self-contained HTML files made of them."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -13,6 +15,7 @@ from markupsafe import Markup, escape
 import dtb
 from dtb.config import Config
 from dtb.report.collect import Collected, Evaluation, People
+from dtb.report.individual import FOLDER, chosen_people, link_table, person_sections
 from dtb.report.interventions import intervention_section
 from dtb.report.parts import Section, Table, task_names
 from dtb.report.person import choose_person, twin_section
@@ -27,11 +30,12 @@ REFERENCE = {
     "text": "Takahashi Y, Soda T, Tomita H, Yamashita Y. Digital Twin Brain. BME Frontiers 2026.",
     "doi": "10.34133/bmef.0231",
 }
+MAIN = "index.html"
 _PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "numpy")
 
 
-def page(found: Collected, config: Config) -> str:
-    """Make the page's HTML.
+def pages(found: Collected, config: Config) -> dict[str, str]:
+    """Make the HTML of the main page and of people's own pages, by path within the report's folder.
 
     Parameters
     ----------
@@ -46,7 +50,9 @@ def page(found: Collected, config: Config) -> str:
         `report.subject` is nobody in the cohort.
     """
     tasks = task_names(found)
-    pseudonym, why = choose_person(found, config.report.subject)
+    example, why = choose_person(found, config.report.subject)
+    people = chosen_people(found, config.report.person_pages, example)
+    twin = twin_section(found, example, why, tasks)
     sections = [
         people_section(found),
         training_section(found),
@@ -54,13 +60,32 @@ def page(found: Collected, config: Config) -> str:
         reaction_time_section(found, tasks),
         choice_section(found, tasks),
         bold_section(found, tasks),
-        twin_section(found, pseudonym, why, tasks),
-        intervention_section(found, pseudonym, tasks),
+        dataclasses.replace(twin, tables=[*twin.tables, *link_table(found, people)]),
+        intervention_section(found, example, tasks),
         figures_section(found),
         failures_section(found),
         methods_section(found),
     ]
     claim = [sentence.rstrip(".") + "." for sentence in claim_of(found).split(". ")]
+    troubles = [state.reason for state in found.stages.values() if state.state != "done" and state.name != "synth"]
+    made = {MAIN: _html(config.name, claim, sections, troubles=troubles, facts=_facts(found))}
+    for person in people:
+        claim = [f"{person} and their twin."]
+        made[f"{FOLDER}/{person}.html"] = _html(
+            config.name, claim, person_sections(found, person, tasks), back=f"../{MAIN}"
+        )
+    return made
+
+
+def _html(
+    name: str,
+    claim: Sequence[str],
+    sections: Sequence[Section],
+    *,
+    troubles: Sequence[str] = (),
+    facts: Sequence[tuple[str, str]] = (),
+    back: str | None = None,
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dtb.report"),
         autoescape=True,
@@ -71,15 +96,16 @@ def page(found: Collected, config: Config) -> str:
     environment.filters["prose"] = prose
     source = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     return environment.get_template("page.html.jinja").render(
-        name=config.name,
+        name=name,
         claim=claim[0],
         details=claim[1:],
         research_use=RESEARCH_USE,
-        facts=_facts(found),
-        troubles=[state for state in found.stages.values() if state.state != "done" and state.name != "synth"],
+        facts=facts,
+        troubles=troubles,
         sections=sections,
         reference=REFERENCE,
         version=dtb.__version__,
+        back=back,
         css=Markup(source),  # our own file
     )
 

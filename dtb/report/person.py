@@ -45,19 +45,25 @@ def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str
         if known and wanted not in known:
             raise ConfigurationError(f"report.subject: there is nobody with the pseudonym {wanted!r} in the cohort.")
         return wanted, "The person named in the configuration."
-    if isinstance(found.evaluation, Evaluation):
-        subjects = found.evaluation.subjects
-        subjects = subjects[subjects["part"] == "test"] if "part" in subjects else subjects
-        errors = (subjects["predicted_mean_rt"] - subjects["observed_mean_rt"]).abs()
-        errors = errors.groupby(subjects["pseudonym"]).mean().dropna().sort_values(kind="stable")
-        if len(errors):
-            return str(errors.index[(len(errors) - 1) // 2]), (
-                f"Of {len(errors)} people in the held-out data, this one's mean reaction times are predicted neither best nor worst: "
-                "the error is the median of all."
-            )
+    errors = errors_of_people(found)
+    if len(errors):
+        return str(errors.index[(len(errors) - 1) // 2]), (
+            f"Of {len(errors)} people in the held-out data, this one's mean reaction times are predicted neither best nor worst: "
+            "the error is the median of all."
+        )
     if known:
         return min(known), "The first person of the cohort by pseudonym; there is no evaluation to choose by."
     return None, "There is nobody to show."
+
+
+def errors_of_people(found: Collected) -> pd.Series:
+    """Give the mean absolute error of each held-out person's mean reaction times, by pseudonym, smallest first."""
+    if not isinstance(found.evaluation, Evaluation):
+        return pd.Series(dtype=float)
+    subjects = found.evaluation.subjects
+    subjects = subjects[subjects["part"] == "test"] if "part" in subjects else subjects
+    errors = (subjects["predicted_mean_rt"] - subjects["observed_mean_rt"]).abs()
+    return errors.groupby(subjects["pseudonym"]).mean().dropna().sort_values(kind="stable")
 
 
 def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Sequence[str]) -> Section:

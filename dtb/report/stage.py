@@ -1,4 +1,4 @@
-"""`dtb report`: from a run folder to one HTML page."""
+"""`dtb report`: from a run folder to one HTML page, and a page for each of some people."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dtb.config import Config, sections
 from dtb.errors import InputDataError
 from dtb.files import OutputFolder, write_text
 from dtb.report.collect import FOLDERS, collect
-from dtb.report.page import page
+from dtb.report.page import MAIN, pages
 from dtb.terminal import out as terminal
-
-PAGE = "index.html"
 
 
 def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
@@ -24,7 +22,7 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     run : Path
         Folder with any of the folders that the stages of `dtb run` write.
     out : Path
-        Folder for `index.html`. With `resume`, a page that is there is made anew: the stages may have gone on since.
+        Folder for `index.html` and `people/`. With `resume`, a page that is there is made anew: the stages may have gone on since.
     resume : bool
     dry_run : bool
         Say what would be shown, and write nothing.
@@ -47,12 +45,21 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     if dry_run:
         for state in found.stages.values():
             terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))
-        terminal.print(f"A page would be written to {out / PAGE}. Nothing was written.")
+        terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.")
         return
-    html = page(found, config)
+    made = pages(found, config)
     folder = OutputFolder.claim(out, "report", sections(config, "name", "report"), resume=resume)
-    write_text(folder.path / PAGE, html)
-    folder.finish({"page": PAGE, "stages": {state.name: state.state for state in found.stages.values()}})
+    for path, html in sorted(
+        made.items(), key=lambda page: page[0] == MAIN
+    ):  # the page that links to the others comes last
+        write_text(folder.path / path, html)
+    folder.finish(
+        {
+            "page": MAIN,
+            "person_pages": len(made) - 1,
+            "stages": {state.name: state.state for state in found.stages.values()},
+        }
+    )
     terminal.print(
-        f"Wrote {out / PAGE} ({len(html.encode()) / 1e6:.1f} MB): open it in a browser; it needs no network."
+        f"Wrote {out / MAIN} ({len(html.encode()) / 1e6:.1f} MB): open it in a browser; it needs no network."
     )

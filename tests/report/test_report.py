@@ -14,6 +14,8 @@ from dtb.report.collect import Missing, collect
 from dtb.report.stage import report
 from tests.report.runs import make_run
 
+ONLY_MAIN = Config(name="fake", report=ReportConfig(person_pages=0))
+
 
 class Page(HTMLParser):
     """What a browser would load, show and link to."""
@@ -52,7 +54,7 @@ def fake(tmp_path_factory):
 
 
 def _page(run, tmp_path, config=None) -> Page:
-    report(config or Config(name="fake"), run, tmp_path / "page", resume=False)
+    report(config or ONLY_MAIN, run, tmp_path / "page", resume=False)
     return Page((tmp_path / "page" / "index.html").read_text(encoding="utf-8"))
 
 
@@ -101,7 +103,7 @@ def test_what_came_from_the_data_stays_text(fake, tmp_path):
     figures["claim"] = "<img src=x onerror=alert(1)> & more"
     figures["rows"][0]["note"] = "</table><script>alert(2)</script>"
     (run / "evaluate" / "figures.json").write_text(json.dumps(figures))
-    page = _page(run, tmp_path, Config(name="</title><script>alert(3)</script>"))
+    page = _page(run, tmp_path, Config(name="</title><script>alert(3)</script>", report=ReportConfig(person_pages=0)))
     assert not {"script", "img", "b"} & set(page.tags)
     for text in (
         "<img src=x onerror=alert(1)> & more",
@@ -179,7 +181,7 @@ def test_the_example_is_the_person_with_the_median_error_unless_named(fake, whol
     error = (subjects["predicted_mean_rt"] - subjects["observed_mean_rt"]).abs().groupby(subjects["pseudonym"]).mean()
     median = error.sort_values().index[(len(error) - 1) // 2]
     assert f"<p>{median}. " in whole.sections["twin"]
-    named = Config(report=ReportConfig(subject=fake.test[0]))
+    named = Config(report=ReportConfig(subject=fake.test[0], person_pages=0))
     assert f"<p>{fake.test[0]}. The person named" in _page(fake.path, tmp_path / "named", named).sections["twin"]
     with pytest.raises(ConfigurationError, match="nobody with the pseudonym 'p9999'"):
         _page(fake.path, tmp_path / "nobody", Config(report=ReportConfig(subject="p9999")))
@@ -190,10 +192,10 @@ def test_a_page_is_made_anew_on_resume_and_never_over_something_else(fake, tmp_p
     run = make_run(tmp_path / "run", stages=("train",)).path
     _page(run, tmp_path)
     with pytest.raises(OutputInUseError):
-        report(Config(name="fake"), run, tmp_path / "page", resume=False)
+        report(ONLY_MAIN, run, tmp_path / "page", resume=False)
     shutil.rmtree(run / "train")
     shutil.copytree(fake.path / "shards", run / "shards")
-    report(Config(name="fake"), run, tmp_path / "page", resume=True)
+    report(ONLY_MAIN, run, tmp_path / "page", resume=True)
     assert "<code>dtb train</code> has not been run here." in (tmp_path / "page" / "index.html").read_text()
 
 
@@ -213,3 +215,31 @@ def test_later_lines_of_a_resumed_training_win(fake, tmp_path):
     assert not isinstance(learning, Missing)
     assert len(learning) == 25
     assert learning["validation_loss"].iloc[-1] == 9.5
+
+
+def test_people_from_the_best_to_the_worst_predicted_get_a_page_with_their_own_numbers(fake, tmp_path):
+    config = Config(name="fake", report=ReportConfig(person_pages=3))
+    main = _page(fake.path, tmp_path, config)
+    links = [link for link in main.links if link.startswith("people/")]
+    subjects = pd.read_parquet(fake.path / "evaluate" / "subjects.parquet")
+    error = (subjects["predicted_mean_rt"] - subjects["observed_mean_rt"]).abs().groupby(subjects["pseudonym"]).mean()
+    ranked = list(error.sort_values().index)
+    assert links == [f"people/{ranked[place]}.html" for place in (0, 3, 6)]
+    for link in links:
+        page = Page((tmp_path / "page" / link).read_text(encoding="utf-8"))
+        pseudonym = link.removeprefix("people/").removesuffix(".html")
+        own = subjects[(subjects["pseudonym"] == pseudonym) & (subjects["task"] == "stroop")].iloc[0]
+        assert f"this person {own.observed_mean_rt:.3g}, their twin {own.predicted_mean_rt:.3g}" in page.html
+        assert "../index.html" in page.links
+        assert set(page.sections) == {"standing", "twin", "search"}
+        assert page.html.count("Research use only") >= 4
+        assert all(place.startswith(("#", "data:image/png;base64,")) for place in page.loaded)
+
+
+def test_a_page_of_somebody_for_whom_the_search_failed_says_so(fake, tmp_path):
+    failed = fake.pseudonyms[-1]
+    config = Config(name="fake", report=ReportConfig(person_pages=1, subject=failed))
+    _page(fake.path, tmp_path, config)
+    page = Page((tmp_path / "page" / "people" / f"{failed}.html").read_text(encoding="utf-8"))
+    assert f"There is no change to show for {failed}" in page.sections["search"]
+    assert "not in the held-out data" in page.sections["standing"]
