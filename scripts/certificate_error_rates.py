@@ -8,7 +8,6 @@ OUT keeps every cohort's figures and certificate (a second call goes on there). 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import tempfile
@@ -66,7 +65,13 @@ def config_of(kind: str, cohort: int) -> Config:
         split=SplitConfig(num_folds=3),
         segments=SegmentConfig(segment_seconds=60, burn_in_seconds=4),
         twin=TwinConfig(
-            num_hidden=24, rank=3, latent_size=6, encoder_widths=(16,), connectome_dropout=0.3, step_seconds=0.1
+            num_hidden=24,
+            connectome_components=0,
+            rank=3,
+            latent_size=6,
+            encoder_widths=(16,),
+            connectome_dropout=0.3,
+            step_seconds=0.1,
         ),
         evaluate=EvaluateConfig(num_bootstrap=1000),
     )
@@ -106,7 +111,7 @@ def train_twin(config: Config, shards: Path, out: Path) -> None:
     maker = BatchMaker(TaskSet.from_plain(plan.card.taskset), config.segments, config.twin.step_seconds, (), plan.split)
     people = {part: list(cohort.records(plan.split.people(part))) for part in ("train", "validation")}
     scales = measure(people["train"], plan.split, plan.card.sizes.num_edges, ())
-    twin.set_normalisation(*(torch.from_numpy(getattr(scales, field.name)) for field in dataclasses.fields(scales)))
+    twin.set_normalisation(*map(torch.from_numpy, (scales.edge_mean_E, scales.edge_scale_E, scales.bold_scale_R)))
     objective = Objective(twin, 1.0, 0.0)
     optimiser = torch.optim.AdamW(twin.parameters(), lr=LEARNING_RATE, weight_decay=0.1)
     best, kept, waited = np.inf, twin.state_dict(), 0

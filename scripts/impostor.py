@@ -37,7 +37,13 @@ CONFIG = Config(
     split=SplitConfig(kind="temporal"),
     segments=SegmentConfig(segment_seconds=60, burn_in_seconds=6),
     twin=TwinConfig(
-        num_hidden=48, rank=6, latent_size=32, encoder_widths=(200,), connectome_dropout=0.0, step_seconds=0.1
+        num_hidden=48,
+        connectome_components=0,
+        rank=6,
+        latent_size=32,
+        encoder_widths=(200,),
+        connectome_dropout=0.0,
+        step_seconds=0.1,
     ),
     train=TrainConfig(
         num_workers=1,

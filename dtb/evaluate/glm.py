@@ -9,6 +9,7 @@ Shape letters: `V` volume, `R` region.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 
@@ -118,9 +119,29 @@ def run_contrast(
     (rows,) = np.nonzero(usable_V & (seconds_V >= span_seconds[0]) & (seconds_V < span_seconds[1]))
     if len(rows) < 2:
         return None
-    weights = contrast_weights(design_matrix(condition_events(run, conditions), seconds_V[rows]), contrast)
+    events = condition_events(run, conditions)
+    weights = _cached_weights(
+        tuple(events["onset"]),
+        tuple(events["duration"]),
+        tuple(events["trial_type"]),
+        tuple(seconds_V[rows]),
+        tuple(contrast.items()),
+    )
     if weights is None:
         return None
     full_V = np.zeros(len(usable_V))
     full_V[rows] = weights
     return full_V
+
+
+@functools.lru_cache(maxsize=512)
+def _cached_weights(
+    onset_J: tuple[float, ...],
+    duration_J: tuple[float, ...],
+    condition_J: tuple[str, ...],
+    seconds_V: tuple[float, ...],
+    contrast: tuple[tuple[str, float], ...],
+) -> np.ndarray | None:
+    """Give the weights of a run's contrast; observed and predicted series of a run, and people shown the same, share them."""
+    events = pd.DataFrame({"onset": onset_J, "duration": duration_J, "trial_type": condition_J})
+    return contrast_weights(design_matrix(events, np.array(seconds_V)), dict(contrast))
