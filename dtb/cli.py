@@ -294,7 +294,7 @@ class Run(Stage):
     def run(self, config: cfg.Config) -> None:
         from dtb.pipeline import run_all
 
-        run_all(config, self.out or Path("runs") / config.name, resume=self.resume, dry_run=self.dry_run)
+        run_all(config, self.out or Path("runs").resolve() / config.name, resume=self.resume, dry_run=self.dry_run)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -450,7 +450,22 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
         base = cfg.load_config(stage.config_path)
         stage = parsed(base)
     given = {field.name: getattr(stage, field.name) for field in dataclasses.fields(kind) if field.name in known}
-    return stage, dataclasses.replace(base, **given)
+    return _from_anywhere(stage), _from_anywhere(dataclasses.replace(base, **given))
+
+
+def _from_anywhere(values: Any) -> Any:
+    """Make the paths within a dataclass absolute: Ray's workers run in folders of their own."""
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, Path):
+            return value.expanduser().resolve()
+        if isinstance(value, tuple):
+            return tuple(map(resolved, value))
+        return _from_anywhere(value) if dataclasses.is_dataclass(value) else value
+
+    return dataclasses.replace(
+        values, **{field.name: resolved(getattr(values, field.name)) for field in dataclasses.fields(values)}
+    )
 
 
 def _without_prefix(argument: str, name: str) -> str:

@@ -25,10 +25,10 @@ install_torch() {
     local version
     version=$(sed -n 's/^torch==//p' "$project/constraints.txt")
     if [ "$(uname)" = Darwin ]; then
-        "$DTB_VENV/bin/pip" install --quiet "torch==$version"
+        "$DTB_VENV/bin/pip" install -qq "torch==$version"
     else  # the build is part of the version, so that a plain `torch` cannot bring gigabytes of CUDA along
-        "$DTB_VENV/bin/pip" install --quiet "torch==$version+$DTB_TORCH" 2>/dev/null ||
-            "$DTB_VENV/bin/pip" install --quiet "torch==$version+$DTB_TORCH" --extra-index-url "$torch_index/$DTB_TORCH"
+        "$DTB_VENV/bin/pip" install -qq "torch==$version+$DTB_TORCH" 2>/dev/null ||
+            "$DTB_VENV/bin/pip" install -qq "torch==$version+$DTB_TORCH" --extra-index-url "$torch_index/$DTB_TORCH"
     fi
 }
 
@@ -42,7 +42,7 @@ make_environment() {
     python=$(find_python) || return 1
     echo "Making the environment in $DTB_VENV: about 2 minutes and 2 GB, once ..."
     "$python" -m venv "$DTB_VENV" && install_torch &&
-        "$DTB_VENV/bin/pip" install --quiet --constraint "$project/constraints.txt" --editable "$project[dev]" || {
+        "$DTB_VENV/bin/pip" install -qq --constraint "$project/constraints.txt" --editable "$project[dev]" || {
         echo "The installation failed; the lines above say why. Nothing outside $DTB_VENV was changed." >&2
         return 1
     }

@@ -98,3 +98,10 @@ def test_a_cohort_with_too_few_edges_is_refused_before_anything_is_written(
     assert exit_code(["synth", str(tmp_path / "out"), "--num-regions", "12"]) == 2
     assert "At most 13 fit" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_paths_hold_wherever_a_worker_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage, config = parse("ingest", ["bids", "out", "--derivatives", "one", "two", "--region-labels", "names.tsv"])
+    assert (stage.bids, stage.derivatives) == (tmp_path / "bids", (tmp_path / "one", tmp_path / "two"))
+    assert config.ingest.region_labels == tmp_path / "names.tsv"
