@@ -188,3 +188,47 @@ def test_sigkill_of_the_driver_loses_nothing_finished(cluster: None, tmp_path: P
     assert sorted(found(ledger)) == people(12)
     after = {path.name: path.stat().st_mtime_ns for path in status.glob("part-*")}
     assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_loss_of_a_node_loses_no_work(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        f"""
+        import threading, time
+        from pathlib import Path
+        from dtb.cluster import prepare_environment
+        prepare_environment()
+        import ray
+        from ray.cluster_utils import Cluster
+        from dtb.config import FleetConfig
+        from tests.fleet.test_pool import found, people, run
+        cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 1, "object_store_memory": 80 * 2**20}})
+        second = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        folder = Path({str(tmp_path)!r})
+        def take_away():
+            status = folder / "out" / "status"
+            while len(list(status.glob("part-*"))) < 2:
+                time.sleep(0.05)
+            cluster.remove_node(second, allow_graceful=False)
+        threading.Thread(target=take_away, daemon=True).start()
+        fleet = FleetConfig(num_actors=2, cpus_per_actor=1, subjects_per_batch=2)
+        summary, ledger = run(folder, people(24), fleet, seconds=0.3)
+        assert sorted(found(ledger)) == people(24)
+        assert summary.num_ok == 24, summary
+        assert summary.num_crashes >= 1, summary
+        ray.shutdown()
+        cluster.shutdown()
+        """
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,124 @@
+"""Hold searched interventions on a ground-truth cohort against what is true of it.
+
+    python scripts/intervention_truth.py COHORT SHARDS INTERVENED [--top 24]
+
+COHORT is the output of `dtb synth`, SHARDS of `dtb ingest`, INTERVENED of `dtb intervene`. Three questions: do the edges that the search
+changes carry the trait (precision among the largest, beside chance and a ridge regression's weights); does the change have, in the process
+that made the cohort, the effect that the twins predict; and does it leave the other traits alone. One JSON object is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtb.cohort.behaviour import expectations, make_decider, make_design
+from dtb.cohort.population import TRAITS, Person, Population, make_person, make_population
+from dtb.config import Config, load_config
+from dtb.files import require_complete
+from dtb.intervene.controls import ridge_weights
+
+TRAIT_OF = {"mean_rt": "slowness", "condition_rt": "conflict", "bold_contrast": "reactivity"}
+CONTRAST = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
+
+
+def precision(map_E: np.ndarray, causal: np.ndarray, top: int) -> float:
+    """Give the share of the largest entries that are causal."""
+    return float(np.isin(np.argsort(-np.abs(map_E))[:top], causal).mean())
+
+
+def true_figure(person: Person, config: Config, index: int, task: str, indicator: str) -> float:
+    """Give what a person would do on average, by the process that made the cohort."""
+    conditions = tuple(sorted(set(make_design(task, 0, config.seed).condition_J.tolist())))
+    found = expectations(make_decider(person, config.synth, config.seed, index), conditions, config.synth, config.seed)
+    if indicator == "condition_rt":
+        high, low = CONTRAST[task]
+        return found[f"{high}_rt"] - found[f"{low}_rt"]
+    kind = "rt" if indicator == "mean_rt" else "accuracy"
+    shown_J = make_design(task, 0, config.seed).condition_J
+    return float(sum(found[f"{name}_{kind}"] * np.mean(shown_J == name) for name in conditions))
+
+
+def changed(person: Person, change_E: np.ndarray, population: Population) -> Person:
+    """Give the person with the same change made to the true connectome."""
+    edges_E = np.arctanh(np.clip(np.tanh(person.edges_E) + change_E, -0.9999, 0.9999))
+    return dataclasses.replace(person, edges_E=edges_E, scores=population.scores(edges_E))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("intervened", type=Path)
+    parser.add_argument(
+        "--top", type=int, help="how many of the largest edges to look at; as many as carry the trait if not given"
+    )
+    given = parser.parse_args()
+    for path, stage in ((given.cohort, "synth"), (given.intervened, "intervene")):
+        require_complete(path, stage)
+    config = load_config(given.cohort / "config.yaml")
+    population = make_population(config.synth, config.seed)
+    with Path(f"{given.shards}.identities.tsv").open(encoding="utf-8") as stream:
+        rows = [row for row in csv.reader(stream, delimiter="\t") if row and not row[0].startswith("#")]
+    label_of = {cell: row for row in rows for cell in row}
+
+    target = pd.read_parquet(given.intervened / "results").query("is_target").set_index("pseudonym")
+    changes = pd.read_parquet(given.intervened / "changes").set_index("pseudonym")["change_E"]
+    reference = pd.read_parquet(given.intervened / "reference" / "people").dropna(subset=["slope"])
+    indicator, task = target["indicator"].iloc[0], target["task"].iloc[0]
+    trait = TRAIT_OF.get(indicator, "slowness")
+    causal = population.causal_edges[trait]
+    top = given.top or len(causal)
+
+    predicted, true, moved_scores = [], [], []
+    for pseudonym, row in target.iterrows():
+        label = next(
+            cell for cell in label_of[str(pseudonym)] if cell.removeprefix("sub-").isdigit() and len(cell) < 12
+        )
+        index = int(label.removeprefix("sub-")) - 1
+        person = make_person(population, config.synth, config.seed, index)
+        after = changed(person, np.asarray(changes[pseudonym], dtype=np.float64), population)
+        predicted.append(row["after"] - row["before"])
+        if indicator != "bold_contrast":
+            figures = [true_figure(one, config, index, task, indicator) for one in (person, after)]
+            true.append(figures[1] - figures[0])
+        moved_scores.append([after.scores[name] - person.scores[name] for name in TRAITS])
+
+    change_SE = np.stack(changes.loc[target.index].to_list())
+    ridge_E = ridge_weights(np.stack(reference["edges"].to_list()), reference["observed"].to_numpy(dtype=np.float64))
+    result: dict[str, Any] = {
+        "indicator": indicator,
+        "task": task,
+        "trait": trait,
+        "num_people": len(target),
+        "top": top,
+        "precision": {
+            "chance": len(causal) / change_SE.shape[1],
+            "mean_change": precision(change_SE.mean(0), causal, top),
+            "each_change": float(np.mean([precision(change_E, causal, top) for change_E in change_SE])),
+            "mean_gradient": precision(np.stack(reference["slope"].to_list()).mean(0), causal, top),
+            "ridge": precision(ridge_E, causal, top) if ridge_E is not None else None,
+        },
+        "true_change_of_traits": dict(zip(TRAITS, np.mean(moved_scores, axis=0).round(3).tolist(), strict=True)),
+    }
+    if true:
+        predicted_S, true_S = np.array(predicted), np.array(true)
+        result["effect"] = {
+            "predicted_mean": predicted_S.mean(),
+            "true_mean": true_S.mean(),
+            "true_the_wanted_way": float((np.sign(true_S) == np.sign(predicted_S)).mean()),
+            "r": float(np.corrcoef(predicted_S, true_S)[0, 1]),
+            "true_by_predicted": float(true_S @ predicted_S / (predicted_S @ predicted_S)),
+        }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
