@@ -222,6 +222,10 @@ class BatchMaker:
             **{name: torch.from_numpy(array) for name, array in rows.items()},
         )
 
+    def remembers(self, pseudonym: str, part: Part) -> bool:
+        """Whether a person's layout is in memory: then of their record only pseudonym and connectome are read."""
+        return (pseudonym, part) in self._cache
+
     def _person(self, record: SubjectRecord, part: Part) -> _Person:
         key = (record.pseudonym, part)
         if key in self._cache:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from dtb.cohort.records import SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort
 from dtb.shards.split import Part
@@ -39,6 +40,7 @@ class Feed:
     rank: int
     world_size: int
     pieces: int = 1
+    _without_runs: dict[str, SubjectRecord] = dataclasses.field(default_factory=dict, repr=False)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Share, list[Batch]]]:
         """Give this rank's batches of an epoch, each step's in `pieces`, from `first_step` on.
@@ -63,7 +65,7 @@ class Feed:
         made = []
         for piece in range(self.pieces):
             batch = self.maker.batch(
-                list(self.cohort.records(share.pseudonyms[piece :: self.pieces])),
+                [self._record(who) for who in share.pseudonyms[piece :: self.pieces]],
                 part=self.part,
                 seed=self.stream.seed,
                 epoch=epoch,
@@ -73,3 +75,11 @@ class Feed:
             scale = self.world_size * self.pieces / share.global_count
             made.append(dataclasses.replace(batch, weight_S=batch.weight_S * scale))
         return made
+
+    def _record(self, pseudonym: str) -> SubjectRecord:
+        """Read a person, or of a person whose layout the maker remembers give what else it needs, from memory."""
+        if self.maker.remembers(pseudonym, self.part):
+            if pseudonym not in self._without_runs:
+                self._without_runs[pseudonym] = dataclasses.replace(self.cohort.record(pseudonym), runs=())
+            return self._without_runs[pseudonym]
+        return self.cohort.record(pseudonym)

@@ -8,9 +8,10 @@ person is drawn from that person's seed.
 from __future__ import annotations
 
 import functools
+import resource
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from dtb.twin.model import Twin
 
 _SUMMED = ("loss", "press", "bold", "people")
 Weights = dict[str, Tensor]
+Item = TypeVar("Item")
 
 
 def fit(
@@ -102,6 +104,9 @@ def fit(
                 "grad_norm": trained["grad_norm"],
                 "seconds": seconds,
                 "subjects_per_second": (trained["people"] + validated["people"]) / seconds,
+                "data_wait_share": trained["data_wait_share"],
+                # ru_maxrss is in KiB on Linux.
+                "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             }
         )
         over = progress.is_over(config.max_epochs, config.patience_epochs)
@@ -124,12 +129,13 @@ def train_epoch(
     Returns
     -------
     dict
-        Means over the people of the whole epoch of `loss`, `press` and `bold`, how many `people` there were, and the mean
-        `grad_norm`.
+        Means over the people of the whole epoch of `loss`, `press` and `bold`, how many `people` there were, the mean `grad_norm`, and
+        `data_wait_share`, the share of this rank's time that went by waiting for data.
     """
     engine.train()
     sums = _Sums(engine.device)
-    for share, batches in feed.batches(progress.epoch, progress.step):
+    wait = _Wait()
+    for share, batches in wait.timed(feed.batches(progress.epoch, progress.step)):
         for batch in batches:
             on_device = batch.to(engine.device)
             losses = engine(on_device)
@@ -149,7 +155,8 @@ def train_epoch(
             sums = _Sums(engine.device)
             save()
     progress.add(sums.over_ranks())
-    return {**_means(progress.sums), "grad_norm": progress.sums["norms"] / max(progress.step, 1)}
+    norm = progress.sums["norms"] / max(progress.step, 1)
+    return {**_means(progress.sums), "grad_norm": norm, "data_wait_share": wait.share}
 
 
 @torch.no_grad()
@@ -174,6 +181,32 @@ def _refuse(batch: Batch, finite_S: Tensor | None, what: str, set_aside: Callabl
         f"The {what} of {', '.join(people)} is not a finite number. If it is everybody's, training diverged: a smaller "
         "train.learning_rate is the first thing to try."
     )
+
+
+class _Wait:
+    """How long the loop waits for its next batch."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._waited = 0.0
+
+    def timed(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Give the items, timing how long each is waited for."""
+        remaining = iter(items)
+        while True:
+            asked = time.perf_counter()
+            try:
+                item = next(remaining)
+            except StopIteration:
+                return
+            finally:
+                self._waited += time.perf_counter() - asked
+            yield item
+
+    @property
+    def share(self) -> float:
+        """Waiting as a share of all time since the beginning."""
+        return self._waited / max(time.perf_counter() - self._began, 1e-9)
 
 
 class _Sums:

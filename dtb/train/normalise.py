@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 import torch
 
 from dtb.cohort.records import SubjectRecord
+from dtb.files import written_whole
 from dtb.shards.split import Split, part_span
 from dtb.twin.components import principal_components
 
@@ -38,6 +41,18 @@ class Normalisation:
     edge_scale_E: np.ndarray
     bold_scale_R: np.ndarray
     components_EC: np.ndarray | None = None
+
+
+def save(path: Path, normalisation: Normalisation) -> None:
+    """Write the scales as safetensors, whole."""
+    arrays = {name: array for name, array in vars(normalisation).items() if array is not None}
+    with written_whole(path) as temporary:
+        safetensors.numpy.save_file(arrays, temporary)
+
+
+def load(path: Path) -> Normalisation:
+    """Read scales that `save` wrote."""
+    return Normalisation(**safetensors.numpy.load_file(path))
 
 
 class _Moments:

@@ -31,6 +31,7 @@ from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, refuse_if_too_many, unfit
 
 SPLIT_FILE = "split.json"
+NORMALISATION_FILE = "normalisation.safetensors"
 _RAY_FOLDER = ".ray-train"
 
 # Read by Ray Train's controller. A lost node's cores are counted for a while after it is gone; the group waits for them in vain.
@@ -50,8 +51,8 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
     shards : Path
         Output folder of `dtb ingest`.
     out : Path
-        Takes `config.yaml`, `split.json`, `metrics.jsonl`, `checkpoints/` and `twin/`. Every node must see it, and `shards`, at the same
-        path.
+        Takes `config.yaml`, `split.json`, `normalisation.safetensors`, `quarantine.tsv`, `metrics.jsonl`, `notes.log`, `checkpoints/`
+        and `twin/`. Every node must see it, and `shards`, at the same path.
     resume : bool
         Go on from the newest complete checkpoint in `out`.
     dry_run : bool
@@ -82,13 +83,7 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
         return
     _keep(plan, out)
     left_out = _set_aside_unfit(plan)
-    normalisation = normalise.measure(
-        cohort.records(who for who in plan.split.train if who not in left_out),
-        plan.split,
-        plan.card.sizes.num_edges,
-        plan.bold_regions,
-        config.twin.connectome_components,
-    )
+    normalisation = _normalisation(plan, left_out)
     with connected(config.cluster):
         require_room(config.train)
         with _told(out, config.train):
@@ -136,6 +131,22 @@ def _set_aside_unfit(plan: Plan) -> set[str]:
         err.print(f"{who} is set aside: {reason}.", markup=False)
     refuse_if_too_many(plan.out, set_aside, len(people), plan.config.train.max_quarantined_fraction)
     return set(found)
+
+
+def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
+    """Measure the scales, or take those the training was begun with: components are found anew only up to their sign."""
+    path = plan.out / NORMALISATION_FILE
+    if not path.is_file():
+        people = (who for who in plan.split.train if who not in left_out)
+        measured = normalise.measure(
+            plan.cohort.records(people),
+            plan.split,
+            plan.card.sizes.num_edges,
+            plan.bold_regions,
+            plan.config.twin.connectome_components,
+        )
+        normalise.save(path, measured)
+    return normalise.load(path)
 
 
 def require_room(config: TrainConfig) -> None:

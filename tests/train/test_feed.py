@@ -33,3 +33,13 @@ def test_going_on_in_mid_epoch_gives_the_same_batches(plan):
     feed = plan.feeds(0, 1, 1)["train"]
     whole = [batches[0].pseudonyms for _, batches in feed.batches(7)]
     assert [batches[0].pseudonyms for _, batches in feed.batches(7, first_step=1)] == whole[1:]
+
+
+def test_second_epoch_from_memory_is_the_one_from_shards(plan):
+    fresh, used = plan.feeds(0, 1, 1)["train"], plan.feeds(0, 1, 1)["train"]
+    list(used.batches(0))
+    for (_, (read,)), (_, (remembered,)) in zip(fresh.batches(1), used.batches(1), strict=True):
+        assert read.pseudonyms == remembered.pseudonyms
+        for name in ("stimulus_SKTI", "press_SKTA", "at_risk_SKT", "bold_counted_SKV", "seed_S"):
+            assert getattr(read, name).equal(getattr(remembered, name)), name
+        assert read.connectome_SE.nan_to_num(9).equal(remembered.connectome_SE.nan_to_num(9))

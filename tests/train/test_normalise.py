@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dtb.shards.split import Split
-from dtb.train.normalise import measure
+from dtb.train.normalise import load, measure, save
 from tests.shards.people import make_person
 
 PEOPLE = [make_person(number) for number in range(7)]
@@ -37,3 +37,12 @@ def test_edge_that_nobody_has_and_one_that_does_not_vary_have_scale_one():
     assert scales.edge_scale_E[0] == scales.edge_scale_E[1] == 1
     assert scales.edge_mean_E[0] == 0
     assert scales.edge_mean_E[1] == 0.25
+
+
+def test_scales_survive_being_written(tmp_path):
+    for components in (0, 3):
+        scales = measure(PEOPLE, Split("subjects", NAMES, (), ()), 28, BOLD, components)
+        save(tmp_path / "scales.safetensors", scales)
+        found = load(tmp_path / "scales.safetensors")
+        for name, array in vars(scales).items():
+            np.testing.assert_array_equal(getattr(found, name), array)

@@ -1,0 +1,163 @@
+"""What feeding and saving a training cost: one table, with the machine's load, for times mean little on a crowded one.
+
+    python scripts/bench/train.py                          # 64 made-up people of the paper's size
+    python scripts/bench/train.py --num-people 16 --num-regions 100
+
+Stream: people a second from shards to arrays, in the shuffled order of training, beside a plain `tarfile` loop that decodes the same
+people in the order of the tars, and beside the raw read of the bytes. Batches: people a second laid out as tensors, in a first epoch
+(nothing in memory) and in a second one. Manifest: what verifying all checksums costs, once a job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.config import SegmentConfig
+from dtb.shards.batches import BatchMaker
+from dtb.shards.manifest import CohortDescription
+from dtb.shards.read import Cohort, open_cohort
+from dtb.shards.sample import decode_sample
+from dtb.shards.split import Split
+from dtb.shards.stream import SubjectStream
+from dtb.shards.write import ShardWriter
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
+from dtb.tasks.trials import Trials
+from dtb.train.feed import Feed
+
+TASKSET = TaskSet((load_task("hammer"),))
+RUN_SECONDS, REPETITION_TIME, NUM_RUNS = 400.0, 0.8, 3
+
+
+def make_person(number: int, num_regions: int) -> SubjectRecord:
+    rng = np.random.default_rng(number)
+    onset_J = np.arange(2.0, RUN_SECONDS - 4, 4.0)
+    num_trials = len(onset_J)
+    trials = Trials(
+        onset_seconds_J=onset_J,
+        window_seconds_J=np.full(num_trials, 2.0),
+        rt_seconds_J=rng.uniform(0.3, 1.5, num_trials),
+        response_JA=np.eye(2, dtype=bool)[rng.integers(2, size=num_trials)],
+        correct_JA=np.eye(2, dtype=bool)[rng.integers(2, size=num_trials)],
+        scored_J=np.ones(num_trials, bool),
+        usable_J=np.ones(num_trials, bool),
+        condition_J=np.zeros(num_trials, np.int16),
+        pulse_channel_Q=np.zeros(num_trials, np.int16),
+        pulse_onset_seconds_Q=onset_J,
+        pulse_duration_seconds_Q=np.full(num_trials, 2.0),
+        pulse_value_Q=np.ones(num_trials, np.float32),
+    )
+    num_volumes = round(RUN_SECONDS / REPETITION_TIME)
+    runs = tuple(
+        Run(
+            "hammer",
+            "hammer",
+            None,
+            str(place),
+            trials,
+            RUN_SECONDS,
+            rng.normal(size=(num_volumes, num_regions)).astype(np.float32),
+            REPETITION_TIME,
+        )
+        for place in range(NUM_RUNS)
+    )
+    edges = rng.normal(size=num_regions * (num_regions - 1) // 2).astype(np.float32)
+    return SubjectRecord(f"p{number:05d}", edges, {"site": "here"}, runs)
+
+
+def write_people(folder: Path, num_people: int, num_regions: int) -> None:
+    writer = ShardWriter(folder, subjects_per_shard=16)
+    for number in range(num_people):
+        writer.add(make_person(number, num_regions))
+    regions = tuple(f"r{place}" for place in range(num_regions))
+    writer.finish(CohortDescription(regions, TASKSET.to_plain(), {}, "0" * 64))
+
+
+def read_raw(folder: Path) -> None:
+    for path in sorted(folder.glob("*.tar")):
+        path.read_bytes()
+
+
+def read_with_tarfile(folder: Path) -> None:
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            members = iter(tar)
+            for header, arrays in zip(members, members, strict=True):
+                decode_sample(tar.extractfile(header).read(), tar.extractfile(arrays).read())  # type: ignore[union-attr]
+
+
+def read_shuffled(cohort: Cohort) -> None:
+    order = SubjectStream(cohort.pseudonyms, 16, seed=0).order(epoch=0)
+    for _ in cohort.records(order):
+        pass
+
+
+def make_feed(cohort: Cohort) -> Feed:
+    people = cohort.pseudonyms
+    split = Split("subjects", people, people, people)
+    bold_regions = range(min(20, len(cohort.manifest.description.regions)))
+    maker = BatchMaker(TASKSET, SegmentConfig(), 0.08, bold_regions, split, cache_bytes=8 << 30)
+    return Feed(cohort, maker, SubjectStream(people, 16, seed=0), "train", 0, 1)
+
+
+def epoch_of(feed: Feed, epoch: int) -> None:
+    for _ in feed.batches(epoch):
+        pass
+
+
+def seconds_of(act: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num-people", type=int, default=64)
+    parser.add_argument("--num-regions", type=int, default=446)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_people(folder, options.num_people, options.num_regions)
+        cohort = open_cohort(folder)
+        num_bytes = sum(shard.num_bytes for shard in cohort.manifest.shards)
+        plain = seconds_of(lambda: read_with_tarfile(folder), options.repeats)
+        timed = {
+            "raw read": seconds_of(lambda: read_raw(folder), options.repeats),
+            "tarfile loop, decoded": plain,
+            "our stream, shuffled, decoded": seconds_of(lambda: read_shuffled(cohort), options.repeats),
+            "batches, first epoch": seconds_of(lambda: epoch_of(make_feed(cohort), 0), options.repeats),
+        }
+        feed = make_feed(cohort)
+        epoch_of(feed, 0)
+        timed["batches, second epoch"] = seconds_of(lambda: epoch_of(feed, 1), options.repeats)
+        timed["verify all checksums"] = seconds_of(lambda: open_cohort(folder), options.repeats)
+    table = Table("", "people/s", "MB/s of shards", "ratio to the tarfile loop")
+    for what, seconds in timed.items():
+        speed = num_bytes / seconds / 1e6
+        table.add_row(what, f"{options.num_people / seconds:,.0f}", f"{speed:,.0f}", f"{plain / seconds:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{options.num_people} people of {options.num_regions} regions, {num_bytes / options.num_people / 1e6:.1f} MB each; "
+        f"best of {options.repeats}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
+
+
+if __name__ == "__main__":
+    main()
