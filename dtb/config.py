@@ -163,12 +163,13 @@ class TwinConfig:
 class SplitConfig:
     """Which data train the twin, which choose when to stop, and which are never seen."""
 
-    kind: Literal["subjects", "temporal"] = "subjects"
-    """`subjects`: whole people are held out; `temporal`: the same people, the later part of each run is held out (replication)."""
+    kind: Literal["subjects", "sites", "temporal"] = "subjects"
+    """`subjects`: whole people are held out; `sites`: all people of one site are; `temporal`: the same people, the later part of each run
+    is held out (replication)."""
     num_folds: Annotated[int, Field(ge=2)] = 5
     """Folds over people, with `kind: subjects`."""
     fold: CountOrZero = 0
-    """Which fold is held out for testing."""
+    """Which fold is held out for testing; with `kind: sites`, which site, in alphabetical order."""
     validation_fraction: OpenFraction = 0.15
     """Share of the training people (or of the training time) that decides when to stop."""
     train_seconds_fraction: OpenFraction = 0.5

@@ -96,8 +96,8 @@ class Split:
 def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     """Divide a cohort.
 
-    People are dealt to folds in turn, site by site and within a site in an order drawn from `seed`, so that each fold has its share of
-    each site; validation people are dealt from the training people in the same way.
+    People are dealt to folds in turn, by site, group, sex and decade of age, and among those alike in an order drawn from `seed`, so that
+    each fold has its share of each kind; validation people are dealt from the training people in the same way.
 
     Parameters
     ----------
@@ -112,35 +112,67 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     Raises
     ------
     ConfigurationError
-        There are too few people for the folds, or `fold` is not one of them.
+        There are too few people for the folds, or too few sites, or `fold` is not one of them.
     """
     people = sorted(cohort.pseudonyms)
     if config.kind == "temporal":
         until = config.train_seconds_fraction
         everybody = tuple(people)
         return Split("temporal", everybody, everybody, everybody, until * (1 - config.validation_fraction), until)
+    covariates = {pseudonym: cohort.header(pseudonym)["covariates"] for pseudonym in people}
+
+    def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
+        return sorted(pseudonyms, key=lambda who: (*_stratum(covariates[who]), _draw(seed, purpose, who)))
+
+    if config.kind == "sites":
+        site = _held_out_site(sorted({str(who.get("site")) for who in covariates.values()}), config.fold)
+        test = [who for who in people if str(covariates[who].get("site")) == site]
+    else:
+        _check_folds(len(people), config)
+        test = dealt(people, "fold")[config.fold :: config.num_folds]
+    rest = dealt([who for who in people if who not in set(test)], f"validation{config.fold}")
+    if len(rest) < 2:
+        raise ConfigurationError(
+            f"split.fold {config.fold}: {len(rest)} person would be left for training and validation, which need one each. "
+            "Hold out another site, or use split.kind: subjects."
+        )
+    num_validation = min(max(1, round(config.validation_fraction * len(rest))), len(rest) - 1)
+    # Evenly spaced places in an order sorted by kind of person: each kind gives its share.
+    validation = [rest[(2 * place + 1) * len(rest) // (2 * num_validation)] for place in range(num_validation)]
+    train = [who for who in rest if who not in set(validation)]
+    return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
+
+
+def _stratum(covariates: dict[str, float | str | None]) -> tuple[str, str, str, str]:
+    """Say what kind of person somebody is: site, group, sex, decade of age."""
+    age = covariates.get("age")
+    decade = "unknown" if age is None else f"{int(float(age)) // 10:03d}"
+    return str(covariates.get("site")), str(covariates.get("group")), str(covariates.get("sex")), decade
+
+
+def _held_out_site(sites: list[str], fold: int) -> str:
+    if len(sites) < 2:
+        raise ConfigurationError(
+            f"split.kind: sites holds out one site, but the cohort has only {sites[0] if sites else 'none'}. "
+            "Give participants.tsv a column `site`, or use split.kind: subjects."
+        )
+    if fold >= len(sites):
+        raise ConfigurationError(
+            f"split.fold is {fold}; with split.kind: sites it may be 0 to {len(sites) - 1}: {', '.join(sites)}."
+        )
+    return sites[fold]
+
+
+def _check_folds(num_people: int, config: SplitConfig) -> None:
     if config.fold >= config.num_folds:
         raise ConfigurationError(
             f"split.fold is {config.fold}; with split.num_folds {config.num_folds} it may be 0 to {config.num_folds - 1}."
         )
-    if len(people) < max(config.num_folds, 3):
+    if num_people < max(config.num_folds, 3):
         raise ConfigurationError(
-            f"split.num_folds is {config.num_folds}, but the cohort has {len(people)} people, and training, validation and "
+            f"split.num_folds is {config.num_folds}, but the cohort has {num_people} people, and training, validation and "
             "test need one each. Use fewer folds, or split.kind: temporal."
         )
-    site = {pseudonym: str(cohort.header(pseudonym)["covariates"].get("site")) for pseudonym in people}
-
-    def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
-        return sorted(pseudonyms, key=lambda who: (site[who], _draw(seed, purpose, who)))
-
-    order = dealt(people, "fold")
-    test = order[config.fold :: config.num_folds]
-    rest = dealt([who for who in people if who not in set(test)], f"validation{config.fold}")
-    num_validation = min(max(1, round(config.validation_fraction * len(rest))), len(rest) - 1)
-    # Evenly spaced places in an order sorted by site: each site gives its share.
-    validation = [rest[(2 * place + 1) * len(rest) // (2 * num_validation)] for place in range(num_validation)]
-    train = [who for who in rest if who not in set(validation)]
-    return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
 
 
 def _draw(seed: int, purpose: str, pseudonym: str) -> bytes:

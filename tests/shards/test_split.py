@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -10,7 +11,8 @@ from dtb.config import SplitConfig
 from dtb.errors import ConfigurationError, DamagedOutputError
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split, make_split, part_span
-from tests.shards.people import write_people
+from dtb.shards.write import ShardWriter
+from tests.shards.people import DESCRIPTION, make_person, write_people
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,37 @@ def test_each_fold_has_its_share_of_each_site(cohort):
         test = make_split(cohort, SplitConfig(num_folds=4, fold=fold), seed=0).test
         first = sum(cohort.header(who)["covariates"]["site"] == "s0" for who in test)
         assert abs(first - len(test) / 2) <= 1
+
+
+def test_each_fold_has_its_share_of_each_decade_of_age_within_a_site(cohort):
+    covariates = {who: cohort.header(who)["covariates"] for who in cohort.pseudonyms}
+    for fold in range(2):
+        test = set(make_split(cohort, SplitConfig(num_folds=2, fold=fold), seed=0).test)
+        for site in ("s0", "s1"):
+            twenties = [who for who in covariates if covariates[who]["site"] == site and covariates[who]["age"] < 30]
+            assert abs(len(test & set(twenties)) - len(twenties) / 2) <= 1
+
+
+def test_a_site_is_held_out_whole(cohort):
+    for fold, site in enumerate(("s0", "s1")):
+        split = make_split(cohort, SplitConfig(kind="sites", fold=fold), seed=0)
+        assert {cohort.header(who)["covariates"]["site"] for who in split.test} == {site}
+        assert {cohort.header(who)["covariates"]["site"] for who in split.train + split.validation} == {"s1", "s0"} - {
+            site
+        }
+        assert part_span(split, "test", 400.0) == (0.0, 400.0)
+    with pytest.raises(ConfigurationError, match=r"split\.fold is 2; with split\.kind: sites it may be 0 to 1: s0, s1"):
+        make_split(cohort, SplitConfig(kind="sites", fold=2), seed=0)
+
+
+def test_one_site_cannot_be_held_out(tmp_path):
+    writer = ShardWriter(tmp_path, 4)
+    for number in range(4):
+        person = make_person(number, num_runs=0)
+        writer.add(dataclasses.replace(person, covariates={**person.covariates, "site": "s0"}))
+    writer.finish(DESCRIPTION)
+    with pytest.raises(ConfigurationError, match="has only s0"):
+        make_split(open_cohort(tmp_path), SplitConfig(kind="sites"), seed=0)
 
 
 def test_split_depends_on_the_seed_and_is_the_same_for_the_same(cohort):
