@@ -300,9 +300,10 @@ class BatchMaker:
         counted_T = (begin_T >= segment.counted_from_seconds - 1e-9) & (end_T <= segment.counted_to_seconds + 1e-9)
         onset_J = trials.onset_seconds_J
         counted_J = (onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds) & trials.usable_J
-        for trial in np.flatnonzero(~counted_J):
-            window_end = onset_J[trial] + trials.window_seconds_J[trial]
-            counted_T &= (end_T <= onset_J[trial]) | (begin_T >= window_end)
+        window_end_J = onset_J + trials.window_seconds_J
+        near_J = (onset_J < segment.counted_to_seconds) & (window_end_J > segment.counted_from_seconds)
+        for trial in np.flatnonzero(~counted_J & near_J):
+            counted_T &= (end_T <= onset_J[trial]) | (begin_T >= window_end_J[trial])
         return counted_T
 
     def _volumes(self, run: Run, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

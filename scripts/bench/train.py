@@ -85,8 +85,11 @@ def write_people(folder: Path, num_people: int, num_regions: int) -> None:
 
 
 def read_raw(folder: Path) -> None:
+    buffer = bytearray(1 << 20)
     for path in sorted(folder.glob("*.tar")):
-        path.read_bytes()
+        with path.open("rb", buffering=0) as stream:
+            while stream.readinto(buffer):
+                pass
 
 
 def read_with_tarfile(folder: Path) -> None:
