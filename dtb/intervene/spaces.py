@@ -34,7 +34,8 @@ SMALLEST_EIGENVALUE = 1e-3
 """Bound on the spectrum of a person's matrix: rest series are short, their correlations are singular, and from a singular matrix most
 directions lead out of the valid ones. Raising the spectrum so far moves a matrix of 400 regions by a thousandth of its norm."""
 
-_PROJECTIONS = 10
+_PROJECTIONS = 5
+"""Alternating projections in a step: what is left is removed by rescaling, so that every result is valid."""
 _SQRT2 = 2.0**0.5
 
 
