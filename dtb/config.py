@@ -302,7 +302,7 @@ class ReportConfig:
 
     subject: str | None = None
     """Pseudonym of the person shown as an example; the median one if not given."""
-    person_pages: CountOrZero = 12
+    person_pages: CountOrZero = 8
     """How many people get a page of their own, evenly from the best to the worst predicted; 0 for none."""
 
 

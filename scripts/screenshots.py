@@ -1,4 +1,6 @@
-"""Makes docs/images/report.png, the picture of the README, from a report: `python scripts/screenshots.py RUN/report/index.html`.
+"""Makes docs/images/report.png, the picture of the README, from a report made with `--person-pages 0`:
+
+    python scripts/screenshots.py REPORT/index.html
 
 Needs Debian's `chromium` (or `CHROMIUM=/path/to/it`). Parts of the page are cut out by their anchors and photographed side by side.
 """
@@ -16,7 +18,7 @@ from PIL import Image
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "report.png"
 COLUMNS = (("people", "reaction-times"), ("twin", "intervention"))
-WIDTH, HEIGHT = 1180, 1900
+WIDTH, HEIGHT = 1180, 2050
 _OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -30,7 +32,9 @@ def main(page: Path) -> None:
     whole = Image.new("RGB", (WIDTH * len(photographs), HEIGHT), "white")
     for number, image in enumerate(photographs):
         whole.paste(image, (WIDTH * number, 0))
-    whole.resize((whole.width * 2 // 3, whole.height * 2 // 3), Image.Resampling.LANCZOS).save(OUT, optimize=True)
+    whole.resize((whole.width * 2 // 3, whole.height * 2 // 3), Image.Resampling.LANCZOS).quantize(192).save(
+        OUT, optimize=True
+    )
 
 
 def only(html: str, keys: tuple[str, ...], *, with_header: bool) -> str:

@@ -443,6 +443,7 @@ def standing(
         axes.scatter(known, heights, s=14, color=QUIET, alpha=0.4, linewidths=0, label="others")
         axes.plot([observed], [0], "D", color=INK, markersize=9, label="this person", gid="observed", zorder=3)
         axes.plot([predicted], [0], "o", color=colour, markersize=9, label="their twin", gid="predicted", zorder=4)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_yticks([])
         axes.set_ylim(-0.6, 1.1)
         axes.spines["left"].set_visible(False)

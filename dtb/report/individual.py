@@ -37,7 +37,7 @@ def chosen_people(found: Collected, num_pages: int, example: str | None) -> list
     chosen = [ranked[place] for place in places]
     if example in known and example not in chosen:
         chosen[len(chosen) // 2] = str(example)
-    return chosen
+    return sorted(chosen, key=lambda name: ranked.index(name) if name in ranked else len(ranked))
 
 
 def link_table(found: Collected, people: Sequence[str]) -> list[Table]:

@@ -115,7 +115,7 @@ def _behaviour_panels(trials: pd.DataFrame, tasks: Sequence[str], missing: list[
         missing.append("The simulation holds no trials of this person.")
         return []
     panels = []
-    for index, (task, rows) in enumerate(trials.groupby("task", sort=False)):
+    for index, (task, rows) in enumerate(_by_task(trials, tasks)):
         each_trial = [column for column in ("label", "run", "trial") if column in rows]
         observed = rows.drop_duplicates(each_trial)["observed_rt"].to_numpy(float)
         simulated = rows["rt"].to_numpy(float)
@@ -126,7 +126,7 @@ def _behaviour_panels(trials: pd.DataFrame, tasks: Sequence[str], missing: list[
                     f"twin-rt-{index}",
                     observed,
                     simulated,
-                    colour=colour_of(str(task), tasks),
+                    colour=colour_of(task, tasks),
                     title=f"{task}: reaction times",
                 ),
                 f"{task}: grey bars are what the person did, the line is what the twin does in the same trials. {omitted} have no press.",
@@ -153,7 +153,7 @@ def _bold_panels(
     place = {name: index for index, name in enumerate(people.manifest.description.regions)}
     columns = [place[name] for name in names]
     panels = []
-    for index, (task, rows) in enumerate(bold.groupby("task", sort=False)):
+    for index, (task, rows) in enumerate(_by_task(bold, tasks)):
         run = record.runs[int(rows["run"].iloc[0])]
         if run.bold_VR is None or run.repetition_time is None:
             continue
@@ -172,7 +172,7 @@ def _bold_panels(
             seconds_V,
             observed_VR[:, region],
             predicted_VR[:, region],
-            colour=colour_of(str(task), tasks),
+            colour=colour_of(task, tasks),
             title=f"{task}: BOLD of {names[region]}",
         )
         caption = (
@@ -215,6 +215,13 @@ def _person_tables(found: Collected, pseudonym: str) -> list[Table]:
         "effect on RT, twin (s)",
     )
     return [Table("This person in figures", columns, rows, frozenset(range(2, 8)))]
+
+
+def _by_task(table: pd.DataFrame, tasks: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Divide a table by task, in the order of the tasks."""
+    named = table["task"].astype(str)
+    order = [*(task for task in tasks if (named == task).any()), *sorted(set(named) - set(tasks))]
+    return [(task, table[named == task]) for task in order]
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -49,17 +49,11 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
         return
     made = pages(found, config)
     folder = OutputFolder.claim(out, "report", sections(config, "name", "report"), resume=resume)
-    for path, html in sorted(
-        made.items(), key=lambda page: page[0] == MAIN
-    ):  # the page that links to the others comes last
-        write_text(folder.path / path, html)
-    folder.finish(
-        {
-            "page": MAIN,
-            "person_pages": len(made) - 1,
-            "stages": {state.name: state.state for state in found.stages.values()},
-        }
-    )
+    for path in sorted(made, key=lambda path: path == MAIN):  # the page that links to the others comes last
+        write_text(folder.path / path, made[path])
+    states = {state.name: state.state for state in found.stages.values()}
+    folder.finish({"page": MAIN, "person_pages": len(made) - 1, "stages": states})
+    size = sum(len(html.encode()) for html in made.values()) / 1e6
     terminal.print(
-        f"Wrote {out / MAIN} ({len(html.encode()) / 1e6:.1f} MB): open it in a browser; it needs no network."
+        f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
     )

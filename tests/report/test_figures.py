@@ -107,3 +107,46 @@ def test_a_flat_or_absent_series_makes_no_figure_fail():
     seconds = np.arange(5.0)
     svg = figures.time_course("f", seconds, np.full(5, np.nan), np.ones(5), colour=task_colour(0), title="t")
     assert "0 to 4 seconds" in _root(svg).attrib["aria-label"]
+
+
+def _places(root, names):
+    """Horizontal places of the marks with these identifiers."""
+    groups = {group.attrib.get("id"): group for group in root.iter(f"{SVG}g")}
+    return [float(next(groups[f"f-{name}"].iter(f"{SVG}use")).attrib["x"]) for name in names]
+
+
+def test_a_person_and_their_twin_stand_among_everybody_where_their_values_are():
+    everybody = np.array([0.0, 1.0, 2.0])
+    svg = figures.standing("f", everybody, 0.5, 1.5, colour=task_colour(0), title="t", quantity="RT (s)")
+    observed, predicted = _places(_root(svg), ("observed", "predicted"))
+    places = sorted({x for x, _ in _marks(_root(svg), "--quiet")})
+    ends = [x for x in places if any(abs(x - y) > 1 for y in places)]
+    scale = (predicted - observed) / 1.0
+    assert scale > 0
+    assert any(x == pytest.approx(observed - 0.5 * scale, abs=0.01) for x in ends)
+    assert any(x == pytest.approx(predicted + 0.5 * scale, abs=0.01) for x in ends)
+    assert "this person 0.5, their twin 1.5; 3 people 0 to 2." in _root(svg).attrib["aria-label"]
+
+
+def test_each_way_of_changing_something_has_its_points_and_its_median():
+    changes = {"the search": np.array([-3.0, -2.0, -1.0]), "random <change>": np.array([0.0, np.nan, 2.0])}
+    root = _root(figures.effects("f", changes, colour=task_colour(0), title="t", quantity="change (s)"))
+    drawn = {
+        group.attrib["id"]: len(list(group.iter(f"{SVG}use")))
+        for group in root.iter(f"{SVG}g")
+        if "f-change" in group.attrib.get("id", "")
+    }
+    assert drawn == {"f-change-0": 3, "f-change-1": 2}
+    assert "the search -2, random <change> 1." in root.attrib["aria-label"]
+
+
+def test_a_ceiling_is_drawn_at_its_value_and_said():
+    svg = figures.estimates(
+        "f", 0.5, None, {"ridge": 1.0}, colour=task_colour(0), title="t", quantity="r", ceiling=0.75
+    )
+    root = _root(svg)
+    twin, ridge = _places(root, ("twin", "baseline-1"))
+    line = next(group for group in root.iter(f"{SVG}g") if group.attrib.get("id") == "f-ceiling")
+    across = float(next(line.iter(f"{SVG}path")).attrib["d"].split()[1])
+    assert across == pytest.approx((twin + ridge) / 2, abs=0.01)
+    assert root.attrib["aria-label"].endswith("Ceiling 0.75.")
