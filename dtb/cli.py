@@ -150,8 +150,8 @@ class _ReadsTwin(Stage):
 class Evaluate(_ReadsTwin):
     """Compare the twin with held-out data, beside baselines that know no brain.
 
-    Writes OUT/figures.json (every figure with its interval and its baselines, and one sentence of what may be claimed),
-    OUT/subjects.parquet (a row for each person and task) and OUT/bold_map.parquet.
+    Writes OUT/certificate.html (whether the twin is personal, test by test), OUT/figures.json (every figure with its interval and its
+    baselines, and what may be claimed), OUT/subjects.parquet (a row for each person and task) and OUT/bold_map.parquet.
 
     Example: dtb evaluate shards trained evaluated
     """
@@ -319,6 +319,28 @@ class Doctor(Stage):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Pool(Stage):
+    """Take the folds of one cohort together, so that everybody is an unseen person once.
+
+    Reads the folders of several `dtb evaluate`, each with other people held out (--split.fold 0, 1, ... of `dtb train`), and writes the
+    same figures and certificate over all of them: OUT/certificate.html, OUT/figures.json.
+
+    Example: dtb pool pooled evaluated0 evaluated1 evaluated2 evaluated3 evaluated4
+    """
+
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    evaluated: Annotated[Positional[tuple[Path, ...]], arg(metavar="EVALUATED [EVALUATED ...]")] = ()
+    """Folders that `dtb evaluate` wrote, one a fold."""
+    evaluate: OmitArgPrefixes[cfg.EvaluateConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.evaluate.pool import pool
+
+        pool(config, self.evaluated, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan(Stage):
     """Say how many people, scan minutes and trials a claim between people needs.
 
@@ -397,7 +419,7 @@ class Shards(Stage):
 
 STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind
-    for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Trial, Report, Run, Plan)
+    for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Trial, Report, Run, Pool, Plan)
 }
 COMMANDS: dict[str, type[Stage]] = {**STAGES, "task": Task, "shards": Shards, "doctor": Doctor}
 

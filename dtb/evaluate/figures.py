@@ -161,40 +161,56 @@ class Evidence:
             See `Figure`.
         """
         scores = {name: score(prediction) for name, prediction in self.predictions.items()}
-        mine_S = scores.pop(TWIN)
-        if mine_S is None or not np.isfinite(mine_S).any() or not np.isfinite(observed_S).any():
-            return None
-        twin = estimate(statistic, observed_S, mine_S, self.weights_BS, self.confidence)
-        others = {
-            name: other_S for name, other_S in scores.items() if other_S is not None and np.isfinite(other_S).any()
-        }
-        one = np.ones((1, len(self.people)))
-        baselines = {name: float(statistic(observed_S, other_S, one)[0]) for name, other_S in others.items()}
-        sign = 1 if higher_is_better else -1
-        ranked = sorted(
-            (name for name in baselines if math.isfinite(baselines[name])), key=lambda name: -sign * baselines[name]
-        )
-        best = ranked[0] if ranked else None
-        gap = None
-        if best is not None:
-            gap = difference(statistic, observed_S, mine_S, others[best], self.weights_BS, self.confidence)
-        notes = "; ".join(dict.fromkeys(part for part in (note, twin.note) if part))
-        kept = {TWIN: mine_S, **others}
-        return Figure(
+        return make_figure(
             task,
             metric,
             unit,
-            higher_is_better,
-            twin,
-            baselines,
-            best,
-            gap,
-            notes,
-            ceiling,
             statistic,
             observed_S,
-            kept,
+            {name: score_S for name, score_S in scores.items() if score_S is not None},
+            self.weights_BS,
+            self.confidence,
+            higher_is_better=higher_is_better,
+            note=note,
+            ceiling=ceiling,
         )
+
+
+def make_figure(
+    task: str,
+    metric: str,
+    unit: str,
+    statistic: Statistic,
+    observed_S: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    weights_BS: np.ndarray,
+    confidence: float,
+    *,
+    higher_is_better: bool = True,
+    note: str = "",
+    ceiling: float | None = None,
+) -> Figure | None:
+    """Make one figure from each predictor's scores (S,); None where the twin predicts nothing of the kind for anybody.
+
+    Parameters are those of `Evidence.figure` and `Figure`.
+    """
+    known = {name: score_S for name, score_S in scores.items() if np.isfinite(score_S).any()}
+    if TWIN not in known or not np.isfinite(observed_S).any():
+        return None
+    mine_S = known[TWIN]
+    twin = estimate(statistic, observed_S, mine_S, weights_BS, confidence)
+    one = np.ones((1, len(observed_S)))
+    baselines = {name: float(statistic(observed_S, known[name], one)[0]) for name in known if name != TWIN}
+    sign = 1 if higher_is_better else -1
+    ranked = sorted(
+        (name for name in baselines if math.isfinite(baselines[name])), key=lambda name: -sign * baselines[name]
+    )
+    best = ranked[0] if ranked else None
+    gap = None if best is None else difference(statistic, observed_S, mine_S, known[best], weights_BS, confidence)
+    notes = "; ".join(dict.fromkeys(part for part in (note, twin.note) if part))
+    return Figure(
+        task, metric, unit, higher_is_better, twin, baselines, best, gap, notes, ceiling, statistic, observed_S, known
+    )
 
 
 def all_figures(evidence: Evidence) -> list[Figure]:

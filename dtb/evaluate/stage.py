@@ -1,7 +1,8 @@
 """``dtb evaluate``: the exported twin against the data it has not seen, beside baselines fitted to the same training data.
 
 Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task), `bold_map.parquet` (mean
-contrast maps, observed and predicted) and `certificate.json`, `.md` and `.html` (whether the twin is personal, test by test).
+contrast maps, observed and predicted), `scores.parquet` (what each figure was computed from, one row a figure and person) and
+`certificate.json`, `.md` and `.html` (whether the twin is personal, test by test).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from dtb.evaluate.predictions import (
 )
 from dtb.evaluate.regressions import regressions
 from dtb.evaluate.statistics import draw_weights
-from dtb.evaluate.tables import bold_map_table, figures_table, subjects_table
+from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
 from dtb.files import OutputFolder, require_complete, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort
@@ -46,6 +47,7 @@ from dtb.twin.model import Twin
 FIGURES_FILE = "figures.json"
 SUBJECTS_FILE = "subjects.parquet"
 BOLD_MAP_FILE = "bold_map.parquet"
+SCORES_FILE = "scores.parquet"
 
 
 def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
@@ -84,19 +86,54 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
     with terminal.progress() as progress:
         evidence = gather(task, config, progress)
     figures = all_figures(evidence)
-    claim = claim_in_words(task.split, figures)
+    subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
+    maps = bold_map_table(
+        evidence.observed, evidence.predictions[TWIN].summary, task.taskset, task.card.bold_region_names
+    )
+    scores = scores_table(figures, evidence.people.pseudonyms)
+    for name, table in ((SUBJECTS_FILE, subjects), (BOLD_MAP_FILE, maps), (SCORES_FILE, scores)):
+        with written_whole(out / name) as temporary:
+            table.to_parquet(temporary, index=False)
+    conclude(folder, config, figures, task.split, evidence.weights_BS, _split_in_words(task))
+
+
+def conclude(
+    folder: OutputFolder,
+    config: Config,
+    figures: list[Figure],
+    split: Split,
+    weights_BS: np.ndarray,
+    described: dict[str, Any],
+) -> None:
+    """Write figures, claim and certificate, finish the folder, and print what came out.
+
+    Parameters
+    ----------
+    folder : OutputFolder
+    config : Config
+        `seed` and `evaluate` are read.
+    figures : list of Figure
+    split : Split
+        Its test people are those of the figures.
+    weights_BS : (B, S)
+        Bootstrap draws that the figures were made with.
+    described : dict
+        What `figures.json` says about the split.
+    """
+    out, num_people = folder.path, len(split.test)
+    claim = claim_in_words(split, figures)
     certificate = certify(
         figures,
-        are_seen=task.split.kind == "temporal",
-        num_people=len(evidence.people),
-        weights_BS=evidence.weights_BS,
+        are_seen=split.kind == "temporal",
+        num_people=num_people,
+        weights_BS=weights_BS,
         confidence=config.evaluate.confidence,
         seed=config.seed,
     )
     write_json(
         out / FIGURES_FILE,
         {
-            "split": _split_in_words(task.split),
+            "split": described,
             "claim": claim,
             "certificate": {"verdict": certificate.verdict, "sentence": certificate.sentence},
             "confidence": config.evaluate.confidence,
@@ -104,13 +141,6 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
             "rows": [figure.to_plain() for figure in figures],
         },
     )
-    subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
-    maps = bold_map_table(
-        evidence.observed, evidence.predictions[TWIN].summary, task.taskset, task.card.bold_region_names
-    )
-    for name, table in ((SUBJECTS_FILE, subjects), (BOLD_MAP_FILE, maps)):
-        with written_whole(out / name) as temporary:
-            table.to_parquet(temporary, index=False)
     notes = reading_notes(
         certificate,
         confidence=config.evaluate.confidence,
@@ -120,7 +150,7 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
     write_json(out / "certificate.json", {**certificate.to_plain(), "notes": notes})
     write_text(out / "certificate.md", to_markdown(certificate, notes))
     write_text(out / "certificate.html", to_html(certificate, notes))
-    folder.finish(_summary(figures, claim, task.split))
+    folder.finish({"num_test": num_people, "split": split.kind, "num_figures": len(figures), "claim": claim})
     terminal.out.print(figures_table(figures))
     terminal.out.print(claim)
     terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.")
@@ -271,17 +301,15 @@ def _deviation_over_people(values_ST: np.ndarray) -> np.ndarray:
     return np.sqrt(_mean_over_people((values_ST - mean_1T) ** 2))
 
 
-def _split_in_words(split: Split) -> dict[str, Any]:
+def _split_in_words(task: Task) -> dict[str, Any]:
+    split = task.split
     return {
         "kind": split.kind,
         "split_hash": split.split_hash,
+        "cohort_hash": task.card.cohort_hash,
         "num_train": len(split.train),
         "num_validation": len(split.validation),
         "num_test": len(split.test),
         "train_until": split.train_until,
         "validation_until": split.validation_until,
     }
-
-
-def _summary(figures: list[Figure], claim: str, split: Split) -> dict[str, Any]:
-    return {"num_test": len(split.test), "split": split.kind, "num_figures": len(figures), "claim": claim}

@@ -12,7 +12,11 @@ from dtb.evaluate.claim import verdict
 from dtb.evaluate.figures import TWIN, Figure
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary, person_task_mean
+from dtb.evaluate.statistics import Statistic, correlation, explained_variance, mean_of
 from dtb.tasks.taskset import TaskSet
+
+STATISTICS: dict[str, Statistic] = {"mean": mean_of, "r": correlation, "R2": explained_variance}
+SCORE_PREFIX = "score_"
 
 
 def figures_table(figures: list[Figure]) -> Table:
@@ -61,6 +65,28 @@ def subjects_table(
             columns[f"{'predicted' if name == TWIN else name}_crps"] = crps_ST.reshape(-1)
     table = pd.DataFrame(columns)
     return table[table["num_trials"] > 0].reset_index(drop=True)
+
+
+def scores_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataFrame:
+    """Make one row a figure and person: what each figure was computed from, so that folds can be pooled (`dtb pool`)."""
+    names = {statistic: name for name, statistic in STATISTICS.items()}
+    tables = [
+        pd.DataFrame(
+            {
+                "task": figure.task,
+                "metric": figure.metric,
+                "unit": figure.unit,
+                "higher_is_better": figure.higher_is_better,
+                "statistic": names[figure.statistic],
+                "note": figure.note,
+                "pseudonym": pseudonyms,
+                "observed": figure.observed_S,
+                **{f"{SCORE_PREFIX}{name}": score_S for name, score_S in figure.scores.items()},
+            }
+        )
+        for figure in figures
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def bold_map_table(

@@ -1,0 +1,96 @@
+"""Pooled folds: everybody once, means over all, correlations within folds; and what cannot be pooled is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtb.config import Config, EvaluateConfig
+from dtb.errors import DamagedOutputError, InputDataError
+from dtb.evaluate.pool import pool, pooled_figures, without_fold_means
+from dtb.evaluate.stage import evaluate
+from dtb.evaluate.statistics import draw_weights
+from dtb.shards.split import Split
+from tests.evaluate.people import make_people
+from tests.evaluate.test_stage import lay_out
+
+SMALL = Config(evaluate=EvaluateConfig(num_bootstrap=100))
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory):
+    records = make_people(18, with_bold=False)
+    names = [record.pseudonym for record in records]
+    root, found = tmp_path_factory.mktemp("folds"), []
+    for fold in range(2):
+        test = names[fold * 6 : fold * 6 + 6]
+        rest = [name for name in names if name not in test]
+        folders = lay_out(root / str(fold), Split("subjects", tuple(rest[2:]), tuple(rest[:2]), tuple(test)), records)
+        evaluate(SMALL, *folders, root / f"evaluated{fold}", resume=False)
+        found.append(root / f"evaluated{fold}")
+    return found
+
+
+def rows_of(folder) -> dict[str, dict]:
+    return {row["metric"]: row for row in json.loads((folder / "figures.json").read_text())["rows"]}
+
+
+def test_everybody_counts_once_and_means_are_over_all(folds, tmp_path):
+    pool(SMALL, tuple(folds), tmp_path / "out", resume=False)
+    pooled, parts = rows_of(tmp_path / "out"), [rows_of(folder) for folder in folds]
+    for metric in ("RT CRPS", "choice log-loss", "identification by behaviour"):
+        assert pooled[metric]["n"] == 12
+        assert pooled[metric]["twin"] == pytest.approx(np.mean([part[metric]["twin"] for part in parts]))
+        assert pooled[metric]["baselines"].keys() == parts[0][metric]["baselines"].keys()
+    assert json.loads((tmp_path / "out" / "figures.json").read_text())["claim"].startswith("In 12 people never seen")
+    assert (tmp_path / "out" / "certificate.html").is_file()
+    assert "each fold's mean taken out" in pooled["mean RT r"]["note"]
+
+
+def test_what_differs_between_folds_alone_is_no_correlation():
+    rng = np.random.default_rng(0)
+    people = tuple(f"p{number}" for number in range(40))
+    fold_S = np.repeat([0, 1], 20)
+    observed_S = rng.normal(size=40) + 5 * fold_S
+    scores = pd.DataFrame(
+        {
+            "task": "t",
+            "metric": "mean RT r",
+            "unit": "r over people",
+            "higher_is_better": True,
+            "statistic": "r",
+            "note": "",
+            "pseudonym": people,
+            "observed": observed_S,
+            "score_twin": rng.normal(size=40) + 5 * fold_S,
+            "fold": fold_S,
+        }
+    )
+    (found,) = pooled_figures(scores, people, draw_weights(40, 100, 0), 0.95)
+    assert abs(found.twin.value) < 0.4
+    raw = np.corrcoef(scores["observed"], scores["score_twin"])[0, 1]
+    assert raw > 0.8
+    within = np.concatenate([observed_S[fold_S == fold] - observed_S[fold_S == fold].mean() for fold in (0, 1)])
+    np.testing.assert_allclose(without_fold_means(observed_S[:, None], fold_S)[:, 0], within)
+
+
+def test_folds_that_share_people_or_are_of_other_cohorts_or_kinds_are_refused(folds, tmp_path):
+    with pytest.raises(InputDataError, match="at least two"):
+        pool(SMALL, (folds[0],), tmp_path / "out", resume=False)
+    with pytest.raises(InputDataError, match="6 people are in more than one"):
+        pool(SMALL, (folds[0], folds[0]), tmp_path / "out", resume=False)
+    records = make_people(10, with_bold=False)
+    everybody = tuple(record.pseudonym for record in records)
+    seen = lay_out(tmp_path / "seen", Split("temporal", everybody, everybody, everybody, 0.4, 0.5), records)
+    evaluate(SMALL, *seen, tmp_path / "seen" / "evaluated", resume=False)
+    with pytest.raises(InputDataError, match="seen in training"):
+        pool(SMALL, (folds[0], tmp_path / "seen" / "evaluated"), tmp_path / "out", resume=False)
+    others = lay_out(tmp_path / "others", Split("subjects", everybody[:6], everybody[6:8], everybody[8:]), records)
+    evaluate(SMALL, *others, tmp_path / "others" / "evaluated", resume=False)
+    with pytest.raises(InputDataError, match="another cohort"):
+        pool(SMALL, (folds[0], tmp_path / "others" / "evaluated"), tmp_path / "out", resume=False)
+    (tmp_path / "others" / "evaluated" / "scores.parquet").unlink()
+    with pytest.raises(DamagedOutputError, match="cannot be read"):
+        pool(SMALL, (folds[0], tmp_path / "others" / "evaluated"), tmp_path / "out", resume=False)
+    assert not (tmp_path / "out").exists()
