@@ -97,7 +97,14 @@ class VolumeAtlas:
         if image.shape != shape or not np.allclose(image.affine, affine, atol=1e-3):
             from nilearn.image import resample_img
 
-            image = resample_img(image, affine, shape, interpolation="nearest", force_resample=True, copy_header=True)
+            try:
+                image = resample_img(
+                    image, affine, shape, interpolation="nearest", force_resample=True, copy_header=True
+                )
+            except ValueError as error:
+                raise InputDataError(
+                    f"{self.path.name} and the image do not meet: {str(error).splitlines()[0]}"
+                ) from None
         numbers = np.asarray(image.dataobj).reshape(-1, order="F")
         rounded = np.rint(numbers).astype(np.int64)
         order = np.argsort(self.labels)

@@ -1,6 +1,6 @@
 """Functional connectomes: Pearson correlation, Fisher z, rest runs combined, absent regions absent.
 
-Shape letters: `V` volume, `R` region, `E` edge.
+Shape letters: `V` volume, `R` region, `E` edge, `K` rest run.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ def fisher_z(series: Series) -> np.ndarray:
     return np.asarray(np.arctanh(np.clip(edges_from_matrix(correlation_RR), -_LARGEST, _LARGEST)))
 
 
-def combined_connectome(runs: list[Series]) -> np.ndarray:
+def combined_connectome(edges_KE: np.ndarray, num_volumes_K: np.ndarray) -> np.ndarray:
     """Average the runs' Fisher z, each weighted by the volumes it kept; an edge counts where a run has it.
 
     Returns
     -------
     (E,) float32
     """
-    edges_KE = np.stack([fisher_z(series) for series in runs])
-    weight_KE = np.isfinite(edges_KE) * np.array([series.kept_V.sum() for series in runs], dtype=float)[:, None]
+    weight_KE = np.isfinite(edges_KE) * num_volumes_K.astype(float)[:, None]
     total_E = weight_KE.sum(axis=0)
     with np.errstate(invalid="ignore"):
         mean_E = (np.nan_to_num(edges_KE) * weight_KE).sum(axis=0) / total_E

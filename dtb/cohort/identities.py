@@ -47,7 +47,7 @@ def pseudonym_of(label: str, key: bytes) -> str:
     Examples
     --------
     >>> pseudonym_of("0001", b"secret")
-    'd60bdd65ee9d4e2d'
+    '80bcd0a4f9e0ec48'
     """
     return hmac.new(key, label.encode(), hashlib.sha256).hexdigest()[:_LENGTH]
 

@@ -20,6 +20,9 @@ from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_o
 from dtb.cohort.index import PersonFiles, index_people
 from dtb.cohort.participants import no_covariates, read_covariates
 from dtb.cohort.person import LeftOut, PersonJob
+from dtb.cohort.quality import PersonQuality
+from dtb.cohort.qualitypage import write_quality
+from dtb.cohort.reliability import EdgeReliability
 from dtb.cohort.series import read_region_names
 from dtb.config import Config, sections
 from dtb.errors import InputDataError
@@ -56,12 +59,12 @@ def ingest(
         Something that concerns everybody is wrong, or more people than `ingest.max_quarantined_fraction` had to be set aside.
     """
     tasks = TaskSet(tuple(load_task(name) for name in config.ingest.tasks), config.ingest.channel_layout)
-    people = index_people(bids, derivatives, config.ingest, tasks)
-    first = next(person.rest[0] for person in people if person.rest)
+    files = index_people(bids, derivatives, config.ingest, tasks)
+    first = next(person.rest[0] for person in files if person.rest)
     regions = read_region_names(first, derivatives, config.ingest)
     covariates = read_covariates(bids)
     if dry_run:
-        _print_plan(people, regions, tasks, out)
+        _print_plan(files, regions, tasks, out)
         return
     kept = sections(config, "ingest")
     folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
@@ -72,22 +75,30 @@ def ingest(
     key = load_or_make_key(out)
     jobs = [
         PersonJob(person, pseudonym_of(person.label, key), covariates.get(person.label, no_covariates()), derivatives)
-        for person in people
+        for person in files
     ]
     jobs.sort(key=lambda job: job.pseudonym)  # the shards' order says nothing about who is who
     save_identities(out, key, {job.files.label: job.pseudonym for job in jobs})
     writer = ShardWriter(out, config.ingest.subjects_per_shard)
     quarantined: list[tuple[str, str]] = []
     left_out: list[tuple[str, LeftOut]] = []
+    people: list[tuple[str, PersonQuality]] = []
+    reliability = EdgeReliability()
     with terminal.progress() as progress:
         reading = read_people(jobs, regions, tasks, config.ingest, config.cluster)
         for read in progress.track(reading, total=len(jobs), description="People"):
             left_out += [(read.pseudonym, each) for each in read.left_out]
-            if read.record is None:
+            if read.record is None or read.quality is None:
                 quarantined.append((read.pseudonym, read.reason))
-            else:
-                writer.add(read.record)
+                continue
+            writer.add(read.record)
+            people.append((read.pseudonym, read.quality))
+            if read.rest_KE is not None:
+                reliability.add(read.rest_KE)
     _write_tables(out, quarantined, left_out)
+    num_whole = sum(each.line is None for _, each in left_out)
+    icc_E = reliability.save(out).get("icc_E")
+    write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, config.ingest)
     _refuse_if_too_many(quarantined, len(jobs), config, out)
     manifest = writer.finish(CohortDescription(regions, tasks.to_plain(), DESCRIPTION, folder.config_hash))
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
@@ -148,4 +159,5 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
         terminal.err.print(
             f"Warning: {whole} runs or series and {len(left_out) - whole} rows of events were not used; left_out.tsv says why."
         )
+    terminal.out.print(f"How good the data are: {out / 'quality.html'}")
     terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")

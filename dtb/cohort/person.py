@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.connectome import combined_connectome
+from dtb.cohort.connectome import combined_connectome, fisher_z
 from dtb.cohort.index import EventsFile, PersonFiles
+from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
 from dtb.cohort.series import Series, read_series
 from dtb.config import IngestConfig
@@ -48,12 +49,17 @@ class PersonRead:
     reason : str
         Why; empty with a record.
     left_out : tuple of LeftOut
+    quality : PersonQuality or None
+    rest_KE : (K, E) float32 or None
+        Fisher z of each rest run, of somebody with more than one.
     """
 
     pseudonym: str
     record: SubjectRecord | None
     reason: str
     left_out: tuple[LeftOut, ...]
+    quality: PersonQuality | None = None
+    rest_KE: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +83,18 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
         It names the person by pseudonym only, in its reasons too.
     """
     left_out: list[LeftOut] = []
+    record: SubjectRecord | None = None
+    quality: PersonQuality | None = None
+    rest_KE: np.ndarray | None = None
+    reason = ""
     try:
-        record = _record(job, regions, tasks, config, left_out)
-        reason = ""
+        rest = _read_rest(job, regions, config, left_out)
+        edges_KE = np.stack([fisher_z(series) for series in rest])
+        record, runs = _record(job, rest, edges_KE, regions, tasks, config, left_out)
+        quality = person_quality(record, runs)
+        rest_KE = edges_KE.astype(np.float32) if len(rest) > 1 else None
     except UserError as error:
-        record, reason = None, str(error)
+        reason = str(error)
     return PersonRead(
         job.pseudonym,
         record,
@@ -90,6 +103,8 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
             dataclasses.replace(each, run=without_label(each.run, job), reason=without_label(each.reason, job))
             for each in left_out
         ),
+        quality,
+        rest_KE,
     )
 
 
@@ -99,9 +114,7 @@ def without_label(text: str, job: PersonJob) -> str:
     return re.sub(rf"(?<![A-Za-z0-9])(sub-)?{re.escape(job.files.label)}(?![A-Za-z0-9])", job.pseudonym, text)
 
 
-def _record(
-    job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig, left_out: list[LeftOut]
-) -> SubjectRecord:
+def _read_rest(job: PersonJob, regions: tuple[str, ...], config: IngestConfig, left_out: list[LeftOut]) -> list[Series]:
     if not job.files.rest:
         raise InputDataError("no resting-state series")
     rest = []
@@ -112,27 +125,50 @@ def _record(
             left_out.append(LeftOut(file.path.name, None, str(error)))
     if not rest:
         raise InputDataError(f"no resting-state series could be read: {left_out[0].reason}")
+    return rest
+
+
+def _record(
+    job: PersonJob,
+    rest: list[Series],
+    edges_KE: np.ndarray,
+    regions: tuple[str, ...],
+    tasks: TaskSet,
+    config: IngestConfig,
+    left_out: list[LeftOut],
+) -> tuple[SubjectRecord, tuple[RunQuality, ...]]:
     seconds = sum(float(series.kept_V.sum()) * series.repetition_time for series in rest)
     if seconds < config.min_rest_seconds:
         raise InputDataError(f"{seconds:.0f} s of rest, fewer than ingest.min_rest_seconds {config.min_rest_seconds:g}")
-    connectome_E = combined_connectome(rest)
+    motion = [series.motion for series in rest if series.motion is not None]
+    if motion and np.mean(motion) > config.max_motion_mm:
+        raise InputDataError(
+            f"mean framewise displacement {np.mean(motion):.2f} mm, more than ingest.max_motion_mm {config.max_motion_mm:g}"
+        )
+    connectome_E = combined_connectome(edges_KE, np.array([series.kept_V.sum() for series in rest]))
     present = np.isfinite(matrix_from_edges(connectome_E, diagonal=np.nan)).any(axis=1)
     if present.mean() < config.min_region_fraction:
         raise InputDataError(
             f"{present.sum()} of {len(present)} regions present, less than ingest.min_region_fraction {config.min_region_fraction:g}"
         )
-    runs = []
+    found = []
     for events in job.files.events:
         try:
-            runs.append(_run(events, regions, tasks, config, job.derivatives, left_out))
+            run = _run(events, regions, tasks, config, job.derivatives, left_out)
         except UserError as error:
             left_out.append(LeftOut(events.path.name, None, str(error)))
-    runs = [run for run in runs if run.trials.usable_J.any()]
-    if not runs:
+            continue
+        quality = run_quality(run, tasks.specs[events.task_index])
+        problem = why_left_out(quality, config) if run.trials.usable_J.any() else "no usable trial"
+        if problem is None:
+            found.append((run, quality))
+        else:
+            left_out.append(LeftOut(events.path.name, None, problem))
+    if not found:
         whole = [each.reason for each in left_out if each.line is None]
-        raise InputDataError(f"no task run with a usable trial{f': {whole[0]}' if whole else ''}")
-    motion = [series.motion for series in rest if series.motion is not None]
-    return SubjectRecord(
+        raise InputDataError(f"no task run that can be used{f': {whole[0]}' if whole else ''}")
+    found.sort(key=lambda pair: (pair[0].label, pair[0].session or "", pair[0].run or ""))
+    record = SubjectRecord(
         pseudonym=job.pseudonym,
         connectome_E=connectome_E,
         covariates={
@@ -140,8 +176,9 @@ def _record(
             "motion": float(np.mean(motion)) if motion else None,
             "rest_seconds": seconds,
         },
-        runs=tuple(sorted(runs, key=lambda run: (run.label, run.session or "", run.run or ""))),
+        runs=tuple(run for run, _ in found),
     )
+    return record, tuple(quality for _, quality in found)
 
 
 def _run(

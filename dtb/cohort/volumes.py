@@ -26,6 +26,7 @@ from dtb.errors import InputDataError
 
 _BLOCK_BYTES = 32 * 2**20
 _BLOCKS_AHEAD = 2
+_LARGEST_OFFSET = 64 * 2**20  # of the data within the file: header extensions are small
 _UNREADABLE = (
     nibabel.filebasedimages.ImageFileError,
     nibabel.spatialimages.HeaderDataError,
@@ -111,11 +112,15 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         raise InputDataError(f"{path.name} is not a readable NIfTI image: {str(error).splitlines()[0]}") from None
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image) or len(shape) != 4 or dtype.kind not in "iuf":
         raise InputDataError(f"{path.name} has shape {shape} and type {dtype}; expected numbers in four dimensions.")
+    stored: Any = image.dataobj  # once loaded, the header itself has neither offset nor scaling any more
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise InputDataError(f"{path.name} has an affine that places its voxels nowhere: {affine.tolist()}.")
+    if not 0 <= stored.offset <= _LARGEST_OFFSET:
+        raise InputDataError(
+            f"{path.name} begins its data at byte {stored.offset}; expected at most {_LARGEST_OFFSET}."
+        )
     if min(shape) < 1:
         raise InputDataError(f"{path.name} has shape {shape}; expected at least one voxel and volume.")
-    stored: Any = image.dataobj  # once loaded, the header itself has neither offset nor scaling any more
     found = VolumeHeader(
         shape=(shape[0], shape[1], shape[2]),
         num_volumes=shape[3],
@@ -205,10 +210,10 @@ def _block_bytes(header: VolumeHeader) -> int:
 
 def _blocks(path: Path, header: VolumeHeader) -> Iterator[np.ndarray]:
     """Go through an image in blocks of (volumes, voxels), read by a thread that stays a little ahead."""
-    ahead: queue.Queue[np.ndarray | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
+    ahead: queue.Queue[np.ndarray | Exception | None] = queue.Queue(_BLOCKS_AHEAD)
     stopped = threading.Event()
 
-    def put(item: np.ndarray | BaseException | None) -> None:
+    def put(item: np.ndarray | Exception | None) -> None:
         while not stopped.is_set():
             with contextlib.suppress(queue.Full):
                 ahead.put(item, timeout=0.1)
@@ -226,15 +231,17 @@ def _blocks(path: Path, header: VolumeHeader) -> Iterator[np.ndarray]:
                     put(block)
                     left -= len(block)
             put(None)
-        except (OSError, EOFError, zlib.error, igzip.BadGzipFile) as error:
+        except Exception as error:  # noqa: BLE001, raised again where the blocks are awaited: a dead thread must not leave them waiting
             put(error)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
         while (item := ahead.get()) is not None:
-            if isinstance(item, BaseException):
+            if isinstance(item, OSError | EOFError | zlib.error):
                 raise InputDataError(f"{path.name} is damaged or cut: {item}") from None
+            if isinstance(item, Exception):
+                raise item
             yield item
     finally:
         stopped.set()

@@ -128,6 +128,27 @@ def test_a_header_that_asks_for_the_moon_is_refused_before_anything_is_allocated
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
+def test_data_that_begin_beyond_reason_are_refused(tmp_path, atlas):
+    path = make_run(tmp_path / "far.nii.gz", np.ones((*SHAPE, 2), dtype=np.int16))
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[108:112] = np.float32(1e12).tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(InputDataError, match=r"far\.nii\.gz begins its data at byte"):
+        parcellate_volumes(path, atlas[0], max_memory_gib=1, min_coverage=0.5)
+
+
+def test_a_failure_of_the_reading_thread_reaches_the_caller(tmp_path, atlas, monkeypatch):
+    path = make_run(tmp_path / "run.nii", np.ones((*SHAPE, 2), dtype=np.int16))
+
+    def fail(stream, num_bytes):
+        raise MemoryError("planted")
+
+    monkeypatch.setattr(volumes, "_skip", fail)
+    with pytest.raises(MemoryError, match="planted"):
+        parcellate_volumes(path, atlas[0], max_memory_gib=1, min_coverage=0.5)
+
+
+@pytest.mark.timeout(300)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=6), st.booleans())
 def test_whatever_the_header_says_the_image_is_read_or_refused_in_a_sentence(tmp_path, atlas, changes, compressed):

@@ -1,0 +1,118 @@
+"""Quality: figures that equal their definitions, rules that are obeyed, and a page that says so."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtb.cohort.index import index_people
+from dtb.cohort.participants import no_covariates
+from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.quality import run_quality, why_left_out
+from dtb.cohort.qualitypage import write_quality
+from dtb.cohort.records import Run
+from dtb.cohort.reliability import EdgeReliability, load_reliability
+from dtb.config import IngestConfig
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
+from tests.cohort.test_ingest import TASKS, jobs_of, regions_of
+from tests.shards.people import make_trials
+
+
+def run_with(num_right: int, num_wrong: int, num_silent: int) -> Run:
+    num = num_right + num_wrong + num_silent
+    trials = make_trials(np.random.default_rng(0), num)
+    correct_JA = np.tile([True, False], (num, 1))
+    response_JA = correct_JA.copy()
+    response_JA[num_right:] = [False, True]
+    response_JA[num_right + num_wrong :] = False
+    rt_J = np.where(response_JA.any(axis=1), 0.5, np.nan)
+    trials = dataclasses.replace(
+        trials, correct_JA=correct_JA, response_JA=response_JA, rt_seconds_J=rt_J,
+        usable_J=np.ones(num, bool), scored_J=np.ones(num, bool),
+    )  # fmt: skip
+    return Run("hammer", "hammer", None, None, trials, 100.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("counts", "flag", "problem"),
+    [
+        ((90, 10, 0), "", None),
+        ((50, 50, 0), "at chance", None),
+        ((7, 90, 3), "below chance", "guessing gives 50%"),
+        ((40, 0, 60), "", "60% of the trials have no press"),
+    ],
+)
+def test_accuracy_is_judged_against_guessing_and_omissions_against_the_limit(counts, flag, problem):
+    quality = run_quality(run_with(*counts), load_task("hammer"))
+    assert quality.accuracy == pytest.approx(counts[0] / (counts[0] + counts[1]))
+    assert quality.omission_fraction == pytest.approx(counts[2] / 100)
+    assert quality.flag == flag
+    found = why_left_out(quality, IngestConfig(below_chance="drop"))
+    assert (found is None) if problem is None else (problem in found)
+
+
+def test_somebody_who_moved_too_much_is_set_aside(small_cohort):
+    config = IngestConfig(max_motion_mm=0.01)
+    read = read_person(jobs_of(small_cohort, config)[0], regions_of(small_cohort), TASKS, config)
+    assert read.record is None
+    assert "ingest.max_motion_mm" in read.reason
+
+
+def test_reliability_recovers_the_variances_that_made_the_runs():
+    rng = np.random.default_rng(0)
+    gathered = EdgeReliability()
+    sd_within, sd_between = np.array([0.1, 0.3, 0.2]), np.array([0.3, 0.1, 0.0])
+    for person in range(4000):
+        runs_KE = sd_between * rng.standard_normal(3) + sd_within * rng.standard_normal((2 + person % 3, 3))
+        runs_KE[0, 1] = np.nan
+        gathered.add(runs_KE)
+    found = gathered.figures()
+    np.testing.assert_allclose(found["retest_sd_E"], sd_within, rtol=0.05)
+    np.testing.assert_allclose(found["between_sd_E"], sd_between, atol=0.03)
+    assert found["num_people_E"].tolist()[0] == 4000
+    assert found["num_people_E"][1] < 4000
+    np.testing.assert_allclose(found["icc_E"], sd_between**2 / (sd_between**2 + sd_within**2), atol=0.05)
+
+
+def test_one_run_a_person_gives_no_reliability(tmp_path):
+    gathered = EdgeReliability()
+    gathered.add(np.ones((1, 3)))
+    assert gathered.save(tmp_path) == {}
+    assert load_reliability(tmp_path) == {}
+
+
+def test_the_page_shows_who_was_left_out_and_why_without_any_label(small_cohort, tmp_path):
+    config = IngestConfig()
+    reads = [read_person(job, regions_of(small_cohort), TASKS, config) for job in jobs_of(small_cohort, config)]
+    people = [(read.pseudonym, read.quality) for read in reads]
+    write_quality(tmp_path, people, [("p9", "no rest & <nothing>")], 2, 3, np.array([0.2, 0.5, 0.9]), config)
+    page = (tmp_path / "quality.html").read_text()
+    assert "6 of 7 people" in page
+    assert "no rest &amp; &lt;nothing&gt;" in page
+    assert page.count("data:image/png;base64") == 9
+    assert "http" not in page
+    table = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
+    assert len(table) == 12
+    truth = pd.read_csv(small_cohort / "truth" / "subjects.tsv", sep="\t")
+    stroop = table[table.task == "stroop"].reset_index()
+    pressed_right = truth.stroop_accuracy_observed / (1 - stroop.omission_fraction)
+    sure = stroop.accuracy.notna()
+    np.testing.assert_allclose(stroop.accuracy[sure], pressed_right[sure], atol=1e-4)
+
+
+def test_two_rest_runs_of_everybody_give_each_edge_a_reliability(small_cohort):
+    config = IngestConfig()
+    tasks = TaskSet(TASKS.specs)
+    gathered = EdgeReliability()
+    roots = (small_cohort / "derivatives" / "xcp_d",)
+    for place, person in enumerate(index_people(small_cohort / "bids", roots, config, tasks)):
+        gathered.add(
+            read_person(
+                PersonJob(person, f"p{place}", no_covariates()), regions_of(small_cohort), tasks, config
+            ).rest_KE
+        )
+    found = gathered.figures()
+    # 300 volumes with a lag-one correlation of 0.6 are worth 300 (1 - 0.36) / (1 + 0.36) independent ones.
+    assert np.median(found["retest_sd_E"]) == pytest.approx(1 / np.sqrt(300 * 0.64 / 1.36), rel=0.25)
