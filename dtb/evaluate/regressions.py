@@ -113,8 +113,24 @@ def scaled_covariates(training: People, people: People) -> tuple[np.ndarray, np.
 
 def _ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
     """Fit a ridge regression to each target, its penalty by leave-one-out among training people."""
+    features_SE, features_QE = within_span(features_SE, features_QE)
     model = RidgeCV(PENALTIES, alpha_per_target=True).fit(features_SE, targets_SY)
     return np.asarray(model.predict(features_QE)).reshape(len(features_QE), -1)
+
+
+def within_span(features_SE: np.ndarray, features_QE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn features so that as few carry training people as there are training people.
+
+    A ridge regression's weights lie in the span of training people, so it predicts the same from the turned features; but with thousands
+    of edges and targets its weights would not fit in memory.
+    """
+    num_people, num_edges = features_SE.shape
+    if num_edges <= num_people:
+        return features_SE, features_QE
+    values, vectors = np.linalg.eigh(features_SE @ features_SE.T)
+    kept = values > 1e-10 * values[-1]
+    scale = np.sqrt(values[kept])
+    return vectors[:, kept] * scale, features_QE @ features_SE.T @ vectors[:, kept] / scale
 
 
 def _kernel_ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
@@ -158,17 +174,20 @@ def _cpm(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarra
     num_people = len(features_SE)
     threshold_t = stats.t.isf(CPM_P / 2, num_people - 2)
     threshold_r = threshold_t / np.sqrt(num_people - 2 + threshold_t**2)
-    centred_SY = targets_SY - targets_SY.mean(axis=0)
-    size_Y = np.sqrt((centred_SY**2).sum(axis=0))
-    centred_SE = features_SE - features_SE.mean(axis=0)
-    size_E = np.sqrt((centred_SE**2).sum(axis=0))
-    r_EY = centred_SE.T @ centred_SY / np.maximum(np.outer(size_E, size_Y), 1e-300)
-    sign_EY = np.where(np.abs(r_EY) > threshold_r, np.sign(r_EY), 0.0)
-    strength_SY, strength_QY = features_SE @ sign_EY, features_QE @ sign_EY
-    mean_Y = strength_SY.mean(axis=0)
-    spread_Y = ((strength_SY - mean_Y) ** 2).sum(axis=0)
-    slope_Y = ((strength_SY - mean_Y) * centred_SY).sum(axis=0) / np.where(spread_Y > 0, spread_Y, 1.0)
-    return targets_SY.mean(axis=0) + slope_Y * (strength_QY - mean_Y)
+    mean_E = features_SE.mean(axis=0)
+    centred_SE, centred_QE = features_SE - mean_E, features_QE - mean_E
+    size_E = np.maximum(np.sqrt((centred_SE**2).sum(axis=0)), 1e-300)
+    predicted_QY = np.empty((len(features_QE), targets_SY.shape[1]))
+    # One target after the other: all edges by all targets would not fit in memory.
+    for column, target_S in enumerate(targets_SY.T):
+        centred_S = target_S - target_S.mean()
+        r_E = centred_S @ centred_SE / (size_E * max(float(np.sqrt((centred_S**2).sum())), 1e-300))
+        sign_E = np.where(np.abs(r_E) > threshold_r, np.sign(r_E), 0.0)
+        strength_S = centred_SE @ sign_E
+        spread = float((strength_S**2).sum())
+        slope = float(strength_S @ centred_S) / spread if spread > 0 else 0.0
+        predicted_QY[:, column] = target_S.mean() + slope * (centred_QE @ sign_E)
+    return predicted_QY
 
 
 def _predict(fit: Fit, target: Summary, num_people: int) -> Prediction:

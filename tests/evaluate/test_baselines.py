@@ -131,6 +131,14 @@ def test_ridge_is_sklearns_on_edges_that_nobody_lacks(training, unseen):
     np.testing.assert_allclose(fits._ridge(*mine, target_S)[:, 0], expected, rtol=1e-6)
 
 
+def test_ridge_is_sklearns_with_more_edges_than_people_too():
+    rng = np.random.default_rng(0)
+    features_SE, features_QE = rng.normal(size=(20, 300)), rng.normal(size=(6, 300))
+    targets_SY = features_SE[:, :2] + rng.normal(size=(20, 2)) + 5
+    expected = RidgeCV(fits.PENALTIES, alpha_per_target=True).fit(features_SE, targets_SY).predict(features_QE)
+    np.testing.assert_allclose(fits._ridge(features_SE, features_QE, targets_SY), expected, rtol=1e-6)
+
+
 def test_ridge_finds_the_trait_and_kernel_ridge_too():
     training, people = (gather(some) for some in np.split(np.array(make_people(100, with_bold=False)), [40]))
     observed_S = summary_of_people(people, STROOP).mean_rt_ST[:, 0]
