@@ -15,6 +15,8 @@ from markupsafe import Markup
 from dtb.report.collect import Collected, Evaluation, People
 from dtb.report.style import QUIET, task_colour
 
+_NEGLIGIBLE = 5e-5
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -106,11 +108,13 @@ def number(value: Any, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> number(0.123456), number(-1.5), number(None), number(1234.5)
-    ('0.123', '−1.5', '–', '1234')
+    >>> number(0.123456), number(-1.5), number(None), number(1234.5), number(-1e-5)
+    ('0.123', '−1.5', '–', '1234', '≈ 0')
     """
     if value is None or not np.isfinite(value):
         return "–"
+    if 0 < abs(value) < _NEGLIGIBLE:
+        return "≈ 0"
     text = f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
     return text.replace("-", "−")
 
