@@ -270,6 +270,9 @@ class InterveneConfig:
     """Edges that may change, with `space: sparse`."""
     max_regions: Count = 3
     """Regions whose gain may change, with `space: regions`."""
+    metric: Literal["cohort", "euclidean"] = "cohort"
+    """`cohort`: steps go where people differ, the slope weighted with the covariance of connectomes over people; `euclidean`: the steepest
+    slope, which may be a pattern of edges that nobody has. `space: regions` is not affected."""
     num_restarts: Count = 1
     """Searches for each person, from different beginnings, all at once; the best is kept."""
     members: tuple[Path, ...] = ()

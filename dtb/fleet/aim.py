@@ -75,7 +75,8 @@ class Aim:
         table = table[table["slope"].notna() & np.isfinite(values_SM[:, self.target])]
         target_S = np.array([values_M[self.target] for values_M in table["before"]])
         along_P, spread = pls_direction(np.stack(table["parameters"].to_list()), target_S)
-        ridge_E = ridge_weights(np.stack(table["edges"].to_list()), table["observed"].to_numpy(dtype=np.float64))
+        edges_QE = np.stack(table["edges"].to_list())
+        ridge_E = ridge_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64))
         return Survey(
             goal=goal,
             rehearsal_goal=rehearsal_goal,
@@ -84,6 +85,7 @@ class Aim:
             population_E=np.stack(table["slope"].to_list()).mean(0, dtype=np.float64),
             parameters_P=self.sign * along_P,
             parameters_spread=spread,
+            edges_QE=edges_QE - edges_QE.mean(0),
             ridge_E=None if ridge_E is None else self.sign * ridge_E,
         )
 
@@ -105,6 +107,8 @@ class Survey:
         Direction of the generated parameters, as in the published method.
     parameters_spread : float
         Standard deviation of people along it.
+    edges_QE : (Q, E) float32 ndarray
+        Standardised edges of a sample of people, their mean removed.
     ridge_E : (E,) ndarray or None
         Weights of standardised edges in a regression on what people did; None where too few did it.
     """
@@ -115,6 +119,7 @@ class Survey:
     population_E: np.ndarray
     parameters_P: np.ndarray
     parameters_spread: float
+    edges_QE: np.ndarray
     ridge_E: np.ndarray | None
 
 

@@ -26,7 +26,7 @@ from dtb.fleet.twins import Company, Troupe, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
 from dtb.intervene.search import DOSES, Found, Goal, random_directions, search, slope
-from dtb.intervene.spaces import Start
+from dtb.intervene.spaces import Cohort, Start
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
@@ -171,7 +171,9 @@ class Searcher(_Performers):
         stages, goal = met.rehearsals, self._survey.rehearsal_goal
         if not met.rehearsal_suffices(self._aim.target):
             stages, goal = met.performances, self._survey.goal
-        return search(met.performances, met.start, goal, self._aim.settings, directions, seeds, stages)
+        like, twin = met.start.budget_S, self._companies[0].twin
+        cohort = Cohort(torch.from_numpy(self._survey.edges_QE).to(like), twin.edge_scale_E.to(like))
+        return search(met.performances, met.start, goal, self._aim.settings, directions, seeds, stages, cohort)
 
     def _controls(self, keys: Sequence[str], start: Start) -> dict[str, Tensor]:
         given, twin = self._survey, self._companies[0].twin

@@ -20,7 +20,7 @@ from torch import Tensor
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import edges_of
 from dtb.intervene.indicators import Indicator
-from dtb.intervene.spaces import Space, Start, make_space
+from dtb.intervene.spaces import Cohort, Space, Start, make_space
 
 DOSES = (0.25, 0.5, 0.75, 1.0)
 """Shares of a change after which everything is measured: each is valid, for it lies between two valid matrices."""
@@ -140,6 +140,7 @@ def search(
     control_directions_SE: Mapping[str, Tensor],
     seeds: Sequence[int],
     rehearsals: Sequence[Simulate] | None = None,
+    cohort: Cohort | None = None,
 ) -> Found:
     """Search a change for each person of a batch.
 
@@ -158,6 +159,8 @@ def search(
     rehearsals : sequence of callable, optional
         What the search performs at every step in the members' place, if that is cheaper; what is returned is measured with the members,
         except for the target's way through the search.
+    cohort : Cohort, optional
+        How people differ, for `metric: cohort`.
 
     Returns
     -------
@@ -167,7 +170,7 @@ def search(
     num_people, times = len(start.budget_S), settings.num_restarts
     rehearsals = members if rehearsals is None else rehearsals
     several = start.repeat(times)
-    space = make_space(several, settings)
+    space = make_space(several, settings, cohort)
     unchanged_SE = start.connectome(torch.zeros_like(edges_of(start.base_SRR)))
     with torch.no_grad():
         before = [simulate(unchanged_SE).double() for simulate in members]

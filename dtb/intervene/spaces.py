@@ -99,6 +99,33 @@ class Start:
         return torch.where(self.present_SR[:, rows] & self.present_SR[:, columns], edges_SE, 0.0)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cohort:
+    """How connectomes differ between people, from a sample of them.
+
+    A network may react to patterns of edges in which no two people differ, because nothing in training told it not to; the steepest
+    slope points there, and what is found along it is true of the network alone. Weighting the slope with the covariance over people
+    asks instead for the change that helps most for how far it takes a person from the others (the step from a model's weights to its
+    pattern: Haufe et al., NeuroImage 87, 2014).
+
+    Attributes
+    ----------
+    edges_QE : (Q, E) float64 Tensor
+        Standardised Fisher z of Q people, 0 where absent, their mean removed.
+    scale_E : (E,) float64 Tensor
+        What Fisher z was divided by.
+    """
+
+    edges_QE: Tensor
+    scale_E: Tensor
+
+    def weigh(self, slope_SE: Tensor, correlation_SE: Tensor) -> Tensor:
+        """Weigh slopes with respect to the correlations."""
+        # From correlations to standardised Fisher z and back.
+        stretch_SE = (1.0 - correlation_SE**2) * self.scale_E
+        return stretch_SE * ((stretch_SE * slope_SE) @ self.edges_QE.T @ self.edges_QE)
+
+
 class Space(Protocol):
     """A family of changes of some people's connectomes."""
 
@@ -123,11 +150,14 @@ class EdgeSpace:
     ----------
     start : Start
     num_edges : int or None
+    cohort : Cohort or None
+        Where given, steps go where people differ.
     """
 
-    def __init__(self, start: Start, num_edges: int | None = None) -> None:
+    def __init__(self, start: Start, num_edges: int | None = None, cohort: Cohort | None = None) -> None:
         self._start = start
         self._num_edges = num_edges
+        self._cohort = cohort
 
     @property
     def num_parameters(self) -> int:
@@ -140,6 +170,8 @@ class EdgeSpace:
 
     def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
         """The edges that have changed and the steepest ones."""
+        if self._cohort is not None:
+            slope_SP = self._cohort.weigh(slope_SP, edges_of(self._start.base_SRR))
         return slope_SP if self._num_edges is None else _steepest(parameter_SP, slope_SP, self._num_edges)
 
     def admit(self, parameter_SP: Tensor) -> Tensor:
@@ -227,11 +259,15 @@ class GainSpace:
         return within_S & is_correlation(self._start.base_SRR + change_SRR)
 
 
-def make_space(start: Start, settings: InterveneConfig) -> Space:
-    """Make the space that the configuration names."""
+def make_space(start: Start, settings: InterveneConfig, cohort: Cohort | None = None) -> Space:
+    """Make the space that the configuration names; `cohort` is used where steps are to go where people differ."""
     if settings.space == "regions":
         return GainSpace(start, settings.max_regions)
-    return EdgeSpace(start, settings.max_edges if settings.space == "sparse" else None)
+    return EdgeSpace(
+        start,
+        settings.max_edges if settings.space == "sparse" else None,
+        cohort if settings.metric == "cohort" else None,
+    )
 
 
 def _largest(values_SP: Tensor, num: int) -> Tensor:

@@ -25,7 +25,7 @@ from dtb.intervene.spaces import Start
 from tests.fleet.world import REGIONS, make_world
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
-SETTINGS = InterveneConfig(budget=0.2, num_steps=8, task="stroop")
+SETTINGS = InterveneConfig(budget=0.2, num_steps=8, task="stroop", metric="euclidean")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.fleet.world import make_world
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
 PROTOCOL = Protocol(
     title="test",
-    search=InterveneConfig(budget=0.2, num_steps=6, task="stroop"),
+    search=InterveneConfig(budget=0.2, num_steps=6, task="stroop", metric="euclidean"),
     arms=("personalised", "population", "random", "ridge", "paper", "sham"),
     doses=(0.5, 1.0),
     num_draws=100,

@@ -11,7 +11,7 @@ from torch import Tensor
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE, edges_of, matrix_of, nearest_supported_change, violation
 from dtb.intervene.search import Goal, search
-from dtb.intervene.spaces import EdgeSpace, GainSpace, Start, make_space
+from dtb.intervene.spaces import Cohort, EdgeSpace, GainSpace, Start, make_space
 from tests.intervene.test_search import EDGES, REGIONS, goal, linear, people
 
 SETTINGS = [
@@ -109,3 +109,25 @@ def test_a_supported_projection_changes_free_entries_only_and_is_near(seed: int,
     change_SRR = nearest_supported_change(start.base_SRR, noise + noise.mT, free_SRR)
     assert (change_SRR[~free_SRR] == 0).all()
     assert violation(start.base_SRR + change_SRR).max() < TOLERANCE
+
+
+def test_the_cohorts_metric_goes_where_people_differ_and_ignores_where_they_do_not() -> None:
+    """A model with a true weight on one pattern, and a large accidental one on a pattern that nobody has."""
+    generator = torch.Generator().manual_seed(0)
+    pattern_E = torch.zeros(EDGES, dtype=torch.float64)
+    pattern_E[[2, 9, 31]] = 1.0
+    accident_E = torch.zeros(EDGES, dtype=torch.float64)
+    accident_E[[5, 20, 50]] = 3.0
+    edges_QE = torch.randn(40, 1, generator=generator, dtype=torch.float64) * pattern_E
+    cohort = Cohort(edges_QE - edges_QE.mean(0), torch.ones(EDGES, dtype=torch.float64))
+    start = Start.of(people(volumes=200), REGIONS, 0.05)
+    alone = Goal(0, 1.0, torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    weights = (pattern_E + accident_E)[:, None]
+    shares = {}
+    for metric in ("cohort", "euclidean"):
+        chosen = InterveneConfig(budget=0.05, metric=metric)
+        found = search([lambda given_SE: given_SE @ weights], start, alone, chosen, {}, range(4), cohort=cohort)
+        shares[metric] = (found.change_SE[:, pattern_E > 0].square().sum(1) / found.change_SE.square().sum(1)).min()
+        assert (found.after_SM > found.before_SM).all()
+    assert shares["cohort"] > 0.95
+    assert shares["euclidean"] < 0.3
