@@ -1,9 +1,11 @@
 """The model: pure PyTorch, no cluster; only `export` touches files.
 
-The public Python API is `Twin` with `TwinSizes`: ``twin(connectome, stimulus)``, ``Twin.load(path)``.
+The public Python API is `Twin` with `TwinSizes`: ``twin(connectome, stimulus)``, ``twin.simulate(...)``, ``Twin.load(path)``; and
+`batch_from_arrays` for training one without a BIDS tree.
 """
 
-from dtb.twin.model import Twin, TwinOutput
+from dtb.twin.arrays import batch_from_arrays
+from dtb.twin.model import Simulation, Twin, TwinOutput
 from dtb.twin.sizes import TwinSizes
 
-__all__ = ["Twin", "TwinOutput", "TwinSizes"]
+__all__ = ["Simulation", "Twin", "TwinOutput", "TwinSizes", "batch_from_arrays"]

@@ -1,7 +1,7 @@
 """The digital twin of a person: a connectome in, what they choose, when they press and what their BOLD signal does out.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden unit, `R` BOLD region, `E` connectome edge,
-`I` stimulus channel, `A` response alternative, `O` readout row, `Z` latent.
+`I` stimulus channel, `A` response alternative, `O` readout row, `Z` latent, `D` draw, `J` trial.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtb.config import TwinConfig
+from dtb.twin.batch import TrialTable
 from dtb.twin.haemodynamics import at_volumes
 from dtb.twin.hypernetwork import Generated, Hypernetwork
+from dtb.twin.likelihood import PressDistribution, first_press, windows
 from dtb.twin.noise import process_noise
 from dtb.twin.scan import exact, scan
 from dtb.twin.sizes import TwinSizes
@@ -41,6 +43,24 @@ class TwinOutput(NamedTuple):
     latent_SZ: Tensor | None
     bold_readout_SRN: Tensor
     bold_bias_SR: Tensor
+
+
+class Simulation(NamedTuple):
+    """Simulated performances.
+
+    Attributes
+    ----------
+    choice_DJ : (D, J) int64 Tensor
+        Chosen alternative of each draw and trial; -1 for an omission.
+    rt_seconds_DJ : (D, J) Tensor
+        NaN for an omission.
+    bold_SKVR : (S, K, V, R) Tensor or None
+        In the units of the training data.
+    """
+
+    choice_DJ: Tensor
+    rt_seconds_DJ: Tensor
+    bold_SKVR: Tensor | None
 
 
 class Twin(nn.Module):
@@ -212,6 +232,49 @@ class Twin(nn.Module):
     def bold_at_steps(self, output: TwinOutput) -> Tensor:
         """(S, K, T, R): the BOLD readout of each state, with no haemodynamic response; in units of `bold_scale_R`."""
         return _per_person(output.hidden_SKTN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
+
+    @torch.no_grad()
+    def simulate(
+        self,
+        connectome_SE: Tensor,
+        stimulus_SKTI: Tensor,
+        trials: TrialTable,
+        *,
+        num_draws: int = 1,
+        seed: int = 0,
+        volume_seconds_SKV: Tensor | None = None,
+    ) -> Simulation:
+        """Let these people's twins perform trials, several times over.
+
+        Parameters
+        ----------
+        connectome_SE : (S, E) Tensor
+        stimulus_SKTI : (S, K, T, I) Tensor
+        trials : TrialTable
+            When presses are possible: `batch.trials`.
+        num_draws : int
+            How many times each trial is performed. With `press: sigmoid` a twin presses at one moment and all draws are alike.
+        seed : int
+            Of the draws.
+        volume_seconds_SKV : (S, K, V) Tensor, optional
+            Where BOLD is wanted.
+
+        Returns
+        -------
+        Simulation
+        """
+        output: TwinOutput = self(connectome_SE, stimulus_SKTI)
+        step_seconds = self.config.step_seconds
+        if self.config.press == "hazard":
+            distribution = PressDistribution(*windows(self.hazards(output), trials), step_seconds)
+            choice_DJ, rt_seconds_DJ = distribution.sample(torch.Generator().manual_seed(seed), num_draws)
+        else:
+            choice_J, rt_seconds_J = first_press(*windows(torch.sigmoid(output.press_SKTA), trials), step_seconds)
+            choice_DJ, rt_seconds_DJ = choice_J.expand(num_draws, -1), rt_seconds_J.expand(num_draws, -1)
+        bold_SKVR = None
+        if volume_seconds_SKV is not None:
+            bold_SKVR = self.bold(output, volume_seconds_SKV) * exact(self.bold_scale_R)
+        return Simulation(choice_DJ, rt_seconds_DJ, bold_SKVR)
 
     @classmethod
     def load(cls, path: Path | str) -> Twin:
