@@ -105,6 +105,10 @@ class IngestConfig:
     """A person whose files take longer to read is set aside."""
     participants: tuple[str, ...] = ()
     """Read these participants only, with or without `sub-`; all if empty."""
+    sessions: tuple[str, ...] = ()
+    """Read these sessions only, with or without `ses-`; all if empty."""
+    connectome: Literal["pearson", "ledoit_wolf"] = "pearson"
+    """Correlation of the regions: as it is, or shrunk after Ledoit and Wolf (2004), which short runs with many regions need."""
     min_rest_seconds: NonNegative = 120.0
     """A person with less usable rest is set aside."""
     min_region_fraction: Fraction = 0.8

@@ -12,12 +12,20 @@ from dtb.cohort.series import Series
 
 _LARGEST = 1 - 1e-7  # two identical regions would have an infinite Fisher z
 
-DESCRIPTION = {"kind": "pearson", "scale": "fisher_z", "runs": "mean of z, weighted by volumes"}
-"""What a manifest says about these connectomes."""
+
+def description(kind: str) -> dict[str, str]:
+    """Give what a manifest says about connectomes of this kind."""
+    return {"kind": kind, "scale": "fisher_z", "runs": "mean of z, weighted by volumes"}
 
 
-def fisher_z(series: Series) -> np.ndarray:
+def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
     """Correlate the regions of one run.
+
+    Parameters
+    ----------
+    series : Series
+    kind : {"pearson", "ledoit_wolf"}
+        Plain, or shrunk towards the identity by the share that Ledoit and Wolf (2004, J Multivar Anal) derive for standardised series.
 
     Returns
     -------
@@ -28,8 +36,19 @@ def fisher_z(series: Series) -> np.ndarray:
     correlation_RR = np.full((len(present_R), len(present_R)), np.nan)
     if present_R.sum() >= 2 and series.kept_V.sum() >= 3:
         known_VR = series.values_VR[series.kept_V][:, present_R]
-        correlation_RR[np.ix_(present_R, present_R)] = np.corrcoef(known_VR, rowvar=False)
+        correlation_RR[np.ix_(present_R, present_R)] = _correlation(known_VR, kind)
     return np.asarray(np.arctanh(np.clip(edges_from_matrix(correlation_RR), -_LARGEST, _LARGEST)))
+
+
+def _correlation(known_VR: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "pearson":
+        return np.asarray(np.corrcoef(known_VR, rowvar=False))
+    from sklearn.covariance import ledoit_wolf
+
+    standardised_VR = (known_VR - known_VR.mean(axis=0)) / known_VR.std(axis=0)
+    covariance_RR = ledoit_wolf(standardised_VR, assume_centered=True)[0]
+    scale_R = 1 / np.sqrt(np.diag(covariance_RR))
+    return np.asarray(covariance_RR * scale_R[:, None] * scale_R[None, :])
 
 
 def combined_connectome(edges_KE: np.ndarray, num_volumes_K: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
 
 
 def _person(bids: Path, derivatives: tuple[Path, ...], label: str, config: IngestConfig, tasks: TaskSet) -> PersonFiles:
-    raw = list(_files(bids, label))
+    raw = [found for found in _files(bids, label) if _is_wanted(found[1], config)]
     sidecars = {name.run_key: path for path, name in raw if name.suffix == "bold" and name.extension == ".json"}
     series = _series(label, derivatives, bids, sidecars, config)
     rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
@@ -142,7 +142,7 @@ def _series(
     }
     found: dict[RunKey, SeriesFile] = {}
     for path, name in derived:
-        if "task" not in name.entities or not _is_series(name, config):
+        if "task" not in name.entities or not _is_wanted(name, config) or not _is_series(name, config):
             continue
         key = name.run_key
         if key in found:
@@ -160,6 +160,12 @@ def _series(
             raw_sidecar=sidecars.get(key, task_sidecar if task_sidecar.is_file() else None),
         )
     return found
+
+
+def _is_wanted(name: BidsName, config: IngestConfig) -> bool:
+    """Say whether a file belongs to a wanted session."""
+    wanted = {session.removeprefix("ses-") for session in config.sessions}
+    return not wanted or name.entities.get("ses") in wanted
 
 
 def _is_series(name: BidsName, config: IngestConfig) -> bool:

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from dtb import terminal
 from dtb.cohort.build import read_people
-from dtb.cohort.connectome import DESCRIPTION
+from dtb.cohort.connectome import description
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
 from dtb.cohort.index import PersonFiles, index_people
 from dtb.cohort.participants import no_covariates, read_covariates
@@ -100,7 +100,9 @@ def ingest(
     icc_E = reliability.save(out).get("icc_E")
     write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, config.ingest)
     _refuse_if_too_many(quarantined, len(jobs), config, out)
-    manifest = writer.finish(CohortDescription(regions, tasks.to_plain(), DESCRIPTION, folder.config_hash))
+    manifest = writer.finish(
+        CohortDescription(regions, tasks.to_plain(), description(config.ingest.connectome), folder.config_hash)
+    )
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary)
     _print_summary(summary, left_out, out)

@@ -89,7 +89,7 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     reason = ""
     try:
         rest = _read_rest(job, regions, config, left_out)
-        edges_KE = np.stack([fisher_z(series) for series in rest])
+        edges_KE = np.stack([fisher_z(series, config.connectome) for series in rest])
         record, runs = _record(job, rest, edges_KE, regions, tasks, config, left_out)
         quality = person_quality(record, runs)
         rest_KE = edges_KE.astype(np.float32) if len(rest) > 1 else None

@@ -183,6 +183,36 @@ def test_several_parcellations_must_be_chosen_from(copy):
     assert all("Toy20" in file.path.name for person in people for file in person.rest)
 
 
+def test_sessions_are_kept_apart_and_can_be_chosen(copy):
+    for root in (copy / "bids", copy / "derivatives" / "xcp_d"):
+        for label in ("0001", "0002"):
+            func_folder = root / f"sub-{label}" / "func"
+            for session in ("a", "b"):
+                target = root / f"sub-{label}" / f"ses-{session}" / "func"
+                target.mkdir(parents=True)
+                for path in func_folder.iterdir():
+                    shutil.copy(path, target / path.name.replace("_task", f"_ses-{session}_task"))
+            shutil.rmtree(func_folder)
+    people = index_people(*paths(copy), IngestConfig(participants=("0001", "sub-0002")), TASKS)
+    assert [(len(person.rest), len(person.events)) for person in people] == [(4, 4), (4, 4)]
+    config = IngestConfig(participants=("0001",), sessions=("ses-b",))
+    (person,) = index_people(*paths(copy), config, TASKS)
+    assert [(len(person.rest), len(person.events))] == [(2, 2)]
+    record = read_person(PersonJob(person, "p", no_covariates()), regions_of(copy), TASKS, config).record
+    assert [run.session for run in record.runs] == ["b", "b"]
+
+
+def test_a_shrunk_connectome_is_the_plain_one_nearer_to_none(small_cohort):
+    plain, shrunk = IngestConfig(), IngestConfig(connectome="ledoit_wolf")
+    job = jobs_of(small_cohort, plain)[0]
+    r_E, s_E = (
+        np.tanh(read_person(job, regions_of(small_cohort), TASKS, config).rest_KE[0]) for config in (plain, shrunk)
+    )
+    ratio = s_E / r_E
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+    assert 0.8 < ratio[0] < 1
+
+
 def test_a_dry_run_writes_nothing(small_cohort, tmp_path, capsys):
     ingest(ONE_CPU, *paths(small_cohort), tmp_path / "out", resume=False, dry_run=True)
     assert list(tmp_path.iterdir()) == []
