@@ -168,8 +168,8 @@ class Evaluate(_ReadsTwin):
 class Simulate(_ReadsTwin):
     """Let every person's twin perform the tasks, on a pool of Ray actors.
 
-    Writes Parquet: OUT/trials (choices and reaction times, a row for each draw), OUT/bold, and OUT/status with a row a person. A person
-    whose twin fails is a row with the reason; --resume does only who is missing.
+    Writes Parquet: OUT/trials (choices and reaction times, a row for each draw), OUT/expected (their distributions in closed form),
+    OUT/bold, and OUT/status with a row a person. A person whose twin fails is a row with the reason; --resume does only who is missing.
 
     Example: dtb simulate shards trained simulated --num-draws 50
     """
