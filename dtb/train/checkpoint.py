@@ -116,10 +116,12 @@ def _write_manifest(path: Path, progress: Progress, engine: Any) -> None:
 
 
 def _forget_old(folder: Path) -> None:
-    complete = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))
-    for path in complete[:-_NUM_KEPT]:
+    """Remove what was cut short, and all complete checkpoints but the newest; the best weights travel with each of them."""
+    paths = sorted(path for path in folder.glob("epoch-*") if path.is_dir())
+    complete = [path for path in paths if (path / MANIFEST_FILE).is_file()]
+    for path in sorted({*paths} - {*complete[-_NUM_KEPT:]}):
         # The manifest first: a removal that is cut short leaves nothing that looks whole.
-        (path / MANIFEST_FILE).unlink()
+        (path / MANIFEST_FILE).unlink(missing_ok=True)
         shutil.rmtree(path)
 
 

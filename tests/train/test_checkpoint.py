@@ -63,10 +63,14 @@ def test_going_on_from_a_checkpoint_gives_the_same_losses_and_twin(copied, train
     for name in ("epoch-00004-step-000000",):
         shutil.rmtree(copied / "checkpoints" / name)
     shutil.rmtree(copied / "twin")
+    cut = copied / "checkpoints" / "epoch-00003-step-000001"
+    cut.mkdir()
+    (cut / "mp_rank_00_model_states.pt").write_bytes(b"cut short")
     rows = train_on_ranks(small_config(max_epochs=4), shards, copied, 1)
     for row, undisturbed in zip(rows, read_rows(trained), strict=True):
         for name in ("epoch", "train_loss", "validation_loss", "grad_norm"):
             assert row[name] == undisturbed[name]
+    assert not cut.exists()
     (one, _), (other, _) = load_twin(copied / "twin"), load_twin(trained / "twin")
     for name, tensor in one.state_dict().items():
         assert tensor.equal(other.state_dict()[name]), name

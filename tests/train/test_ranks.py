@@ -13,7 +13,7 @@ from tests.train.ranks import train_on_ranks
 pytestmark = pytest.mark.slow
 
 # 11 training people in batches of 4 make 3 steps an epoch, the last one of 3 people: over 50 steps in 17 epochs.
-EPOCHS = 17
+EPOCHS, FEWER = 17, 4
 COMPARED = ("train_loss", "validation_loss", "press", "bold", "grad_norm")
 
 
@@ -42,36 +42,38 @@ def test_ranks_agree_over_fifty_steps(one, cohort, tmp_path, world_size):
     assert furthest(rows, one) < 1e-5
 
 
-@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+@pytest.mark.parametrize("zero_stage", [2, 3])
 def test_zero_stages_agree(one, cohort, tmp_path, zero_stage):
-    assert furthest(train_on_ranks(config(zero_stage=zero_stage), cohort, tmp_path, 2), one) < 1e-5
+    rows = train_on_ranks(config(zero_stage=zero_stage, max_epochs=FEWER), cohort, tmp_path, 2)
+    assert furthest(rows, one[:FEWER]) < 1e-5
 
 
 def test_accumulation_agrees(one, cohort, tmp_path):
     path = tmp_path / "deepspeed.json"
     path.write_text('{"gradient_accumulation_steps": 2}')
-    rows = train_on_ranks(config(deepspeed=path), cohort, tmp_path / "out", 2)
-    assert furthest(rows, one) < 1e-5
+    rows = train_on_ranks(config(deepspeed=path, max_epochs=FEWER), cohort, tmp_path / "out", 2)
+    assert furthest(rows, one[:FEWER]) < 1e-5
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 3])
+@pytest.mark.parametrize("zero_stage", [1, 3])
 def test_bf16_stays_near_float32(one, cohort, tmp_path, zero_stage):
-    rows = train_on_ranks(config(precision="bf16", zero_stage=zero_stage, max_epochs=4), cohort, tmp_path, 2)
-    for row, other in zip(rows, one[:4], strict=True):
+    rows = train_on_ranks(config(precision="bf16", zero_stage=zero_stage, max_epochs=FEWER), cohort, tmp_path, 2)
+    for row, other in zip(rows, one[:FEWER], strict=True):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.01)
-    assert rows[-1]["train_loss"] != one[3]["train_loss"]
+    assert rows[-1]["train_loss"] != one[FEWER - 1]["train_loss"]
     twin, _ = load_twin(tmp_path / "twin")
     weights = torch.cat([parameter.flatten() for parameter in twin.parameters()])
-    # Where DeepSpeed gives out its float32 weights (not in stage 0), those are exported and not the rounded ones.
-    assert weights.equal(weights.bfloat16().float()) == (zero_stage == 0)
+    # The optimizer's float32 weights are exported, not the rounded ones.
+    assert not weights.equal(weights.bfloat16().float())
 
 
-@pytest.mark.parametrize(("zero_stage", "world_sizes"), [(1, (2, 1)), (1, (1, 3)), (3, (2, 1)), (0, (2, 1))])
+@pytest.mark.parametrize(("zero_stage", "world_sizes"), [(1, (2, 1)), (3, (1, 2))])
 def test_resume_on_another_number_of_ranks_in_mid_epoch(one, cohort, tmp_path, zero_stage, world_sizes):
-    settings = config(zero_stage=zero_stage, checkpoint_every_steps=2)
+    settings = config(zero_stage=zero_stage, checkpoint_every_steps=2, max_epochs=FEWER)
     out = tmp_path / "out"
     train_on_ranks(settings, cohort, out, world_sizes[0], stop_after=8)
     found, _ = newest_complete(out / "checkpoints")
     assert (found.progress.epoch, found.progress.step) == (2, 2)
     rows = train_on_ranks(settings, cohort, out, world_sizes[1])
-    assert furthest(rows, one) < 1e-5
+    assert furthest(rows, one[:FEWER]) < 1e-5
+    assert not list((out / "checkpoints").glob("universal*"))
