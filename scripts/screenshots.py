@@ -32,7 +32,7 @@ def main(page: Path) -> None:
     whole = Image.new("RGB", (WIDTH * len(photographs), HEIGHT), "white")
     for number, image in enumerate(photographs):
         whole.paste(image, (WIDTH * number, 0))
-    whole.resize((whole.width * 2 // 3, whole.height * 2 // 3), Image.Resampling.LANCZOS).quantize(192).save(
+    whole.resize((whole.width * 2 // 3, whole.height * 2 // 3), Image.Resampling.LANCZOS).quantize(256, kmeans=4).save(
         OUT, optimize=True
     )
 

@@ -408,6 +408,7 @@ def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title:
             if len(known):
                 axes.plot([np.median(known)] * 2, [row - 0.34, row + 0.34], color=INK, linewidth=2)
         axes.axvline(0, color=QUIET, linewidth=1, linestyle="--")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_yticks(range(len(changes)), ["\n".join(textwrap.wrap(label, 20)) for label in changes])
         axes.set_ylim(len(changes) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
