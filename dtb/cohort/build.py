@@ -1,4 +1,4 @@
-"""Reading everybody on Ray: one task a person, a bounded number of them in flight, results in the order that was asked for.
+"""Everybody on Ray: one task a person, a bounded number of them in flight, results in the order that was asked for.
 
 The order decides the bytes of the shards, so it must not depend on who finishes first. A person whose file crashes the worker, or
 takes for ever, costs that person only.
@@ -7,9 +7,11 @@ takes for ever, costs that person only.
 from __future__ import annotations
 
 import faulthandler
+import functools
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 from dtb.cluster import connected
 from dtb.cohort.person import PersonJob, PersonRead, read_person, without_label
@@ -19,6 +21,8 @@ from dtb.tasks.taskset import TaskSet
 _IN_FLIGHT_PER_CPU = 2
 _CRASH_RETRIES = 1
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Reader = Callable[[PersonJob, tuple[str, ...], TaskSet, IngestConfig], PersonRead]
 
 
@@ -47,27 +51,54 @@ def read_people(
     PersonRead
         One a job, in the order of `jobs`.
     """
+    work = functools.partial(_read_one, reader=reader)
+    for job, read in in_order(work, jobs, (regions, tasks.to_plain(), config), cluster):
+        if read is None:
+            limit = f"{config.subject_timeout_seconds:g} s (ingest.subject_timeout_seconds)"
+            reason = f"reading crashed its process, or took longer than {limit}, twice"
+            yield PersonRead(job.pseudonym, None, reason, ())
+        else:
+            yield read
+
+
+def in_order(
+    work: Callable[[Item, Any], Result], items: Sequence[Item], shared: Any, cluster: ClusterConfig
+) -> Iterator[tuple[Item, Result | None]]:
+    """Do `work(item, shared)` for each item on a Ray cluster, with a bounded number in flight.
+
+    Parameters
+    ----------
+    work : callable
+        It can be pickled.
+    items : sequence
+    shared : object
+        What all need; it is sent to each node once.
+    cluster : ClusterConfig
+
+    Yields
+    ------
+    item, result
+        In the order of `items`; the result is None if the process that worked on the item died, twice.
+    """
     with connected(cluster):
         import ray
 
-        shared = ray.put((regions, tasks.to_plain(), config))
-        task = ray.remote(max_retries=_CRASH_RETRIES)(_read_one)
+        stored = ray.put(shared)
+        task = ray.remote(max_retries=_CRASH_RETRIES)(work.func if isinstance(work, functools.partial) else work)
+        extra = work.keywords if isinstance(work, functools.partial) else {}
         window = max(2, _IN_FLIGHT_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
-        waiting = iter(jobs)
-        flying: deque[tuple[PersonJob, Any]] = deque()
+        waiting = iter(items)
+        flying: deque[tuple[Item, Any]] = deque()
         while True:
-            while len(flying) < window and (job := next(waiting, None)) is not None:
-                flying.append((job, task.remote(job, shared, reader)))
+            flying.extend((item, task.remote(item, stored, **extra)) for item in islice(waiting, window - len(flying)))
             if not flying:
                 return
-            job, result = flying.popleft()
+            item, result = flying.popleft()
             try:
-                yield ray.get(result)
+                found = ray.get(result)
             except ray.exceptions.WorkerCrashedError:
-                limit = f"{config.subject_timeout_seconds:g} s (ingest.subject_timeout_seconds)"
-                yield PersonRead(
-                    job.pseudonym, None, f"reading crashed its process, or took longer than {limit}, twice", ()
-                )
+                found = None
+            yield item, found
 
 
 def _read_one(job: PersonJob, shared: tuple[Any, ...], reader: Reader) -> PersonRead:

@@ -8,6 +8,7 @@ OUT.identities.tsv                   whose pseudonym is whose; keep it at home
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from dtb.cohort.quality import PersonQuality
 from dtb.cohort.qualitypage import write_quality
 from dtb.cohort.reliability import EdgeReliability
 from dtb.cohort.series import read_region_names
-from dtb.config import Config, sections
+from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError
 from dtb.files import OutputFolder, write_text
 from dtb.shards.manifest import CohortDescription
@@ -58,10 +59,12 @@ def ingest(
     InputDataError
         Something that concerns everybody is wrong, or more people than `ingest.max_quarantined_fraction` had to be set aside.
     """
+    bids, derivatives = bids.absolute(), tuple(path.absolute() for path in derivatives)  # workers start elsewhere
+    wanted = _with_absolute_paths(config.ingest)
     tasks = TaskSet(tuple(load_task(name) for name in config.ingest.tasks), config.ingest.channel_layout)
-    files = index_people(bids, derivatives, config.ingest, tasks)
+    files = index_people(bids, derivatives, wanted, tasks)
     first = next(person.rest[0] for person in files if person.rest)
-    regions = read_region_names(first, derivatives, config.ingest)
+    regions = read_region_names(first, derivatives, wanted)
     covariates = read_covariates(bids)
     if dry_run:
         _print_plan(files, regions, tasks, out)
@@ -85,7 +88,7 @@ def ingest(
     people: list[tuple[str, PersonQuality]] = []
     reliability = EdgeReliability()
     with terminal.progress() as progress:
-        reading = read_people(jobs, regions, tasks, config.ingest, config.cluster)
+        reading = read_people(jobs, regions, tasks, wanted, config.cluster)
         for read in progress.track(reading, total=len(jobs), description="People"):
             left_out += [(read.pseudonym, each) for each in read.left_out]
             if read.record is None or read.quality is None:
@@ -106,6 +109,13 @@ def ingest(
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary)
     _print_summary(summary, left_out, out)
+
+
+def _with_absolute_paths(config: IngestConfig) -> IngestConfig:
+    found = {
+        name: path.absolute() for name in ("atlas", "region_labels") if (path := getattr(config, name)) is not None
+    }
+    return dataclasses.replace(config, **found)
 
 
 def _write_tables(out: Path, quarantined: list[tuple[str, str]], left_out: list[tuple[str, LeftOut]]) -> None:

@@ -12,8 +12,10 @@ Shape letters: `S` subject, `V` volume, `R` region, `E` edge, `J` trial.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +24,15 @@ import pyarrow.csv
 import dtb
 from dtb import terminal
 from dtb.cohort.behaviour import Design, decide, events_table, expectations, make_decider, make_design
+from dtb.cohort.build import in_order
 from dtb.cohort.population import Person, Population, make_person, make_population
 from dtb.cohort.signals import autocorrelated, regressors, response_maps
 from dtb.cohort.truth import Performance, TaskTruth, make_task_truth, write_table, write_truth
 from dtb.config import Config, SynthConfig, sections
+from dtb.errors import StageError
 from dtb.files import OutputFolder, write_json, write_text, written_whole
 
+_FEW = 200  # people who are made sooner than a cluster has started
 _SPACE = "MNI152NLin2009cAsym"
 
 
@@ -37,7 +42,7 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     Parameters
     ----------
     config : Config
-        `seed` and `synth` are read.
+        `seed` and `synth` are read, and `cluster` for many people.
     out : Path
         Output folder.
     resume : bool
@@ -63,12 +68,21 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     _write_descriptions(out, population, synth)
     people: list[Person] = []
     truths: list[dict[str, TaskTruth]] = []
+    shared = (out.absolute(), population, designs, synth, config.seed)
+    indices = range(synth.num_subjects)
+    made: Iterable[tuple[int, tuple[Person, dict[str, TaskTruth]] | None]]
+    if synth.num_subjects < _FEW:
+        made = ((index, _make_one(index, shared)) for index in indices)
+    else:
+        made = in_order(_make_one, indices, shared, config.cluster)
     with terminal.progress() as progress:
-        for index in progress.track(range(synth.num_subjects), description="People"):
-            person = make_person(population, synth, config.seed, index)
-            _write_rest(out, person, population, synth, config.seed, index)
-            truths.append(_perform(out, person, population, designs, synth, config.seed, index))
-            people.append(person)
+        for index, result in progress.track(made, total=len(indices), description="People"):
+            if result is None:
+                raise StageError(
+                    f"The process that made person {index + 1} died twice; is there memory enough? See `dtb doctor`."
+                )
+            people.append(result[0])
+            truths.append(result[1])
     _write_participants(out, people)
     ceilings = write_truth(out, people, truths, population, synth)
     folder.finish({"num_subjects": synth.num_subjects, "num_regions": synth.num_regions, "ceilings": ceilings})
@@ -78,6 +92,16 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     for task, figures in ceilings.items():
         listed = ", ".join(f"{name} {value:.2f}" for name, value in figures.items() if value is not None)
         terminal.out.print(f"Noise ceilings (r) of {task}: {listed}")
+
+
+def _make_one(index: int, shared: tuple[Any, ...]) -> tuple[Person, dict[str, TaskTruth]]:
+    """Make one person and write their files; give them without the matrix that only their series need."""
+    out, population, designs, synth, seed = shared
+    person = make_person(population, synth, seed, index)
+    _write_rest(out, person, population, synth, seed, index)
+    truth = _perform(out, person, population, designs, synth, seed, index)
+    slim = dataclasses.replace(person, edges_E=person.edges_E.astype(np.float32), correlation_RR=np.zeros((0, 0)))
+    return slim, truth
 
 
 def _write_rest(out: Path, person: Person, population: Population, synth: SynthConfig, seed: int, index: int) -> None:

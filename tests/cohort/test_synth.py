@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dtb.cohort import synth
 from dtb.cohort.behaviour import decide, expectations, make_decider, make_design
 from dtb.cohort.population import TRAITS, make_person, make_population, valid_correlation
 from dtb.cohort.records import matrix_from_edges
 from dtb.cohort.signals import autocorrelated
 from dtb.cohort.synth import synthesise
-from dtb.config import Config, SynthConfig
+from dtb.config import ClusterConfig, Config, SynthConfig
 from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
@@ -49,6 +50,17 @@ def test_a_person_depends_on_seed_and_index_alone(small_cohort, tmp_path):
     synthesise(fewer, tmp_path / "fewer", resume=False)
     for path in sorted((tmp_path / "fewer").rglob("sub-0002_*")):
         assert path.read_bytes() == (small_cohort / path.relative_to(tmp_path / "fewer")).read_bytes()
+
+
+@pytest.mark.cluster
+def test_a_cluster_makes_the_same_people(small_cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(synth, "_FEW", 0)
+    config = dataclasses.replace(SMALL, cluster=ClusterConfig(num_cpus=2))
+    synthesise(config, tmp_path / "again", resume=False)
+    files = sorted(path.relative_to(small_cohort) for path in small_cohort.rglob("*.tsv"))
+    assert len(files) > 50
+    for path in files:
+        assert (tmp_path / "again" / path).read_bytes() == (small_cohort / path).read_bytes()
 
 
 def test_true_connectomes_are_correlation_matrices():
