@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -89,6 +90,11 @@ class Ledger:
             if rows.num_rows:
                 self._write(self.folder / table / name, rows)
         self._write(self.folder / STATUS / name, status)
+
+    def status_of(self, keys: Sequence[str]) -> list[dict[str, Any]] | None:
+        """Give the status rows of a batch, or None if it is not committed."""
+        path = self.folder / STATUS / part_name(keys)
+        return self._read(path).to_pylist() if path.is_file() else None
 
     def read(self, table: str) -> pa.Table:
         """Read a whole table, its parts in the order of their names; no columns at all if there is no part."""

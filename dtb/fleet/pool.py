@@ -345,17 +345,12 @@ class _Driver:
     def _finish_batch(self, slot: _Slot) -> None:
         from ray.exceptions import RayActorError, RayError
 
-        ref, batch = slot.queue[0]
+        ref, _ = slot.queue[0]
         try:
             rows = self._ray.get(ref)
         except RayActorError:
-            slot.queue.popleft()
             self._num_crashes += 1
-            # Actors work in order: the others in this queue had not begun.
-            self._pending.extendleft(waiting for _, waiting in reversed(slot.queue))
-            slot.queue.clear()
-            self._replace(slot)
-            self._after_crash(batch)
+            self._take_over(slot)
             return
         except RayError as error:
             raise StageError(
@@ -364,6 +359,19 @@ class _Driver:
             ) from error
         slot.queue.popleft()
         self._count(rows)
+
+    def _take_over(self, slot: _Slot) -> None:
+        """Replace an actor that died, and find out which batch it died of."""
+        # Actors work in order. An answer may be lost with the actor that gave it; then the ledger holds the batch all the same.
+        waiting = [batch for _, batch in slot.queue]
+        while waiting and (rows := self._ledger.status_of(waiting[0].keys)) is not None:
+            self._count([(row["pseudonym"], row["status"], row["reason"], row["seconds"]) for row in rows])
+            waiting.pop(0)
+        slot.queue.clear()
+        self._replace(slot)
+        self._pending.extendleft(reversed(waiting[1:]))
+        if waiting:
+            self._after_crash(waiting[0])
 
     def _after_crash(self, batch: _Batch) -> None:
         batch.num_crashes += 1

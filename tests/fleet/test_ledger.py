@@ -62,3 +62,10 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
 def test_unknown_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a table"):
         Ledger(tmp_path, ["values"]).commit(["a"], {"other": values("a")}, status_table([("a", OK, "", 1.0)]))
+
+
+def test_the_ledger_knows_whether_a_batch_is_committed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
+    assert ledger.status_of(["a"]) == [{"pseudonym": "a", "status": OK, "reason": "", "seconds": 1.0}]
+    assert ledger.status_of(["a", "b"]) is None
