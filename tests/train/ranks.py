@@ -22,7 +22,11 @@ def make_job(config: Config, shards: Path, out: Path) -> Job:
     plan = make_plan(config, shards, out, open_cohort(shards))
     out.mkdir(parents=True, exist_ok=True)
     scales = normalise.measure(
-        plan.cohort.records(plan.split.train), plan.split, plan.card.sizes.num_edges, plan.bold_regions
+        plan.cohort.records(plan.split.train),
+        plan.split,
+        plan.card.sizes.num_edges,
+        plan.bold_regions,
+        config.twin.connectome_components,
     )
     return Job(plan, scales, read_user_settings(config.train.deepspeed))
 
