@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dtb.errors import DamagedOutputError
@@ -49,7 +50,7 @@ class Ledger:
         finished: set[str] = set()
         for path in self._parts(STATUS):
             status = self._read(path)
-            is_ok = pa.compute.equal(status["status"], OK)
+            is_ok = pc.equal(status["status"], OK)
             kept = status.filter(is_ok)
             if kept.num_rows == 0:
                 path.unlink()

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -265,7 +266,7 @@ class Searcher(_Performers):
             "distance_before": each_person(distance_before_S),
             "distance_after": each_person(distance_after_S),
             "members_agreeing": each_person(self._agreeing(found)),
-            "abstained": pa.compute.less(each_person(self._agreeing(found)), aim.settings.min_agreement),
+            "abstained": pc.less(each_person(self._agreeing(found)), aim.settings.min_agreement),
             "restarts_alike": each_person(found.restarts_alike_S),
         }
         changes = {
