@@ -26,12 +26,16 @@ from dtb.cohort.qualitypage import write_quality
 from dtb.cohort.reliability import EdgeReliability
 from dtb.cohort.series import read_region_names
 from dtb.config import Config, IngestConfig, sections
-from dtb.errors import InputDataError
+from dtb.errors import InputDataError, TaskError
 from dtb.files import OutputFolder, write_text
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
+from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
+
+_NUM_TRIED = 5
+"""Events files of each task that are tried before anything is written."""
 
 
 def ingest(
@@ -66,6 +70,7 @@ def ingest(
     first = next(person.rest[0] for person in files if person.rest)
     regions = read_region_names(first, derivatives, wanted)
     covariates = read_covariates(bids)
+    _require_readable(tasks, files)
     if dry_run:
         _print_plan(files, regions, tasks, out)
         return
@@ -109,6 +114,29 @@ def ingest(
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary)
     _print_summary(summary, left_out, out)
+
+
+def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:
+    """Stop before anything is written where a task's specification does not fit this laboratory's files at all.
+
+    Raises
+    ------
+    TaskError
+        None of the first few events files of a task can be read.
+    """
+    for place, spec in enumerate(tasks.specs):
+        own = [file.path for person in people for file in person.events if file.task_index == place][:_NUM_TRIED]
+        refusals = []
+        for path in own:
+            try:
+                read_trials(spec, path)
+                break
+            except InputDataError as error:
+                refusals.append(error)
+        if own and len(refusals) == len(own):
+            raise TaskError(
+                f"{refusals[0]} All {len(own)} files of {spec.name} that were tried are refused, so nothing was written."
+            )
 
 
 def _with_absolute_paths(config: IngestConfig) -> IngestConfig:

@@ -292,3 +292,13 @@ def test_cnp_rest_series_are_read_with_their_absent_regions():
         np.testing.assert_allclose(np.tanh(z_RR[~absent][:, ~absent]), expected - np.eye(len(expected)), atol=1e-6)
         assert np.isnan(z_RR[absent]).sum() == absent.sum() * 433
         assert [run.label for run in record.runs] == ["scap", "stopsignal", "taskswitch"]
+
+
+def test_a_column_that_everybody_lacks_is_refused_before_anything_is_written(copy, tmp_path):
+    for path in (copy / "bids").glob("sub-*/func/*stroop*_events.tsv"):
+        path.write_text(path.read_text().replace("response_time", "reaction", 1))
+    for dry_run in (True, False):
+        with pytest.raises(InputDataError, match=r"no column 'response_time'.*nothing was written"):
+            ingest(ONE_CPU, *paths(copy), tmp_path / "shards", resume=False, dry_run=dry_run)
+    assert not (tmp_path / "shards").exists()
+    assert not identities_path(tmp_path / "shards").exists()
