@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dtb import config as cfg
-from dtb.cli import COMMANDS, exit_code, overview
+from dtb.cli import exit_code, overview
+from dtb.commands import COMMANDS
 
 
 def configuration_page() -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtb.cli import STAGES, exit_code, parse
+from dtb.cli import exit_code, parse
+from dtb.commands import STAGES
 from dtb.config import Config, from_mapping
 
 

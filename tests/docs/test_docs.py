@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cli import COMMANDS, parse
+from dtb.cli import parse
+from dtb.commands import COMMANDS
 from dtb.config import Config, load_config, to_plain
 from dtb.tasks.spec import load_task, shipped_tasks
 from scripts.docs_reference import commands_page, configuration_page

@@ -1,0 +1,411 @@
+"""The stages and tools as the command line has them: one dataclass each, of the places, options and sections it reads.
+
+Places first, then a stage's own section of the configuration with plain option names, then the other sections it reads, dotted. tyro makes
+the options and the help from the dataclasses and from the text under their fields.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg
+
+from dtb import config as cfg
+from dtb.errors import ConfigurationError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage(abc.ABC):
+    """What every stage takes."""
+
+    config: Path | None = None
+    """YAML file with any part of the configuration; options given here win over it."""
+    seed: int = 0
+    """Seed of everything random."""
+    resume: bool = False
+    """Go on in an output folder that was begun with the same settings."""
+    dry_run: bool = False
+    """Check the inputs and say what would be done; write nothing."""
+    print_config: bool = False
+    """Print the resolved configuration as YAML, fit for --config, and stop."""
+
+    @property
+    def config_path(self) -> Path | None:
+        """Where the YAML file lies, if there is one."""
+        return self.config
+
+    @abc.abstractmethod
+    def run(self, config: cfg.Config) -> None:
+        """Do the stage's work."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Synth(Stage):
+    """Make a ground-truth cohort: people whose traits load on known edges of their connectome.
+
+    Writes OUT/bids (participants and events), OUT/derivatives/xcp_d (rest and task series of made-up parcels) and OUT/truth (traits,
+    causal edges and the noise ceiling of every prediction). The other stages read it as they would a laboratory's data.
+
+    Example: dtb synth cohort --num-subjects 64
+    """
+
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    synth: OmitArgPrefixes[cfg.SynthConfig]
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.cohort.synth import synthesise
+
+        synthesise(config, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ingest(Stage):
+    """Read a BIDS tree and its derivatives into shards: one record a person, under a pseudonym.
+
+    Reads events through task specifications and parcellated series from the derivatives, makes a connectome of each person's rest, and
+    writes tar shards with a manifest. Whoever cannot be used is set aside in quarantine.tsv with the reason. The only file that links
+    pseudonyms to participants is OUT.identities.tsv, beside the folder and never in it.
+
+    Example: dtb ingest cohort/bids shards --derivatives cohort/derivatives/xcp_d
+    """
+
+    bids: Annotated[Positional[Path], arg(metavar="BIDS")]
+    """Raw BIDS tree: participants.tsv and events."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder for the shards; new or empty."""
+    derivatives: Annotated[tuple[Path, ...], arg(metavar="DIR [DIR ...]")] = ()
+    """Derivative trees with the parcellated series."""
+    ingest: OmitArgPrefixes[cfg.IngestConfig]
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.cohort.ingest import ingest
+
+        derivatives = self.derivatives or config.input.derivatives
+        if not derivatives:
+            raise ConfigurationError(
+                "--derivatives is missing: name at least one derivative tree with the parcellated series."
+            )
+        ingest(config, self.bids, derivatives, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train(Stage):
+    """Train the twin on shards, with DeepSpeed on Ray Train.
+
+    Writes OUT/checkpoints (for --resume), OUT/metrics.jsonl (one line an epoch), OUT/split.json (who trains, validates and is held out)
+    and OUT/twin: the trained twin as safetensors and JSON, the only thing that later stages load.
+
+    Example: dtb train shards trained --num-workers 2 --twin.num-hidden 64
+    """
+
+    shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    train: OmitArgPrefixes[cfg.TrainConfig]
+    twin: cfg.TwinConfig
+    segments: cfg.SegmentConfig
+    split: cfg.SplitConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+    track: cfg.TrackConfig
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.train.trainer import train
+
+        train(config, self.shards, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ReadsTwin(Stage):
+    """What the stages after training take."""
+
+    shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+    trained: Annotated[Positional[Path], arg(metavar="TRAINED")]
+    """Folder that `dtb train` wrote."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(_ReadsTwin):
+    """Compare the twin with held-out data, beside baselines that know no brain.
+
+    Writes OUT/certificate.html (whether the twin is personal, test by test), OUT/figures.json (every figure with its interval and its
+    baselines, and what may be claimed), OUT/subjects.parquet (a row for each person and task) and OUT/bold_map.parquet.
+
+    Example: dtb evaluate shards trained evaluated
+    """
+
+    evaluate: OmitArgPrefixes[cfg.EvaluateConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.evaluate.stage import evaluate
+
+        evaluate(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Simulate(_ReadsTwin):
+    """Let every person's twin perform the tasks, on a pool of Ray actors.
+
+    Writes Parquet: OUT/trials (choices and reaction times, a row for each draw), OUT/expected (their distributions in closed form),
+    OUT/bold, and OUT/status with a row a person. A person whose twin fails is a row with the reason; --resume does only who is missing.
+
+    Example: dtb simulate shards trained simulated --num-draws 50
+    """
+
+    simulate: OmitArgPrefixes[cfg.SimulateConfig]
+    fleet: cfg.FleetConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.fleet.simulate import simulate
+
+        simulate(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Intervene(_ReadsTwin):
+    """Search, for each person, for a change of the connectome that moves an indicator.
+
+    The changed connectome stays a correlation matrix and the change within the budget; it is fed through the whole twin again, and
+    compared with changes of equal size that others would make. All edges may change, or a few, or the gains of a few regions (--space).
+    Research use only: what comes out is a hypothesis about a model.
+
+    Example: dtb intervene shards trained searched --indicator mean_rt --budget 0.05
+    """
+
+    intervene: OmitArgPrefixes[cfg.InterveneConfig]
+    fleet: cfg.FleetConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.fleet.intervene import intervene
+
+        intervene(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial(Stage):
+    """Put every person's twin through an in-silico trial, under a protocol that was written before.
+
+    Arms (each person's own change, the population's, a random one, none) at several doses, paired within people. Writes OUT/outcomes
+    (Parquet), OUT/trial.json with the primary outcome and the protocol's hash, OUT/doses.tsv, OUT/matrix.tsv and OUT/slopes.tsv. It is a
+    trial of models, not of people.
+
+    Example: dtb trial configs/trials/stroop_speed.yaml shards trained tried
+    """
+
+    protocol: Annotated[Positional[Path], arg(metavar="PROTOCOL")]
+    """YAML file with the protocol."""
+    shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+    trained: Annotated[Positional[Path], arg(metavar="TRAINED")]
+    """Folder that `dtb train` wrote."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    fleet: cfg.FleetConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.fleet.trial import trial
+        from dtb.intervene.trial import load_protocol
+
+        protocol = load_protocol(self.protocol)
+        trial(config, protocol, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report(Stage):
+    """Make one HTML page of a run folder: learning curves, predictions against observations, a twin, an intervention.
+
+    The page stands alone: no network is needed to look at it. Stages that are absent are named as absent.
+
+    Example: dtb report runs/demo page
+    """
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder that `dtb run` wrote, with shards, train, evaluate, simulate and intervene in it."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder for index.html; new or empty."""
+    report: OmitArgPrefixes[cfg.ReportConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.report.stage import report
+
+        report(config, self.run_folder, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Stage):
+    """Do all stages in one go: synth (where no BIDS tree is given), ingest, train, evaluate, simulate, intervene, report.
+
+    Each stage writes a folder of its own name in OUT. A second call with --resume goes on where the first stopped.
+
+    Examples: dtb run configs/demo.yaml   |   dtb run configs/cohorts/cnp.yaml runs/cnp --input.bids DIR --input.derivatives DIR
+    """
+
+    config: Suppress[Path | None] = None
+    config_file: Annotated[Positional[Path], arg(metavar="CONFIG")]
+    """YAML file with any part of the configuration."""
+    out: Annotated[Positional[Path | None], arg(metavar="[OUT]")] = None
+    """Run folder; runs/NAME if not given, NAME being the configuration's `name`."""
+    name: str = "dtb"
+    """What the work is called in the report and in W&B."""
+    input: cfg.InputConfig
+    synth: cfg.SynthConfig
+    ingest: cfg.IngestConfig
+    segments: cfg.SegmentConfig
+    twin: cfg.TwinConfig
+    split: cfg.SplitConfig
+    train: cfg.TrainConfig
+    evaluate: cfg.EvaluateConfig
+    simulate: cfg.SimulateConfig
+    intervene: cfg.InterveneConfig
+    fleet: cfg.FleetConfig
+    report: cfg.ReportConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+    track: cfg.TrackConfig
+
+    @property
+    def config_path(self) -> Path | None:
+        return self.config_file
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.pipeline import run_all
+
+        run_all(config, self.out or Path("runs").resolve() / config.name, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Doctor(Stage):
+    """Look at this machine, and at a cluster if its address is given, and say what to do about what is unfit for a run.
+
+    Versions, cores, GPUs, memory, shared memory, disks, open files, loopback, Ray token, W&B; on a cluster, whether every node has the
+    versions of this machine. Nothing is written. Exit code 1 if a run would fail.
+
+    Examples: dtb doctor   |   dtb doctor --ray-address auto
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.doctor import doctor
+
+        doctor(config.cluster)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pool(Stage):
+    """Take the folds of one cohort together, so that everybody is an unseen person once.
+
+    Reads the folders of several `dtb evaluate`, each with other people held out (--split.fold 0, 1, ... of `dtb train`), and writes the
+    same figures and certificate over all of them: OUT/certificate.html, OUT/figures.json.
+
+    Example: dtb pool pooled evaluated0 evaluated1 evaluated2 evaluated3 evaluated4
+    """
+
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    evaluated: Annotated[Positional[tuple[Path, ...]], arg(metavar="EVALUATED [EVALUATED ...]")] = ()
+    """Folders that `dtb evaluate` wrote, one a fold."""
+    evaluate: OmitArgPrefixes[cfg.EvaluateConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.evaluate.pool import pool
+
+        pool(config, self.evaluated, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(Stage):
+    """Say how many people, scan minutes and trials a claim between people needs.
+
+    Makes cohorts of the ground-truth generator, predicts people from their connectomes by cross-validated ridge regression, and counts how
+    often the claim comes out. Writes OUT/plan.json and OUT/plan.png. A twin that is no better than the regression needs as many.
+
+    Example: dtb plan planned --claim mean_rt --people 50 100 200
+    """
+
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    plan: OmitArgPrefixes[cfg.PlanConfig]
+    synth: cfg.SynthConfig
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.evaluate.plan import plan
+
+        plan(config, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task(Stage):
+    """Show what a task specification makes of events files (check), or which ones come with dtb (list).
+
+    `check` prints trials, omissions, responses, reaction times, and every row that could not be used with its reason. TASK is the name of
+    a shipped specification or the path of a YAML file of your own; configs/tasks/stroop.yaml is the commented example. Nothing is written.
+
+    Examples: dtb task check stroop sub-01/func/*_task-stroop_*_events.tsv   |   dtb task check mine.yaml events.tsv
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    config: Suppress[Path | None] = None
+    print_config: Suppress[bool] = False
+    action: Positional[Literal["check", "list"]]
+    """What to do."""
+    task: Annotated[Positional[str], arg(metavar="TASK")] = ""
+    """Name of a shipped specification, or path of a YAML file."""
+    events: Annotated[Positional[tuple[Path, ...]], arg(metavar="EVENTS.tsv ...")] = ()
+    """Events files."""
+
+    def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - nothing of the configuration matters to a specification
+        from dtb.tasks.check import check_task, list_tasks
+
+        if self.action == "list":
+            list_tasks()
+        elif not self.task or not self.events:
+            raise ConfigurationError("`dtb task check` needs a TASK and at least one EVENTS.tsv.")
+        else:
+            check_task(self.task, self.events)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shards(Stage):
+    """Say what a folder of shards holds (info), or find a cut, altered or missing shard (verify).
+
+    Examples: dtb shards info runs/demo/shards   |   dtb shards verify runs/demo/shards
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    config: Suppress[Path | None] = None
+    print_config: Suppress[bool] = False
+    action: Positional[Literal["info", "verify"]]
+    """What to do."""
+    folder: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote."""
+
+    def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - a folder of shards describes itself
+        from dtb.shards.inspect import print_info, verify_shards
+
+        {"info": print_info, "verify": verify_shards}[self.action](self.folder)
+
+
+STAGES: dict[str, type[Stage]] = {
+    kind.__name__.lower(): kind
+    for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Trial, Report, Run, Pool, Plan)
+}
+COMMANDS: dict[str, type[Stage]] = {**STAGES, "task": Task, "shards": Shards, "doctor": Doctor}
