@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pandas as pd
+from rich import box
 from rich.table import Table
 
-from dtb.evaluate.claim import verdict
 from dtb.evaluate.figures import TWIN, Figure
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary, person_task_mean
@@ -20,24 +20,18 @@ SCORE_PREFIX = "score_"
 
 
 def figures_table(figures: list[Figure]) -> Table:
-    """Lay the figures out for the terminal: the twin with its interval, the best baseline, and what that says."""
-    table = Table(title="Held-out figures", title_justify="left")
-    for heading in ("task", "metric", "people"):
+    """Lay the figures out for a terminal of 80 columns: the twin, the best baseline, and the difference with its interval."""
+    table = Table(title="Held-out figures", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("task", "metric", "twin", "best baseline", "difference"):
         table.add_column(heading)
-    for heading in ("twin", "interval", "best baseline", "difference"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
     for figure in figures:
         gap, best = figure.difference, figure.best_baseline
         table.add_row(
             figure.task,
             figure.metric,
-            str(figure.twin.num_people),
             _text(figure.twin.value),
-            _interval_text(figure.twin.lower, figure.twin.upper),
             f"{_text(figure.baselines[best])} {best}" if best else "",
             f"{gap.value:+.3f}{_interval_text(gap.lower, gap.upper, ' ')}" if gap and math.isfinite(gap.value) else "",
-            verdict(figure),
         )
     return table
 
