@@ -9,6 +9,8 @@ Shape letters: `S` subject, `R` region, `E` connectome edge.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -98,19 +100,13 @@ def nearest_correlation(
     (S, R, R) float64
         Exactly symmetric, diagonal exactly 1, eigenvalues at least `smallest_eigenvalue` up to rounding.
     """
-    current_SRR = _with_unit_diagonal(matrix_SRR)
-    correction_SRR = torch.zeros_like(current_SRR)
-    active = torch.nonzero(~_is_positive(current_SRR, smallest_eigenvalue)).flatten()
-    for _ in range(max_iterations):
-        if not len(active):
-            break
-        shifted = current_SRR[active] - correction_SRR[active]
-        positive = _clip_spectrum(shifted, smallest_eigenvalue)
-        correction_SRR[active] = positive - shifted
-        unit = _with_unit_diagonal(positive)
-        current_SRR[active] = unit
-        apart = torch.linalg.matrix_norm(unit - positive)
-        active = active[apart > tolerance * torch.linalg.matrix_norm(unit)]
+    current_SRR = _alternate(
+        _with_unit_diagonal(matrix_SRR),
+        lambda positive, _: _with_unit_diagonal(positive),
+        smallest_eigenvalue,
+        tolerance,
+        max_iterations,
+    )
     return retract(current_SRR, smallest_eigenvalue=smallest_eigenvalue)
 
 
@@ -146,7 +142,24 @@ def nearest_supported_change(
     """
     diagonal_RR = torch.eye(base_SRR.shape[-1], dtype=torch.bool, device=base_SRR.device)
     free_SRR = free_SRR & ~diagonal_RR
-    current_SRR = torch.where(free_SRR, base_SRR + change_SRR, base_SRR)
+    current_SRR = _alternate(
+        torch.where(free_SRR, base_SRR + change_SRR, base_SRR),
+        lambda positive, people: torch.where(free_SRR[people], 0.5 * (positive + positive.mT), base_SRR[people]),
+        smallest_eigenvalue,
+        tolerance,
+        max_iterations,
+    )
+    return shorten_until_positive(base_SRR, current_SRR - base_SRR)
+
+
+def _alternate(
+    current_SRR: Tensor,
+    restore: Callable[[Tensor, Tensor], Tensor],
+    smallest_eigenvalue: float,
+    tolerance: float,
+    max_iterations: int,
+) -> Tensor:
+    """Project onto the cone and, by `restore(matrices, places of their people)`, onto an affine set in turn, with Dykstra's correction."""
     correction_SRR = torch.zeros_like(current_SRR)
     active = torch.nonzero(~_is_positive(current_SRR, smallest_eigenvalue)).flatten()
     for _ in range(max_iterations):
@@ -155,11 +168,11 @@ def nearest_supported_change(
         shifted = current_SRR[active] - correction_SRR[active]
         positive = _clip_spectrum(shifted, smallest_eigenvalue)
         correction_SRR[active] = positive - shifted
-        restored = torch.where(free_SRR[active], 0.5 * (positive + positive.mT), base_SRR[active])
+        restored = restore(positive, active)
         current_SRR[active] = restored
         apart = torch.linalg.matrix_norm(restored - positive)
         active = active[apart > tolerance * torch.linalg.matrix_norm(restored)]
-    return shorten_until_positive(base_SRR, current_SRR - base_SRR)
+    return current_SRR
 
 
 def shorten_until_positive(base_SRR: Tensor, change_SRR: Tensor) -> Tensor:
