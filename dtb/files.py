@@ -59,8 +59,13 @@ def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:
     """Write `text` to `path`, whole or not at all; for `sync` see `written_whole`."""
+    write_bytes(path, text.encode(), sync=sync)
+
+
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write `content` to `path`, whole or not at all; for `sync` see `written_whole`."""
     with written_whole(path, sync=sync) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any, *, sync: bool = True) -> None:

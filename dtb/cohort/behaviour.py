@@ -10,6 +10,7 @@ Shape letters: `J` trial.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from dtb.errors import ConfigurationError
 
 _STEP = 0.005
 _DEADLINE = 2.0
+_FASTEST_LAPSE = 0.3
 _BOUNDARY, _NON_DECISION = 0.85, 0.42
 # Per standard deviation of the trait: log drift, the share of drift that conflict takes, log drift for faces.
 _SLOWNESS_EFFECT, _CONFLICT_EFFECT, _REACTIVITY_EFFECT = 0.25, 0.17, 0.08
@@ -108,20 +110,41 @@ def decide(
     correct_J : (J,) bool
         Whether the press was correct; False without one.
     """
-    num = len(condition_J)
-    drift_J = np.array([decider.drift[condition] for condition in condition_J])
+    return _perform(decider, condition_J, config, _draw_chances(len(condition_J), rng))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Chances:
+    """What chance gives to each trial: the noise of the walk (J, steps), and numbers from U[0, 1) for lapses and omissions, (J,) each."""
+
+    noise: np.ndarray
+    lapse_J: np.ndarray
+    guess_J: np.ndarray
+    time_J: np.ndarray
+    omission_J: np.ndarray
+
+
+def _draw_chances(num: int, rng: np.random.Generator) -> _Chances:
     noise = rng.standard_normal((num, round(_DEADLINE / _STEP)), dtype=np.float32) * np.float32(np.sqrt(_STEP))
+    return _Chances(noise, *(rng.random(num) for _ in range(4)))
+
+
+def _perform(
+    decider: Decider, condition_J: np.ndarray, config: SynthConfig, chances: _Chances
+) -> tuple[np.ndarray, np.ndarray]:
+    drift_J = np.array([decider.drift[condition] for condition in condition_J])
     steps = round((_DEADLINE - decider.non_decision_seconds) / _STEP)
-    evidence = np.cumsum(noise[:, :steps] + (drift_J * _STEP).astype(np.float32)[:, None], axis=1)
+    evidence = np.cumsum(chances.noise[:, :steps] + (drift_J * _STEP).astype(np.float32)[:, None], axis=1)
     met = np.abs(evidence) >= decider.boundary
     first = met.argmax(axis=1)
-    crossed_J = met[np.arange(num), first]
+    each = np.arange(len(condition_J))
+    crossed_J = met[each, first]
     rt_J = np.where(crossed_J, decider.non_decision_seconds + (first + 1) * _STEP, np.nan)
-    correct_J = crossed_J & (evidence[np.arange(num), first] > 0)
-    lapse_J, guess_J = rng.random(num) < config.lapse_rate, rng.random(num) < 0.5
-    rt_J = np.where(lapse_J, rng.uniform(0.3, _DEADLINE, num), rt_J)
-    correct_J = np.where(lapse_J, guess_J, correct_J)
-    omitted_J = (rng.random(num) < config.omission_rate) | np.isnan(rt_J)
+    correct_J = crossed_J & (evidence[each, first] > 0)
+    lapse_J = chances.lapse_J < config.lapse_rate
+    rt_J = np.where(lapse_J, _FASTEST_LAPSE + (_DEADLINE - _FASTEST_LAPSE) * chances.time_J, rt_J)
+    correct_J = np.where(lapse_J, chances.guess_J < 0.5, correct_J)
+    omitted_J = (chances.omission_J < config.omission_rate) | np.isnan(rt_J)
     return np.where(omitted_J, np.nan, rt_J), correct_J & ~omitted_J
 
 
@@ -131,12 +154,17 @@ def expectations(decider: Decider, conditions: tuple[str, ...], config: SynthCon
     Everybody is given the same noise, so that people differ by their parameters alone.
     """
     found = {}
+    chances = _expectation_chances(seed)
     for condition in conditions:
-        rng = np.random.default_rng([seed, 4])
-        rt_J, correct_J = decide(decider, np.full(_NUM_EXPECTATION_TRIALS, condition), config, rng)
+        rt_J, correct_J = _perform(decider, np.full(_NUM_EXPECTATION_TRIALS, condition), config, chances)
         found[f"{condition}_rt"] = float(np.nanmean(rt_J)) if np.isfinite(rt_J).any() else float("nan")
         found[f"{condition}_accuracy"] = float(correct_J.mean())
     return found
+
+
+@functools.cache
+def _expectation_chances(seed: int) -> _Chances:
+    return _draw_chances(_NUM_EXPECTATION_TRIALS, np.random.default_rng([seed, 4]))
 
 
 def events_table(

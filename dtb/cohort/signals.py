@@ -5,6 +5,8 @@ Shape letters: `V` volume, `R` region, `C` condition.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from nilearn.glm.first_level.hemodynamic_models import compute_regressor
 from scipy.signal import lfilter
@@ -69,12 +71,17 @@ def regressors(
     -------
     (V, C) float
     """
-    peak = _convolved(np.zeros(1), np.ones(1), np.arange(0, 30, 0.1)).max()
     columns = [
         _convolved(onset_J[condition_J == name], np.maximum(length_J[condition_J == name], _MIN_SECONDS), frame_times_V)
         for name in conditions
     ]
-    return np.stack(columns, axis=1) / peak
+    return np.stack(columns, axis=1) / _peak()
+
+
+@functools.cache
+def _peak() -> float:
+    """Give the height of the response to one second of activity."""
+    return float(_convolved(np.zeros(1), np.ones(1), np.arange(0, 30, 0.1)).max())
 
 
 def _convolved(onset_J: np.ndarray, length_J: np.ndarray, frame_times_V: np.ndarray) -> np.ndarray:

@@ -18,19 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 
 import dtb
 from dtb import terminal
 from dtb.cohort.behaviour import Design, decide, events_table, expectations, make_decider, make_design
 from dtb.cohort.build import in_order
+from dtb.cohort.fixed_point import fixed_point
 from dtb.cohort.population import Person, Population, make_person, make_population
 from dtb.cohort.signals import autocorrelated, regressors, response_maps
 from dtb.cohort.truth import Performance, TaskTruth, make_task_truth, write_table, write_truth
 from dtb.config import Config, SynthConfig, sections
 from dtb.errors import StageError
-from dtb.files import OutputFolder, write_json, write_text, written_whole
+from dtb.files import OutputFolder, write_bytes, write_json, write_text
 
 _FEW = 200  # people who are made sooner than a cluster has started
 _SPACE = "MNI152NLin2009cAsym"
@@ -113,8 +112,8 @@ def _write_rest(out: Path, person: Person, population: Population, synth: SynthC
         series_VR = autocorrelated(person.correlation_RR, num_volumes, synth.repetition_time, rng)
         _write_series(out, person.label, name, series_VR, population, synth)
         displacement_V = rng.gamma(2.0, motion / 2.0, num_volumes)
-        cells = ["n/a", *(f"{value:.4f}" for value in displacement_V[1:])]
-        write_table(_derivative(out, person.label) / f"{name}_motion.tsv", {"framewise_displacement": cells})
+        text = b"framewise_displacement\nn/a\n" + fixed_point(displacement_V[1:, None])
+        write_bytes(_derivative(out, person.label) / f"{name}_motion.tsv", text, sync=False)
 
 
 def _perform(
@@ -207,15 +206,7 @@ def _write_series(
     out: Path, label: str, name: str, series_VR: np.ndarray, population: Population, synth: SynthConfig
 ) -> None:
     stem = f"{name}_space-{_SPACE}_seg-Toy{synth.num_regions}_stat-mean_timeseries"
-    columns = [np.round(column, 4) for column in series_VR.T]
-    options = pyarrow.csv.WriteOptions(
-        include_header=False, delimiter="\t", quoting_style="none"
-    )  # it would quote the header
-    with (
-        written_whole(_derivative(out, label) / f"{stem}.tsv", sync=False) as temporary,
-        temporary.open("wb") as stream,
-    ):
-        stream.write(("\t".join(population.region_names) + "\n").encode())
-        pyarrow.csv.write_csv(pa.table(columns, names=population.region_names), stream, options)
+    text = ("\t".join(population.region_names) + "\n").encode() + fixed_point(series_VR)
+    write_bytes(_derivative(out, label) / f"{stem}.tsv", text, sync=False)
     sidecar = {"RepetitionTime": synth.repetition_time, "SamplingFrequency": 1 / synth.repetition_time}
     write_json(_derivative(out, label) / f"{stem}.json", sidecar, sync=False)

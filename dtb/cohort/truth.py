@@ -80,7 +80,7 @@ def make_task_truth(
         full_VC = np.column_stack([each.design_VC, np.ones(len(each.design_VC))])
         weights_CR = np.linalg.lstsq(full_VC, each.series_VR, rcond=None)[0]
         estimates.append(weights_CR[names.index(high)] - weights_CR[names.index(low)])
-        series_r.append(np.mean([_correlation(*pair) for pair in zip(each.signal_VR.T, each.series_VR.T, strict=True)]))
+        series_r.append(_mean(_correlations(each.signal_VR, each.series_VR)))
     return TaskTruth(
         observed={
             "mean_rt": _mean(rt_J),
@@ -169,6 +169,14 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     if known.sum() < 3 or np.ptp(one[known]) == 0 or np.ptp(other[known]) == 0:
         return float("nan")
     return float(np.corrcoef(one[known], other[known])[0, 1])
+
+
+def _correlations(one_VR: np.ndarray, other_VR: np.ndarray) -> np.ndarray:
+    """Correlate the columns of two arrays, pair by pair; NaN where one does not vary."""
+    centred = [each - each.mean(axis=0) for each in (one_VR, other_VR)]
+    sizes = [np.linalg.norm(each, axis=0) for each in centred]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((centred[0] * centred[1]).sum(axis=0) / (sizes[0] * sizes[1]))
 
 
 def _cell(value: float) -> str:
