@@ -150,6 +150,9 @@ class TwinConfig:
     """`full` generates every weight; `low_rank` a personal change of rank `rank` to a shared matrix."""
     rank: Count = 4
     """Rank of the personal change, with `generation: low_rank`."""
+    standardise_connectome: bool = True
+    """Whether the encoder reads each edge in standard deviations from the training people's mean; `false` for Fisher z as it is, as in the
+    paper."""
     connectome_components: CountOrZero = 64
     """Principal components of the training people's connectomes that the encoder reads; 0 for every edge, as in the paper."""
     encoder_widths: tuple[Count, ...] = (64,)
@@ -166,8 +169,21 @@ class TwinConfig:
     """`hrf`: neural readout convolved with a haemodynamic response, compared at the run's own volumes; `direct`: the paper's."""
     hrf: Literal["glover", "spm"] = "glover"
     """Canonical haemodynamic response, from nilearn."""
+    hrf_derivatives: bool = False
+    """Whether each person's response is shifted and widened by own amounts of its time and dispersion derivatives, with `bold: hrf`."""
+    bold_regions: tuple[str, ...] = ()
+    """Names of the regions whose BOLD is predicted, as the cohort names them; all if empty."""
     process_noise: NonNegative = 0.0
     """Standard deviation of the noise that enters the state at each step."""
+
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other."""
+        if self.connectome_components and not self.standardise_connectome:
+            raise ValueError("`standardise_connectome: false` needs `connectome_components: 0`: components are of standardised edges")
+        if self.hrf_derivatives and self.bold != "hrf":
+            raise ValueError("`hrf_derivatives` needs `bold: hrf`")
+        if len(set(self.bold_regions)) < len(self.bold_regions):
+            raise ValueError("`bold_regions` names a region twice")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from pathlib import Path
 
 import torch
@@ -48,7 +49,8 @@ class Plan:
     @property
     def bold_regions(self) -> tuple[int, ...]:
         """Columns of the runs' BOLD that are targets."""
-        return tuple(range(self.card.sizes.num_bold_regions))
+        columns = {name: column for column, name in enumerate(self.cohort.manifest.bold_regions)}
+        return tuple(columns[name] for name in self.card.bold_region_names)
 
     def stream(self, part: str) -> SubjectStream:
         """Give the stream of a part: shuffled for training, in one fixed order otherwise."""
@@ -99,7 +101,7 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
     split = make_split(cohort, config.split, config.seed)
     if config.train.bold_weight == 0 and config.train.press_weight == 0:
         raise ConfigurationError("train.press_weight and train.bold_weight are both 0: there is nothing to learn.")
-    bold_regions = cohort.manifest.bold_regions
+    bold_regions = _bold_regions(config.twin.bold_regions, cohort.manifest.bold_regions)
     sizes = TwinSizes(
         num_regions=len(description.regions),
         num_channels=taskset.num_channels,
@@ -111,7 +113,7 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
         sizes=sizes,
         taskset=description.taskset,
         region_names=tuple(description.regions),
-        bold_region_names=tuple(bold_regions),
+        bold_region_names=bold_regions,
         connectome=description.connectome,
         cohort_hash=cohort.manifest.cohort_hash,
         split_hash=split.split_hash,
@@ -119,6 +121,19 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
         segments=config.segments,
     )
     return Plan(config, shards.resolve(), out.resolve(), cohort, split, card)
+
+
+def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the regions whose BOLD is predicted: those asked for, or all."""
+    absent = [name for name in wanted if name not in there]
+    if absent:
+        near = difflib.get_close_matches(absent[0], there, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else "manifest.json in the folder of shards lists them." if there else "it has no task BOLD."
+        raise ConfigurationError(
+            f"twin.bold_regions: the cohort has no BOLD of {', '.join(map(repr, absent[:5]))} "
+            f"({len(absent)} of {len(wanted)} are not among its {len(there)} regions); {advice}"
+        )
+    return wanted or there
 
 
 def estimated_bytes(num_parameters: int, config: Config, plan: Plan) -> dict[str, int]:

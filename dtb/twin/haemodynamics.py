@@ -4,19 +4,24 @@ The response is a difference of two gamma densities with nilearn's parameters (G
 between a model step and a volume: nothing is interpolated, whatever the repetition time. As in nilearn, the peak's clock starts
 one sampling step after the activity, so a step's activity reaches volumes after its end only.
 
-Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden unit.
+Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden unit, `U` distinct timing of
+volumes; `D` is a segment of any subject, or one of the two derivatives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 RESPONSE_SECONDS = 32.0
-_SHAPES = {"glover": (6.0, 12.0, 0.9, 0.9, 0.48), "spm": (6.0, 16.0, 1.0, 1.0, 0.167)}
+_Shape = tuple[float, float, float, float, float]
+_SHAPES: dict[str, _Shape] = {"glover": (6.0, 12.0, 0.9, 0.9, 0.48), "spm": (6.0, 16.0, 1.0, 1.0, 0.167)}
 """Delay, undershoot, dispersion, undershoot dispersion, ratio."""
+_SHIFT_SECONDS, _WIDENING = 0.1, 0.01
+"""The derivatives are nilearn's: differences over these."""
 
 
 def response(
@@ -51,15 +56,53 @@ def response(
     array([ 0.   ,  0.   ,  0.226,  0.741,  0.5  ,  0.037, -0.181, -0.176,
            -0.103, -0.045])
     """
+    return _scaled(lag_seconds, step_seconds, _SHAPES[kind], 0.0, response_seconds)
+
+
+def derivatives(
+    lag_seconds: Tensor,
+    step_seconds: float,
+    kind: Literal["glover", "spm"] = "glover",
+    response_seconds: float = RESPONSE_SECONDS,
+) -> Tensor:
+    """Evaluate the response's derivatives with respect to time and to dispersion, as nilearn takes them.
+
+    Parameters
+    ----------
+    lag_seconds, step_seconds, kind, response_seconds
+        As in `response`.
+
+    Returns
+    -------
+    (..., 2) Tensor
+        ``response + w * time derivative`` comes about ``w`` seconds earlier; ``- w * dispersion derivative`` widens the peak.
+    """
+    shape = _SHAPES[kind]
+    delay, undershoot, dispersion, _, ratio = shape
+    # nilearn widens a response whose undershoot has the dispersion 1, whatever the kind.
+    narrow, wide = ((delay, undershoot, width, 1.0, ratio) for width in (dispersion, dispersion + _WIDENING))
+
+    def at(changed: _Shape, onset_seconds: float) -> Tensor:
+        return _scaled(lag_seconds, step_seconds, changed, onset_seconds, response_seconds)
+
+    time = (at(shape, 0.0) - at(shape, _SHIFT_SECONDS)) / _SHIFT_SECONDS
+    return torch.stack([time, (at(narrow, 0.0) - at(wide, 0.0)) / _WIDENING], dim=-1)
+
+
+def _scaled(
+    lag_seconds: Tensor, step_seconds: float, shape: _Shape, onset_seconds: float, response_seconds: float
+) -> Tensor:
+    """Evaluate a response that begins at `onset_seconds`, scaled to a sum of 1 over the steps."""
     num_samples = round(response_seconds / step_seconds)
     grid = torch.linspace(0.0, response_seconds, num_samples, dtype=torch.float64)
-    scale = float(_gamma_difference(grid, step_seconds, kind).sum())
+    start_seconds = step_seconds + onset_seconds
+    scale = float(_gamma_difference(grid, start_seconds, shape).sum())
     inside = (lag_seconds >= 0) & (lag_seconds <= response_seconds)
-    return torch.where(inside, _gamma_difference(lag_seconds, step_seconds, kind) / scale, 0.0)
+    return torch.where(inside, _gamma_difference(lag_seconds, start_seconds, shape) / scale, 0.0)
 
 
-def _gamma_difference(lag_seconds: Tensor, start_seconds: float, kind: Literal["glover", "spm"]) -> Tensor:
-    delay, undershoot, dispersion, undershoot_dispersion, ratio = _SHAPES[kind]
+def _gamma_difference(lag_seconds: Tensor, start_seconds: float, shape: _Shape) -> Tensor:
+    delay, undershoot, dispersion, undershoot_dispersion, ratio = shape
     since = (lag_seconds - start_seconds).clamp_min(0.0)
     peak = _gamma_density(since, delay / dispersion, dispersion)
     return peak - ratio * _gamma_density(since, undershoot / undershoot_dispersion, undershoot_dispersion)
@@ -77,7 +120,11 @@ def _gamma_density(time: Tensor, shape: float, scale: float) -> Tensor:
 
 
 def response_matrix(
-    volume_seconds_V: Tensor, num_steps: int, step_seconds: float, kind: Literal["glover", "spm"]
+    volume_seconds_V: Tensor,
+    num_steps: int,
+    step_seconds: float,
+    kind: Literal["glover", "spm"],
+    function: Callable[[Tensor, float, Literal["glover", "spm"]], Tensor] = response,
 ) -> Tensor:
     """Make the matrix that takes activity at model steps to BOLD at volumes.
 
@@ -88,13 +135,14 @@ def response_matrix(
     num_steps : int
     step_seconds : float
     kind : {"glover", "spm"}
+    function : {response, derivatives}
 
     Returns
     -------
-    (..., V, T) Tensor
+    (..., V, T) Tensor, or (..., V, T, 2) of the derivatives
     """
     steps_T = torch.arange(num_steps, dtype=volume_seconds_V.dtype, device=volume_seconds_V.device) * step_seconds
-    return response(volume_seconds_V[..., None] - steps_T, step_seconds, kind)
+    return function(volume_seconds_V[..., None] - steps_T, step_seconds, kind)
 
 
 def sampling_matrix(volume_seconds_V: Tensor, num_steps: int, step_seconds: float) -> Tensor:
@@ -122,6 +170,7 @@ def at_volumes(
     volume_seconds_SKV: Tensor,
     step_seconds: float,
     kind: Literal["glover", "spm"] | None,
+    derivative_weight_SD: Tensor | None = None,
 ) -> Tensor:
     """Take states at model steps to volume times.
 
@@ -133,6 +182,8 @@ def at_volumes(
     step_seconds : float
     kind : {"glover", "spm"} or None
         Haemodynamic response; None reads the states directly.
+    derivative_weight_SD : (S, 2) Tensor or None
+        How much of the response's time and dispersion derivatives is added to it for each person; see `derivatives`.
 
     Returns
     -------
@@ -151,5 +202,9 @@ def at_volumes(
     matrix_UVT = matrix_UVT.to(hidden_SKTN.dtype)
     flat_DTN = hidden_SKTN.flatten(0, 1)
     matrix_DVT = matrix_UVT[0] if len(unique_UV) == 1 else matrix_UVT[which_SK.flatten()]
+    if kind is not None and derivative_weight_SD is not None:
+        change_UVTD = response_matrix(unique_UV, num_steps, step_seconds, kind, derivatives).to(hidden_SKTN.dtype)
+        change_SKVTD = change_UVTD[which_SK.view(num_subjects, num_segments)]
+        matrix_DVT = matrix_DVT + (change_SKVTD @ derivative_weight_SD[:, None, None, :, None])[..., 0].flatten(0, 1)
     sampled_DVN = matrix_DVT @ flat_DTN
     return sampled_DVN.view(num_subjects, num_segments, num_volumes, num_hidden)

@@ -46,6 +46,8 @@ class Generated(NamedTuple):
     readout_bias_SO : (S, O) Tensor
     latent_SZ : (S, Z) Tensor or None
         What they were made from, where there is an explicit latent.
+    hrf_weight_SD : (S, 2) Tensor or None
+        Weights of the time and dispersion derivatives of the haemodynamic response.
     """
 
     input_SGI: Tensor
@@ -55,6 +57,7 @@ class Generated(NamedTuple):
     readout_SON: Tensor
     readout_bias_SO: Tensor
     latent_SZ: Tensor | None
+    hrf_weight_SD: Tensor | None
 
 
 class Encoder(nn.Module):
@@ -187,6 +190,7 @@ class Hypernetwork(nn.Module):
                 own["readout_ON"],
                 own["readout_bias_O"],
                 latent_SZ,
+                own.get("hrf_weight_D"),
             )
         recurrent_GN, input_GI, readout_ON = (exact(weight) for weight in self.shared())
         hidden = self.config.num_hidden
@@ -202,6 +206,7 @@ class Hypernetwork(nn.Module):
             readout_SON,
             own["readout_bias_O"],
             latent_SZ,
+            own.get("hrf_weight_D"),
         )
 
 
@@ -241,6 +246,8 @@ def generated_shapes(config: TwinConfig, sizes: TwinSizes) -> dict[str, tuple[in
         }
     if config.cell == "leaky":
         shapes["rate_N"] = (hidden,)
+    if config.hrf_derivatives:
+        shapes["hrf_weight_D"] = (2,)
     return shapes
 
 
@@ -279,7 +286,7 @@ def _start_values(name: str, shape: tuple[int, ...], config: TwinConfig, sizes: 
         if config.press == "hazard":
             base[: sizes.num_alternatives] = math.log(math.expm1(TYPICAL_PRESSES_PER_SECOND))
         return base, 1.0
-    if name in {"left_GQ", "readout_left_OQ", "input_gain_G", "readout_gain_O"}:
+    if name in {"left_GQ", "readout_left_OQ", "input_gain_G", "readout_gain_O", "hrf_weight_D"}:
         return torch.zeros(shape), 1.0
     if name in {"right_DQ", "readout_right_NQ"}:
         return torch.randn(shape) * usual, usual

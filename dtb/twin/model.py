@@ -36,6 +36,8 @@ class TwinOutput(NamedTuple):
         Explicit latent, where the configuration has one.
     bold_readout_SRN, bold_bias_SR : Tensor
         From states at volume times to BOLD; see `Twin.bold`.
+    hrf_weight_SD : (S, 2) Tensor or None
+        Each person's weights of the response's time and dispersion derivatives, where the configuration has them.
     """
 
     hidden_SKTN: Tensor
@@ -43,6 +45,7 @@ class TwinOutput(NamedTuple):
     latent_SZ: Tensor | None
     bold_readout_SRN: Tensor
     bold_bias_SR: Tensor
+    hrf_weight_SD: Tensor | None
 
 
 class Simulation(NamedTuple):
@@ -141,8 +144,10 @@ class Twin(nn.Module):
             components.copy_(components_EC)
 
     def standardise(self, connectome_SE: Tensor) -> Tensor:
-        """Standardise edges; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""
+        """Standardise edges, if so configured; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""
         present_SE = ~torch.isnan(connectome_SE)
+        if not self.config.standardise_connectome:
+            return torch.where(present_SE, exact(connectome_SE), 0.0)
         mean_E = exact(self.edge_mean_E)
         return (torch.where(present_SE, exact(connectome_SE), mean_E) - mean_E) / exact(self.edge_scale_E)
 
@@ -199,6 +204,7 @@ class Twin(nn.Module):
                 generated.latent_SZ,
                 generated.readout_SON[:, alternatives:],
                 generated.readout_bias_SO[:, alternatives:],
+                generated.hrf_weight_SD,
             )
 
     def hazards(self, output: TwinOutput) -> Tensor:
@@ -226,7 +232,9 @@ class Twin(nn.Module):
         with torch.autocast(output.hidden_SKTN.device.type, enabled=False):
             kind = self.config.hrf if self.config.bold == "hrf" else None
             # The response is the same for every region, so it is applied to the states, before the readout.
-            states_SKVN = at_volumes(output.hidden_SKTN, volume_seconds_SKV, self.config.step_seconds, kind)
+            states_SKVN = at_volumes(
+                output.hidden_SKTN, volume_seconds_SKV, self.config.step_seconds, kind, output.hrf_weight_SD
+            )
             return _per_person(states_SKVN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
 
     def bold_at_steps(self, output: TwinOutput) -> Tensor:

@@ -7,11 +7,26 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from nilearn.glm.first_level import glover_hrf, spm_hrf
+from nilearn.glm.first_level import (
+    glover_dispersion_derivative,
+    glover_hrf,
+    glover_time_derivative,
+    spm_dispersion_derivative,
+    spm_hrf,
+    spm_time_derivative,
+)
 
-from dtb.twin.haemodynamics import at_volumes, response, response_matrix, sampling_matrix
+from dtb.twin import Twin
+from dtb.twin.batch import Batch
+from dtb.twin.haemodynamics import at_volumes, derivatives, response, response_matrix, sampling_matrix
+from dtb.twin.objective import Objective
+from tests.twin.conftest import SIZES, make_config
 
 REFERENCE = {"glover": glover_hrf, "spm": spm_hrf}
+DERIVATIVES = {
+    "glover": (glover_time_derivative, glover_dispersion_derivative),
+    "spm": (spm_time_derivative, spm_dispersion_derivative),
+}
 
 
 @pytest.mark.parametrize("kind", ["glover", "spm"])
@@ -20,6 +35,54 @@ def test_response_is_nilearns(kind: Literal["glover", "spm"], step: float, secon
     expected = REFERENCE[kind](step, oversampling=1, time_length=seconds)
     lags = torch.linspace(0, seconds, len(expected), dtype=torch.float64)
     np.testing.assert_allclose(response(lags, step, kind, seconds).numpy(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["glover", "spm"])
+@pytest.mark.parametrize(("step", "seconds"), [(2.0, 20.0), (0.08, 32.0)])
+def test_derivatives_are_nilearns(kind: Literal["glover", "spm"], step: float, seconds: float) -> None:
+    lags = torch.linspace(0, seconds, round(seconds / step), dtype=torch.float64)
+    found = derivatives(lags, step, kind, seconds)
+    for index, reference in enumerate(DERIVATIVES[kind]):
+        expected = reference(step, oversampling=1, time_length=seconds)
+        np.testing.assert_allclose(found[..., index].numpy(), expected, rtol=0, atol=1e-11)
+
+
+def test_each_person_has_a_response_of_their_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, 2, 60, 4, generator=generator, dtype=torch.float64)
+    volumes = torch.rand(3, 2, 5, generator=generator, dtype=torch.float64) * 6
+    weights = torch.tensor([[0.0, 0.0], [0.5, -0.2], [-1.0, 0.3]], dtype=torch.float64)
+    together = at_volumes(hidden, volumes, 0.1, "glover", weights)
+    torch.testing.assert_close(together[0], at_volumes(hidden, volumes, 0.1, "glover")[0])
+    for person in range(3):
+        lags = volumes[person, ..., None] - torch.arange(60) * 0.1
+        kernel = response(lags, 0.1) + derivatives(lags, 0.1) @ weights[person]
+        torch.testing.assert_close(together[person], kernel @ hidden[person])
+
+
+def test_the_time_derivatives_weight_moves_the_peak_by_as_many_seconds() -> None:
+    hidden = torch.zeros(3, 1, 500, 1, dtype=torch.float64)
+    hidden[:, 0, 100] = 1.0
+    volumes = torch.arange(8.0, 30.0, 0.01, dtype=torch.float64).expand(3, 1, -1)
+    weights = torch.tensor([[0.0, 0.0], [0.3, 0.0], [-0.3, 0.0]], dtype=torch.float64)
+    peaks = volumes[0, 0][at_volumes(hidden, volumes, 0.08, "glover", weights).flatten(1).argmax(1)]
+    assert (peaks[0] - peaks[1:]).tolist() == pytest.approx([0.3, -0.3], abs=0.06)
+
+
+def test_a_twin_learns_each_persons_response(batch: Batch) -> None:
+    twin = Twin(make_config(hrf_derivatives=True), SIZES)
+    output = twin(batch.connectome_SE, batch.stimulus_SKTI)
+    assert output.hrf_weight_SD is not None
+    assert (output.hrf_weight_SD[0] - output.hrf_weight_SD[1]).abs().max() > 1e-4
+    bold = twin.bold(output, batch.volume_seconds_SKV)
+    plain = twin.bold(output._replace(hrf_weight_SD=None), batch.volume_seconds_SKV)
+    assert (bold - plain).abs().max() > 1e-5
+    Objective(twin, 0.0, 1.0)(batch).total.backward()
+    gradient = twin.hypernetwork.head.bias.grad
+    assert gradient is not None
+    assert (gradient[-2:] != 0).all()
+    with pytest.raises(ValueError, match="needs `bold: hrf`"):
+        make_config(hrf_derivatives=True, bold="direct")
 
 
 def test_an_impulse_gives_nilearns_response_to_it() -> None:

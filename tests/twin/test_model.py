@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dtb.config import TwinConfig, load_config
-from dtb.twin import Twin, TwinSizes
+from dtb.twin import Twin
 from dtb.twin.batch import Batch
 from dtb.twin.objective import Objective
 from tests.twin.conftest import SIZES, make_batch, make_config
@@ -29,13 +29,6 @@ def loss_and_gradients(config: TwinConfig, batch: Batch) -> list[torch.Tensor]:
     losses.total.backward()
     gradients = [parameter.grad for parameter in objective.parameters() if parameter.grad is not None]
     return [losses.total.detach(), *gradients]
-
-
-def test_paper_preset_has_the_papers_number_of_parameters() -> None:
-    paper = load_config(CONFIGS / "paper.yaml").twin
-    with torch.device("meta"):
-        twin = Twin(paper, TwinSizes(num_regions=446, num_channels=9, num_alternatives=3, num_bold_regions=20))
-    assert sum(parameter.numel() for parameter in twin.parameters()) == 54_785_623
 
 
 def test_the_better_models_preset_is_the_default() -> None:

@@ -1,0 +1,35 @@
+"""What a training decides before it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dtb.errors import ConfigurationError
+from dtb.shards.read import open_cohort
+from dtb.train.plan import Plan, make_plan
+from tests.train.conftest import small_config
+
+
+def plan_with(shards, out, *regions: str) -> Plan:
+    config = small_config()
+    twin = dataclasses.replace(config.twin, bold_regions=regions)
+    return make_plan(dataclasses.replace(config, twin=twin), shards, out, open_cohort(shards))
+
+
+def test_bold_of_the_regions_asked_for_is_what_is_learnt_in_that_order(shards, tmp_path):
+    every, chosen = plan_with(shards, tmp_path), plan_with(shards, tmp_path, "region5", "region2")
+    assert every.card.sizes.num_bold_regions == 8
+    assert chosen.card.sizes.num_bold_regions == 2
+    assert chosen.card.bold_region_names == ("region5", "region2")
+    whole, part = (
+        next(iter(plan.feeds(0, 1, 1)["train"].batches(0)))[1][0].bold_SKVR.numpy() for plan in (every, chosen)
+    )
+    np.testing.assert_array_equal(part, whole[..., [5, 2]])
+
+
+def test_a_region_that_the_cohort_lacks_is_refused_with_the_nearest(shards, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"no BOLD of 'regoin5' \(1 of 2 .*did you mean 'region5'"):
+        plan_with(shards, tmp_path, "regoin5", "region2")
