@@ -179,7 +179,9 @@ class TwinConfig:
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
         if self.connectome_components and not self.standardise_connectome:
-            raise ValueError("`standardise_connectome: false` needs `connectome_components: 0`: components are of standardised edges")
+            raise ValueError(
+                "`standardise_connectome: false` needs `connectome_components: 0`: components are of standardised edges"
+            )
         if self.hrf_derivatives and self.bold != "hrf":
             raise ValueError("`hrf_derivatives` needs `bold: hrf`")
         if len(set(self.bold_regions)) < len(self.bold_regions):

@@ -128,7 +128,10 @@ def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str,
     absent = [name for name in wanted if name not in there]
     if absent:
         near = difflib.get_close_matches(absent[0], there, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else "manifest.json in the folder of shards lists them." if there else "it has no task BOLD."
+        if near:
+            advice = f"did you mean {near[0]!r}?"
+        else:
+            advice = "manifest.json in the folder of shards lists them." if there else "it has no task BOLD."
         raise ConfigurationError(
             f"twin.bold_regions: the cohort has no BOLD of {', '.join(map(repr, absent[:5]))} "
             f"({len(absent)} of {len(wanted)} are not among its {len(there)} regions); {advice}"

@@ -144,7 +144,7 @@ class Twin(nn.Module):
             components.copy_(components_EC)
 
     def standardise(self, connectome_SE: Tensor) -> Tensor:
-        """Standardise edges, if so configured; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""
+        """Standardise edges, if so configured; absent ones (NaN) become 0, which tells the encoder nothing, and get no gradient."""
         present_SE = ~torch.isnan(connectome_SE)
         if not self.config.standardise_connectome:
             return torch.where(present_SE, exact(connectome_SE), 0.0)

@@ -120,9 +120,7 @@ def written_out_loss(twin: Twin, batch: Batch, masks_SE: Tensor) -> Tensor:
             state = torch.zeros(10, dtype=torch.float64)
             for step in range(steps):
                 stimulus = batch.stimulus_SKTI[person, segment, step - 1] if step else torch.zeros(3).double()
-                state = torch.tanh(
-                    own["input"] @ stimulus + own["bias_ih"] + own["recurrent"] @ state + own["bias_hh"]
-                )
+                state = torch.tanh(own["input"] @ stimulus + own["bias_ih"] + own["recurrent"] @ state + own["bias_hh"])
                 output = own["readout"] @ state + own["readout_bias"]
                 if batch.counted_SKT[person, segment, step]:
                     probability = torch.sigmoid(output[:actions])
