@@ -266,7 +266,18 @@ class SimulateConfig:
     """Every person's twin performs the tasks."""
 
     num_draws: Count = 20
-    """Simulated performances of each trial."""
+    """Presses drawn for each trial from its distribution."""
+    num_noise_draws: Count = 1
+    """Performances of everything by each twin, each with its own process noise; more than one needs a twin with `twin.process_noise`."""
+    members: tuple[Path, ...] = ()
+    """Further trained folders: an ensemble, each of whose members performs."""
+    designs: tuple[Path, ...] = ()
+    """Task designs that everybody performs in place of their own runs: events files with a BIDS task label in their names
+    (`task-stroop_events.tsv`) and the columns of the task's specification; those of responses are not needed."""
+    design_repetition_time: Positive = 2.0
+    """Seconds from one simulated volume to the next, in `designs`."""
+    bids_derivatives: bool = False
+    """Also write the simulations as BIDS derivatives, to `OUT/derivatives`, under pseudonyms."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

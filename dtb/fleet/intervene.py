@@ -23,13 +23,13 @@ import pyarrow as pa
 
 from dtb.cluster import connected
 from dtb.config import Config, InterveneConfig, sections
-from dtb.errors import InputDataError, StageError
+from dtb.errors import StageError
 from dtb.files import OutputFolder
 from dtb.fleet.aim import Aim, Survey, make_aim
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import run_pool, say_summary
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
-from dtb.fleet.twins import Troupe, open_troupe, seed_of
+from dtb.fleet.twins import Troupe, open_ensemble, seed_of
 from dtb.terminal import err, out
 
 TABLES = ("results", "changes")
@@ -62,7 +62,7 @@ def intervene(
     ConfigurationError
         The twin has no such indicator, task or region.
     """
-    troupes = open_ensemble(shards, trained, config.intervene.members)
+    troupes = open_ensemble(shards, trained, config.intervene.members, "intervene.members")
     aim = make_aim(config.intervene, troupes[0])
     keys = sorted(troupes[0].cohort().pseudonyms)
     if dry_run:
@@ -115,27 +115,6 @@ def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Seq
 def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
     """Choose whose gradients make the population's direction."""
     return frozenset(sorted(keys, key=lambda key: seed_of(key, seed, "sample"))[:_PEOPLE_IN_DIRECTION])
-
-
-def open_ensemble(shards: Path, trained: Path, members: Sequence[Path]) -> list[Troupe]:
-    """Open the twin and the further members of its ensemble.
-
-    Raises
-    ------
-    InputDataError
-        A member has other tasks or BOLD regions than the first.
-    """
-    troupes = [open_troupe(shards, path) for path in (trained, *members)]
-    for path, troupe in zip(members, troupes[1:], strict=True):
-        if (troupe.card.taskset, troupe.card.bold_region_names) != (
-            troupes[0].card.taskset,
-            troupes[0].card.bold_region_names,
-        ):
-            raise InputDataError(
-                f"intervene.members: the twin in {path} has other tasks or BOLD regions than that in {trained}. Members of an ensemble "
-                "are trained on the same cohort; give `dtb train` another seed, and nothing else."
-            )
-    return troupes
 
 
 def _figures(results: pa.Table, aim: Aim) -> dict[str, Any]:

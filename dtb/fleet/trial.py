@@ -29,11 +29,11 @@ from dtb.config import Config, config_hash, to_plain
 from dtb.errors import StageError
 from dtb.files import OutputFolder, write_json, write_text
 from dtb.fleet.aim import Aim, Survey, make_aim
-from dtb.fleet.intervene import open_ensemble, survey_people
+from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import Work, run_pool, say_summary
 from dtb.fleet.searchers import Searcher
-from dtb.fleet.twins import Troupe
+from dtb.fleet.twins import Troupe, open_ensemble
 from dtb.intervene.trial import Protocol, TrialFigures, analyse
 from dtb.terminal import err, out
 
@@ -66,7 +66,7 @@ def trial(
     dry_run : bool
         Check the inputs, say what would be done, write nothing.
     """
-    troupes = open_ensemble(shards, trained, protocol.search.members)
+    troupes = open_ensemble(shards, trained, protocol.search.members, "search.members")
     aim = make_aim(protocol.search, troupes[0])
     keys = sorted(troupes[0].cohort().pseudonyms)
     if dry_run:

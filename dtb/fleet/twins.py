@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtb.cohort.records import SubjectRecord
+from dtb.cohort.records import Run, SubjectRecord
 from dtb.errors import InputDataError
 from dtb.files import require_complete
 from dtb.intervene.indicators import TaskOutline
@@ -81,9 +81,11 @@ class Company:
         self._cohort = troupe.cohort()
         self._maker = troupe.batch_maker()
 
-    def meet(self, pseudonyms: Sequence[str]) -> tuple[list[SubjectRecord], Batch]:
-        """Read people, and lay out all of their runs."""
+    def meet(self, pseudonyms: Sequence[str], runs: tuple[Run, ...] = ()) -> tuple[list[SubjectRecord], Batch]:
+        """Read people, and lay out all of their runs, or those given in place of them."""
         records = list(self._cohort.records(pseudonyms))
+        if runs:
+            records = [dataclasses.replace(record, runs=runs) for record in records]
         return records, self._maker.batch(records, part="all", seed=self.seed).to(device())
 
 
@@ -156,3 +158,24 @@ def open_troupe(shards: Path, trained: Path) -> Troupe:
         )
     numbers = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
     return Troupe(card, numbers, shards.resolve(), Split.load(trained / "split.json"))
+
+
+def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: str) -> list[Troupe]:
+    """Open the twin and the further members of its ensemble, which `option` names.
+
+    Raises
+    ------
+    InputDataError
+        A member has other tasks or BOLD regions than the first.
+    """
+    troupes = [open_troupe(shards, path) for path in (trained, *members)]
+    for path, troupe in zip(members, troupes[1:], strict=True):
+        if (troupe.card.taskset, troupe.card.bold_region_names) != (
+            troupes[0].card.taskset,
+            troupes[0].card.bold_region_names,
+        ):
+            raise InputDataError(
+                f"{option}: the twin in {path} has other tasks or BOLD regions than that in {trained}. Members of an ensemble "
+                "are trained on the same cohort; give `dtb train` another seed, and nothing else."
+            )
+    return troupes

@@ -17,7 +17,7 @@ import numpy as np
 from dtb.errors import TaskError
 from dtb.tasks.cells import Cells, shown_text
 from dtb.tasks.responses import learn_mapping, read_correct, read_responses
-from dtb.tasks.spec import Level, Stimulus, TaskSpec, columns_needed
+from dtb.tasks.spec import Level, Stimulus, TaskSpec, columns_needed, response_columns
 from dtb.tasks.tables import line_of, read_tsv
 from dtb.tasks.trials import Trials
 
@@ -64,7 +64,7 @@ class EventsRead:
     notes: list[str]
 
 
-def read_trials(spec: TaskSpec, events: Path) -> EventsRead:
+def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> EventsRead:
     """Read one run's events.
 
     Parameters
@@ -72,6 +72,9 @@ def read_trials(spec: TaskSpec, events: Path) -> EventsRead:
     spec : TaskSpec
     events : Path
         A BIDS `events.tsv`.
+    responses : bool
+        Whether the columns of what a person did are needed. If not, as for a design that nobody has performed, no trial has a press, and a
+        counterbalanced mapping is learnt only where the columns are there all the same.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def read_trials(spec: TaskSpec, events: Path) -> EventsRead:
     """
     table = read_tsv(events)
     where = f"{events}, task {spec.name}"
-    missing = [name for name in columns_needed(spec) if name not in table.columns]
+    missing = [name for name in columns_needed(spec, responses=responses) if name not in table.columns]
     if missing:
         raise TaskError(
             f"{where}: no column {' and no column '.join(map(repr, missing))}. "
@@ -101,10 +104,14 @@ def read_trials(spec: TaskSpec, events: Path) -> EventsRead:
     rows = placed[np.argsort(onset[placed], kind="stable")]
     window = _ended_by_next(cells, rows, onset, window)
 
-    mapping, notes = learn_mapping(spec, cells, rows)
+    can_learn = responses or set(response_columns(spec)) <= {*table.columns, *spec.derive}
+    mapping, notes = learn_mapping(spec, cells, rows) if can_learn else ({}, [])
     cells.add_mapped(spec, mapping)
     correct = read_correct(spec, cells, rows, mapping)
-    response_JA, rt_J = read_responses(spec, cells, rows, correct, window[rows], where)
+    if responses:
+        response_JA, rt_J = read_responses(spec, cells, rows, correct, window[rows], where)
+    else:
+        response_JA, rt_J = np.zeros_like(correct.correct_JA), np.full(len(rows), np.nan)
     pulses = [_pulses(spec, cells, place) for place in range(len(spec.stimuli))]
 
     usable_J = np.array([row not in cells.problems for row in rows], dtype=bool)

@@ -8,6 +8,7 @@ mean "absent"; everything else, ``NULL`` and ``NaN`` included, is text like any 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -289,6 +290,16 @@ class TaskSpec:
         """Names of the stimulus channels, in order of first mention."""
         return tuple(dict.fromkeys(channel for stimulus in self.stimuli for channel in stimulus.channels))
 
+    def fits_label(self, label: str) -> bool:
+        """Whether the task reads runs of this BIDS task label.
+
+        Examples
+        --------
+        >>> load_task("stroop").fits_label("stroopAP")
+        True
+        """
+        return any(fnmatch.fnmatchcase(label, pattern) for pattern in self.matches)
+
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
         _distinct("alternatives", self.alternatives)
@@ -321,30 +332,35 @@ class TaskSpec:
         return self
 
 
-def columns_needed(spec: TaskSpec) -> tuple[str, ...]:
-    """Name the columns that an events file must have for `spec`, derived ones left out."""
+def columns_needed(spec: TaskSpec, *, responses: bool = True) -> tuple[str, ...]:
+    """Name the columns that an events file must have for `spec`, derived ones left out; those of what people did on request."""
     trials = spec.trials
-    names = [
-        *trials.where,
-        *trials.onset.columns,
-        *trials.window.columns,
-        trials.reaction_time.column,
-        *trials.correct.withhold,
-    ]
+    names = [*trials.where, *trials.onset.columns, *trials.window.columns, *trials.correct.withhold]
     for condition in trials.conditions.values():
         names += condition
-    for source in (trials.response.from_codes, trials.response.from_accuracy):
-        names += [source.column] if source is not None else []
     names += [name for name in (trials.correct.column, trials.correct.match) if name is not None]
     names += trials.correct.choices.values()
     if trials.correct.mapping is not None:
-        names += [*trials.correct.mapping.by, trials.correct.mapping.accuracy.column]
+        names += trials.correct.mapping.by
+    if responses:
+        names += response_columns(spec)
     for stimulus in spec.stimuli:
         names += [*stimulus.where, *stimulus.onset.columns, *stimulus.duration.columns]
         names += [stimulus.column] if stimulus.column is not None else []
     for derived in spec.derive.values():
         names += derived.sources
     return tuple(dict.fromkeys(name for name in names if name not in spec.derive))
+
+
+def response_columns(spec: TaskSpec) -> tuple[str, ...]:
+    """Name the columns that say what a person did, derived ones included."""
+    trials = spec.trials
+    names = [trials.reaction_time.column]
+    for source in (trials.response.from_codes, trials.response.from_accuracy):
+        names += [source.column] if source is not None else []
+    if trials.correct.mapping is not None:
+        names.append(trials.correct.mapping.accuracy.column)
+    return tuple(names)
 
 
 def shipped_tasks() -> list[str]:

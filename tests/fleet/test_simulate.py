@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dtb.errors import InputDataError
-from dtb.fleet.simulate import QUANTILES, Simulator
+from dtb.config import Config, SimulateConfig
+from dtb.errors import ConfigurationError, InputDataError, UserError
+from dtb.evaluate.glm import condition_events, design_matrix
+from dtb.evaluate.glm_torch import fit_contrast
+from dtb.fleet.derivatives import describe_derivatives
+from dtb.fleet.designs import read_designs
+from dtb.fleet.performed import QUANTILES, TABLES
+from dtb.fleet.simulate import Simulator
 from dtb.fleet.simulate import simulate as simulate_stage
 from dtb.fleet.twins import Company, Troupe, open_troupe, seed_of
 from dtb.intervene.indicators import press_distribution
@@ -33,7 +43,7 @@ KEYS = ["p0000", "p0001", "p0002"]
 
 
 def test_every_trial_is_there_as_often_as_it_was_drawn(troupe: Troupe) -> None:
-    trials = Simulator(troupe, seed=3, num_draws=5).work(KEYS).tables["trials"].to_pandas()
+    trials = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5)).work(KEYS).tables["trials"].to_pandas()
     assert len(trials) == 3 * 2 * 8 * 5
     assert (trials.groupby(["pseudonym", "run", "trial"])["draw"].nunique() == 5).all()
     pressed = trials[trials["rt"].notna()]
@@ -49,7 +59,7 @@ def test_every_trial_is_there_as_often_as_it_was_drawn(troupe: Troupe) -> None:
 
 
 def test_draws_follow_the_distribution_in_closed_form(troupe: Troupe) -> None:
-    tables = Simulator(troupe, seed=3, num_draws=4000).work(["p0000"]).tables
+    tables = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=4000)).work(["p0000"]).tables
     trials, expected = tables["trials"].to_pandas(), tables["expected"].to_pandas()
     assert json.loads(tables["expected"].schema.metadata[b"quantiles"]) == list(QUANTILES)
     for (run, trial), drawn in trials.groupby(["run", "trial"]):
@@ -62,25 +72,25 @@ def test_draws_follow_the_distribution_in_closed_form(troupe: Troupe) -> None:
 
 
 def test_a_person_performs_the_same_alone_and_in_company(troupe: Troupe) -> None:
-    simulator = Simulator(troupe, seed=3, num_draws=5)
+    simulator = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5))
     together, alone = simulator.work(KEYS).tables, simulator.work(["p0002"]).tables
-    for name in ("trials", "expected", "bold"):
+    for name in TABLES:
         mine = together[name].to_pandas()
         mine = mine[mine["pseudonym"] == "p0002"].reset_index(drop=True)
         others = alone[name].to_pandas()
         for column in mine.columns:
-            if column in {"bold", "rt_quantiles", "choice_probabilities"}:
+            if column in {"bold", "rt_quantiles", "choice_probabilities", "correlations"}:
                 np.testing.assert_allclose(np.stack(mine[column]), np.stack(others[column]), atol=1e-5)
             elif mine[column].dtype.kind == "f":
                 np.testing.assert_allclose(mine[column], others[column], atol=1e-5)
             else:
                 assert mine[column].tolist() == others[column].tolist() or mine[column].isna().any()
-    again = Simulator(troupe, seed=3, num_draws=5).work(["p0002"]).tables
+    again = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5)).work(["p0002"]).tables
     assert all(again[name].equals(alone[name]) for name in alone)
 
 
 def test_volumes_lie_where_the_run_had_them(troupe: Troupe) -> None:
-    table = Simulator(troupe, seed=0, num_draws=1).work(KEYS).tables["bold"]
+    table = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables["bold"]
     assert json.loads(table.schema.metadata[b"regions"]) == list(REGIONS[:4])
     bold = table.to_pandas()
     assert len(bold) == 3 * 2 * 40
@@ -95,15 +105,16 @@ def test_volumes_lie_where_the_run_had_them(troupe: Troupe) -> None:
 
 
 def test_a_person_whose_twin_is_not_finite_is_a_failure_and_nobody_else(troupe: Troupe) -> None:
-    simulator = Simulator(troupe, seed=0, num_draws=2)
-    meet = simulator._company.meet
+    simulator = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=2))
+    company = simulator._companies[0]
+    meet = company.meet
 
-    def poisoned(keys):  # type: ignore[no-untyped-def]
-        records, batch = meet(keys)
+    def poisoned(keys, runs):  # type: ignore[no-untyped-def]
+        records, batch = meet(keys, runs)
         batch.connectome_SE[1] = torch.inf
         return records, batch
 
-    simulator._company.meet = poisoned  # type: ignore[method-assign]
+    company.meet = poisoned  # type: ignore[method-assign]
     work = simulator.work(KEYS)
     assert set(work.failures) == {"p0001"}
     for table in work.tables.values():
@@ -120,9 +131,127 @@ def test_slots_that_a_task_does_not_use_are_never_pressed(troupe: Troupe) -> Non
     assert (choice_JA[~hammer, 2] > 0).all()
 
 
+def test_contrasts_equal_the_linear_model_fitted_to_the_simulated_series(troupe: Troupe) -> None:
+    tables = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables
+    bold, contrasts = tables["bold"].to_pandas(), tables["contrasts"].to_pandas()
+    assert len(contrasts) == 3 * 2 * 4
+    record = make_person(2)
+    for number, run in enumerate(record.runs):
+        spec = troupe.taskset.specs[troupe.taskset.index(run.task)]
+        rows = bold[(bold["pseudonym"] == "p0002") & (bold["run"] == number)]
+        design = design_matrix(condition_events(run, spec.conditions), np.arange(40) * 1.0)
+        found = contrasts[(contrasts["pseudonym"] == "p0002") & (contrasts["task"] == run.task)]
+        for column, series_VR in (("effect", np.stack(rows["bold"])), ("observed_effect", run.bold_VR[:, :4])):
+            fit = fit_contrast(torch.from_numpy(series_VR).double(), design, spec.contrast)
+            np.testing.assert_allclose(found[column], fit.effect_R, rtol=1e-4, atol=1e-5)
+
+
+def test_simulated_connectomes_are_correlations_of_the_simulated_series(troupe: Troupe) -> None:
+    tables = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables
+    bold, found = tables["bold"].to_pandas(), tables["connectomes"].to_pandas()
+    rows = bold[bold["pseudonym"] == "p0001"]
+    parts = [np.stack(run["bold"]) - np.stack(run["bold"]).mean(axis=0) for _, run in rows.groupby("run")]
+    wanted = np.corrcoef(np.concatenate(parts), rowvar=False)[np.triu_indices(4, 1)]
+    mine = found[found["pseudonym"] == "p0001"].iloc[0]
+    np.testing.assert_allclose(mine["correlations"], wanted, atol=1e-5)
+    assert mine["num_volumes"] == 80
+
+
+def test_members_and_noise_perform_apart_and_the_first_as_if_alone(tmp_path: Path) -> None:
+    noisy = open_troupe(*make_world(tmp_path, num_people=2, process_noise=0.3))
+    quiet = open_troupe(*make_world(tmp_path / "other", num_people=2))
+    alone = Simulator([noisy], seed=1, settings=SimulateConfig(num_draws=2)).work(["p0000"]).tables
+    both = Simulator([noisy, quiet], seed=1, settings=SimulateConfig(num_draws=2, num_noise_draws=3))
+    tables = both.work(["p0000"]).tables
+    for name, table in tables.items():
+        frame = table.to_pandas()
+        assert set(zip(frame["member"], frame["noise_draw"], strict=True)) == {
+            (m, n) for m in (0, 1) for n in (0, 1, 2)
+        }
+        first = table.filter((pc.field("member") == 0) & (pc.field("noise_draw") == 0))
+        assert first.unify_dictionaries().to_pylist() == alone[name].to_pylist()
+    expected = tables["expected"].to_pandas().pivot_table("mean_rt", ["run", "trial"], ["member", "noise_draw"])
+    assert (expected[0].std(axis=1) > 0).all()
+    np.testing.assert_allclose(expected[1].std(axis=1), 0, atol=1e-6)
+
+
+def test_noise_draws_of_a_twin_without_noise_are_refused(world: tuple[Path, Path], tmp_path: Path) -> None:
+    config = Config(simulate=SimulateConfig(num_noise_draws=2))
+    with pytest.raises(ConfigurationError, match="num_noise_draws is 2"):
+        simulate_stage(config, *world, tmp_path / "out", resume=False)
+    assert not (tmp_path / "out").exists()
+
+
+DESIGN = "onset\tduration\ttrial_type\tstimulus_color\tstimulus_text\n" + "".join(
+    f"{2 + 3 * trial}\t3\t{'con1' if trial % 2 else 'inc1'}\tred\t{'red' if trial % 2 else 'blue'}\n"
+    for trial in range(6)
+)
+
+
+def test_a_design_that_nobody_performed_is_simulated_for_everybody(troupe: Troupe, tmp_path: Path) -> None:
+    path = tmp_path / "task-stroopFast_events.tsv"
+    path.write_text(DESIGN)
+    designs = read_designs([path], troupe.taskset, len(REGIONS), 0.5)
+    settings = SimulateConfig(num_draws=2)
+    tables = Simulator([troupe], seed=0, settings=settings, designs=designs).work(KEYS).tables
+    trials = tables["trials"].to_pandas()
+    assert len(trials) == 3 * 6 * 2
+    assert trials["observed_rt"].isna().all()
+    assert trials["observed_choice"].isna().all()
+    assert trials["correct"].notna().all()
+    assert set(trials["condition"]) == {"congruent", "incongruent"}
+    assert tables["bold"].num_rows == 3 * 20 / 0.5
+    assert tables["contrasts"]["observed_effect"].null_count == tables["contrasts"].num_rows == 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("stroop.tsv", DESIGN, "no task label in its name"),
+        ("task-nback_events.tsv", DESIGN, "'nback'; expected that of a task that the twin performs: hammer"),
+        ("task-stroop_events.tsv", DESIGN.replace("stimulus_color", "ink"), "no column 'stimulus_color'"),
+        ("task-stroop_events.tsv", DESIGN.replace("\tblue\n", "\tpink\n", 1), "line 2: .*'pink'"),
+    ],
+)
+def test_a_design_that_no_twin_could_be_shown_is_refused(
+    troupe: Troupe, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_designs([path], troupe.taskset, len(REGIONS), 1.0)
+
+
+def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(troupe: Troupe, tmp_path: Path) -> None:
+    describe_derivatives(tmp_path, troupe.card)
+    settings = SimulateConfig(num_draws=2)
+    tables = Simulator([troupe], seed=0, settings=settings, derivatives=tmp_path).work(KEYS).tables
+    func = tmp_path / "sub-p0001" / "func"
+    events = pd.read_csv(func / "sub-p0001_task-stroopAP_desc-sim_events.tsv", sep="\t")
+    trials = tables["trials"].to_pandas()
+    trials = trials[(trials["pseudonym"] == "p0001") & (trials["task"] == "stroop")]
+    np.testing.assert_allclose(events["response_time"].sum(), trials["rt"].sum(), rtol=1e-5)
+    assert len(events) == 8 * 2
+    assert events["onset"].is_monotonic_increasing
+    bold = tables["bold"].to_pandas()
+    bold = bold[(bold["pseudonym"] == "p0001") & (bold["task"] == "stroop")]
+    series = pd.read_csv(func / "sub-p0001_task-stroopAP_desc-sim_timeseries.tsv", sep="\t")
+    assert list(series.columns) == list(REGIONS[:4])
+    np.testing.assert_allclose(series, np.stack(bold["bold"]), rtol=1e-4, atol=1e-6)
+    relmat = pd.read_csv(func / "sub-p0001_desc-sim_relmat.tsv", sep="\t").to_numpy()
+    np.testing.assert_allclose(relmat, relmat.T)
+    np.testing.assert_allclose(relmat.diagonal(), 1)
+    validator = Path(sys.executable).parent / "bids-validator-deno"
+    if not validator.exists():
+        pytest.skip("bids-validator-deno is not installed (pip install -e .[dev])")
+    said = subprocess.run([validator, "--json", tmp_path], capture_output=True, text=True, timeout=120, check=False)
+    issues = json.loads(said.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+
+
 def test_without_task_bold_there_is_no_bold_table(tmp_path: Path) -> None:
     troupe = open_troupe(*make_world(tmp_path, num_people=2, volumes=0))
-    assert "bold" not in Simulator(troupe, seed=0, num_draws=1).work(["p0000"]).tables
+    assert "bold" not in Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(["p0000"]).tables
 
 
 def test_a_cohort_of_other_regions_is_refused(world: tuple[Path, Path], tmp_path: Path) -> None:
@@ -145,8 +274,6 @@ def test_seeds_depend_on_person_seed_and_purpose() -> None:
 
 
 def test_a_dry_run_writes_nothing(world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from dtb.config import Config
-
     simulate_stage(Config(), *world, tmp_path / "out", resume=False, dry_run=True)
     assert not (tmp_path / "out").exists()
     assert "5 people" in capsys.readouterr().out
@@ -154,7 +281,7 @@ def test_a_dry_run_writes_nothing(world: tuple[Path, Path], tmp_path: Path, caps
 
 @pytest.mark.cluster
 def test_the_stage_resumes_where_it_stopped_bit_for_bit(world: tuple[Path, Path], tmp_path: Path) -> None:
-    from dtb.config import ClusterConfig, Config, FleetConfig, SimulateConfig
+    from dtb.config import ClusterConfig, FleetConfig
 
     config = Config(
         simulate=SimulateConfig(num_draws=2),

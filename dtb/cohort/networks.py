@@ -1,0 +1,28 @@
+"""Which network a region belongs to, as far as its name says."""
+
+from __future__ import annotations
+
+import re
+
+OTHER = "other"
+_PATTERN = re.compile(r"(?:\d+Networks_[LR]H|Toy)_(?P<network>[A-Za-z0-9]+)", re.IGNORECASE)
+
+
+def network_of(region: str) -> str:
+    """Read the network from a region's name; ``other`` where the name has none.
+
+    Names are read as in the Schaefer atlases [1]_ and the ground-truth cohort.
+
+    References
+    ----------
+    .. [1] Schaefer et al. 2018, Cereb Cortex, 10.1093/cercor/bhx179.
+
+    Examples
+    --------
+    >>> network_of("Schaefer2018_17Networks_LH_VisCent_ExStr_1"), network_of("7Networks_RH_Default_PFC_2")
+    ('VisCent', 'Default')
+    >>> network_of("HIP-rh")
+    'other'
+    """
+    found = _PATTERN.search(region)
+    return found["network"] if found else OTHER

@@ -1,0 +1,149 @@
+"""Simulations as BIDS derivatives: one folder a person, under pseudonyms, for tools that read BIDS.
+
+Events hold every press that was drawn; series and relation matrices are means over members of the ensemble and performances.
+
+Shape letters: `V` volume, `R` region.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import dtb
+from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
+from dtb.files import write_json, write_text
+from dtb.twin.export import TwinCard
+
+BIDS_VERSION = "1.10.0"
+RESEARCH_ONLY = "Simulated by a model of this person; for research only, no medical advice."
+_EVENT_COLUMNS = {
+    "trial_type": "Condition of the trial.",
+    "member": "Which member of the ensemble performed, from 0.",
+    "noise_draw": "Which performance with process noise of its own, from 0.",
+    "draw": "Which press drawn for this trial, from 0.",
+    "response": "What the twin pressed; n/a where it did not.",
+    "response_time": "Seconds from the onset to the twin's press; n/a without one.",
+}
+
+
+def describe_derivatives(folder: Path, card: TwinCard) -> None:
+    """Write what is said once for all people: the description, the notice, and which names the standard does not know yet."""
+    write_json(
+        folder / "dataset_description.json",
+        {
+            "Name": "Digital twins: simulated behaviour and BOLD",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "License": "As the source data",
+            "GeneratedBy": [
+                {"Name": "dtb", "Version": dtb.__version__, "Description": f"{RESEARCH_ONLY} Labels are pseudonyms."}
+            ],
+            "SourceDatasets": [{"Version": f"cohort {card.cohort_hash}"}],
+        },
+    )
+    write_text(folder / "README.md", f"# Digital twins: simulated behaviour and BOLD\n\n{RESEARCH_ONLY}\n")
+    # Names of proposals that are not part of the standard yet: series of BEP 12, relation matrices of BEP 17.
+    write_text(folder / ".bidsignore", "*_timeseries.*\n*_relmat.*\n*_desc-sim_events.*\n")
+
+
+def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record: SubjectRecord) -> None:
+    """Write one person's simulations.
+
+    Parameters
+    ----------
+    folder : Path
+        Root of the derivative data set.
+    key : str
+        Pseudonym.
+    tables : mapping of str to Table
+        As `dtb.fleet.performed.perform_tables` makes them.
+    record : SubjectRecord
+        The person, with the runs that the twin performed.
+    """
+    func = folder / f"sub-{key}" / "func"
+    own = {name: table.filter(pc.equal(table["pseudonym"], key)) for name, table in tables.items()}
+    stems = _stems(key, record.runs)
+    for number, rows in _by_run(own, "trials"):
+        path = func / f"{stems[number]}_desc-sim_events"
+        _write_table(path.with_name(f"{path.name}.tsv"), _events(rows, record.runs[number]))
+        columns = {name: {"Description": text} for name, text in _EVENT_COLUMNS.items()}
+        write_json(path.with_name(f"{path.name}.json"), {**columns, "Description": RESEARCH_ONLY}, sync=False)
+    for number, rows in _by_run(own, "bold"):
+        run = record.runs[number]
+        signal = rows.groupby("volume")["bold"].apply(lambda lists: np.stack(list(lists)).mean(axis=0))
+        path = func / f"{stems[number]}_desc-sim_timeseries"
+        series = pd.DataFrame(np.stack(list(signal)), columns=_regions(tables["bold"]))
+        _write_table(path.with_name(f"{path.name}.tsv"), series)
+        sidecar = {"Description": RESEARCH_ONLY, "RepetitionTime": run.repetition_time, "TaskName": run.task}
+        write_json(path.with_name(f"{path.name}.json"), sidecar, sync=False)
+    if "connectomes" in own and own["connectomes"].num_rows:
+        edges_E = np.stack(own["connectomes"]["correlations"].to_pylist()).mean(axis=0)
+        regions = _regions(tables["connectomes"])
+        write_relmat(func / f"sub-{key}_desc-sim_relmat", edges_E, regions, "Pearson correlation of simulated BOLD")
+
+
+def write_relmat(stem: Path, edges_E: np.ndarray, regions: Sequence[str], measure: str, diagonal: float = 1.0) -> None:
+    """Write a symmetric relation matrix with the names of its regions, and its sidecar.
+
+    Parameters
+    ----------
+    stem : Path
+        Path without extension.
+    edges_E : (E,) ndarray
+        Upper triangle, row by row.
+    regions : sequence of str
+    measure : str
+        What the numbers are.
+    diagonal : float
+    """
+    matrix_RR = matrix_from_edges(np.asarray(edges_E, dtype=np.float64), diagonal)
+    _write_table(stem.with_name(f"{stem.name}.tsv"), pd.DataFrame(matrix_RR, columns=list(regions)))
+    sidecar = {"Description": RESEARCH_ONLY, "RelationshipMeasure": measure, "Weighted": True, "Directed": False}
+    write_json(stem.with_name(f"{stem.name}.json"), sidecar, sync=False)
+
+
+def _by_run(own: Mapping[str, pa.Table], name: str) -> Iterator[tuple[int, pd.DataFrame]]:
+    if name in own:
+        table = own[name].to_pandas()
+        for number in sorted(set(table["run"])):
+            yield int(number), table[table["run"] == number]
+
+
+def _stems(key: str, runs: Sequence[Run]) -> list[str]:
+    """Name each run as BIDS would; runs that differ in nothing that is known get a number."""
+    stems: list[str] = []
+    for number, run in enumerate(runs):
+        parts = [f"sub-{key}", f"ses-{run.session}" if run.session else "", f"task-{run.label}"]
+        stem = "_".join(part for part in [*parts, f"run-{run.run}" if run.run else ""] if part)
+        stems.append(stem if stem not in stems else "_".join(part for part in [*parts, f"run-{number + 1}"] if part))
+    return stems
+
+
+def _events(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
+    rows = rows.sort_values(["onset", "member", "noise_draw", "draw"])
+    columns: dict[str, Any] = {
+        "onset": rows["onset"],
+        "duration": run.trials.window_seconds_J[rows["trial"].to_numpy()],
+        "trial_type": rows["condition"].astype(object),
+        **{name: rows[name] for name in ("member", "noise_draw", "draw")},
+        "response": rows["choice"].astype(object),
+        "response_time": rows["rt"],
+    }
+    return pd.DataFrame(columns)
+
+
+def _regions(table: pa.Table) -> list[str]:
+    names: list[str] = json.loads(table.schema.metadata[b"regions"])
+    return names
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g"), sync=False)
