@@ -156,9 +156,11 @@ class Simulate(_ReadsTwin):
     """Let every person's twin perform the tasks, on a pool of Ray actors.
 
     Writes Parquet: OUT/trials (choices and reaction times, a row for each draw), OUT/expected (their distributions in closed form),
-    OUT/bold, and OUT/status with a row a person. A person whose twin fails is a row with the reason; --resume does only who is missing.
+    OUT/bold, OUT/contrasts, OUT/connectomes, and OUT/status with a row a person; with --bids-derivatives also OUT/derivatives. An ensemble
+    performs with --members, new designs with --designs. A person whose twin fails is a row with the reason; --resume does only who is
+    missing.
 
-    Example: dtb simulate shards trained simulated --num-draws 50
+    Example: dtb simulate shards trained simulated --num-draws 50 --designs task-stroop_events.tsv
     """
 
     simulate: OmitArgPrefixes[cfg.SimulateConfig]

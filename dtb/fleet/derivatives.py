@@ -24,13 +24,24 @@ from dtb.twin.export import TwinCard
 
 BIDS_VERSION = "1.10.0"
 RESEARCH_ONLY = "Simulated by a model of this person; for research only, no medical advice."
+_README = f"""# Digital twins: simulated behaviour and BOLD
+
+{RESEARCH_ONLY}
+
+Each `sub-` folder is named with a pseudonym, and holds what the twin of that person did in each run:
+
+- `*_desc-sim_events.tsv`: a row for each press that was drawn, of each member of the ensemble and each performance;
+- `*_desc-sim_timeseries.tsv`: the simulated BOLD of each region, in the units of the observed signal, a row a volume;
+- `*_desc-sim_relmat.tsv`: the correlations of the simulated signals over all runs.
+
+Series and matrices are means over members and performances. Made by dtb from the source data that `dataset_description.json` names.
+"""
 _EVENT_COLUMNS = {
     "trial_type": "Condition of the trial.",
     "member": "Which member of the ensemble performed, from 0.",
     "noise_draw": "Which performance with process noise of its own, from 0.",
     "draw": "Which press drawn for this trial, from 0.",
     "response": "What the twin pressed; n/a where it did not.",
-    "response_time": "Seconds from the onset to the twin's press; n/a without one.",
 }
 
 
@@ -49,8 +60,8 @@ def describe_derivatives(folder: Path, card: TwinCard) -> None:
             "SourceDatasets": [{"Version": f"cohort {card.cohort_hash}"}],
         },
     )
-    write_text(folder / "README.md", f"# Digital twins: simulated behaviour and BOLD\n\n{RESEARCH_ONLY}\n")
-    # Names of proposals that are not part of the standard yet: series of BEP 12, relation matrices of BEP 17.
+    write_text(folder / "README.md", _README)
+    # Names of proposals that the standard has not taken up: series of BEP 12, relation matrices of BEP 17, derived events.
     write_text(folder / ".bidsignore", "*_timeseries.*\n*_relmat.*\n*_desc-sim_events.*\n")
 
 

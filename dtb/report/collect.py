@@ -128,12 +128,15 @@ class Simulations:
     folder: Path
 
     def trials_of(self, pseudonym: str) -> pd.DataFrame:
-        """Read one person's simulated trials, a row a draw."""
+        """Read one person's simulated trials, a row a draw, of all members of an ensemble."""
         return _rows_of(self.folder / "trials", pseudonym)[0]
 
     def bold_of(self, pseudonym: str) -> tuple[pd.DataFrame, list[str]]:
-        """Read one person's predicted BOLD, a row a volume, and the names of the regions in each row."""
+        """Read one person's predicted BOLD, a row a volume, and the names of the regions in each row; an ensemble's mean."""
         rows, metadata = _rows_of(self.folder / "bold", pseudonym)
+        if len(rows):
+            groups = rows.groupby(["task", "run", "volume", "seconds"], observed=True)["bold"]
+            rows = groups.apply(lambda lists: np.mean(list(lists), axis=0)).reset_index()
         return rows, json.loads(metadata.get(b"regions", b"[]"))
 
 
