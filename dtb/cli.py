@@ -74,7 +74,8 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
         base = cfg.load_config(stage.config_path)
         stage = parsed(base)
     given = {field.name: getattr(stage, field.name) for field in dataclasses.fields(kind) if field.name in known}
-    return _from_anywhere(stage), _from_anywhere(dataclasses.replace(base, **given))
+    config = dataclasses.replace(base, **given)
+    return (_from_anywhere(stage), _from_anywhere(config)) if kind.paths_are_here else (stage, config)
 
 
 def _from_anywhere(values: Any) -> Any:

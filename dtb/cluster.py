@@ -39,10 +39,33 @@ def _require_listening(address: str) -> None:
         raise ConfigurationError(
             f"cluster.ray_address is {address!r}: expected `auto`, HOST:PORT (6379 as a rule) or ray://HOST:PORT (10001 as a rule)."
         )
+    if reason := unreachable(host.strip("[]"), int(port)):
+        raise ConfigurationError(_no_cluster(address, reason))
+
+
+def unreachable(host: str, port: int) -> str | None:
+    """Say why nothing can be reached at a host's port, within seconds; None if something can."""
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ConfigurationError(_no_cluster(address, str(error))) from None
+        return str(error)
+    return None
+
+
+def require_variables(names: tuple[str, ...]) -> None:
+    """Refuse to begin where an environment variable is absent that the configuration names as a secret.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming all that are absent.
+    """
+    absent = [name for name in names if not os.environ.get(name)]
+    if absent:
+        raise ConfigurationError(
+            f"launch.secrets: {', '.join(absent)} not set where the job runs. Secrets do not travel: set them where Ray is "
+            "started on the cluster's nodes."
+        )
 
 
 def _no_cluster(address: str, reason: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg
 
@@ -20,6 +20,8 @@ from dtb.errors import ConfigurationError
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage(abc.ABC):
     """What every stage takes."""
+
+    paths_are_here: ClassVar[bool] = True  # else they are another machine's, and are left as they were given
 
     config: Path | None = None
     """YAML file with any part of the configuration; options given here win over it."""
@@ -274,6 +276,7 @@ class Run(Stage):
     fleet: cfg.FleetConfig
     report: cfg.ReportConfig
     cluster: OmitArgPrefixes[cfg.ClusterConfig]
+    launch: cfg.LaunchConfig
     track: cfg.TrackConfig
 
     @property
@@ -284,6 +287,40 @@ class Run(Stage):
         from dtb.pipeline import run_all
 
         run_all(config, self.out or Path("runs").resolve() / config.name, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Submit(Run):
+    """Hand `dtb run` to a cluster as a job, print what it prints, and end with its exit code.
+
+    The configuration travels, and the small text files that it names by a relative path. Data do not: OUT and all other paths are absolute
+    ones of a file system that every node of the cluster sees. Ctrl-C leaves the job running and says how to come back and how to stop it.
+
+    Examples: dtb submit configs/demo.yaml /shared/demo --address http://head:8265   |   dtb submit --address http://head:8265 --stop JOB
+    """
+
+    paths_are_here: ClassVar[bool] = False
+    config_file: Annotated[Positional[Path | None], arg(metavar="[CONFIG]")] = None  # type: ignore[assignment]
+    """YAML file with any part of the configuration."""
+    out: Annotated[Positional[str | None], arg(metavar="[OUT]")] = None  # type: ignore[assignment]
+    """Run folder on the cluster: an absolute path that all of its nodes see."""
+    address: str | None = None
+    """URL of the cluster's job server, `http://HEAD:8265` as a rule."""
+    follow: str | None = None
+    """Name of a job that was submitted before: print all that it has printed and prints, until it ends."""
+    stop: str | None = None
+    """Name of a job to stop."""
+    no_wait: bool = False
+    """Submit and return at once."""
+    send_code: bool = False
+    """Let the job run the dtb that this command runs, and not the one that the cluster has."""
+    cluster: Suppress[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.launch.command import launch
+
+        if code := launch(self, config):
+            raise SystemExit(code)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -410,4 +447,4 @@ STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind
     for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Trial, Report, Run, Pool, Plan)
 }
-COMMANDS: dict[str, type[Stage]] = {**STAGES, "task": Task, "shards": Shards, "doctor": Doctor}
+COMMANDS: dict[str, type[Stage]] = {**STAGES, "submit": Submit, "task": Task, "shards": Shards, "doctor": Doctor}

@@ -11,13 +11,15 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from dtb.errors import ConfigurationError
 
@@ -27,6 +29,16 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _name_of_variable(text: str) -> str:
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", text):
+        raise PydanticCustomError(_NOT_SHOWN, "expected the name of an environment variable, and never its value")
+    return text
+
+
+_NOT_SHOWN = "secret"
+VariableName = Annotated[str, AfterValidator(_name_of_variable)]
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -381,6 +393,14 @@ class ClusterConfig:
     """Cores of the private cluster; all of the machine's if not given."""
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
+class LaunchConfig:
+    """How `dtb submit` hands the work to a cluster."""
+
+    secrets: tuple[VariableName, ...] = ()
+    """Names of environment variables that the job needs, such as WANDB_API_KEY. The cluster has their values; they never travel."""
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackConfig:
     """Weights & Biases."""
@@ -425,6 +445,7 @@ class Config:
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
     plan: PlanConfig = dataclasses.field(default_factory=PlanConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
+    launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
     track: TrackConfig = dataclasses.field(default_factory=TrackConfig)
 
 
@@ -478,7 +499,8 @@ def explain(error: ValidationError, kind: type, source: str) -> str:
             )
             lines.append(f"{source}: unknown key `{place}`; {advice}")
         else:
-            lines.append(f"{source}: `{place}` is {problem['input']!r}: {_lower_first(problem['msg'])}.")
+            found = "not a name" if problem["type"] == _NOT_SHOWN else repr(problem["input"])
+            lines.append(f"{source}: `{place}` is {found}: {_lower_first(problem['msg'])}.")
     return "\n".join(lines)
 
 

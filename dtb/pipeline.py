@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from dtb.cluster import connected
+from dtb.cluster import connected, require_variables
 from dtb.config import Config
 from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.files import STAGE_FILE, read_stage
@@ -104,6 +104,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
         raise OutputInUseError(
             f"{run} is not empty. Add --resume to go on where it stopped, or give another folder; nothing was changed."
         )
+    require_variables(config.launch.secrets)
     with connected(config.cluster):
         for number, step in enumerate(steps, 1):
             state = _state_of(step.folder)

@@ -1,0 +1,63 @@
+"""`dtb submit`: what is asked for, and what of it can be said before anything is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from dtb.config import Config
+from dtb.errors import ConfigurationError
+from dtb.launch import jobs
+from dtb.launch.parcel import CONFIG_FILE, Parcel, pack
+from dtb.terminal import out
+
+if TYPE_CHECKING:
+    from dtb.commands import Submit
+
+
+def launch(asked: Submit, config: Config) -> int:
+    """Do what was asked for, and give the exit code.
+
+    Raises
+    ------
+    ConfigurationError
+        What was asked for contradicts itself or lacks something.
+    """
+    jobs_named = [job for job in (asked.follow, asked.stop) if job]
+    if len(jobs_named) + (asked.config_file is not None) != 1:
+        raise ConfigurationError("`dtb submit` needs one of three: CONFIG and OUT, or --follow JOB, or --stop JOB.")
+    if jobs_named:
+        if asked.follow:
+            return jobs.follow(_address(asked), asked.follow)
+        jobs.stop(_address(asked), jobs_named[0])
+        return 0
+    if asked.out is None:
+        raise ConfigurationError(
+            "OUT is missing: give the absolute path of a folder that all nodes of the cluster see."
+        )
+    parcel = pack(config, str(asked.out), resume=asked.resume)
+    if asked.dry_run:
+        _tell(parcel, config)
+        return 0
+    return jobs.submit(_address(asked), config, parcel, send_code=asked.send_code, wait=not asked.no_wait)
+
+
+def _address(asked: Submit) -> str:
+    if asked.address is None:
+        raise ConfigurationError(
+            "--address is missing: give the URL of the cluster's job server, http://HEAD:8265 as a rule."
+        )
+    return asked.address
+
+
+def _tell(parcel: Parcel, config: Config) -> None:
+    """Say what would travel and what would run."""
+    out.print(f"{parcel.num_bytes:,} bytes would travel, to {escape(parcel.place)} on the cluster:")
+    out.print(f"  {CONFIG_FILE}")
+    for name, path in parcel.files.items():
+        out.print(f"  {escape(name)}  (from {escape(str(path))})")
+    out.print(f"The job: {escape(' '.join(parcel.command))}")
+    if config.launch.secrets:
+        out.print(f"It needs these variables, which the cluster must have: {', '.join(config.launch.secrets)}")
+    out.print("Nothing was sent.")

@@ -1,0 +1,138 @@
+"""What travels to a cluster with a job: the resolved configuration and the small text files that it names, and never data.
+
+A relative path in the configuration is a file here, and travels; an absolute one is the cluster's. There all is copied beside the run
+folder, to OUT.submitted: a record of what was asked for, under a path that is the same for every node and every later --resume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dtb.config import Config, to_yaml
+from dtb.errors import ConfigurationError
+
+MAX_MIB = 10.0
+CONFIG_FILE = "config.yaml"
+_TEXT = {".yaml", ".yml", ".json", ".tsv", ".csv", ".txt"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parcel:
+    """A job's files and its command.
+
+    Attributes
+    ----------
+    files : dict of str to Path
+        Files of this machine, by the names that they have on the cluster.
+    config : str
+        The resolved configuration as YAML, with the paths of the cluster.
+    place : str
+        Folder of the cluster that they are copied to.
+    command : list of str
+        What runs there, once they are in place.
+    """
+
+    files: dict[str, Path]
+    config: str
+    place: str
+    command: list[str]
+
+    @property
+    def num_bytes(self) -> int:
+        """How much travels."""
+        return len(self.config.encode()) + sum(path.stat().st_size for path in self.files.values())
+
+    def shell_line(self, source: str) -> str:
+        """Give the shell's line that puts the files in place, from the folder `source`, and becomes the command."""
+        place = shlex.quote(self.place)
+        # -L: Kubernetes shows the files of a ConfigMap as links to a folder that changes.
+        return f"mkdir -p {place} && cp -RL {shlex.quote(source)}/. {place} && exec {shlex.join(self.command)}"
+
+    def write(self, folder: Path) -> None:
+        """Write the configuration and copy the files into a folder."""
+        folder.mkdir(parents=True)
+        (folder / CONFIG_FILE).write_text(self.config, encoding="utf-8")
+        for name, path in self.files.items():
+            shutil.copyfile(path, folder / name)
+
+
+def pack(config: Config, out: str, *, resume: bool) -> Parcel:
+    """Gather what a job needs.
+
+    Parameters
+    ----------
+    config : Config
+        With its paths as the user gave them.
+    out : str
+        Run folder on the cluster.
+    resume : bool
+        Go on in a run folder that is in use.
+
+    Returns
+    -------
+    Parcel
+
+    Raises
+    ------
+    ConfigurationError
+        A path is neither a small text file here nor an absolute path of the cluster.
+    """
+    run = PurePosixPath(out)
+    if not run.is_absolute():
+        raise ConfigurationError(
+            f"OUT is {out!r}, a relative path: the job runs on the cluster, so give the absolute path of a folder that all of "
+            "its nodes see."
+        )
+    place = f"{run}.submitted"
+    files: dict[str, Path] = {}
+
+    def sent(option: str, value: Any) -> Any:
+        path = Path(value).expanduser()
+        if path.is_absolute():
+            return type(value)(path)
+        if not path.is_file() or path.suffix.lower() not in _TEXT:
+            found = "a folder" if path.is_dir() else "no text file" if path.exists() else "not there"
+            raise ConfigurationError(
+                f"{option} is '{path}', a relative path and {found}. Small text files travel with a job; data lie on the "
+                "cluster: give the absolute path under which all of its nodes see them."
+            )
+        name = f"{len(files) + 1}-{path.name}"
+        files[name] = path
+        return type(value)(f"{place}/{name}")
+
+    cluster = dataclasses.replace(config.cluster, ray_address="auto", num_cpus=None)
+    there = dataclasses.replace(_with_paths(config, sent), cluster=cluster)
+    command = ["python", "-m", "dtb", "run", f"{place}/{CONFIG_FILE}", str(run), *(["--resume"] if resume else [])]
+    parcel = Parcel(files, to_yaml(there), place, command)
+    if parcel.num_bytes > MAX_MIB * 2**20:
+        largest = max(files.values(), key=lambda path: path.stat().st_size)
+        raise ConfigurationError(
+            f"{parcel.num_bytes / 2**20:.1f} MiB would travel with the job, more than {MAX_MIB:g}; the largest file is "
+            f"{largest}. Put it where the cluster's nodes see it and give its absolute path."
+        )
+    return parcel
+
+
+def _with_paths(config: Config, sent: Any) -> Config:
+    """Give the configuration with `sent(option, path)` in place of each path."""
+    sections: dict[str, Any] = {}
+    for section in dataclasses.fields(config):
+        values = getattr(config, section.name)
+        if dataclasses.is_dataclass(values):
+            changed = {
+                field.name: _each(getattr(values, field.name), f"{section.name}.{field.name}", sent)
+                for field in dataclasses.fields(values)
+            }
+            sections[section.name] = dataclasses.replace(values, **changed)  # type: ignore[type-var]
+    return dataclasses.replace(config, **sections)
+
+
+def _each(value: Any, option: str, sent: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_each(entry, option, sent) for entry in value)
+    is_file_of_a_task = option == "ingest.tasks" and str(value).endswith((".yaml", ".yml"))
+    return sent(option, value) if isinstance(value, Path) or is_file_of_a_task else value
