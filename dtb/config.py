@@ -302,10 +302,16 @@ class InterveneConfig:
     """Task of the indicator; the first of the cohort's tasks if not given."""
     region: str | None = None
     """Region of `bold_contrast`."""
+    network: str | None = None
+    """In place of a region, the network whose regions' mean is meant, as their names say it (`VisCent` in
+    `17Networks_LH_VisCent_ExStr_1`)."""
     direction: Literal["increase", "decrease"] = "decrease"
     """Which way the indicator should go."""
     budget: Positive = 0.05
-    """Largest Frobenius norm of the change, as a share of the norm of the person's own off-diagonal connectome."""
+    """Largest Frobenius norm of the change, in the unit below."""
+    budget_unit: Literal["norm", "retest_sd"] = "norm"
+    """`norm`: the norm of the person's own connectome off the diagonal; `retest_sd`: that of a change which moves every edge by the
+    standard deviation with which it differs from one rest run to another, so that 1 is what a second scan would change by itself."""
     off_target_weight: NonNegative = 1.0
     """Penalty on changes of the other indicators, in units of their spread between people."""
     space: Literal["edges", "sparse", "regions"] = "edges"
@@ -326,6 +332,8 @@ class InterveneConfig:
     """Share of an ensemble's members in which the target must move the wanted way; below it the result is marked as an abstention."""
     num_steps: Count = 30
     """Steps of the search."""
+    relmat: bool = True
+    """Write each person's change as a matrix too, `OUT/derivatives/sub-*/func/*_relmat.tsv`; a matrix of 434 regions is 1 MB of text."""
     segments_per_task: CountOrZero = 3
     """Segments of each task that are performed at every step, spread over the runs; 0 for all, as always with `bold_contrast`. Before and
     after are measured on everything."""

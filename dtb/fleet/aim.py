@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from dtb.cohort.networks import network_of
+from dtb.cohort.reliability import load_reliability
 from dtb.config import InterveneConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.twins import Troupe, outlines_of
@@ -32,6 +34,8 @@ class Aim:
         Which of them is to change.
     regions : tuple of str
         Names of the BOLD regions.
+    retest_sd_E : (E,) ndarray or None
+        Standard deviation of each edge, in Fisher z, from one rest run to another; None where the cohort has one run a person.
     """
 
     settings: InterveneConfig
@@ -39,13 +43,20 @@ class Aim:
     indicators: tuple[Indicator, ...]
     target: int
     regions: tuple[str, ...]
+    retest_sd_E: np.ndarray | None = None
 
     @property
     def name(self) -> str:
         """The target in words."""
         one = self.indicators[self.target]
-        where = f" of {self.regions[one.region]}" if one.region is not None else ""
+        where = f" of {self.where(one)}" if one.regions else ""
         return f"{one.kind}{where} in {self.tasks[one.task].name}"
+
+    def where(self, one: Indicator) -> str | None:
+        """Name the region, or the network, of an indicator; None for behaviour."""
+        if len(one.regions) > 1 or (self.settings.network and one is self.indicators[self.target]):
+            return f"network {self.settings.network}"
+        return self.regions[one.regions[0]] if one.regions else None
 
     @property
     def sign(self) -> float:
@@ -135,21 +146,65 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
     tasks = outlines_of(taskset)
     indicators = list_indicators(tasks, len(regions))
     task = _task_index(settings, taskset)
-    region = None
-    if settings.indicator == "bold_contrast":
-        region = _region_index(settings, regions)
-    elif settings.region is not None:
-        raise ConfigurationError(
-            f"intervene.region is {settings.region!r}, but intervene.indicator is {settings.indicator!r}; a region goes with "
-            "`bold_contrast` only."
-        )
-    wanted = Indicator(settings.indicator, task, region)
-    if wanted not in indicators:
+    wanted = Indicator(settings.indicator, task, _target_regions(settings, regions))
+    if not any((one.kind, one.task) == (wanted.kind, wanted.task) for one in indicators):
         raise ConfigurationError(
             f"intervene.indicator is {settings.indicator!r}, but the task {tasks[task].name!r} has no contrast between conditions. "
             "Name another task in intervene.task, or add `contrast` to the task's specification."
         )
-    return Aim(settings, tuple(tasks), tuple(indicators), indicators.index(wanted), tuple(regions))
+    if wanted not in indicators:
+        indicators.append(wanted)
+    target = indicators.index(wanted)
+    return Aim(settings, tuple(tasks), tuple(indicators), target, tuple(regions), _retest_sd(settings, troupe))
+
+
+def _retest_sd(settings: InterveneConfig, troupe: Troupe) -> np.ndarray | None:
+    if settings.budget_unit == "norm":
+        return None
+    found = load_reliability(troupe.shards).get("retest_sd_E")
+    if found is None or not np.isfinite(found).any():
+        raise ConfigurationError(
+            "intervene.budget_unit is 'retest_sd', but nobody in the cohort has two rest runs, so that it is not known how well an edge is "
+            "measured. Give the budget as a share of the connectome's norm: --budget-unit norm"
+        )
+    return found.astype(np.float64)
+
+
+def _target_regions(settings: InterveneConfig, regions: Sequence[str]) -> tuple[int, ...]:
+    """Find the region, or the regions of the network, that the configuration names."""
+    if settings.indicator != "bold_contrast":
+        for name in ("region", "network"):
+            if getattr(settings, name) is not None:
+                raise ConfigurationError(
+                    f"intervene.{name} is {getattr(settings, name)!r}, but intervene.indicator is {settings.indicator!r}; a {name} goes "
+                    "with `bold_contrast` only."
+                )
+        return ()
+    if not regions:
+        raise ConfigurationError("intervene.indicator is 'bold_contrast', but the twin was trained without task BOLD.")
+    if (settings.region is None) == (settings.network is None):
+        raise ConfigurationError(
+            "intervene.indicator is 'bold_contrast': give either intervene.region or intervene.network. Regions: "
+            f"{_some(regions)}. Networks: {_some(sorted({network_of(name) for name in regions}))}"
+        )
+    if settings.region is not None:
+        found = [place for place, name in enumerate(regions) if name == settings.region]
+        if not found:
+            raise ConfigurationError(
+                f"intervene.region is {settings.region!r}; `bold_contrast` needs one of the {len(regions)} regions: {_some(regions)}"
+            )
+        return tuple(found)
+    networks = [network_of(name) for name in regions]
+    found = [place for place, name in enumerate(networks) if name == settings.network]
+    if not found:
+        raise ConfigurationError(
+            f"intervene.network is {settings.network!r}; the names of the regions know of {_some(sorted(set(networks)))}"
+        )
+    return tuple(found)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _task_index(settings: InterveneConfig, taskset: TaskSet) -> int:
@@ -159,15 +214,3 @@ def _task_index(settings: InterveneConfig, taskset: TaskSet) -> int:
     if settings.task not in names:
         raise ConfigurationError(f"intervene.task is {settings.task!r}; the twin performs {', '.join(names)}.")
     return names.index(settings.task)
-
-
-def _region_index(settings: InterveneConfig, regions: Sequence[str]) -> int:
-    if not regions:
-        raise ConfigurationError("intervene.indicator is 'bold_contrast', but the twin was trained without task BOLD.")
-    if settings.region not in regions:
-        some = ", ".join(regions[:5]) + (", ..." if len(regions) > 5 else "")
-        given = "not given" if settings.region is None else repr(settings.region)
-        raise ConfigurationError(
-            f"intervene.region is {given}; `bold_contrast` needs one of the {len(regions)} regions: {some}"
-        )
-    return list(regions).index(str(settings.region))

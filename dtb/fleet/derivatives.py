@@ -1,4 +1,4 @@
-"""Simulations as BIDS derivatives: one folder a person, under pseudonyms, for tools that read BIDS.
+"""Simulations and changes as BIDS derivatives: one folder a person, under pseudonyms, for tools that read BIDS.
 
 Events hold every press that was drawn; series and relation matrices are means over members of the ensemble and performances.
 
@@ -22,17 +22,21 @@ from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
 from dtb.files import write_json, write_text
 from dtb.twin.export import TwinCard
 
+DERIVATIVES = "derivatives"
+"""Name of the folder within a stage's output."""
+
 BIDS_VERSION = "1.10.0"
 RESEARCH_ONLY = "Simulated by a model of this person; for research only, no medical advice."
-_README = f"""# Digital twins: simulated behaviour and BOLD
+_README = f"""# Digital twins
 
 {RESEARCH_ONLY}
 
-Each `sub-` folder is named with a pseudonym, and holds what the twin of that person did in each run:
+Each `sub-` folder is named with a pseudonym, and holds what the twin of that person did, or what was found with it:
 
 - `*_desc-sim_events.tsv`: a row for each press that was drawn, of each member of the ensemble and each performance;
 - `*_desc-sim_timeseries.tsv`: the simulated BOLD of each region, in the units of the observed signal, a row a volume;
-- `*_desc-sim_relmat.tsv`: the correlations of the simulated signals over all runs.
+- `*_desc-sim_relmat.tsv`: the correlations of the simulated signals over all runs;
+- `*_desc-change_relmat.tsv`: the change of the person's resting-state correlations that a search found.
 
 Series and matrices are means over members and performances. Made by dtb from the source data that `dataset_description.json` names.
 """
@@ -50,7 +54,7 @@ def describe_derivatives(folder: Path, card: TwinCard) -> None:
     write_json(
         folder / "dataset_description.json",
         {
-            "Name": "Digital twins: simulated behaviour and BOLD",
+            "Name": "Digital twins",
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
             "License": "As the source data",

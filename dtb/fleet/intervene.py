@@ -7,6 +7,7 @@ Tables, one row each as named, in the folders of the same name:
 
 - ``results``: an indicator of a person, before, after the change and after each control of the same norm.
 - ``changes``: a person: the change of the correlations, upper triangle row by row, and the target's way through the search.
+- ``regions``, ``networks``: a region, or a pair of networks, that the change touches, ranked within the person.
 - ``status``: a person.
 
 Shape letters: `E` connectome edge.
@@ -26,13 +27,14 @@ from dtb.config import Config, InterveneConfig, sections
 from dtb.errors import StageError
 from dtb.files import OutputFolder
 from dtb.fleet.aim import Aim, Survey, make_aim
+from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import run_pool, say_summary
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
 from dtb.fleet.twins import Troupe, open_ensemble, seed_of
 from dtb.terminal import err, out
 
-TABLES = ("results", "changes")
+TABLES = ("results", "changes", "regions", "networks")
 REFERENCE = "reference"
 
 _PEOPLE_IN_DIRECTION = 256
@@ -76,10 +78,13 @@ def intervene(
         err.print(f"{folder} is complete; nothing to do.")
         return
     results = Ledger(folder, TABLES)
+    derivatives = (folder / DERIVATIVES).resolve() if config.intervene.relmat else None
+    if derivatives is not None:
+        describe_derivatives(derivatives, troupes[0].card)
     with connected(config.cluster):
         survey = survey_people(config, troupes, aim, keys, folder)
         summary = run_pool(
-            functools.partial(Searcher, aim=aim, seed=config.seed, survey=survey),
+            functools.partial(Searcher, aim=aim, seed=config.seed, survey=survey, derivatives=derivatives),
             troupes,
             keys,
             results,

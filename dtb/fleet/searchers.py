@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from torch import Tensor
 from dtb.cohort.records import SubjectRecord
 from dtb.fleet.aim import Aim, Survey
 from dtb.fleet.contrasts import Contrasts
+from dtb.fleet.derivatives import write_relmat
 from dtb.fleet.excerpts import excerpt
 from dtb.fleet.pool import Work
+from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.fleet.twins import Company, Troupe, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
@@ -33,6 +36,8 @@ from dtb.twin.model import Twin
 CONTROLS = ("random", "population", "ridge", "paper")
 """Directions gone by the norm of each person's own change: random; the mean gradient over people; the weights of a ridge regression on what
 people did; the smoothed gradient of the published method."""
+
+_MEASURE = "Change of the correlation of resting-state signals that a search on a model of this person found"
 
 _SHIFT_SPREADS = 2.0
 """How far the published method moves the weights themselves, in standard deviations between people."""
@@ -87,7 +92,8 @@ class _Performers:
             if aim.settings.segments_per_task and aim.settings.indicator != "bold_contrast":
                 part = excerpt(batch, aim.settings.segments_per_task)
                 rehearsals.append(self._performance(company, records, part))
-        start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget)
+        retest_sd_E = None if aim.retest_sd_E is None else torch.from_numpy(aim.retest_sd_E)
+        start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget, retest_sd_E)
         return Meeting(batch, start, performances, rehearsals or performances)
 
     def _performance(self, company: Company, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
@@ -139,8 +145,11 @@ class Surveyor(_Performers):
 class Searcher(_Performers):
     """The second pass: searches, and goes in the controls' directions."""
 
-    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, survey: Survey) -> None:
+    def __init__(
+        self, troupes: Sequence[Troupe], aim: Aim, seed: int, survey: Survey, derivatives: Path | None = None
+    ) -> None:
         super().__init__(troupes, aim, seed)
+        self._derivatives = derivatives
         where = next(self._companies[0].twin.parameters()).device
         self._survey = dataclasses.replace(
             survey, goal=survey.goal.to(where), rehearsal_goal=survey.rehearsal_goal.to(where)
@@ -155,6 +164,11 @@ class Searcher(_Performers):
         kept = [place for place, key in enumerate(keys) if key not in failures]
         shifted_SM = self._shifted(met.performances[0], start)
         tables = self._tables(keys, kept, start, found, shifted_SM)
+        if self._derivatives is not None:
+            for place in kept:
+                stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_desc-change_relmat"
+                change_E = found.change_SE[place].cpu().numpy()
+                write_relmat(stem, change_E, self._companies[0].card.region_names, _MEASURE, diagonal=0.0)
         agreeing_S = self._agreeing(found).tolist()
         notes = {
             key: f"abstained: the target moves the wanted way in {share:.0%} of the ensemble's members"
@@ -242,9 +256,7 @@ class Searcher(_Performers):
             "indicator": each_indicator([one.kind for one in indicators], pa.string()),
             "task": each_indicator([aim.tasks[one.task].name for one in indicators], pa.string()),
             "domain": each_indicator([aim.tasks[one.task].domain for one in indicators], pa.string()),
-            "region": each_indicator(
-                [None if one.region is None else aim.regions[one.region] for one in indicators], pa.string()
-            ),
+            "region": each_indicator([aim.where(one) for one in indicators], pa.string()),
             "unit": each_indicator([one.unit for one in indicators], pa.string()),
             "is_target": each_indicator([place == aim.target for place in range(num)], pa.bool_()),
             "before": spread_out(found.before_SM),
@@ -271,11 +283,15 @@ class Searcher(_Performers):
             "target_path": pa.array(list(found.target_SG[rows].cpu().numpy()), pa.list_(pa.float64())),
             "member_moves": pa.array(list(found.moved_SB[rows].cpu().numpy()), pa.list_(pa.float64())),
         }
-        regions = {"regions": json.dumps(list(self._companies[0].card.region_names))}
+        names = self._companies[0].card.region_names
+        regions = {"regions": json.dumps(list(names))}
+        kept_keys, kept_SE = [keys[place] for place in kept], found.change_SE[rows].cpu().numpy()
         doses = {"doses": json.dumps(DOSES)}
         return {
             "results": pa.table(results).replace_schema_metadata(doses),
             "changes": pa.table(changes).replace_schema_metadata(regions),
+            "regions": rank_regions(kept_keys, kept_SE, names),
+            "networks": rank_networks(kept_keys, kept_SE, names),
         }
 
     def _distances(self, start: Start, found: Found) -> tuple[Tensor, Tensor]:

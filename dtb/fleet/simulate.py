@@ -29,7 +29,7 @@ from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
 from dtb.files import OutputFolder
 from dtb.fleet.contrasts import Contrasts
-from dtb.fleet.derivatives import describe_derivatives, write_person
+from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_person
 from dtb.fleet.designs import read_designs
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.performed import TABLES, Performed, perform_tables
@@ -38,8 +38,6 @@ from dtb.fleet.twins import Company, Troupe, open_ensemble
 from dtb.intervene.indicators import press_distribution
 from dtb.shards.batches import person_seed
 from dtb.terminal import err, out
-
-DERIVATIVES = "derivatives"
 
 
 def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resume: bool, dry_run: bool = False) -> None:

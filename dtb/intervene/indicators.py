@@ -54,16 +54,16 @@ class Indicator:
     kind : {"mean_rt", "condition_rt", "accuracy", "bold_contrast"}
         `mean_rt`: expected reaction time, given a press, over trials in which a press is right. `condition_rt`: its contrast between
         conditions. `accuracy`: probability of the right answer, withholding included. `bold_contrast`: effect of the task's contrast
-        on a region's BOLD.
+        on the BOLD of regions.
     task : int
         Index into the task set.
-    region : int or None
-        Index among the BOLD regions.
+    regions : tuple of int
+        Indices among the BOLD regions: one, or those of a network, whose effects are averaged. Empty for behaviour.
     """
 
     kind: Kind
     task: int
-    region: int | None = None
+    regions: tuple[int, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -88,7 +88,7 @@ def list_indicators(tasks: Sequence[TaskOutline], num_bold_regions: int) -> list
             found.append(Indicator("condition_rt", index))
         found.append(Indicator("accuracy", index))
         if has_contrast:
-            found.extend(Indicator("bold_contrast", index, region) for region in range(num_bold_regions))
+            found.extend(Indicator("bold_contrast", index, (region,)) for region in range(num_bold_regions))
     return found
 
 
@@ -185,9 +185,9 @@ class Performance:
         batch, contrast_SKV = self._once
         trials, num_people = batch.trials, len(batch.pseudonyms)
         if indicator.kind == "bold_contrast":
-            series_SKV = (
-                batch.bold_SKVR[..., indicator.region] / self._twin.bold_scale_R[indicator.region]
-            ).nan_to_num()
+            chosen = list(indicator.regions)
+            series_SKVR = (batch.bold_SKVR[..., chosen] / self._twin.bold_scale_R[chosen]).nan_to_num()
+            series_SKV = series_SKVR.mean(-1)
             of_task_SK = batch.task_SK == indicator.task
             effect_S = (torch.where(of_task_SK[..., None], contrast_SKV, 0.0) * series_SKV).sum((1, 2)).double()
             has_S = (of_task_SK[..., None] & (contrast_SKV != 0)).any(-1).any(-1)
@@ -217,7 +217,8 @@ class Performance:
             assert bold_SKR is not None
             of_task_SK = self._batch.task_SK == indicator.task
             has_S = (of_task_SK[..., None] & (self._contrast_SKV != 0)).any(-1).any(-1)
-            effect_S = torch.where(of_task_SK, bold_SKR[..., indicator.region], 0.0).sum(1)
+            effect_SK = bold_SKR[..., list(indicator.regions)].mean(-1)
+            effect_S = torch.where(of_task_SK, effect_SK, 0.0).sum(1)
             return torch.where(has_S, effect_S, torch.nan)
         weight_J, has_S = self._rows[indicator.task][indicator.kind]
         value_J = right_J if indicator.kind == "accuracy" else rt_J

@@ -68,7 +68,8 @@ class Goal:
 def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_SM: Tensor) -> Goal:
     """Take each indicator's spread from what people have before any change.
 
-    The regions of one task's BOLD contrast count as one indicator in the penalty, so that they do not drown the others.
+    The regions of one task's BOLD contrast count as one indicator in the penalty, so that they do not drown the others; those of a network
+    that is to change are not held back.
 
     Parameters
     ----------
@@ -88,7 +89,11 @@ def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_
         # One person, or people without differences: the target is then measured in tenths of itself.
         spread_M[target] = (0.1 * mean_M[target].abs()).clamp_min(1e-6)
     groups = [(one.kind, one.task) for one in indicators]
-    counted = [place for place in range(len(indicators)) if place != target and bool(varies_M[place])]
+    aims = {(groups[target], region) for region in indicators[target].regions}
+    is_wanted = [
+        place == target or any((groups[place], r) in aims for r in one.regions) for place, one in enumerate(indicators)
+    ]
+    counted = [place for place in range(len(indicators)) if not is_wanted[place] and bool(varies_M[place])]
     penalty_M = torch.zeros_like(spread_M)
     num_groups = len({groups[place] for place in counted})
     for place in counted:

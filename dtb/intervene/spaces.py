@@ -60,16 +60,29 @@ class Start:
     budget_S: Tensor
 
     @classmethod
-    def of(cls, connectome_SE: Tensor, num_regions: int, budget: float) -> Start:
-        """Make people's matrices valid; `budget` is a share of the norm off the diagonal."""
+    def of(cls, connectome_SE: Tensor, num_regions: int, budget: float, retest_sd_E: Tensor | None = None) -> Start:
+        """Make people's matrices valid.
+
+        Parameters
+        ----------
+        connectome_SE : (S, E) Tensor
+            Fisher z.
+        num_regions : int
+        budget : float
+            Share of the norm off the diagonal; or, with `retest_sd_E`, of the norm of a change that moves each edge by this much.
+        retest_sd_E : (E,) Tensor, optional
+            Standard deviations in Fisher z; an edge of which it is NaN counts with the median of the others.
+        """
         own_SRR, present_SR = correlations(connectome_SE, num_regions)
         base_SRR = retract(own_SRR, smallest_eigenvalue=SMALLEST_EIGENVALUE)
-        return cls(
-            base_SRR,
-            present_SR,
-            torch.linalg.matrix_norm(base_SRR - own_SRR),
-            budget * off_diagonal_norm(base_SRR),
-        )
+        start = cls(base_SRR, present_SR, torch.linalg.matrix_norm(base_SRR - own_SRR), off_diagonal_norm(base_SRR))
+        if retest_sd_E is not None:
+            known_E = retest_sd_E.double().to(base_SRR.device)
+            known_E = torch.where(known_E.isfinite(), known_E, known_E.nanmedian())
+            # A step of Fisher z is so much smaller a step of the correlation.
+            step_SE = start.masked((1.0 - edges_of(base_SRR) ** 2) * known_E)
+            start = dataclasses.replace(start, budget_S=_SQRT2 * step_SE.norm(dim=1))
+        return dataclasses.replace(start, budget_S=budget * start.budget_S)
 
     @property
     def num_edges(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from dtb.cohort.records import matrix_from_edges
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
 from dtb.errors import ConfigurationError
 from dtb.evaluate.glm import run_contrast
 from dtb.fleet.aim import Aim, make_aim
+from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.pool import Work
-from dtb.fleet.searchers import CONTROLS, Contrasts, Searcher, Surveyor
+from dtb.fleet.rankings import rank_networks
+from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, matrix_of, violation
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES
+from dtb.intervene.search import DOSES, make_goal
 from dtb.intervene.spaces import Start
 from tests.fleet.world import REGIONS, make_world
 
@@ -125,12 +129,68 @@ def test_a_bold_contrast_can_be_the_target(troupe: Troupe) -> None:
     assert (target["after"] > target["before"]).all()
 
 
+def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troupe) -> None:
+    settings = InterveneConfig(indicator="bold_contrast", task="hammer", network="other", direction="increase")
+    aim = make_aim(dataclasses.replace(settings, num_steps=3, budget=0.2), troupe)
+    assert aim.name == "bold_contrast of network other in hammer"
+    results = searcher(troupe, aim.settings)[1].work(KEYS).tables["results"].to_pandas()
+    target = results.query("is_target").set_index("pseudonym")
+    regions = results.query("indicator == 'bold_contrast' and task == 'hammer' and not is_target")
+    for column in ("before", "after"):
+        np.testing.assert_allclose(target[column], regions.groupby("pseudonym")[column].mean(), rtol=1e-5)
+    assert (target["after"] > target["before"]).all()
+    values_SM = torch.randn(9, len(aim.indicators), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    penalty_M = make_goal(aim.indicators, aim.target, 1.0, values_SM).penalty_M
+    held = {(one.kind, aim.tasks[one.task].name) for one, share in zip(aim.indicators, penalty_M, strict=True) if share}
+    assert ("bold_contrast", "hammer") not in held
+    assert ("bold_contrast", "stroop") in held
+
+
+def test_rankings_name_the_regions_and_networks_that_change(troupe: Troupe, work: Work) -> None:
+    changes, regions = work.tables["changes"].to_pandas(), work.tables["regions"].to_pandas()
+    change_RR = matrix_from_edges(changes.set_index("pseudonym")["change_E"]["p0000"])
+    mine = regions[regions["pseudonym"] == "p0000"]
+    square_R = (change_RR**2).sum(axis=1)
+    assert mine["region"].tolist() == [REGIONS[place] for place in np.argsort(-square_R) if square_R[place]]
+    assert mine["share"].sum() == pytest.approx(1)
+    first = REGIONS.index(mine["region"].iloc[0])
+    assert mine["strength_change"].iloc[0] == pytest.approx(change_RR[first].sum(), rel=1e-4)
+    networks = rank_networks(["a"], np.array([[0.3, 0.0, -0.4]]), ["Toy_Net01_01", "Toy_Net01_02", "Toy_Net02_01"])
+    assert networks.select(["network", "other", "share"]).to_pylist() == [
+        {"network": "Net01", "other": "Net02", "share": pytest.approx(0.64)},
+        {"network": "Net01", "other": "Net01", "share": pytest.approx(0.36)},
+    ]
+    np.testing.assert_allclose(networks["mean_change"], [-0.2, 0.3], rtol=1e-6)
+
+
+def test_each_change_is_written_as_a_relation_matrix(troupe: Troupe, tmp_path: Path) -> None:
+    aim, worker = searcher(troupe)
+    again = Searcher([troupe], aim, 0, worker._survey, derivatives=tmp_path)
+    changes = again.work(KEYS[:1]).tables["changes"].to_pandas()
+    table = pd.read_csv(tmp_path / "sub-p0000" / "func" / "sub-p0000_desc-change_relmat.tsv", sep="\t")
+    assert list(table.columns) == list(REGIONS)
+    np.testing.assert_allclose(table, matrix_from_edges(changes["change_E"][0]), rtol=1e-4, atol=1e-7)
+
+
+def test_a_budget_in_retest_sd_is_the_norm_of_what_a_second_scan_would_change() -> None:
+    edges_SE = torch.tensor([[0.5, 0.0, -0.3]], dtype=torch.float64).atanh()
+    start = Start.of(edges_SE, 3, 2.0, torch.tensor([0.1, torch.nan, 0.3]))
+    # The edge of unknown reliability counts with the median (the lower of two), and correlations near 1 move less than Fisher z.
+    steps = np.array([0.75 * 0.1, 1.0 * 0.1, 0.91 * 0.3])
+    assert start.budget_S.item() == pytest.approx(2 * np.sqrt(2 * (steps**2).sum()), rel=1e-6)
+
+
+def test_a_budget_in_retest_sd_needs_two_rest_runs(troupe: Troupe) -> None:
+    with pytest.raises(ConfigurationError, match="nobody in the cohort has two rest runs"):
+        make_aim(InterveneConfig(budget_unit="retest_sd"), troupe)
+
+
 def test_someone_without_the_task_is_a_failure_with_its_reason(troupe: Troupe) -> None:
     _, worker = searcher(troupe)
     meet = worker._companies[0].meet
 
-    def without_stroop(keys):  # type: ignore[no-untyped-def]
-        records, batch = meet(keys)
+    def without_stroop(keys, runs=()):  # type: ignore[no-untyped-def]
+        records, batch = meet(keys, runs)
         mine_J = (batch.trials.subject_J == 0) & (batch.trials.task_J == 1)
         batch.trials.scored_J[mine_J] = True
         batch.trials.correct_JA[mine_J] = False
@@ -173,7 +233,9 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
     trials = records[2].runs[1].trials
     pressed = trials.pressed_J
     values = {
-        one.kind: perform.observed(one)[2].item() for one in aim.indicators if one.task == 1 and one.region in {None, 2}
+        one.kind: perform.observed(one)[2].item()
+        for one in aim.indicators
+        if one.task == 1 and one.regions in {(), (2,)}
     }
     assert values["mean_rt"] == pytest.approx(trials.rt_seconds_J[pressed].mean())
     assert values["accuracy"] == pytest.approx((trials.response_JA & trials.correct_JA).any(1).mean())
@@ -190,7 +252,7 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
     ("wrong", "message"),
     [
         ({"task": "nback"}, "performs hammer, stroop"),
-        ({"indicator": "bold_contrast"}, "region is not given"),
+        ({"indicator": "bold_contrast"}, "give either intervene.region or intervene.network"),
         ({"indicator": "bold_contrast", "region": "amygdala"}, "'amygdala'; .* one of the 4 regions: region0"),
         ({"region": "region0"}, "goes with `bold_contrast` only"),
     ],

@@ -132,7 +132,7 @@ def test_regions_of_one_contrast_count_as_one_indicator() -> None:
     indicators = [
         Indicator("mean_rt", 0),
         Indicator("accuracy", 0),
-        *(Indicator("bold_contrast", 0, r) for r in range(5)),
+        *(Indicator("bold_contrast", 0, (r,)) for r in range(5)),
     ]
     values_SM = torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     made = make_goal(indicators, 0, 1.0, values_SM)
