@@ -119,8 +119,12 @@ class IngestConfig:
     """Read these participants only, with or without `sub-`; all if empty."""
     sessions: tuple[str, ...] = ()
     """Read these sessions only, with or without `ses-`; all if empty."""
-    connectome: Literal["pearson", "ledoit_wolf"] = "pearson"
-    """Correlation of the regions: as it is, or shrunk after Ledoit and Wolf (2004), which short runs with many regions need."""
+    connectome: Literal["pearson", "ledoit_wolf", "partial"] = "pearson"
+    """Correlation of the regions: as it is; shrunk after Ledoit and Wolf (2004), which short runs with many regions need; or partial, each
+    pair given all other regions, from the inverse of the shrunk matrix."""
+    rest_runs: Literal["average", "concatenate", "separate"] = "average"
+    """Several rest runs of a person: `average`, the mean of their Fisher z, each weighted by its volumes; `concatenate`, standardised and
+    put after one another, where a region that one run lacks is absent; `separate`, as `average`, and each run's own is kept beside."""
     min_rest_seconds: NonNegative = 120.0
     """A person with less usable rest is set aside."""
     min_region_fraction: Fraction = 0.8
@@ -165,6 +169,9 @@ class TwinConfig:
     standardise_connectome: bool = True
     """Whether the encoder reads each edge in standard deviations from the training people's mean; `false` for Fisher z as it is, as in the
     paper."""
+    connectome_space: Literal["edges", "tangent"] = "edges"
+    """What the encoder reads of a connectome: `edges`, as the shards hold them; `tangent`, correlation matrices in the tangent space at
+    the training people's geometric mean, fitted for each split anew."""
     connectome_components: CountOrZero = 64
     """Principal components of the training people's connectomes that the encoder reads; 0 for every edge, as in the paper."""
     encoder_widths: tuple[Count, ...] = (64,)

@@ -1,4 +1,4 @@
-"""Functional connectomes: Pearson correlation, Fisher z, rest runs combined, absent regions absent.
+"""Functional connectomes: correlation of the regions, Fisher z, rest runs combined, absent regions absent.
 
 Shape letters: `V` volume, `R` region, `E` edge, `K` rest run.
 """
@@ -9,13 +9,29 @@ import numpy as np
 
 from dtb.cohort.records import edges_from_matrix
 from dtb.cohort.series import Series
+from dtb.config import IngestConfig
 
 _LARGEST = 1 - 1e-7  # two identical regions would have an infinite Fisher z
+_RUNS = {
+    "average": "mean of z, weighted by volumes",
+    "concatenate": "standardised and concatenated",
+    "separate": "mean of z, weighted by volumes; each kept too",
+}
 
 
-def description(kind: str) -> dict[str, str]:
-    """Give what a manifest says about connectomes of this kind."""
-    return {"kind": kind, "scale": "fisher_z", "runs": "mean of z, weighted by volumes"}
+def description(config: IngestConfig) -> dict[str, str]:
+    """Give what a manifest says about connectomes that are made with these settings."""
+    return {"kind": config.connectome, "scale": "fisher_z", "runs": _RUNS[config.rest_runs]}
+
+
+def concatenated(runs: list[Series]) -> Series:
+    """Standardise each run's regions and put the runs after one another; a region that one of them lacks is absent."""
+    parts = []
+    for series in runs:
+        known_VR = np.where(series.present_R, series.values_VR[series.kept_V], np.nan)
+        with np.errstate(invalid="ignore"):
+            parts.append((known_VR - known_VR.mean(axis=0)) / known_VR.std(axis=0))
+    return Series(np.concatenate(parts), runs[0].repetition_time, None)
 
 
 def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
@@ -24,8 +40,9 @@ def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
     Parameters
     ----------
     series : Series
-    kind : {"pearson", "ledoit_wolf"}
-        Plain, or shrunk towards the identity by the share that Ledoit and Wolf (2004, J Multivar Anal) derive for standardised series.
+    kind : {"pearson", "ledoit_wolf", "partial"}
+        Plain; or shrunk towards the identity by the share that Ledoit and Wolf (2004, J Multivar Anal) derive for standardised series;
+        or partial correlations, each pair given all other regions that are present, from the inverse of that shrunk matrix.
 
     Returns
     -------
@@ -43,15 +60,17 @@ def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
 def _correlation(known_VR: np.ndarray, kind: str) -> np.ndarray:
     if kind == "pearson":
         return np.asarray(np.corrcoef(known_VR, rowvar=False))
+    from nilearn.connectome import cov_to_corr, prec_to_partial
     from sklearn.covariance import ledoit_wolf
 
     standardised_VR = (known_VR - known_VR.mean(axis=0)) / known_VR.std(axis=0)
     covariance_RR = ledoit_wolf(standardised_VR, assume_centered=True)[0]
-    scale_R = 1 / np.sqrt(np.diag(covariance_RR))
-    return np.asarray(covariance_RR * scale_R[:, None] * scale_R[None, :])
+    if kind == "partial":
+        return np.asarray(prec_to_partial(np.linalg.inv(covariance_RR)))
+    return np.asarray(cov_to_corr(covariance_RR))
 
 
-def combined_connectome(edges_KE: np.ndarray, num_volumes_K: np.ndarray) -> np.ndarray:
+def averaged(edges_KE: np.ndarray, num_volumes_K: np.ndarray) -> np.ndarray:
     """Average the runs' Fisher z, each weighted by the volumes it kept; an edge counts where a run has it.
 
     Returns

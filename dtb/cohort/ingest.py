@@ -109,7 +109,7 @@ def ingest(
     write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, config.ingest)
     _refuse_if_too_many(quarantined, len(jobs), config, out)
     manifest = writer.finish(
-        CohortDescription(regions, tasks.to_plain(), description(config.ingest.connectome), folder.config_hash)
+        CohortDescription(regions, tasks.to_plain(), description(config.ingest), folder.config_hash)
     )
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary)

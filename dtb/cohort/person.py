@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.connectome import combined_connectome, fisher_z
+from dtb.cohort.connectome import averaged, concatenated, fisher_z
 from dtb.cohort.index import EventsFile, PersonFiles
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
@@ -89,7 +89,7 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     reason = ""
     try:
         rest = _read_rest(job, regions, config, left_out)
-        edges_KE = np.stack([fisher_z(series, config.connectome) for series in rest])
+        edges_KE = np.stack([fisher_z(series, config.connectome) for series in rest.values()])
         record, runs = _record(job, rest, edges_KE, regions, tasks, config, left_out)
         quality = person_quality(record, runs)
         rest_KE = edges_KE.astype(np.float32) if len(rest) > 1 else None
@@ -114,13 +114,17 @@ def without_label(text: str, job: PersonJob) -> str:
     return re.sub(rf"(?<![A-Za-z0-9])(sub-)?{re.escape(job.files.label)}(?![A-Za-z0-9])", job.pseudonym, text)
 
 
-def _read_rest(job: PersonJob, regions: tuple[str, ...], config: IngestConfig, left_out: list[LeftOut]) -> list[Series]:
+def _read_rest(
+    job: PersonJob, regions: tuple[str, ...], config: IngestConfig, left_out: list[LeftOut]
+) -> dict[str, Series]:
+    """Read the rest runs, by their entities."""
     if not job.files.rest:
         raise InputDataError("no resting-state series")
-    rest = []
+    rest = {}
     for file in job.files.rest:
         try:
-            rest.append(read_series(file, regions, config, job.derivatives))
+            label = "_".join(f"{key}-{value}" for key, value in file.name.run_key)
+            rest[label] = read_series(file, regions, config, job.derivatives)
         except UserError as error:
             left_out.append(LeftOut(file.path.name, None, str(error)))
     if not rest:
@@ -130,22 +134,25 @@ def _read_rest(job: PersonJob, regions: tuple[str, ...], config: IngestConfig, l
 
 def _record(
     job: PersonJob,
-    rest: list[Series],
+    rest: dict[str, Series],
     edges_KE: np.ndarray,
     regions: tuple[str, ...],
     tasks: TaskSet,
     config: IngestConfig,
     left_out: list[LeftOut],
 ) -> tuple[SubjectRecord, tuple[RunQuality, ...]]:
-    seconds = sum(float(series.kept_V.sum()) * series.repetition_time for series in rest)
+    seconds = sum(float(series.kept_V.sum()) * series.repetition_time for series in rest.values())
     if seconds < config.min_rest_seconds:
         raise InputDataError(f"{seconds:.0f} s of rest, fewer than ingest.min_rest_seconds {config.min_rest_seconds:g}")
-    motion = [series.motion for series in rest if series.motion is not None]
+    motion = [series.motion for series in rest.values() if series.motion is not None]
     if motion and np.mean(motion) > config.max_motion_mm:
         raise InputDataError(
             f"mean framewise displacement {np.mean(motion):.2f} mm, more than ingest.max_motion_mm {config.max_motion_mm:g}"
         )
-    connectome_E = combined_connectome(edges_KE, np.array([series.kept_V.sum() for series in rest]))
+    if config.rest_runs == "concatenate":
+        connectome_E = fisher_z(concatenated(list(rest.values())), config.connectome).astype(np.float32)
+    else:
+        connectome_E = averaged(edges_KE, np.array([series.kept_V.sum() for series in rest.values()]))
     present = np.isfinite(matrix_from_edges(connectome_E, diagonal=np.nan)).any(axis=1)
     if present.mean() < config.min_region_fraction:
         raise InputDataError(
@@ -177,6 +184,7 @@ def _record(
             "rest_seconds": seconds,
         },
         runs=tuple(run for run, _ in found),
+        rest_runs=dict(zip(rest, edges_KE.astype(np.float32), strict=True)) if config.rest_runs == "separate" else {},
     )
     return record, tuple(quality for _, quality in found)
 

@@ -6,6 +6,8 @@ Shape letters: `R` region, `E` connectome edge, `V` volume.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -59,12 +61,28 @@ class SubjectRecord:
         float) and `rest_seconds` (float); None where unknown.
     runs : tuple of Run
         Task runs, ordered by label, session and run.
+    rest_runs : dict of str to (E,) float32
+        With `ingest.rest_runs: separate`, the connectome of each rest run by the run's entities (``task-rest_dir-AP_run-1``), in order.
     """
 
     pseudonym: str
     connectome_E: np.ndarray
     covariates: dict[str, float | str | None]
     runs: tuple[Run, ...]
+    rest_runs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def is_correlation(connectome: Mapping[str, Any]) -> bool:
+    """Say whether connectomes of this description (`CohortDescription.connectome`) are correlation matrices; partial correlations are not.
+
+    Interventions and the tangent space rely on it.
+    """
+    return connectome.get("kind") in {"pearson", "ledoit_wolf"} and connectome.get("scale") == "fisher_z"
+
+
+def connectome_in_words(connectome: Mapping[str, Any]) -> str:
+    """Say what connectomes of this description are, for a message."""
+    return f"{connectome.get('kind')} ({connectome.get('scale')})"
 
 
 def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:

@@ -33,7 +33,8 @@ def with_code(record: SubjectRecord, num_edges: int, seed: int) -> SubjectRecord
     """Give the same person with a code in place of the connectome: chance, fixed by pseudonym and seed, never absent."""
     digest = hashlib.sha256(f"{seed}/code/{record.pseudonym}".encode()).digest()
     rng = np.random.default_rng(list(digest))
-    return dataclasses.replace(record, connectome_E=rng.normal(0, CODE_SPREAD, num_edges).astype(np.float32))
+    code_E = rng.normal(0, CODE_SPREAD, num_edges).astype(np.float32)
+    return dataclasses.replace(record, connectome_E=code_E, rest_runs={})
 
 
 def write_control(config: Config, shards: Path, out: Path, kind: Kind, *, resume: bool) -> Manifest:
@@ -90,6 +91,7 @@ def _dealt(cohort: Cohort, seed: int) -> Callable[[SubjectRecord], SubjectRecord
     donor = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
 
     def change(record: SubjectRecord) -> SubjectRecord:
-        return dataclasses.replace(record, connectome_E=cohort.record(donor[record.pseudonym]).connectome_E)
+        given = cohort.record(donor[record.pseudonym])
+        return dataclasses.replace(record, connectome_E=given.connectome_E, rest_runs=given.rest_runs)
 
     return change

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.progress import Progress
 
 from dtb import terminal
@@ -240,7 +241,13 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
     )
     bar = progress.add_task("baselines", total=1)
     target = summary_of_people(training, task.taskset)
-    predictions |= baselines(training, target, people, task.taskset, seen=task.split.kind == "temporal")
+    predictions |= baselines(
+        _as_encoded(training, task.twin),
+        target,
+        _as_encoded(people, task.twin),
+        task.taskset,
+        seen=task.split.kind == "temporal",
+    )
     progress.advance(bar)
     return Evidence(
         task.taskset,
@@ -253,6 +260,14 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         draw_weights(len(people), config.evaluate.num_bootstrap, config.seed),
         config.evaluate.confidence,
     )
+
+
+def _as_encoded(people: People, twin: Twin) -> People:
+    """Give people with the edges that the twin's encoder reads, so that regressions see the same: its tangent space, where it has one."""
+    if twin.tangent is None:
+        return people
+    rows = [twin.tangent(torch.from_numpy(edges_E)[None])[0].numpy() for edges_E in people.edges_SE]
+    return dataclasses.replace(people, edges_SE=np.array(rows, np.float32).reshape(people.edges_SE.shape))
 
 
 def baselines(

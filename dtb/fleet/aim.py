@@ -10,9 +10,10 @@ import pyarrow as pa
 import torch
 
 from dtb.cohort.networks import network_of
+from dtb.cohort.records import connectome_in_words, is_correlation
 from dtb.cohort.reliability import load_reliability
 from dtb.config import InterveneConfig
-from dtb.errors import ConfigurationError, StageError
+from dtb.errors import ConfigurationError, InputDataError, StageError
 from dtb.fleet.twins import Troupe, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
@@ -141,7 +142,15 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
     ------
     ConfigurationError
         There is none; the message lists what there is.
+    InputDataError
+        The twin does not read correlation matrices.
     """
+    made = troupe.card.connectome
+    if not is_correlation(made):
+        raise InputDataError(
+            f"This twin reads connectomes that are {connectome_in_words(made)}. An intervention changes a correlation matrix into another "
+            "valid one, and these are none. Train a twin on a cohort ingested with `connectome: pearson` or `ledoit_wolf`."
+        )
     taskset, regions = troupe.taskset, troupe.card.bold_region_names
     tasks = outlines_of(taskset)
     indicators = list_indicators(tasks, len(regions))

@@ -310,7 +310,7 @@ def parameters_of(twin: Twin) -> Callable[[Tensor], Tensor]:
     network = twin.hypernetwork
 
     def generate(connectome_SE: Tensor) -> Tensor:
-        features = network.encoder(twin.standardise(connectome_SE.to(twin.edge_mean_E.dtype)), None)
+        features = network.encoder(twin.encoder_input(connectome_SE.to(twin.edge_mean_E.dtype)), None)
         generated_SP: Tensor = network.head(features)
         return generated_SP
 

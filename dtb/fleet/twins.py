@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.cohort.records import Run, SubjectRecord, connectome_in_words
 from dtb.errors import InputDataError
 from dtb.files import require_complete
 from dtb.intervene.indicators import TaskOutline
@@ -148,6 +148,12 @@ def open_troupe(shards: Path, trained: Path) -> Troupe:
         raise InputDataError(
             f"{shards} has {len(description.regions)} regions that are not the {len(card.region_names)} of the twin in {trained}. "
             "Ingest the cohort with the parcellation that the twin was trained on, or train a twin on this cohort."
+        )
+    made, trained_on = (connectome_in_words(found) for found in (description.connectome, card.connectome))
+    if made != trained_on:
+        raise InputDataError(
+            f"{shards} has connectomes that are {made}; the twin in {trained} was trained on {trained_on}. Ingest the cohort as the "
+            "twin's was (`ingest.connectome`), or train a twin on this cohort."
         )
     tasks, own = TaskSet.from_plain(description.taskset), TaskSet.from_plain(card.taskset)
     unknown = {spec.name: spec for spec in tasks.specs}.keys() - {spec.name for spec in own.specs}

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from dtb.twin.edges import matrix_of, present_regions
+
 TOLERANCE = 1e-6
 _LARGEST_CORRELATION = 1.0 - 1e-7
 
@@ -41,29 +43,11 @@ def correlations(connectome_SE: Tensor, num_regions: int) -> tuple[Tensor, Tenso
     """
     rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=connectome_SE.device)
     known_SE = ~connectome_SE.isnan()
-    present_SR = torch.zeros(len(connectome_SE), num_regions, dtype=torch.bool, device=connectome_SE.device)
-    for ends in (rows, columns):
-        present_SR |= torch.zeros_like(present_SR, dtype=torch.int64).index_add_(1, ends, known_SE.long()) > 0
+    present_SR = present_regions(known_SE, num_regions)
     if not torch.equal(known_SE, present_SR[:, rows] & present_SR[:, columns]):
         raise ValueError("a connectome has an edge without a value between two regions that have other edges")
     edges_SE = torch.where(known_SE, connectome_SE.double().tanh(), 0.0)
     return matrix_of(edges_SE, num_regions), present_SR
-
-
-def matrix_of(edges_SE: Tensor, num_regions: int, diagonal: float = 1.0) -> Tensor:
-    """Make the symmetric (S, R, R) matrices whose upper triangles are `edges_SE`; gradients pass through."""
-    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=edges_SE.device)
-    matrix_SRR = edges_SE.new_zeros(len(edges_SE), num_regions, num_regions)
-    matrix_SRR[:, rows, columns] = edges_SE
-    matrix_SRR[:, columns, rows] = edges_SE
-    return matrix_SRR + diagonal * torch.eye(num_regions, dtype=edges_SE.dtype, device=edges_SE.device)
-
-
-def edges_of(matrix_SRR: Tensor) -> Tensor:
-    """Take the (S, E) upper triangles, row by row."""
-    num_regions = matrix_SRR.shape[-1]
-    rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=matrix_SRR.device)
-    return matrix_SRR[:, rows, columns]
 
 
 def fisher_z(correlation_SE: Tensor, present_SR: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.constraints import edges_of
 from dtb.intervene.indicators import Indicator
 from dtb.intervene.spaces import Cohort, Space, Start, make_space
+from dtb.twin.edges import edges_of
 
 DOSES = (0.25, 0.5, 0.75, 1.0)
 """Shares of a change after which everything is measured: each is valid, for it lies between two valid matrices."""

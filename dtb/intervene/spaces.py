@@ -19,16 +19,15 @@ from dtb.config import InterveneConfig
 from dtb.intervene.constraints import (
     change_along,
     correlations,
-    edges_of,
     fisher_z,
     is_correlation,
-    matrix_of,
     nearest_correlation,
     nearest_supported_change,
     off_diagonal_norm,
     retract,
     within_budget,
 )
+from dtb.twin.edges import edges_of, matrix_of
 
 SMALLEST_EIGENVALUE = 1e-3
 """Bound on the spectrum of a person's matrix: rest series are short, their correlations are singular, and from a singular matrix most

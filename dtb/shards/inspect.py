@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from dtb import terminal
+from dtb.cohort.reliability import load_reliability
 from dtb.errors import DamagedOutputError
 from dtb.files import sha256_of
 from dtb.shards.manifest import Manifest
@@ -39,6 +41,8 @@ def print_info(folder: Path) -> None:
         )
     )
     headers = [cohort.header(pseudonym) for pseudonym in cohort.pseudonyms]
+    for sentence in _rest_in_words(folder, headers):
+        terminal.out.print(escape(f"  {sentence}"))
     table = Table("covariate", "known", "values", title="Covariates")
     for name in dict.fromkeys(key for header in headers for key in header["covariates"]):
         known = [value for header in headers if (value := header["covariates"].get(name)) is not None]
@@ -46,6 +50,26 @@ def print_info(folder: Path) -> None:
     terminal.out.print(table)
     runs = Counter(f"{run['task']} ({run['label']})" for header in headers for run in header["runs"])
     terminal.out.print("  " + ", ".join(f"{escape(label)}: {count} runs" for label, count in sorted(runs.items())))
+
+
+def _rest_in_words(folder: Path, headers: list[dict[str, Any]]) -> list[str]:
+    """Say which rest runs are kept apart, and how far edges can be trusted."""
+    found = []
+    kept = Counter(len(header["rest_runs"]) for header in headers if header.get("rest_runs"))
+    if kept:
+        numbers = ", ".join(f"{count} people with {num_runs}" for num_runs, count in sorted(kept.items()))
+        found.append(f"rest runs kept apart: {numbers}")
+    reliability = load_reliability(folder)
+    if reliability:
+        icc_E, retest_E = reliability["icc_E"], reliability["retest_sd_E"]
+        known_E = np.isfinite(icc_E)
+        if known_E.any():
+            quarters = np.percentile(icc_E[known_E], [25, 50, 75])
+            found.append(
+                f"edge reliability over rest runs ({int(reliability['num_people_E'].max())} people): ICC {quarters[1]:.2f} in the median "
+                f"(middle half {quarters[0]:.2f} to {quarters[2]:.2f}), test-retest SD {np.median(retest_E[known_E]):.3f}"
+            )
+    return found
 
 
 def verify_shards(folder: Path) -> None:

@@ -39,6 +39,7 @@ def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
     if not record.pseudonym.isascii() or not record.pseudonym.isalnum():
         raise ValueError(f"pseudonym {record.pseudonym!r} may hold letters and digits only")
     arrays = {"connectome_E": record.connectome_E}
+    arrays |= {f"rest{number}.connectome_E": edges_E for number, edges_E in enumerate(record.rest_runs.values())}
     runs = []
     for number, run in enumerate(record.runs):
         runs.append(
@@ -55,6 +56,8 @@ def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
             arrays[f"run{number}.bold_VR"] = run.bold_VR
         arrays |= {f"run{number}.{name}": getattr(run.trials, name) for name in _TRIAL_ARRAYS}
     header = {"pseudonym": record.pseudonym, "covariates": record.covariates, "runs": runs}
+    if record.rest_runs:
+        header["rest_runs"] = list(record.rest_runs)
     return {
         "json": json.dumps(header, sort_keys=True, allow_nan=False, ensure_ascii=False).encode(),
         "safetensors": safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}),
@@ -62,7 +65,7 @@ def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
 
 
 def decode_header(json_bytes: bytes) -> dict[str, Any]:
-    """Give what the JSON member says: `pseudonym`, `covariates` and `runs` without their arrays.
+    """Give what the JSON member says: `pseudonym`, `covariates`, `runs` and, where kept, `rest_runs`, without their arrays.
 
     Raises
     ------
@@ -99,6 +102,9 @@ def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
             connectome_E=arrays["connectome_E"],
             covariates=header["covariates"],
             runs=runs,
+            rest_runs={
+                label: arrays[f"rest{number}.connectome_E"] for number, label in enumerate(header.get("rest_runs", []))
+            },
         )
     except (safetensors.SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"not a person's arrays: {error}") from None

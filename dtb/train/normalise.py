@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from dtb.cohort.records import SubjectRecord
 from dtb.files import written_whole
 from dtb.shards.split import Split, part_span
 from dtb.twin.components import principal_components
+from dtb.twin.tangent import Tangent, fit_reference
 
 MOST_PEOPLE = 2000
-"""Principal components are found from this many people at most: their connectomes are in memory together."""
+"""Principal components and the tangent space are found from this many people at most: their connectomes are in memory together."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,13 +36,20 @@ class Normalisation:
     bold_scale_R : (R,) float32
         Standard deviation of each BOLD region over all training volumes; 1 where there is none.
     components_EC : (E, C) float32 or None
-        Principal components of the standardised connectomes; None where none were asked for.
+        Principal components of what the encoder reads; None where none were asked for.
+    tangent_reference_RR : (R, R) float64 or None
+        Geometric mean of people's correlation matrices; None where the encoder reads plain edges.
+    tangent_mean_E, tangent_scale_E : (E,) float32 or None
+        As `edge_mean_E` and `edge_scale_E`, of the tangent edges.
     """
 
     edge_mean_E: np.ndarray
     edge_scale_E: np.ndarray
     bold_scale_R: np.ndarray
     components_EC: np.ndarray | None = None
+    tangent_reference_RR: np.ndarray | None = None
+    tangent_mean_E: np.ndarray | None = None
+    tangent_scale_E: np.ndarray | None = None
 
 
 def save(path: Path, normalisation: Normalisation) -> None:
@@ -82,12 +91,33 @@ class _Moments:
         return np.where((self.count > 1) & (variance > 1e-12), np.sqrt(variance), 1.0)
 
 
+def tangent_reference(records: Iterable[SubjectRecord], num_regions: int) -> tuple[np.ndarray, str | None]:
+    """Find the reference of the tangent space from the first `MOST_PEOPLE` training people.
+
+    Returns
+    -------
+    (R, R) float64
+    str or None
+        A warning, where people's matrices had to be raised.
+    """
+    edges_SE = np.stack([record.connectome_E for record in islice(records, MOST_PEOPLE)])
+    reference_RR, num_raised = fit_reference(torch.from_numpy(edges_SE), num_regions)
+    warning = None
+    if num_raised:
+        warning = (
+            f"{num_raised} of {len(edges_SE)} training people's correlation matrices are singular, or nearly: too few volumes for "
+            f"{num_regions} regions. Their smallest eigenvalues were raised; `ingest.connectome: ledoit_wolf` avoids that."
+        )
+    return reference_RR.numpy(), warning
+
+
 def measure(
     records: Iterable[SubjectRecord],
     split: Split,
     num_edges: int,
     bold_regions: Sequence[int],
     num_components: int = 0,
+    tangent_reference_RR: np.ndarray | None = None,
 ) -> Normalisation:
     """Measure the scales over training people and training times.
 
@@ -102,18 +132,28 @@ def measure(
         Columns of the runs' BOLD that are targets.
     num_components : int
         How many principal components of the connectomes to find, from the first `MOST_PEOPLE` people.
+    tangent_reference_RR : (R, R) or None
+        From `tangent_reference`, where the encoder reads tangent edges.
 
     Returns
     -------
     Normalisation
     """
     edges, bold = _Moments(num_edges), _Moments(len(bold_regions))
+    tangent, read = None, edges
+    if tangent_reference_RR is not None:
+        tangent, read = Tangent(len(tangent_reference_RR)), _Moments(num_edges)
+        tangent.set_reference(torch.from_numpy(tangent_reference_RR))
     columns = np.asarray(bold_regions, dtype=np.int64)
     kept: list[np.ndarray] = []
     for record in records:
         edges.add(record.connectome_E[None])
+        read_E = record.connectome_E
+        if tangent is not None:
+            read_E = tangent(torch.from_numpy(record.connectome_E)[None])[0].numpy()
+            read.add(read_E[None])
         if num_components and len(kept) < MOST_PEOPLE:
-            kept.append(record.connectome_E)
+            kept.append(read_E)
         for run in record.runs:
             if run.bold_VR is not None and run.repetition_time is not None and len(columns):
                 begin, end = part_span(split, "train", run.duration_seconds)
@@ -121,7 +161,7 @@ def measure(
                 bold.add(run.bold_VR[(seconds_V >= begin) & (seconds_V < end)][:, columns])
     components_EC = None
     if num_components:
-        standard_SE = (np.array(kept, np.float32).reshape(-1, num_edges) - edges.mean) / edges.scale()
+        standard_SE = (np.array(kept, np.float32).reshape(-1, num_edges) - read.mean) / read.scale()
         components = principal_components(torch.from_numpy(np.nan_to_num(standard_SE)), num_components)
         components_EC = components.numpy().astype(np.float32)
     return Normalisation(
@@ -129,4 +169,7 @@ def measure(
         edge_scale_E=edges.scale().astype(np.float32),
         bold_scale_R=bold.scale().astype(np.float32),
         components_EC=components_EC,
+        tangent_reference_RR=tangent_reference_RR,
+        tangent_mean_E=None if tangent is None else read.mean.astype(np.float32),
+        tangent_scale_E=None if tangent is None else read.scale().astype(np.float32),
     )

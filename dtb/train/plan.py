@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from dtb.cohort.records import connectome_in_words, is_correlation
 from dtb.config import Config
 from dtb.errors import ConfigurationError
 from dtb.shards.batches import BatchMaker
@@ -85,6 +86,13 @@ class Plan:
                 torch.tensor(normalisation.bold_scale_R),
                 None if normalisation.components_EC is None else torch.tensor(normalisation.components_EC),
             )
+            if twin.tangent is not None:
+                found = (
+                    normalisation.tangent_reference_RR,
+                    normalisation.tangent_mean_E,
+                    normalisation.tangent_scale_E,
+                )
+                twin.tangent.set_reference(*(torch.tensor(array) for array in found))
         return twin
 
 
@@ -101,6 +109,12 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
     split = make_split(cohort, config.split, config.seed)
     if config.train.bold_weight == 0 and config.train.press_weight == 0:
         raise ConfigurationError("train.press_weight and train.bold_weight are both 0: there is nothing to learn.")
+    if config.twin.connectome_space == "tangent" and not is_correlation(description.connectome):
+        raise ConfigurationError(
+            "twin.connectome_space is 'tangent', which is a space of correlation matrices; this cohort's connectomes are "
+            f"{connectome_in_words(description.connectome)}. Ingest with `connectome: ledoit_wolf`, or train with "
+            "`connectome_space: edges`."
+        )
     bold_regions = _bold_regions(config.twin.bold_regions, cohort.manifest.bold_regions)
     sizes = TwinSizes(
         num_regions=len(description.regions),

@@ -137,13 +137,20 @@ def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
     """Measure the scales, or take those the training was begun with: components are found anew only up to their sign."""
     path = plan.out / NORMALISATION_FILE
     if not path.is_file():
-        people = (who for who in plan.split.train if who not in left_out)
+        people = [who for who in plan.split.train if who not in left_out]
+        reference_RR = None
+        if plan.config.twin.connectome_space == "tangent":
+            records = plan.cohort.records(people)
+            reference_RR, warning = normalise.tangent_reference(records, plan.card.sizes.num_regions)
+            if warning is not None:
+                err.print(f"Warning: {warning}", markup=False)
         measured = normalise.measure(
             plan.cohort.records(people),
             plan.split,
             plan.card.sizes.num_edges,
             plan.bold_regions,
             plan.config.twin.connectome_components,
+            reference_RR,
         )
         normalise.save(path, measured)
     return normalise.load(path)

@@ -21,6 +21,7 @@ from dtb.twin.likelihood import PressDistribution, first_press, windows
 from dtb.twin.noise import process_noise
 from dtb.twin.scan import exact, scan
 from dtb.twin.sizes import TwinSizes
+from dtb.twin.tangent import Tangent
 
 
 class TwinOutput(NamedTuple):
@@ -82,6 +83,8 @@ class Twin(nn.Module):
         Connectomes are standardised with these; see `set_normalisation`.
     bold_scale_R : (R,) Tensor
         BOLD is predicted in units of these.
+    tangent : Tangent or None
+        With `connectome_space: tangent`, the way to what the encoder reads.
 
     Examples
     --------
@@ -103,6 +106,7 @@ class Twin(nn.Module):
         self.register_buffer("edge_mean_E", torch.zeros(sizes.num_edges))
         self.register_buffer("edge_scale_E", torch.ones(sizes.num_edges))
         self.register_buffer("bold_scale_R", torch.ones(sizes.num_bold_regions))
+        self.tangent = Tangent(sizes.num_regions) if config.connectome_space == "tangent" else None
 
     @torch.no_grad()
     def set_normalisation(
@@ -144,12 +148,18 @@ class Twin(nn.Module):
             components.copy_(components_EC)
 
     def standardise(self, connectome_SE: Tensor) -> Tensor:
-        """Standardise edges, if so configured; absent ones (NaN) become 0, which tells the encoder nothing, and get no gradient."""
-        present_SE = ~torch.isnan(connectome_SE)
+        """Standardise edges; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""
+        return _standardised(connectome_SE, self.edge_mean_E, self.edge_scale_E)
+
+    def encoder_input(self, connectome_SE: Tensor) -> Tensor:
+        """Give what the encoder reads of connectomes, standardised if so configured; 0 where absent."""
+        if self.tangent is not None:
+            read_SE, mean_E, scale_E = self.tangent(connectome_SE), self.tangent.mean_E, self.tangent.scale_E
+        else:
+            read_SE, mean_E, scale_E = connectome_SE, self.edge_mean_E, self.edge_scale_E
         if not self.config.standardise_connectome:
-            return torch.where(present_SE, exact(connectome_SE), 0.0)
-        mean_E = exact(self.edge_mean_E)
-        return (torch.where(present_SE, exact(connectome_SE), mean_E) - mean_E) / exact(self.edge_scale_E)
+            return torch.where(read_SE.isnan(), 0.0, exact(read_SE))
+        return _standardised(read_SE, mean_E, scale_E)
 
     def generate(self, connectome_SE: Tensor, seed_S: Tensor | None = None) -> Generated:
         """Make the parameters of these people's networks.
@@ -161,7 +171,7 @@ class Twin(nn.Module):
         seed_S : (S,) int64 Tensor or None
             Seeds of the dropout in training.
         """
-        generated: Generated = self.hypernetwork(self.standardise(connectome_SE), seed_S)
+        generated: Generated = self.hypernetwork(self.encoder_input(connectome_SE), seed_S)
         return generated
 
     def forward(self, connectome_SE: Tensor, stimulus_SKTI: Tensor, seed_S: Tensor | None = None) -> TwinOutput:
@@ -290,6 +300,11 @@ class Twin(nn.Module):
         from dtb.twin.export import load_twin
 
         return load_twin(Path(path))[0]
+
+
+def _standardised(edges_SE: Tensor, mean_E: Tensor, scale_E: Tensor) -> Tensor:
+    present_SE, mean_E = ~torch.isnan(edges_SE), exact(mean_E)
+    return (torch.where(present_SE, exact(edges_SE), mean_E) - mean_E) / exact(scale_E)
 
 
 def _per_person(values_SKTN: Tensor, weight_SON: Tensor) -> Tensor:

@@ -71,6 +71,29 @@ def test_connectomes_equal_numpys_averaged_over_runs(small_cohort):
     assert [run.label for run in read.record.runs] == ["hammerAP", "stroopAP"]
 
 
+def test_rest_runs_are_averaged_concatenated_or_kept_apart(small_cohort):
+    names, tables = regions_of(small_cohort), {}
+    for way in ("AP", "PA"):
+        tables[way] = pd.read_csv(rest_file(small_cohort, "0001", way), sep="\t").to_numpy()
+    records = {}
+    for how in ("average", "concatenate", "separate"):
+        config = IngestConfig(rest_runs=how)
+        records[how] = read_person(jobs_of(small_cohort, config)[0], names, TASKS, config).record
+    np.testing.assert_array_equal(records["separate"].connectome_E, records["average"].connectome_E)
+    assert not records["average"].rest_runs
+    assert not records["concatenate"].rest_runs
+    joined_VR = np.concatenate([(table - table.mean(0)) / table.std(0) for table in tables.values()])
+    np.testing.assert_allclose(
+        np.tanh(matrix_from_edges(records["concatenate"].connectome_E)),
+        np.corrcoef(joined_VR.T) - np.eye(20),
+        atol=1e-6,
+    )
+    apart = records["separate"].rest_runs
+    assert list(apart) == ["task-rest_dir-AP_run-1", "task-rest_dir-PA_run-1"]
+    for edges_E, table in zip(apart.values(), tables.values(), strict=True):
+        np.testing.assert_allclose(np.tanh(matrix_from_edges(edges_E)), np.corrcoef(table.T) - np.eye(20), atol=1e-6)
+
+
 def test_a_region_absent_from_one_run_is_taken_from_the_other_and_from_neither_is_absent(copy):
     names = regions_of(copy)
     for way, columns in (("AP", [2, 5]), ("PA", [5])):

@@ -14,6 +14,7 @@ from dtb.evaluate.figures import TWIN
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predict import predict, told_connectomes, within_task
 from dtb.evaluate.predictions import person_task_mean, summary_of_people
+from dtb.evaluate.regressions import regressions
 from dtb.evaluate.stage import evaluate
 from dtb.evaluate.statistics import sign_flip_p
 from dtb.files import OutputFolder, require_complete
@@ -32,12 +33,12 @@ SEGMENTS = SegmentConfig(segment_seconds=60, burn_in_seconds=12)
 SMALL = Config(evaluate=EvaluateConfig(num_bootstrap=100))
 
 
-def untrained(num_bold: int = NUM_REGIONS) -> Twin:
+def untrained(num_bold: int = NUM_REGIONS, config: TwinConfig = TWIN_CONFIG) -> Twin:
     torch.manual_seed(0)
-    return Twin(TWIN_CONFIG, TwinSizes(NUM_REGIONS, STROOP.num_channels, STROOP.num_alternatives, num_bold)).eval()
+    return Twin(config, TwinSizes(NUM_REGIONS, STROOP.num_channels, STROOP.num_alternatives, num_bold)).eval()
 
 
-def lay_out(folder, split: Split, records):
+def lay_out(folder, split: Split, records, config: TwinConfig = TWIN_CONFIG):
     """Write shards and a trained folder as the earlier stages do."""
     shards = OutputFolder.claim(folder / "shards", "ingest", Config(), resume=False)
     writer = ShardWriter(shards.path, 8)
@@ -48,9 +49,9 @@ def lay_out(folder, split: Split, records):
     trained = OutputFolder.claim(folder / "trained", "train", Config(), resume=False)
     split.save(trained.path / "split.json", manifest.cohort_hash)
     bold_names = manifest.bold_regions
-    twin = untrained(len(bold_names))
+    twin = untrained(len(bold_names), config)
     card = TwinCard(
-        config=TWIN_CONFIG,
+        config=config,
         sizes=twin.sizes,
         taskset=STROOP.to_plain(),
         region_names=NAMES,
@@ -235,3 +236,20 @@ def test_an_untrained_twin_does_no_better_with_the_own_connectome_than_with_a_st
     )
     assert (own_S != stranger_S).all()
     assert 0.01 < sign_flip_p(stranger_S - own_S, 2000, 0) < 0.99
+
+
+def test_regressions_see_what_the_encoder_reads(tmp_path):
+    records = make_people(20, with_bold=False)
+    config = dataclasses.replace(TWIN_CONFIG, connectome_space="tangent")
+    evaluate(SMALL, *lay_out(tmp_path, by_people(records, 10), records, config), tmp_path / "out", resume=False)
+    found = pd.read_parquet(tmp_path / "out" / "subjects.parquet").set_index("pseudonym")["ridge_mean_rt"]
+    twin = untrained(0, config)
+    none, whole = np.zeros(0, np.int64), (0.0, 1.0)
+    seen, unseen = (collect(some, STROOP, whole, none, np.zeros(0)) for some in (records[:12], records[12:]))
+    for read, is_same in ((twin.tangent, True), (lambda edges_SE: edges_SE, False)):
+        seen_edges, unseen_edges = (
+            dataclasses.replace(who, edges_SE=read(torch.from_numpy(who.edges_SE)).numpy()) for who in (seen, unseen)
+        )
+        ridge = regressions(seen_edges, summary_of_people(seen, STROOP), unseen_edges)["ridge"]
+        expected = ridge.summary.mean_rt_ST[:, 0]
+        assert np.allclose(found[list(unseen.pseudonyms)], expected, atol=1e-4) == is_same

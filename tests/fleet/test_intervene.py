@@ -13,7 +13,7 @@ import torch
 
 from dtb.cohort.records import matrix_from_edges
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
-from dtb.errors import ConfigurationError
+from dtb.errors import ConfigurationError, InputDataError
 from dtb.evaluate.glm import run_contrast
 from dtb.fleet.aim import Aim, make_aim
 from dtb.fleet.contrasts import Contrasts
@@ -22,10 +22,11 @@ from dtb.fleet.pool import Work
 from dtb.fleet.rankings import rank_networks
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
 from dtb.fleet.twins import Company, Troupe, open_troupe
-from dtb.intervene.constraints import TOLERANCE, matrix_of, violation
+from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Performance
 from dtb.intervene.search import DOSES, make_goal
 from dtb.intervene.spaces import Start
+from dtb.twin.edges import matrix_of
 from tests.fleet.world import REGIONS, make_world
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
@@ -93,6 +94,25 @@ def test_the_target_goes_the_wanted_way_and_beyond_the_controls(work: Work) -> N
     doses = np.stack(target["after_doses"])
     assert doses.shape == (5, len(DOSES))
     np.testing.assert_allclose(doses[:, -1], target["after"])
+
+
+def test_a_twin_that_reads_the_tangent_space_is_searched_through_it(tmp_path: Path) -> None:
+    troupe = open_troupe(*make_world(tmp_path, connectome_space="tangent"))
+    work = searcher(troupe)[1].work(KEYS)
+    target = work.tables["results"].to_pandas().query("is_target")
+    assert (target["before"] > target["after"]).all()
+    assert (target["after"] < target["random_after"]).all()
+    test_every_returned_change_is_valid_and_within_the_budget(troupe, work)
+
+
+def test_what_is_no_correlation_matrix_is_not_changed_and_other_connectomes_are_not_performed(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    partial = make_world(tmp_path, kind="partial")
+    with pytest.raises(InputDataError, match=r"reads connectomes that are partial \(fisher_z\)\. An intervention"):
+        make_aim(SETTINGS, open_troupe(*partial))
+    with pytest.raises(InputDataError, match=r"are partial \(fisher_z\); the twin in .* was trained on pearson"):
+        open_troupe(partial[0], world[1])
 
 
 def test_a_person_is_searched_the_same_alone_and_in_company(troupe: Troupe, work: Work) -> None:

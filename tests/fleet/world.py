@@ -61,14 +61,17 @@ def make_person(number: int, volumes: int = 40, absent: int | None = None) -> Su
     return SubjectRecord(f"p{number:04d}", edges_E, {"site": "one"}, tuple(runs))
 
 
-def make_world(folder: Path, num_people: int = 5, volumes: int = 40, **twin: object) -> tuple[Path, Path]:
+def make_world(
+    folder: Path, num_people: int = 5, volumes: int = 40, kind: str = "pearson", **twin: object
+) -> tuple[Path, Path]:
     """Write SHARDS and TRAINED below `folder`, and give both paths."""
     shards, trained = folder / "shards", folder / "trained"
     claimed = OutputFolder.claim(shards, "ingest", Config(), resume=False)
     writer = ShardWriter(shards, 4)
     for number in range(num_people):
         writer.add(make_person(number, volumes, absent=3 if number == 1 else None))
-    manifest = writer.finish(CohortDescription(REGIONS, TASKS.to_plain(), {"made of": "chance"}, "0" * 64))
+    connectome = {"kind": kind, "scale": "fisher_z"}
+    manifest = writer.finish(CohortDescription(REGIONS, TASKS.to_plain(), connectome, "0" * 64))
     claimed.finish({})
     claimed = OutputFolder.claim(trained, "train", Config(), resume=False)
     bold_regions = REGIONS[:4] if volumes else ()
@@ -88,7 +91,7 @@ def make_world(folder: Path, num_people: int = 5, volumes: int = 40, **twin: obj
         taskset=TASKS.to_plain(),
         region_names=REGIONS,
         bold_region_names=bold_regions,
-        connectome={"made of": "chance"},
+        connectome=connectome,
         cohort_hash=manifest.cohort_hash,
         split_hash=split.split_hash,
         seed=0,

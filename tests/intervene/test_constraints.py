@@ -13,15 +13,14 @@ from dtb.intervene.constraints import (
     TOLERANCE,
     change_along,
     correlations,
-    edges_of,
     fisher_z,
-    matrix_of,
     nearest_correlation,
     off_diagonal_norm,
     retract,
     violation,
     within_budget,
 )
+from dtb.twin.edges import edges_of, matrix_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(2, 14)

@@ -7,9 +7,9 @@ import torch
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import RidgeCV
 
-from dtb.intervene.constraints import edges_of
 from dtb.intervene.controls import correlation_slope, pls_direction, ridge_weights, smooth_gradient
 from dtb.intervene.spaces import Start
+from dtb.twin.edges import edges_of
 from tests.intervene.test_search import EDGES, REGIONS, people
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.constraints import TOLERANCE, edges_of, matrix_of, violation
+from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Indicator
 from dtb.intervene.search import DOSES, Found, Goal, make_goal, random_directions, search, slope
 from dtb.intervene.spaces import Start
+from dtb.twin.edges import edges_of, matrix_of
 
 REGIONS, EDGES = 12, 66
 SETTINGS = InterveneConfig(budget=0.1, num_steps=25)

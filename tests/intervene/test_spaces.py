@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.constraints import TOLERANCE, edges_of, matrix_of, nearest_supported_change, violation
+from dtb.intervene.constraints import TOLERANCE, nearest_supported_change, violation
 from dtb.intervene.search import Goal, search
 from dtb.intervene.spaces import Cohort, EdgeSpace, GainSpace, Start, make_space
+from dtb.twin.edges import edges_of, matrix_of
 from tests.intervene.test_search import EDGES, REGIONS, goal, linear, people
 
 SETTINGS = [

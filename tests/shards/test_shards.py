@@ -39,6 +39,15 @@ def test_person_survives_the_round_trip(num_runs):
     assert_same(person, decode_sample(members["json"], members["safetensors"]))
 
 
+def test_rest_runs_kept_apart_survive_the_round_trip():
+    runs = {f"task-rest_run-{number}": np.full(28, number, np.float32) for number in (2, 10, 1)}
+    members = encode_sample(dataclasses.replace(make_person(3), rest_runs=runs))
+    found = decode_sample(members["json"], members["safetensors"]).rest_runs
+    assert list(found) == list(runs)
+    for label, edges_E in runs.items():
+        np.testing.assert_array_equal(found[label], edges_E)
+
+
 def test_pseudonym_with_a_period_is_refused():
     with pytest.raises(ValueError, match="letters and digits"):
         encode_sample(dataclasses.replace(make_person(0), pseudonym="p.1"))

@@ -14,11 +14,17 @@ from dtb.tasks.taskset import TaskSet
 from tests.shards.people import DESCRIPTION, write_people
 
 
-def write_cohort(folder: Path, num_people: int = 8, **kwargs) -> Path:
+def write_cohort(
+    folder: Path, num_people: int = 8, connectome: dict[str, str] = DESCRIPTION.connectome, **kwargs
+) -> Path:
     stage = OutputFolder.claim(folder, "ingest", Config(), resume=False)
     taskset = TaskSet((load_task("hammer"),)).to_plain()
     write_people(
-        folder, num_people, task="hammer", description=dataclasses.replace(DESCRIPTION, taskset=taskset), **kwargs
+        folder,
+        num_people,
+        task="hammer",
+        description=dataclasses.replace(DESCRIPTION, taskset=taskset, connectome=connectome),
+        **kwargs,
     )
     stage.finish({})
     return folder

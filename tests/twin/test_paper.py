@@ -70,7 +70,7 @@ def test_the_encoder_reads_fisher_z_as_it_is_and_nothing_of_absent_edges(paper: 
     edges[0, 4] = torch.nan
     expected = edges.clone()
     expected[0, 4] = 0.0
-    assert torch.equal(twin.standardise(edges), expected)
+    assert torch.equal(twin.encoder_input(edges), expected)
     with pytest.raises(ValueError, match="needs `connectome_components: 0`"):
         dataclasses.replace(paper.twin, connectome_components=5)
 
