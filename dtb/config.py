@@ -53,6 +53,23 @@ class SynthConfig:
     """Parcels of the made-up atlas."""
     num_sites: Count = 2
     """Scanner sites; the connectome and behaviour are both confounded with them."""
+    site_effect: Annotated[float, Field(ge=0, le=0.7)] = 0.3
+    """How far the traits of the first and the last site lie from the middle, in standard deviations."""
+    age_years: tuple[Positive, Positive] = (18.0, 65.0)
+    """Youngest and oldest."""
+    age_effect: Annotated[float, Field(ge=0, le=0.7)] = 0.3
+    """Standard deviations of each trait for 13.6 years of age, the spread of ages between 18 and 65."""
+    motion_mm: Positive = 0.135
+    """Median over people of the mean framewise displacement; the old move more, and so do the people of later sites."""
+    jerks_per_minute: NonNegative = 0.0
+    """How often a person's head jerks, by about a millimetre, on top of what it moves all the time."""
+    motion_artefact: NonNegative = 0.0
+    """What moving does to BOLD, in every region alike: standard deviations of the rest signal for a millimetre of framewise displacement.
+    It makes motion a confound of the connectome, and 0 an innocent covariate."""
+    missing_rest_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the people who have no rest run at all."""
+    missing_run_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the task runs that were never made."""
     rest_seconds: Positive = 480.0
     """Length of each rest run in seconds: the shorter, the noisier the estimated connectome."""
     num_rest_runs: Count = 2
@@ -73,6 +90,9 @@ class SynthConfig:
     """Share of trials answered at random."""
     omission_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """Share of trials with no press at all, beyond those that the decision process leaves open."""
+    volumes: bool = False
+    """Write images with confounds, as fMRIPrep does, in place of parcellated series, and the atlas that goes with them: to try the whole
+    way of reading."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

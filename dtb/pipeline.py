@@ -39,7 +39,7 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     Raises
     ------
     ConfigurationError
-        A BIDS tree is given without a derivative tree to read its series from.
+        A BIDS tree is given without a derivative tree to read its series from, or the cohort to be made is one of images.
     """
     if config.input.bids is not None and not config.input.derivatives:
         raise ConfigurationError(
@@ -57,6 +57,11 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     cohort, shards, trained = run / "cohort", run / "shards", run / "train"
     bids = config.input.bids or cohort / "bids"
     derivatives = config.input.derivatives or (cohort / "derivatives" / "xcp_d",)
+    if config.input.bids is None and config.synth.volumes:
+        raise ConfigurationError(
+            "synth.volumes: `dtb run` makes a cohort of parcellated series. Make one of images with `dtb synth OUT --volumes`, and give it "
+            "as --input.bids and --input.derivatives, with the atlas that `dtb synth` names."
+        )
     steps = [
         Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume)),
         Step("train", trained, lambda resume: train(config, shards, trained, resume=resume)),

@@ -66,6 +66,10 @@ class Decider:
     boundary: float
     non_decision_seconds: float
 
+    def without_habits(self) -> Decider:
+        """Give the process of somebody with the same connectome and everybody's mean caution and speed of pressing."""
+        return Decider(self.drift, _BOUNDARY, _NON_DECISION)
+
 
 def make_design(task: str, run: int, seed: int) -> Design:
     """Make the design of run `run` (from 0) of a task.

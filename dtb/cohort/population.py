@@ -24,10 +24,7 @@ EDGE_STEP = 0.12
 """Fisher z by which one standard deviation of a trait moves each of its edges."""
 
 _AGE_STEP, _SITE_STEP = 0.08, 0.06
-_AGE_SHARE, _SITE_SHARE = (
-    0.3,
-    0.3,
-)  # correlation of the traits with age, and their shift between sites, in standard deviations
+_MIDDLE_AGE, _AGE_SPREAD = 41.5, 13.6
 _MIN_EIGENVALUE = 0.05
 
 
@@ -101,8 +98,10 @@ def make_population(config: SynthConfig, seed: int) -> Population:
     Raises
     ------
     ConfigurationError
-        There are too few edges for what they are to carry.
+        There are too few edges for what they are to carry, or the ages are the wrong way round.
     """
+    if config.age_years[0] > config.age_years[1]:
+        raise ConfigurationError(f"synth.age_years is {config.age_years}: give the youngest first, then the oldest.")
     rng = np.random.default_rng([seed, 0])
     num_regions = config.num_regions
     kinds = (*TRAITS, "age", "site")
@@ -139,14 +138,14 @@ def make_population(config: SynthConfig, seed: int) -> Population:
 def make_person(population: Population, config: SynthConfig, seed: int, index: int) -> Person:
     """Make person `index`; who they are depends on the seed and the index alone."""
     rng = np.random.default_rng([seed, 1, index])
-    age = float(np.round(rng.uniform(18, 65), 1))
-    age_z = (age - 41.5) / 13.6
+    age = float(np.round(rng.uniform(*config.age_years), 1))
+    age_z = (age - _MIDDLE_AGE) / _AGE_SPREAD
     site = int(rng.integers(config.num_sites))
     site_z = 0.0 if config.num_sites == 1 else 2.0 * site / (config.num_sites - 1) - 1.0
     target_E = population.base_E.copy()
-    rest = np.sqrt(max(0.0, 1 - _AGE_SHARE**2 - _SITE_SHARE**2))
+    rest = np.sqrt(1 - config.age_effect**2 - config.site_effect**2)
     for trait in TRAITS:
-        level = _AGE_SHARE * age_z + _SITE_SHARE * site_z + rest * rng.standard_normal()
+        level = config.age_effect * age_z + config.site_effect * site_z + rest * rng.standard_normal()
         target_E[population.causal_edges[trait]] += EDGE_STEP * level * population.causal_signs[trait]
     target_E[population.age_edges] += _AGE_STEP * age_z
     target_E[population.site_edges] += _SITE_STEP * site_z

@@ -17,6 +17,8 @@ from dtb.config import SynthConfig
 _MEMORY_SECONDS = 1.6  # of the autocorrelated noise: lag-one correlation 0.6 at a repetition time of 0.8 s
 _REACTIVITY_EFFECT = 0.5
 _MIN_SECONDS = 0.1
+_JERK_MM = 1.0
+_RECOVERY_SECONDS = 2.0  # of the signal after a movement
 
 
 def autocorrelated(
@@ -32,6 +34,27 @@ def autocorrelated(
     innovation_VR = rng.standard_normal((num_volumes, len(correlation_RR))) @ np.linalg.cholesky(correlation_RR).T
     innovation_VR[1:] *= np.sqrt(1 - memory**2)  # the first volume already has the stationary variance
     return np.asarray(lfilter([1.0], [1.0, -memory], innovation_VR, axis=0))
+
+
+def motion_level(person: Person, config: SynthConfig, rng: np.random.Generator) -> float:
+    """Draw how much a person moves: mean framewise displacement in millimetres, without jerks."""
+    return float(config.motion_mm * np.exp(0.2 * person.site + 0.008 * (person.age - 40) + rng.normal(0.0, 0.35)))
+
+
+def displacement(level: float, num_volumes: int, config: SynthConfig, rng: np.random.Generator) -> np.ndarray:
+    """Draw framewise displacements, (V,) millimetres; the first volume has none before it, and 0."""
+    displacement_V = rng.gamma(2.0, level / 2.0, num_volumes)
+    if config.jerks_per_minute:
+        rate = config.jerks_per_minute * config.repetition_time / 60 * level / config.motion_mm
+        displacement_V += (rng.random(num_volumes) < rate) * rng.exponential(_JERK_MM, num_volumes)
+    displacement_V[0] = 0.0
+    return np.asarray(displacement_V)
+
+
+def artefact(displacement_V: np.ndarray, config: SynthConfig) -> np.ndarray:
+    """Give what moving does to the signal of every region, (V,): it falls with each displacement and comes back within seconds."""
+    memory = np.exp(-config.repetition_time / _RECOVERY_SECONDS)
+    return np.asarray(-config.motion_artefact * lfilter([1.0], [1.0, -memory], displacement_V - displacement_V.mean()))
 
 
 def response_maps(

@@ -1,11 +1,13 @@
 """`dtb synth`: a cohort whose truth is known, written as a laboratory's data would be.
 
     OUT/bids                  participants.tsv, events.tsv of each run, sidecars
-    OUT/derivatives/xcp_d     parcellated rest and task series and motion, in XCP-D's naming
+    OUT/derivatives/xcp_d     parcellated rest and task series and motion, in XCP-D's naming; or, with `synth.volumes`,
+    OUT/derivatives/fmriprep  images, masks and confounds, in fMRIPrep's, and OUT/atlases
     OUT/truth                 traits, causal edges, expectations, noise ceilings
 
 No part of it is the twin's own model class: behaviour comes from a drift-diffusion process, BOLD from a convolution, and the connectome
-that a reader estimates from the finite rest series differs from the one that caused them.
+that a reader estimates from the finite rest series differs from the one that caused them. A person depends on the seed and their number
+alone, so the files are the same whoever makes them.
 
 Shape letters: `S` subject, `V` volume, `R` region, `E` edge, `J` trial.
 """
@@ -18,21 +20,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
-import dtb
 from dtb import terminal
 from dtb.cohort.behaviour import Design, decide, events_table, expectations, make_decider, make_design
 from dtb.cohort.build import in_order
-from dtb.cohort.fixed_point import fixed_point
 from dtb.cohort.population import Person, Population, make_person, make_population
-from dtb.cohort.signals import autocorrelated, regressors, response_maps
-from dtb.cohort.truth import Performance, TaskTruth, make_task_truth, write_table, write_truth
+from dtb.cohort.signals import artefact, autocorrelated, displacement, motion_level, regressors, response_maps
+from dtb.cohort.synthfiles import write_descriptions, write_parcels, write_participants, write_table
+from dtb.cohort.synthvolumes import atlas_path, bytes_per_volume, write_atlas, write_volumes
+from dtb.cohort.truth import Performance, TaskTruth, make_task_truth, write_truth
 from dtb.config import Config, SynthConfig, sections
 from dtb.errors import StageError
-from dtb.files import OutputFolder, write_bytes, write_json, write_text
+from dtb.files import OutputFolder
 
 _FEW = 200  # people who are made sooner than a cluster has started
-_SPACE = "MNI152NLin2009cAsym"
+_BYTES_PER_NUMBER = 7.6
 
 
 def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> None:
@@ -55,16 +58,15 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     }
     population = make_population(synth, config.seed)
     if dry_run:
-        terminal.out.print(
-            f"Would write {synth.num_subjects} people with {synth.num_regions} regions to {out}: {synth.num_rest_runs} rest runs of "
-            f"{synth.rest_seconds:g} s and {synth.runs_per_task} run(s) each of {', '.join(synth.tasks)}."
-        )
+        terminal.out.print(_plan(designs, synth, out))
         return
     folder = OutputFolder.claim(out, "synth", sections(config, "seed", "synth"), resume=resume)
     if folder.is_complete:
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
-    _write_descriptions(out, population, synth)
+    write_descriptions(out, population, synth)
+    if synth.volumes:
+        write_atlas(out, population, synth)
     people: list[Person] = []
     truths: list[dict[str, TaskTruth]] = []
     shared = (out.absolute(), population, designs, synth, config.seed)
@@ -82,131 +84,133 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
                 )
             people.append(result[0])
             truths.append(result[1])
-    _write_participants(out, people)
+    write_participants(out, people)
     ceilings = write_truth(out, people, truths, population, synth)
     folder.finish({"num_subjects": synth.num_subjects, "num_regions": synth.num_regions, "ceilings": ceilings})
-    terminal.out.print(
-        f"{synth.num_subjects} people, {synth.num_regions} regions: {out / 'bids'}, {out / 'derivatives' / 'xcp_d'}"
+    series = out / "derivatives" / ("fmriprep" if synth.volumes else "xcp_d")
+    terminal.out.print(f"{synth.num_subjects} people, {synth.num_regions} regions: {out / 'bids'}, {series}")
+    if synth.volumes:
+        terminal.out.print(f"To read them: --ingest.layout fmriprep --ingest.atlas {atlas_path(out, synth)}")
+    terminal.out.print(_ceiling_table(ceilings))
+
+
+def _plan(designs: Mapping[str, list[Design]], synth: SynthConfig, out: Path) -> str:
+    """Say who would be made, and how much of the disk they take."""
+    runs = [design for each in designs.values() for design in each]
+    seconds = synth.num_rest_runs * synth.rest_seconds + sum(design.end_seconds for design in runs)
+    written = bytes_per_volume(synth.num_regions) if synth.volumes else _BYTES_PER_NUMBER * synth.num_regions
+    gigabytes = synth.num_subjects * seconds / synth.repetition_time * written / 1e9
+    missing = [
+        f"{share:.0%} without {what}"
+        for share, what in (
+            (synth.missing_rest_fraction, "rest"),
+            (synth.missing_run_fraction, "each task run"),
+        )
+        if share
+    ]
+    return (
+        f"Would write {synth.num_subjects} people of {synth.num_sites} site(s) with {synth.num_regions} regions to {out}, about "
+        f"{gigabytes:.2g} GB of {'images' if synth.volumes else 'series'}: {synth.num_rest_runs} rest runs of {synth.rest_seconds:g} s and "
+        f"{synth.runs_per_task} run(s) each of {', '.join(synth.tasks)}"
+        + (f"; {', '.join(missing)}." if missing else ".")
     )
-    for task, figures in ceilings.items():
-        listed = ", ".join(f"{name} {value:.2f}" for name, value in figures.items() if value is not None)
-        terminal.out.print(f"Noise ceilings (r) of {task}: {listed}")
+
+
+def _ceiling_table(ceilings: Mapping[str, Mapping[str, float | None]]) -> Table:
+    table = Table("noise ceiling (r)", *ceilings, title="How well anyone could predict what was observed")
+    for figure in next(iter(ceilings.values()), {}):
+        values = (ceilings[task][figure] for task in ceilings)
+        table.add_row(
+            figure.replace("_from_", " from ").replace("_", " "),
+            *("-" if value is None else f"{value:.2f}" for value in values),
+        )
+    return table
 
 
 def _make_one(index: int, shared: tuple[Any, ...]) -> tuple[Person, dict[str, TaskTruth]]:
     """Make one person and write their files; give them without the matrix that only their series need."""
     out, population, designs, synth, seed = shared
     person = make_person(population, synth, seed, index)
-    _write_rest(out, person, population, synth, seed, index)
-    truth = _perform(out, person, population, designs, synth, seed, index)
-    slim = dataclasses.replace(person, edges_E=person.edges_E.astype(np.float32), correlation_RR=np.zeros((0, 0)))
-    return slim, truth
-
-
-def _write_rest(out: Path, person: Person, population: Population, synth: SynthConfig, seed: int, index: int) -> None:
     rng = np.random.default_rng([seed, 6, index])
-    num_volumes = round(synth.rest_seconds / synth.repetition_time)
-    motion = float(np.exp(rng.normal(-2.0 + 0.2 * person.site + 0.008 * (person.age - 40), 0.35)))
-    for run in range(synth.num_rest_runs):
-        name = f"sub-{person.label}_task-rest_dir-{('AP', 'PA')[run % 2]}_run-{run // 2 + 1:02d}"
-        series_VR = autocorrelated(person.correlation_RR, num_volumes, synth.repetition_time, rng)
-        _write_series(out, person.label, name, series_VR, population, synth)
-        displacement_V = rng.gamma(2.0, motion / 2.0, num_volumes)
-        text = b"framewise_displacement\nn/a\n" + fixed_point(displacement_V[1:, None])
-        write_bytes(_derivative(out, person.label) / f"{name}_motion.tsv", text, sync=False)
+    scanner = _Scanner(out, person, population, synth, seed, index, motion_level(person, synth, rng))
+    missing = np.random.default_rng([seed, 10, index])
+    if missing.random() >= synth.missing_rest_fraction:
+        scanner.rest(rng)
+    truths = _perform(scanner, designs, missing)
+    slim = dataclasses.replace(person, edges_E=person.edges_E.astype(np.float32), correlation_RR=np.zeros((0, 0)))
+    return slim, truths
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Scanner:
+    """A person in the scanner: makes their series, moves their head and writes their runs."""
+
+    out: Path
+    person: Person
+    population: Population
+    synth: SynthConfig
+    seed: int
+    index: int
+    motion: float
+
+    def rest(self, rng: np.random.Generator) -> None:
+        """Make and write the rest runs."""
+        num_volumes = round(self.synth.rest_seconds / self.synth.repetition_time)
+        for run in range(self.synth.num_rest_runs):
+            name = f"task-rest_dir-{('AP', 'PA')[run % 2]}_run-{run // 2 + 1:02d}"
+            series_VR = self.noise(num_volumes, rng)
+            self.write(name, series_VR, displacement(self.motion, num_volumes, self.synth, rng))
+
+    def noise(self, num_volumes: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw a series with the person's true connectome."""
+        return autocorrelated(self.person.correlation_RR, num_volumes, self.synth.repetition_time, rng)
+
+    def task(self, place: int, run: int, name: str, series_VR: np.ndarray) -> np.ndarray:
+        """Write a task run, and give its series as it was measured."""
+        rng = np.random.default_rng([self.seed, 8, self.index, place, run])
+        return self.write(name, series_VR, displacement(self.motion, len(series_VR), self.synth, rng))
+
+    def write(self, name: str, series_VR: np.ndarray, displacement_V: np.ndarray) -> np.ndarray:
+        """Add what moving does, write the run, and give the series."""
+        artefact_V = artefact(displacement_V, self.synth)
+        series_VR = series_VR + artefact_V[:, None]
+        label = self.person.label
+        full = f"sub-{label}_{name}"
+        if self.synth.volumes:
+            rng = np.random.default_rng([self.seed, 9, self.index, *name.encode()])
+            write_volumes(self.out, label, full, series_VR, artefact_V, displacement_V, self.synth, rng)
+        else:
+            write_parcels(self.out, label, full, series_VR, displacement_V, self.population, self.synth)
+        return series_VR
 
 
 def _perform(
-    out: Path,
-    person: Person,
-    population: Population,
-    designs: Mapping[str, list[Design]],
-    synth: SynthConfig,
-    seed: int,
-    index: int,
+    scanner: _Scanner, designs: Mapping[str, list[Design]], missing: np.random.Generator
 ) -> dict[str, TaskTruth]:
     """Let a person perform every task: write events and series, and give the truth behind them."""
-    decider = make_decider(person, synth, seed, index)
+    person, population, synth, seed = scanner.person, scanner.population, scanner.synth, scanner.seed
+    decider = make_decider(person, synth, seed, scanner.index)
     truths = {}
     for place, (task, runs) in enumerate(designs.items()):
-        maps = response_maps(person, population, synth, task, seed, index)
+        maps = response_maps(person, population, synth, task, seed, scanner.index)
         performances = []
         for run, design in enumerate(runs):
-            rng = np.random.default_rng([seed, 7, index, place, run])
+            if missing.random() < synth.missing_run_fraction:
+                continue
+            rng = np.random.default_rng([seed, 7, scanner.index, place, run])
             rt_J, correct_J = decide(decider, design.condition_J, synth, rng)
-            name = f"sub-{person.label}_task-{task}_dir-AP_run-{run + 1:02d}"
-            path = out / "bids" / f"sub-{person.label}" / "func" / f"{name}_events.tsv"
+            name = f"task-{task}_dir-AP_run-{run + 1:02d}"
+            path = scanner.out / "bids" / f"sub-{person.label}" / "func" / f"sub-{person.label}_{name}_events.tsv"
             write_table(path, events_table(design, rt_J, correct_J, synth.repetition_time))
             num_volumes = int(np.ceil(design.end_seconds / synth.repetition_time))
             times_V = np.arange(num_volumes) * synth.repetition_time
             active_J = np.where(np.isnan(rt_J), design.duration_J.clip(max=2.0), rt_J)
             design_VC = regressors(design.onset_J, active_J, design.condition_J, tuple(maps), times_V)
             signal_VR = design_VC @ np.stack(list(maps.values()))
-            noise_VR = autocorrelated(person.correlation_RR, num_volumes, synth.repetition_time, rng)
-            series_VR = signal_VR + synth.bold_noise * noise_VR
-            _write_series(out, person.label, name, series_VR, population, synth)
+            series_VR = signal_VR + synth.bold_noise * scanner.noise(num_volumes, rng)
+            series_VR = scanner.task(place, run, name, series_VR)
             performances.append(Performance(design.condition_J, rt_J, correct_J, design_VC, signal_VR, series_VR))
-        truths[task] = make_task_truth(task, performances, maps, expectations(decider, tuple(maps), synth, seed))
+        shown_J = np.concatenate([design.condition_J for design in runs])
+        expected = [expectations(each, tuple(maps), synth, seed) for each in (decider, decider.without_habits())]
+        truths[task] = make_task_truth(task, performances, maps, shown_J, *expected)
     return truths
-
-
-def _write_descriptions(out: Path, population: Population, synth: SynthConfig) -> None:
-    made = {"Name": "dtb", "Version": dtb.__version__}
-    shared = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["nobody: these people do not exist"]}
-    write_json(
-        out / "bids" / "dataset_description.json",
-        {"Name": "Ground-truth cohort", "DatasetType": "raw", **shared, "GeneratedBy": [made]},
-    )
-    write_json(
-        out / "derivatives" / "xcp_d" / "dataset_description.json",
-        {
-            "Name": "Parcellated series of a ground-truth cohort, named as XCP-D names them",
-            "DatasetType": "derivative",
-            **shared,
-        }
-        | {"GeneratedBy": [made], "SourceDatasets": [{"URL": "../../bids"}]},
-    )
-    write_text(
-        out / "bids" / "README",
-        "People of this cohort are made up, with known traits, connectomes and noise; see ../truth. There are no images: series are given "
-        "parcellated, in ../derivatives/xcp_d.\n",
-    )
-    for task in synth.tasks:
-        write_json(out / "bids" / f"task-{task}_bold.json", {"TaskName": task, "RepetitionTime": synth.repetition_time})
-        columns = {
-            "response_time": {"Description": "From the trial's onset; n/a without a press.", "Units": "s"},
-            "accuracy_binarized": {"Levels": {"1.0": "correct", "0.0": "error, or no press"}},
-        }
-        write_json(out / "bids" / f"task-{task}_events.json", columns)
-    labels = {"index": [str(place + 1) for place in range(synth.num_regions)], "name": population.region_names}
-    write_table(out / "derivatives" / "xcp_d" / "atlases" / f"atlas-Toy{synth.num_regions}_dseg.tsv", labels)
-
-
-def _write_participants(out: Path, people: list[Person]) -> None:
-    write_table(
-        out / "bids" / "participants.tsv",
-        {
-            "participant_id": [f"sub-{person.label}" for person in people],
-            "age": [f"{person.age:.1f}" for person in people],
-            "sex": [person.sex for person in people],
-            "site": [f"site{person.site + 1}" for person in people],
-            "group": ["made-up"] * len(people),
-        },
-    )
-    write_json(
-        out / "bids" / "participants.json", {"age": {"Units": "years"}, "site": {"Description": "Scanner site."}}
-    )
-
-
-def _derivative(out: Path, label: str) -> Path:
-    return out / "derivatives" / "xcp_d" / f"sub-{label}" / "func"
-
-
-def _write_series(
-    out: Path, label: str, name: str, series_VR: np.ndarray, population: Population, synth: SynthConfig
-) -> None:
-    stem = f"{name}_space-{_SPACE}_seg-Toy{synth.num_regions}_stat-mean_timeseries"
-    text = ("\t".join(population.region_names) + "\n").encode() + fixed_point(series_VR)
-    write_bytes(_derivative(out, label) / f"{stem}.tsv", text, sync=False)
-    sidecar = {"RepetitionTime": synth.repetition_time, "SamplingFrequency": 1 / synth.repetition_time}
-    write_json(_derivative(out, label) / f"{stem}.json", sidecar, sync=False)

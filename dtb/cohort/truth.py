@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from dtb.cohort.population import EDGE_STEP, TRAITS, Person, Population
+from dtb.cohort.synthfiles import write_table
 from dtb.config import SynthConfig
-from dtb.files import write_json, write_text, written_whole
+from dtb.files import write_json, written_whole
 
-_CONTRAST = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
+CONDITIONS = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
+"""The two conditions of each design, the one that is compared first."""
+
+_FIGURES = ("mean_rt", "condition_rt", "accuracy")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,8 +52,9 @@ class TaskTruth:
 
     Attributes
     ----------
-    observed, expected : dict
-        `mean_rt` and `condition_rt` in seconds, and `accuracy`.
+    observed, expected, from_connectome : dict
+        `mean_rt` and `condition_rt` in seconds, and `accuracy`: what was measured (NaN where no run was made), what the person would do on
+        average, and what somebody with the same true connectome and everybody's habits would.
     contrast_R : (R,) float
         True difference of the responses to the two conditions.
     estimated_contrast_R : (R,) float
@@ -60,49 +65,81 @@ class TaskTruth:
 
     observed: dict[str, float]
     expected: dict[str, float]
+    from_connectome: dict[str, float]
     contrast_R: np.ndarray
     estimated_contrast_R: np.ndarray
     series_r: float
 
 
 def make_task_truth(
-    task: str, performances: list[Performance], maps: Mapping[str, np.ndarray], expected: Mapping[str, float]
+    task: str,
+    performances: list[Performance],
+    maps: Mapping[str, np.ndarray],
+    shown_J: np.ndarray,
+    expected: Mapping[str, float],
+    from_connectome: Mapping[str, float],
 ) -> TaskTruth:
-    """Compare what was observed in a task's runs with what was to be expected; `maps` holds the true response to each condition."""
-    high, low = _CONTRAST[task]
-    condition_J = np.concatenate([each.condition_J for each in performances])
-    rt_J = np.concatenate([each.rt_J for each in performances])
-    share = {name: float(np.mean(condition_J == name)) for name in maps}
-    difference = _mean(rt_J[condition_J == high]) - _mean(rt_J[condition_J == low])
-    estimates, series_r = [], []
+    """Compare what was observed in a task's runs with what was to be expected.
+
+    Parameters
+    ----------
+    task : str
+    performances : list of Performance
+        The runs that were made.
+    maps : dict
+        True response to each condition, (R,).
+    shown_J : (J,) str
+        Conditions of all the design's trials.
+    expected, from_connectome : dict
+        Mean reaction time and accuracy in each condition, as `dtb.cohort.behaviour.expectations` gives them.
+    """
+    high, low = CONDITIONS[task]
     names = list(maps)
+    estimates, series_r = [], []
     for each in performances:
         full_VC = np.column_stack([each.design_VC, np.ones(len(each.design_VC))])
         weights_CR = np.linalg.lstsq(full_VC, each.series_VR, rcond=None)[0]
         estimates.append(weights_CR[names.index(high)] - weights_CR[names.index(low)])
         series_r.append(_mean(_correlations(each.signal_VR, each.series_VR)))
+    contrast_R = maps[high] - maps[low]
     return TaskTruth(
-        observed={
-            "mean_rt": _mean(rt_J),
-            "condition_rt": difference,
-            "accuracy": float(np.mean(np.concatenate([each.correct_J for each in performances]))),
-        },
-        expected={
-            "mean_rt": sum(share[name] * expected[f"{name}_rt"] for name in maps),
-            "condition_rt": expected[f"{high}_rt"] - expected[f"{low}_rt"],
-            "accuracy": sum(share[name] * expected[f"{name}_accuracy"] for name in maps),
-        },
-        contrast_R=maps[high] - maps[low],
-        estimated_contrast_R=np.mean(estimates, axis=0),
-        series_r=float(np.mean(series_r)),
+        observed=_observed(task, performances),
+        expected=_figures(task, shown_J, expected),
+        from_connectome=_figures(task, shown_J, from_connectome),
+        contrast_R=contrast_R,
+        estimated_contrast_R=np.mean(estimates, axis=0) if estimates else np.full(len(contrast_R), np.nan),
+        series_r=float(np.mean(series_r)) if series_r else float("nan"),
     )
+
+
+def _observed(task: str, performances: list[Performance]) -> dict[str, float]:
+    if not performances:
+        return dict.fromkeys(_FIGURES, float("nan"))
+    condition_J, rt_J, correct_J = (
+        np.concatenate([getattr(each, name) for each in performances]) for name in ("condition_J", "rt_J", "correct_J")
+    )
+    high, low = CONDITIONS[task]
+    difference = _mean(rt_J[condition_J == high]) - _mean(rt_J[condition_J == low])
+    return {"mean_rt": _mean(rt_J), "condition_rt": difference, "accuracy": float(np.mean(correct_J))}
+
+
+def _figures(task: str, shown_J: np.ndarray, expected: Mapping[str, float]) -> dict[str, float]:
+    high, low = CONDITIONS[task]
+    share = {name: float(np.mean(shown_J == name)) for name in CONDITIONS[task]}
+    return {
+        "mean_rt": sum(share[name] * expected[f"{name}_rt"] for name in share),
+        "condition_rt": expected[f"{high}_rt"] - expected[f"{low}_rt"],
+        "accuracy": sum(share[name] * expected[f"{name}_accuracy"] for name in share),
+    }
 
 
 def write_truth(
     out: Path, people: list[Person], truths: list[dict[str, TaskTruth]], population: Population, synth: SynthConfig
 ) -> dict[str, dict[str, float | None]]:
-    """Write the truth folder, and give each task's noise ceilings: how well perfect knowledge of each person would predict what was
-    observed. The ceiling of a figure that does not vary is None.
+    """Write the truth folder, and give each task's noise ceilings.
+
+    A figure's ceiling is how well perfect knowledge of each person would predict what was observed; with `_from_connectome`, how well
+    perfect knowledge of each true connectome would. The ceiling of a figure that does not vary is None.
     """
     table: dict[str, list[str]] = {"participant_id": [f"sub-{person.label}" for person in people]}
     for trait in TRAITS:
@@ -111,16 +148,18 @@ def write_truth(
     for task in synth.tasks:
         found = [truth[task] for truth in truths]
         ceilings[task] = {}
-        for figure in ("mean_rt", "condition_rt", "accuracy"):
-            observed, expected = (
-                np.array([getattr(one, kind)[figure] for one in found]) for kind in ("observed", "expected")
+        for figure in _FIGURES:
+            kinds = ("observed", "expected", "from_connectome")
+            values = {kind: np.array([getattr(one, kind)[figure] for one in found]) for kind in kinds}
+            for kind in ("expected", "observed", "from_connectome"):
+                table[f"{task}_{figure}_{kind}"] = [_cell(value) for value in values[kind]]
+            ceilings[task][figure] = _json_number(_correlation(values["observed"], values["expected"]))
+            ceilings[task][f"{figure}_from_connectome"] = _json_number(
+                _correlation(values["observed"], values["from_connectome"])
             )
-            table[f"{task}_{figure}_expected"] = [_cell(value) for value in expected]
-            table[f"{task}_{figure}_observed"] = [_cell(value) for value in observed]
-            ceilings[task][figure] = _json_number(_correlation(observed, expected))
         maps = [_correlation(one.contrast_R, one.estimated_contrast_R) for one in found]
-        ceilings[task]["bold_contrast_map"] = _json_number(float(np.mean(maps)))
-        ceilings[task]["bold_series"] = _json_number(float(np.mean([one.series_r for one in found])))
+        ceilings[task]["bold_contrast_map"] = _json_number(_mean(np.array(maps)))
+        ceilings[task]["bold_series"] = _json_number(_mean(np.array([one.series_r for one in found])))
     truth = out / "truth"
     write_table(truth / "subjects.tsv", table)
     write_json(truth / "ceilings.json", ceilings)
@@ -152,12 +191,6 @@ def write_truth(
     with written_whole(truth / "arrays.npz") as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return ceilings
-
-
-def write_table(path: Path, columns: Mapping[str, list[str]]) -> None:
-    """Write columns of text as a tab-separated table."""
-    lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
-    write_text(path, "\n".join(lines) + "\n", sync=False)
 
 
 def _mean(values: np.ndarray) -> float:

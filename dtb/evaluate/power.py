@@ -19,11 +19,11 @@ from dtb.cohort.behaviour import decide, make_decider, make_design
 from dtb.cohort.population import Person, make_person, make_population
 from dtb.cohort.records import edges_from_matrix
 from dtb.cohort.signals import autocorrelated
+from dtb.cohort.truth import CONDITIONS
 from dtb.config import PlanConfig, SynthConfig
 
 PENALTIES = np.logspace(0, 5, 6)
 NUM_FOLDS = 5
-CONDITIONS = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
 
 
 @dataclasses.dataclass(frozen=True)

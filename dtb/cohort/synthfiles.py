@@ -1,0 +1,111 @@
+"""How a ground-truth cohort lies on the disk: what describes it, and a run as XCP-D writes it.
+
+Shape letters: `V` volume, `R` region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import dtb
+from dtb.cohort.fixed_point import fixed_point
+from dtb.cohort.population import Person, Population
+from dtb.config import SynthConfig
+from dtb.files import write_bytes, write_json, write_text
+
+SPACE = "MNI152NLin2009cAsym"
+
+
+def run_folder(out: Path, pipeline: str, label: str) -> Path:
+    """Give the folder of a person's runs in a derivative tree."""
+    return out / "derivatives" / pipeline / f"sub-{label}" / "func"
+
+
+def write_parcels(
+    out: Path,
+    label: str,
+    name: str,
+    series_VR: np.ndarray,
+    displacement_V: np.ndarray,
+    population: Population,
+    synth: SynthConfig,
+) -> None:
+    """Write a run's parcellated series and its framewise displacement."""
+    folder = run_folder(out, "xcp_d", label)
+    stem = f"{name}_space-{SPACE}_seg-Toy{synth.num_regions}_stat-mean_timeseries"
+    header = ("\t".join(population.region_names) + "\n").encode()
+    write_bytes(folder / f"{stem}.tsv", header + fixed_point(series_VR), sync=False)
+    sidecar = {"RepetitionTime": synth.repetition_time, "SamplingFrequency": 1 / synth.repetition_time}
+    write_json(folder / f"{stem}.json", sidecar, sync=False)
+    text = b"framewise_displacement\nn/a\n" + fixed_point(displacement_V[1:, None])
+    write_bytes(folder / f"{name}_motion.tsv", text, sync=False)
+
+
+def write_descriptions(out: Path, population: Population, synth: SynthConfig) -> None:
+    """Write what describes the trees, and the sidecars that all runs share."""
+    made = {"Name": "dtb", "Version": dtb.__version__}
+    shared = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["nobody: these people do not exist"]}
+    write_json(
+        out / "bids" / "dataset_description.json",
+        {"Name": "Ground-truth cohort", "DatasetType": "raw", **shared, "GeneratedBy": [made]},
+    )
+    pipeline, what = ("fmriprep", "Images") if synth.volumes else ("xcp_d", "Parcellated series")
+    tree = out / "derivatives" / pipeline
+    write_json(
+        tree / "dataset_description.json",
+        {
+            "Name": f"{what} of a ground-truth cohort, named as {'fMRIPrep' if synth.volumes else 'XCP-D'} names them",
+            "DatasetType": "derivative",
+            **shared,
+        }
+        | {"GeneratedBy": [made], "SourceDatasets": [{"URL": "../../bids"}]},
+    )
+    where = "preprocessed" if synth.volumes else "parcellated"
+    write_text(
+        out / "bids" / "README",
+        "People of this cohort are made up, with known traits, connectomes and noise; see ../truth. There are no raw images: series are "
+        f"given {where}, in ../derivatives/{pipeline}.\n",
+    )
+    for task in synth.tasks:
+        write_json(out / "bids" / f"task-{task}_bold.json", {"TaskName": task, "RepetitionTime": synth.repetition_time})
+        columns = {
+            "response_time": {"Description": "From the trial's onset; n/a without a press.", "Units": "s"},
+            "accuracy_binarized": {"Levels": {"1.0": "correct", "0.0": "error, or no press"}},
+        }
+        write_json(out / "bids" / f"task-{task}_events.json", columns)
+    if not synth.volumes:
+        write_table(tree / "atlases" / f"atlas-Toy{synth.num_regions}_dseg.tsv", region_table(population))
+
+
+def region_table(population: Population) -> dict[str, list[str]]:
+    """Give the columns of the table that names the regions."""
+    return {
+        "index": [str(place + 1) for place in range(len(population.region_names))],
+        "name": population.region_names,
+    }
+
+
+def write_participants(out: Path, people: list[Person]) -> None:
+    """Write `participants.tsv` and its sidecar."""
+    write_table(
+        out / "bids" / "participants.tsv",
+        {
+            "participant_id": [f"sub-{person.label}" for person in people],
+            "age": [f"{person.age:.1f}" for person in people],
+            "sex": [person.sex for person in people],
+            "site": [f"site{person.site + 1}" for person in people],
+            "group": ["made-up"] * len(people),
+        },
+    )
+    write_json(
+        out / "bids" / "participants.json", {"age": {"Units": "years"}, "site": {"Description": "Scanner site."}}
+    )
+
+
+def write_table(path: Path, columns: Mapping[str, list[str]]) -> None:
+    """Write columns of text as a tab-separated table."""
+    lines = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
+    write_text(path, "\n".join(lines) + "\n", sync=False)
