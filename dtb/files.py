@@ -22,6 +22,7 @@ from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 
 STAGE_FILE = "stage.json"
 CONFIG_FILE = "config.yaml"
+_PARTIAL = ".partial"
 
 
 @contextlib.contextmanager
@@ -41,7 +42,7 @@ def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
         The temporary file to write. It is removed if the block raises, and `path` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -145,7 +146,7 @@ class OutputFolder:
         wanted = config_hash(config)
         if path.exists() and not path.is_dir():
             raise OutputInUseError(f"{path} is a file; the output of `dtb {stage}` is a folder. Give another path.")
-        used = path.is_dir() and any(path.iterdir())
+        used = path.is_dir() and any(each.suffix != _PARTIAL for each in path.iterdir())
         if used and not resume:
             raise OutputInUseError(
                 f"{path} is not empty. Add --resume to go on with what is there, or give another output folder; "
@@ -163,6 +164,8 @@ class OutputFolder:
         else:
             folder = cls(path, stage, wanted, is_resumed=False, is_complete=False)
             folder._write_stage(complete=False, summary={})
+        for partial in path.glob(f".*{_PARTIAL}"):
+            partial.unlink()  # what a run was writing when it was killed
         if not (path / CONFIG_FILE).exists():
             write_text(path / CONFIG_FILE, to_yaml(config))
         return folder

@@ -19,6 +19,7 @@ from dtb.cohort.build import read_people
 from dtb.cohort.connectome import description
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
 from dtb.cohort.index import PersonFiles, index_people
+from dtb.cohort.kept import KeptPeople, forget_people, state_of
 from dtb.cohort.participants import no_covariates, read_covariates
 from dtb.cohort.person import LeftOut, PersonJob
 from dtb.cohort.quality import PersonQuality
@@ -35,7 +36,7 @@ from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 
 _NUM_TRIED = 5
-"""Events files of each task that are tried before anything is written."""
+"""Series, and events files of each task, that are tried before anything is written."""
 
 
 def ingest(
@@ -54,7 +55,8 @@ def ingest(
     out : Path
         Output folder.
     resume : bool
-        Begin again in a folder that an interrupted run with the same configuration left. Pseudonyms stay the same.
+        Go on in a folder that an interrupted run with the same configuration left: who is finished there is not read again, unless
+        their files have changed. Pseudonyms stay the same.
     dry_run : bool
         Say what would be read, and write nothing.
 
@@ -67,8 +69,7 @@ def ingest(
     wanted = _with_absolute_paths(config.ingest)
     tasks = TaskSet(tuple(load_task(name) for name in config.ingest.tasks), config.ingest.channel_layout)
     files = index_people(bids, derivatives, wanted, tasks)
-    first = next(person.rest[0] for person in files if person.rest)
-    regions = read_region_names(first, derivatives, wanted)
+    regions = _region_names(files, derivatives, wanted)
     covariates = read_covariates(bids)
     _require_readable(tasks, files)
     if dry_run:
@@ -77,6 +78,7 @@ def ingest(
     kept = sections(config, "ingest")
     folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
     if folder.is_complete:
+        forget_people(out)
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
 
@@ -87,18 +89,28 @@ def ingest(
     ]
     jobs.sort(key=lambda job: job.pseudonym)  # the shards' order says nothing about who is who
     save_identities(out, key, {job.files.label: job.pseudonym for job in jobs})
+    given = [path for path in (wanted.atlas, wanted.region_labels) if path is not None]
+    kept_people = KeptPeople(out, (wanted, tasks.to_plain(), regions, [state_of(path) for path in given]))
+    finished = kept_people.finished(jobs)
+    if finished:
+        terminal.out.print(f"Going on: {len(finished)} of {len(jobs)} people are finished already.")
     writer = ShardWriter(out, config.ingest.subjects_per_shard)
     quarantined: list[tuple[str, str]] = []
     left_out: list[tuple[str, LeftOut]] = []
     people: list[tuple[str, PersonQuality]] = []
     reliability = EdgeReliability()
     with terminal.progress() as progress:
-        reading = read_people(jobs, regions, tasks, wanted, config.cluster)
-        for read in progress.track(reading, total=len(jobs), description="People"):
+        reading = read_people(
+            [job for job in jobs if job.pseudonym not in finished], regions, tasks, wanted, config.cluster
+        )
+        for job in progress.track(jobs, description="People"):
+            read = kept_people.load(job) if job.pseudonym in finished else next(reading)
             left_out += [(read.pseudonym, each) for each in read.left_out]
             if read.record is None or read.quality is None:
                 quarantined.append((read.pseudonym, read.reason))
                 continue
+            if job.pseudonym not in finished:
+                kept_people.keep(job, read)
             writer.add(read.record)
             people.append((read.pseudonym, read.quality))
             if read.rest_KE is not None:
@@ -113,7 +125,22 @@ def ingest(
     )
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary)
+    forget_people(out)
     _print_summary(summary, left_out, out)
+
+
+def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
+    """Give the names that most of the first few people's series have: one person's broken file must not stop everybody."""
+    found: Counter[tuple[str, ...]] = Counter()
+    refusals = []
+    for series in [person.rest[0] for person in people if person.rest][:_NUM_TRIED]:
+        try:
+            found[read_region_names(series, derivatives, config)] += 1
+        except InputDataError as error:
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    return found.most_common(1)[0][0]
 
 
 def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:

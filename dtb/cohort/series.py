@@ -71,6 +71,10 @@ def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: 
     InputDataError
         There is no such table, or several, or a name occurs twice.
     """
+    if not first.path.is_file():
+        raise InputDataError(
+            f"{first.path} is not a file."
+        )  # a pipe, for example, on which this process would wait for ever
     if config.layout == "xcpd":
         names = read_header_names(first.path)
     elif config.layout == "xcpd_cifti":
@@ -106,12 +110,12 @@ def read_series(
     """
     header_time: float | None = None
     if config.layout == "xcpd":
-        values_VR = read_with_header(file.path, regions)
+        values_VR = read_with_header(file.path, regions, config.max_memory_gib)
     elif config.layout == "xcpd_cifti":
         found_VR, names, header_time = read_parcel_series(file.path, config.max_memory_gib)
         values_VR = in_order(found_VR, names, regions, file.path)
     elif config.layout == "halfpipe":
-        values_VR = read_headerless(file.path, len(regions))
+        values_VR = read_headerless(file.path, len(regions), config.max_memory_gib)
     elif config.layout == "tcp":
         values_VR = read_hdf5(file.path, len(regions), config.max_memory_gib)
     else:
@@ -124,18 +128,20 @@ def read_series(
             else parcellate_dense(file.path, config.atlas, numbers, **limits)
         )
         values_VR, header_time = parcellated.values_VR, parcellated.repetition_time
+    if np.isinf(values_VR).any():
+        raise InputDataError(f"{file.path.name} has infinite values.")
     sidecar = _sidecar(file.path)
     repetition_time = _repetition_time(file, sidecar, header_time, config)
     motion: object = sidecar.get("FDMean")
     if config.layout in {"fmriprep", "fmriprep_cifti"}:
         values_VR = cleaned(values_VR, file.path, repetition_time, config)
         confounds = mean_displacement_of(file.path)
-        motion = None if confounds is None else mean_displacement(confounds)
+        motion = None if confounds is None else mean_displacement(confounds, len(values_VR), file.path)
     if file.outliers is not None:
         values_VR = on_the_clock(values_VR, file.outliers, file.path)
     if file.motion is not None:
-        motion = mean_displacement(file.motion)
-    is_number = isinstance(motion, int | float) and np.isfinite(motion)
+        motion = mean_displacement(file.motion, len(values_VR), file.path)
+    is_number = isinstance(motion, int | float) and not isinstance(motion, bool) and np.isfinite(motion)
     return Series(values_VR, repetition_time, float(motion) if is_number else None)  # type: ignore[arg-type]
 
 
@@ -168,22 +174,23 @@ def _repetition_time(
     for found in (sidecar.get("RepetitionTime"), raw.get("RepetitionTime"), header_time, config.repetition_time):
         if found is None:
             continue
-        if not isinstance(found, int | float) or not 0 < found < 100:
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 100:
             raise InputDataError(f"{file.path.name}: RepetitionTime is {found!r}; expected seconds.")
         return float(found)
     raise InputDataError(
-        f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {_json_path(file.path).name}, no *_bold.json of the run in the "
+        f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {sidecar_path(file.path).name}, no *_bold.json of the run in the "
         "raw tree. Set ingest.repetition_time."
     )
 
 
-def _json_path(path: Path) -> Path:
+def sidecar_path(path: Path) -> Path:
+    """Give where the JSON sidecar of a file lies, if it has one."""
     return path.with_name(path.name.split(".")[0] + ".json")
 
 
 def _sidecar(path: Path) -> dict[str, object]:
     """Read what lies beside a series, if anything does."""
-    sidecar = _json_path(path)
+    sidecar = sidecar_path(path)
     return _json_at(sidecar) if sidecar.is_file() else {}
 
 
@@ -191,7 +198,7 @@ def _json_at(path: Path) -> dict[str, object]:
     try:
         # Some tools write a bare NaN, which Python's reader takes.
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputDataError(f"{path.name} is not readable JSON ({error}).") from None
     return values if isinstance(values, dict) else {}
 

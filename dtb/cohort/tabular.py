@@ -9,25 +9,40 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+from isal import igzip
 
 from dtb.errors import InputDataError
 from dtb.tasks.tables import number_or_none, read_tsv
+
+_ABSENT = ["n/a", "nan", "NaN", ""]
+_LONGEST_HEADER = 2**24
+_PART_BYTES = 2**24
 
 
 def read_header_names(path: Path) -> tuple[str, ...]:
     """Give the column names of a tab-separated series."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            return tuple(name.strip() for name in stream.readline().rstrip("\r\n").split("\t"))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as stream:
+            return _names(stream.readline(_LONGEST_HEADER), path)
+    except OSError as error:
         raise InputDataError(f"{path} cannot be read ({error}).") from None
 
 
-def read_with_header(path: Path, regions: tuple[str, ...]) -> np.ndarray:
+def _names(header: bytes, path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(name.strip() for name in header.decode("utf-8-sig").rstrip("\r\n").split("\t"))
+    except UnicodeDecodeError as error:
+        raise InputDataError(f"{path.name} has a header that is not UTF-8 text (byte {error.start}).") from None
+
+
+def read_with_header(path: Path, regions: tuple[str, ...], max_memory_gib: float) -> np.ndarray:
     """Read a series under a header of region names, as (V, R) in the order of `regions`; NaN for a region it lacks."""
-    found = read_header_names(path)
-    table_VR = _numbers(path, has_header=True)
+    content = _content(path, max_memory_gib)
+    start = content.find(b"\n") + 1 or len(content)
+    found = _names(content[:start], path)
+    table_VR = _numbers(path, memoryview(content)[start:], max_memory_gib)
     if table_VR.shape[1] != len(found):
         raise InputDataError(f"{path.name} has {table_VR.shape[1]} columns under a header of {len(found)}.")
     return in_order(table_VR, found, regions, path)
@@ -46,9 +61,9 @@ def in_order(found_VR: np.ndarray, found: tuple[str, ...], regions: tuple[str, .
     return values_VR
 
 
-def read_headerless(path: Path, num_regions: int) -> np.ndarray:
+def read_headerless(path: Path, num_regions: int, max_memory_gib: float) -> np.ndarray:
     """Read a series without a header as (V, R); it must have a column for each region."""
-    values_VR = _numbers(path, has_header=False)
+    values_VR = _numbers(path, memoryview(_content(path, max_memory_gib)), max_memory_gib)
     if values_VR.shape[1] != num_regions:
         raise InputDataError(
             f"{path.name} has {values_VR.shape[1]} columns; the table of region names has {num_regions}."
@@ -56,25 +71,47 @@ def read_headerless(path: Path, num_regions: int) -> np.ndarray:
     return values_VR
 
 
-def _numbers(path: Path, *, has_header: bool) -> np.ndarray:
+def _content(path: Path, max_memory_gib: float) -> bytes:
+    """Read a file, plain or compressed, unless it holds more than the memory that may be used."""
+    limit = int(max_memory_gib * 2**30)
     try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            header=None,
-            skiprows=int(has_header),
-            na_values=["n/a", "nan", "NaN"],
-            keep_default_na=False,
-            dtype=np.float64,
+        with igzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            parts, size = [], 0
+            while size <= limit and (part := stream.read(_PART_BYTES)):
+                parts.append(part)
+                size += len(part)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputDataError(f"{path.name} is damaged: {error}") from None
+    if size > limit:
+        raise InputDataError(f"{path.name} holds more than ingest.max_memory_gib {max_memory_gib:g}.")
+    return b"".join(parts)
+
+
+def _numbers(path: Path, lines: memoryview, max_memory_gib: float) -> np.ndarray:
+    """Read lines of tab-separated numbers; `n/a` and `nan` are NaN."""
+    text = bytes(lines).replace(b"\r\n", b"\n")
+    if not text.strip():
+        raise InputDataError(f"{path.name} has no volumes.")
+    if not text.endswith(b"\n"):
+        raise InputDataError(f"{path.name} ends in the middle of a line: it was cut. If it was not, end its last line.")
+    if b"\n\n" in text.rstrip(b"\n") or text.startswith(b"\n"):
+        raise InputDataError(f"{path.name} has an empty line, where a volume should be.")
+    num_cells = text.count(b"\t") + text.count(b"\n")
+    if 2 * len(text) + 2 * 8 * num_cells > max_memory_gib * 2**30:
+        raise InputDataError(
+            f"{path.name} holds {num_cells} numbers, too many for ingest.max_memory_gib {max_memory_gib:g}."
         )
-    except pd.errors.EmptyDataError:
-        raise InputDataError(f"{path.name} has no volumes.") from None
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+    names = [str(place) for place in range(text[: text.index(b"\n")].count(b"\t") + 1)]
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(text.rstrip(b"\n")),
+            pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=min(len(text) + 1, 2**31 - 1)),
+            pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
+            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()), null_values=_ABSENT),
+        )
+    except pa.ArrowException as error:
         raise InputDataError(f"{path.name} is damaged: {str(error).splitlines()[0]}") from None
-    values_VR = table.to_numpy()
-    if np.isinf(values_VR).any():
-        raise InputDataError(f"{path.name} has infinite values.")
-    return values_VR
+    return np.column_stack([column.to_numpy() for column in table.columns])
 
 
 def on_the_clock(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarray:
@@ -95,9 +132,20 @@ def on_the_clock(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarra
     return whole_VR
 
 
-def mean_displacement(path: Path) -> float | None:
-    """Average the column `framewise_displacement` of a table, in millimetres; None if it has none."""
+def mean_displacement(path: Path, num_volumes: int, series: Path) -> float | None:
+    """Average the column `framewise_displacement` of a table, in millimetres; None if it has none.
+
+    Raises
+    ------
+    InputDataError
+        The table has not a row for each of the series' volumes: one of them was cut, or volumes were taken out of the series.
+    """
     table = read_tsv(path)
+    if table.num_rows != num_volumes:
+        raise InputDataError(
+            f"{series.name} has {num_volumes} volumes, {path.name} {table.num_rows} rows: one was cut, or volumes were taken out of the "
+            "series. Give the uncensored series, or its outliers.tsv beside it."
+        )
     cells = [number_or_none(cell) for cell in table.columns.get("framewise_displacement", [])]
     known = [cell for cell in cells if cell is not None]
     return float(np.mean(known)) if known else None
@@ -114,19 +162,17 @@ def read_hdf5(path: Path, num_regions: int, max_memory_gib: float) -> np.ndarray
 
     try:
         with h5py.File(path, "r") as stream:
-            data = stream["dataset"]
+            data = stream.get("dataset")
             if not isinstance(data, h5py.Dataset) or data.ndim != 2 or data.dtype.kind != "f":
-                raise InputDataError(f"{path.name}: `dataset` is no table of numbers.")
+                raise InputDataError(f"{path.name} has no table of numbers under the key `dataset`.")
             if data.shape[0] != num_regions:
                 raise InputDataError(
                     f"{path.name}: `dataset` has {data.shape[0]} rows; the table of region names has {num_regions}."
                 )
-            if 8 * data.shape[0] * data.shape[1] > max_memory_gib * 2**30:
+            if 2 * 8 * data.shape[0] * data.shape[1] > max_memory_gib * 2**30:
                 raise InputDataError(
-                    f"{path.name}: `dataset` has the shape {data.shape}, too much for ingest.max_memory_gib."
+                    f"{path.name}: `dataset` has the shape {data.shape}, too much for ingest.max_memory_gib {max_memory_gib:g}."
                 )
             return np.asarray(data[:], dtype=np.float64).T
-    except KeyError:
-        raise InputDataError(f"{path.name} has no `dataset`.") from None
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError, TypeError, OverflowError) as error:
         raise InputDataError(f"{path.name} is not a readable HDF5 file: {str(error).splitlines()[0]}") from None

@@ -242,6 +242,18 @@ def test_a_dry_run_writes_nothing(small_cohort, tmp_path, capsys):
     assert "6 people" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("content", ["", "a\tb\n1\t2\n", "a\ta\n", None])
+def test_the_first_persons_broken_series_does_not_stop_the_others(copy, tmp_path, content, capsys):
+    path = rest_file(copy, "0001", "AP")
+    path.unlink()
+    if content is None:
+        os.mkfifo(path)  # whoever opens it waits for ever
+    else:
+        path.write_text(content)
+    ingest(ONE_CPU, *paths(copy), tmp_path / "out", resume=False, dry_run=True)
+    assert "20 regions" in capsys.readouterr().out
+
+
 def hang_or_crash(job, regions, tasks, config):
     if job.pseudonym == "p1":
         os.kill(os.getpid(), signal.SIGSEGV)

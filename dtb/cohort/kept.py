@@ -1,0 +1,126 @@
+"""People who are finished, kept within the output until all are, so that an interrupted ingest goes on where it was.
+
+A person counts as finished if their file in OUT/.people is whole and nothing that they were read from has changed since: neither
+their files, nor the tasks, regions and settings. Those who were set aside are read again, for what was wrong may have been mended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+import dtb
+from dtb.cohort.confounds import mean_displacement_of
+from dtb.cohort.person import LeftOut, PersonJob, PersonRead
+from dtb.cohort.quality import PersonQuality
+from dtb.cohort.series import sidecar_path
+from dtb.files import written_whole
+from dtb.shards.sample import decode_sample, encode_sample
+
+_FOLDER = ".people"
+_LEFT_OUT = TypeAdapter(tuple[LeftOut, ...])
+_QUALITY = TypeAdapter(PersonQuality)
+
+
+class KeptPeople:
+    """The finished people of one output folder.
+
+    Parameters
+    ----------
+    out : Path
+        Output folder of the stage.
+    read_with : object
+        All that the reading of everybody depends on beside their files; its `repr` stands for it.
+    """
+
+    def __init__(self, out: Path, read_with: object) -> None:
+        self._folder = out / _FOLDER
+        self._read_with = repr((dtb.__version__, read_with))
+
+    def finished(self, jobs: list[PersonJob]) -> set[str]:
+        """Give the pseudonyms of those who need not be read again."""
+        return {job.pseudonym for job in jobs if self._is_whole(job)}
+
+    def keep(self, job: PersonJob, read: PersonRead) -> None:
+        """Keep somebody who was read."""
+        assert read.record is not None
+        assert read.quality is not None
+        texts = {
+            "read_from": self._read_from(job),
+            "left_out": _LEFT_OUT.dump_json(read.left_out),
+            "quality": json.dumps(dataclasses.asdict(read.quality)).encode(),  # here NaN stays NaN
+            **encode_sample(read.record),
+        }
+        arrays = {name: np.frombuffer(text, np.uint8) for name, text in texts.items()}
+        if read.rest_KE is not None:
+            arrays["rest_KE"] = read.rest_KE
+        # Without waiting for the disk: what a power cut spoils fails its checksum, and the person is read again.
+        with written_whole(self._path(job), sync=False) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+
+    def load(self, job: PersonJob) -> PersonRead:
+        """Give somebody who is finished as they were read."""
+        with np.load(self._path(job), allow_pickle=False) as arrays:
+            return PersonRead(
+                pseudonym=job.pseudonym,
+                record=decode_sample(arrays["json"].tobytes(), arrays["safetensors"].tobytes()),
+                reason="",
+                left_out=_LEFT_OUT.validate_json(arrays["left_out"].tobytes()),
+                quality=_QUALITY.validate_python(json.loads(arrays["quality"].tobytes())),
+                rest_KE=arrays.get("rest_KE"),
+            )
+
+    def _path(self, job: PersonJob) -> Path:
+        return self._folder / f"{job.pseudonym}.npz"
+
+    def _is_whole(self, job: PersonJob) -> bool:
+        path = self._path(job)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    return False
+            with np.load(path, allow_pickle=False) as arrays:
+                return bool(arrays["read_from"].tobytes() == self._read_from(job))
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            return False
+
+    def _read_from(self, job: PersonJob) -> bytes:
+        """Name what a person is read from: files by path, size and time of change, and all that is shared."""
+        files = list(_paths(job.files))
+        beside = [found for path in files for found in (sidecar_path(path), mean_displacement_of(path)) if found]
+        states = [(str(path), state_of(path)) for path in dict.fromkeys(files + beside)]
+        return hashlib.sha256(repr((self._read_with, job.covariates, states)).encode()).hexdigest().encode()
+
+
+def forget_people(out: Path) -> None:
+    """Remove everybody who was kept within an output folder: the shards hold them."""
+    shutil.rmtree(out / _FOLDER, ignore_errors=True)
+
+
+def _paths(value: object) -> Iterator[Path]:
+    """Go through every path within a dataclass."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _paths(each)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _paths(getattr(value, field.name))
+
+
+def state_of(path: Path) -> tuple[int, int] | None:
+    """Give what changes when a file does, its size and time; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

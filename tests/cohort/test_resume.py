@@ -1,0 +1,135 @@
+"""An ingest that is killed goes on where it was, and what comes out is what an undisturbed one gives, byte for byte."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from dtb.cohort.identities import identities_path, pseudonym_of
+from dtb.cohort.kept import KeptPeople
+from dtb.cohort.person import read_person
+from dtb.config import IngestConfig
+from tests.cohort.test_ingest import TASKS, copy, func, jobs_of, paths, regions_of  # noqa: F401 (a fixture among them)
+from tests.shards.test_shards import assert_same
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def kept(copy, tmp_path):  # noqa: F811
+    """Two people kept, and their jobs."""
+    jobs = jobs_of(copy, IngestConfig())[:2]
+    people = KeptPeople(tmp_path / "out", "settings")
+    reads = [read_person(job, regions_of(copy), TASKS, IngestConfig()) for job in jobs]
+    for job, read in zip(jobs, reads, strict=True):
+        people.keep(job, read)
+    return people, jobs, reads
+
+
+def test_somebody_who_was_kept_comes_back_in_every_respect(kept):
+    people, jobs, reads = kept
+    assert people.finished(jobs) == {job.pseudonym for job in jobs}
+    for job, read in zip(jobs, reads, strict=True):
+        again = people.load(job)
+        assert again.left_out == read.left_out
+        assert repr(again.quality) == repr(read.quality)
+        np.testing.assert_array_equal(again.rest_KE, read.rest_KE)
+        assert_same(again.record, read.record)
+
+
+@pytest.mark.parametrize("change", ["series", "sidecar", "events", "confounds", "settings", "kept file", "cut"])
+def test_somebody_of_whom_anything_changed_is_read_again(kept, copy, tmp_path, change):  # noqa: F811
+    people, jobs, _ = kept
+    own = tmp_path / "out" / ".people" / f"{jobs[0].pseudonym}.npz"
+    derived = jobs[0].files.rest[0].path
+    if change == "series":
+        derived.write_text(derived.read_text())
+    elif change == "sidecar":
+        derived.with_suffix(".json").unlink()
+    elif change == "events":
+        jobs[0].files.events[0].path.write_text(jobs[0].files.events[0].path.read_text() + "\n")
+    elif change == "confounds":
+        derived.with_name("sub-0001_task-rest_dir-AP_run-01_desc-confounds_timeseries.tsv").touch()
+    elif change == "settings":
+        assert KeptPeople(tmp_path / "out", "others").finished(jobs) == set()
+        return
+    elif change == "kept file":
+        content = bytearray(own.read_bytes())
+        content[len(content) // 2] ^= 1
+        own.write_bytes(content)
+    else:
+        own.write_bytes(own.read_bytes()[:-30])
+    assert people.finished(jobs) == {jobs[1].pseudonym}
+
+
+KEY = bytes(32)
+
+
+def command_of(out: Path, cohort: Path, num_cpus: int) -> list[str]:
+    bids, (derivatives,) = paths(cohort)
+    identities_path(out).write_text(f"# key\t{KEY.hex()}\n")  # pseudonyms, and so the order, are the same everywhere
+    command = [sys.executable, "-m", "dtb", "ingest", str(bids), str(out), "--derivatives", str(derivatives)]
+    return [*command, f"--cluster.num-cpus={num_cpus}", "--subjects-per-shard=2"]
+
+
+def content_of(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def made_to_wait(path: Path) -> Path:
+    """Put a pipe that nobody writes into in the place of a file, so that its reader waits; give where the file is now."""
+    held = path.rename(path.with_suffix(".held"))
+    os.mkfifo(path)
+    return held
+
+
+def stopped_with(number: int, command: list[str], environment: dict[str, str], people: Path, num_kept: int) -> None:
+    """Start an ingest, and stop it once it has kept so many people."""
+    running = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads run here)
+    )
+    began = time.monotonic()
+    while len(list(people.glob("*.npz"))) < num_kept:
+        assert running.poll() is None, running.stdout.read()
+        assert time.monotonic() - began < 200
+        time.sleep(0.05)
+    family = psutil.Process(running.pid).children(recursive=True)
+    running.send_signal(number)
+    running.communicate(timeout=100)
+    for process in psutil.wait_procs(family, timeout=5)[
+        1
+    ]:  # agents of a cluster whose driver was killed end much later
+        process.kill()
+    assert len(list(people.glob("*.npz"))) == num_kept
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_an_ingest_that_is_interrupted_and_then_killed_ends_in_the_bytes_of_an_undisturbed_one(copy, tmp_path):  # noqa: F811
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    whole, out = tmp_path / "whole", tmp_path / "shards"
+    subprocess.run(command_of(whole, copy, num_cpus=4), env=environment, check=True, timeout=300)
+    labels = [path.name[4:] for path in (copy / "bids").glob("sub-*")]
+    in_order = sorted(labels, key=lambda label: pseudonym_of(label, KEY))
+    second, fourth = (next(func(copy, in_order[place]).glob("*stroop*timeseries.tsv")) for place in (1, 3))
+    held = {path: made_to_wait(path) for path in (second, fourth)}
+    command = command_of(out, copy, num_cpus=1)
+    stopped_with(signal.SIGINT, command, environment, out / ".people", 1)
+    held.pop(second).replace(second)
+    stopped_with(signal.SIGKILL, [*command, "--resume"], environment, out / ".people", 3)
+    held.pop(fourth).replace(fourth)
+    assert not (out / "manifest.json").exists()
+    (out / ".shard-00001.tar.x.partial").write_bytes(b"half")
+    last = subprocess.run([*command, "--resume"], env=environment, check=True, capture_output=True, timeout=300)
+    assert b"3 of 6 people are finished already" in last.stdout
+    assert content_of(out) == content_of(whole)
