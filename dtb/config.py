@@ -334,6 +334,11 @@ class InterveneConfig:
     `17Networks_LH_VisCent_ExStr_1`)."""
     direction: Literal["increase", "decrease"] = "decrease"
     """Which way the indicator should go."""
+    against: str | None = None
+    """A second aim, in words such as `increase accuracy in stroop` or `decrease bold_contrast of network VisCent in hammer`: further
+    searches weigh it against the first, and show what of one is had for how much of the other (a Pareto front)."""
+    front_points: Annotated[int, Field(ge=2)] = 5
+    """Searches for the front, from the first aim alone to the second alone, with `against`."""
     budget: Positive = 0.05
     """Largest Frobenius norm of the change, in the unit below."""
     budget_unit: Literal["norm", "retest_sd"] = "norm"

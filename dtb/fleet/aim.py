@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,13 +13,12 @@ import torch
 from dtb.cohort.networks import network_of
 from dtb.cohort.records import connectome_in_words, is_correlation
 from dtb.cohort.reliability import load_reliability
-from dtb.config import InterveneConfig
+from dtb.config import InterveneConfig, from_mapping
 from dtb.errors import ConfigurationError, InputDataError, StageError
 from dtb.fleet.twins import Troupe, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
 from dtb.intervene.search import Goal, make_goal
-from dtb.tasks.taskset import TaskSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,11 @@ class Aim:
     regions : tuple of str
         Names of the BOLD regions.
     retest_sd_E : (E,) ndarray or None
-        Standard deviation of each edge, in Fisher z, from one rest run to another; None where the cohort has one run a person.
+        Standard deviation of each edge, in Fisher z, from one rest run to another; None where the budget does not need it.
+    second : int or None
+        Which indicator is weighed against the target.
+    second_sign : float
+        1 to increase it, -1 to decrease it.
     """
 
     settings: InterveneConfig
@@ -45,19 +49,26 @@ class Aim:
     target: int
     regions: tuple[str, ...]
     retest_sd_E: np.ndarray | None = None
+    second: int | None = None
+    second_sign: float = 1.0
 
     @property
     def name(self) -> str:
         """The target in words."""
-        one = self.indicators[self.target]
+        return self.name_of(self.target)
+
+    def name_of(self, place: int) -> str:
+        """Put an indicator into words."""
+        one = self.indicators[place]
         where = f" of {self.where(one)}" if one.regions else ""
         return f"{one.kind}{where} in {self.tasks[one.task].name}"
 
     def where(self, one: Indicator) -> str | None:
         """Name the region, or the network, of an indicator; None for behaviour."""
-        if len(one.regions) > 1 or (self.settings.network and one is self.indicators[self.target]):
-            return f"network {self.settings.network}"
-        return self.regions[one.regions[0]] if one.regions else None
+        if not one.regions:
+            return None
+        first = self.regions[one.regions[0]]
+        return first if len(one.regions) == 1 else f"network {network_of(first)}"
 
     @property
     def sign(self) -> float:
@@ -151,10 +162,51 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
             f"This twin reads connectomes that are {connectome_in_words(made)}. An intervention changes a correlation matrix into another "
             "valid one, and these are none. Train a twin on a cohort ingested with `connectome: pearson` or `ledoit_wolf`."
         )
-    taskset, regions = troupe.taskset, troupe.card.bold_region_names
-    tasks = outlines_of(taskset)
+    regions = troupe.card.bold_region_names
+    tasks = outlines_of(troupe.taskset)
     indicators = list_indicators(tasks, len(regions))
-    task = _task_index(settings, taskset)
+    target = _place(indicators, settings, tasks, regions)
+    second, second_sign = None, 1.0
+    if settings.against is not None:
+        other = _in_words(settings)
+        second, second_sign = _place(indicators, other, tasks, regions), 1.0 if other.direction == "increase" else -1.0
+        if second == target:
+            raise ConfigurationError(f"intervene.against is {settings.against!r}, which is the first aim itself.")
+    return Aim(
+        settings=settings,
+        tasks=tuple(tasks),
+        indicators=tuple(indicators),
+        target=target,
+        regions=tuple(regions),
+        retest_sd_E=_retest_sd(settings, troupe),
+        second=second,
+        second_sign=second_sign,
+    )
+
+
+_WORDS = re.compile(
+    r"(?P<direction>increase|decrease) (?P<indicator>mean_rt|condition_rt|accuracy|bold_contrast)"
+    r"(?: of (?:network (?P<network>\S+)|(?P<region>\S+)))? in (?P<task>\S+)"
+)
+
+
+def _in_words(settings: InterveneConfig) -> InterveneConfig:
+    """Read the second aim."""
+    found = _WORDS.fullmatch(settings.against or "")
+    if found is None:
+        raise ConfigurationError(
+            f"intervene.against is {settings.against!r}; expected words such as 'increase accuracy in stroop', 'decrease mean_rt in "
+            "hammer' or 'decrease bold_contrast of network VisCent in hammer'."
+        )
+    given = {name: value for name, value in found.groupdict().items() if value is not None}
+    return from_mapping(InterveneConfig, given, "intervene.against")
+
+
+def _place(
+    indicators: list[Indicator], settings: InterveneConfig, tasks: Sequence[TaskOutline], regions: Sequence[str]
+) -> int:
+    """Find the indicator that is meant; that of a network is added."""
+    task = _task_index(settings, [task.name for task in tasks])
     wanted = Indicator(settings.indicator, task, _target_regions(settings, regions))
     if not any((one.kind, one.task) == (wanted.kind, wanted.task) for one in indicators):
         raise ConfigurationError(
@@ -163,8 +215,7 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
         )
     if wanted not in indicators:
         indicators.append(wanted)
-    target = indicators.index(wanted)
-    return Aim(settings, tuple(tasks), tuple(indicators), target, tuple(regions), _retest_sd(settings, troupe))
+    return indicators.index(wanted)
 
 
 def _retest_sd(settings: InterveneConfig, troupe: Troupe) -> np.ndarray | None:
@@ -216,10 +267,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _task_index(settings: InterveneConfig, taskset: TaskSet) -> int:
-    names = [spec.name for spec in taskset.specs]
+def _task_index(settings: InterveneConfig, names: Sequence[str]) -> int:
     if settings.task is None:
         return 0
     if settings.task not in names:
         raise ConfigurationError(f"intervene.task is {settings.task!r}; the twin performs {', '.join(names)}.")
-    return names.index(settings.task)
+    return list(names).index(settings.task)

@@ -8,6 +8,8 @@ Tables, one row each as named, in the folders of the same name:
 - ``results``: an indicator of a person, before, after the change and after each control of the same norm.
 - ``changes``: a person: the change of the correlations, upper triangle row by row, and the target's way through the search.
 - ``regions``, ``networks``: a region, or a pair of networks, that the change touches, ranked within the person.
+- ``fronts``: with a second aim, a share of it for a person: what either aim gained, in spreads between people, and whether no other
+  share betters both.
 - ``status``: a person.
 
 Shape letters: `E` connectome edge.
@@ -34,7 +36,7 @@ from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
 from dtb.fleet.twins import Troupe, open_ensemble, seed_of
 from dtb.terminal import err, out
 
-TABLES = ("results", "changes", "regions", "networks")
+TABLES = ("results", "changes", "regions", "networks", "fronts")
 REFERENCE = "reference"
 
 _PEOPLE_IN_DIRECTION = 256

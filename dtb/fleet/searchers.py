@@ -28,7 +28,7 @@ from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.fleet.twins import Company, Troupe, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES, Found, Goal, random_directions, search, slope
+from dtb.intervene.search import DOSES, Found, Goal, not_dominated, random_directions, search, slope
 from dtb.intervene.spaces import Cohort, Start
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
@@ -41,6 +41,18 @@ _MEASURE = "Change of the correlation of resting-state signals that a search on 
 
 _SHIFT_SPREADS = 2.0
 """How far the published method moves the weights themselves, in standard deviations between people."""
+
+
+_FRONT = pa.schema(
+    [
+        ("pseudonym", pa.string()),
+        *(
+            (name, pa.float64())
+            for name in ("second_share", "target_after", "second_after", "target_gain", "second_gain")
+        ),
+        ("on_front", pa.bool_()),
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -164,6 +176,8 @@ class Searcher(_Performers):
         kept = [place for place, key in enumerate(keys) if key not in failures]
         shifted_SM = self._shifted(met.performances[0], start)
         tables = self._tables(keys, kept, start, found, shifted_SM)
+        if self._aim.second is not None:
+            tables["fronts"] = self._front(keys, kept, met, self._aim.second)
         if self._derivatives is not None:
             for place in kept:
                 stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_desc-change_relmat"
@@ -177,14 +191,44 @@ class Searcher(_Performers):
         }
         return Work(tables, failures, notes)
 
-    def _search(self, keys: Sequence[str], met: Meeting, directions: dict[str, Tensor]) -> Found:
+    def _search(
+        self, keys: Sequence[str], met: Meeting, directions: dict[str, Tensor], second_share: float | None = None
+    ) -> Found:
         seeds = [seed_of(key, self._seed, "restarts") for key in keys]
         stages, goal = met.rehearsals, self._survey.rehearsal_goal
-        if not met.rehearsal_suffices(self._aim.target):
+        wanted = [place for place in (self._aim.target, self._aim.second) if place is not None]
+        if not all(met.rehearsal_suffices(place) for place in wanted):
             stages, goal = met.performances, self._survey.goal
+        if second_share is not None and self._aim.second is not None:
+            goal = goal.against(self._aim.second, self._aim.second_sign, second_share)
         like, twin = met.start.budget_S, self._companies[0].twin
         cohort = Cohort(torch.from_numpy(self._survey.edges_QE).to(like), twin.edge_scale_E.to(like))
         return search(met.performances, met.start, goal, self._aim.settings, directions, seeds, stages, cohort)
+
+    def _front(self, keys: Sequence[str], kept: Sequence[int], met: Meeting, second: int) -> pa.Table:
+        """Search again with the second aim at a growing share, and say which of the results no other betters in both."""
+        aim, spread_M = self._aim, self._survey.goal.spread_M
+        signs_C, places = torch.tensor([aim.sign, aim.second_sign]).to(spread_M), [aim.target, second]
+        shares = np.linspace(0.0, 1.0, aim.settings.front_points)
+        found = [self._search(keys, met, {}, float(share)) for share in shares]
+        after_SGC = torch.stack([one.after_SM[:, places] for one in found], 1)
+        gain_SGC = signs_C * (after_SGC - found[0].before_SM[:, None, places]) / spread_M[places]
+        rows = [
+            {
+                "pseudonym": keys[place],
+                "second_share": share,
+                "target_after": after_SGC[place, number, 0].item(),
+                "second_after": after_SGC[place, number, 1].item(),
+                "target_gain": gain_SGC[place, number, 0].item(),
+                "second_gain": gain_SGC[place, number, 1].item(),
+                "on_front": bool(on_front),
+            }
+            for place in kept
+            for number, (share, on_front) in enumerate(
+                zip(shares.tolist(), not_dominated(gain_SGC[place]).tolist(), strict=True)
+            )
+        ]
+        return pa.Table.from_pylist(rows, _FRONT)
 
     def _controls(self, keys: Sequence[str], start: Start) -> dict[str, Tensor]:
         given, twin = self._survey, self._companies[0].twin

@@ -45,16 +45,30 @@ class Goal:
         Spread of each indicator between people; NaN where it has none, and such an indicator is not penalised.
     penalty_M : (M,) float64 Tensor
         Share of each indicator in the penalty; 0 for the target.
+    second : int or None
+        A second indicator that is wanted too.
+    second_sign : float
+    second_share : float
+        What a spread of the second counts, 0 to 1; a spread of the target counts the rest.
     """
 
     target: int
     sign: float
     spread_M: Tensor
     penalty_M: Tensor
+    second: int | None = None
+    second_sign: float = 1.0
+    second_share: float = 0.0
 
     def to(self, device: torch.device) -> Goal:
         """Move the tensors to `device`."""
-        return Goal(self.target, self.sign, self.spread_M.to(device), self.penalty_M.to(device))
+        return dataclasses.replace(self, spread_M=self.spread_M.to(device), penalty_M=self.penalty_M.to(device))
+
+    def against(self, second: int, sign: float, share: float) -> Goal:
+        """Want a second indicator too; neither is then held back."""
+        penalty_M = self.penalty_M.clone()
+        penalty_M[second] = 0.0
+        return dataclasses.replace(self, penalty_M=penalty_M, second=second, second_sign=sign, second_share=share)
 
     def score(self, values_SM: Tensor, before_SM: Tensor, off_target_weight: float) -> Tensor:
         """Give what the search maximises: (S,) wanted change, less the mean squared unwanted one, both in units of spread."""
@@ -62,7 +76,11 @@ class Goal:
         moved_SM = (values_SM - before_SM) / self.spread_M.nan_to_num(1.0)
         counted_SM = (self.penalty_M > 0) & moved_SM.isfinite()
         unwanted_SM = torch.where(counted_SM, moved_SM, 0.0) ** 2 * self.penalty_M
-        return self.sign * moved_SM[:, self.target] - off_target_weight * unwanted_SM.sum(1)
+        wanted_S = self.sign * moved_SM[:, self.target]
+        if self.second is not None:
+            second_S = self.second_sign * moved_SM[:, self.second]
+            wanted_S = (1.0 - self.second_share) * wanted_S + self.second_share * second_S
+        return wanted_S - off_target_weight * unwanted_SM.sum(1)
 
 
 def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_SM: Tensor) -> Goal:
@@ -207,6 +225,19 @@ def search(
     return _measured(
         members, start, goal, change_SE, before, control_directions_SE, path_USG[winner_S, people_S], changes_USE
     )
+
+
+def not_dominated(gain_GC: Tensor) -> Tensor:
+    """Find the Pareto front: (G,) bool, the points than which no other is better in one aim and at least as good in all.
+
+    Examples
+    --------
+    >>> not_dominated(torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.4, 0.5], [0.0, 1.0]])).tolist()
+    [True, True, False, True]
+    """
+    as_good_GG = (gain_GC[None] >= gain_GC[:, None]).all(-1)
+    better_GG = (gain_GC[None] > gain_GC[:, None]).any(-1)
+    return ~(as_good_GG & better_GG).any(1)
 
 
 def slope(members: Sequence[Simulate], start: Start, goal: Goal) -> tuple[Tensor, Tensor]:

@@ -297,3 +297,37 @@ def test_the_stage_writes_everyone_and_finishes(
     assert pq.read_table(tmp_path / "out" / "changes").num_rows == 5
     intervene_stage(config, *world, tmp_path / "out", resume=True)
     assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_front_goes_from_one_aim_to_the_other(troupe: Troupe) -> None:
+    settings = dataclasses.replace(
+        SETTINGS, against="increase mean_rt in hammer", front_points=4, off_target_weight=0.0
+    )
+    aim, worker = searcher(troupe, settings)
+    assert aim.name_of(aim.second) == "mean_rt in hammer"
+    tables = worker.work(KEYS).tables
+    fronts, results = tables["fronts"].to_pandas(), tables["results"].to_pandas()
+    for _key, mine in fronts.groupby("pseudonym"):
+        gain_GC = mine[["target_gain", "second_gain"]].to_numpy()
+        assert mine["second_share"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+        assert gain_GC[0, 0] == pytest.approx(gain_GC[:, 0].max(), abs=0.05)
+        assert gain_GC[-1, 1] == pytest.approx(gain_GC[:, 1].max(), abs=0.05)
+        for point, on_front in zip(gain_GC, mine["on_front"], strict=True):
+            assert on_front == (not any((other >= point).all() and (other > point).any() for other in gain_GC))
+        own = results.query("pseudonym == @key and task == 'hammer' and indicator == 'mean_rt'").iloc[0]
+        moved = (mine["second_after"].iloc[-1] - own["before"]) / own["spread"]
+        assert moved == pytest.approx(gain_GC[-1, 1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("against", "message"),
+    [
+        ("faster", "expected words such as"),
+        ("decrease mean_rt in stroop", "is the first aim itself"),
+        ("increase bold_contrast of nowhere in stroop", "'nowhere'; .* one of the 4 regions"),
+        ("increase accuracy in nback", "performs hammer, stroop"),
+    ],
+)
+def test_a_second_aim_that_cannot_be_read_is_refused(troupe: Troupe, against: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_aim(dataclasses.replace(SETTINGS, against=against), troupe)
