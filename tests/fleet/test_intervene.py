@@ -307,14 +307,14 @@ def test_a_front_goes_from_one_aim_to_the_other(troupe: Troupe) -> None:
     assert aim.name_of(aim.second) == "mean_rt in hammer"
     tables = worker.work(KEYS).tables
     fronts, results = tables["fronts"].to_pandas(), tables["results"].to_pandas()
-    for _key, mine in fronts.groupby("pseudonym"):
+    for key, mine in fronts.groupby("pseudonym"):
         gain_GC = mine[["target_gain", "second_gain"]].to_numpy()
         assert mine["second_share"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
         assert gain_GC[0, 0] == pytest.approx(gain_GC[:, 0].max(), abs=0.05)
         assert gain_GC[-1, 1] == pytest.approx(gain_GC[:, 1].max(), abs=0.05)
         for point, on_front in zip(gain_GC, mine["on_front"], strict=True):
             assert on_front == (not any((other >= point).all() and (other > point).any() for other in gain_GC))
-        own = results.query("pseudonym == @key and task == 'hammer' and indicator == 'mean_rt'").iloc[0]
+        own = results[results["pseudonym"] == key].query("task == 'hammer' and indicator == 'mean_rt'").iloc[0]
         moved = (mine["second_after"].iloc[-1] - own["before"]) / own["spread"]
         assert moved == pytest.approx(gain_GC[-1, 1], rel=1e-6)
 
