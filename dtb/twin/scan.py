@@ -1,8 +1,9 @@
 """The recurrence over time: the hot loop of the whole system, behind one function.
 
 `scan` takes what enters each unit at each step and the recurrent weights, and returns every state. There are a plain reference,
-which anyone can read and autograd differentiates, and fast paths that agree with it: batched torch operations with a backward pass
-written by hand (`dtb.twin.scan_fast`), and compiled code for the CPU (`dtb.twin.scan_native`).
+which anyone can read and autograd differentiates, and fast paths that agree with it: compiled code for the CPU
+(`dtb.twin.scan_native`); for a GPU a kernel that keeps a person's weights on the chip where they fit (`dtb.twin.scan_persistent`); and
+for all else batched torch operations with a backward pass written by hand (`dtb.twin.scan_fast`).
 
 Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` row of the recurrent weights (see `dtb.twin.cells`),
 `Q` rank.
@@ -19,6 +20,7 @@ from torch import Tensor
 from dtb.twin.cells import CellName, next_state
 from dtb.twin.scan_fast import fast_scan
 from dtb.twin.scan_native import is_usable, native_scan
+from dtb.twin.scan_persistent import fits, persistent_scan
 
 DENSE_BYTES = 2**18
 """Low-rank weights are multiplied out where one person's matrix is no larger: it stays in cache, and is no dearer than its factors."""
@@ -41,6 +43,13 @@ class Recurrence(NamedTuple):
     shared_GN: Tensor | None = None
     left_SGQ: Tensor | None = None
     right_SNQ: Tensor | None = None
+
+    @property
+    def num_hidden(self) -> int:
+        """How many units there are."""
+        weights = self.shared_GN if self.full_SGN is None else self.full_SGN
+        assert weights is not None
+        return weights.shape[-1]
 
     @property
     def dense_bytes(self) -> int:
@@ -66,9 +75,10 @@ def scan(
     rate_SN: Tensor | None = None,
     noise_SKTN: Tensor | None = None,
     *,
+    initial_SKN: Tensor | None = None,
     method: Literal["fast", "reference"] = "fast",
 ) -> Tensor:
-    """Run the network of each person over their segments, from a state of zero.
+    """Run the network of each person over their segments.
 
     Everything is computed in float32 (float64 if given float64), whatever the precision around it: rounding errors of a long
     recurrence add up.
@@ -84,6 +94,8 @@ def scan(
         Rates of the leaky cell, in (0, 1].
     noise_SKTN : (S, K, T, N) Tensor or None
         Added to the state after each step; a constant, no gradient reaches it.
+    initial_SKN : (S, K, N) Tensor or None
+        State before the first step; zero without one.
     method : {"fast", "reference"}
         Two ways to the same numbers.
 
@@ -97,13 +109,17 @@ def scan(
         recurrence = Recurrence(*(None if weight is None else exact(weight) for weight in recurrence))
         rate_SN = None if rate_SN is None else exact(rate_SN)
         noise_SKTN = None if noise_SKTN is None else noise_SKTN.to(drive_SKTG.dtype)
+        initial_SKN = None if initial_SKN is None else initial_SKN.to(drive_SKTG.dtype)
+        rest = (rate_SN, noise_SKTN, initial_SKN)
         if method == "reference" or drive_SKTG.numel() == 0:
-            return _reference_scan(cell, drive_SKTG, recurrence.dense(), rate_SN, noise_SKTN)
+            return _reference_scan(cell, drive_SKTG, recurrence.dense(), *rest)
         if is_usable(drive_SKTG) and recurrence.dense_bytes <= (
             DENSE_BYTES if recurrence.full_SGN is None else math.inf
         ):
-            return native_scan(cell, drive_SKTG, recurrence.dense(), rate_SN, noise_SKTN)
-        return fast_scan(cell, drive_SKTG, *recurrence, rate_SN, noise_SKTN)
+            return native_scan(cell, drive_SKTG, recurrence.dense(), *rest)
+        if fits(drive_SKTG, recurrence.num_hidden):
+            return persistent_scan(cell, drive_SKTG, recurrence.dense(), *rest)
+        return fast_scan(cell, drive_SKTG, *recurrence, *rest)
 
 
 def exact(tensor: Tensor) -> Tensor:
@@ -117,8 +133,11 @@ def _reference_scan(
     weights_SGN: Tensor,
     rate_SN: Tensor | None,
     noise_SKTN: Tensor | None,
+    initial_SKN: Tensor | None,
 ) -> Tensor:
     state_SKN = drive_SKTG.new_zeros(*drive_SKTG.shape[:2], weights_SGN.shape[-1])
+    if initial_SKN is not None:
+        state_SKN = initial_SKN
     rate_SKN = None if rate_SN is None else rate_SN[:, None]
     states = []
     # Unbinding once: a slice per step would cost a full-size gradient per step in the backward pass.

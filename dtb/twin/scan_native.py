@@ -32,13 +32,24 @@ class _Sizes(ctypes.Structure):
 
 
 class _ForwardArrays(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_void_p) for name in ("drive", "weights", "rate", "noise", "state", "active"))
+    _fields_ = tuple(
+        (name, ctypes.c_void_p) for name in ("drive", "weights", "rate", "noise", "initial", "state", "active")
+    )
 
 
 class _BackwardArrays(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_void_p)
-        for name in ("outer", "weights", "rate", "state", "active", "drive_gradient", "rate_gradient")
+        for name in (
+            "outer",
+            "weights",
+            "rate",
+            "state",
+            "active",
+            "drive_gradient",
+            "rate_gradient",
+            "initial_gradient",
+        )
     )
 
 
@@ -70,9 +81,10 @@ def native_scan(
     full_SGN: Tensor,
     rate_SN: Tensor | None,
     noise_SKTN: Tensor | None,
+    initial_SKN: Tensor | None = None,
 ) -> Tensor:
     """Run the recurrence of full weights; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
-    result: Tensor = _NativeScan.apply(cell, drive_SKTG, full_SGN, rate_SN, noise_SKTN, level())
+    result: Tensor = _NativeScan.apply(cell, drive_SKTG, full_SGN, rate_SN, noise_SKTN, initial_SKN, level())
     return result
 
 
@@ -85,6 +97,7 @@ class _NativeScan(torch.autograd.Function):
         full_SGN: Tensor,
         rate_SN: Tensor | None,
         noise_SKTN: Tensor | None,
+        initial_SKN: Tensor | None,
         instructions: int,
     ) -> Tensor:
         num_subjects, num_segments, num_steps, num_rows = drive_SKTG.shape
@@ -93,11 +106,12 @@ class _NativeScan(torch.autograd.Function):
         noise_STKN = None if noise_SKTN is None else noise_SKTN.transpose(1, 2).contiguous()
         weights_SGN = full_SGN.contiguous()
         rate_SN = None if rate_SN is None else rate_SN.contiguous()
+        initial_SKN = None if initial_SKN is None else initial_SKN.contiguous()
         state_STKN = drive_SKTG.new_empty(num_subjects, num_steps + 1, num_segments, num_hidden)
         # The elman cell's activation is its state, unless noise was added to that.
         active_STKG = None if cell == "elman" and noise_SKTN is None else torch.empty_like(drive_STKG)
         sizes = _Sizes(num_subjects, num_steps, num_segments, num_hidden, num_rows, _CELLS[cell])
-        arrays = (drive_STKG, weights_SGN, rate_SN, noise_STKN, state_STKN, active_STKG)
+        arrays = (drive_STKG, weights_SGN, rate_SN, noise_STKN, initial_SKN, state_STKN, active_STKG)
         _call("dtb_scan_forward", instructions, sizes, _ForwardArrays(*map(_address, arrays)))
         ctx.save_for_backward(weights_SGN, rate_SN, state_STKN, active_STKG)
         ctx.sizes, ctx.instructions = sizes, instructions
@@ -111,11 +125,14 @@ class _NativeScan(torch.autograd.Function):
         outer_STKN = gradient_SKTN.transpose(1, 2).contiguous()
         drive_gradient_STKG = outer_STKN.new_empty(num_subjects, num_steps, num_segments, weights_SGN.shape[1])
         rate_gradient_SN = None if rate_SN is None else torch.empty_like(rate_SN)
-        arrays = (outer_STKN, weights_SGN, rate_SN, state_STKN, active_STKG, drive_gradient_STKG, rate_gradient_SN)
+        initial_gradient_SKN = torch.empty_like(state_STKN[:, 0]) if ctx.needs_input_grad[5] else None
+        gradients = (drive_gradient_STKG, rate_gradient_SN, initial_gradient_SKN)
+        arrays = (outer_STKN, weights_SGN, rate_SN, state_STKN, active_STKG, *gradients)
         _call("dtb_scan_backward", ctx.instructions, ctx.sizes, _BackwardArrays(*map(_address, arrays)))
         before_SDN = state_STKN[:, :-1].flatten(1, 2)
         weight_gradient_SGN = drive_gradient_STKG.flatten(1, 2).mT @ before_SDN
-        return None, drive_gradient_STKG.transpose(1, 2), weight_gradient_SGN, rate_gradient_SN, None, None
+        drive_gradient_SKTG = drive_gradient_STKG.transpose(1, 2)
+        return None, drive_gradient_SKTG, weight_gradient_SGN, rate_gradient_SN, None, initial_gradient_SKN, None
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
@@ -12,7 +13,44 @@ from dtb.twin.cells import CellName, num_rows
 from dtb.twin.scan import Recurrence, scan
 
 CELLS: tuple[CellName, ...] = ("elman", "leaky", "gated")
-Case = tuple[CellName, Tensor, list[Tensor], Tensor | None, Tensor]
+
+
+class Case(NamedTuple):
+    """What one run of the recurrence is given."""
+
+    cell: CellName
+    drive: Tensor
+    matrices: list[Tensor]
+    rate: Tensor | None
+    noise: Tensor | None
+    initial: Tensor
+
+    @property
+    def recurrence(self) -> Recurrence:
+        return Recurrence(*self.matrices) if len(self.matrices) == 1 else Recurrence(None, *self.matrices)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        return [self.drive, *self.matrices, *([] if self.rate is None else [self.rate]), self.initial]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Case:
+        """The same with each tensor changed."""
+
+        def leaf(value: Tensor) -> Tensor:
+            return change(value.detach()).requires_grad_()
+
+        return Case(
+            self.cell,
+            leaf(self.drive),
+            [leaf(matrix) for matrix in self.matrices],
+            None if self.rate is None else leaf(self.rate),
+            None if self.noise is None else change(self.noise),
+            leaf(self.initial),
+        )
+
+    def to(self, where: torch.dtype | str) -> Case:
+        """The same numbers in a type or on a device."""
+        return self.map(lambda value: value.to(where))
 
 
 def make_case(
@@ -21,7 +59,7 @@ def make_case(
     sizes: tuple[int, int, int, int] = (3, 2, 9, 5),
     dtype: torch.dtype = torch.float64,
 ) -> Case:
-    """Drive, weights, rate and noise of S people with K segments of T steps and N units."""
+    """Drive, weights, rate, noise and initial state of S people with K segments of T steps and N units."""
     people, segments, steps, hidden = sizes
     generator = torch.Generator().manual_seed(0)
 
@@ -37,23 +75,26 @@ def make_case(
         matrices = [matrix * 0.5 / hidden**0.5 for matrix in matrices]
     rate = torch.sigmoid(normal(people, hidden)) if cell == "leaky" else None
     noise = 0.1 * normal(people, segments, steps, hidden)
-    leaves = [tensor.to(dtype).requires_grad_() for tensor in (drive, *matrices)]
-    rate = None if rate is None else rate.to(dtype).requires_grad_()
-    return cell, leaves[0], leaves[1:], rate, noise.to(dtype)
+    return Case(cell, drive, matrices, rate, noise, 0.5 * normal(people, segments, hidden)).to(dtype)
 
 
-def run(case: Case, method: Literal["fast", "reference"], drive: Tensor | None = None) -> Tensor:
-    cell, own_drive, matrices, rate, noise = case
-    recurrence = Recurrence(*matrices) if len(matrices) == 1 else Recurrence(None, *matrices)
-    return scan(cell, own_drive if drive is None else drive, recurrence, rate, noise, method=method)
+def run(case: Case, method: Literal["fast", "reference"] = "fast") -> Tensor:
+    return scan(case.cell, case.drive, case.recurrence, case.rate, case.noise, initial_SKN=case.initial, method=method)
 
 
-def states_and_gradients(case: Case, method: Literal["fast", "reference"]) -> list[Tensor]:
-    _, drive, matrices, rate, _ = case
-    states = run(case, method)
-    towards = torch.linspace(-1, 1, states.numel(), dtype=states.dtype).view(states.shape)
-    leaves = [drive, *matrices, *([] if rate is None else [rate])]
+def disturbed_and_not(case: Case) -> list[Case]:
+    """With process noise, and without."""
+    return [case, case._replace(noise=None)]
+
+
+def with_gradients(states: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    """States, and the gradients of a sum of them in which each has a weight of its own."""
+    towards = torch.linspace(-1, 1, states.numel()).view(states.shape).to(states)
     return [states.detach(), *torch.autograd.grad((states * towards).sum(), leaves, materialize_grads=True)]
+
+
+def states_and_gradients(case: Case, method: Literal["fast", "reference"] = "fast") -> list[Tensor]:
+    return with_gradients(run(case, method), case.leaves)
 
 
 @pytest.mark.parametrize("weights", ["full", "low_rank"])
@@ -81,15 +122,13 @@ def test_float32_stays_near_float64_over_a_long_segment(cell: CellName, weights:
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_agree_with_finite_differences(cell: CellName, weights: Literal["full", "low_rank"]) -> None:
     case = make_case(cell, weights, (2, 2, 4, 3))
-    _, drive, matrices, rate, noise = case
-    leaves = [drive, *matrices, *([] if rate is None else [rate])]
 
     def function(*values: Tensor) -> Tensor:
-        own = list(values[1 : 1 + len(matrices)])
-        recurrence = Recurrence(*own) if len(own) == 1 else Recurrence(None, *own)
-        return scan(cell, values[0], recurrence, values[-1] if rate is not None else None, noise)
+        drive, *rest, initial = values
+        matrices, rest = rest[: len(case.matrices)], rest[len(case.matrices) :]
+        return run(Case(cell, drive, matrices, rest[0] if rest else None, case.noise, initial))
 
-    assert torch.autograd.gradcheck(function, leaves)
+    assert torch.autograd.gradcheck(function, case.leaves)
 
 
 def test_elman_is_torchs_rnn_person_by_person() -> None:
@@ -115,31 +154,51 @@ def test_what_follows_the_end_of_a_segment_has_no_influence(
     counted = torch.arange(9) < ends[..., None]
     gradients = []
     for filler in (0.0, 1e6):
-        drive = torch.where(counted[..., None], case[1].detach(), filler).requires_grad_()
-        states = run(case, "fast", drive)
+        drive = torch.where(counted[..., None], case.drive.detach(), filler).requires_grad_()
+        states = run(case._replace(drive=drive))
         loss = torch.where(counted[..., None], states, 0.0).square().sum()
-        gradients.append(torch.autograd.grad(loss, [drive, *case[2]]))
+        gradients.append(torch.autograd.grad(loss, [drive, *case.matrices]))
     assert gradients[0][0][~counted].abs().max() == 0
     for one, two in zip(*gradients, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-13)
 
 
+def scattered(case: Case) -> Case:
+    """The same numbers, otherwise in memory."""
+    drive = case.drive.detach().permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0).requires_grad_()
+    matrices = [matrix.detach().mT.contiguous().mT.requires_grad_() for matrix in case.matrices]
+    return case._replace(drive=drive, matrices=matrices)
+
+
 @pytest.mark.parametrize("weights", ["full", "low_rank"])
 def test_memory_layout_makes_no_difference(weights: Literal["full", "low_rank"]) -> None:
     case = make_case("leaky", weights)
-    scattered = case[1].detach().permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0)
-    matrices = [matrix.detach().mT.contiguous().mT.requires_grad_() for matrix in case[2]]
-    assert not scattered.is_contiguous()
-    other: Case = (case[0], scattered.requires_grad_(), matrices, case[3], case[4])
-    for one, two in zip(states_and_gradients(other, "fast"), states_and_gradients(case, "fast"), strict=True):
+    other = scattered(case)
+    assert not other.drive.is_contiguous()
+    for one, two in zip(states_and_gradients(other), states_and_gradients(case), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("weights", ["full", "low_rank"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_run_in_two_parts_is_the_run_in_one(
+    dtype: torch.dtype, cell: CellName, weights: Literal["full", "low_rank"]
+) -> None:
+    case = make_case(cell, weights, dtype=dtype)
+    assert case.noise is not None
+    first = run(case._replace(drive=case.drive[:, :, :4], noise=case.noise[:, :, :4]))
+    second = run(case._replace(drive=case.drive[:, :, 4:], noise=case.noise[:, :, 4:], initial=first[:, :, -1]))
+    parts = with_gradients(torch.cat([first, second], dim=2), case.leaves)
+    for one, two in zip(parts, states_and_gradients(case), strict=True):
+        torch.testing.assert_close(one, two)
 
 
 @pytest.mark.parametrize("weights", ["full", "low_rank"])
 @pytest.mark.parametrize("sizes", [(0, 2, 4, 3), (2, 0, 4, 3), (2, 2, 0, 3)])
 def test_nothing_in_nothing_out(sizes: tuple[int, int, int, int], weights: Literal["full", "low_rank"]) -> None:
     case = make_case("leaky", weights, sizes)
-    states, *gradients = states_and_gradients(case, "fast")
+    states, *gradients = states_and_gradients(case)
     assert states.shape == sizes
     assert all(gradient.abs().sum() == 0 for gradient in gradients)
 

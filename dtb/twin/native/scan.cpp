@@ -22,13 +22,14 @@ struct Sizes {
 
 struct ForwardArrays {
     const float *drive_STKG, *weights_SGN, *rate_SN, *noise_STKN;
+    const float *initial_SKN;  // state before step 0; null for zero
     float *state_STKN;   // T + 1 steps, the first is the state before step 0
     float *active_STKG;  // what the activation functions gave, for the backward pass; null where the state tells it
 };
 
 struct BackwardArrays {
     const float *outer_STKN, *weights_SGN, *rate_SN, *state_STKN, *active_STKG;
-    float *drive_gradient_STKG, *rate_gradient_SN;
+    float *drive_gradient_STKG, *rate_gradient_SN, *initial_gradient_SKN;  // the last two where they are wanted
 };
 
 namespace generic {

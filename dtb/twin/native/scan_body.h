@@ -170,7 +170,10 @@ static void forward(const Sizes &z, const ForwardArrays &arrays, int64_t subject
     pack(arrays.weights_SGN + subject * G * N, N, G, 1, N, packed);
     const float *rate = arrays.rate_SN ? arrays.rate_SN + subject * N : nullptr;
     float *states = arrays.state_STKN + subject * (z.steps + 1) * K * N;
-    std::memset(states, 0, sizeof(float) * K * N);
+    if (arrays.initial_SKN)
+        std::memcpy(states, arrays.initial_SKN + subject * K * N, sizeof(float) * K * N);
+    else
+        std::memset(states, 0, sizeof(float) * K * N);
     for (int64_t step = 0; step < z.steps; ++step) {
         const int64_t place = subject * z.steps + step;
         const float *before = states + step * K * N;
@@ -247,8 +250,11 @@ static void backward(const Sizes &z, const BackwardArrays &arrays, int64_t subje
                 store_part(kept + n, gradient - moved, count);
             });
         }
-        if (step > 0) multiply(drive_gradient, G, packed, G, width, carry, width, K);
+        if (step > 0 || arrays.initial_gradient_SKN) multiply(drive_gradient, G, packed, G, width, carry, width, K);
     }
+    if (arrays.initial_gradient_SKN)
+        for (int64_t k = 0; k < K; ++k)
+            std::memcpy(arrays.initial_gradient_SKN + (subject * K + k) * N, carry + k * width, sizeof(float) * N);
     if (arrays.rate_gradient_SN) std::memcpy(arrays.rate_gradient_SN + subject * N, rate_gradient, sizeof(float) * N);
 }
 
