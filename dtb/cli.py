@@ -24,6 +24,7 @@ from dtb.terminal import err, out
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+_BIDS_APP_OPTIONS = ("--participant-label", "--session-label", "--task", "--bids-filter-file")
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
@@ -94,7 +95,12 @@ def _from_anywhere(values: Any) -> Any:
 
 
 def _without_prefix(argument: str, name: str) -> str:
-    """Let `dtb train --train.num-workers` mean `--num-workers`: the names of the YAML file hold on every command line."""
+    """Let `dtb train --train.num-workers` mean `--num-workers`: the names of the YAML file hold on every command line.
+
+    And the options that BIDS apps have in common are called in `dtb run` as they are in `dtb ingest`.
+    """
+    if name == "run" and argument.partition("=")[0].replace("_", "-") in _BIDS_APP_OPTIONS:
+        return "--ingest." + argument.removeprefix("--")
     own = () if name == "run" else (f"--{name}.",)
     for prefix in (*own, "--cluster."):
         if argument.startswith(prefix):

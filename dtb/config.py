@@ -135,10 +135,15 @@ class IngestConfig:
     """Which parcellation to read (the name after `seg-` or `atlas-`), where a derivative tree holds several."""
     subject_timeout_seconds: Positive = 600.0
     """A person whose files take longer to read is set aside."""
-    participants: tuple[str, ...] = ()
+    participant_label: tuple[str, ...] = ()
     """Read these participants only, with or without `sub-`; all if empty."""
-    sessions: tuple[str, ...] = ()
+    session_label: tuple[str, ...] = ()
     """Read these sessions only, with or without `ses-`; all if empty."""
+    task: tuple[str, ...] = ()
+    """Read these tasks only, of those in `tasks`: BIDS labels with or without `task-`, or names of specifications; all if empty. Rest is
+    read in any case."""
+    bids_filter_file: Path | None = None
+    """JSON file that selects runs by BIDS entities as fMRIPrep's does, by its query `bold`."""
     connectome: Literal["pearson", "ledoit_wolf", "partial"] = "pearson"
     """Correlation of the regions: as it is; shrunk after Ledoit and Wolf (2004), which short runs with many regions need; or partial, each
     pair given all other regions, from the inverse of the shrunk matrix."""

@@ -19,4 +19,5 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,  # it would leave an empty line
     )

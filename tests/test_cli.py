@@ -29,6 +29,15 @@ def test_the_names_of_the_yaml_file_hold_on_every_command_line(tmp_path: Path) -
     assert parse("run", ["--dry-run", str(path), *dotted])[1].cluster.num_cpus == 2
 
 
+@pytest.mark.parametrize(("stage", "places"), [("ingest", ["bids", "out"]), ("run", ["configs/demo.yaml", "out"])])
+def test_people_sessions_and_tasks_are_chosen_as_in_other_bids_apps(stage: str, places: list[str]) -> None:
+    options = "--participant-label 01 sub-02 --session_label pre --task=stroop --bids-filter-file filter.json"
+    _, config = parse(stage, [*places, *options.split()])
+    assert config.ingest.participant_label == ("01", "sub-02")
+    assert (config.ingest.session_label, config.ingest.task) == (("pre",), ("stroop",))
+    assert config.ingest.bids_filter_file == Path("filter.json").resolve()
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_printed_configuration_reads_back(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.yaml"

@@ -1,4 +1,4 @@
-"""Who is in a BIDS tree, and which of their files are read: names only, no file is opened here.
+"""Which of a cohort's files are read, person by person: names only, no file is opened here.
 
 The raw tree says who there is and holds the events; any number of derivative trees hold the parcellated series.
 """
@@ -6,13 +6,16 @@ The raw tree says who there is and holds the events; any number of derivative tr
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dtb.cohort.names import BidsName, parse_name
+from rich.markup import escape
+
+from dtb import terminal
+from dtb.cohort.names import RUN_ENTITIES, BidsName
+from dtb.cohort.selection import Selection, fits, read_selection, require_known
+from dtb.cohort.tree import Tree, list_tree
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 from dtb.tasks.taskset import TaskSet
@@ -64,11 +67,14 @@ class PersonFiles:
         Participant label without ``sub-``.
     rest : tuple of SeriesFile
     events : tuple of EventsFile
+    problem : str
+        Why this person cannot be read, if that is known already.
     """
 
     label: str
     rest: tuple[SeriesFile, ...]
     events: tuple[EventsFile, ...]
+    problem: str = ""
 
 
 def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig, tasks: TaskSet) -> list[PersonFiles]:
@@ -77,8 +83,8 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     Raises
     ------
     InputDataError
-        A tree does not exist or holds nobody, a wanted participant is not there, a run has several series to choose from, or nobody
-        has a resting-state series.
+        A tree does not exist or holds nobody, a wanted participant, session or task is not there, a run has several series to choose
+        from, or nobody has a resting-state series.
     """
     for folder in (bids, *derivatives):
         if not folder.is_dir():
@@ -89,83 +95,150 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
         raise InputDataError(
             "Connectomes need resting-state series: give at least one derivative tree with --derivatives."
         )
-    labels = _labels(bids)
-    if not labels:
+    selection = read_selection(config)
+    raw = list_tree(bids, selection.participants)
+    if not raw.labels:
         raise InputDataError(f"{bids} holds no sub-* folder. Give the root of a BIDS tree.")
-    wanted = {label.removeprefix("sub-") for label in config.participants}
-    unknown = sorted(wanted - set(labels))
-    if unknown:
-        raise InputDataError(
-            f"ingest.participants: {bids} has no folder for {', '.join(f'sub-{label}' for label in unknown)}."
-        )
-    people = [_person(bids, derivatives, label, config, tasks) for label in labels if not wanted or label in wanted]
+    require_known(selection.participants, raw.labels, "ingest.participant_label", "sub-", f"no folder of {bids}")
+    chosen = [label for label in raw.labels if not selection.participants or label in selection.participants]
+    derived = (
+        [_tcp_tree(root, chosen) for root in derivatives]
+        if config.layout == "tcp"
+        else [list_tree(root, selection.participants) for root in derivatives]
+    )
+    _warn_of_strangers(raw, derived)
+    _require_labels((raw, *derived), selection, tasks, config.rest_task)
+    people = [_person(label, raw, derived, config, selection, tasks) for label in chosen]
+    _warn_of_empty(people, selection)
     if not any(person.rest for person in people):
         raise InputDataError(
             f"No resting-state series of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
-            f"{_looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout and ingest.rest_task."
+            f"{_looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
+            f"{' and ' + str(config.bids_filter_file) if config.bids_filter_file else ''}."
+            + next((f" sub-{person.label}: {person.problem}." for person in people if person.problem), "")
         )
     return people
 
 
-def _person(bids: Path, derivatives: tuple[Path, ...], label: str, config: IngestConfig, tasks: TaskSet) -> PersonFiles:
-    raw = [found for found in _files(bids, label) if _is_wanted(found[1], config)]
-    sidecars = {name.run_key: path for path, name in raw if name.suffix == "bold" and name.extension == ".json"}
-    series = _series(label, derivatives, bids, sidecars, config)
+def _warn_of_strangers(raw: Tree, derived: list[Tree]) -> None:
+    strangers = sorted({label for tree in derived for label in tree.labels} - set(raw.labels))
+    if strangers:
+        terminal.err.print(
+            escape(
+                f"Warning: {len(strangers)} people are in a derivative tree but not in {raw.root}, and are not read (for example "
+                f"sub-{strangers[0]})."
+            )
+        )
+
+
+def _require_labels(trees: tuple[Tree, ...], selection: Selection, tasks: TaskSet, rest_task: str) -> None:
+    """Refuse sessions and tasks of which nobody who is wanted has a file."""
+    whose = " of those participants" if selection.participants else ""
+    names = [name for tree in trees for files in tree.files.values() for _, name in files]
+    sessions = {name.entities["ses"] for name in names if "ses" in name.entities}
+    require_known(selection.sessions, sessions, "ingest.session_label", "ses-", f"no file{whose}")
+    labels = {name.entities["task"] for name in names if name.suffix == "events" and "task" in name.entities}
+    known = {spec.name for spec in tasks.specs if any(fits(spec, label) for label in labels)} | labels
+    wanted = {label for label in selection.tasks if not label.startswith(rest_task)}
+    require_known(wanted, known, "ingest.task", "task-", f"no events file{whose}")
+
+
+def _warn_of_empty(people: list[PersonFiles], selection: Selection) -> None:
+    """Say of whom who was asked for by label there is nothing to read."""
+    for person in people:
+        if selection.participants and not person.rest and not person.events and not person.problem:
+            terminal.err.print(
+                f"Warning: sub-{person.label} was asked for, but has no resting-state series and no events that are read."
+            )
+
+
+def _person(
+    label: str, raw: Tree, derived: list[Tree], config: IngestConfig, selection: Selection, tasks: TaskSet
+) -> PersonFiles:
+    problem = next((tree.refused[label] for tree in (raw, *derived) if label in tree.refused), "")
+    if problem:
+        return PersonFiles(label, (), (), problem)
+    runs = {name.run_key: (path, name) for path, name in raw.files.get(label, [])}
+    series = _series(label, raw.root, runs, derived, config, selection)
     rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
-    events = []
-    for path, name in raw:
-        if name.suffix != "events" or name.extension != ".tsv" or "task" not in name.entities:
+    events: dict[RunKey, EventsFile] = {}
+    for path, name in raw.files.get(label, []):
+        task = name.entities.get("task", "")
+        if name.suffix != "events" or name.extension != ".tsv" or not task or not selection.wants(name):
             continue
-        matching = [place for place, spec in enumerate(tasks.specs) if _matches(name.entities["task"], spec.matches)]
+        matching = [place for place, spec in enumerate(tasks.specs) if fits(spec, task)]
         if len(matching) > 1:
             both = ", ".join(tasks.specs[place].name for place in matching)
             raise InputDataError(f"{path.name} is matched by several tasks: {both}. Narrow their `matches`.")
-        if matching:
-            events.append(EventsFile(path, name, matching[0], series.get(name.run_key)))
-    return PersonFiles(label, rest, tuple(sorted(events, key=lambda one: one.name.run_key)))
+        if not matching or not selection.wants_task(task, tasks.specs[matching[0]]):
+            continue
+        key = name.run_key
+        if key in events:
+            problem = f"several events files of one run, {events[key].path.name} and {path.name}"
+            return PersonFiles(label, (), (), problem)
+        events[key] = EventsFile(path, name, matching[0], series.get(key))
+    return PersonFiles(label, rest, tuple(events[key] for key in sorted(events)))
 
 
 RunKey = tuple[tuple[str, str], ...]
 
 
 def _series(
-    label: str, derivatives: tuple[Path, ...], bids: Path, sidecars: dict[RunKey, Path], config: IngestConfig
+    label: str,
+    bids: Path,
+    runs: dict[RunKey, tuple[Path, BidsName]],
+    derived: list[Tree],
+    config: IngestConfig,
+    selection: Selection,
 ) -> dict[RunKey, SeriesFile]:
-    """Give a person's series by run."""
-    walk = _tcp_files if config.layout == "tcp" else _files
-    derived = [found for root in derivatives for found in walk(root, label)]
-    beside = {(name.suffix, name.run_key): path for path, name in derived if name.extension == ".tsv"}
-    masks = {
-        (name.run_key, name.entities.get("space"), name.entities.get("res")): path
-        for path, name in derived
-        if name.suffix == "mask" and name.entities.get("desc") == "brain" and name.extension.startswith(".nii")
-    }
+    """Give a person's series by run; what lies beside one is taken from its own tree, and from another where its own has none."""
+    tables = [_beside(tree.files.get(label, [])) for tree in derived]
     found: dict[RunKey, SeriesFile] = {}
-    for path, name in derived:
-        if "task" not in name.entities or not _is_wanted(name, config) or not _is_series(name, config):
-            continue
-        key = name.run_key
-        if key in found:
-            raise InputDataError(
-                f"sub-{label} has several series of one run: {found[key].path.name} and {path.name}. Choose with "
-                "ingest.parcellation or ingest.space, or give one derivative tree."
+    for own, tree in zip(tables, derived, strict=True):
+        for path, name in tree.files.get(label, []):
+            if "task" not in name.entities or not _is_series(name, config) or not selection.wants(name):
+                continue
+            key = name.run_key
+            if key in found:
+                raise InputDataError(
+                    f"sub-{label} has several series of one run: {found[key].path} and {path}. Choose with ingest.parcellation, "
+                    "ingest.space or ingest.bids_filter_file, or give one derivative tree."
+                )
+            near = (own, *tables)
+            found[key] = SeriesFile(
+                path,
+                name,
+                motion=_first(near, ("motion", key)),
+                outliers=_first(near, ("outliers", key)),
+                mask=_first(near, ("mask", key, name.entities.get("space"), name.entities.get("res"))),
+                raw_sidecar=_raw_sidecar(bids, name, runs.get(key)),
             )
-        task_sidecar = bids / f"task-{name.entities['task']}_bold.json"
-        found[key] = SeriesFile(
-            path,
-            name,
-            motion=beside.get(("motion", key)),
-            outliers=beside.get(("outliers", key)),
-            mask=masks.get((key, name.entities.get("space"), name.entities.get("res"))),
-            raw_sidecar=sidecars.get(key, task_sidecar if task_sidecar.is_file() else None),
-        )
     return found
 
 
-def _is_wanted(name: BidsName, config: IngestConfig) -> bool:
-    """Say whether a file belongs to a wanted session."""
-    wanted = {session.removeprefix("ses-") for session in config.sessions}
-    return not wanted or name.entities.get("ses") in wanted
+def _first(tables: Iterable[dict[object, Path]], what: object) -> Path | None:
+    return next((table[what] for table in tables if what in table), None)
+
+
+def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
+    """Give what belongs to series, by what it is and by the run (and the grid) that it belongs to."""
+    found: dict[object, Path] = {}
+    for path, name in files:
+        if name.suffix == "mask" and name.entities.get("desc") == "brain" and name.extension.startswith(".nii"):
+            found["mask", name.run_key, name.entities.get("space"), name.entities.get("res")] = path
+        elif name.suffix in {"motion", "outliers"} and name.extension == ".tsv":
+            found[name.suffix, name.run_key] = path
+    return found
+
+
+def _raw_sidecar(bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None) -> Path | None:
+    """Give what the raw tree says of a run, its own file before its task's. A run's raw files may write its name in another way."""
+    entities = name.entities if raw is None else raw[1].entities
+    person = bids / f"sub-{entities['sub']}"
+    session = person / f"ses-{entities['ses']}" if "ses" in entities else person
+    stem = "_".join(f"{key}-{value}" for key, value in entities.items() if key in {"sub", *RUN_ENTITIES})
+    paths = (session / "func" / f"{stem}_bold.json", bids / f"task-{entities['task']}_bold.json")
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _is_series(name: BidsName, config: IngestConfig) -> bool:
@@ -190,6 +263,10 @@ def _is_series(name: BidsName, config: IngestConfig) -> bool:
 _TCP_NAME = re.compile(r"task-(?P<task>[A-Za-z0-9]+)_run-(?P<run>[0-9]+)_bold_.*parcellated\.h5")
 
 
+def _tcp_tree(root: Path, labels: list[str]) -> Tree:
+    return Tree(root, (), {label: list(_tcp_files(root, label)) for label in labels}, {})
+
+
 def _tcp_files(root: Path, label: str) -> Iterator[tuple[Path, BidsName]]:
     """Go through one person's HDF5 files. Folders are named NDAR_INV..., which BIDS labels write without the underscore."""
     for folder in (root / label.replace("NDARINV", "NDAR_INV"), root / label):
@@ -199,29 +276,6 @@ def _tcp_files(root: Path, label: str) -> Iterator[tuple[Path, BidsName]]:
                 if match:
                     yield path, BidsName({"sub": label, "task": match["task"], "run": match["run"]}, "bold", ".h5")
             return
-
-
-def _labels(root: Path) -> list[str]:
-    with os.scandir(root) as entries:
-        return sorted(entry.name[4:] for entry in entries if entry.name.startswith("sub-") and entry.is_dir())
-
-
-def _files(root: Path, label: str) -> Iterator[tuple[Path, BidsName]]:
-    """Go through the files in `func` folders of one person, sessions included, in order of their names."""
-    person = root / f"sub-{label}"
-    if not person.is_dir():
-        return
-    sessions = sorted(entry for entry in person.iterdir() if entry.name.startswith("ses-") and entry.is_dir())
-    for folder in (person / "func", *(session / "func" for session in sessions)):
-        if folder.is_dir():
-            for path in sorted(folder.iterdir()):
-                name = parse_name(path.name)
-                if name is not None and name.entities["sub"] == label:
-                    yield path, name
-
-
-def _matches(label: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(label, pattern) for pattern in patterns)
 
 
 def _looked_for(config: IngestConfig) -> str:

@@ -25,6 +25,7 @@ from dtb.cohort.person import LeftOut, PersonJob
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.qualitypage import write_quality
 from dtb.cohort.reliability import EdgeReliability
+from dtb.cohort.selection import wanted_specs
 from dtb.cohort.series import read_region_names
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
@@ -32,7 +33,6 @@ from dtb.files import OutputFolder, write_text
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
 from dtb.tasks.read import read_trials
-from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 
 _NUM_TRIED = 5
@@ -67,7 +67,7 @@ def ingest(
     """
     bids, derivatives = bids.absolute(), tuple(path.absolute() for path in derivatives)  # workers start elsewhere
     wanted = _with_absolute_paths(config.ingest)
-    tasks = TaskSet(tuple(load_task(name) for name in config.ingest.tasks), config.ingest.channel_layout)
+    tasks = TaskSet(wanted_specs(config.ingest), config.ingest.channel_layout)
     files = index_people(bids, derivatives, wanted, tasks)
     regions = _region_names(files, derivatives, wanted)
     covariates = read_covariates(bids)
@@ -168,7 +168,9 @@ def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:
 
 def _with_absolute_paths(config: IngestConfig) -> IngestConfig:
     found = {
-        name: path.absolute() for name in ("atlas", "region_labels") if (path := getattr(config, name)) is not None
+        name: path.absolute()
+        for name in ("atlas", "region_labels", "bids_filter_file")
+        if (path := getattr(config, name)) is not None
     }
     return dataclasses.replace(config, **found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-_RUN_ENTITIES = ("ses", "task", "acq", "ce", "dir", "rec", "run", "echo")
+RUN_ENTITIES = ("ses", "task", "acq", "ce", "dir", "rec", "run", "echo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,29 +28,5 @@ class BidsName:
     @property
     def run_key(self) -> tuple[tuple[str, str], ...]:
         """What tells one run of a person from another, whatever was derived from it; ``run-1`` and ``run-01`` are the same."""
-        values = [(key, self.entities[key]) for key in _RUN_ENTITIES if key in self.entities]
+        values = [(key, self.entities[key]) for key in RUN_ENTITIES if key in self.entities]
         return tuple((key, str(int(value)) if key == "run" and value.isdecimal() else value) for key, value in values)
-
-
-def parse_name(name: str) -> BidsName | None:
-    """Parse a file name; None if it is not in BIDS' form.
-
-    Examples
-    --------
-    >>> parsed = parse_name("sub-01_task-rest_run-02_timeseries.tsv.gz")
-    >>> parsed.entities["task"], parsed.suffix, parsed.extension, parsed.run_key
-    ('rest', 'timeseries', '.tsv.gz', (('task', 'rest'), ('run', '2')))
-    >>> parse_name("README.md") is None
-    True
-    """
-    stem, point, extension = name.partition(".")
-    *parts, suffix = stem.split("_")
-    entities = {}
-    for part in parts:
-        key, dash, value = part.partition("-")
-        if not (key and dash and value) or key in entities:
-            return None
-        entities[key] = value
-    if not point or "sub" not in entities or not suffix or "-" in suffix:
-        return None
-    return BidsName(entities, suffix, f".{extension}")

@@ -118,8 +118,8 @@ def _read_rest(
     job: PersonJob, regions: tuple[str, ...], config: IngestConfig, left_out: list[LeftOut]
 ) -> dict[str, Series]:
     """Read the rest runs, by their entities."""
-    if not job.files.rest:
-        raise InputDataError("no resting-state series")
+    if job.files.problem or not job.files.rest:
+        raise InputDataError(job.files.problem or "no resting-state series")
     rest = {}
     for file in job.files.rest:
         try:

@@ -180,7 +180,7 @@ def test_what_is_wrong_with_one_person_sets_that_person_aside_under_a_pseudonym(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"participants": ("sub-0001", "9999")}, "no folder for sub-9999"),
+        ({"participant_label": ("sub-0001", "9999")}, "no folder of .* belongs to sub-9999"),
         ({"rest_task": "sleep"}, r"task-sleep.*ingest\.rest_task"),
         ({"layout": "halfpipe"}, "corrMatrix5"),
     ],
@@ -216,9 +216,9 @@ def test_sessions_are_kept_apart_and_can_be_chosen(copy):
                 for path in func_folder.iterdir():
                     shutil.copy(path, target / path.name.replace("_task", f"_ses-{session}_task"))
             shutil.rmtree(func_folder)
-    people = index_people(*paths(copy), IngestConfig(participants=("0001", "sub-0002")), TASKS)
+    people = index_people(*paths(copy), IngestConfig(participant_label=("0001", "sub-0002")), TASKS)
     assert [(len(person.rest), len(person.events)) for person in people] == [(4, 4), (4, 4)]
-    config = IngestConfig(participants=("0001",), sessions=("ses-b",))
+    config = IngestConfig(participant_label=("0001",), session_label=("ses-b",))
     (person,) = index_people(*paths(copy), config, TASKS)
     assert [(len(person.rest), len(person.events))] == [(2, 2)]
     record = read_person(PersonJob(person, "p", no_covariates()), regions_of(copy), TASKS, config).record

@@ -1,0 +1,173 @@
+"""Which functional files a BIDS tree holds, raw or derived, as bids2table finds them: names only, no file is opened here."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import logging
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import bids2table
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.markup import escape
+
+from dtb import terminal
+from dtb.cohort.names import BidsName
+from dtb.cohort.treecache import Listed, is_folder, is_unchanged, keep, kept_at, list_folders, read_kept
+from dtb.errors import InputDataError
+
+_SUFFIXES = ("events", "timeseries", "bold", "mask", "motion", "outliers")
+_CHUNK = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """The files of a tree.
+
+    Attributes
+    ----------
+    root : Path
+    labels : tuple of str
+        Everybody in it, whoever is wanted.
+    files : dict of str to list of (Path, BidsName)
+        By participant label, in order of their paths.
+    refused : dict of str to str
+        Whose files cannot be listed, and why.
+    """
+
+    root: Path
+    labels: tuple[str, ...]
+    files: dict[str, list[tuple[Path, BidsName]]]
+    refused: dict[str, str]
+
+
+def list_tree(root: Path, wanted: Collection[str] = ()) -> Tree:
+    """List the functional files of a tree, of everybody or of those who are wanted.
+
+    Raises
+    ------
+    InputDataError
+        The tree cannot be listed.
+    """
+    labels = _labels(root)
+    chosen = [label for label in labels if not wanted or label in wanted]
+    place = kept_at(root)
+    kept = {} if place is None else read_kept(place)
+    people = {
+        label: kept[label] for label in chosen if label in kept and is_unchanged(root / f"sub-{label}", kept[label])
+    }
+    missing = [label for label in chosen if label not in people]
+    if people:
+        others = f" {len(missing)} others are new or have changed." if missing else ""
+        terminal.err.print(
+            escape(f"{root}: the list of {len(people)} people's files is the one kept in {place}.{others}")
+        )
+    refused: dict[str, str] = {}
+    with terminal.progress() as progress:
+        task = progress.add_task(f"Listing {escape(root.name)}", total=len(missing))
+        for start in range(0, len(missing), _CHUNK):
+            for label, listed in _listed(root, missing[start : start + _CHUNK]):
+                if isinstance(listed, Listed):
+                    people[label] = listed
+                else:
+                    refused[label] = listed
+                progress.advance(task)
+    if place is not None and missing:
+        everybody = set(labels)
+        keep(place, {label: one for label, one in {**kept, **people}.items() if label in everybody})
+    return Tree(root, labels, _parsed(root, people), refused)
+
+
+def _labels(root: Path) -> tuple[str, ...]:
+    try:
+        with os.scandir(root) as entries:
+            names = {entry.name[4:] for entry in entries if entry.name.startswith("sub-") and is_folder(entry)}
+    except OSError as error:
+        raise InputDataError(f"{root} cannot be listed ({error.strerror}).") from None
+    good = {name for name in names if name.isascii() and name.isalnum()}
+    _warn(f"folders of {root}: a label has letters and digits only", [f"sub-{name}" for name in names - good])
+    return tuple(sorted(good))
+
+
+def _listed(root: Path, labels: list[str]) -> Iterator[tuple[str, Listed | str]]:
+    """List people's folders and files, and give a reason for each who cannot be listed."""
+    found: dict[str, Listed] = {}
+    for label in labels:
+        try:
+            found[label] = list_folders(root / f"sub-{label}")
+        except OSError as error:
+            yield label, f"{Path(error.filename or root).name} cannot be listed ({error.strerror})"
+    pending = [list(found)]
+    while pending:
+        group = pending.pop()
+        try:
+            files = _files(root, group)
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # of an index, or of bytes that are no text
+            if len(group) == 1:
+                yield group[0], f"a file name cannot be indexed ({str(error).splitlines()[0]!a})"
+            else:
+                pending += [group[: len(group) // 2], group[len(group) // 2 :]]
+            continue
+        for label in group:
+            yield label, dataclasses.replace(found[label], files=files[label])
+
+
+def _files(root: Path, labels: list[str]) -> dict[str, list[str]]:
+    """Have bids2table list people's files.
+
+    It is shown a folder of links to them, for it takes no list of people, and no root whose name holds a period or a bracket.
+    """
+    logging.getLogger("bids2table").setLevel(logging.ERROR)  # it warns of every entity that its schema has not
+    files: dict[str, list[str]] = {label: [] for label in labels}
+    with tempfile.TemporaryDirectory(prefix="dtb-") as name:
+        if glob.has_magic(name):
+            raise InputDataError(
+                f"The folder for temporary files, {name}, has *, ? or [ in its name; set TMPDIR to another."
+            )
+        links = Path(name) / "tree"
+        links.mkdir()
+        for label in labels:
+            (links / f"sub-{label}").symlink_to(root / f"sub-{label}", target_is_directory=True)
+        table = bids2table.index_dataset(links)
+    functional = pc.and_(pc.equal(table["datatype"], "func"), pc.is_in(table["suffix"], pa.array(_SUFFIXES)))
+    for path in sorted(table.filter(functional)["path"].to_pylist()):
+        files[path.split("/", 1)[0].removeprefix("sub-")].append(path)
+    return files
+
+
+def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path, BidsName]]]:
+    """Parse the names, and warn of those that cannot be told apart."""
+    found: dict[str, list[tuple[Path, BidsName]]] = {}
+    odd, misplaced = [], []
+    for label, listed in people.items():
+        found[label] = []
+        for file in listed.files:
+            path = root / file
+            name = _name(path.name)
+            if name is None:
+                odd.append(file)
+            elif name.entities.get("sub") != label:
+                misplaced.append(file)
+            else:
+                found[label].append((path, name))
+    _warn(f"files in {root}: their names are not as BIDS has them", odd)
+    _warn(f"files in {root}: they are named after another person than their folder", misplaced)
+    return found
+
+
+def _name(name: str) -> BidsName | None:
+    """Parse a file name; None where a part of it is no entity, or one stands there twice or empty."""
+    entities = bids2table.parse_bids_entities(name)
+    suffix, extension = entities.pop("suffix"), entities.pop("ext")
+    num_parts = name.partition(".")[0].count("_")
+    return BidsName(entities, suffix, extension) if len(entities) == num_parts and all(entities.values()) else None
+
+
+def _warn(reason: str, names: Collection[str]) -> None:
+    if names:
+        example = ascii(min(names)).strip("'")
+        terminal.err.print(escape(f"Warning: not read are {len(names)} {reason} (for example {example})."))
