@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from dtb.twin.cells import CellName
 
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
+_VERSION = 2
 LEVELS = ("plain", "AVX2", "AVX-512")
 
 
@@ -55,12 +56,13 @@ class _BackwardArrays(ctypes.Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """Load the compiled library; None where it was not built."""
+    """Load the compiled library; None where it was not built, or from another version's source."""
     folder = Path(__file__).parent
     for suffix in EXTENSION_SUFFIXES:
         path = folder / f"_scan{suffix}"
         if path.is_file():
-            return ctypes.CDLL(str(path))
+            found = ctypes.CDLL(str(path))
+            return found if hasattr(found, "dtb_scan_version") and found.dtb_scan_version() == _VERSION else None
     return None
 
 

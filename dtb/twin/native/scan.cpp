@@ -104,6 +104,9 @@ int best_level() {
 
 extern "C" {
 
+// Which arrays the functions take; scan_native.py asks for its own number, for an older build may still lie beside newer Python.
+int dtb_scan_version() { return 2; }
+
 // 0 for plain code, 1 for AVX2, 2 for AVX-512.
 int dtb_scan_level() { return best_level(); }
 
