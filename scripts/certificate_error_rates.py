@@ -211,9 +211,9 @@ def row(kind: str, found: list[dict[str, Any]]) -> str:
 
 def main(out: Path, num_cohorts: int, num_cpus: int, docs: Path) -> None:
     """Run all cohorts and write the page."""
-    import ray
-
     with connected(ClusterConfig(num_cpus=num_cpus)):
+        import ray
+
         remote = ray.remote(num_cpus=1)(one_cohort)
         waiting = [remote.remote(kind, cohort, out) for cohort in range(num_cohorts) for kind in KINDS]
         found = []
