@@ -312,6 +312,8 @@ class Submit(Run):
     """Name of a job to stop."""
     no_wait: bool = False
     """Submit and return at once."""
+    render: Literal["rayjob", "slurm"] | None = None
+    """Submit nothing; print the same run for Kubernetes (`| kubectl apply -f -`) or Slurm (`| sbatch`), which make a cluster for it."""
     send_code: bool = False
     """Let the job run the dtb that this command runs, and not the one that the cluster has."""
     cluster: Suppress[cfg.ClusterConfig]

@@ -436,6 +436,8 @@ class ClusterConfig:
     """Address of a running cluster (`auto`, `127.0.0.1:6379`, `ray://host:10001`); a private one on this machine if not given."""
     num_cpus: Count | None = None
     """Cores of the private cluster; all of the machine's if not given."""
+    pools: bool = False
+    """Train only on nodes that offer the Ray resource `dtb_train`, and fan out only over those that offer `dtb_fleet`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
@@ -444,6 +446,28 @@ class LaunchConfig:
 
     secrets: tuple[VariableName, ...] = ()
     """Names of environment variables that the job needs, such as WANDB_API_KEY. The cluster has their values; they never travel."""
+    max_hours: Positive = 24.0
+    """On Kubernetes and Slurm, the job is ended after this many hours."""
+    node_cpus: Count = 8
+    """Cores of a node (a pod, on Kubernetes) that is asked for."""
+    node_gpus: CountOrZero = 0
+    """GPUs of a node that is asked for."""
+    node_memory_gib: Count = 32
+    """Memory of a node that is asked for."""
+    image: str = "dtb:0.1.0"
+    """On Kubernetes, the container image, made from docker/Dockerfile."""
+    volume_claim: str = "dtb"
+    """On Kubernetes, the PersistentVolumeClaim (ReadWriteMany) with the data and OUT."""
+    volume_path: Path = Path("/shared")
+    """On Kubernetes, where the pods see it."""
+    variables: str = "dtb"
+    """On Kubernetes, the Secret that holds the values of `secrets`, under the same names."""
+    keep_seconds: CountOrZero = 600
+    """On Kubernetes, how long the cluster stays after the job, to be looked at."""
+    environment: Path | None = None
+    """On Slurm, the virtual environment with dtb, seen by all nodes; what `python` is there anyway if not given."""
+    partition: str | None = None
+    """On Slurm, the partition; the default one if not given."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

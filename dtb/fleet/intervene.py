@@ -92,7 +92,7 @@ def intervene(
             results,
             config.fleet,
             description="Searching",
-            can_grow=config.cluster.ray_address is not None,
+            cluster=config.cluster,
         )
     found = results.read("results")
     if not found.num_rows:
@@ -114,7 +114,7 @@ def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Seq
         ledger,
         config.fleet,
         description="Performing unchanged",
-        can_grow=config.cluster.ray_address is not None,
+        cluster=config.cluster,
     )
     return aim.survey(ledger.read("people"))
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from dtb.config import FleetConfig
+from dtb.cluster import FLEET_POOL, pool_share
+from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.ledger import FAILED, OK, Ledger, status_table
 from dtb.terminal import err, progress
@@ -25,6 +26,7 @@ from dtb.terminal import err, progress
 _CRASHES_BEFORE_SPLIT = 2
 _STARTS_BEFORE_GIVING_UP = 3
 _START_TIMEOUT_SECONDS = 300.0
+_PRIVATE = ClusterConfig()
 
 StatusRow = tuple[str, str, str, float]
 
@@ -87,7 +89,7 @@ def run_pool(
     fleet: FleetConfig,
     *,
     description: str,
-    can_grow: bool = False,
+    cluster: ClusterConfig = _PRIVATE,
     start_timeout_seconds: float = _START_TIMEOUT_SECONDS,
 ) -> PoolSummary:
     """Do the work of all keys that the ledger does not hold yet; a connection to Ray must exist.
@@ -105,8 +107,8 @@ def run_pool(
     fleet : FleetConfig
     description : str
         What to write before the progress bar.
-    can_grow : bool
-        Whether nodes may yet join the cluster; if not, actors that fit nowhere are refused at once.
+    cluster : ClusterConfig
+        Nodes may yet join a cluster of others; on a private one, actors that fit nowhere are refused at once.
     start_timeout_seconds : float
         How long to wait for the first actor.
 
@@ -121,7 +123,7 @@ def run_pool(
     batches = batches_of(keys, fleet.subjects_per_batch, finished)
     if not batches:
         return PoolSummary(0, 0, len(finished), 0, 0.0, {})
-    driver = _Driver(make_worker, shared, batches, ledger, fleet, description, can_grow, start_timeout_seconds)
+    driver = _Driver(make_worker, shared, batches, ledger, fleet, description, cluster, start_timeout_seconds)
     summary = driver.run(num_skipped=len(set(keys) & finished))
     ledger.sweep()
     total = summary.num_ok + summary.num_failed
@@ -246,7 +248,7 @@ class _Driver:
         ledger: Ledger,
         fleet: FleetConfig,
         description: str,
-        can_grow: bool,
+        cluster: ClusterConfig,
         start_timeout_seconds: float,
     ) -> None:
         import ray
@@ -258,10 +260,13 @@ class _Driver:
         self._description = description
         self._start_timeout_seconds = start_timeout_seconds
         self._num_actors = min(fleet.num_actors, len(batches))
-        _require_room(fleet, self._num_actors, can_grow)
+        self._mark = pool_share(cluster, FLEET_POOL)
+        _require_room(fleet, self._mark, self._num_actors, can_grow=cluster.ray_address is not None)
         shared_ref, make_ref = ray.put(shared), ray.put(make_worker)
         # An actor that dies is replaced here and not by Ray, so that it is known which batch it died of.
-        remote = ray.remote(num_cpus=fleet.cpus_per_actor, num_gpus=fleet.gpus_per_actor, max_restarts=0)(_Actor)
+        remote = ray.remote(
+            num_cpus=fleet.cpus_per_actor, num_gpus=fleet.gpus_per_actor, resources=self._mark, max_restarts=0
+        )(_Actor)
         self._start_actor: Callable[[], Any] = lambda: remote.remote(make_ref, shared_ref, ledger)
         self._slots: list[_Slot] = []
         self._num_crashes = 0
@@ -315,7 +320,8 @@ class _Driver:
         ready, _ = self._ray.wait(list(owners), num_returns=1, timeout=1.0)
         if not ready and time.monotonic() - self._without_actor_since > self._start_timeout_seconds:
             raise StageError(
-                f"No actor of {_wanted(self._fleet)} could be placed within {self._start_timeout_seconds:.0f} s. The cluster has "
+                f"No actor of {_wanted(self._fleet, self._mark)} could be placed within "
+                f"{self._start_timeout_seconds:.0f} s. The cluster has "
                 f"{_offered(self._ray)}, part of it taken by others. Lower fleet.cpus_per_actor or fleet.gpus_per_actor, or "
                 "wait until there is room; --resume goes on."
             )
@@ -396,7 +402,7 @@ class _Driver:
         self._reasons.update(reason for _, status, reason, _ in rows if status == FAILED)
 
 
-def _require_room(fleet: FleetConfig, num_actors: int, can_grow: bool) -> None:
+def _require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, can_grow: bool) -> None:
     """Compare what the actors want with what the nodes have, taken or not."""
     import ray
 
@@ -404,23 +410,24 @@ def _require_room(fleet: FleetConfig, num_actors: int, can_grow: bool) -> None:
     for node in ray.nodes():
         if node["Alive"]:
             have = node["Resources"]
-            wants = {"CPU": fleet.cpus_per_actor, "GPU": fleet.gpus_per_actor}
+            wants = {"CPU": fleet.cpus_per_actor, "GPU": fleet.gpus_per_actor, **mark}
             limits = [int(have.get(kind, 0.0) / want + 1e-9) for kind, want in wants.items() if want]
             places += min(limits, default=num_actors)
     if places == 0 and not can_grow:
         raise ConfigurationError(
-            f"No node of the cluster can hold an actor of {_wanted(fleet)}: the cluster has {_offered(ray)}. Lower "
+            f"No node of the cluster can hold an actor of {_wanted(fleet, mark)}: the cluster has {_offered(ray)}. Lower "
             "fleet.cpus_per_actor or fleet.gpus_per_actor, or use a cluster with larger nodes (cluster.ray_address)."
         )
     if places < num_actors:
         err.print(
-            f"fleet.num_actors is {num_actors}, but the cluster has room for {places} of {_wanted(fleet)} ({_offered(ray)}); "
+            f"fleet.num_actors is {num_actors}, but the cluster has room for {places} of {_wanted(fleet, mark)} ({_offered(ray)}); "
             "the work goes on with those, and with more when there is room."
         )
 
 
-def _wanted(fleet: FleetConfig) -> str:
-    return f"{fleet.cpus_per_actor:g} CPU(s) and {fleet.gpus_per_actor:g} GPU(s)"
+def _wanted(fleet: FleetConfig, mark: dict[str, float]) -> str:
+    where = f" on a node that offers {', '.join(mark)} (cluster.pools)" if mark else ""
+    return f"{fleet.cpus_per_actor:g} CPU(s) and {fleet.gpus_per_actor:g} GPU(s){where}"
 
 
 def _offered(ray: Any) -> str:

@@ -96,7 +96,7 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
             Ledger(folder, TABLES),
             config.fleet,
             description="Simulating",
-            can_grow=config.cluster.ray_address is not None,
+            cluster=config.cluster,
         )
     figures = {"num_people": len(keys), "num_ok": len(keys) - summary.num_failed, "num_failed": summary.num_failed}
     claimed.finish({**figures, "num_draws": settings.num_draws, "cohort_hash": troupes[0].card.cohort_hash})

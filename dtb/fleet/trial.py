@@ -89,7 +89,7 @@ def trial(
             ledger,
             config.fleet,
             description="Trying",
-            can_grow=config.cluster.ray_address is not None,
+            cluster=config.cluster,
         )
     outcomes = ledger.read("outcomes").to_pandas()
     if not len(outcomes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -10,6 +11,8 @@ from dtb.config import Config
 from dtb.errors import ConfigurationError
 from dtb.launch import jobs
 from dtb.launch.parcel import CONFIG_FILE, Parcel, pack
+from dtb.launch.rayjob import render_rayjob
+from dtb.launch.slurm import render_slurm
 from dtb.terminal import out
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ def launch(asked: Submit, config: Config) -> int:
         raise ConfigurationError(
             "OUT is missing: give the absolute path of a folder that all nodes of the cluster see."
         )
+    if asked.render:
+        sys.stdout.write({"rayjob": render_rayjob, "slurm": render_slurm}[asked.render](config, str(asked.out)))
+        return 0
     parcel = pack(config, str(asked.out), resume=asked.resume)
     if asked.dry_run:
         _tell(parcel, config)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,7 +30,7 @@ class Parcel:
     config : str
         The resolved configuration as YAML, with the paths of the cluster.
     place : str
-        Folder of the cluster that they are copied to.
+        Folder of the cluster that they lie in.
     command : list of str
         What runs there, once they are in place.
     """
@@ -49,18 +48,22 @@ class Parcel:
     def shell_line(self, source: str) -> str:
         """Give the shell's line that puts the files in place, from the folder `source`, and becomes the command."""
         place = shlex.quote(self.place)
-        # -L: Kubernetes shows the files of a ConfigMap as links to a folder that changes.
-        return f"mkdir -p {place} && cp -RL {shlex.quote(source)}/. {place} && exec {shlex.join(self.command)}"
+        return f"mkdir -p {place} && cp -R {shlex.quote(source)}/. {place} && exec {shlex.join(self.command)}"
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What the files hold, the configuration first."""
+        named = {name: path.read_text(encoding="utf-8") for name, path in self.files.items()}
+        return {CONFIG_FILE: self.config, **named}
 
     def write(self, folder: Path) -> None:
-        """Write the configuration and copy the files into a folder."""
+        """Write the files into a new folder."""
         folder.mkdir(parents=True)
-        (folder / CONFIG_FILE).write_text(self.config, encoding="utf-8")
-        for name, path in self.files.items():
-            shutil.copyfile(path, folder / name)
+        for name, text in self.texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
 
-def pack(config: Config, out: str, *, resume: bool) -> Parcel:
+def pack(config: Config, out: str, *, resume: bool, place: str | None = None) -> Parcel:
     """Gather what a job needs.
 
     Parameters
@@ -71,6 +74,8 @@ def pack(config: Config, out: str, *, resume: bool) -> Parcel:
         Run folder on the cluster.
     resume : bool
         Go on in a run folder that is in use.
+    place : str, optional
+        Folder of the cluster that the files will lie in; OUT.submitted if not given.
 
     Returns
     -------
@@ -87,7 +92,7 @@ def pack(config: Config, out: str, *, resume: bool) -> Parcel:
             f"OUT is {out!r}, a relative path: the job runs on the cluster, so give the absolute path of a folder that all of "
             "its nodes see."
         )
-    place = f"{run}.submitted"
+    folder = place or f"{run}.submitted"
     files: dict[str, Path] = {}
 
     def sent(option: str, value: Any) -> Any:
@@ -102,12 +107,12 @@ def pack(config: Config, out: str, *, resume: bool) -> Parcel:
             )
         name = f"{len(files) + 1}-{path.name}"
         files[name] = path
-        return type(value)(f"{place}/{name}")
+        return type(value)(f"{folder}/{name}")
 
     cluster = dataclasses.replace(config.cluster, ray_address="auto", num_cpus=None)
     there = dataclasses.replace(_with_paths(config, sent), cluster=cluster)
-    command = ["python", "-m", "dtb", "run", f"{place}/{CONFIG_FILE}", str(run), *(["--resume"] if resume else [])]
-    parcel = Parcel(files, to_yaml(there), place, command)
+    command = ["python", "-m", "dtb", "run", f"{folder}/{CONFIG_FILE}", str(run), *(["--resume"] if resume else [])]
+    parcel = Parcel(files, to_yaml(there), folder, command)
     if parcel.num_bytes > MAX_MIB * 2**20:
         largest = max(files.values(), key=lambda path: path.stat().st_size)
         raise ConfigurationError(

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dtb.cluster import connected
+from dtb.cluster import TRAIN_POOL, connected, pool_share
 from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
 from dtb.files import CONFIG_FILE, OutputFolder, require_complete, write_text
@@ -85,7 +85,7 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
     left_out = _set_aside_unfit(plan)
     normalisation = _normalisation(plan, left_out)
     with connected(config.cluster):
-        require_room(config.train)
+        require_room(config)
         with _told(out, config.train):
             _run_workers(plan, normalisation, user)
     folder.finish(_summary(out))
@@ -156,7 +156,7 @@ def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
     return normalise.load(path)
 
 
-def require_room(config: TrainConfig) -> None:
+def require_room(config: Config) -> None:
     """Refuse to ask a cluster for more than it has: Ray would wait for it forever.
 
     Raises
@@ -167,16 +167,21 @@ def require_room(config: TrainConfig) -> None:
     import ray
 
     there = ray.cluster_resources()
-    workers = config.min_workers or config.num_workers
-    needed = {"CPU": workers * config.cpus_per_worker}
-    if config.use_gpu:
-        needed["GPU"] = float(workers)
+    wanted = config.train
+    workers = wanted.min_workers or wanted.num_workers
+    needed = {kind: workers * amount for kind, amount in _resources(config).items()}
     for kind, amount in needed.items():
         if there.get(kind, 0.0) < amount:
             raise ConfigurationError(
-                f"train.{'min' if config.min_workers else 'num'}_workers is {workers}, which needs {amount:g} {kind}, but the "
+                f"train.{'min' if wanted.min_workers else 'num'}_workers is {workers}, which needs {amount:g} {kind}, but the "
                 f"cluster has {there.get(kind, 0.0):g}. Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
             )
+
+
+def _resources(config: Config) -> dict[str, float]:
+    """Say what one worker takes of the cluster."""
+    gpu = {"GPU": 1.0} if config.train.use_gpu else {}
+    return {"CPU": config.train.cpus_per_worker, **gpu, **pool_share(config.cluster, TRAIN_POOL)}
 
 
 def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
@@ -191,7 +196,6 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
     config = plan.config.train
     # Ray Train V2 takes (fewest, most) here; the annotation that mypy sees is the older one's.
     workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
-    resources = {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
     storage = plan.out / _RAY_FOLDER
     trainer = TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
@@ -199,7 +203,7 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=config.use_gpu,
-            resources_per_worker=resources,
+            resources_per_worker=_resources(plan.config),
         ),
         run_config=RunConfig(
             # A name that was never used: Ray Train would silently go on with a run of the same name.
@@ -305,5 +309,5 @@ def _describe(plan: Plan) -> None:
 
             there = ray.cluster_resources()
             console.print(f"cluster         {there.get('CPU', 0):g} CPU, {there.get('GPU', 0):g} GPU")
-            require_room(config.train)
+            require_room(config)
     console.print("dry run         nothing was written")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dtb.cluster import prepare_environment
-from dtb.config import FleetConfig
+from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import batches_of, run_pool
@@ -33,6 +33,7 @@ def cluster() -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=2,
+        resources={"dtb_train": 1},
         include_dashboard=False,
         object_store_memory=100 * 2**20,
         _node_ip_address="127.0.0.1",
@@ -152,6 +153,14 @@ def test_no_room_because_others_work_ends_in_words(cluster: None, tmp_path: Path
 
 
 @pytest.mark.cluster
+def test_nodes_of_the_training_pool_are_left_alone(cluster: None, tmp_path: Path) -> None:
+    make = functools.partial(Misbehaving, notes=tmp_path)
+    pools = ClusterConfig(pools=True)
+    with pytest.raises(ConfigurationError, match=r"on a node that offers dtb_fleet \(cluster\.pools\)"):
+        run_pool(make, 1.0, ["p"], Ledger(tmp_path, ["values"]), FLEET, description="test", cluster=pools)
+
+
+@pytest.mark.cluster
 def test_a_worker_that_cannot_be_built_ends_in_words(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no such twin"):
         run_pool(lambda _: Unbuildable(), 1.0, ["p"], Ledger(tmp_path, ["values"]), FLEET, description="test")
@@ -201,7 +210,7 @@ def test_loss_of_a_node_loses_no_work(tmp_path: Path) -> None:
         prepare_environment()
         import ray
         from ray.cluster_utils import Cluster
-        from dtb.config import FleetConfig
+        from dtb.config import ClusterConfig, FleetConfig
         from tests.fleet.test_pool import found, people, run
         cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 1, "object_store_memory": 80 * 2**20}})
         second = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)

@@ -1,0 +1,77 @@
+"""The run as a Slurm batch script: `ray symmetric-run` starts Ray on every node of the allocation and the run on the first."""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+from dtb.config import Config
+from dtb.launch.nodes import count_nodes
+from dtb.launch.parcel import pack
+from dtb.launch.rayjob import job_name
+
+_END = "END_OF_FILE"
+_PORT = 6379
+_WAIT_SECONDS = 600
+
+
+def render_slurm(config: Config, out: str) -> str:
+    """Write a batch script for ``sbatch``.
+
+    Parameters
+    ----------
+    config : Config
+        `launch` describes the nodes, `train` and `fleet` say how many.
+    out : str
+        Run folder, on a file system that all nodes see.
+
+    Returns
+    -------
+    str
+        The script, with the configuration and the files that it names in it.
+
+    Raises
+    ------
+    ConfigurationError
+        A path is not the cluster's, or a worker fits on no node.
+    """
+    launch, nodes = config.launch, count_nodes(config)
+    num_nodes = max(nodes.train, nodes.fleet)  # an allocation does not grow, and one stage runs at a time
+    parcel = pack(config, out, resume=True)
+    place = shlex.quote(parcel.place)
+    lines = [
+        "#!/usr/bin/env bash",
+        f"#SBATCH --job-name={job_name(config.name)}",
+        f"#SBATCH --nodes={num_nodes}",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --exclusive",
+        f"#SBATCH --cpus-per-task={launch.node_cpus}",
+        *([f"#SBATCH --gpus-per-node={launch.node_gpus}"] if launch.node_gpus else []),
+        f"#SBATCH --mem={launch.node_memory_gib}G",
+        f"#SBATCH --time={math.ceil(launch.max_hours * 60)}",
+        *([f"#SBATCH --partition={launch.partition}"] if launch.partition else []),
+        "#SBATCH --requeue",
+        "#SBATCH --output=%x-%j.log",
+        "set -euo pipefail",
+        *(f': "${{{name}:?is not set; sbatch passes on what is set where it is called}}"' for name in launch.secrets),
+        *([f". {shlex.quote(f'{launch.environment}/bin/activate')}"] if launch.environment else []),
+        "",
+        "# What the job reads: kept beside the run.",
+        f"mkdir -p {place}",
+        *(f"cat >{place}/{name} <<'{_END}'\n{text.rstrip()}\n{_END}" for name, text in parcel.texts.items()),
+        "",
+        "# A token of this job's own: whoever reaches Ray's ports without it is turned away.",
+        f"RAY_AUTH_TOKEN_PATH=$(umask 077 && mktemp {place}/token.XXXXXX)",
+        "trap 'rm -f \"$RAY_AUTH_TOKEN_PATH\"' EXIT",
+        'python -c \'import secrets; print(secrets.token_hex(32), end="")\' >"$RAY_AUTH_TOKEN_PATH"',
+        "export RAY_AUTH_TOKEN_PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0",
+        f"export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT={_WAIT_SECONDS}",
+        "",
+        "# The script runs on the first node of the allocation, and so does the run.",
+        "head=$(hostname -I | awk '{print $1}')",
+        f"srun --nodes={num_nodes} --ntasks={num_nodes} --ntasks-per-node=1 \\",
+        f'    ray symmetric-run --address "$head:{_PORT}" --min-nodes {num_nodes} \\',
+        f"    --num-cpus {launch.node_cpus} --num-gpus {launch.node_gpus} --disable-usage-stats -- \\",
+        f"    {shlex.join(parcel.command)}",
+    ]
+    return "\n".join(lines) + "\n"
