@@ -18,6 +18,7 @@ from dtb.shards.stream import SubjectStream
 from dtb.tasks.taskset import TaskSet
 from dtb.train.feed import Feed
 from dtb.train.normalise import Normalisation
+from dtb.twin.blocks import block_steps
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
@@ -170,6 +171,10 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan) -> dict[str
         sum(run["duration_seconds"] for run in plan.cohort.header(who)["runs"]) for who in plan.split.train[:8]
     )
     steps = seconds / max(counted, 1e-9) * config.segments.segment_seconds / config.twin.step_seconds
+    if train.recompute_states:
+        # Of each segment, one block's states, and the state between blocks.
+        length = round(config.segments.segment_seconds / config.twin.step_seconds)
+        steps *= min(1.0, block_steps(length) / length + 1 / block_steps(length))
     per_step = 3 * config.twin.num_hidden + plan.card.sizes.num_channels + 2 * plan.card.sizes.num_alternatives
     return {
         "weights": num_parameters * weight // (workers if train.zero_stage == 3 else 1),

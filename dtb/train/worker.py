@@ -65,7 +65,9 @@ def work(job: Job) -> None:
         torch.distributed.barrier()
         settings["checkpoint"] = {**settings.get("checkpoint", {}), "load_universal": True}
     buffers = {name: buffer.clone() for name, buffer in twin.named_buffers()}
-    engine = make_engine(Objective(twin, train.press_weight, train.bold_weight), settings)
+    engine = make_engine(
+        Objective(twin, train.press_weight, train.bold_weight, recompute=train.recompute_states), settings
+    )
     # bf16 rounds buffers with the weights; scales and components stay as they were measured.
     for name, buffer in buffers.items():
         owner, _, leaf = name.rpartition(".")

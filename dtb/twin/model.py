@@ -7,7 +7,6 @@ Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,52 +18,10 @@ from dtb.twin.haemodynamics import at_volumes
 from dtb.twin.hypernetwork import Generated, Hypernetwork
 from dtb.twin.likelihood import PressDistribution, first_press, windows
 from dtb.twin.noise import process_noise
+from dtb.twin.outputs import Simulation, TwinOutput
 from dtb.twin.scan import exact, scan
 from dtb.twin.sizes import TwinSizes
 from dtb.twin.tangent import Tangent
-
-
-class TwinOutput(NamedTuple):
-    """What some people's twins did.
-
-    Attributes
-    ----------
-    hidden_SKTN : (S, K, T, N) Tensor
-        State at the end of each model step.
-    press_SKTA : (S, K, T, A) Tensor
-        Press readout: before the softplus that makes a hazard of it, or the sigmoid that makes a probability.
-    latent_SZ : (S, Z) Tensor or None
-        Explicit latent, where the configuration has one.
-    bold_readout_SRN, bold_bias_SR : Tensor
-        From states at volume times to BOLD; see `Twin.bold`.
-    hrf_weight_SD : (S, 2) Tensor or None
-        Each person's weights of the response's time and dispersion derivatives, where the configuration has them.
-    """
-
-    hidden_SKTN: Tensor
-    press_SKTA: Tensor
-    latent_SZ: Tensor | None
-    bold_readout_SRN: Tensor
-    bold_bias_SR: Tensor
-    hrf_weight_SD: Tensor | None
-
-
-class Simulation(NamedTuple):
-    """Simulated performances.
-
-    Attributes
-    ----------
-    choice_DJ : (D, J) int64 Tensor
-        Chosen alternative of each draw and trial; -1 for an omission.
-    rt_seconds_DJ : (D, J) Tensor
-        NaN for an omission.
-    bold_SKVR : (S, K, V, R) Tensor or None
-        In the units of the training data.
-    """
-
-    choice_DJ: Tensor
-    rt_seconds_DJ: Tensor
-    bold_SKVR: Tensor | None
 
 
 class Twin(nn.Module):
@@ -194,17 +151,38 @@ class Twin(nn.Module):
 
     def perform(self, generated: Generated, stimulus_SKTI: Tensor, seed_S: Tensor | None = None) -> TwinOutput:
         """Run networks that `generate` made; parameters and result as in `forward`."""
-        with torch.autocast(stimulus_SKTI.device.type, enabled=False):
-            stimulus_SKTI = stimulus_SKTI.to(generated.input_SGI.dtype)
-            num_segments, num_steps = stimulus_SKTI.shape[1:3]
-            delay = min(self.config.stimulus_delay_steps, num_steps)
-            delayed_SKTI = functional.pad(stimulus_SKTI, (0, 0, delay, 0))[:, :, :num_steps]
+        return self.advance(generated, *self.inputs(stimulus_SKTI, seed_S))
+
+    def inputs(self, stimulus_SKTI: Tensor, seed_S: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Give what enters the networks at each step: the stimulus, as late as it comes, and process noise, where there is any."""
+        num_segments, num_steps = stimulus_SKTI.shape[1:3]
+        delay = min(self.config.stimulus_delay_steps, num_steps)
+        delayed_SKTI = functional.pad(stimulus_SKTI, (0, 0, delay, 0))[:, :, :num_steps]
+        noise_SKTN = None
+        if self.config.process_noise > 0 and seed_S is not None:
+            noise_SKTN = process_noise(seed_S, num_segments, num_steps, self.config.num_hidden)
+            noise_SKTN = noise_SKTN.to(stimulus_SKTI.device) * self.config.process_noise
+        return delayed_SKTI, noise_SKTN
+
+    def advance(
+        self,
+        generated: Generated,
+        delayed_SKTI: Tensor,
+        noise_SKTN: Tensor | None,
+        initial_SKN: Tensor | None = None,
+    ) -> TwinOutput:
+        """Run networks on what `inputs` gave, or on a part of it, from an initial state; zero without one."""
+        with torch.autocast(delayed_SKTI.device.type, enabled=False):
+            delayed_SKTI = delayed_SKTI.to(generated.input_SGI.dtype)
             drive_SKTG = _per_person(delayed_SKTI, generated.input_SGI) + generated.bias_SG[:, None, None]
-            noise_SKTN = None
-            if self.config.process_noise > 0 and seed_S is not None:
-                noise_SKTN = process_noise(seed_S, num_segments, num_steps, self.config.num_hidden)
-                noise_SKTN = noise_SKTN.to(drive_SKTG) * self.config.process_noise
-            hidden_SKTN = scan(self.config.cell, drive_SKTG, generated.recurrence, generated.rate_SN, noise_SKTN)
+            hidden_SKTN = scan(
+                self.config.cell,
+                drive_SKTG,
+                generated.recurrence,
+                generated.rate_SN,
+                noise_SKTN,
+                initial_SKN=initial_SKN,
+            )
             alternatives = self.sizes.num_alternatives
             press_SKTA = _per_person(hidden_SKTN, generated.readout_SON[:, :alternatives])
             press_SKTA = press_SKTA + generated.readout_bias_SO[:, None, None, :alternatives]

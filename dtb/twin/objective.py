@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtb.twin.batch import Batch
+from dtb.twin.blocks import perform_in_blocks
 from dtb.twin.interpolation import target_at_steps
 from dtb.twin.likelihood import count_trials, press_nll
-from dtb.twin.model import Twin, TwinOutput
+from dtb.twin.model import Twin
 
 
 class Losses(NamedTuple):
@@ -45,56 +46,67 @@ class Objective(nn.Module):
     twin : Twin
     press_weight, bold_weight : float
         Weights of the two terms.
+    recompute : bool
+        Whether states are computed again for the gradient instead of kept; see `dtb.twin.blocks`.
     """
 
-    def __init__(self, twin: Twin, press_weight: float, bold_weight: float) -> None:
+    def __init__(self, twin: Twin, press_weight: float, bold_weight: float, *, recompute: bool = False) -> None:
         super().__init__()
         self.twin = twin
         self.press_weight = press_weight
         self.bold_weight = bold_weight
+        self.recompute = recompute
 
     def forward(self, batch: Batch) -> Losses:
         """Run the twins of a batch and score them."""
-        output = self.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
-        press_S = press_loss(self.twin, output, batch)
-        bold_S = bold_loss(self.twin, output, batch)
+        if self.recompute:
+            generated = self.twin.generate(batch.connectome_SE, batch.seed_S)
+            press_SKTA, bold_SKVR = perform_in_blocks(
+                self.twin, generated, batch.stimulus_SKTI, batch.seed_S, batch.volume_seconds_SKV
+            )
+        else:
+            output = self.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+            press_SKTA = output.press_SKTA
+            direct = self.twin.config.bold == "direct"
+            bold_SKVR = self.twin.bold_at_steps(output) if direct else self.twin.bold(output, batch.volume_seconds_SKV)
+        press_S = press_loss(self.twin, press_SKTA, batch)
+        bold_S = bold_loss(self.twin, bold_SKVR, batch)
         per_person_S = self.press_weight * press_S + self.bold_weight * bold_S
         weighted_S = torch.where(batch.weight_S > 0, per_person_S * batch.weight_S, 0.0)
         return Losses(weighted_S.sum(), press_S, bold_S)
 
 
-def press_loss(twin: Twin, output: TwinOutput, batch: Batch) -> Tensor:
+def press_loss(twin: Twin, press_SKTA: Tensor, batch: Batch) -> Tensor:
     """(S,): the press term, per trial with `press: hazard`, per step and alternative with `press: sigmoid`."""
     if twin.config.press == "hazard":
-        nll_S = press_nll(output.press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
+        nll_S = press_nll(press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
         return nll_S / count_trials(batch.press_SKTA, batch.at_risk_SKT).clamp_min(1)
-    target_SKTA = batch.press_SKTA.to(output.press_SKTA.dtype)
+    target_SKTA = batch.press_SKTA.to(press_SKTA.dtype)
     counted_SKTA = batch.counted_SKT[..., None].expand_as(target_SKTA)
-    entropy_SKTA = functional.binary_cross_entropy_with_logits(output.press_SKTA, target_SKTA, reduction="none")
+    entropy_SKTA = functional.binary_cross_entropy_with_logits(press_SKTA, target_SKTA, reduction="none")
     return _masked_mean(entropy_SKTA, counted_SKTA)
 
 
-def bold_loss(twin: Twin, output: TwinOutput, batch: Batch) -> Tensor:
+def bold_loss(twin: Twin, bold_SKVR: Tensor, batch: Batch) -> Tensor:
     """(S,): mean squared error over the volumes and regions that are there and counted.
 
-    With `bold: direct` it is the paper's: over all model steps, against the series interpolated to them.
+    With `bold: direct` it is the paper's: over all model steps, (S, K, T, R), against the series interpolated to them.
     """
     if batch.bold_SKVR.numel() == 0:
-        return output.press_SKTA.new_zeros(len(batch.weight_S))
+        return bold_SKVR.new_zeros(len(batch.weight_S))
     if twin.config.bold == "direct":
         target_SKTR, counted_SKTR = target_at_steps(
             batch.bold_SKVR / twin.bold_scale_R,
             batch.bold_counted_SKV,
             batch.volume_seconds_SKV,
-            output.hidden_SKTN.shape[2],
+            bold_SKVR.shape[2],
             twin.config.step_seconds,
         )
-        return _masked_mean((twin.bold_at_steps(output) - target_SKTR).square(), counted_SKTR)
-    predicted_SKVR = twin.bold(output, batch.volume_seconds_SKV)
+        return _masked_mean((bold_SKVR - target_SKTR).square(), counted_SKTR)
     counted_SKVR = batch.bold_counted_SKV[..., None] & torch.isfinite(batch.bold_SKVR)
     # The target is cleaned before the difference is taken: NaN times 0 would be NaN in the gradient.
     target_SKVR = torch.where(counted_SKVR, batch.bold_SKVR / twin.bold_scale_R, 0.0)
-    return _masked_mean((predicted_SKVR - target_SKVR).square(), counted_SKVR)
+    return _masked_mean((bold_SKVR - target_SKVR).square(), counted_SKVR)
 
 
 def _masked_mean(values_SKTA: Tensor, counted_SKTA: Tensor) -> Tensor:
