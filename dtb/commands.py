@@ -391,10 +391,13 @@ class Plan(Stage):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task(Stage):
-    """Show what a task specification makes of events files (check), or which ones come with dtb (list).
+    """Show what a task specification makes of events files (check), list those that come with dtb (list), or convert HCP's EVs (from-hcp).
 
     `check` prints trials, omissions, responses, reaction times, and every row that could not be used with its reason. TASK is the name of
     a shipped specification or the path of a YAML file of your own; configs/tasks/stroop.yaml is the commented example. Nothing is written.
+
+    `from-hcp HCP_1200 BIDS` writes events.tsv for the WM and EMOTION runs of the Human Connectome Project, whose releases have EVs and
+    E-Prime tables instead; the tasks `nback` and `emotion` read them.
 
     Examples: dtb task check stroop sub-01/func/*_task-stroop_*_events.tsv   |   dtb task check mine.yaml events.tsv
     """
@@ -404,18 +407,26 @@ class Task(Stage):
     dry_run: Suppress[bool] = False
     config: Suppress[Path | None] = None
     print_config: Suppress[bool] = False
-    action: Positional[Literal["check", "list"]]
+    action: Positional[Literal["check", "list", "from-hcp"]]
     """What to do."""
     task: Annotated[Positional[str], arg(metavar="TASK")] = ""
-    """Name of a shipped specification, or path of a YAML file."""
+    """Name of a shipped specification, or path of a YAML file; with from-hcp, the folder with HCP's subjects."""
     events: Annotated[Positional[tuple[Path, ...]], arg(metavar="EVENTS.tsv ...")] = ()
-    """Events files."""
+    """Events files; with from-hcp, the BIDS tree to write."""
 
     def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - nothing of the configuration matters to a specification
         from dtb.tasks.check import check_task, list_tasks
 
         if self.action == "list":
             list_tasks()
+        elif self.action == "from-hcp":
+            if not self.task or len(self.events) != 1:
+                raise ConfigurationError(
+                    "`dtb task from-hcp` needs the folder with HCP's subjects, and the BIDS tree to write."
+                )
+            from dtb.tasks.hcp import convert_hcp
+
+            convert_hcp(Path(self.task), self.events[0])
         elif not self.task or not self.events:
             raise ConfigurationError("`dtb task check` needs a TASK and at least one EVENTS.tsv.")
         else:

@@ -20,7 +20,6 @@ from dtb.tasks.spec import TaskSpec, load_task, shipped_tasks
 _BAR = "▏▎▍▌▋▊▉█"
 _WIDTH = 50
 _NUM_BINS = 24
-_SHOWN_ROWS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +144,7 @@ def histogram(rt_J: np.ndarray) -> str:
 
 def _headline(spec: TaskSpec, tally: Tally, num_files: int) -> str:
     lines = [
-        f"Task {spec.name} ({spec.domain}): {num_files} files, {tally.rows} rows",
+        f"Task {spec.name} ({spec.domain}): {num_files} file{'' if num_files == 1 else 's'}, {tally.rows} rows",
         f"  {tally.trials} usable trials, {tally.omissions} of them without a press",
         f"  {tally.not_trials} rows that are no trials, {tally.unusable} unusable rows",
     ]
@@ -173,15 +172,38 @@ def _response_table(spec: TaskSpec, tally: Tally) -> ScreenTable:
 
 
 def _print_unusable(found: list[tuple[Path, EventsRead]]) -> None:
-    rows = [(path, row) for path, read in found for row in read.unusable]
+    """Print every unusable row, those of a file with the same reason together."""
     for path, read in found:
         for note in read.notes:
             terminal.out.print(escape(f"{path.name}: {note}"))
-    if not rows:
+    num_rows = sum(len(read.unusable) for _, read in found)
+    if not num_rows:
         terminal.out.print("Every row could be used.")
         return
-    terminal.out.print(f"{len(rows)} unusable rows:")
-    for path, row in rows[:_SHOWN_ROWS]:
-        terminal.out.print(escape(f"  {path.name}, line {row.row}: {row.reason}"))
-    if len(rows) > _SHOWN_ROWS:
-        terminal.out.print(f"  and {len(rows) - _SHOWN_ROWS} more; check fewer files at a time to see all of them.")
+    terminal.out.print(f"{num_rows} unusable rows:")
+    for path, read in found:
+        lines: dict[str, list[int]] = {}
+        for row in read.unusable:
+            lines.setdefault(row.reason, []).append(row.row)
+        if lines:
+            terminal.out.print(escape(f"  {path.name}"))
+        for reason, numbers in lines.items():
+            word = "line" if len(numbers) == 1 else "lines"
+            terminal.out.print(escape(f"    {word} {ranges(numbers)}: {reason}"))
+
+
+def ranges(numbers: list[int]) -> str:
+    """Write increasing numbers with those that follow one another as ranges.
+
+    Examples
+    --------
+    >>> ranges([2, 3, 4, 7, 9, 10])
+    '2-4, 7, 9-10'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)

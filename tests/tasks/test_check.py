@@ -37,10 +37,24 @@ def test_everything_is_shown_and_a_file_that_cannot_be_read_does_not_hide_the_ot
     check_task("stroop", (events, other))
     shown = capsys.readouterr()
     assert "3 usable trials, 1 of them without a press" in shown.out
-    assert "line 5: column 'response_time' has -1 s" in shown.out
+    assert "  sub-1_task-stroop_events.tsv\n    line 5: column 'response_time' has -1 s" in shown.out
     assert "no column 'duration'" in shown.err
     with pytest.raises(TaskError, match="None of the 1 events files"):
         check_task("stroop", (other,))
+
+
+def test_every_unusable_row_is_named_however_many_there_are(tmp_path, capsys):
+    path = tmp_path / "sub-1_task-stroop_events.tsv"
+    rows = [f"{4 * i}\t3\tcon1\t{'fast' if i % 2 or i > 80 else 0.5}\t1\tred\tred\n" for i in range(100)]
+    path.write_text(HEADER + "".join(rows))
+    check_task("stroop", (path,))
+    said = capsys.readouterr().out
+    told = said[said.index("lines ") + 6 : said.index(": column 'response_time' has 'fast'")]
+    named = set()
+    for part in told.split(", "):
+        first, _, last = part.partition("-")
+        named |= set(range(int(first), int(last or first) + 1))
+    assert named == {i + 2 for i in range(100) if i % 2 or i > 80}
 
 
 def test_a_histogram_counts_every_press():
