@@ -326,6 +326,38 @@ class Submit(Run):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class View(Stage):
+    """Show the twins of a run live: a web page to let them perform, and to change their connectomes by hand.
+
+    Pick a person and a task; see stimuli, choices, reaction times and BOLD; drag an edge, a region's gain or the dose of the change that
+    was found; compare two people. The address that is printed holds the key to it. The same over HTTP for programs, explained at /docs.
+    With --ray-address the page is served by that cluster, with Ray Serve. Nothing is written. Research use only.
+
+    Examples: dtb view runs/demo   |   dtb view runs/demo --port 0
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    config: Suppress[Path | None] = None
+    print_config: Suppress[bool] = False
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder that `dtb run` wrote, with shards and train in it, and intervene for doses."""
+    host: str = "127.0.0.1"
+    """Address to listen at; the default can be reached from this machine only."""
+    port: Annotated[int, arg(metavar="0-65535")] = 8765
+    """Port to listen at; 0 for any that is free."""
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.view.serve import view
+
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"--port is {self.port}; a port is a number from 0 to 65535.")
+        view(self.run_folder, self.host, self.port, config.cluster)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Doctor(Stage):
     """Look at this machine, and at a cluster if its address is given, and say what to do about what is unfit for a run.
 
@@ -460,4 +492,11 @@ STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind
     for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Trial, Report, Run, Pool, Plan)
 }
-COMMANDS: dict[str, type[Stage]] = {**STAGES, "submit": Submit, "task": Task, "shards": Shards, "doctor": Doctor}
+COMMANDS: dict[str, type[Stage]] = {
+    **STAGES,
+    "submit": Submit,
+    "task": Task,
+    "shards": Shards,
+    "view": View,
+    "doctor": Doctor,
+}

@@ -146,6 +146,22 @@ class Survey:
     ridge_E: np.ndarray | None
 
 
+def require_correlations(troupe: Troupe) -> None:
+    """Refuse a twin whose connectomes cannot be changed.
+
+    Raises
+    ------
+    InputDataError
+        They are no correlation matrices.
+    """
+    made = troupe.card.connectome
+    if not is_correlation(made):
+        raise InputDataError(
+            f"This twin reads connectomes that are {connectome_in_words(made)}. An intervention changes a correlation matrix into another "
+            "valid one, and these are none. Train a twin on a cohort ingested with `connectome: pearson` or `ledoit_wolf`."
+        )
+
+
 def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
     """Find the indicator that the configuration names.
 
@@ -156,12 +172,7 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
     InputDataError
         The twin does not read correlation matrices.
     """
-    made = troupe.card.connectome
-    if not is_correlation(made):
-        raise InputDataError(
-            f"This twin reads connectomes that are {connectome_in_words(made)}. An intervention changes a correlation matrix into another "
-            "valid one, and these are none. Train a twin on a cohort ingested with `connectome: pearson` or `ledoit_wolf`."
-        )
+    require_correlations(troupe)
     regions = troupe.card.bold_region_names
     tasks = outlines_of(troupe.taskset)
     indicators = list_indicators(tasks, len(regions))

@@ -9,6 +9,7 @@ Shape letters: see `dtb.twin.batch`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -39,7 +40,23 @@ def excerpt(batch: Batch, segments_per_task: int) -> Batch:
             # The middles of equal parts: neither the first nor the last minute of a run alone.
             mine.extend(places[((np.arange(num) + 0.5) * len(places) / num).astype(int)].tolist())
         kept.append(sorted(mine))
-    num_people, num_segments = task_SK.shape
+    return keep_segments(batch, kept)
+
+
+def keep_segments(batch: Batch, kept: Sequence[Sequence[int]]) -> Batch:
+    """Keep the named segments of each person, with their trials and volumes.
+
+    Parameters
+    ----------
+    batch : Batch
+    kept : sequence of sequence of int
+        One for each person: places among the segments of the batch.
+
+    Returns
+    -------
+    Batch
+    """
+    num_people, num_segments = batch.task_SK.shape
     num_kept = max(1, *(len(mine) for mine in kept))
     chosen_SK = np.zeros((num_people, num_kept), dtype=np.int64)
     is_real_SK = np.zeros((num_people, num_kept), dtype=bool)
@@ -47,7 +64,7 @@ def excerpt(batch: Batch, segments_per_task: int) -> Batch:
     for subject, mine in enumerate(kept):
         chosen_SK[subject, : len(mine)] = mine
         is_real_SK[subject, : len(mine)] = True
-        new_place_SK[subject, mine] = np.arange(len(mine))
+        new_place_SK[subject, list(mine)] = np.arange(len(mine))
     device = batch.task_SK.device
     chosen, is_real = torch.from_numpy(chosen_SK).to(device), torch.from_numpy(is_real_SK).to(device)
     person_S1 = torch.arange(num_people, device=device)[:, None]
@@ -56,6 +73,7 @@ def excerpt(batch: Batch, segments_per_task: int) -> Batch:
         rows[name] = torch.where(is_real, rows[name], -1)
     rows["bold_counted_SKV"] = rows["bold_counted_SKV"] & is_real[..., None]
     rows["press_SKTA"] = rows["press_SKTA"] & is_real[..., None, None]
+    rows["counted_SKT"] = rows["counted_SKT"] & is_real[..., None]
     rows["at_risk_SKT"] = torch.where(is_real[..., None], rows["at_risk_SKT"], 0.0)
     return dataclasses.replace(
         batch, trials=_trials_of(batch.trials, torch.from_numpy(new_place_SK).to(device)), **rows
@@ -69,6 +87,7 @@ _BY_SEGMENT = (
     "task_SK",
     "press_SKTA",
     "at_risk_SKT",
+    "counted_SKT",
     "bold_SKVR",
     "bold_counted_SKV",
     "volume_seconds_SKV",

@@ -339,13 +339,10 @@ class Searcher(_Performers):
         }
 
     def _distances(self, start: Start, found: Found) -> tuple[Tensor, Tensor]:
-        """Say how far connectomes lie from the training cohort's mean: root mean square over edges, in its standard deviations."""
+        """Say how far people's connectomes lie from the training cohort's mean, before and after."""
         twin = self._companies[0].twin
         nothing_SE = torch.zeros_like(found.change_SE)
-        before_S, after_S = (
-            twin.standardise(start.connectome(change_SE)).double().square().mean(1).sqrt()
-            for change_SE in (nothing_SE, found.change_SE)
-        )
+        before_S, after_S = (twin.distance(start.connectome(change_SE)) for change_SE in (nothing_SE, found.change_SE))
         return before_S, after_S
 
 

@@ -148,12 +148,21 @@ class Performance:
 
         Given 2S or more connectomes, the people repeat in the same order.
         """
+        output, batch = self.perform(connectome_SE)
+        return self.measure(output, press_distribution(self._twin, output, batch, self._tasks))
+
+    def perform(self, connectome_SE: Tensor) -> tuple[TwinOutput, Batch]:
+        """Simulate as for a call, and give what the twins did, and the batch with the people as often as they performed."""
         times = len(connectome_SE) // len(self._once[0].pseudonyms)
         if times != self._times:
             self._lay_out(times)
         batch = self._batch
         output = self._twin(connectome_SE.to(batch.stimulus_SKTI.dtype), batch.stimulus_SKTI, batch.seed_S)
-        presses = press_distribution(self._twin, output, batch, self._tasks)
+        return output, batch
+
+    def measure(self, output: TwinOutput, presses: PressDistribution) -> Tensor:
+        """Give the (S, M) indicators of what `perform` gave; `presses` is its `press_distribution`."""
+        batch = self._batch
         rt_J = presses.mean_rt_J()
         right_J = torch.where(
             batch.trials.correct_JA.any(-1),

@@ -105,6 +105,11 @@ class Start:
         change_SRR = change_along(self.base_SRR, direction_SRR, norm_S, smallest_eigenvalue=SMALLEST_EIGENVALUE)
         return self.masked(edges_of(change_SRR))
 
+    def scaled(self, gains_SR: Tensor) -> Tensor:
+        """Give the change (S, E) that multiplies each region's correlations by its gain: that of i and j becomes `g_i g_j C_ij`."""
+        rows, columns = _pairs(gains_SR.shape[1], gains_SR.device)
+        return self.masked((gains_SR[:, rows] * gains_SR[:, columns] - 1.0) * edges_of(self.base_SRR))
+
     def masked(self, edges_SE: Tensor) -> Tensor:
         """Set the edges of absent regions to exactly 0."""
         rows, columns = _pairs(self.present_SR.shape[1], edges_SE.device)
@@ -226,7 +231,6 @@ class GainSpace:
     def __init__(self, start: Start, num_regions: int) -> None:
         self._start = start
         self._num_regions = num_regions
-        self._correlation_SE = edges_of(start.base_SRR)
         off_SRR = start.base_SRR - torch.diag_embed(start.base_SRR.diagonal(dim1=1, dim2=2))
         # A gain of 1 + x changes row and column, and so moves the matrix by x times the norm of both.
         self._norm_SR = (_SQRT2 * off_SRR.norm(dim=2)).clamp_min(1e-6)
@@ -242,9 +246,7 @@ class GainSpace:
 
     def change(self, parameter_SP: Tensor) -> Tensor:
         """Scale both regions of each edge."""
-        gains_SR = self.gains(parameter_SP)
-        rows, columns = _pairs(gains_SR.shape[1], gains_SR.device)
-        return self._start.masked((gains_SR[:, rows] * gains_SR[:, columns] - 1.0) * self._correlation_SE)
+        return self._start.scaled(self.gains(parameter_SP))
 
     def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
         """The regions whose gain has changed and the steepest ones."""

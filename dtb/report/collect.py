@@ -116,8 +116,7 @@ class Interventions:
 
     def change_of(self, pseudonym: str) -> np.ndarray | None:
         """Read one person's change (E,) in correlation units; None if there is none."""
-        found, _ = _rows_of(self.folder / "changes", pseudonym)
-        return None if found.empty else np.asarray(found["change_E"].iloc[0], dtype=float)
+        return read_change(self.folder, pseudonym)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -275,6 +274,12 @@ def _all_rows(folder: Path, columns: set[str]) -> pd.DataFrame:
     table = pyarrow.dataset.dataset(sorted(map(str, folder.glob("*.parquet"))), format="parquet").to_table().to_pandas()
     _need(table, folder, columns)
     return table
+
+
+def read_change(folder: Path, pseudonym: str) -> np.ndarray | None:
+    """Read the change (E,) that `dtb intervene` wrote into `folder` for one person, in correlation units; None if there is none."""
+    found, _ = _rows_of(folder / "changes", pseudonym)
+    return None if found.empty else np.asarray(found["change_E"].iloc[0], dtype=float)
 
 
 def _rows_of(folder: Path, pseudonym: str) -> tuple[pd.DataFrame, dict[bytes, bytes]]:

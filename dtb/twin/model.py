@@ -118,6 +118,10 @@ class Twin(nn.Module):
             return torch.where(read_SE.isnan(), 0.0, exact(read_SE))
         return _standardised(read_SE, mean_E, scale_E)
 
+    def distance(self, connectome_SE: Tensor) -> Tensor:
+        """(S,) float64: how far connectomes lie from the training people's mean, as root mean square over edges in standard deviations."""
+        return self.standardise(connectome_SE).double().square().mean(1).sqrt()
+
     def generate(self, connectome_SE: Tensor, seed_S: Tensor | None = None) -> Generated:
         """Make the parameters of these people's networks.
 

@@ -1,0 +1,171 @@
+"""What goes over the wire: requests and replies of the live twin, checked and documented by their types.
+
+Numbers are rounded to what can be seen, and null where there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = float | None
+Name = Annotated[str, Field(max_length=200)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EdgeWish(_Strict):
+    """Adds to the correlation of two regions."""
+
+    first: Name
+    second: Name
+    by: Annotated[float, Field(ge=-2, le=2)]
+
+
+class GainWish(_Strict):
+    """Multiplies all correlations of a region."""
+
+    region: Name
+    gain: Annotated[float, Field(ge=0, le=3)]
+
+
+class SceneRequest(_Strict):
+    """Whose twins perform which block of a task, with what done to their connectomes."""
+
+    people: Annotated[list[Name], Field(min_length=1, max_length=4)]
+    """Pseudonyms. The first person's block is performed by all of them."""
+    task: Name
+    block: Annotated[int, Field(ge=0)] = 0
+    """Place among the first person's blocks of the task."""
+    edges: Annotated[list[EdgeWish], Field(max_length=50)] = []
+    gains: Annotated[list[GainWish], Field(max_length=50)] = []
+    dose: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """How much of the change that `dtb intervene` found for each person; 1 is all of it."""
+    bold_region: Name | None = None
+    """Whose BOLD to give; the first of the twin's if none is named."""
+
+
+class Connectome(_Strict):
+    """How far a person's connectome was moved."""
+
+    asked: float
+    """Frobenius norm of what was asked, as a share of that of the person's own correlations off the diagonal."""
+    made: float
+    """The same of the change that was made: the valid correlation matrix near to what was asked."""
+    distance_before: float
+    """Root mean square over edges of the distance from the training people's mean, in standard deviations between them."""
+    distance_after: float
+    edges: list[tuple[float, float]]
+    """For each edge that was asked for: its correlation before and after."""
+
+
+class Performer(_Strict):
+    """What one person's twin did."""
+
+    person: str
+    connectome: Connectome
+    figures: dict[str, Number]
+    """Expected mean reaction time (`mean_rt`, s), its contrast between conditions (`condition_rt`, s) and share of right answers
+    (`accuracy`), over the block."""
+    choice: list[list[Number]]
+    """For each trial, the probability of each alternative."""
+    omission: list[Number]
+    """For each trial, the probability of no press."""
+    mean_rt: list[Number]
+    """For each trial, the expected reaction time in seconds, given a press."""
+    density: list[list[Number]]
+    """For each trial, the density of a press at each of `rt_seconds`, per second."""
+    bold: list[Number]
+    """At each of `bold_seconds`, in standard deviations over the training people."""
+
+
+class SceneReply(_Strict):
+    """What the twins did."""
+
+    performers: list[Performer]
+    rt_seconds: list[float]
+    bold_region: str | None
+    bold_seconds: list[float]
+    """Seconds of the run."""
+    seconds: float
+    """How long the answer took to compute."""
+
+
+class BlockTrial(_Strict):
+    """One trial, and what the person did."""
+
+    onset: float
+    """Seconds of the run."""
+    window: float
+    condition: str | None
+    correct: list[str]
+    """Right alternatives; none where withholding is right."""
+    choice: list[str]
+    """What was pressed: several where the press is known but not which; none for an omission."""
+    rt: Number
+    usable: bool
+
+
+class Block(_Strict):
+    """One block of a run as the person performed it."""
+
+    person: str
+    task: str
+    block: int
+    run: str
+    start: float
+    """Seconds of the run at which the stimuli begin; what lies before `counted_from` warms the twin up."""
+    counted_from: float
+    end: float
+    step: float
+    alternatives: list[str]
+    channels: list[str]
+    stimulus: list[list[float]]
+    """For each channel, its mean height in each model step."""
+    trials: list[BlockTrial]
+    figures: dict[str, Number]
+    """What the person did, as in `Performer`."""
+    bold_region: str | None
+    bold_seconds: list[float]
+    bold: list[Number]
+
+
+class PersonBlocks(_Strict):
+    """Which blocks a person has of a task, each as the seconds of its run that it counts."""
+
+    task: str
+    blocks: list[str]
+
+
+class Person(_Strict):
+    """One person, as far as a viewer may choose."""
+
+    person: str
+    part: Literal["training", "validation", "test", "none"]
+    """Whether the twin was trained on this person."""
+    tasks: list[PersonBlocks]
+    has_intervention: bool
+    absent_regions: list[str]
+
+
+class Intervention(_Strict):
+    """What `dtb intervene` looked for in this run."""
+
+    target: str
+    direction: str
+
+
+class RunDescription(_Strict):
+    """What can be looked at."""
+
+    name: str
+    people: list[str]
+    tasks: list[str]
+    regions: list[str]
+    bold_regions: list[str]
+    intervention: Intervention | None
+    version: str
+    notice: str

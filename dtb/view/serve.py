@@ -1,0 +1,119 @@
+"""``dtb view``: the application on this machine's loopback, or behind Ray Serve on a cluster."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtb.cluster import connected
+from dtb.config import ClusterConfig
+from dtb.errors import ConfigurationError
+from dtb.terminal import err, out
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_NAME = "dtb-view"
+
+
+def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
+    """Show a run until interrupted.
+
+    Parameters
+    ----------
+    run : Path
+        Folder that `dtb run` wrote.
+    host : str
+        Address to listen at.
+    port : int
+        0 for any free one.
+    cluster : ClusterConfig
+        With an address, the application is served by that Ray cluster.
+
+    Raises
+    ------
+    ConfigurationError
+        The address cannot be listened at.
+    InputDataError, DamagedOutputError
+        The run folder cannot be shown.
+    """
+    token = secrets.token_urlsafe(32)
+    if not _is_loopback(host):
+        err.print(
+            f"[yellow]Listening at {host}: whoever can reach this machine and has the token sees this cohort's people, without encryption. "
+            "Leave --host out to be the only one."
+        )
+    if cluster.ray_address is None:
+        _on_this_machine(run, host, port, token)
+    else:
+        _on_cluster(run, host, port, token, cluster)
+
+
+def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
+    import uvicorn
+
+    from dtb.view.app import make_app
+
+    with _listening(host, port) as listener:
+        app = make_app(run, token, _names_of(host))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+        _announce(run, host, listener.getsockname()[1], token)
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:  # the way to end it
+            out.print("Ended.")
+
+
+def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterConfig) -> None:
+    from ray import serve
+
+    with connected(cluster):
+        serve.start(http_options=serve.HTTPOptions(host=host, port=port))
+
+        def build() -> FastAPI:  # called where the run's twin is to live: an application itself cannot be sent there
+            from dtb.view.app import make_app
+
+            return make_app(run, token, _names_of(host))
+
+        deployment = serve.deployment(name=_NAME, max_ongoing_requests=16)(serve.ingress(build)())
+        serve.run(deployment.bind(), name=_NAME, route_prefix="/")
+        _announce(run, host, port, token)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            serve.delete(_NAME)
+            out.print("Ended; the cluster goes on.")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Listen before anything slow is done, so that an address in use is said at once."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--host {host} --port {port}: cannot listen there ({error.strerror or error}). `--port 0` takes any free port."
+        ) from None
+
+
+def _announce(run: Path, host: str, port: int, token: str) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    out.print(f"The twins of {run.name}: http://{shown}:{port}/?token={token}", markup=False)
+    out.print("The address holds the key: treat it as a password. Ctrl-C ends. Research use only.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _names_of(host: str) -> tuple[str, ...]:
+    """Names under which browsers may come: on loopback a name from elsewhere means that another site sent them."""
+    return ("127.0.0.1", "localhost", "[::1]", "::1") if _is_loopback(host) else ("*",)

@@ -1,0 +1,316 @@
+"""A finished run, opened for looking: people are read when they are asked for, and one performance is computed at a time.
+
+Shape letters: see `dtb.view.scene`; `K` segment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import dtb
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.config import load_config
+from dtb.errors import DamagedOutputError, InputDataError, StageError
+from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
+from dtb.fleet.aim import require_correlations
+from dtb.fleet.excerpts import keep_segments
+from dtb.fleet.twins import Company, open_troupe
+from dtb.intervene.spaces import Start
+from dtb.report.collect import FOLDERS, read_change
+from dtb.tasks.spec import TaskSpec
+from dtb.twin.batch import Batch
+from dtb.view import api, replies
+from dtb.view.scene import Wish, fulfil, judge, perform
+
+NOTICE = "Research use only. What a model does is a hypothesis, no medical advice."
+_PEOPLE_KEPT = 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Met:
+    """A person who was asked for.
+
+    Attributes
+    ----------
+    record : SubjectRecord
+    batch : Batch
+        All of the person's segments.
+    start : Start
+    found_SE : (1, E) Tensor or None
+        The change that `dtb intervene` found.
+    """
+
+    record: SubjectRecord
+    batch: Batch
+    start: Start
+    found_SE: Tensor | None
+
+    def places(self, task: int) -> list[int]:
+        """Where the segments of a task lie in the batch."""
+        return list(torch.nonzero(self.batch.task_SK[0] == task).flatten().tolist())
+
+
+class Viewer:
+    """Answers what is asked of one run folder; safe to call from several threads.
+
+    Parameters
+    ----------
+    run : Path
+        Folder that `dtb run` wrote, with at least the shards and the trained twin in it.
+
+    Raises
+    ------
+    InputDataError, DamagedOutputError
+        One of them is absent or incomplete, or they do not belong together.
+    """
+
+    def __init__(self, run: Path) -> None:
+        if not run.is_dir():
+            raise InputDataError(f"{run} is not a folder. Give the folder that `dtb run` wrote.")
+        self._run = run.resolve()
+        troupe = open_troupe(run / FOLDERS["ingest"], run / FOLDERS["train"])
+        require_correlations(troupe)
+        self._company = Company(troupe, seed=0)
+        self._card, self._split = troupe.card, troupe.split
+        self._people = tuple(sorted(troupe.cohort().pseudonyms))
+        self._met: OrderedDict[str, _Met] = OrderedDict()
+        self._intervened = self._complete("intervene")
+        self._lock = threading.RLock()
+
+    def description(self) -> api.RunDescription:
+        """Say what can be looked at."""
+        return api.RunDescription(
+            name=self._run.name,
+            people=list(self._people),
+            tasks=[spec.name for spec in self._company.taskset.specs],
+            regions=list(self._card.region_names),
+            bold_regions=list(self._card.bold_region_names),
+            intervention=self._intervention(),
+            version=dtb.__version__,
+            notice=NOTICE,
+        )
+
+    def person(self, pseudonym: str) -> api.Person:
+        """Say which blocks a person has."""
+        with self._lock:
+            met = self._meet(pseudonym)
+        tasks = [
+            api.PersonBlocks(task=spec.name, blocks=[self._label(met, place) for place in met.places(task)])
+            for task, spec in enumerate(self._company.taskset.specs)
+        ]
+        return api.Person(
+            person=pseudonym,
+            part=self._part(pseudonym),
+            tasks=[one for one in tasks if one.blocks],
+            has_intervention=met.found_SE is not None,
+            absent_regions=[
+                name
+                for name, is_there in zip(self._card.region_names, met.start.present_SR[0], strict=True)
+                if not is_there
+            ],
+        )
+
+    def connectome(self, pseudonym: str) -> bytes:
+        """Give a person's correlation matrix: float32, little-endian, row by row."""
+        with self._lock:
+            met = self._meet(pseudonym)
+        return met.start.base_SRR[0].cpu().numpy().astype("<f4").tobytes()
+
+    def block(self, pseudonym: str, task: str, number: int, bold_region: str | None) -> api.Block:
+        """Say what a person saw and did in a block."""
+        region, column = self._bold_region(bold_region)
+        with self._lock:
+            met = self._meet(pseudonym)
+            block, place, spec = self._block(met, task, number)
+            indicators, performance = judge(self._company.twin, block, self._company.outlines)
+            did_M = torch.stack([performance.observed(one)[0].cpu() for one in indicators])
+        start, step = float(block.start_seconds_SK[0, 0]), self._card.config.step_seconds
+        first = self._company.taskset.first_channel(self._company.taskset.index(task))
+        stimulus_TI = block.stimulus_SKTI[0, 0, :, first : first + len(spec.channels)]
+        counted_V = block.bold_counted_SKV[0, 0]
+        series_V = replies.silent()
+        if column is not None:
+            series_V = (block.bold_SKVR[0, 0, :, column] / self._company.twin.bold_scale_R[column])[counted_V]
+        return api.Block(
+            person=pseudonym,
+            task=task,
+            block=number,
+            run=self._label(met, place),
+            start=start,
+            counted_from=start + self._card.segments.burn_in_seconds,
+            end=start + step * len(stimulus_TI),
+            step=step,
+            alternatives=list(spec.alternatives),
+            channels=list(spec.channels),
+            stimulus=replies.plain(stimulus_TI.T),
+            trials=replies.trials_of(block, self._run_of(met, place), spec),
+            figures=replies.figures(indicators, did_M),
+            bold_region=region,
+            bold_seconds=replies.plain(start + block.volume_seconds_SKV[0, 0][counted_V]),
+            bold=replies.plain(series_V),
+        )
+
+    def scene(self, request: api.SceneRequest) -> api.SceneReply:
+        """Let people's twins perform a block, with their connectomes changed as asked.
+
+        Raises
+        ------
+        InputDataError
+            There is no such person, task, block or region, or no intervention to give a dose of.
+        StageError
+            The twin's output is not finite.
+        """
+        began = time.perf_counter()
+        region, column = self._bold_region(request.bold_region)
+        wish = self._wish(request)
+        with self._lock:
+            people = [self._meet(pseudonym) for pseudonym in request.people]
+            if request.dose:
+                self._require_found(people)
+            block, _, spec = self._block(people[0], request.task, request.block)
+            start = _together([met.start for met in people])
+            nothing_SE = start.budget_S.new_zeros(len(people), start.num_edges)
+            found = [nothing_SE[:1] if met.found_SE is None else met.found_SE for met in people]
+            move = fulfil(wish, start, torch.cat(found))
+            changed_SE = start.connectome(move.change_SE)
+            distances = (
+                self._company.twin.distance(start.connectome(nothing_SE)),
+                self._company.twin.distance(changed_SE),
+            )
+            scene = perform(self._company.twin, block, changed_SE, self._company.outlines)
+        if not (scene.choice_SJA.isfinite().all() and scene.bold_SVR.isfinite().all()):
+            raise StageError("The twin's output is not finite: is the connectome too far from those it was trained on?")
+        counted_V = block.bold_counted_SKV[0, 0]
+        performers = []
+        for place, pseudonym in enumerate(request.people):
+            connectome = replies.connectome_of(place, wish, start, move, distances)
+            bold_V = replies.silent() if column is None else scene.bold_SVR[place, counted_V, column]
+            performers.append(replies.performer(place, pseudonym, connectome, scene, bold_V, len(spec.alternatives)))
+        began_at = float(block.start_seconds_SK[0, 0])
+        return api.SceneReply(
+            performers=performers,
+            rt_seconds=replies.plain(scene.rt_seconds_G),
+            bold_region=region,
+            bold_seconds=replies.plain(began_at + block.volume_seconds_SKV[0, 0][counted_V]),
+            seconds=round(time.perf_counter() - began, 4),
+        )
+
+    def _meet(self, pseudonym: str) -> _Met:
+        """Read a person, or remember the person; called with the lock held."""
+        if pseudonym not in self._met:
+            self._require("person", pseudonym, self._people)
+            (record,), batch = self._company.meet([pseudonym])
+            start = Start.of(batch.connectome_SE, len(self._card.region_names), budget=1.0)
+            self._met[pseudonym] = _Met(record, batch, start, self._found(pseudonym, start))
+            while len(self._met) > _PEOPLE_KEPT:
+                self._met.popitem(last=False)
+        self._met.move_to_end(pseudonym)
+        return self._met[pseudonym]
+
+    def _found(self, pseudonym: str, start: Start) -> Tensor | None:
+        change_E = read_change(self._run / FOLDERS["intervene"], pseudonym) if self._intervened else None
+        if change_E is None:
+            return None
+        if len(change_E) != start.num_edges:
+            raise DamagedOutputError(
+                f"{self._run / FOLDERS['intervene']} has changes of {len(change_E)} edges; the cohort has {start.num_edges}. "
+                "Run `dtb intervene` again on this run's shards and twin."
+            )
+        return torch.from_numpy(change_E).to(start.budget_S)[None]
+
+    def _block(self, met: _Met, task: str, number: int) -> tuple[Batch, int, TaskSpec]:
+        taskset = self._company.taskset
+        self._require("task", task, [spec.name for spec in taskset.specs])
+        places = met.places(taskset.index(task))
+        if number >= len(places):
+            raise InputDataError(
+                f"{met.record.pseudonym} has {len(places)} blocks of {task}, and block {number} was asked for. "
+                "The first is 0." + ("" if places else " This person has no run of the task.")
+            )
+        return keep_segments(met.batch, [[places[number]]]), places[number], taskset.specs[taskset.index(task)]
+
+    def _wish(self, request: api.SceneRequest) -> Wish:
+        names = self._card.region_names
+        edges = []
+        for one in request.edges:
+            first, second = (self._require("region", name, names) for name in (one.first, one.second))
+            if first == second:
+                raise InputDataError(f"An edge joins two regions; both are {one.first!r}. Name another one.")
+            edges.append((first, second, one.by))
+        gains = tuple((self._require("region", one.region, names), one.gain) for one in request.gains)
+        return Wish(tuple(edges), gains, request.dose)
+
+    def _bold_region(self, name: str | None) -> tuple[str | None, int | None]:
+        """Give a BOLD region's name and place; the first one if none is named."""
+        names = self._card.bold_region_names
+        if name is None:
+            return (names[0], 0) if names else (None, None)
+        return name, self._require("region with BOLD", name, names)
+
+    def _require_found(self, people: Sequence[_Met]) -> None:
+        for met in people:
+            if met.found_SE is None:
+                raise InputDataError(
+                    f"There is no dose to give {met.record.pseudonym}: `dtb intervene` has found this person no change in {self._run}."
+                )
+
+    @staticmethod
+    def _require(kind: str, name: str, names: Sequence[str]) -> int:
+        """Give the place of a name, or say what there is."""
+        if name in names:
+            return names.index(name)
+        near = difflib.get_close_matches(name, names, n=1)
+        advice = (
+            f"Did you mean {near[0]!r}?"
+            if near
+            else f"There are {len(names)}" + (f", {names[0]!r} first." if names else ".")
+        )
+        raise InputDataError(f"There is no {kind} {name!r} in this run. {advice}")
+
+    def _run_of(self, met: _Met, place: int) -> Run:
+        return met.record.runs[int(met.batch.run_SK[0, place])]
+
+    def _label(self, met: _Met, place: int) -> str:
+        """Name a block by its run and the seconds of it that it counts."""
+        run = self._run_of(met, place)
+        parts = [run.label, *(f"{kind} {name}" for kind, name in (("session", run.session), ("run", run.run)) if name)]
+        begin_K = met.batch.start_seconds_SK[0] + self._card.segments.burn_in_seconds
+        is_last = place + 1 == len(begin_K) or met.batch.run_SK[0, place + 1] != met.batch.run_SK[0, place]
+        end = run.duration_seconds if is_last else float(begin_K[place + 1])
+        return f"{', '.join(parts)}: {float(begin_K[place]):.0f} to {end:.0f} s"
+
+    def _part(self, pseudonym: str) -> Literal["training", "validation", "test", "none"]:
+        if pseudonym in self._split.train:
+            return "training"
+        if pseudonym in self._split.validation:
+            return "validation"
+        return "test" if pseudonym in self._split.test else "none"
+
+    def _complete(self, stage: str) -> bool:
+        folder = self._run / FOLDERS[stage]
+        return (folder / STAGE_FILE).is_file() and bool(read_stage(folder)["complete"])
+
+    def _intervention(self) -> api.Intervention | None:
+        if not self._intervened:
+            return None
+        folder = self._run / FOLDERS["intervene"]
+        settings = load_config(folder / CONFIG_FILE).intervene
+        return api.Intervention(
+            target=str(read_stage(folder)["summary"].get("target", settings.indicator)), direction=settings.direction
+        )
+
+
+def _together(starts: Sequence[Start]) -> Start:
+    """Put people's starts after one another."""
+    names = [field.name for field in dataclasses.fields(Start)]
+    return Start(**{name: torch.cat([getattr(one, name) for one in starts]) for name in names})

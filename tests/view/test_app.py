@@ -1,0 +1,174 @@
+"""The interface: only with the token and under the server's own name, no other host asked, and every mistake answered in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from dtb.cli import exit_code
+from dtb.errors import DamagedOutputError, InputDataError
+from dtb.view.app import make_app
+from dtb.view.viewer import Viewer
+from tests.fleet.world import REGIONS
+from tests.view.runs import make_run
+
+TOKEN = "a-token-of-the-tests"
+SCENE = {"people": ["p0000", "p0002"], "task": "stroop", "block": 1}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    return make_app(make_run(tmp_path_factory.mktemp("run")), TOKEN, ("127.0.0.1", "localhost"))
+
+
+@pytest.fixture
+def client(app):
+    return TestClient(app, base_url="http://127.0.0.1:8765", headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+@pytest.fixture
+def stranger(app):
+    return TestClient(app, base_url="http://127.0.0.1:8765", follow_redirects=False)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/run", "/docs", "/openapi.json", "/assets/view.js", "/plotly.min.js", "/page.css"]
+)
+def test_nothing_is_shown_without_the_token(stranger, client, path):
+    assert stranger.get(path).status_code == 401
+    assert stranger.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert stranger.get(path, params={"token": "wrong"}).status_code == 401
+    assert client.get(path).status_code == 200
+
+
+def test_the_token_leaves_the_address_for_a_cookie_that_scripts_cannot_read(stranger):
+    answer = stranger.get("/", params={"token": TOKEN})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert re.search(r"HttpOnly; Path=/; SameSite=strict", answer.headers["set-cookie"])
+    assert stranger.get("/api/run").status_code == 200
+
+
+def test_another_name_for_this_machine_is_refused(client):
+    assert client.get("/api/run", headers={"Host": "evil.example:8765"}).status_code == 400
+    assert client.get("/api/run", headers={"Host": "localhost:8765"}).status_code == 200
+
+
+def test_pages_allow_scripts_of_this_server_alone(client):
+    policy = client.get("/").headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "default-src 'none'" in policy
+    for path in ("/", "/docs"):
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', client.get(path).text)
+        assert len(loaded) > 1
+        assert not [one for one in loaded if one.startswith(("http", "//"))]
+        assert all(client.get(one).status_code == 200 for one in loaded if not one.startswith("#"))
+
+
+def test_the_interface_describes_itself(client):
+    found = client.get("/openapi.json").json()
+    assert found["openapi"].startswith("3.")
+    assert {"/api/run", "/api/scene", "/api/people/{person}/connectome"} <= set(found["paths"])
+    assert "dose" in found["components"]["schemas"]["SceneRequest"]["properties"]
+    assert "Research use only" in found["info"]["description"]
+
+
+def test_a_run_a_person_and_a_block_can_be_looked_at(client):
+    run = client.get("/api/run").json()
+    assert run["people"] == ["p0000", "p0001", "p0002"]
+    assert run["intervention"] == {"target": "mean_rt in hammer", "direction": "decrease"}
+    who = client.get("/api/people/p0001").json()
+    assert who["absent_regions"] == [REGIONS[3]]
+    assert who["has_intervention"]
+    assert who["tasks"][1]["blocks"][0] == "stroopAP: 0 to 13 s"
+    matrix = np.frombuffer(client.get("/api/people/p0000/connectome").content, "<f4").reshape(len(REGIONS), -1)
+    assert np.array_equal(matrix, matrix.T)
+    assert (np.diag(matrix) == 1).all()
+    block = client.get("/api/people/p0000/blocks/stroop/1").json()
+    assert len(block["stimulus"]) == len(block["channels"]) == 6
+    assert all(13 <= trial["onset"] < 26 for trial in block["trials"])
+    assert len(block["bold"]) == len(block["bold_seconds"]) == 13
+
+
+def test_a_change_moves_the_twin_and_says_how_far(client):
+    own = client.post("/api/scene", json=SCENE).json()
+    assert [one["person"] for one in own["performers"]] == SCENE["people"]
+    edge = {"first": REGIONS[2], "second": REGIONS[7], "by": 0.05}
+    gain = {"region": REGIONS[4], "gain": 0.5}
+    changed = client.post("/api/scene", json={**SCENE, "edges": [edge], "gains": [gain]}).json()
+    for before, after in zip(own["performers"], changed["performers"], strict=True):
+        assert before["connectome"]["made"] == 0 < after["connectome"]["made"]
+        assert before["figures"]["mean_rt"] != after["figures"]["mean_rt"]
+        ((was, became),) = after["connectome"]["edges"]
+        assert became - was == pytest.approx(0.05, abs=2e-4)
+    dosed = client.post("/api/scene", json={**SCENE, "people": ["p0001"], "dose": 1.0}).json()
+    assert dosed["performers"][0]["connectome"]["made"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"people": ["p0009"]}, "no person 'p0009'"),
+        ({"task": "strop"}, "Did you mean 'stroop'?"),
+        ({"block": 99}, "p0000 has 4 blocks of stroop"),
+        ({"bold_region": "region9"}, "no region with BOLD 'region9'"),
+        ({"gains": [{"region": "regio4", "gain": 1}]}, "Did you mean"),
+        ({"edges": [{"first": "region1", "second": "region1", "by": 0.1}]}, "An edge joins two regions"),
+        ({"dose": 1}, "has found this person no change"),
+        ({"dose": 9}, "less than or equal to 2"),
+        ({"edges": [{"first": "region1", "second": "region2", "by": "much"}]}, "valid number"),
+        ({"budget": 1}, "Extra inputs are not permitted"),
+        ({"people": []}, "at least 1 item"),
+    ],
+)
+def test_mistakes_are_answered_in_words(client, change, words):
+    answer = client.post("/api/scene", json={**SCENE, **change})
+    assert answer.status_code in {404, 422}
+    assert words in json.dumps(answer.json()["detail"])
+
+
+def test_broken_json_and_other_hands_are_refused(client):
+    assert client.post("/api/scene", content=b"{", headers={"Content-Type": "application/json"}).status_code == 422
+    # A form on another page could send this much; only a script that the browser would ask about first can send JSON.
+    assert (
+        client.post("/api/scene", content=json.dumps(SCENE), headers={"Content-Type": "text/plain"}).status_code == 422
+    )
+    assert client.get("/api/people/..%2f..%2fetc").status_code == 404
+    assert client.get("/assets/..%2fviewer.py").status_code == 404
+
+
+def test_many_at_once_get_what_each_would_alone(client):
+    asked = [{**SCENE, "gains": [{"region": REGIONS[place], "gain": 0.1}]} for place in range(len(REGIONS))]
+
+    def ask(body):
+        return client.post("/api/scene", json=body).json()["performers"]
+
+    alone = [ask(body) for body in asked]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, asked)) == alone
+
+
+def test_a_folder_that_cannot_be_shown_is_refused(tmp_path, capsys):
+    with pytest.raises(InputDataError, match="is not a folder"):
+        Viewer(tmp_path / "none")
+    with pytest.raises(InputDataError, match="shards"):
+        Viewer(tmp_path)
+    assert exit_code(["view", str(tmp_path), "--port", "0"]) == 2
+    assert "shards" in capsys.readouterr().err
+    run = make_run(tmp_path / "run", 2)
+    (run / "train" / "stage.json").unlink()
+    with pytest.raises(DamagedOutputError, match=r"stage\.json"):
+        Viewer(run)
+
+
+def test_an_address_that_cannot_be_listened_at_is_refused(tmp_path, capsys):
+    assert exit_code(["view", str(tmp_path), "--port", "70000"]) == 2
+    assert exit_code(["view", str(tmp_path), "--host", "203.0.113.7", "--port", "0"]) == 2
+    said = capsys.readouterr().err
+    assert "from 0 to 65535" in said
+    assert "without encryption" in said
+    assert "cannot listen there" in said

@@ -1,0 +1,257 @@
+"""The page as people use it, in headless Chromium: load, pick, drag, keyboard, bad input, two viewers at once, and nothing in the console."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.world import REGIONS
+from tests.view.runs import make_run
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: `apt install chromium`, or CHROMIUM=/path/to/it"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """What `dtb view` prints."""
+    run = make_run(tmp_path_factory.mktemp("run"))
+    command = [sys.executable, "-m", "dtb", "view", str(run), "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", server.stdout.readline())
+    assert found
+    yield found[0]
+    server.terminate()
+    assert "Ended." in server.communicate(timeout=30)[0]
+    assert server.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Open pages, each for a viewer of its own; at the end nothing may have gone wrong in any of them."""
+    contexts, wrong = [], []
+
+    def open_page(**options):
+        contexts.append(browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **options}))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: _is_own(request.url, address) or wrong.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#speed[data-milliseconds]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def _is_own(url: str, address: str) -> bool:
+    return url.startswith((address.split("?", maxsplit=1)[0], "data:", "blob:"))
+
+
+def _figure(page, row=1, column=-1) -> str:
+    return page.locator("#figures tr").nth(row).locator("td").nth(column).inner_text()
+
+
+def _wait_for_other(page, figure: str) -> str:
+    page.wait_for_function(
+        "was => [...document.querySelectorAll('#figures tbody tr:first-child td')].at(-1).innerText !== was", arg=figure
+    )
+    return _figure(page)
+
+
+def test_a_person_a_task_and_a_block_are_picked_and_the_key_leaves_the_address(opened):
+    page = opened()
+    assert "token" not in page.url
+    assert page.locator("#person option").count() == 3
+    assert page.locator("#course .main-svg").count() > 0
+    page.select_option("#person", "p0001")
+    page.select_option("#task", "stroop")
+    page.select_option("#block", "1")
+    page.wait_for_function(
+        "() => document.querySelector('#title').innerText.startsWith('p0001: stroop, stroopAP: 13 to')"
+    )
+    assert page.locator("#figures tbody tr").count() == 3
+    page.select_option("#trial", "1")
+    assert page.locator("#course .trace.bars .point").count() > 0
+    assert "Research use only" in page.inner_text("#notice")
+
+
+def test_dragging_a_slider_moves_the_twin_while_the_hand_is_on_it(opened):
+    page = opened()
+    own = _figure(page)
+    box = page.locator("#dose").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 8, middle)
+    page.mouse.down()
+    for share in range(2, 10):
+        page.mouse.move(box["x"] + share / 10 * box["width"], middle)
+    changed = _wait_for_other(page, own)
+    page.mouse.up()
+    assert changed != own
+    assert float(page.input_value("#dose-number")) > 1.2
+    assert "of its size" in page.inner_text("#moved")
+    page.click("#reset")
+    assert _wait_for_other(page, changed) == own
+    assert "nothing is changed" in page.inner_text("#moved")
+
+
+def test_everything_can_be_done_from_the_keyboard(opened):
+    page = opened()
+    own = _figure(page)
+    page.focus("#add-region")
+    page.keyboard.press("Enter")
+    page.keyboard.type(REGIONS[4])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.type") == "range"
+    for _ in range(12):
+        page.keyboard.press("ArrowLeft")
+    changed = _wait_for_other(page, own)
+    page.focus("#add-edge")
+    page.keyboard.press("Enter")
+    for name in (REGIONS[2], REGIONS[7]):
+        page.keyboard.type(name)
+        page.keyboard.press("Tab")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => /Correlation .* → /.test(document.querySelector('.came').innerText)")
+    assert _figure(page) != changed
+    page.locator(".knob.edge .remove").focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".knob.edge").count() == 0
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('input, select, button')].filter(one => !one.labels?.length && "
+        "!one.getAttribute('aria-label') && !one.innerText.trim()).map(one => one.id || one.className)"
+    )
+    assert unnamed == []
+
+
+def test_bad_input_is_answered_in_words_and_changes_nothing(opened):
+    page = opened()
+    own = _figure(page)
+    page.fill("#dose-number", "7")
+    assert "a number from 0 to 1.5" in page.inner_text("#problem")
+    page.fill("#dose-number", "0")
+    assert page.is_hidden("#problem")
+    page.click("#add-region")
+    page.fill(".knob.region .first", "<b>nowhere</b>")
+    page.press(".knob.region .first", "Tab")
+    assert "There is no region “<b>nowhere</b>”" in page.inner_text("#problem")
+    assert page.get_attribute(".knob.region .first", "aria-invalid") == "true"
+    page.fill('.knob.region [type="number"]', "0.5")
+    assert "nothing is changed" in page.inner_text("#moved")
+    assert _figure(page) == own
+    page.select_option("#person", "p0002")
+    page.wait_for_function("() => document.querySelector('#title').innerText.startsWith('p0002')")
+    assert page.is_disabled("#dose")
+
+
+def test_two_viewers_do_not_disturb_each_other(opened):
+    pages = opened(), opened()
+    own = _figure(pages[0])
+    assert _figure(pages[1]) == own
+    for step in range(1, 15):
+        for page, sign in zip(pages, (1, 2), strict=True):
+            page.fill("#dose-number", str(round(0.05 * step * sign, 2)))
+    seen = [_wait_for_other(page, own) for page in pages]
+    for page in pages:
+        page.wait_for_load_state("networkidle")
+    assert [page.input_value("#dose") for page in pages] == ["0.7", "1.4"]
+    assert pages[0].inner_text("#moved") != pages[1].inner_text("#moved")
+    assert all(seen)
+
+
+def test_two_people_are_compared_on_the_same_block(opened):
+    page = opened()
+    page.select_option("#other", "p0001")
+    page.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 4")
+    assert "p0000 above the diagonal, p0001 below it" in page.inner_text("#matrix-note")
+    assert _figure(page, column=1) != _figure(page, column=2)
+    page.fill("#dose-number", "1")
+    page.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 6")
+
+
+def test_a_click_on_the_connectome_takes_the_edge(opened):
+    page = opened()
+    cells = page.locator("#matrix .nsewdrag")
+    cells.scroll_into_view_if_needed()
+    box = cells.bounding_box()
+    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
+    assert page.locator(".knob.edge").count() == 1
+    names = [page.input_value(f".knob.edge .{which}") for which in ("first", "second")]
+    assert len(set(names)) == 2
+    assert set(names) < set(REGIONS)
+
+
+def test_what_is_shown_can_be_taken_along(opened, tmp_path):
+    page = opened()
+    own = _figure(page)
+    page.fill("#dose-number", "1")
+    _wait_for_other(page, own)
+
+    def taken(button: str) -> Path:
+        with page.expect_download() as download:
+            page.click(button)
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    content = json.loads(taken("#save-json").read_text())
+    assert content["request"]["dose"] == 1
+    assert content["changed"]["performers"][0]["figures"] != content["own"]["performers"][0]["figures"]
+    assert "Research use only" in content["notice"]
+    rows = taken("#save-csv").read_text().splitlines()
+    assert rows[0] == "person,connectome,quantity,trial,seconds,value"
+    assert {row.split(",")[1] for row in rows[1:]} == {"measured", "own", "changed"}
+    assert len({len(row.split(",")) for row in rows}) == 1
+    assert taken("[data-png=rt]").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "options", [{"viewport": {"width": 360, "height": 740}}, {"color_scheme": "dark"}], ids=["phone", "dark"]
+)
+def test_it_fits_a_phone_and_the_dark(opened, options):
+    page = opened(**options)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    ink, ground = page.evaluate(
+        "['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).map(Number))"
+    )
+    assert _contrast(ink, ground) > 7
+
+
+def _contrast(first: list[int], second: list[int]) -> float:
+    """Give the contrast ratio of the Web Content Accessibility Guidelines, 2.1."""
+
+    def luminance(colour: list[int]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (one / 255 for one in colour)]
+        return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_interface_explains_itself_without_network(opened):
+    page = opened()
+    page.click("text=HTTP interface")
+    page.wait_for_selector("[data-path='/api/scene']")

@@ -1,0 +1,102 @@
+"""What is asked of a connectome is done as far as a correlation matrix is left, and a block is performed as in every other stage."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dtb.fleet.excerpts import keep_segments
+from dtb.fleet.twins import Company, open_troupe
+from dtb.intervene.constraints import violation
+from dtb.intervene.indicators import press_distribution
+from dtb.intervene.spaces import Start
+from dtb.twin.edges import edges_of, matrix_of
+from dtb.view.scene import Wish, edge_place, fulfil, perform
+from tests.fleet.world import REGIONS, make_world
+
+R = len(REGIONS)
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory):
+    return Company(open_troupe(*make_world(tmp_path_factory.mktemp("world"), 3)), seed=0)
+
+
+@pytest.fixture(scope="module")
+def met(company):
+    return company.meet(["p0000", "p0001"])[1]
+
+
+@pytest.fixture(scope="module")
+def start(met):
+    return Start.of(met.connectome_SE, R, 1.0)
+
+
+def _nothing(start):
+    return torch.zeros(len(start.budget_S), start.num_edges, dtype=torch.float64)
+
+
+def test_who_asks_nothing_gets_nothing(start):
+    move = fulfil(Wish(), start, _nothing(start))
+    assert not move.change_SE.any()
+    assert move.asked_S.tolist() == move.made_S.tolist() == [0.0, 0.0]
+
+
+def test_lowered_gains_are_made_exactly_and_spare_absent_regions(start):
+    move = fulfil(Wish(gains=((2, 0.5), (3, 0.8))), start, _nothing(start))
+    own_E = edges_of(start.base_SRR)[0]
+    gains_R = torch.ones(R, dtype=torch.float64).index_put((torch.tensor([2, 3]),), torch.tensor([0.5, 0.8]).double())
+    rows, columns = torch.triu_indices(R, R, 1)
+    torch.testing.assert_close(move.change_SE[0], (gains_R[rows] * gains_R[columns] - 1) * own_E)
+    torch.testing.assert_close(move.asked_S, move.made_S)
+    of_absent_E = (rows == 3) | (columns == 3)
+    assert not move.change_SE[1, of_absent_E].any()
+
+
+def test_an_edge_that_fits_moves_alone_and_one_that_does_not_takes_others_along_to_a_valid_matrix(start):
+    small = fulfil(Wish(edges=((7, 2, 0.05),)), start, _nothing(start)).change_SE
+    place = edge_place(2, 7, R)
+    assert small[0, place] == pytest.approx(0.05)
+    assert small[0].count_nonzero() == 1
+    move = fulfil(Wish(edges=((7, 2, 1.9),)), start, _nothing(start))
+    assert 0.1 < move.change_SE[0, place] < 1.9
+    assert move.change_SE[0].count_nonzero() > 1
+    assert (move.made_S < move.asked_S).all()
+    changed_SRR = start.base_SRR + matrix_of(move.change_SE, R, diagonal=0.0)
+    assert violation(changed_SRR).max() < 1e-9
+
+
+def test_a_dose_is_that_share_of_what_was_found(start):
+    found_SE = _nothing(start)
+    found_SE[:, 5] = 0.04
+    torch.testing.assert_close(fulfil(Wish(dose=0.5), start, found_SE).change_SE, 0.5 * found_SE)
+
+
+def test_a_block_is_performed_as_in_the_whole_run(company):
+    place = 1
+    whole = company.meet(["p0000"])[1]
+    block = keep_segments(whole, [[place]])
+    scene = perform(company.twin, block, whole.connectome_SE, company.outlines)
+    output = company.twin(whole.connectome_SE, whole.stimulus_SKTI)
+    presses = press_distribution(company.twin, output, whole, company.outlines)
+    mine_J = whole.trials.segment_J == place
+    assert mine_J.sum() >= 2
+    torch.testing.assert_close(scene.choice_SJA[0], presses.choice_probability_JA()[mine_J])
+    torch.testing.assert_close(scene.mean_rt_SJ[0], presses.mean_rt_J()[mine_J])
+    torch.testing.assert_close(scene.bold_SVR[0], company.twin.bold(output, whole.volume_seconds_SKV)[0, place])
+
+
+def test_density_holds_the_probability_of_a_press(company, met):
+    block = keep_segments(company.meet(["p0000"])[1], [[0]])
+    scene = perform(company.twin, block, met.connectome_SE, company.outlines)
+    spacing = float(scene.rt_seconds_G[1])
+    torch.testing.assert_close(scene.density_SJG.sum(-1) * spacing, 1 - scene.omission_SJ, rtol=0.03, atol=0.003)
+    torch.testing.assert_close(scene.choice_SJA.sum(-1) + scene.omission_SJ, torch.ones_like(scene.omission_SJ))
+
+
+def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(company, met):
+    block = keep_segments(company.meet(["p0000"])[1], [[0]])
+    twice_SE = met.connectome_SE[[0, 1, 0]]
+    choice_SJA = perform(company.twin, block, twice_SE, company.outlines).choice_SJA
+    assert torch.equal(choice_SJA[0], choice_SJA[2])
+    assert (choice_SJA[0] - choice_SJA[1]).abs().max() > 1e-3
