@@ -144,9 +144,18 @@ class IngestConfig:
     read in any case."""
     bids_filter_file: Path | None = None
     """JSON file that selects runs by BIDS entities as fMRIPrep's does, by its query `bold`."""
-    connectome: Literal["pearson", "ledoit_wolf", "partial"] = "pearson"
+    connectome: Literal["pearson", "ledoit_wolf", "partial", "precomputed"] = "pearson"
     """Correlation of the regions: as it is; shrunk after Ledoit and Wolf (2004), which short runs with many regions need; or partial, each
-    pair given all other regions, from the inverse of the shrunk matrix."""
+    pair given all other regions, from the inverse of the shrunk matrix. Or `precomputed`: matrices that the derivative trees hold,
+    structural ones for instance."""
+    matrix_files: str | None = None
+    """With `connectome: precomputed`, pattern of the file names (`*_seg-4S156Parcels_*relmat.tsv`); if not given `*_relmat.tsv`,
+    `*_relmat.dense.tsv` and `*connectivity.mat`."""
+    matrix_key: str | None = None
+    """With `connectome: precomputed`, which matrix of a `.mat` file to read; may be left out where there is one only."""
+    matrix_transform: Literal["log1p", "fisher_z", "none"] = "log1p"
+    """With `connectome: precomputed`: `log1p`, the logarithm of 1 + value, for numbers of streamlines; `fisher_z`, for correlations;
+    `none`, values as they are."""
     rest_runs: Literal["average", "concatenate", "separate"] = "average"
     """Several rest runs of a person: `average`, the mean of their Fisher z, each weighted by its volumes; `concatenate`, standardised and
     put after one another, where a region that one run lacks is absent; `separate`, as `average`, and each run's own is kept beside."""

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtb.cohort.records import edges_from_matrix
+from dtb.cohort.records import LARGEST_CORRELATION, edges_from_matrix
 from dtb.cohort.series import Series
 from dtb.config import IngestConfig
 
-_LARGEST = 1 - 1e-7  # two identical regions would have an infinite Fisher z
 _RUNS = {
     "average": "mean of z, weighted by volumes",
     "concatenate": "standardised and concatenated",
@@ -21,6 +20,15 @@ _RUNS = {
 
 def description(config: IngestConfig) -> dict[str, str]:
     """Give what a manifest says about connectomes that are made with these settings."""
+    if config.connectome == "precomputed":
+        named = {"matrix": config.matrix_key} if config.matrix_key else {}
+        scale = {"log1p": "log of 1 + value", "fisher_z": "fisher_z", "none": "as it is"}[config.matrix_transform]
+        return {
+            "kind": "precomputed",
+            **named,
+            "scale": scale,
+            "runs": _RUNS[config.rest_runs].replace("z, weighted by volumes", "runs"),
+        }
     return {"kind": config.connectome, "scale": "fisher_z", "runs": _RUNS[config.rest_runs]}
 
 
@@ -54,7 +62,7 @@ def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
     if present_R.sum() >= 2 and series.kept_V.sum() >= 3:
         known_VR = series.values_VR[series.kept_V][:, present_R]
         correlation_RR[np.ix_(present_R, present_R)] = _correlation(known_VR, kind)
-    return np.asarray(np.arctanh(np.clip(edges_from_matrix(correlation_RR), -_LARGEST, _LARGEST)))
+    return np.asarray(np.arctanh(np.clip(edges_from_matrix(correlation_RR), -LARGEST_CORRELATION, LARGEST_CORRELATION)))
 
 
 def _correlation(known_VR: np.ndarray, kind: str) -> np.ndarray:

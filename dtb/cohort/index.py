@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from dtb import terminal
+from dtb.cohort.matrices import PATTERNS, MatrixFile, find_matrices
 from dtb.cohort.names import RUN_ENTITIES, BidsName
 from dtb.cohort.selection import Selection, fits, read_selection, require_known
 from dtb.cohort.tree import Tree, list_tree
@@ -67,6 +68,8 @@ class PersonFiles:
         Participant label without ``sub-``.
     rest : tuple of SeriesFile
     events : tuple of EventsFile
+    matrices : tuple of MatrixFile
+        With `ingest.connectome: precomputed`.
     problem : str
         Why this person cannot be read, if that is known already.
     """
@@ -75,6 +78,7 @@ class PersonFiles:
     rest: tuple[SeriesFile, ...]
     events: tuple[EventsFile, ...]
     problem: str = ""
+    matrices: tuple[MatrixFile, ...] = ()
 
 
 def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig, tasks: TaskSet) -> list[PersonFiles]:
@@ -93,7 +97,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
             )
     if not derivatives:
         raise InputDataError(
-            "Connectomes need resting-state series: give at least one derivative tree with --derivatives."
+            "Connectomes need resting-state series, or matrices: give at least one derivative tree with --derivatives."
         )
     selection = read_selection(config)
     raw = list_tree(bids, selection.participants)
@@ -109,8 +113,19 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     _warn_of_strangers(raw, derived)
     _require_labels((raw, *derived), selection, tasks, config.rest_task)
     people = [_person(label, raw, derived, config, selection, tasks) for label in chosen]
+    if config.connectome == "precomputed":
+        people = [
+            dataclasses.replace(person, matrices=find_matrices(derivatives, person.label, config, selection.sessions))
+            for person in people
+        ]
     _warn_of_empty(people, selection)
-    if not any(person.rest for person in people):
+    if config.connectome == "precomputed" and not any(person.matrices for person in people):
+        patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
+        raise InputDataError(
+            f"No connectivity matrix of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
+            f"{', '.join(patterns)} in all folders of sub-*. Check --derivatives and ingest.matrix_files."
+        )
+    if config.connectome != "precomputed" and not any(person.rest for person in people):
         raise InputDataError(
             f"No resting-state series of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
             f"{_looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
@@ -146,9 +161,9 @@ def _require_labels(trees: tuple[Tree, ...], selection: Selection, tasks: TaskSe
 def _warn_of_empty(people: list[PersonFiles], selection: Selection) -> None:
     """Say of whom who was asked for by label there is nothing to read."""
     for person in people:
-        if selection.participants and not person.rest and not person.events and not person.problem:
+        if selection.participants and not (person.rest or person.matrices or person.events or person.problem):
             terminal.err.print(
-                f"Warning: sub-{person.label} was asked for, but has no resting-state series and no events that are read."
+                f"Warning: sub-{person.label} was asked for, but has no resting-state series, no matrix and no events that are read."
             )
 
 

@@ -9,8 +9,11 @@ OUT.identities.tsv                   whose pseudonym is whose; keep it at home
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -20,6 +23,7 @@ from dtb.cohort.connectome import description
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
 from dtb.cohort.index import PersonFiles, index_people
 from dtb.cohort.kept import KeptPeople, forget_people, state_of
+from dtb.cohort.matrices import read_matrix_regions
 from dtb.cohort.participants import no_covariates, read_covariates
 from dtb.cohort.person import LeftOut, PersonJob
 from dtb.cohort.quality import PersonQuality
@@ -70,6 +74,7 @@ def ingest(
     tasks = TaskSet(wanted_specs(config.ingest), config.ingest.channel_layout)
     files = index_people(bids, derivatives, wanted, tasks)
     regions = _region_names(files, derivatives, wanted)
+    _require_same_regions(files, regions, derivatives, wanted)
     covariates = read_covariates(bids)
     _require_readable(tasks, files)
     if dry_run:
@@ -133,14 +138,40 @@ def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], conf
     """Give the names that most of the first few people's series have: one person's broken file must not stop everybody."""
     found: Counter[tuple[str, ...]] = Counter()
     refusals = []
-    for series in [person.rest[0] for person in people if person.rest][:_NUM_TRIED]:
+    if config.connectome == "precomputed":
+        firsts: list[Any] = [person.matrices[0].path for person in people if person.matrices]
+        read: Callable[[Any], tuple[str, ...]] = functools.partial(read_matrix_regions, config=config)
+    else:
+        firsts = [person.rest[0] for person in people if person.rest]
+        read = functools.partial(read_region_names, derivatives=derivatives, config=config)
+    for first in firsts[:_NUM_TRIED]:
         try:
-            found[read_region_names(series, derivatives, config)] += 1
+            found[read(first)] += 1
         except InputDataError as error:
             refusals.append(error)
     if not found:
         raise refusals[0]
     return found.most_common(1)[0][0]
+
+
+def _require_same_regions(
+    people: list[PersonFiles], regions: tuple[str, ...], derivatives: tuple[Path, ...], config: IngestConfig
+) -> None:
+    """Stop where matrices and series have different regions and only a table says so; series with names of their own are held against it.
+
+    Raises
+    ------
+    InputDataError
+        The table or atlas of the series names other regions than the matrices do.
+    """
+    if config.connectome != "precomputed" or config.layout in {"xcpd", "xcpd_cifti"}:
+        return
+    series = [file.series for person in people for file in person.events if file.series is not None]
+    if series and read_region_names(series[0], derivatives, config) != regions:
+        raise InputDataError(
+            f"{series[0].path.name} and other series have other regions than the connectivity matrices, which have {len(regions)} "
+            f"({regions[0]}, ...). Give series of the same parcellation, or no derivative tree that holds series."
+        )
 
 
 def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:
@@ -203,9 +234,12 @@ def _refuse_if_too_many(quarantined: list[tuple[str, str]], num_people: int, con
 
 def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: TaskSet, out: Path) -> None:
     events = [file for person in people for file in person.events]
+    have_matrices = any(person.matrices for person in people)
+    numbers = [len(person.matrices if have_matrices else person.rest) for person in people]
+    what, files = ("a matrix", "files") if have_matrices else ("rest", "series")
     terminal.out.print(
-        f"Would read {len(people)} people, {sum(bool(person.rest) for person in people)} of them with rest "
-        f"({sum(len(person.rest) for person in people)} series), {len(regions)} regions, and write shards to {out}:"
+        f"Would read {len(people)} people, {sum(number > 0 for number in numbers)} of them with {what} ({sum(numbers)} {files}), "
+        f"{len(regions)} regions, and write shards to {out}:"
     )
     for place, spec in enumerate(tasks.specs):
         own = [file for file in events if file.task_index == place]
@@ -214,7 +248,7 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
         )
     example = people[0]
     terminal.out.print(f"sub-{example.label}, for example:")
-    for path in (*(file.path for file in example.rest), *(file.path for file in example.events)):
+    for path in (file.path for files in (example.matrices, example.rest, example.events) for file in files):
         terminal.out.print(escape(f"  {path}"))
 
 

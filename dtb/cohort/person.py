@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.connectome import averaged, concatenated, fisher_z
 from dtb.cohort.index import EventsFile, PersonFiles
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
-from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.cohort.rest import Rest, read_rest
 from dtb.cohort.series import Series, read_series
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
@@ -88,11 +88,14 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     rest_KE: np.ndarray | None = None
     reason = ""
     try:
-        rest = _read_rest(job, regions, config, left_out)
-        edges_KE = np.stack([fisher_z(series, config.connectome) for series in rest.values()])
-        record, runs = _record(job, rest, edges_KE, regions, tasks, config, left_out)
+        unread: list[tuple[str, str]] = []
+        try:
+            rest = read_rest(job.files, job.derivatives, regions, config, unread)
+        finally:
+            left_out += [LeftOut(name, None, problem) for name, problem in unread]
+        record, runs = _record(job, rest, regions, tasks, config, left_out)
         quality = person_quality(record, runs)
-        rest_KE = edges_KE.astype(np.float32) if len(rest) > 1 else None
+        rest_KE = np.stack(list(rest.runs.values())) if len(rest.runs) > 1 else None
     except UserError as error:
         reason = str(error)
     return PersonRead(
@@ -114,50 +117,14 @@ def without_label(text: str, job: PersonJob) -> str:
     return re.sub(rf"(?<![A-Za-z0-9])(sub-)?{re.escape(job.files.label)}(?![A-Za-z0-9])", job.pseudonym, text)
 
 
-def _read_rest(
-    job: PersonJob, regions: tuple[str, ...], config: IngestConfig, left_out: list[LeftOut]
-) -> dict[str, Series]:
-    """Read the rest runs, by their entities."""
-    if job.files.problem or not job.files.rest:
-        raise InputDataError(job.files.problem or "no resting-state series")
-    rest = {}
-    for file in job.files.rest:
-        try:
-            label = "_".join(f"{key}-{value}" for key, value in file.name.run_key)
-            rest[label] = read_series(file, regions, config, job.derivatives)
-        except UserError as error:
-            left_out.append(LeftOut(file.path.name, None, str(error)))
-    if not rest:
-        raise InputDataError(f"no resting-state series could be read: {left_out[0].reason}")
-    return rest
-
-
 def _record(
     job: PersonJob,
-    rest: dict[str, Series],
-    edges_KE: np.ndarray,
+    rest: Rest,
     regions: tuple[str, ...],
     tasks: TaskSet,
     config: IngestConfig,
     left_out: list[LeftOut],
 ) -> tuple[SubjectRecord, tuple[RunQuality, ...]]:
-    seconds = sum(float(series.kept_V.sum()) * series.repetition_time for series in rest.values())
-    if seconds < config.min_rest_seconds:
-        raise InputDataError(f"{seconds:.0f} s of rest, fewer than ingest.min_rest_seconds {config.min_rest_seconds:g}")
-    motion = [series.motion for series in rest.values() if series.motion is not None]
-    if motion and np.mean(motion) > config.max_motion_mm:
-        raise InputDataError(
-            f"mean framewise displacement {np.mean(motion):.2f} mm, more than ingest.max_motion_mm {config.max_motion_mm:g}"
-        )
-    if config.rest_runs == "concatenate":
-        connectome_E = fisher_z(concatenated(list(rest.values())), config.connectome).astype(np.float32)
-    else:
-        connectome_E = averaged(edges_KE, np.array([series.kept_V.sum() for series in rest.values()]))
-    present = np.isfinite(matrix_from_edges(connectome_E, diagonal=np.nan)).any(axis=1)
-    if present.mean() < config.min_region_fraction:
-        raise InputDataError(
-            f"{present.sum()} of {len(present)} regions present, less than ingest.min_region_fraction {config.min_region_fraction:g}"
-        )
     found = []
     for events in job.files.events:
         try:
@@ -177,14 +144,14 @@ def _record(
     found.sort(key=lambda pair: (pair[0].label, pair[0].session or "", pair[0].run or ""))
     record = SubjectRecord(
         pseudonym=job.pseudonym,
-        connectome_E=connectome_E,
+        connectome_E=rest.connectome_E,
         covariates={
             **job.covariates,
-            "motion": float(np.mean(motion)) if motion else None,
-            "rest_seconds": seconds,
+            "motion": rest.motion,
+            "rest_seconds": rest.seconds,
         },
         runs=tuple(run for run, _ in found),
-        rest_runs=dict(zip(rest, edges_KE.astype(np.float32), strict=True)) if config.rest_runs == "separate" else {},
+        rest_runs=rest.runs if config.rest_runs == "separate" else {},
     )
     return record, tuple(quality for _, quality in found)
 

@@ -13,6 +13,9 @@ import numpy as np
 
 from dtb.tasks.trials import Trials
 
+LARGEST_CORRELATION = 1 - 1e-7
+"""Larger correlations are taken as this: two identical regions would have an infinite Fisher z."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
@@ -77,12 +80,13 @@ def is_correlation(connectome: Mapping[str, Any]) -> bool:
 
     Interventions and the tangent space rely on it.
     """
-    return connectome.get("kind") in {"pearson", "ledoit_wolf"} and connectome.get("scale") == "fisher_z"
+    return connectome.get("kind") in {"pearson", "ledoit_wolf", "precomputed"} and connectome.get("scale") == "fisher_z"
 
 
 def connectome_in_words(connectome: Mapping[str, Any]) -> str:
-    """Say what connectomes of this description are, for a message."""
-    return f"{connectome.get('kind')} ({connectome.get('scale')})"
+    """Say what connectomes of this description are, for a message; alike are those that a twin may not tell apart."""
+    parts = [str(connectome[key]) for key in ("matrix", "scale") if key in connectome]
+    return f"{connectome.get('kind')} ({', '.join(parts)})"
 
 
 def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:

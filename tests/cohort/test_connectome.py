@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from nilearn.connectome import ConnectivityMeasure
 from sklearn.covariance import LedoitWolf
 
-from dtb.cohort.connectome import averaged, concatenated, fisher_z
-from dtb.cohort.records import edges_from_matrix, matrix_from_edges
+from dtb.cohort.connectome import averaged, concatenated, description, fisher_z
+from dtb.cohort.records import connectome_in_words, edges_from_matrix, is_correlation, matrix_from_edges
 from dtb.cohort.series import Series
+from dtb.config import IngestConfig
 
 KINDS = ("pearson", "ledoit_wolf", "partial")
 
@@ -105,3 +106,20 @@ def test_whatever_the_series_every_edge_is_a_number_or_absent(volumes, regions, 
     assert np.isnan(edges_E[~(present_R[rows] & present_R[columns])]).all()
     both_E = averaged(np.stack([edges_E, edges_E]), np.array([volumes, 1]))
     np.testing.assert_allclose(both_E, edges_E, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings_", "is_one", "words"),
+    [
+        ({}, True, "pearson (fisher_z)"),
+        ({"connectome": "ledoit_wolf"}, True, "ledoit_wolf (fisher_z)"),
+        ({"connectome": "partial"}, False, "partial (fisher_z)"),
+        ({"connectome": "precomputed", "matrix_key": "sift"}, False, "precomputed (sift, log of 1 + value)"),
+        ({"connectome": "precomputed", "matrix_transform": "none"}, False, "precomputed (as it is)"),
+        ({"connectome": "precomputed", "matrix_transform": "fisher_z"}, True, "precomputed (fisher_z)"),
+    ],
+)
+def test_what_is_a_correlation_matrix_is_known_from_its_description(settings_, is_one, words):
+    described = description(IngestConfig(**settings_))
+    assert is_correlation(described) == is_one
+    assert connectome_in_words(described) == words

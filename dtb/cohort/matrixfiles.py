@@ -1,0 +1,199 @@
+"""Files that hold a matrix: tables (`relmat.tsv`, with or without names) and MATLAB's (`.mat`, of any version). None can run code.
+
+Shape letters: `R` region.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io.matlab import MatReadError
+
+from dtb.config import IngestConfig
+from dtb.errors import InputDataError
+
+_NOTHING = frozenset({"", "n/a", "nan", "NaN", "NA"})
+_BYTES_A_CELL = 64  # a cell of text and its number
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# What scipy's and HDF5's readers raise on bytes that are no MATLAB file.
+_DAMAGES = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
+    *(RuntimeError, MemoryError, zlib.error, struct.error, MatReadError),
+)
+
+Names = tuple[str, ...] | None
+
+
+def read_relmat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
+    """Read a table as (R, R), and the names of its regions if it has any.
+
+    Names stand in a header, and may stand before each row too (XCP-D); a table without either (BEP017's `relmat.dense.tsv`) is as wide as
+    it is high.
+
+    Raises
+    ------
+    InputDataError
+        A cell is no number, a row is too short, names of rows and columns differ, or the file asks for too much memory.
+    """
+    try:
+        if path.stat().st_size * _BYTES_A_CELL / 2 > config.max_memory_gib * 2**30:
+            raise InputDataError(f"{path.name} is too large for ingest.max_memory_gib.")
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputDataError(f"{path.name} cannot be read ({error}).") from None
+    rows = [line.split("\t") for line in text.splitlines() if line.strip()]
+    if not rows:
+        raise InputDataError(f"{path.name} is empty.")
+    names: Names = None
+    first = 1
+    if any(_number(cell) is None for cell in rows[0]):
+        header, rows, first = rows[0], rows[1:], 2
+        if rows and len(rows[0]) == len(rows) + 1:
+            # A name before each row; the corner has a name of its own, or none at all.
+            header = header[len(header) - len(rows) :] if len(header) in {len(rows), len(rows) + 1} else header
+            labels = [row[0].strip() for row in rows]
+            if labels != [cell.strip() for cell in header]:
+                raise InputDataError(f"{path.name}: the names of its rows are not those of its columns.")
+            rows = [row[1:] for row in rows]
+        names = tuple(cell.strip() for cell in header)
+    matrix = np.full((len(rows), len(rows)), np.nan)
+    for place, row in enumerate(rows):
+        if len(row) != len(rows):
+            raise InputDataError(
+                f"{path.name}: line {place + first} has {len(row)} values; expected {len(rows)}, for a connectome is square."
+            )
+        for column, cell in enumerate(row):
+            number = _number(cell)
+            if number is None:
+                raise InputDataError(f"{path.name}: line {place + first} has {cell.strip()!r}, which is no number.")
+            matrix[place, column] = number
+    return matrix, names
+
+
+def _number(cell: str) -> float | None:
+    cell = cell.strip()
+    if cell in _NOTHING:
+        return float("nan")
+    try:
+        return float(cell) if "_" not in cell else None
+    except ValueError:
+        return None
+
+
+def read_mat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
+    """Read a variable of a MATLAB file as (R, R), and the names of its regions if the file has them.
+
+    Names are looked for where QSIRecon (`atlas_<atlas>_region_labels`) and DSI Studio (`name`) write them.
+
+    Raises
+    ------
+    InputDataError
+        The file is damaged, has several matrices and `ingest.matrix_key` does not say which, or asks for too much memory.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(520)
+        is_hdf5 = start[:8] == _HDF5 or start[512:520] == _HDF5
+        return _read_hdf5(path, config) if is_hdf5 else _read_older(path, config)
+    except InputDataError:
+        raise
+    except _DAMAGES as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputDataError(f"{path.name} is not a readable MATLAB file: {reason}") from None
+
+
+def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
+    from scipy.io import loadmat, whosmat
+
+    listed = {name: (shape, kind) for name, shape, kind in whosmat(path)}
+    numeric = {
+        name: shape for name, (shape, kind) in listed.items() if kind not in {"char", "cell", "struct", "object"}
+    }
+    key = _key(numeric, path, config)
+    labels = _labels_key(key, listed)
+    _require_room({name: listed[name][0] for name in (key, labels) if name is not None}, path, config)
+    variables = loadmat(path, variable_names=[key, *([labels] if labels else [])])
+    return _real(variables[key], path, key), None if labels is None else _texts(variables[labels])
+
+
+def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
+    import h5py
+
+    with h5py.File(path, "r") as stream:
+        data = {name: item for name, item in stream.items() if isinstance(item, h5py.Dataset)}
+        numeric = {name: item.shape for name, item in data.items() if item.dtype.kind in "fiub"}
+        key = _key(numeric, path, config)
+        labels = _labels_key(key, data)
+        _require_room({name: data[name].shape for name in (key, labels) if name is not None}, path, config)
+        names: Names = None
+        if labels is not None:
+            cells = data[labels][()]
+            if cells.dtype == h5py.ref_dtype:
+                names = tuple("".join(map(chr, stream[cell][()].ravel())) for cell in cells.ravel())
+            else:
+                names = _texts(cells)
+        # MATLAB's arrays lie the other way round in HDF5.
+        return _real(data[key][()].T, path, key), names
+
+
+def _key(numeric: Mapping[str, tuple[int, ...]], path: Path, config: IngestConfig) -> str:
+    square = [name for name, shape in numeric.items() if len(shape) == 2 and shape[0] == shape[1] and shape[0] > 1]
+    if config.matrix_key is not None:
+        if config.matrix_key not in numeric:
+            raise InputDataError(
+                f"{path.name} has no matrix {config.matrix_key!r} (ingest.matrix_key); it has {_listed(square)}."
+            )
+        return config.matrix_key
+    if len(square) != 1:
+        raise InputDataError(
+            f"{path.name} has {len(square)} square matrices ({_listed(square)}); say which with ingest.matrix_key."
+            if square
+            else f"{path.name} has no square matrix of numbers."
+        )
+    return square[0]
+
+
+def _listed(names: list[str]) -> str:
+    return (", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) or "none"
+
+
+def _labels_key(key: str, variables: Mapping[str, Any]) -> str | None:
+    """Find the variable that names the regions of the matrix `key`."""
+    ending = "_region_labels"
+    fitting = [name for name in variables if name.endswith(ending) and key.startswith(name.removesuffix(ending))]
+    if fitting:
+        return max(fitting, key=len)
+    return "name" if key == "connectivity" and "name" in variables else None
+
+
+def _require_room(shapes: Mapping[str, tuple[int, ...]], path: Path, config: IngestConfig) -> None:
+    for name, shape in shapes.items():
+        if 8 * np.prod([float(size) for size in shape]) > config.max_memory_gib * 2**30:
+            raise InputDataError(f"{path.name}: {name!r} has the shape {shape}, too much for ingest.max_memory_gib.")
+
+
+def _real(array: Any, path: Path, key: str) -> np.ndarray:
+    if hasattr(array, "toarray"):  # a sparse matrix of MATLAB's
+        array = array.toarray()
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise InputDataError(f"{path.name}: {key!r} holds no real numbers.")
+    return array
+
+
+def _texts(array: np.ndarray) -> tuple[str, ...]:
+    """Take names out of a cell array, an array of characters, or DSI Studio's bytes with a line for each name."""
+    array = np.asarray(array)
+    if array.dtype.kind in "ui":
+        text = bytes(int(value) % 256 for value in array.ravel()).decode("utf-8", "replace")
+        return tuple(line.strip() for line in text.split("\n") if line.strip())
+    found = []
+    for cell in array.ravel():
+        inner = np.asarray(cell).ravel()
+        found.append("".join(str(part) for part in inner).strip())
+    return tuple(found)

@@ -1,0 +1,126 @@
+"""A person's connectome, out of rest series or of matrices that others computed, and whether it is good enough.
+
+Shape letters: `E` connectome edge.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from dtb.cohort.connectome import averaged, concatenated, fisher_z
+from dtb.cohort.index import PersonFiles
+from dtb.cohort.matrices import read_matrix
+from dtb.cohort.records import matrix_from_edges
+from dtb.cohort.series import Series, read_series
+from dtb.config import IngestConfig
+from dtb.errors import InputDataError, UserError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rest:
+    """A person at rest.
+
+    Attributes
+    ----------
+    connectome_E : (E,) float32
+    runs : dict of str to (E,) float32
+        The connectome of each run, by the run's entities.
+    seconds, motion : float or None
+        Length of rest, and mean framewise displacement in millimetres; None where unknown.
+    """
+
+    connectome_E: np.ndarray
+    runs: dict[str, np.ndarray]
+    seconds: float | None
+    motion: float | None
+
+
+def read_rest(
+    files: PersonFiles,
+    derivatives: tuple[Path, ...],
+    regions: tuple[str, ...],
+    config: IngestConfig,
+    unread: list[tuple[str, str]],
+) -> Rest:
+    """Read a person's connectome; names of files that cannot be read, and why, are added to `unread`.
+
+    Raises
+    ------
+    InputDataError
+        There is none, none that could be read, or it falls short of `ingest.min_rest_seconds`, `max_motion_mm` or `min_region_fraction`.
+    """
+    if files.problem:
+        raise InputDataError(files.problem)
+    if config.connectome == "precomputed":
+        rest = _from_matrices(files, regions, config, unread)
+    else:
+        rest = _from_series(files, derivatives, regions, config, unread)
+    if rest.seconds is not None and rest.seconds < config.min_rest_seconds:
+        raise InputDataError(
+            f"{rest.seconds:.0f} s of rest, fewer than ingest.min_rest_seconds {config.min_rest_seconds:g}"
+        )
+    if rest.motion is not None and rest.motion > config.max_motion_mm:
+        raise InputDataError(
+            f"mean framewise displacement {rest.motion:.2f} mm, more than ingest.max_motion_mm {config.max_motion_mm:g}"
+        )
+    present = np.isfinite(matrix_from_edges(rest.connectome_E, diagonal=np.nan)).any(axis=1)
+    if present.mean() < config.min_region_fraction:
+        raise InputDataError(
+            f"{present.sum()} of {len(present)} regions present, less than ingest.min_region_fraction {config.min_region_fraction:g}"
+        )
+    return rest
+
+
+def _from_series(
+    files: PersonFiles,
+    derivatives: tuple[Path, ...],
+    regions: tuple[str, ...],
+    config: IngestConfig,
+    unread: list[tuple[str, str]],
+) -> Rest:
+    if not files.rest:
+        raise InputDataError("no resting-state series")
+    found: dict[str, Series] = {}
+    for file in files.rest:
+        try:
+            label = "_".join(f"{key}-{value}" for key, value in file.name.run_key)
+            found[label] = read_series(file, regions, config, derivatives)
+        except UserError as error:
+            unread.append((file.path.name, str(error)))
+    if not found:
+        raise InputDataError(f"no resting-state series could be read: {unread[0][1]}")
+    series = list(found.values())
+    edges_KE = np.stack([fisher_z(one, config.connectome) for one in series])
+    num_volumes_K = np.array([one.kept_V.sum() for one in series])
+    if config.rest_runs == "concatenate":
+        connectome_E = fisher_z(concatenated(series), config.connectome).astype(np.float32)
+    else:
+        connectome_E = averaged(edges_KE, num_volumes_K)
+    motion = [one.motion for one in series if one.motion is not None]
+    return Rest(
+        connectome_E,
+        dict(zip(found, edges_KE.astype(np.float32), strict=True)),
+        sum(float(one.kept_V.sum()) * one.repetition_time for one in series),
+        float(np.mean(motion)) if motion else None,
+    )
+
+
+def _from_matrices(
+    files: PersonFiles, regions: tuple[str, ...], config: IngestConfig, unread: list[tuple[str, str]]
+) -> Rest:
+    if not files.matrices:
+        raise InputDataError("no connectivity matrix")
+    found: dict[str, np.ndarray] = {}
+    for file in files.matrices:
+        try:
+            found[file.run] = read_matrix(file.path, regions, config)
+        except UserError as error:
+            unread.append((file.path.name, str(error)))
+    if not found:
+        raise InputDataError(f"no connectivity matrix could be read: {unread[0][1]}")
+    connectome_E = averaged(np.stack(list(found.values())), np.ones(len(found)))
+    runs = {label: edges_E.astype(np.float32) for label, edges_E in found.items()}
+    return Rest(connectome_E, runs, None, None)
