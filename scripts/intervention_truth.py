@@ -20,7 +20,9 @@ import numpy as np
 import pandas as pd
 
 from dtb.cohort.behaviour import expectations, make_decider, make_design
+from dtb.cohort.networks import network_of
 from dtb.cohort.population import TRAITS, Person, Population, make_person, make_population
+from dtb.cohort.signals import response_maps
 from dtb.config import Config, load_config
 from dtb.files import require_complete
 from dtb.intervene.controls import ridge_weights
@@ -52,48 +54,60 @@ def changed(person: Person, change_E: np.ndarray, population: Population) -> Per
     return dataclasses.replace(person, edges_E=edges_E, scores=population.scores(edges_E))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cohort", type=Path)
-    parser.add_argument("shards", type=Path)
-    parser.add_argument("intervened", type=Path)
-    parser.add_argument(
-        "--top", type=int, help="how many of the largest edges to look at; as many as carry the trait if not given"
-    )
-    given = parser.parse_args()
-    for path, stage in ((given.cohort, "synth"), (given.intervened, "intervene")):
-        require_complete(path, stage)
-    config = load_config(given.cohort / "config.yaml")
-    population = make_population(config.synth, config.seed)
-    with Path(f"{given.shards}.identities.tsv").open(encoding="utf-8") as stream:
-        rows = [row for row in csv.reader(stream, delimiter="\t") if row and not row[0].startswith("#")]
-    label_of = {cell: row for row in rows for cell in row}
+def true_contrast(person: Person, population: Population, config: Config, index: int, regions: list[str]) -> float:
+    """Give the true difference of a person's responses to faces and shapes, averaged over regions."""
+    maps = response_maps(person, population, config.synth, "hammer", config.seed, index)
+    chosen = [population.region_names.index(name) for name in regions]
+    return float((maps["face"] - maps["shape"])[chosen].mean())
 
-    target = pd.read_parquet(given.intervened / "results").query("is_target").set_index("pseudonym")
-    changes = pd.read_parquet(given.intervened / "changes").set_index("pseudonym")["change_E"]
-    reference = pd.read_parquet(given.intervened / "reference" / "people").dropna(subset=["slope"])
+
+def held_against_truth(cohort: Path, shards: Path, intervened: Path, top: int | None = None) -> dict[str, Any]:
+    """Compare a finished search with the truth; see the text at the top.
+
+    Parameters
+    ----------
+    cohort, shards, intervened : Path
+        Outputs of `dtb synth`, `dtb ingest` and `dtb intervene`.
+    top : int, optional
+        How many of the largest edges to look at; as many as carry the trait if not given.
+    """
+    for path, stage in ((cohort, "synth"), (intervened, "intervene")):
+        require_complete(path, stage)
+    config = load_config(cohort / "config.yaml")
+    population = make_population(config.synth, config.seed)
+    with Path(f"{shards}.identities.tsv").open(encoding="utf-8") as stream:
+        rows = [row for row in csv.reader(stream, delimiter="\t") if row and not row[0].startswith("#")]
+    index_of = {pseudonym: int(label.removeprefix("sub-")) - 1 for label, pseudonym in rows[1:]}
+
+    target = pd.read_parquet(intervened / "results").query("is_target").set_index("pseudonym")
+    changes = pd.read_parquet(intervened / "changes").set_index("pseudonym")["change_E"]
+    reference = pd.read_parquet(intervened / "reference" / "people").dropna(subset=["slope"])
     indicator, task = target["indicator"].iloc[0], target["task"].iloc[0]
+    region = str(target["region"].iloc[0]).removeprefix("network ")
+    regions = [name for name in population.region_names if region in {name, network_of(name)}]
     trait = TRAIT_OF.get(indicator, "slowness")
     causal = population.causal_edges[trait]
-    top = given.top or len(causal)
+    top = top or len(causal)
 
     predicted, true, moved_scores = [], [], []
     for pseudonym, row in target.iterrows():
-        label = next(
-            cell for cell in label_of[str(pseudonym)] if cell.removeprefix("sub-").isdigit() and len(cell) < 12
-        )
-        index = int(label.removeprefix("sub-")) - 1
+        index = index_of[str(pseudonym)]
         person = make_person(population, config.synth, config.seed, index)
         after = changed(person, np.asarray(changes[pseudonym], dtype=np.float64), population)
         predicted.append(row["after"] - row["before"])
-        if indicator != "bold_contrast":
+        if indicator == "bold_contrast":
+            figures = [true_contrast(one, population, config, index, regions) for one in (person, after)]
+        else:
             figures = [true_figure(one, config, index, task, indicator) for one in (person, after)]
-            true.append(figures[1] - figures[0])
+        true.append(figures[1] - figures[0])
         moved_scores.append([after.scores[name] - person.scores[name] for name in TRAITS])
 
     change_SE = np.stack(changes.loc[target.index].to_list())
     ridge_E = ridge_weights(np.stack(reference["edges"].to_list()), reference["observed"].to_numpy(dtype=np.float64))
-    result: dict[str, Any] = {
+    predicted_S, true_S = np.array(predicted), np.array(true)
+    traits = dict(zip(TRAITS, np.mean(moved_scores, axis=0).round(3).tolist(), strict=True))
+    others = [value for name, value in traits.items() if name != trait]
+    return {
         "indicator": indicator,
         "task": task,
         "trait": trait,
@@ -106,18 +120,29 @@ def main() -> None:
             "mean_gradient": precision(np.stack(reference["slope"].to_list()).mean(0), causal, top),
             "ridge": precision(ridge_E, causal, top) if ridge_E is not None else None,
         },
-        "true_change_of_traits": dict(zip(TRAITS, np.mean(moved_scores, axis=0).round(3).tolist(), strict=True)),
-    }
-    if true:
-        predicted_S, true_S = np.array(predicted), np.array(true)
-        result["effect"] = {
-            "predicted_mean": predicted_S.mean(),
-            "true_mean": true_S.mean(),
+        "true_change_of_traits": traits,
+        "selectivity": abs(traits[trait]) / (abs(traits[trait]) + float(np.sqrt(np.mean(np.square(others))))),
+        "effect": {
+            # A contrast of BOLD is predicted in standard deviations of the signal, and true in the generator's unit.
+            "predicted_mean": float(predicted_S.mean()),
+            "true_mean": float(true_S.mean()),
             "true_the_wanted_way": float((np.sign(true_S) == np.sign(predicted_S)).mean()),
             "r": float(np.corrcoef(predicted_S, true_S)[0, 1]),
             "true_by_predicted": float(true_S @ predicted_S / (predicted_S @ predicted_S)),
-        }
-    print(json.dumps(result, indent=2))
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("intervened", type=Path)
+    parser.add_argument(
+        "--top", type=int, help="how many of the largest edges to look at; as many as carry the trait if not given"
+    )
+    given = parser.parse_args()
+    print(json.dumps(held_against_truth(given.cohort, given.shards, given.intervened, given.top), indent=2))
 
 
 if __name__ == "__main__":

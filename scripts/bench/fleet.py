@@ -19,12 +19,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from dtb.cluster import connected
-from dtb.config import ClusterConfig, FleetConfig, InterveneConfig
+from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.fleet.aim import make_aim
+from dtb.fleet.intervene import TABLES as SEARCH_TABLES
 from dtb.fleet.ledger import Ledger
+from dtb.fleet.performed import TABLES
 from dtb.fleet.pool import Work, run_pool
 from dtb.fleet.searchers import Searcher, Surveyor
-from dtb.fleet.simulate import TABLES, Simulator
+from dtb.fleet.simulate import Simulator
 from dtb.fleet.twins import open_troupe
 
 
@@ -70,7 +72,7 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
     keys = sorted(troupe.cohort().pseudonyms)[:num_people]
     minutes = sum(run.duration_seconds for record in troupe.cohort().records(keys) for run in record.runs) / 60
     fleet = FleetConfig(num_actors=num_actors, subjects_per_batch=max(1, num_people // (2 * num_actors)))
-    make_simulator = functools.partial(Simulator, seed=0, num_draws=20)
+    make_simulator = functools.partial(Simulator, seed=0, settings=SimulateConfig())
     aim = make_aim(InterveneConfig(), troupe)
     survey = aim.survey(Surveyor([troupe], aim, 0, frozenset(keys)).work(keys).tables["people"])
     make_searcher = functools.partial(Searcher, aim=aim, seed=0, survey=survey)
@@ -78,8 +80,8 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
         keys[start : start + fleet.subjects_per_batch] for start in range(0, len(keys), fleet.subjects_per_batch)
     ]
     kinds = (
-        ("simulate", make_simulator, troupe, TABLES, minutes, "subject-minutes a second"),
-        ("search", make_searcher, [troupe], ("results", "changes"), 60.0 * len(keys), "searches a minute"),
+        ("simulate", make_simulator, [troupe], TABLES, minutes, "subject-minutes a second"),
+        ("search", make_searcher, [troupe], SEARCH_TABLES, 60.0 * len(keys), "searches a minute"),
     )
     for name, make, shared, tables, work, unit in kinds:
         with tempfile.TemporaryDirectory() as folder:
