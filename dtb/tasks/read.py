@@ -118,7 +118,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
     response_JA[~usable_J] = False
     rt_J[~usable_J] = np.nan
     channel, pulse_onset, duration, value = (np.concatenate(parts) for parts in zip(*pulses, strict=True))
-    order = np.lexsort((channel, pulse_onset))
+    order = _without_repeats(channel, pulse_onset)
     trials = Trials(
         onset_seconds_J=onset[rows],
         window_seconds_J=window[rows],
@@ -146,6 +146,16 @@ def _ended_by_next(cells: Cells, rows: np.ndarray, onset: np.ndarray, window: np
     together[rows[:-1]] = np.diff(onset[rows]) <= 0
     cells.problem(together, "another trial has the same onset, {} s", onset)
     return ended
+
+
+def _without_repeats(channel: np.ndarray, onset: np.ndarray) -> np.ndarray:
+    """Give the order of pulses in time, one of each channel and onset: files repeat rows, and a stimulus is not twice as bright for that.
+
+    As among trials with the same onset, the last is taken.
+    """
+    order = np.lexsort((channel, onset))
+    repeated = (np.diff(onset[order]) == 0) & (np.diff(channel[order]) == 0)
+    return order[np.append(~repeated, True)] if len(order) else order
 
 
 def _conditions(spec: TaskSpec, cells: Cells) -> np.ndarray:
