@@ -6,17 +6,44 @@ Shape letters: `R` region, `M` voxel of the atlas.
 from __future__ import annotations
 
 import dataclasses
+import math
+import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+from isal.igzip_lib import IsalError
 
 from dtb.errors import InputDataError
 from dtb.tasks.tables import read_tsv
 
+_MOST_VOXELS = 2**28
+_LARGEST_LABEL, _MOST_DIGITS = 2**31, 12
+BAD_BYTES: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, IsalError)  # type: ignore[assignment]
+"""What reading a file raises, compressed or not, that was cut or altered."""
+UNREADABLE: tuple[type[Exception], ...] = (
+    *BAD_BYTES,
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    nibabel.spatialimages.HeaderTypeError,
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
+"""What nibabel raises when it is given something else than an image."""
 _INDEX_NAMES = ("index", "index0")
 _LABEL_NAMES = ("name", "label")
+
+
+def first_line(error: Exception) -> str:
+    """Give what an error says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def read_region_table(path: Path) -> dict[int, str]:
@@ -30,7 +57,7 @@ def read_region_table(path: Path) -> dict[int, str]:
     if not path.is_file():
         raise InputDataError(f"{path} is not a file; expected a table of region names.")
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise InputDataError(f"{path} is not text; expected a table of region names.") from None
     rows = [line.split("\t") for line in lines]
@@ -42,16 +69,56 @@ def read_region_table(path: Path) -> dict[int, str]:
         rows = [list(pair) for pair in zip(columns[index_name], columns[label_name], strict=True)]
     elif all(len(row) == 1 for row in rows):
         rows = [[str(place + 1), row[0]] for place, row in enumerate(rows)]
-    if not rows or any(len(row) < 2 or not row[0].strip().isdecimal() for row in rows):
+    if not rows or any(len(row) < 2 or not row[0].strip().isdecimal() or not row[1].strip() for row in rows):
         raise InputDataError(f"{path}: expected lines of `index<TAB>name`, or columns `index` and `name`.")
-    found = {int(row[0]): row[1].strip() for row in rows if row[1].strip() not in {"???", "Background", "background"}}
-    names = list(found.values())
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or len(found) < 2:
-        raise InputDataError(
-            f"{path}: " + (f"the region {twice[0]!r} occurs twice." if twice else "fewer than two regions.")
-        )
+    numbered = [(int(row[0].strip()[:_MOST_DIGITS]), row[1].strip()) for row in rows]
+    found = {number: name for number, name in numbered if name not in {"???", "Background", "background"}}
+    if max(number for number, _ in numbered) >= _LARGEST_LABEL:
+        raise InputDataError(f"{path} numbers a region {max(found)}; expected less than {_LARGEST_LABEL}.")
+    for kind, values in (("number", [number for number, _ in numbered]), ("region", list(found.values()))):
+        twice = next((value for value, count in Counter(values).items() if count > 1), None)
+        if twice is not None:
+            raise InputDataError(f"{path}: the {kind} {twice!r} occurs twice.")
+    if len(found) < 2:
+        raise InputDataError(f"{path}: fewer than two regions.")
     return dict(sorted(found.items()))
+
+
+def whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Round labels to int64; what is no number, or too large for a label, becomes 0, the background."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(np.abs(values) < _LARGEST_LABEL, np.rint(values), 0).astype(np.int64))
+
+
+def load_small_volume(path: Path) -> Any:
+    """Load an atlas or a mask, with its numbers in memory.
+
+    Returns
+    -------
+    nibabel image
+        Three dimensions of numbers, and an affine that can be inverted.
+
+    Raises
+    ------
+    InputDataError
+        The file is damaged, or something else, or larger than such images are.
+    """
+    try:
+        image: Any = nibabel.load(path)
+        shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=float)
+        if len(shape) != 3 or image.get_data_dtype().kind not in "iufb":
+            raise InputDataError(
+                f"{path.name} has shape {shape} and type {image.get_data_dtype()}; expected numbers in three dimensions."
+            )
+        if min(shape) < 1 or math.prod(shape) > _MOST_VOXELS:
+            raise InputDataError(f"{path.name} has shape {shape}; an atlas or mask has 1 to {_MOST_VOXELS} voxels.")
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+            raise InputDataError(f"{path.name} has an affine that places its voxels nowhere: {affine.tolist()}.")
+        return type(image)(np.asarray(image.dataobj), image.affine)
+    except UNREADABLE as error:
+        if isinstance(error, InputDataError):
+            raise
+        raise InputDataError(f"{path.name} is not a readable image: {first_line(error)}") from None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,12 +155,7 @@ class VolumeAtlas:
         InputDataError
             The atlas is no labelled volume, or does not meet the image.
         """
-        try:
-            image: Any = nibabel.load(self.path)
-        except (nibabel.filebasedimages.ImageFileError, OSError) as error:
-            raise InputDataError(f"{self.path} is not a readable atlas: {error}") from None
-        if len(image.shape) != 3:
-            raise InputDataError(f"{self.path} has shape {image.shape}; an atlas has three dimensions.")
+        image = load_small_volume(self.path)
         if image.shape != shape or not np.allclose(image.affine, affine, atol=1e-3):
             from nilearn.image import resample_img
 
@@ -105,8 +167,7 @@ class VolumeAtlas:
                 raise InputDataError(
                     f"{self.path.name} and the image do not meet: {str(error).splitlines()[0]}"
                 ) from None
-        numbers = np.asarray(image.dataobj).reshape(-1, order="F")
-        rounded = np.rint(numbers).astype(np.int64)
+        rounded = whole_numbers(np.asarray(image.dataobj).reshape(-1, order="F"))
         order = np.argsort(self.labels)
         at = np.searchsorted(self.labels[order], rounded)
         is_region = (at < len(order)) & (self.labels[order][np.minimum(at, len(order) - 1)] == rounded)

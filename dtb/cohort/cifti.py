@@ -11,6 +11,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from dtb.cohort.atlas import UNREADABLE, first_line, whole_numbers
 from dtb.cohort.volumes import Parcellated
 from dtb.errors import InputDataError
 
@@ -33,8 +34,8 @@ def read_parcel_series(path: Path, max_memory_gib: float) -> tuple[np.ndarray, t
         Seconds.
     """
     series, parcels = _axes(path, "ptseries")
-    image = _checked(path, (len(series), len(parcels)), max_memory_gib)
-    return np.asarray(image.dataobj, dtype=np.float64), tuple(str(name) for name in parcels.name), _step(series)
+    image = _checked(path, (len(series), len(parcels)), 2 * 8 * len(series) * len(parcels), max_memory_gib)
+    return _read(path, image.dataobj, slice(None)), tuple(str(name) for name in parcels.name), _step(series)
 
 
 def read_label_names(path: Path) -> dict[int, str]:
@@ -64,8 +65,9 @@ def parcellate_dense(
         A file is no CIFTI-2 file of its kind, is too large, or the two have no structure in common.
     """
     series, models = _axes(path, "dtseries")
-    image = _checked(path, (len(series), len(models)), max_memory_gib)
-    number_G, sizes = _labels_on(atlas, models)
+    needed = 2 * max(8 * len(models), _BLOCK_BYTES) + 3 * 8 * len(series) * len(labels)
+    image = _checked(path, (len(series), len(models)), needed, max_memory_gib)
+    number_G, sizes = _labels_on(atlas, models, max_memory_gib)
     order = np.argsort(labels)
     at = np.minimum(np.searchsorted(labels[order], number_G), len(labels) - 1)
     is_region_G = labels[order][at] == number_G
@@ -79,7 +81,9 @@ def parcellate_dense(
     alive_G = np.zeros(len(gathered_G), dtype=bool)
     per_block = max(1, _BLOCK_BYTES // (len(models) * 8))
     for start in range(0, len(series), per_block):
-        block_VG = np.nan_to_num(np.asarray(image.dataobj[start : start + per_block])[:, gathered_G])
+        block_VG = np.nan_to_num(
+            _read(path, image.dataobj, slice(start, start + per_block))[:, gathered_G], posinf=0, neginf=0
+        )
         alive_G |= (block_VG != 0).any(axis=0)
         sums_VR[start : start + per_block, found] = np.add.reduceat(block_VG, first, axis=1, dtype=np.float64)
     alive_R = np.bincount(region_G[by_region][alive_G], minlength=len(labels))
@@ -91,11 +95,12 @@ def parcellate_dense(
     return Parcellated(values_VR, coverage_R, _step(series))
 
 
-def _labels_on(atlas: Path, models: Any) -> tuple[np.ndarray, dict[int, int]]:
+def _labels_on(atlas: Path, models: Any, max_memory_gib: float) -> tuple[np.ndarray, dict[int, int]]:
     """Give the label of each grayordinate of a series, and how many grayordinates each label has in the atlas."""
-    _, atlas_models = _axes(atlas, "dlabel")
-    image: Any = nibabel.load(atlas)
-    values = np.rint(np.asarray(image.dataobj)[0]).astype(np.int64)
+    names, atlas_models = _axes(atlas, "dlabel")
+    num_vertices = sum(atlas_models.nvertices.values())
+    image = _checked(atlas, (len(names), len(atlas_models)), 8 * (4 * len(atlas_models) + num_vertices), max_memory_gib)
+    values = whole_numbers(_read(atlas, image.dataobj, slice(0, 1))[0])
     surfaces: dict[str, np.ndarray] = {}
     voxels: dict[tuple[int, int, int], int] = {}
     for name, where, model in atlas_models.iter_structures():
@@ -138,12 +143,13 @@ def _axes(path: Path, kind: str) -> tuple[Any, Any]:
     return found[0], found[1]
 
 
-def _checked(path: Path, shape: tuple[int, int], max_memory_gib: float) -> Any:
+def _checked(path: Path, shape: tuple[int, int], needed: int, max_memory_gib: float) -> Any:
     """Give the image if its data have the shape that its axes promise, are all there, and do not need too much memory."""
     image: Any = nibabel.load(path)
-    if tuple(image.shape) != shape:
-        raise InputDataError(f"{path.name} holds {tuple(image.shape)} numbers; its axes promise {shape}.")
-    needed = shape[1] * max(8, 2 * _BLOCK_BYTES // shape[1]) + shape[0] * 8
+    if tuple(image.shape) != shape or min(shape) < 1 or image.get_data_dtype().kind not in "iuf":
+        raise InputDataError(
+            f"{path.name} holds {tuple(image.shape)} of type {image.get_data_dtype()}; its axes promise {shape} numbers."
+        )
     if needed > max_memory_gib * 2**30:
         raise InputDataError(
             f"{path.name} has the shape {shape}, too much for ingest.max_memory_gib {max_memory_gib:g}."
@@ -155,6 +161,14 @@ def _checked(path: Path, shape: tuple[int, int], max_memory_gib: float) -> Any:
             f"{path.name} has {path.stat().st_size} bytes; its header promises {expected}. It was cut."
         )
     return image
+
+
+def _read(path: Path, stored: Any, rows: slice) -> np.ndarray:
+    """Read rows of an image's data as float64."""
+    try:
+        return np.asarray(stored[rows], dtype=np.float64)
+    except UNREADABLE as error:
+        raise InputDataError(f"{path.name} is damaged: {first_line(error)}") from None
 
 
 def _step(series: Any) -> float | None:

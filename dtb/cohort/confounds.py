@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dtb.cohort.atlas import UNREADABLE, first_line
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
@@ -60,26 +61,27 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
     if config.confounds != "none":
         try:
             table, kept = load_confounds(str(path), **_STRATEGIES[config.confounds])
-        except (ValueError, OSError, KeyError) as error:
-            raise InputDataError(
-                f"Confounds of {path.name} for `{config.confounds}`: {str(error).splitlines()[0]}"
-            ) from None
+        except UNREADABLE as error:
+            raise InputDataError(f"Confounds of {path.name} for `{config.confounds}`: {first_line(error)}") from None
         if len(table) != len(values_VR):
             raise InputDataError(f"{path.name} has {len(values_VR)} volumes, its confounds {len(table)} rows.")
     present_R = np.isfinite(values_VR).all(axis=0)
     kept_V = np.arange(len(values_VR)) if kept is None else np.asarray(kept)
     result_VR = np.full_like(values_VR, np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        result_VR[np.ix_(kept_V, present_R)] = clean(
-            values_VR[np.ix_(kept_V, present_R)],
-            confounds=None if table is None else table.to_numpy()[kept_V],
-            detrend=True,
-            standardize=None,
-            standardize_confounds=True,
-            low_pass=config.low_pass_hz or None,
-            t_r=repetition_time,
-        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result_VR[np.ix_(kept_V, present_R)] = clean(
+                values_VR[np.ix_(kept_V, present_R)],
+                confounds=None if table is None else table.to_numpy()[kept_V],
+                detrend=True,
+                standardize=None,
+                standardize_confounds=True,
+                low_pass=config.low_pass_hz or None,
+                t_r=repetition_time,
+            )
+    except (ValueError, IndexError, np.linalg.LinAlgError) as error:
+        raise InputDataError(f"Confounds of {path.name} cannot be taken out: {first_line(error)}") from None
     return result_VR
 
 

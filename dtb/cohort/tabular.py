@@ -5,7 +5,6 @@ Shape letters: `V` volume, `R` region.
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 from isal import igzip
 
+from dtb.cohort.atlas import BAD_BYTES
 from dtb.errors import InputDataError
 from dtb.tasks.tables import number_or_none, read_tsv
 
@@ -80,7 +80,7 @@ def _content(path: Path, max_memory_gib: float) -> bytes:
             while size <= limit and (part := stream.read(_PART_BYTES)):
                 parts.append(part)
                 size += len(part)
-    except (OSError, EOFError, zlib.error) as error:
+    except BAD_BYTES as error:
         raise InputDataError(f"{path.name} is damaged: {error}") from None
     if size > limit:
         raise InputDataError(f"{path.name} holds more than ingest.max_memory_gib {max_memory_gib:g}.")

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import queue
 import threading
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,23 +20,13 @@ import nibabel
 import numpy as np
 from isal import igzip
 
-from dtb.cohort.atlas import VolumeAtlas
+from dtb.cohort.atlas import BAD_BYTES, UNREADABLE, VolumeAtlas, first_line, load_small_volume
 from dtb.errors import InputDataError
 
 _BLOCK_BYTES = 32 * 2**20
 _BLOCKS_AHEAD = 2
 _LARGEST_OFFSET = 64 * 2**20  # of the data within the file: header extensions are small
-_UNREADABLE = (
-    nibabel.filebasedimages.ImageFileError,
-    nibabel.spatialimages.HeaderDataError,
-    nibabel.spatialimages.HeaderTypeError,
-    ValueError,
-    KeyError,
-    OSError,
-    EOFError,
-    OverflowError,
-    zlib.error,
-)
+_LARGEST_DEFLATION = 1032  # bytes that one byte of a gzip file can become
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,8 +97,8 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         dtype = np.dtype(header.get_data_dtype()).newbyteorder(header.endianness)
         seconds = float(header.get_zooms()[-1]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1.0)
         affine = np.asarray(image.affine, dtype=float)
-    except _UNREADABLE as error:
-        raise InputDataError(f"{path.name} is not a readable NIfTI image: {str(error).splitlines()[0]}") from None
+    except UNREADABLE as error:
+        raise InputDataError(f"{path.name} is not a readable NIfTI image: {first_line(error)}") from None
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image) or len(shape) != 4 or dtype.kind not in "iuf":
         raise InputDataError(f"{path.name} has shape {shape} and type {dtype}; expected numbers in four dimensions.")
     stored: Any = image.dataobj  # once loaded, the header itself has neither offset nor scaling any more
@@ -138,7 +127,7 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
             f"{max_memory_gib:g}. If the header is right, raise the limit."
         )
     expected = found.offset + found.num_voxels * found.num_volumes * dtype.itemsize
-    if path.suffix != ".gz" and path.stat().st_size < expected:
+    if path.stat().st_size * (_LARGEST_DEFLATION if path.suffix == ".gz" else 1) < expected:
         raise InputDataError(
             f"{path.name} has {path.stat().st_size} bytes; its header promises {expected}. It was cut."
         )
@@ -169,6 +158,10 @@ def parcellate_volumes(
         The image is damaged, or too large; or the mask is on another grid.
     """
     header = read_header(path, max_memory_gib)
+    if 3 * 8 * header.num_volumes * atlas.num_regions > max_memory_gib * 2**30:
+        raise InputDataError(
+            f"{path.name} has {header.num_volumes} volumes: their means need more than ingest.max_memory_gib {max_memory_gib:g}."
+        )
     place_M, label_M = atlas.on_grid(header.shape, header.affine)
     if mask is not None:
         inside_M = _read_mask(mask, header)[place_M]
@@ -205,7 +198,7 @@ def parcellate_volumes(
 
 def _block_bytes(header: VolumeHeader) -> int:
     one = header.num_voxels * header.dtype.itemsize
-    return one * max(1, _BLOCK_BYTES // max(1, one))
+    return one * max(1, min(header.num_volumes, _BLOCK_BYTES // max(1, one)))
 
 
 def _blocks(path: Path, header: VolumeHeader) -> Iterator[np.ndarray]:
@@ -238,7 +231,7 @@ def _blocks(path: Path, header: VolumeHeader) -> Iterator[np.ndarray]:
     thread.start()
     try:
         while (item := ahead.get()) is not None:
-            if isinstance(item, OSError | EOFError | zlib.error):
+            if isinstance(item, BAD_BYTES):
                 raise InputDataError(f"{path.name} is damaged or cut: {item}") from None
             if isinstance(item, Exception):
                 raise item
@@ -266,7 +259,7 @@ def _fill(stream: Any, target: memoryview) -> None:
 
 
 def _read_mask(path: Path, header: VolumeHeader) -> np.ndarray:
-    image: Any = nibabel.load(path)
-    if image.shape[:3] != header.shape or not np.allclose(image.affine, header.affine, atol=1e-3):
+    image = load_small_volume(path)
+    if image.shape != header.shape or not np.allclose(image.affine, header.affine, atol=1e-3):
         raise InputDataError(f"{path.name} is on another grid than its run.")
-    return np.asarray(image.dataobj).reshape(-1, order="F") > 0
+    return np.asarray(np.asarray(image.dataobj).reshape(-1, order="F") > 0)
