@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "live-twin.png"
-WIDTH, HEIGHT = 1400, 1200
+WIDTH, HEIGHT = 1400, 1420
 
 
 def main(run: Path) -> None:
@@ -52,8 +52,7 @@ def photograph(address: str) -> None:
             page.fill(f".knob.edge .{place}", name)
             page.press(f".knob.edge .{place}", "Tab")
         page.fill('.knob.edge [type="number"]', "0.4")
-        page.wait_for_function("() => document.querySelector('.came').innerText !== ''")
-        page.wait_for_load_state("networkidle")
+        page.wait_for_selector("body:not([data-waiting])")
         page.evaluate("() => document.activeElement.blur()")
         picture = Path(folder) / "page.png"
         page.screenshot(path=picture)

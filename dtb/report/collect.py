@@ -160,7 +160,7 @@ def collect(run: Path) -> Collected:
     run : Path
         Folder with any of the folders named in `FOLDERS`.
     """
-    stages = {name: _state_of(name, run / folder) for name, folder in FOLDERS.items()}
+    stages = {name: state_of(name, run / folder) for name, folder in FOLDERS.items()}
 
     def attempt(stage: str, read: Callable[[Path], T]) -> T | Missing:
         folder = run / FOLDERS[stage]
@@ -185,7 +185,8 @@ def collect(run: Path) -> Collected:
     )
 
 
-def _state_of(name: str, folder: Path) -> StageState:
+def state_of(name: str, folder: Path) -> StageState:
+    """Say how far a stage came in its folder, whatever is wrong with it."""
     if not folder.is_dir():
         return StageState(name, "absent", f"`dtb {name}` has not been run here.")
     if not (folder / STAGE_FILE).is_file():

@@ -50,7 +50,8 @@ class Guard:
         async def strict_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                scripts = " 'unsafe-inline'" if scope["path"] in self._inline_scripts else ""
+                own_path = scope["path"].removeprefix(scope.get("root_path", ""))
+                scripts = " 'unsafe-inline'" if own_path in self._inline_scripts else ""
                 headers["Content-Security-Policy"] = _POLICY.format(scripts=scripts)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 import socket
 import time
@@ -16,8 +17,6 @@ from dtb.terminal import err, out
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-_NAME = "dtb-view"
 
 
 def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
@@ -69,24 +68,36 @@ def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
 
 
 def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterConfig) -> None:
-    from ray import serve
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise ConfigurationError(
+            f"--ray-address needs Ray Serve, which is not installed here ({error}): `pip install 'dtb[serve]'`, here and on the cluster."
+        ) from None
+    from dtb.view.viewer import Viewer
 
+    def build() -> FastAPI:  # called where the run's twin is to live: an application itself cannot be sent there
+        from dtb.view.app import make_app
+
+        return make_app(run, token, _names_of(host))
+
+    Viewer(run)  # what is wrong with the folder is better said here than in a log of the cluster
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    name = f"dtb-view-{secrets.token_hex(4)}"
     with connected(cluster):
+        if serve.status().applications:
+            err.print(
+                "Ray Serve runs on this cluster already: it answers at its own host and port, whatever is printed below."
+            )
         serve.start(http_options=serve.HTTPOptions(host=host, port=port))
-
-        def build() -> FastAPI:  # called where the run's twin is to live: an application itself cannot be sent there
-            from dtb.view.app import make_app
-
-            return make_app(run, token, _names_of(host))
-
-        deployment = serve.deployment(name=_NAME, max_ongoing_requests=16)(serve.ingress(build)())
-        serve.run(deployment.bind(), name=_NAME, route_prefix="/")
-        _announce(run, host, port, token)
+        deployment = serve.deployment(name=name, max_ongoing_requests=16)(serve.ingress(build)())
+        serve.run(deployment.bind(), name=name, route_prefix=f"/{name}")
+        _announce(run, host, port, token, name)
         try:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            serve.delete(_NAME)
+            serve.delete(name)
             out.print("Ended; the cluster goes on.")
 
 
@@ -101,9 +112,12 @@ def _listening(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _announce(run: Path, host: str, port: int, token: str) -> None:
+def _announce(run: Path, host: str, port: int, token: str, folder: str = "") -> None:
     shown = f"[{host}]" if ":" in host else host
-    out.print(f"The twins of {run.name}: http://{shown}:{port}/?token={token}", markup=False)
+    path = f"/{folder}/" if folder else "/"
+    out.print(f"The twins of {run.name}: http://{shown}:{port}{path}?token={token}", markup=False)
+    if folder:
+        out.print("Served by the cluster: the address is that of its head node.")
     out.print("The address holds the key: treat it as a password. Ctrl-C ends. Research use only.")
 
 

@@ -19,14 +19,12 @@ from torch import Tensor
 
 import dtb
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.config import load_config
 from dtb.errors import DamagedOutputError, InputDataError, StageError
-from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.fleet.aim import require_correlations
 from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.twins import Company, open_troupe
 from dtb.intervene.spaces import Start
-from dtb.report.collect import FOLDERS, read_change
+from dtb.report.collect import FOLDERS, read_change, state_of
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.view import api, replies
@@ -84,7 +82,7 @@ class Viewer:
         self._card, self._split = troupe.card, troupe.split
         self._people = tuple(sorted(troupe.cohort().pseudonyms))
         self._met: OrderedDict[str, _Met] = OrderedDict()
-        self._intervened = self._complete("intervene")
+        self._search = state_of("intervene", run / FOLDERS["intervene"])
         self._lock = threading.RLock()
 
     def description(self) -> api.RunDescription:
@@ -218,7 +216,7 @@ class Viewer:
         return self._met[pseudonym]
 
     def _found(self, pseudonym: str, start: Start) -> Tensor | None:
-        change_E = read_change(self._run / FOLDERS["intervene"], pseudonym) if self._intervened else None
+        change_E = read_change(self._run / FOLDERS["intervene"], pseudonym) if self._search.state == "done" else None
         if change_E is None:
             return None
         if len(change_E) != start.num_edges:
@@ -296,18 +294,12 @@ class Viewer:
             return "validation"
         return "test" if pseudonym in self._split.test else "none"
 
-    def _complete(self, stage: str) -> bool:
-        folder = self._run / FOLDERS[stage]
-        return (folder / STAGE_FILE).is_file() and bool(read_stage(folder)["complete"])
-
     def _intervention(self) -> api.Intervention | None:
-        if not self._intervened:
+        if self._search.state != "done":
             return None
-        folder = self._run / FOLDERS["intervene"]
-        settings = load_config(folder / CONFIG_FILE).intervene
-        return api.Intervention(
-            target=str(read_stage(folder)["summary"].get("target", settings.indicator)), direction=settings.direction
-        )
+        settings = self._search.settings.get("intervene", {})
+        target = self._search.summary.get("target", settings.get("indicator", ""))
+        return api.Intervention(target=str(target), direction=str(settings.get("direction", "")))
 
 
 def _together(starts: Sequence[Start]) -> Start:

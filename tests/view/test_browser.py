@@ -176,7 +176,7 @@ def test_two_viewers_do_not_disturb_each_other(opened):
             page.fill("#dose-number", str(round(0.05 * step * sign, 2)))
     seen = [_wait_for_other(page, own) for page in pages]
     for page in pages:
-        page.wait_for_load_state("networkidle")
+        page.wait_for_selector("body:not([data-waiting])")
     assert [page.input_value("#dose") for page in pages] == ["0.7", "1.4"]
     assert pages[0].inner_text("#moved") != pages[1].inner_text("#moved")
     assert all(seen)

@@ -29,7 +29,7 @@ const title = (text) => ({ text, standoff: 6, font: { size: 12 } });
 
 // Stimuli, who would choose what at each trial, and BOLD, above one another over the seconds of the run.
 export function drawCourse(place, block, performances, selected) {
-  const rows = [{ label: "did", chosen: true }, ...performances.map((one) => ({ label: one.label, one }))];
+  const rows = [{ label: "pressed", chosen: true }, ...performances.map((one) => ({ label: one.label, one }))];
   const hasBold = block.bold_seconds.length > 0;
   const share = { stimulus: 24 + 13 * block.channels.length, strip: 46, bold: hasBold ? 150 : 0, gap: 12 };
   const whole = share.stimulus + rows.length * (share.strip + share.gap) + (hasBold ? share.bold + 2 * share.gap : 0);

@@ -24,7 +24,7 @@ function reason(text) {
 
 export const json = async (path, body) => (await fetched(path, body)).json();
 
-// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped.
+// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. Meanwhile the page says that it waits.
 export function latest(work) {
   let running = false, again = false;
   return async function ask() {
@@ -33,6 +33,7 @@ export function latest(work) {
       return;
     }
     running = true;
+    document.body.dataset.waiting = "";
     try {
       do {
         again = false;
@@ -40,6 +41,7 @@ export function latest(work) {
       } while (again);
     } finally {
       running = false;
+      delete document.body.dataset.waiting;
     }
   };
 }

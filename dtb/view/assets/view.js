@@ -51,51 +51,62 @@ const request = (change) => ({
 });
 
 // Everything anew: another person, task, block or region.
-const refresh = latest(told(async () => {
-  $("stage").setAttribute("aria-busy", "true");
-  try {
-    const who = await person($("person").value);
-    if ($("other").value) await person($("other").value);
-    const tasks = who.tasks.map((one) => [one.task, one.task]);
-    fill($("task"), tasks, $("task").value);
-    const blocks = who.tasks.find((one) => one.task === $("task").value)?.blocks ?? [];
-    if (!blocks.length) throw new Error(`${who.person} performed no task that this twin knows.`);
-    fill($("block"), blocks.map((label, place) => [String(place), label]), $("block").value);
-    const asked = request({});
-    const region = asked.bold_region ? `?bold_region=${encodeURIComponent(asked.bold_region)}` : "";
-    const [block, own] = await Promise.all([
-      json(`api/people/${encodeURIComponent(who.person)}/blocks/${encodeURIComponent(asked.task)}/${asked.block}${region}`),
-      json("api/scene", asked),
-    ]);
-    Object.assign(shown, { block, own, changed: null });
-    const trials = block.trials.map((trial, j) => [String(j), `${j + 1}, at ${trial.onset.toFixed(1)} s${trial.condition ? `: ${trial.condition}` : ""}`]);
-    fill($("trial"), [["", `all ${block.trials.length} of the block`], ...trials], $("trial").value);
-    const part = { training: "was trained on", validation: "was stopped by", test: "has never seen", none: "has never seen" }[who.part];
-    $("part").textContent = `The twin ${part} this person.`;
-    const everyone = performers().every((name) => shown.people[name].has_intervention);
-    for (const id of ["dose", "dose-number"]) $(id).disabled = !everyone;
-    if (!everyone) $("dose").value = $("dose-number").value = 0;
-    $("dose-note").textContent = doseNote(everyone);
-    drawConnectome();
-    await perform();
-  } finally {
-    $("stage").removeAttribute("aria-busy");
+async function reload() {
+  const who = await person($("person").value);
+  if ($("other").value) await person($("other").value);
+  fill($("task"), who.tasks.map((one) => [one.task, one.task]), $("task").value);
+  const blocks = who.tasks.find((one) => one.task === $("task").value)?.blocks ?? [];
+  if (!blocks.length) throw new Error(`${who.person} performed no task that this twin knows.`);
+  fill($("block"), blocks.map((label, place) => [String(place), label]), $("block").value);
+  const asked = request({});
+  const region = asked.bold_region ? `?bold_region=${encodeURIComponent(asked.bold_region)}` : "";
+  const [block, own] = await Promise.all([
+    json(`api/people/${encodeURIComponent(who.person)}/blocks/${encodeURIComponent(asked.task)}/${asked.block}${region}`),
+    json("api/scene", asked),
+  ]);
+  const isSame = ["person", "task", "block"].every((key) => shown.block?.[key] === block[key]);
+  Object.assign(shown, { block, own });
+  const trials = block.trials.map((trial, j) => [String(j), `${j + 1}, at ${trial.onset.toFixed(1)} s${trial.condition ? `: ${trial.condition}` : ""}`]);
+  fill($("trial"), [["", `all ${block.trials.length} of the block`], ...trials], isSame ? $("trial").value : "");
+  const part = { training: "was trained on", validation: "was stopped by", test: "has never seen", none: "has never seen" }[who.part];
+  $("part").textContent = `The twin ${part} this person.`;
+  const everyone = performers().every((name) => shown.people[name].has_intervention);
+  for (const id of ["dose", "dose-number"]) $(id).disabled = !everyone;
+  if (!everyone) $("dose").value = $("dose-number").value = 0;
+  $("dose-note").textContent = doseNote(everyone);
+  drawConnectome();
+}
+
+// One question at a time, and what is drawn belongs together: a change is asked for only when its block is there.
+let isStale = true;
+const answer = latest(told(async () => {
+  if (isStale) {
+    isStale = false;
+    $("stage").setAttribute("aria-busy", "true");
+    try {
+      await reload();
+    } catch (error) {
+      isStale = true;
+      throw error;
+    } finally {
+      $("stage").removeAttribute("aria-busy");
+    }
   }
+  const change = changeAsked(shown.run);
+  shown.changed = change ? await json("api/scene", request(change)) : null;
+  if (!isStale) draw();
 }));
+
+function refresh() {
+  isStale = true;
+  return answer();
+}
 
 function doseNote(everyone) {
   const aim = shown.run.intervention;
   if (!aim) return "No search was made in this run: `dtb intervene`.";
   return everyone ? `To ${aim.direction} ${aim.target}; 1 is the change as it was found.` : "No change was found for everybody who is shown.";
 }
-
-async function perform() {
-  const change = changeAsked(shown.run);
-  shown.changed = change ? await json("api/scene", request(change)) : null;
-  draw();
-}
-
-const answer = latest(told(perform));
 
 function performances() {
   const list = [];
@@ -112,7 +123,8 @@ function draw() {
   const all = performances(), trial = selectedTrial(), { block } = shown;
   drawCourse($("course"), block, all, trial);
   drawTimes($("rt"), block, shown.own.rt_seconds, all, trial);
-  $("title").textContent = `${performers().join(" and ")}: ${block.task}, ${block.run}`;
+  const [first, second] = performers();
+  $("title").textContent = `${first}: ${block.task}, ${block.run}${second ? `; performed by ${short(second)} too` : ""}`;
   table(all, block);
   showMoves(shown.changed);
   $("moved").textContent = shown.changed ? shown.changed.performers.map(moved).join("\n") : "Connectomes as they are: nothing is changed.";

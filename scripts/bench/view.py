@@ -1,0 +1,117 @@
+"""Measure how long the live twin takes to answer, with the machine's load: times mean little on a crowded one.
+
+    python scripts/bench/view.py RUN
+
+For each kind of change, one person or two: what the server computes, from the request to the reply's JSON; and in headless Chromium, where
+playwright and a browser are there, from the slider's movement to the figures and charts that follow from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dtb.view import api
+from dtb.view.viewer import Viewer
+
+REPEATS = 25
+_MOVE = """dose => new Promise(done => {
+    const slider = document.getElementById("dose"), began = performance.now();
+    const watcher = new MutationObserver(() => { watcher.disconnect(); done(performance.now() - began); });
+    watcher.observe(document.getElementById("speed"), { childList: true });
+    slider.value = dose;
+    slider.dispatchEvent(new Event("input"));
+})"""
+
+
+def computed(viewer: Viewer, people: list[str], change: dict[str, Any]) -> list[float]:
+    """Milliseconds from request to reply."""
+    task = next(iter(viewer.person(people[0]).tasks)).task
+    request = api.SceneRequest(people=people, task=task, **change)
+    viewer.scene(request).model_dump_json()
+    found = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        viewer.scene(request).model_dump_json()
+        found.append(1000 * (time.perf_counter() - began))
+    return found
+
+
+def seen(run: Path, compared: bool) -> list[float]:
+    """Milliseconds from a slider's movement to the charts."""
+    from playwright.sync_api import sync_playwright
+
+    command = [sys.executable, "-m", "dtb", "view", str(run), "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        assert server.stdout is not None
+        address = re.search(r"http\S+", server.stdout.readline())
+        assert address is not None
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            page.goto(address[0])
+            page.wait_for_selector("#speed[data-milliseconds]")
+            if compared:
+                page.select_option("#other", index=2)
+                page.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 4")
+            found = [float(page.evaluate(_MOVE, 0.05 * (1 + place % 20))) for place in range(REPEATS + 1)]
+            browser.close()
+            return found[1:]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    run = parser.parse_args().run
+    load = os.getloadavg()[0]
+    viewer = Viewer(run)
+    description = viewer.description()
+    first, second = description.people[:2]
+    regions = description.regions
+    changes: dict[str, dict[str, Any]] = {
+        "none": {},
+        "a gain of 0.5": {"gains": [{"region": regions[3], "gain": 0.5}]},
+        "a gain of 1.5": {"gains": [{"region": regions[3], "gain": 1.5}]},
+        "an edge by 0.3": {"edges": [{"first": regions[3], "second": regions[9], "by": 0.3}]},
+    }
+    if description.intervention:
+        changes["a dose of 0.8"] = {"dose": 0.8}
+    table = Table(
+        "change",
+        "people",
+        "median ms",
+        "slowest ms",
+        title=f"{run.name}: {len(regions)} regions, {os.cpu_count()} cores, load {load:.1f}",
+    )
+    rows = [
+        (name, people, computed(viewer, people, change))
+        for name, change in changes.items()
+        for people in ([first], [first, second])
+    ]
+    if description.intervention and shutil.which("chromium"):
+        rows += [
+            ("a dose, in the browser", people, seen(run, len(people) > 1)) for people in ([first], [first, second])
+        ]
+    for name, people, times in rows:
+        table.add_row(name, str(len(people)), f"{statistics.median(times):.0f}", f"{max(times):.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
