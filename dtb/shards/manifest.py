@@ -9,14 +9,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import write_json
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA_VERSION = 1
+COUNTS = ("subjects", "runs", "trials", "usable_trials", "volumes", "absent_edges")
+_SHARD_NAME = re.compile(r"shard-\d{5,9}\.tar")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Manifest:
                 f"{folder} has no {MANIFEST_FILE}: `dtb ingest` did not finish there, or it is no folder of shards. "
                 "Run `dtb ingest` again with --resume."
             ) from None
-        except ValueError as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise DamagedOutputError(f"{path} is not readable JSON ({error}); run `dtb ingest` anew.") from None
         return cls._from_plain(found, path)
 
@@ -134,13 +139,20 @@ class Manifest:
                 f"{path} has schema version {version!r}; this version of dtb reads {SCHEMA_VERSION}. Run `dtb ingest` anew."
             )
         try:
-            description = {**found["description"], "regions": tuple(found["description"]["regions"])}
-            return cls(
-                description=CohortDescription(**description),
-                shards=tuple(
-                    ShardEntry(**{**shard, "subjects": tuple(shard["subjects"])}) for shard in found["shards"]
-                ),
-                counts=dict(found["counts"]),
+            plain = {key: value for key, value in found.items() if key != "schema_version"}
+            manifest = TypeAdapter(cls).validate_json(json.dumps(plain), strict=True)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(map(str, problem["loc"]))
+            raise DamagedOutputError(f"{path}: `{place}`: {problem['msg']}; run `dtb ingest` anew.") from None
+        names = [shard.name for shard in manifest.shards]
+        strange = [name for name in names if not _SHARD_NAME.fullmatch(name)]
+        if strange or len(set(names)) < len(names) or len(set(manifest.pseudonyms)) < len(manifest.pseudonyms):
+            raise DamagedOutputError(
+                f"{path}: "
+                + (f"{strange[0]!r} is no name of a shard" if strange else "a shard or a person is named twice")
+                + "; run `dtb ingest` anew."
             )
-        except (KeyError, TypeError) as error:
-            raise DamagedOutputError(f"{path} lacks what a manifest says ({error}); run `dtb ingest` anew.") from None
+        if absent := [name for name in COUNTS if manifest.counts.get(name, -1) < 0]:
+            raise DamagedOutputError(f"{path} lacks the count of {absent[0]}; run `dtb ingest` anew.")
+        return manifest

@@ -62,7 +62,10 @@ class Cohort:
         shard = self._shard(pseudonym)
         json_bytes, arrays = self._read(shard, (f"{pseudonym}.json", f"{pseudonym}.safetensors"))
         try:
-            return decode_sample(json_bytes, arrays)
+            record = decode_sample(json_bytes, arrays)
+            if record.pseudonym != pseudonym:
+                raise ValueError("it is somebody else's")
+            return record
         except ValueError as error:
             raise DamagedOutputError(
                 f"{self.path / shard.name}: the entry of {pseudonym} cannot be read ({error}). {_ADVICE}"
@@ -96,7 +99,7 @@ class Cohort:
                 for offset, size in places:
                     stream.seek(offset)
                     found.append(stream.read(size))
-        except (FileNotFoundError, tarfile.TarError, KeyError) as error:
+        except (OSError, tarfile.TarError, KeyError, ValueError) as error:
             raise DamagedOutputError(f"{path} does not hold what the manifest says ({error}). {_ADVICE}") from None
         if any(len(data) != size for data, (_, size) in zip(found, places, strict=True)):
             raise DamagedOutputError(f"{path} ends before the entry of {members[0]} does. {_ADVICE}")
@@ -105,8 +108,14 @@ class Cohort:
 
 def _places_in(path: Path) -> dict[str, tuple[int, int]]:
     """Give offset and size of each member's data within a tar."""
+    found: dict[str, tuple[int, int]] = {}
+    num_bytes = path.stat().st_size
     with tarfile.open(path, "r:") as tar:
-        return {member.name: (member.offset_data, member.size) for member in tar}
+        for member in tar:
+            if member.name in found or not member.isreg() or not 0 <= member.size <= num_bytes - member.offset_data:
+                raise ValueError(f"{member.name!r} occurs twice, is no plain file or is not all there")
+            found[member.name] = member.offset_data, member.size
+    return found
 
 
 def open_cohort(path: Path, *, verify: bool = True) -> Cohort:

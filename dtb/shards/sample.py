@@ -7,16 +7,38 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+from pydantic import FiniteFloat, TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.cohort.records import Run, SubjectRecord, num_regions_of
 from dtb.tasks.trials import Trials
 
+_KINDS = dict.fromkeys(("response", "correct", "scored", "usable"), "b") | {"condition": "i", "pulse_channel": "i"}
 _TRIAL_ARRAYS = tuple(field.name for field in dataclasses.fields(Trials))
+
+
+class _RunHeader(TypedDict):
+    task: str
+    label: str
+    session: str | None
+    run: str | None
+    duration_seconds: FiniteFloat
+    repetition_time: FiniteFloat | None
+
+
+class _Header(TypedDict):
+    pseudonym: str
+    covariates: dict[str, FiniteFloat | str | None]
+    runs: list[_RunHeader]
+    rest_runs: NotRequired[list[str]]
+
+
+_HEADER = TypeAdapter(_Header)
 
 
 def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
@@ -72,10 +94,7 @@ def decode_header(json_bytes: bytes) -> dict[str, Any]:
     ValueError
         The bytes are not such a member.
     """
-    header = json.loads(json_bytes)
-    if not isinstance(header, dict) or {"pseudonym", "covariates", "runs"} - header.keys():
-        raise ValueError("the JSON member lacks pseudonym, covariates or runs")
-    return header
+    return dict(_HEADER.validate_json(json_bytes, strict=True))
 
 
 def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
@@ -89,6 +108,7 @@ def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
     header = decode_header(json_bytes)
     try:
         arrays = safetensors.numpy.load(safetensors_bytes)
+        _require_shapes(arrays, len(header["runs"]))
         runs = tuple(
             Run(
                 trials=Trials(**{name: arrays[f"run{number}.{name}"] for name in _TRIAL_ARRAYS}),
@@ -108,3 +128,25 @@ def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
         )
     except (safetensors.SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"not a person's arrays: {error}") from None
+
+
+def _require_shapes(arrays: dict[str, np.ndarray], num_runs: int) -> None:
+    """Refuse arrays whose kinds or shapes do not fit each other: the letters at the end of a name are its axes."""
+    sizes: dict[str, int] = {}
+    for name, array in arrays.items():
+        owner, _, field = name.rpartition(".")
+        field, _, letters = field.rpartition("_")
+        if array.dtype.kind != _KINDS.get(field, "f") or array.ndim != len(letters):
+            raise ValueError(f"{name} has type {array.dtype} and shape {array.shape}")
+        if array.dtype.kind == "f" and np.isinf(array).any():
+            raise ValueError(f"{name} has infinite values")
+        for letter, size in zip(letters, array.shape, strict=True):
+            axis = letter if letter in "ER" else f"{owner}.{letter}"
+            if sizes.setdefault(axis, size) != size:
+                raise ValueError(f"{name} has shape {array.shape}, which other arrays do not fit")
+    if sizes.get("R", num_regions_of(sizes["E"])) != num_regions_of(sizes["E"]):
+        raise ValueError(f"the BOLD of {sizes['R']} regions and {sizes['E']} edges do not fit")
+    if any(
+        not name.startswith(("rest", "connectome")) and int(name[3 : name.index(".")]) >= num_runs for name in arrays
+    ):
+        raise ValueError("there are arrays of a run that the JSON member does not name")

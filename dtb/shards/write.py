@@ -10,7 +10,7 @@ import webdataset
 
 from dtb.cohort.records import SubjectRecord
 from dtb.files import sha256_of, written_whole
-from dtb.shards.manifest import MANIFEST_FILE, CohortDescription, Manifest, ShardEntry
+from dtb.shards.manifest import COUNTS, MANIFEST_FILE, CohortDescription, Manifest, ShardEntry
 from dtb.shards.sample import encode_sample
 
 
@@ -40,9 +40,7 @@ class ShardWriter:
         self._waiting: list[tuple[str, dict[str, bytes]]] = []
         self._shards: list[ShardEntry] = []
         self._seen: set[str] = set()
-        self._counts: Counter[str] = Counter(
-            dict.fromkeys(("subjects", "runs", "trials", "usable_trials", "volumes", "absent_edges"), 0)
-        )
+        self._counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
 
     def add(self, record: SubjectRecord) -> None:
