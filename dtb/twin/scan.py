@@ -11,7 +11,6 @@ Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` ro
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -113,10 +112,9 @@ def scan(
         rest = (rate_SN, noise_SKTN, initial_SKN)
         if method == "reference" or drive_SKTG.numel() == 0:
             return _reference_scan(cell, drive_SKTG, recurrence.dense(), *rest)
-        if is_usable(drive_SKTG) and recurrence.dense_bytes <= (
-            DENSE_BYTES if recurrence.full_SGN is None else math.inf
-        ):
-            return native_scan(cell, drive_SKTG, recurrence.dense(), *rest)
+        if is_usable(drive_SKTG):
+            small = recurrence.full_SGN is None and recurrence.dense_bytes <= DENSE_BYTES
+            return native_scan(cell, drive_SKTG, *(Recurrence(recurrence.dense()) if small else recurrence), *rest)
         if fits(drive_SKTG, recurrence.num_hidden):
             return persistent_scan(cell, drive_SKTG, recurrence.dense(), *rest)
         return fast_scan(cell, drive_SKTG, *recurrence, *rest)

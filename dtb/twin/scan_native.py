@@ -1,5 +1,7 @@
 """The recurrence in compiled code: all steps of one person before the next, so that the weights stay in that core's cache.
 
+People whose weights are a shared matrix and a change of low rank go in groups, so that each step is a product of many rows.
+
 The library is built from `dtb/twin/native` when dtb is installed and there is a C++ compiler. Without it, and for what it does not
 do (float64, other devices), `dtb.twin.scan` takes the path of batched torch operations, which gives the same numbers.
 
@@ -21,20 +23,23 @@ from torch.autograd.function import once_differentiable
 from dtb.twin.cells import CellName
 
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
-_VERSION = 2
+_VERSION = 3
 LEVELS = ("plain", "AVX2", "AVX-512")
 
 
 class _Sizes(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("subjects", "steps", "segments", "hidden", "rows")),
+        *((name, ctypes.c_int64) for name in ("subjects", "steps", "segments", "hidden", "rows", "rank")),
         ("cell", ctypes.c_int),
     )
 
 
+_WEIGHTS = ("weights", "shared", "left", "right")
+
+
 class _ForwardArrays(ctypes.Structure):
     _fields_ = tuple(
-        (name, ctypes.c_void_p) for name in ("drive", "weights", "rate", "noise", "initial", "state", "active")
+        (name, ctypes.c_void_p) for name in ("drive", *_WEIGHTS, "rate", "noise", "initial", "state", "active")
     )
 
 
@@ -43,7 +48,7 @@ class _BackwardArrays(ctypes.Structure):
         (name, ctypes.c_void_p)
         for name in (
             "outer",
-            "weights",
+            *_WEIGHTS,
             "rate",
             "state",
             "active",
@@ -80,13 +85,17 @@ def is_usable(drive_SKTG: Tensor) -> bool:
 def native_scan(
     cell: CellName,
     drive_SKTG: Tensor,
-    full_SGN: Tensor,
+    full_SGN: Tensor | None,
+    shared_GN: Tensor | None,
+    left_SGQ: Tensor | None,
+    right_SNQ: Tensor | None,
     rate_SN: Tensor | None,
     noise_SKTN: Tensor | None,
-    initial_SKN: Tensor | None = None,
+    initial_SKN: Tensor | None,
 ) -> Tensor:
-    """Run the recurrence of full weights; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
-    result: Tensor = _NativeScan.apply(cell, drive_SKTG, full_SGN, rate_SN, noise_SKTN, initial_SKN, level())
+    """Run the recurrence; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
+    weights = (full_SGN, shared_GN, left_SGQ, right_SNQ)
+    result: Tensor = _NativeScan.apply(cell, drive_SKTG, *weights, rate_SN, noise_SKTN, initial_SKN, level())
     return result
 
 
@@ -96,45 +105,58 @@ class _NativeScan(torch.autograd.Function):
         ctx: Any,
         cell: CellName,
         drive_SKTG: Tensor,
-        full_SGN: Tensor,
+        full_SGN: Tensor | None,
+        shared_GN: Tensor | None,
+        left_SGQ: Tensor | None,
+        right_SNQ: Tensor | None,
         rate_SN: Tensor | None,
         noise_SKTN: Tensor | None,
         initial_SKN: Tensor | None,
         instructions: int,
     ) -> Tensor:
         num_subjects, num_segments, num_steps, num_rows = drive_SKTG.shape
-        num_hidden = full_SGN.shape[-1]
+        num_hidden = num_rows // 2 if cell == "gated" else num_rows
+        rank = 0 if left_SGQ is None else left_SGQ.shape[-1]
         drive_STKG = drive_SKTG.transpose(1, 2).contiguous()
         noise_STKN = None if noise_SKTN is None else noise_SKTN.transpose(1, 2).contiguous()
-        weights_SGN = full_SGN.contiguous()
-        rate_SN = None if rate_SN is None else rate_SN.contiguous()
+        given = [
+            None if tensor is None else tensor.contiguous()
+            for tensor in (full_SGN, shared_GN, left_SGQ, right_SNQ, rate_SN)
+        ]
         initial_SKN = None if initial_SKN is None else initial_SKN.contiguous()
         state_STKN = drive_SKTG.new_empty(num_subjects, num_steps + 1, num_segments, num_hidden)
         # The elman cell's activation is its state, unless noise was added to that.
         active_STKG = None if cell == "elman" and noise_SKTN is None else torch.empty_like(drive_STKG)
-        sizes = _Sizes(num_subjects, num_steps, num_segments, num_hidden, num_rows, _CELLS[cell])
-        arrays = (drive_STKG, weights_SGN, rate_SN, noise_STKN, initial_SKN, state_STKN, active_STKG)
+        sizes = _Sizes(num_subjects, num_steps, num_segments, num_hidden, num_rows, rank, _CELLS[cell])
+        arrays = (drive_STKG, *given, noise_STKN, initial_SKN, state_STKN, active_STKG)
         _call("dtb_scan_forward", instructions, sizes, _ForwardArrays(*map(_address, arrays)))
-        ctx.save_for_backward(weights_SGN, rate_SN, state_STKN, active_STKG)
+        ctx.save_for_backward(*given, state_STKN, active_STKG)
         ctx.sizes, ctx.instructions = sizes, instructions
         return state_STKN[:, 1:].transpose(1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_SKTN: Tensor) -> tuple[Tensor | None, ...]:
-        weights_SGN, rate_SN, state_STKN, active_STKG = ctx.saved_tensors
+        *given, state_STKN, active_STKG = ctx.saved_tensors
+        full_SGN, _, left_SGQ, right_SNQ, rate_SN = given
         num_subjects, num_segments, num_steps, _ = gradient_SKTN.shape
         outer_STKN = gradient_SKTN.transpose(1, 2).contiguous()
-        drive_gradient_STKG = outer_STKN.new_empty(num_subjects, num_steps, num_segments, weights_SGN.shape[1])
+        drive_gradient_STKG = outer_STKN.new_empty(num_subjects, num_steps, num_segments, ctx.sizes.rows)
         rate_gradient_SN = None if rate_SN is None else torch.empty_like(rate_SN)
-        initial_gradient_SKN = torch.empty_like(state_STKN[:, 0]) if ctx.needs_input_grad[5] else None
+        initial_gradient_SKN = torch.empty_like(state_STKN[:, 0]) if ctx.needs_input_grad[8] else None
         gradients = (drive_gradient_STKG, rate_gradient_SN, initial_gradient_SKN)
-        arrays = (outer_STKN, weights_SGN, rate_SN, state_STKN, active_STKG, *gradients)
+        arrays = (outer_STKN, *given, state_STKN, active_STKG, *gradients)
         _call("dtb_scan_backward", ctx.instructions, ctx.sizes, _BackwardArrays(*map(_address, arrays)))
-        before_SDN = state_STKN[:, :-1].flatten(1, 2)
-        weight_gradient_SGN = drive_gradient_STKG.flatten(1, 2).mT @ before_SDN
+        drive_SDG, before_SDN = drive_gradient_STKG.flatten(1, 2), state_STKN[:, :-1].flatten(1, 2)
+        weights: tuple[Tensor | None, ...]
+        if full_SGN is not None:
+            weights = (drive_SDG.mT @ before_SDN, None, None, None)
+        else:
+            shared_GN = drive_SDG.flatten(0, 1).t() @ before_SDN.flatten(0, 1)
+            left_gradient_SGQ = drive_SDG.mT @ (before_SDN @ right_SNQ)
+            weights = (None, shared_GN, left_gradient_SGQ, before_SDN.mT @ (drive_SDG @ left_SGQ))
         drive_gradient_SKTG = drive_gradient_STKG.transpose(1, 2)
-        return None, drive_gradient_SKTG, weight_gradient_SGN, rate_gradient_SN, None, initial_gradient_SKN, None
+        return None, drive_gradient_SKTG, *weights, rate_gradient_SN, None, initial_gradient_SKN, None
 
 
 def _address(tensor: Tensor | None) -> int | None:

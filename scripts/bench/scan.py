@@ -2,11 +2,12 @@
 
     python scripts/bench/scan.py                      # all sizes, all of torch's threads, on the CPU
     python scripts/bench/scan.py --device cuda
-    python scripts/bench/scan.py --sizes paper --repeats 5
+    python scripts/bench/scan.py --sizes paper low-rank --repeats 9
 
 The references are a `torch.func.vmap` over an `RNNCell` that writes hidden states into a preallocated output, an unbound loop of
 `baddbmm`, and `torch.nn.RNN` person by person. A training step is the forward pass and the gradient of all weights and inputs.
-Times are the best of several runs; the machine's load is printed with them, for they mean little on a crowded one.
+Operations and bytes are those of one forward pass of the recurrence; a training step counts as three. Times are the best of several
+runs, of one where a run takes long; the machine's load is printed with them, for they mean little on a crowded one.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `I` stimulus channel.
 """
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
+import sys
 import time
 from collections.abc import Callable
 
@@ -23,7 +26,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dtb.twin import scan_native
+from dtb.config import TwinConfig
+from dtb.twin import Twin, TwinSizes, scan_native
+from dtb.twin.blocks import block_steps, perform_in_blocks
 from dtb.twin.scan import Recurrence, scan
 
 SIZES = {
@@ -31,6 +36,8 @@ SIZES = {
     "subject-major": (10, 18, 262, 400),
     "small": (64, 8, 300, 128),
 }
+LONG_SECONDS = 4.0
+LONG_RUN = (4, 2, 5000, 400)
 LOW_RANK = [(50, 1, 262, 400, 8), (50, 1, 262, 400, 32), (50, 1, 262, 1024, 8), (50, 1, 262, 1024, 32)]
 NUM_CHANNELS = 9
 Run = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -98,24 +105,26 @@ REFERENCES: dict[str, Run] = {
 
 
 def best_seconds(function: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Time a function: the best of `repeats` runs after one that does not count."""
-    best = float("inf")
-    for index in range(repeats + 1):
+    """Time a function: the best of `repeats` runs after one that does not count; a run that takes seconds counts, and is enough."""
+    times: list[float] = []
+    while len(times) <= repeats:
         if device.type == "cuda":
             torch.cuda.synchronize()
         begin = time.perf_counter()
         function()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        if index:
-            best = min(best, time.perf_counter() - begin)
-    return best
+        times.append(time.perf_counter() - begin)
+        if sum(times) > LONG_SECONDS:
+            return min(times)
+    return min(times[1:])
 
 
 def forward_and_step(run: Callable[..., Tensor], inputs: list[Tensor], repeats: int) -> tuple[float, float]:
     """Give the seconds of a forward pass and of a training step."""
     device = inputs[0].device
-    outer = torch.randn_like(run(*inputs).detach())
+    people, segments, steps = inputs[0].shape[:3]
+    outer = torch.randn(people, segments, steps, inputs[2].shape[-1], device=device)
 
     def forward() -> None:
         with torch.no_grad():
@@ -148,8 +157,18 @@ def make_inputs(size: tuple[int, int, int, int], device: torch.device) -> list[T
     return [tensor.to(device).requires_grad_(index > 0) for index, tensor in enumerate(tensors)]
 
 
-def bench_full(name: str, repeats: int, device: torch.device, table: Table) -> None:
-    """Add the rows of one size to the table."""
+def note(what: str) -> None:
+    """Say what is measured now: some of the references take minutes."""
+    print(f"{time.strftime('%H:%M:%S')}  {what}", file=sys.stderr, flush=True)
+
+
+def title_of(name: str, size: tuple[int, ...], operations: float, moved: float) -> str:
+    people, segments, steps, hidden = size
+    return f"{name}: S={people} K={segments} T={steps} N={hidden}, {operations / 1e9:.1f} GFLOP, {moved / 1e6:.0f} MB"
+
+
+def bench_full(name: str, repeats: int, device: torch.device, table: Table) -> dict[str, tuple[float, float]]:
+    """Add the rows of one size to the table; give the seconds of each."""
     size = SIZES[name]
     people, segments, steps, hidden = size
     inputs = make_inputs(size, device)
@@ -157,11 +176,15 @@ def bench_full(name: str, repeats: int, device: torch.device, table: Table) -> N
     operations = 2 * people * segments * steps * hidden**2
     # Weights once a person, and drive in and state out of every step.
     moved = 4 * (people * hidden**2 + 2 * people * segments * steps * hidden)
-    own = forward_and_step(ours, inputs, repeats)
-    title = f"{name}: S={people} K={segments} T={steps} N={hidden}, {operations / 1e9:.1f} GFLOP, {moved / 1e6:.0f} MB"
-    row(table, title, "ours", own, own, operations, rate)
+    note(f"{name}, ours; a product runs at {rate / 1e9:.0f} GFLOP/s")
+    found = {"ours": forward_and_step(ours, inputs, repeats)}
     for reference, run in REFERENCES.items():
-        row(table, "", reference, forward_and_step(run, inputs, min(repeats, 3)), own, operations, rate)
+        note(f"{name}, {reference}")
+        found[reference] = forward_and_step(run, inputs, repeats)
+    for what, seconds in found.items():
+        title = title_of(name, size, operations, moved) if what == "ours" else ""
+        row(table, title, what, seconds, found["ours"], operations, rate)
+    return found
 
 
 def row(
@@ -188,6 +211,7 @@ def row(
 def bench_low_rank(size: tuple[int, int, int, int, int], repeats: int, device: torch.device, table: Table) -> None:
     """Add full weights and low-rank ones of the same size to the table."""
     people, segments, steps, hidden, rank = size
+    note(f"low rank {rank}, N={hidden}")
     inputs = make_inputs((people, segments, steps, hidden), device)
     generator = torch.Generator().manual_seed(1)
     shared = (torch.randn(hidden, hidden, generator=generator) * 0.8 / hidden**0.5).to(device).requires_grad_()
@@ -202,24 +226,83 @@ def bench_low_rank(size: tuple[int, int, int, int, int], repeats: int, device: t
 
     rate = matmul_rate(people, hidden, device)
     own = forward_and_step(low_rank, [*inputs[:2], shared, *factors, inputs[3]], repeats)
-    full = forward_and_step(ours, inputs, min(repeats, 3))
+    full = forward_and_step(ours, inputs, repeats)
     operations = 2 * people * segments * steps * hidden * (hidden + 2 * rank)
-    row(
-        table,
-        f"low rank {rank}: S={people} K={segments} T={steps} N={hidden}",
-        "ours, low rank",
-        own,
-        own,
-        operations,
-        rate,
-    )
+    moved = 4 * (hidden**2 + 2 * people * hidden * rank + 2 * people * segments * steps * hidden)
+    title = title_of(f"low rank {rank}", size[:4], operations, moved)
+    row(table, title, "ours, low rank", own, own, operations, rate)
     row(table, "", "ours, full", full, own, 2 * people * segments * steps * hidden**2, rate)
+
+
+def bench_recomputing(repeats: int, device: torch.device) -> str:
+    """Say what a long run keeps for the gradient, and takes, with all states kept and with blocks of them computed again."""
+    people, segments, steps, hidden = LONG_RUN
+    note(f"a run of {steps} steps, states kept and computed again")
+    config = TwinConfig(
+        num_hidden=hidden, cell="elman", generation="full", connectome_components=0, encoder_widths=(8,)
+    )
+    twin = Twin(config, TwinSizes(num_regions=8, num_channels=NUM_CHANNELS, num_alternatives=3, num_bold_regions=20))
+    twin = twin.to(device)
+    connectome_SE, stimulus_SKTI = (
+        torch.randn(people, 28, device=device),
+        torch.randn(people, segments, steps, NUM_CHANNELS, device=device),
+    )
+    seconds_SKV = torch.arange(0, steps * config.step_seconds, 0.8, device=device).expand(people, segments, -1)
+
+    def kept() -> tuple[Tensor, Tensor]:
+        output = twin(connectome_SE, stimulus_SKTI)
+        return output.press_SKTA, twin.bold(output, seconds_SKV)
+
+    def again() -> tuple[Tensor, Tensor]:
+        return perform_in_blocks(twin, twin.generate(connectome_SE), stimulus_SKTI, None, seconds_SKV)
+
+    found = []
+    for run in (kept, again):
+        with torch.profiler.profile(profile_memory=True) as profile:
+            held = run()
+        megabytes = sum(
+            event.self_cpu_memory_usage + event.self_device_memory_usage for event in profile.events() or []
+        )
+        del held
+        step = lambda run=run: sum(part.square().sum() for part in run()).backward()
+        found.append((megabytes / 1e6, best_seconds(step, repeats, device)))
+    (all_mb, all_seconds), (block_mb, block_seconds) = found
+    return (
+        f"Run of S={people} K={segments} T={steps} N={hidden}, whole training step: {all_mb:.0f} MB kept and {all_seconds * 1e3:.0f} ms; "
+        f"computed again in blocks of {block_steps(steps)}: {block_mb:.0f} MB ({block_mb / all_mb:.0%}) "
+        f"and {block_seconds * 1e3:.0f} ms ({block_seconds / all_seconds:.2f} times)."
+    )
+
+
+def summary(found: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
+    """Compare ours with the best reference, also per segment across sizes."""
+    lines = []
+    for name, rows in found.items():
+        best = [min(rows[reference][part] for reference in REFERENCES) for part in (0, 1)]
+        gains = [best[part] / rows["ours"][part] for part in (0, 1)]
+        lines.append(
+            f"{name}: {gains[0]:.2f} times the best reference forward, {gains[1]:.2f} times in a training step."
+        )
+    if {"paper", "subject-major"} <= found.keys():
+        gains = []
+        for part in (0, 1):
+            best = min(found["paper"][reference][part] for reference in REFERENCES) / (
+                SIZES["paper"][0] * SIZES["paper"][1]
+            )
+            own = found["subject-major"]["ours"][part] / (SIZES["subject-major"][0] * SIZES["subject-major"][1])
+            gains.append(best / own)
+        lines.append(
+            "subject-major, per segment, against the best reference at the paper's size: "
+            f"{gains[0]:.1f} times forward, {gains[1]:.1f} times in a training step."
+        )
+    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--sizes", nargs="*", default=[*SIZES, "low-rank"], choices=[*SIZES, "low-rank"])
+    parts = [*SIZES, "low-rank", "recomputing"]
+    parser.add_argument("--sizes", nargs="*", default=parts, choices=parts)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -230,17 +313,21 @@ def main() -> None:
     for part in ("forward", "step"):
         for column in columns:
             table.add_column(f"{part} {column}", justify="right")
-    level = scan_native.level()
-    for name in options.sizes:
-        if name == "low-rank":
-            for size in LOW_RANK:
-                bench_low_rank(size, options.repeats, device, table)
-        else:
-            bench_full(name, options.repeats, device, table)
-    console = Console(width=170)
+    level, load = scan_native.level(), os.getloadavg()[0]
+    found = {name: bench_full(name, options.repeats, device, table) for name in options.sizes if name in SIZES}
+    if "low-rank" in options.sizes:
+        for size in LOW_RANK:
+            bench_low_rank(size, options.repeats, device, table)
+    lines = summary(found)
+    if "recomputing" in options.sizes:
+        lines.append(bench_recomputing(options.repeats, device))
+    console = Console(width=190)
     console.print(table)
+    for line in lines:
+        console.print(line)
     console.print(
-        f"{device}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"{torch.cuda.get_device_name() if device.type == 'cuda' else platform.machine()}, {torch.get_num_threads()} threads, "
+        f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after on {os.cpu_count()} cores, torch {torch.__version__}, "
         f"compiled code: {scan_native.LEVELS[level] if level >= 0 else 'not built'}. Ratio: time divided by ours."
     )
 

@@ -58,6 +58,7 @@ def make_case(
     weights: Literal["full", "low_rank"],
     sizes: tuple[int, int, int, int] = (3, 2, 9, 5),
     dtype: torch.dtype = torch.float64,
+    rank: int = 2,
 ) -> Case:
     """Drive, weights, rate, noise and initial state of S people with K segments of T steps and N units."""
     people, segments, steps, hidden = sizes
@@ -71,7 +72,7 @@ def make_case(
     if weights == "full":
         matrices = [normal(people, rows, hidden) * 0.7 / hidden**0.5]
     else:
-        matrices = [normal(rows, hidden), normal(people, rows, 2), normal(people, hidden, 2)]
+        matrices = [normal(rows, hidden), normal(people, rows, rank), normal(people, hidden, rank)]
         matrices = [matrix * 0.5 / hidden**0.5 for matrix in matrices]
     rate = torch.sigmoid(normal(people, hidden)) if cell == "leaky" else None
     noise = 0.1 * normal(people, segments, steps, hidden)

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
 from dtb.twin import scan_native
 from dtb.twin.cells import CellName
 from dtb.twin.scan_fast import fast_scan
-from tests.twin.test_scan import CELLS, disturbed_and_not, make_case, run, states_and_gradients, with_gradients
+from tests.twin.test_scan import CELLS, Case, disturbed_and_not, make_case, run, states_and_gradients, with_gradients
 
 pytestmark = pytest.mark.skipif(scan_native.library() is None, reason="the compiled recurrence was not built")
-SIZES = [(3, 2, 7, 5), (1, 1, 40, 100), (2, 7, 12, 17), (2, 13, 6, 33), (2, 18, 5, 64), (5, 6, 3, 16)]
+SIZES = [(3, 2, 7, 5), (1, 1, 40, 100), (2, 7, 12, 17), (2, 13, 6, 33), (2, 18, 5, 64), (5, 6, 3, 16), (40, 2, 3, 9)]
 
 
 @pytest.mark.parametrize("level", [0, 1, 2], ids=scan_native.LEVELS)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("rank", [0, 2, 19])
 def test_every_instruction_set_agrees_with_float64(
-    cell: CellName, sizes: tuple[int, int, int, int], level: int, monkeypatch: pytest.MonkeyPatch
+    rank: int, cell: CellName, sizes: tuple[int, int, int, int], level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if level > scan_native.level():
         pytest.skip(f"this processor has no {scan_native.LEVELS[level]}")
     monkeypatch.setattr(scan_native, "level", lambda: level)
-    for case in disturbed_and_not(make_case(cell, "full", sizes, torch.float32)):
-        states = scan_native.native_scan(cell, case.drive, *case.matrices, case.rate, case.noise, case.initial)
+    weights: Literal["full", "low_rank"] = "low_rank" if rank else "full"
+    for case in disturbed_and_not(make_case(cell, weights, sizes, torch.float32, rank)):
+        states = scan_native.native_scan(cell, case.drive, *case.recurrence, case.rate, case.noise, case.initial)
         exact = states_and_gradients(case.to(torch.float64), "reference")
         for one, two in zip(with_gradients(states, case.leaves), exact, strict=True):
             assert (one - two).abs().max() <= 3e-6 * two.abs().max()
@@ -58,6 +62,6 @@ def test_the_number_of_threads_changes_nothing() -> None:
 
 def test_extreme_drives_saturate_and_what_is_not_a_number_stays_one() -> None:
     drive = torch.tensor([-1e30, -50.0, -1e-20, 0.0, 1e-3, 0.625, 9.0, 1e30, torch.nan])[None, None, None]
-    states = scan_native.native_scan("elman", drive, torch.zeros(1, 9, 9), None, None).flatten()
+    states = run(Case("elman", drive, [torch.zeros(1, 9, 9)], None, None, torch.zeros(1, 1, 9))).flatten()
     torch.testing.assert_close(states[:-1], torch.tanh(drive.flatten()[:-1]), rtol=3e-7, atol=0)
     assert torch.isnan(states[-1])

@@ -1,9 +1,11 @@
-// The recurrence on a CPU: all steps of one person before the next, so that the weights stay in that core's cache.
+// The recurrence on a CPU: all steps of one person before the next, so that the weights stay in that core's cache. People whose weights
+// are a shared matrix and a change of low rank go in groups, so that each step is one product of many rows.
 //
 // A plain C interface, loaded with ctypes: it needs neither Python's nor torch's headers, so it builds in a second wherever there is
 // a C++ compiler. The same source is compiled once per instruction set (scan_body.h) and chosen when it runs.
 //
-// Arrays are C-contiguous float32. Shape letters: S subject, T step, K segment, N hidden unit, G row of the recurrent weights.
+// Arrays are C-contiguous float32. Shape letters: S subject, T step, K segment, N hidden unit, G row of the recurrent weights,
+// Q rank.
 
 #include <atomic>
 #include <cstdint>
@@ -16,19 +18,19 @@
 enum Cell : int { kElman = 0, kLeaky = 1, kGated = 2 };
 
 struct Sizes {
-    int64_t subjects, steps, segments, hidden, rows;
+    int64_t subjects, steps, segments, hidden, rows, rank;  // rank 0: each person's own weights
     int cell;
 };
 
 struct ForwardArrays {
-    const float *drive_STKG, *weights_SGN, *rate_SN, *noise_STKN;
+    const float *drive_STKG, *weights_SGN, *shared_GN, *left_SGQ, *right_SNQ, *rate_SN, *noise_STKN;
     const float *initial_SKN;  // state before step 0; null for zero
     float *state_STKN;   // T + 1 steps, the first is the state before step 0
     float *active_STKG;  // what the activation functions gave, for the backward pass; null where the state tells it
 };
 
 struct BackwardArrays {
-    const float *outer_STKN, *weights_SGN, *rate_SN, *state_STKN, *active_STKG;
+    const float *outer_STKN, *weights_SGN, *shared_GN, *left_SGQ, *right_SNQ, *rate_SN, *state_STKN, *active_STKG;
     float *drive_gradient_STKG, *rate_gradient_SN, *initial_gradient_SKN;  // the last two where they are wanted
 };
 
@@ -63,20 +65,33 @@ namespace avx512 {
 
 namespace {
 
-// Hands out subjects to threads; each thread has its own scratch. Returns false where memory for it is lacking.
-template <typename Work>
-bool for_each_subject(const Sizes &sizes, int num_threads, int64_t scratch_floats, Work work) {
-    const int64_t used = num_threads < sizes.subjects ? num_threads : sizes.subjects;
+constexpr int64_t kRows = 32;  // of one product with shared weights, about: more would not make it faster
+
+// Hands out people to threads, in groups; each thread has its own scratch. Returns false where memory for it is lacking.
+template <typename Scratch, typename Work>
+bool for_each_group(const Sizes &sizes, int num_threads, Scratch scratch_floats, Work work) {
+    int64_t groups = sizes.subjects;
+    if (sizes.rank) {
+        // As many groups as keep all threads equally busy.
+        const int64_t wanted = (sizes.subjects * sizes.segments + kRows - 1) / kRows;
+        groups = (wanted + num_threads - 1) / num_threads * num_threads;
+    }
+    const int64_t people = (sizes.subjects + groups - 1) / groups;
+    groups = (sizes.subjects + people - 1) / people;
+    const int64_t used = num_threads < groups ? num_threads : groups;
     std::atomic<int64_t> next{0};
     std::atomic<bool> failed{false};
     auto run = [&]() {
-        float *memory = new (std::nothrow) float[scratch_floats + 16];
+        float *memory = new (std::nothrow) float[scratch_floats(sizes, people) + 16];
         if (memory == nullptr) {
             failed = true;
             return;
         }
         float *aligned = reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(memory) + 63) & ~uintptr_t(63));
-        for (int64_t subject = next++; subject < sizes.subjects; subject = next++) work(subject, aligned);
+        for (int64_t group = next++; group < groups; group = next++) {
+            const int64_t first = group * people, rest = sizes.subjects - first;
+            work(first, rest < people ? rest : people, aligned);
+        }
         delete[] memory;
     };
     std::vector<std::thread> helpers;
@@ -105,7 +120,7 @@ int best_level() {
 extern "C" {
 
 // Which arrays the functions take; scan_native.py asks for its own number, for an older build may still lie beside newer Python.
-int dtb_scan_version() { return 2; }
+int dtb_scan_version() { return 3; }
 
 // 0 for plain code, 1 for AVX2, 2 for AVX-512.
 int dtb_scan_level() { return best_level(); }
@@ -113,8 +128,9 @@ int dtb_scan_level() { return best_level(); }
 int dtb_scan_forward(int level, int num_threads, const Sizes *sizes, const ForwardArrays *arrays) {
     if (level > best_level()) return 2;
     auto run = [&](auto scratch_floats, auto forward) {
-        return for_each_subject(*sizes, num_threads, scratch_floats(*sizes),
-                                [&](int64_t subject, float *scratch) { forward(*sizes, *arrays, subject, scratch); });
+        return for_each_group(*sizes, num_threads, scratch_floats, [&](int64_t first, int64_t people, float *scratch) {
+            forward(*sizes, *arrays, first, people, scratch);
+        });
     };
 #ifdef HAS_LEVELS
     if (level == 2) return run(avx512::scratch_floats, avx512::forward) ? 0 : 1;
@@ -126,8 +142,9 @@ int dtb_scan_forward(int level, int num_threads, const Sizes *sizes, const Forwa
 int dtb_scan_backward(int level, int num_threads, const Sizes *sizes, const BackwardArrays *arrays) {
     if (level > best_level()) return 2;
     auto run = [&](auto scratch_floats, auto backward) {
-        return for_each_subject(*sizes, num_threads, scratch_floats(*sizes),
-                                [&](int64_t subject, float *scratch) { backward(*sizes, *arrays, subject, scratch); });
+        return for_each_group(*sizes, num_threads, scratch_floats, [&](int64_t first, int64_t people, float *scratch) {
+            backward(*sizes, *arrays, first, people, scratch);
+        });
     };
 #ifdef HAS_LEVELS
     if (level == 2) return run(avx512::scratch_floats, avx512::backward) ? 0 : 1;

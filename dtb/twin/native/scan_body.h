@@ -1,4 +1,4 @@
-// One person's recurrence, for one instruction set; scan.cpp includes this inside a namespace with
+// The recurrence of some people, for one instruction set; scan.cpp includes this inside a namespace with
 //   LANES         floats in a vector register
 //   TILE_ROWS     segments computed at once
 //   TILE_VECTORS  vectors of columns computed at once: TILE_ROWS * TILE_VECTORS sums fit in registers
@@ -78,44 +78,45 @@ static inline void multiply_tile(const float *left, int64_t left_stride, const f
 }
 
 template <int ROWS>
-static inline void multiply_rows(const float *left, int64_t left_stride, const float *packed, int64_t depth, int64_t columns,
-                                 float *sum, int64_t sum_stride) {
-    for (int64_t column = 0; column < columns; column += kPanel) {
-        const float *panel = packed + column * depth;
-        const int64_t vectors = (columns - column < kPanel ? columns - column : kPanel) / LANES;
-        switch (vectors) {
-            case 1: multiply_tile<ROWS, 1>(left, left_stride, panel, depth, sum + column, sum_stride); break;
+static inline void multiply_panel(const float *left, int64_t left_stride, const float *panel, int64_t depth, int64_t vectors,
+                                  float *sum, int64_t sum_stride) {
+    switch (vectors) {
+        case 1: multiply_tile<ROWS, 1>(left, left_stride, panel, depth, sum, sum_stride); break;
 #if TILE_VECTORS > 2
-            case 2: multiply_tile<ROWS, 2>(left, left_stride, panel, depth, sum + column, sum_stride); break;
-            case 3: multiply_tile<ROWS, 3>(left, left_stride, panel, depth, sum + column, sum_stride); break;
+        case 2: multiply_tile<ROWS, 2>(left, left_stride, panel, depth, sum, sum_stride); break;
+        case 3: multiply_tile<ROWS, 3>(left, left_stride, panel, depth, sum, sum_stride); break;
 #endif
-            default: multiply_tile<ROWS, TILE_VECTORS>(left, left_stride, panel, depth, sum + column, sum_stride);
-        }
+        default: multiply_tile<ROWS, TILE_VECTORS>(left, left_stride, panel, depth, sum, sum_stride);
     }
 }
 
-// sum(rows x columns) += left(rows x depth) * packed(depth x columns); columns is a multiple of LANES.
+// sum(rows x columns) += left(rows x depth) * packed(depth x columns); columns is a multiple of LANES. A panel of columns is used for
+// all rows before the next: matrices larger than the cache are read once.
 static void multiply(const float *left, int64_t left_stride, const float *packed, int64_t depth, int64_t columns, float *sum,
                      int64_t sum_stride, int64_t rows) {
-    int64_t row = 0;
-    while (row < rows) {
-        const int64_t rest = rows - row;
-        const float *from = left + row * left_stride;
-        float *to = sum + row * sum_stride;
-        // Tiles as equal as possible: 8 rows are better done as 4 + 4 than as 6 + 2.
-        const int64_t tiles = (rest + TILE_ROWS - 1) / TILE_ROWS;
-        const int64_t height = (rest + tiles - 1) / tiles;
-        switch (height) {
-            case 1: multiply_rows<1>(from, left_stride, packed, depth, columns, to, sum_stride); break;
-            case 2: multiply_rows<2>(from, left_stride, packed, depth, columns, to, sum_stride); break;
-            case 3: multiply_rows<3>(from, left_stride, packed, depth, columns, to, sum_stride); break;
+    for (int64_t column = 0; column < columns; column += kPanel) {
+        const float *panel = packed + column * depth;
+        const int64_t vectors = (columns - column < kPanel ? columns - column : kPanel) / LANES;
+        int64_t row = 0;
+        while (row < rows) {
+            const int64_t rest = rows - row;
+            const float *from = left + row * left_stride;
+            float *to = sum + row * sum_stride + column;
+            // Tiles as equal as possible: 8 rows are better done as 4 + 4 than as 6 + 2.
+            const int64_t tiles = (rest + TILE_ROWS - 1) / TILE_ROWS;
+            const int64_t height = (rest + tiles - 1) / tiles;
+            switch (height) {
+                case 1: multiply_panel<1>(from, left_stride, panel, depth, vectors, to, sum_stride); break;
+                case 2: multiply_panel<2>(from, left_stride, panel, depth, vectors, to, sum_stride); break;
+                case 3: multiply_panel<3>(from, left_stride, panel, depth, vectors, to, sum_stride); break;
 #if TILE_ROWS > 4
-            case 4: multiply_rows<4>(from, left_stride, packed, depth, columns, to, sum_stride); break;
-            case 5: multiply_rows<5>(from, left_stride, packed, depth, columns, to, sum_stride); break;
+                case 4: multiply_panel<4>(from, left_stride, panel, depth, vectors, to, sum_stride); break;
+                case 5: multiply_panel<5>(from, left_stride, panel, depth, vectors, to, sum_stride); break;
 #endif
-            default: multiply_rows<TILE_ROWS>(from, left_stride, packed, depth, columns, to, sum_stride);
+                default: multiply_panel<TILE_ROWS>(from, left_stride, panel, depth, vectors, to, sum_stride);
+            }
+            row += height;
         }
-        row += height;
     }
 }
 
@@ -157,105 +158,165 @@ static inline void store_part(float *to, Vector value, int64_t count) {
     for (int64_t index = 0; index < count; ++index) to[index] = value[index];
 }
 
-static int64_t scratch_floats(const Sizes &z) {
-    const int64_t widest = padded(z.rows);
-    // The packed weights, one step of sums, and the rate's gradient.
-    return padded(z.rows) * padded(z.hidden) + z.segments * widest + 2 * widest + 64;
+// Floats of scratch for a group of people: the packed weights, two arrays of one step, the factors of low rank, the rates' gradients.
+static int64_t scratch_floats(const Sizes &z, int64_t people) {
+    const int64_t widest = padded(z.rows), factors = padded(z.rank) * widest + z.rank * widest;
+    return widest * padded(z.hidden) + people * (2 * z.segments * widest + factors + padded(z.hidden)) + z.segments * padded(z.rank) + 64;
 }
 
-static void forward(const Sizes &z, const ForwardArrays &arrays, int64_t subject, float *scratch) {
-    const int64_t width = padded(z.rows), N = z.hidden, G = z.rows, K = z.segments;
-    float *packed = scratch, *sum = scratch + width * padded(N);
-    // Drive = state * W^T: element (n, g) of W^T is W[g, n].
-    pack(arrays.weights_SGN + subject * G * N, N, G, 1, N, packed);
-    const float *rate = arrays.rate_SN ? arrays.rate_SN + subject * N : nullptr;
-    float *states = arrays.state_STKN + subject * (z.steps + 1) * K * N;
-    if (arrays.initial_SKN)
-        std::memcpy(states, arrays.initial_SKN + subject * K * N, sizeof(float) * K * N);
-    else
-        std::memset(states, 0, sizeof(float) * K * N);
+// One person's change of low rank to the shared weights, in the layout of `multiply`: outer(inner(x)), where inner has `rank` columns.
+struct Factors {
+    const float *inner, *outer;
+    int64_t depth, rank, width;
+    float *projection;
+
+    // sum(rows x width) += (left(rows x depth) * inner) * outer
+    void add(const float *left, int64_t left_stride, float *sum, int64_t rows) const {
+        const int64_t columns = padded(rank);
+        std::memset(projection, 0, sizeof(float) * rows * columns);
+        multiply(left, left_stride, inner, depth, columns, projection, columns, rows);
+        multiply(projection, columns, outer, rank, width, sum, width, rows);
+    }
+};
+
+// Takes a row of one segment from sums to the next state.
+static inline void activate(const Sizes &z, const float *drive, const float *rate, const float *noise, const float *old,
+                            float *active, float *now) {
+    const int64_t N = z.hidden;
+    for_vectors(N, [&](int64_t n, int64_t count) {
+        Vector value;
+        if (z.cell == kGated) {
+            const Vector gate = logistic(load_part(drive + n, count));
+            const Vector candidate = hyperbolic_tangent(load_part(drive + N + n, count));
+            store_part(active + n, gate, count);
+            store_part(active + N + n, candidate, count);
+            const Vector state = load_part(old + n, count);
+            value = state + gate * (candidate - state);
+        } else {
+            value = hyperbolic_tangent(load_part(drive + n, count));
+            if (active) store_part(active + n, value, count);
+            if (z.cell == kLeaky) {
+                const Vector state = load_part(old + n, count);
+                value = state + load_part(rate + n, count) * (value - state);
+            }
+        }
+        if (noise) value += load_part(noise + n, count);
+        store_part(now + n, value, count);
+    });
+}
+
+// Takes a row's gradient from a state to the sums of that step (`to`) and, without their products, to the state before (`kept`).
+static inline void differentiate(const Sizes &z, const float *outer, const float *rate, const float *old, const float *active,
+                                 float *to, float *kept, float *rate_gradient) {
+    const int64_t N = z.hidden;
+    for_vectors(N, [&](int64_t n, int64_t count) {
+        const Vector gradient = load_part(outer + n, count) + load_part(kept + n, count);
+        if (z.cell == kGated) {
+            const Vector gate = load_part(active + n, count), candidate = load_part(active + N + n, count);
+            const Vector moved = gradient * gate;
+            store_part(to + n, gradient * (candidate - load_part(old + n, count)) * gate * (1.0f - gate), count);
+            store_part(to + N + n, moved * (1.0f - candidate * candidate), count);
+            store_part(kept + n, gradient - moved, count);
+            return;
+        }
+        const Vector value = load_part(active + n, count);
+        Vector moved = gradient;
+        if (z.cell == kLeaky) {
+            moved = gradient * load_part(rate + n, count);
+            const Vector share = gradient * (value - load_part(old + n, count));
+            store_part(rate_gradient + n, load_part(rate_gradient + n, count) + share, count);
+        }
+        store_part(to + n, moved * (1.0f - value * value), count);
+        store_part(kept + n, gradient - moved, count);
+    });
+}
+
+// All steps of some people, from `first` on: one person with own weights, or several with shared ones.
+static void forward(const Sizes &z, const ForwardArrays &arrays, int64_t first, int64_t people, float *scratch) {
+    const int64_t width = padded(z.rows), N = z.hidden, G = z.rows, K = z.segments, Q = z.rank, rows = people * K;
+    float *packed = scratch, *sum = packed + width * padded(N), *state = sum + rows * width, *factors = state + rows * width;
+    float *projection = factors + people * (padded(Q) * width + Q * width);
+    // Sums = state * W^T: element (n, g) of W^T is W[g, n].
+    pack(Q ? arrays.shared_GN : arrays.weights_SGN + first * G * N, N, G, 1, N, packed);
+    auto factors_of = [&](int64_t person) {
+        float *inner = factors + person * (padded(Q) * width + Q * width);
+        return Factors{inner, inner + padded(Q) * width, N, Q, width, projection};
+    };
+    for (int64_t person = 0; Q && person < people; ++person) {
+        const Factors own = factors_of(person);
+        pack(arrays.right_SNQ + (first + person) * N * Q, N, Q, Q, 1, const_cast<float *>(own.inner));
+        pack(arrays.left_SGQ + (first + person) * G * Q, Q, G, 1, Q, const_cast<float *>(own.outer));
+    }
+    std::memset(sum, 0, sizeof(float) * rows * width);
+    for (int64_t row = 0; row < rows; ++row) {
+        const int64_t person = row / K, segment = row % K;
+        float *begin = arrays.state_STKN + ((first + person) * (z.steps + 1) * K + segment) * N;
+        if (arrays.initial_SKN)
+            std::memcpy(begin, arrays.initial_SKN + (first * K + row) * N, sizeof(float) * N);
+        else
+            std::memset(begin, 0, sizeof(float) * N);
+        std::memcpy(state + row * N, begin, sizeof(float) * N);
+    }
     for (int64_t step = 0; step < z.steps; ++step) {
-        const int64_t place = subject * z.steps + step;
-        const float *before = states + step * K * N;
-        float *after = states + (step + 1) * K * N;
-        for (int64_t k = 0; k < K; ++k) {
-            std::memcpy(sum + k * width, arrays.drive_STKG + (place * K + k) * G, sizeof(float) * G);
-            for (int64_t g = G; g < width; ++g) sum[k * width + g] = 0.0f;
+        auto place = [&](int64_t row) { return ((first + row / K) * z.steps + step) * K + row % K; };
+        for (int64_t row = 0; row < rows; ++row) {
+            std::memcpy(sum + row * width, arrays.drive_STKG + place(row) * G, sizeof(float) * G);
+            for (int64_t g = G; g < width; ++g) sum[row * width + g] = 0.0f;
         }
-        multiply(before, N, packed, N, width, sum, width, K);
-        for (int64_t k = 0; k < K; ++k) {
-            const float *drive = sum + k * width, *old = before + k * N;
-            const float *noise = arrays.noise_STKN ? arrays.noise_STKN + (place * K + k) * N : nullptr;
-            float *active = arrays.active_STKG ? arrays.active_STKG + (place * K + k) * G : nullptr;
-            float *now = after + k * N;
-            for_vectors(N, [&](int64_t n, int64_t count) {
-                Vector value;
-                if (z.cell == kGated) {
-                    const Vector gate = logistic(load_part(drive + n, count));
-                    const Vector candidate = hyperbolic_tangent(load_part(drive + N + n, count));
-                    store_part(active + n, gate, count);
-                    store_part(active + N + n, candidate, count);
-                    const Vector state = load_part(old + n, count);
-                    value = state + gate * (candidate - state);
-                } else {
-                    value = hyperbolic_tangent(load_part(drive + n, count));
-                    if (active) store_part(active + n, value, count);
-                    if (z.cell == kLeaky) {
-                        const Vector state = load_part(old + n, count);
-                        value = state + load_part(rate + n, count) * (value - state);
-                    }
-                }
-                if (noise) value += load_part(noise + n, count);
-                store_part(now + n, value, count);
-            });
+        multiply(state, N, packed, N, width, sum, width, rows);
+        for (int64_t person = 0; Q && person < people; ++person)
+            factors_of(person).add(state + person * K * N, N, sum + person * K * width, K);
+        for (int64_t row = 0; row < rows; ++row) {
+            const int64_t subject = first + row / K;
+            const float *rate = arrays.rate_SN ? arrays.rate_SN + subject * N : nullptr;
+            const float *noise = arrays.noise_STKN ? arrays.noise_STKN + place(row) * N : nullptr;
+            float *active = arrays.active_STKG ? arrays.active_STKG + place(row) * G : nullptr;
+            // There is one state more than steps.
+            float *now = arrays.state_STKN + (place(row) + (subject + 1) * K) * N;
+            activate(z, sum + row * width, rate, noise, state + row * N, active, now);
+            std::memcpy(state + row * N, now, sizeof(float) * N);
         }
     }
 }
 
-static void backward(const Sizes &z, const BackwardArrays &arrays, int64_t subject, float *scratch) {
-    const int64_t width = padded(z.hidden), N = z.hidden, G = z.rows, K = z.segments;
-    float *packed = scratch, *carry = scratch + padded(z.rows) * width, *rate_gradient = carry + K * padded(z.rows);
-    // The state's gradient = drive gradient * W.
-    pack(arrays.weights_SGN + subject * G * N, G, N, N, 1, packed);
-    const float *rate = arrays.rate_SN ? arrays.rate_SN + subject * N : nullptr;
-    std::memset(carry, 0, sizeof(float) * K * width);
-    std::memset(rate_gradient, 0, sizeof(float) * width);
-    for (int64_t step = z.steps - 1; step >= 0; --step) {
-        const int64_t place = subject * z.steps + step;
-        const float *before = arrays.state_STKN + (subject * (z.steps + 1) + step) * K * N;
-        float *drive_gradient = arrays.drive_gradient_STKG + place * K * G;
-        for (int64_t k = 0; k < K; ++k) {
-            const float *outer = arrays.outer_STKN + (place * K + k) * N, *old = before + k * N;
-            // Without an array of its own the activation is the state after the step.
-            const float *active = arrays.active_STKG ? arrays.active_STKG + (place * K + k) * G : old + K * N;
-            float *to = drive_gradient + k * G, *kept = carry + k * width;
-            for_vectors(N, [&](int64_t n, int64_t count) {
-                const Vector gradient = load_part(outer + n, count) + load_part(kept + n, count);
-                if (z.cell == kGated) {
-                    const Vector gate = load_part(active + n, count), candidate = load_part(active + N + n, count);
-                    const Vector moved = gradient * gate;
-                    store_part(to + n, gradient * (candidate - load_part(old + n, count)) * gate * (1.0f - gate), count);
-                    store_part(to + N + n, moved * (1.0f - candidate * candidate), count);
-                    store_part(kept + n, gradient - moved, count);
-                    return;
-                }
-                const Vector value = load_part(active + n, count);
-                Vector moved = gradient;
-                if (z.cell == kLeaky) {
-                    moved = gradient * load_part(rate + n, count);
-                    const Vector share = gradient * (value - load_part(old + n, count));
-                    store_part(rate_gradient + n, load_part(rate_gradient + n, count) + share, count);
-                }
-                store_part(to + n, moved * (1.0f - value * value), count);
-                store_part(kept + n, gradient - moved, count);
-            });
-        }
-        if (step > 0 || arrays.initial_gradient_SKN) multiply(drive_gradient, G, packed, G, width, carry, width, K);
+static void backward(const Sizes &z, const BackwardArrays &arrays, int64_t first, int64_t people, float *scratch) {
+    const int64_t width = padded(z.hidden), N = z.hidden, G = z.rows, K = z.segments, Q = z.rank, rows = people * K;
+    const int64_t widest = padded(G), factor_floats = padded(Q) * widest + Q * widest;
+    float *packed = scratch, *carry = packed + widest * width, *gradient = carry + rows * widest, *factors = gradient + rows * widest;
+    float *projection = factors + people * factor_floats, *rate_gradient = projection + K * padded(Q);
+    // The state's gradient = gradient of the sums * W.
+    pack(Q ? arrays.shared_GN : arrays.weights_SGN + first * G * N, G, N, N, 1, packed);
+    auto factors_of = [&](int64_t person) {
+        float *inner = factors + person * factor_floats;
+        return Factors{inner, inner + padded(Q) * widest, G, Q, width, projection};
+    };
+    for (int64_t person = 0; Q && person < people; ++person) {
+        const Factors own = factors_of(person);
+        pack(arrays.left_SGQ + (first + person) * G * Q, G, Q, Q, 1, const_cast<float *>(own.inner));
+        pack(arrays.right_SNQ + (first + person) * N * Q, Q, N, 1, Q, const_cast<float *>(own.outer));
     }
-    if (arrays.initial_gradient_SKN)
-        for (int64_t k = 0; k < K; ++k)
-            std::memcpy(arrays.initial_gradient_SKN + (subject * K + k) * N, carry + k * width, sizeof(float) * N);
-    if (arrays.rate_gradient_SN) std::memcpy(arrays.rate_gradient_SN + subject * N, rate_gradient, sizeof(float) * N);
+    std::memset(carry, 0, sizeof(float) * rows * width);
+    std::memset(rate_gradient, 0, sizeof(float) * people * width);
+    for (int64_t step = z.steps - 1; step >= 0; --step) {
+        for (int64_t row = 0; row < rows; ++row) {
+            const int64_t subject = first + row / K, place = (subject * z.steps + step) * K + row % K;
+            const float *rate = arrays.rate_SN ? arrays.rate_SN + subject * N : nullptr;
+            const float *old = arrays.state_STKN + (place + subject * K) * N;
+            // Without an array of its own the activation is the state after the step.
+            const float *active = arrays.active_STKG ? arrays.active_STKG + place * G : old + K * N;
+            differentiate(z, arrays.outer_STKN + place * N, rate, old, active, gradient + row * G, carry + row * width,
+                          rate_gradient + row / K * width);
+            std::memcpy(arrays.drive_gradient_STKG + place * G, gradient + row * G, sizeof(float) * G);
+        }
+        if (step == 0 && !arrays.initial_gradient_SKN) break;
+        multiply(gradient, G, packed, G, width, carry, width, rows);
+        for (int64_t person = 0; Q && person < people; ++person)
+            factors_of(person).add(gradient + person * K * G, G, carry + person * K * width, K);
+    }
+    for (int64_t row = 0; arrays.initial_gradient_SKN && row < rows; ++row)
+        std::memcpy(arrays.initial_gradient_SKN + (first * K + row) * N, carry + row * width, sizeof(float) * N);
+    for (int64_t person = 0; arrays.rate_gradient_SN && person < people; ++person)
+        std::memcpy(arrays.rate_gradient_SN + (first + person) * N, rate_gradient + person * width, sizeof(float) * N);
 }
 
 #undef LANES
