@@ -163,10 +163,15 @@ class IngestConfig:
     """A person with less usable rest is set aside."""
     min_region_fraction: Fraction = 0.8
     """A person with fewer of the regions present is set aside."""
+    min_volumes_fraction: Fraction = 0.5
+    """A series of which censoring left a smaller share of the volumes is not used; a task run then keeps its behaviour."""
     max_motion_mm: Positive = 0.5
     """A person whose mean framewise displacement at rest is larger is set aside; those of whom it is not known are kept."""
     max_omission_fraction: Fraction = 0.5
     """A task run with a larger share of trials without a press, where one was asked for, is left out."""
+    max_rt_outlier_fraction: Fraction = 0.3
+    """A task run is left out if a larger share of its reaction times is under 0.15 s, or more than three robust standard deviations from
+    their median."""
     below_chance: Literal["keep", "drop"] = "keep"
     """What to do with a task run that is answered wrongly more often than guessing would (one-sided binomial test, p < .01), as by somebody
     who took one button for the other; it is flagged in quality.tsv either way."""

@@ -43,6 +43,8 @@ class RunQuality:
     rt_outlier_fraction : float
         Share of reaction times under 0.15 s, or more than three robust standard deviations from the median.
     num_volumes : int
+    volumes_fraction : float
+        Share of the volumes that censoring left; NaN without volumes.
     """
 
     task: str
@@ -58,6 +60,7 @@ class RunQuality:
     median_rt: float
     rt_outlier_fraction: float
     num_volumes: int
+    volumes_fraction: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +120,7 @@ def run_quality(run: Run, spec: TaskSpec) -> RunQuality:
         median_rt=float(np.median(rt_J)) if len(rt_J) else float("nan"),
         rt_outlier_fraction=_outlier_fraction(rt_J),
         num_volumes=0 if run.bold_VR is None else len(run.bold_VR),
+        volumes_fraction=float("nan") if run.bold_VR is None else float(np.mean(np.isfinite(run.bold_VR).any(axis=1))),
     )
 
 
@@ -126,6 +130,11 @@ def why_left_out(quality: RunQuality, config: IngestConfig) -> str | None:
         return (
             f"{quality.omission_fraction:.0%} of the trials have no press, more than ingest.max_omission_fraction "
             f"{config.max_omission_fraction:g}"
+        )
+    if quality.rt_outlier_fraction > config.max_rt_outlier_fraction:
+        return (
+            f"{quality.rt_outlier_fraction:.0%} of the reaction times are outliers, more than ingest.max_rt_outlier_fraction "
+            f"{config.max_rt_outlier_fraction:g}"
         )
     if quality.flag == "below chance" and config.below_chance == "drop":
         return f"{quality.accuracy:.0%} of the presses are right where guessing gives {quality.chance:.0%} (ingest.below_chance)"

@@ -17,6 +17,7 @@ from dtb.config import IngestConfig
 from dtb.files import write_text
 
 _NUM_BINS = 24
+_SHARE = "share"
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Quality of the cohort</title>
 <style>
@@ -94,7 +95,7 @@ def write_quality(
 def _write_table(path: Path, people: Sequence[tuple[str, PersonQuality]]) -> None:
     columns = [
         "pseudonym", "motion", "rest_seconds", "region_fraction", "task", "label", "session", "run", "num_trials", "num_usable",
-        "omission_fraction", "accuracy", "chance", "flag", "median_rt", "rt_outlier_fraction", "num_volumes",
+        "omission_fraction", "accuracy", "chance", "flag", "median_rt", "rt_outlier_fraction", "num_volumes", "volumes_fraction",
     ]  # fmt: skip
     lines = ["\t".join(columns)]
     for pseudonym, person in people:
@@ -117,17 +118,29 @@ def _figures(
     wanted: list[tuple[str, str, list[float], float | None]] = [
         ("Motion", "mm", [p.motion for p in people if p.motion is not None], config.max_motion_mm),
         ("Rest", "minutes", [p.rest_seconds / 60 for p in people], config.min_rest_seconds / 60),
-        ("Regions present", "share", [p.region_fraction for p in people], config.min_region_fraction),
+        ("Regions present", _SHARE, [p.region_fraction for p in people], config.min_region_fraction),
     ]
     for task in dict.fromkeys(run.task for run in runs):
         own = [run for run in runs if run.task == task]
         chance = own[0].chance
         wanted += [
-            (f"Right answers, {task}", "share of presses", [run.accuracy for run in own], chance),
+            (f"Right answers, {task}", f"{_SHARE} of presses", [run.accuracy for run in own], chance),
             (f"Median reaction time, {task}", "s", [run.median_rt for run in own], None),
             (
+                f"Reaction times that are outliers, {task}",
+                _SHARE,
+                [run.rt_outlier_fraction for run in own],
+                config.max_rt_outlier_fraction,
+            ),
+            (
+                f"Volumes left, {task}",
+                _SHARE,
+                [run.volumes_fraction for run in own],
+                config.min_volumes_fraction,
+            ),
+            (
                 f"Trials without a press, {task}",
-                "share",
+                _SHARE,
                 [run.omission_fraction for run in own],
                 config.max_omission_fraction,
             ),
@@ -137,7 +150,8 @@ def _figures(
         known = np.array([value for value in values if not math.isnan(value)])
         if len(known):
             drawn = None if limit is None or math.isnan(limit) else limit
-            note = f"Median {np.median(known):.3g} {unit}, from {known.min():.3g} to {known.max():.3g}, {len(known)} in all."
+            measure = "" if unit.startswith(_SHARE) else f" {unit}"
+            note = f"Median {np.median(known):.3g}{measure}, from {known.min():.3g} to {known.max():.3g}, {len(known)} in all."
             note += "" if drawn is None else f" Dashed: {drawn:.3g}."
             figures.append((title, _histogram(known, unit, drawn), note))
     return figures
@@ -148,7 +162,7 @@ def _histogram(values: np.ndarray, unit: str, limit: float | None) -> str:
 
     figure = Figure(figsize=(3.2, 2.1), dpi=130, layout="constrained")
     axes = figure.subplots()
-    axes.hist(values, bins=_NUM_BINS, color="#3b6ea5")
+    axes.hist(values, bins=_NUM_BINS, range=(0, 1) if unit.startswith(_SHARE) else None, color="#3b6ea5")
     if limit is not None:
         axes.axvline(limit, color="#b03a2e", linestyle="--", linewidth=1)
     axes.set_xlabel(unit)

@@ -142,7 +142,13 @@ def read_series(
     if file.motion is not None:
         motion = mean_displacement(file.motion, len(values_VR), file.path)
     is_number = isinstance(motion, int | float) and not isinstance(motion, bool) and np.isfinite(motion)
-    return Series(values_VR, repetition_time, float(motion) if is_number else None)  # type: ignore[arg-type]
+    series = Series(values_VR, repetition_time, float(motion) if is_number else None)  # type: ignore[arg-type]
+    if series.kept_V.mean() < config.min_volumes_fraction:
+        raise InputDataError(
+            f"{file.path.name} has {series.kept_V.sum()} of {len(values_VR)} volumes left, less than ingest.min_volumes_fraction "
+            f"{config.min_volumes_fraction:g}."
+        )
+    return series
 
 
 def _numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:

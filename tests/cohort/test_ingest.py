@@ -140,6 +140,17 @@ def test_censored_volumes_are_put_back_onto_the_clock_or_refused(copy):
     assert "do not belong together" in read.left_out[0].reason
 
 
+def test_a_censored_series_that_nothing_puts_back_onto_the_clock_is_not_taken_as_evenly_spaced(copy):
+    path = rest_file(copy, "0001", "AP")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:50] + lines[60:]))
+    config = IngestConfig()
+    read = read_person(jobs_of(copy, config)[0], regions_of(copy), TASKS, config)
+    assert read.record.covariates["rest_seconds"] == 240
+    assert "290 volumes" in read.left_out[0].reason
+    assert "taken out of the series" in read.left_out[0].reason
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [

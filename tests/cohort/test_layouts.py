@@ -170,15 +170,17 @@ def test_all_tcp_people_are_found_in_the_published_layout(tmp_path):
     labels = sorted(folder.name[4:] for folder in bids.glob("sub-*"))
     assert len(labels) == 180
     rng = np.random.default_rng(0)
+    lengths = {"restAP": 488, "restPA": 488, "stroopAP": 510, "stroopPA": 510, "hammerAP": 493}
+    series = {task: rng.standard_normal((434, length)) for task, length in lengths.items()}
+    for task, values_RV in series.items():
+        write_tcp_file(tmp_path, "one", task, 1, values_RV)
     for label in labels:
-        write_tcp_file(root, label, "restAP", 1, rng.standard_normal((434, 488)).astype(np.float32))
-        for events in (bids / f"sub-{label}" / "func").glob("*_events.tsv"):
-            task = events.name.split("task-")[1].split("_")[0]
-            (
-                root
-                / label.replace("NDARINV", "NDAR_INV")
-                / f"task-{task}_run-01_bold_Atlas_hp2000_clean_GSR_parcellated.h5"
-            ).touch()
+        folder = root / label.replace("NDARINV", "NDAR_INV")
+        folder.mkdir(parents=True)
+        events = (bids / f"sub-{label}" / "func").glob("*_events.tsv")
+        for task in ("restAP", "restPA", *(path.name.split("task-")[1].split("_")[0] for path in events)):
+            name = f"task-{task}_run-01_bold_Atlas_hp2000_clean_GSR_parcellated.h5"
+            (folder / name).hardlink_to(tmp_path / "one" / name)
     tasks = TaskSet((load_task("stroop"), load_task("hammer")))
     config = IngestConfig(
         layout="tcp", repetition_time=0.8, region_labels=bids / "atlas_labels" / "tcp_434_regions_unordered.tsv"
@@ -189,7 +191,16 @@ def test_all_tcp_people_are_found_in_the_published_layout(tmp_path):
     assert all(events.series is not None for person in people for events in person.events)
     regions = read_region_names(people[0].rest[0], (root,), config)
     assert len(regions) == 434
+    num_read = 0
+    for person in people:
+        assert [file.name.entities["task"] for file in person.rest] == ["restAP", "restPA"]
+        for file in (*person.rest, *(events.series for events in person.events)):
+            found = read_series(file, regions, config, (root,))
+            np.testing.assert_array_equal(found.values_VR.T, series[file.name.entities["task"]])
+            num_read += 1
+    assert num_read == 2 * 180 + 354 + 174
     read = read_person(PersonJob(people[0], "p", no_covariates(), (root,)), regions, tasks, config)
-    assert read.record.covariates["rest_seconds"] == pytest.approx(488 * 0.8)
-    assert all("not a readable HDF5 file" in each.reason for each in read.left_out if each.line is None)
+    assert read.record.covariates["rest_seconds"] == pytest.approx(2 * 488 * 0.8)
+    assert not [each for each in read.left_out if each.line is None]
     assert pd.isna(read.record.connectome_E).sum() == 0
+    assert {len(run.bold_VR) for run in read.record.runs} <= {510, 493}

@@ -16,7 +16,7 @@ from dtb.cohort.reliability import EdgeReliability, load_reliability
 from dtb.config import IngestConfig
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
-from tests.cohort.test_ingest import TASKS, jobs_of, regions_of
+from tests.cohort.test_ingest import TASKS, copy, func, jobs_of, regions_of  # noqa: F401 (a fixture among them)
 from tests.shards.people import make_trials
 
 
@@ -91,7 +91,7 @@ def test_the_page_shows_who_was_left_out_and_why_without_any_label(small_cohort,
     page = (tmp_path / "quality.html").read_text()
     assert "6 of 7 people" in page
     assert "no rest &amp; &lt;nothing&gt;" in page
-    assert page.count("data:image/png;base64") == 9
+    assert page.count("data:image/png;base64") == 13
     assert "http" not in page
     table = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
     assert len(table) == 12
@@ -116,3 +116,34 @@ def test_two_rest_runs_of_everybody_give_each_edge_a_reliability(small_cohort):
     found = gathered.figures()
     # 300 volumes with a lag-one correlation of 0.6 are worth 300 (1 - 0.36) / (1 + 0.36) independent ones.
     assert np.median(found["retest_sd_E"]) == pytest.approx(1 / np.sqrt(300 * 0.64 / 1.36), rel=0.25)
+
+
+def test_reaction_times_far_from_the_others_leave_a_run_out_past_the_limit():
+    run = run_with(100, 0, 0)
+    rt_J = np.random.default_rng(0).normal(0.5, 0.05, 100)
+    rt_J[:20], rt_J[20:40] = 0.1, 3.0
+    run = dataclasses.replace(run, trials=dataclasses.replace(run.trials, rt_seconds_J=rt_J))
+    quality = run_quality(run, load_task("hammer"))
+    assert quality.rt_outlier_fraction == pytest.approx(0.4, abs=0.01)
+    assert "max_rt_outlier_fraction 0.3" in why_left_out(quality, IngestConfig())
+    assert why_left_out(quality, IngestConfig(max_rt_outlier_fraction=0.5)) is None
+
+
+@pytest.mark.parametrize("task", ["stroop", "rest"])
+def test_a_series_of_which_censoring_left_too_little_is_not_used(copy, task):  # noqa: F811
+    for path in func(copy, "0001").glob(f"*task-{task}*timeseries.tsv"):
+        table = pd.read_csv(path, sep="\t")
+        marks = np.arange(len(table)) % 3 > 0  # one volume of three is left
+        outliers = path.with_name(path.name.split("_space")[0] + "_outliers.tsv")
+        pd.DataFrame({"framewise_displacement": marks.astype(int)}).to_csv(outliers, sep="\t", index=False)
+    strict, lax = IngestConfig(min_rest_seconds=10), IngestConfig(min_rest_seconds=10, min_volumes_fraction=0.3)
+    refused, kept = (read_person(jobs_of(copy, each)[0], regions_of(copy), TASKS, each) for each in (strict, lax))
+    stroop = kept.quality.runs[1]
+    if task == "stroop":
+        assert refused.record.runs[1].bold_VR is None
+        assert refused.record.runs[1].trials.num_trials == kept.record.runs[1].trials.num_trials
+        assert stroop.volumes_fraction == pytest.approx(1 / 3, abs=0.01)
+        assert "ingest.min_volumes_fraction 0.5" in refused.left_out[0].reason
+    else:
+        assert "ingest.min_volumes_fraction 0.5" in refused.reason
+        assert kept.record.covariates["rest_seconds"] == pytest.approx(160, abs=2)
