@@ -1,6 +1,7 @@
 """Reading events: every row is a usable trial, not meant to be one, or listed with its reason, whatever the file."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +235,57 @@ def test_cnp_counts_equal_an_independent_count(task):
     assert pressed.tolist() == [(usable.ButtonPressCode == 5).sum(), (usable.ButtonPressCode == 28).sum()]
     pressed_rt = usable.ReactionTime[usable.ButtonPressCode.notna()]
     assert sum(np.nansum(each.trials.rt_seconds_J) for each in found) == pytest.approx(pressed_rt.sum())
+
+
+def cnp_says(table: pd.DataFrame, rule: str, column: str) -> pd.Series:
+    """Say, by pandas, for which rows of which person it can be learnt what the feature in `column` asks for under `rule`."""
+    asked = table[table.ColorShapeProbe.isin({"color": ["COLOR", "C"], "shape": ["SHAPE", "S", "FORMA", "F"]}[rule])]
+    asked = asked[asked.ButtonPressCode.isin([5, 28])]
+    left = (asked.ButtonPressCode == 5) == (asked.CorrectResp == 1)
+    share = left.groupby([asked.path, asked[column]]).mean()
+    learnt = share[(share >= 0.9) | (share <= 0.1)].index
+    return pd.Series(pd.MultiIndex.from_arrays([table.path, table[column]]).isin(learnt), index=table.index)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="DTB_REAL_DATA does not point to the real data")
+@pytest.mark.parametrize("task", ["stopsignal", "scap", "taskswitch", "bart"])
+def test_counts_of_all_cnp_participants_equal_an_independent_count(task, tmp_path):
+    with tarfile.open(Path(REAL, "cnp", "ds000030_cnp_all_subjects_events.tar.gz")) as archive:
+        members = [member for member in archive.getmembers() if f"_task-{task}_" in member.name]
+        archive.extractall(tmp_path, members, filter="data")
+    spec, paths = load_task(task), sorted(tmp_path.rglob("*_events.tsv"))
+    assert len(paths) == {"stopsignal": 266, "scap": 268, "taskswitch": 266, "bart": 263}[task]
+    found = [read_trials(spec, path) for path in paths]
+    table = pd.concat(
+        [
+            pd.read_csv(path, sep="\t", keep_default_na=False, na_values=["n/a"]).assign(path=str(path))
+            for path in paths
+        ],
+        ignore_index=True,
+    )
+    if task == "stopsignal":
+        table = table.rename(columns={"SubjectResponseButtonCode": "ButtonPressCode"})
+        trials = table[table.trial_type != "NULL"]
+        silent, bad = (
+            trials.ButtonPressCode == 0,
+            ~trials.ButtonPressCode.isin([0, 5, 28]) | (trials.ReactionTime > 1.5),
+        )
+    elif task == "bart":
+        trials = table[table.action != "EXPLODE"]
+        again = trials.onset.eq(trials.groupby("path").onset.shift(-1))
+        following = trials[trials.onset.notna()].groupby("path").onset.shift(-1) - trials.onset
+        silent = trials.onset.isna() & False
+        bad = (trials.reaction_time <= 0) | (trials.reaction_time > following) | trials.onset.isna() | again
+    else:
+        trials = table
+        silent, bad = trials.ButtonPressCode.isna(), ~trials.ButtonPressCode.isin([5, 28])
+        bad &= ~silent
+    if task == "taskswitch":
+        bad |= ~cnp_says(table, "color", "StimulusColor") | ~cnp_says(table, "shape", "StimulusShape")
+    assert sum(each.num_rows for each in found) == len(table)
+    assert sum(each.num_not_trials for each in found) == len(table) - len(trials)
+    assert sum(len(each.unusable) for each in found) == bad.sum()
+    assert sum(each.trials.usable_J.sum() for each in found) == (~bad).sum()
+    omissions = sum((each.trials.usable_J & ~each.trials.pressed_J).sum() for each in found)
+    assert omissions == (silent & ~bad).sum()
