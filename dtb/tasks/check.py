@@ -160,14 +160,13 @@ def _headline(spec: TaskSpec, tally: Tally, num_files: int) -> str:
 
 
 def _response_table(spec: TaskSpec, tally: Tally) -> ScreenTable:
+    """Responses below one another: there may be many, such as `red or green`, and conditions are few."""
     seen = {response for _, response in tally.responses}
     known = [name for name in (*spec.alternatives, "no press") if name in seen]
-    columns = [*known, *sorted(seen - set(known))]
-    table = ScreenTable("condition", *columns, title="Responses")
-    for condition in (*spec.conditions, "(none)"):
-        counts = [tally.responses[condition, response] for response in columns]
-        if any(counts):
-            table.add_row(condition, *(str(count) for count in counts))
+    conditions = [name for name in (*spec.conditions, "(none)") if any(tally.responses[name, each] for each in seen)]
+    table = ScreenTable("response", *conditions, title="Trials by response and condition")
+    for response in [*known, *sorted(seen - set(known))]:
+        table.add_row(response, *(str(tally.responses[name, response]) for name in conditions))
     return table
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dtb.errors import InputDataError
 
+_OTHER_SEPARATOR = re.compile(r"[ ,;]")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -62,6 +63,10 @@ def read_tsv(path: Path) -> Table:
     if not lines:
         raise InputDataError(f"{path} is empty; expected a tab-separated table with a header.")
     names = [name.strip() for name in lines[0].split("\t")]
+    if len(names) == 1 and _OTHER_SEPARATOR.search(names[0]):
+        raise InputDataError(
+            f"{path} has one column, {names[0]!r}. Separate its cells by tabs, not by spaces or commas."
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputDataError(f"{path} has the column {twice[0]!r} more than once.")

@@ -103,7 +103,16 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n\n", b"\xff\xfe\x00", b"a\ta\n1\t2\n", HEADER.encode() + b"1\t0\tGO\n", HEADER.encode() + b"\0"],
+    [
+        b"",
+        b"onset duration\n1 2\n",
+        b"onset,duration\n1,2\n",
+        b"\n\n",
+        b"\xff\xfe\x00",
+        b"a\ta\n1\t2\n",
+        HEADER.encode() + b"1\t0\tGO\n",
+        HEADER.encode() + b"\0",
+    ],
 )
 def test_a_broken_table_is_refused_in_words(tmp_path, content):
     path = tmp_path / "e.tsv"
