@@ -15,7 +15,7 @@ from rich.markup import escape
 from dtb import terminal
 from dtb.cohort.matrices import PATTERNS, MatrixFile, find_matrices
 from dtb.cohort.names import RUN_ENTITIES, BidsName
-from dtb.cohort.selection import Selection, fits, read_selection, require_known
+from dtb.cohort.selection import Selection, read_selection, require_known
 from dtb.cohort.tree import Tree, list_tree
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
@@ -153,7 +153,7 @@ def _require_labels(trees: tuple[Tree, ...], selection: Selection, tasks: TaskSe
     sessions = {name.entities["ses"] for name in names if "ses" in name.entities}
     require_known(selection.sessions, sessions, "ingest.session_label", "ses-", f"no file{whose}")
     labels = {name.entities["task"] for name in names if name.suffix == "events" and "task" in name.entities}
-    known = {spec.name for spec in tasks.specs if any(fits(spec, label) for label in labels)} | labels
+    known = {spec.name for spec in tasks.specs if any(spec.fits_label(label) for label in labels)} | labels
     wanted = {label for label in selection.tasks if not label.startswith(rest_task)}
     require_known(wanted, known, "ingest.task", "task-", f"no events file{whose}")
 
@@ -181,7 +181,7 @@ def _person(
         task = name.entities.get("task", "")
         if name.suffix != "events" or name.extension != ".tsv" or not task or not selection.wants(name):
             continue
-        matching = [place for place, spec in enumerate(tasks.specs) if fits(spec, task)]
+        matching = [place for place, spec in enumerate(tasks.specs) if spec.fits_label(task)]
         if len(matching) > 1:
             both = ", ".join(tasks.specs[place].name for place in matching)
             raise InputDataError(f"{path.name} is matched by several tasks: {both}. Narrow their `matches`.")

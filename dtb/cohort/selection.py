@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import fnmatch
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -65,10 +64,17 @@ def read_selection(config: IngestConfig) -> Selection:
     ConfigurationError
         The filter file is not one.
     """
-    labels = ((config.participant_label, "sub-"), (config.session_label, "ses-"), (config.task, "task-"))
-    participants, sessions, tasks = (frozenset(label.removeprefix(key) for label in given) for given, key in labels)
     file = config.bids_filter_file
-    return Selection(participants, sessions, tasks, {} if file is None else _read_filters(file))
+    return Selection(
+        _plain_labels(config.participant_label, "sub-"),
+        _plain_labels(config.session_label, "ses-"),
+        _plain_labels(config.task, "task-"),
+        {} if file is None else _read_filters(file),
+    )
+
+
+def _plain_labels(given: tuple[str, ...], key: str) -> frozenset[str]:
+    return frozenset(label.removeprefix(key) for label in given)
 
 
 def wanted_specs(config: IngestConfig) -> tuple[TaskSpec, ...]:
@@ -80,29 +86,24 @@ def wanted_specs(config: IngestConfig) -> tuple[TaskSpec, ...]:
         A wanted task is none that a specification reads.
     """
     specs = tuple(load_task(name) for name in config.tasks)
-    selection = read_selection(config)
-    if not selection.tasks:
+    wanted = _plain_labels(config.task, "task-")
+    if not wanted:
         return specs
-    for label in sorted(selection.tasks):
+    for label in sorted(wanted):
         if not label.startswith(config.rest_task) and not any(_reads(spec, label) for spec in specs):
             advice = near(label, [spec.name for spec in specs])
             raise InputDataError(
                 f"ingest.task: none of ingest.tasks ({', '.join(spec.name for spec in specs)}) reads task-{label}.{advice} A task of your "
                 "own needs a specification; see docs/tasks.md."
             )
-    found = tuple(spec for spec in specs if any(_reads(spec, label) for label in selection.tasks))
+    found = tuple(spec for spec in specs if any(_reads(spec, label) for label in wanted))
     if not found:
         raise InputDataError("ingest.task names rest only, which is read in any case; name a task with events too.")
     return found
 
 
 def _reads(spec: TaskSpec, label: str) -> bool:
-    return label == spec.name or fits(spec, label)
-
-
-def fits(spec: TaskSpec, label: str) -> bool:
-    """Say whether a specification reads runs of this BIDS task label."""
-    return any(fnmatch.fnmatchcase(label, pattern) for pattern in spec.matches)
+    return label == spec.name or spec.fits_label(label)
 
 
 def near(label: str, known: Iterable[str], key: str = "") -> str:
@@ -140,7 +141,7 @@ def _read_filters(path: Path) -> dict[str, Values]:
             )
     unused = [query for query in queries if query != "bold"]
     if unused:
-        terminal.err.print(escape(f"{path}: {', '.join(unused)} select nothing that dtb reads; it reads 'bold' only."))
+        terminal.err.print(escape(f"{path}: passed over: {', '.join(unused)}; dtb reads 'bold' only."))
     keys = _entity_keys()
     filters: dict[str, Values] = {}
     for entity, value in queries.get("bold", {}).items():
