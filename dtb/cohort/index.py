@@ -115,7 +115,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     people = [_person(label, raw, derived, config, selection, tasks) for label in chosen]
     if config.connectome == "precomputed":
         people = [
-            dataclasses.replace(person, matrices=find_matrices(derivatives, person.label, config, selection.sessions))
+            dataclasses.replace(person, matrices=find_matrices(derivatives, person.label, config, selection))
             for person in people
         ]
     _warn_of_empty(people, selection)

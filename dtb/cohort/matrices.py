@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from dtb.cohort.atlas import read_region_table
 from dtb.cohort.matrixfiles import read_mat, read_relmat
 from dtb.cohort.names import BidsName
 from dtb.cohort.records import LARGEST_CORRELATION, edges_from_matrix
+from dtb.cohort.selection import Selection
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
@@ -45,9 +46,9 @@ class MatrixFile:
 
 
 def find_matrices(
-    derivatives: Iterable[Path], label: str, config: IngestConfig, sessions: Collection[str] = ()
+    derivatives: Iterable[Path], label: str, config: IngestConfig, selection: Selection
 ) -> tuple[MatrixFile, ...]:
-    """Find a person's matrices, in any folder of theirs and of the wanted sessions; of those made of a task, those of rest alone.
+    """Find a person's matrices, in any folder of theirs, that pass the selection; of those made of a task, those of rest alone.
 
     Raises
     ------
@@ -63,9 +64,10 @@ def find_matrices(
             entities = dict(re.findall(r"(?:^|_)([A-Za-z]+)-([A-Za-z0-9+]+)(?=[_.])", path.name))
             if not entities.get("task", config.rest_task).startswith(config.rest_task):
                 continue
-            if sessions and entities.get("ses") not in sessions:
+            name = BidsName(entities, "", "")
+            if not selection.wants_matrix(name):
                 continue
-            run = "_".join(f"{key}-{value}" for key, value in BidsName(entities, "", "").run_key)
+            run = "_".join(f"{key}-{value}" for key, value in name.run_key)
             if run in found:
                 raise InputDataError(
                     f"{found[run].path.name} and {path.name} are matrices of the same run; say which is meant with ingest.matrix_files, a "

@@ -43,12 +43,18 @@ class Selection:
 
     def wants(self, name: BidsName) -> bool:
         """Say whether a file is of a wanted session, and passes the filters; events have the entities of raw images only."""
+        keys = _RAW_ENTITIES if name.suffix == "events" else self.filters
+        return self._passes(name, keys)
+
+    def wants_matrix(self, name: BidsName) -> bool:
+        """Say whether a matrix is wanted, which need be of no BOLD run: it is held against the session and the entities of its name."""
+        return self._passes(name, {"ses", *name.entities})
+
+    def _passes(self, name: BidsName, keys: Collection[str]) -> bool:
         if self.sessions and name.entities.get("ses") not in self.sessions:
             return False
         return all(
-            _passes(key, values, name.entities.get(key))
-            for key, values in self.filters.items()
-            if name.suffix != "events" or key in _RAW_ENTITIES
+            _is_among(key, values, name.entities.get(key)) for key, values in self.filters.items() if key in keys
         )
 
     def wants_task(self, label: str, spec: TaskSpec) -> bool:
@@ -112,7 +118,7 @@ def near(label: str, known: Iterable[str], key: str = "") -> str:
     return f" Did you mean {' or '.join(key + each for each in found)}?" if found else ""
 
 
-def _passes(key: str, wanted: Values, value: str | None) -> bool:
+def _is_among(key: str, wanted: Values, value: str | None) -> bool:
     if value is None:
         return None in wanted
     return "*" in wanted or _plain(key, value) in {_plain(key, each) for each in wanted if each is not None}

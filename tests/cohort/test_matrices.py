@@ -20,6 +20,7 @@ from dtb.cohort.matrices import find_matrices, read_matrix, read_matrix_regions
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.records import edges_from_matrix
+from dtb.cohort.selection import read_selection
 from dtb.config import ClusterConfig, Config, IngestConfig
 from dtb.errors import InputDataError
 from dtb.shards.read import open_cohort
@@ -231,15 +232,21 @@ def test_files_are_found_in_any_folder_and_of_tasks_rest_alone(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     trees = (tmp_path / "absent", tmp_path / "qsirecon")
-    found = find_matrices(trees, "01", COUNTS)
+    everything = read_selection(COUNTS)
+    found = find_matrices(trees, "01", COUNTS, everything)
     assert {file.path for file in found} == set(wanted)
     assert [file.run for file in found] == ["ses-1_run-1", "ses-2", "task-rest"]
-    assert [file.run for file in find_matrices(trees, "01", COUNTS, {"2"})] == ["ses-2"]
-    only = find_matrices(trees, "01", dataclasses.replace(COUNTS, matrix_files="*ses-2*.mat"))
+    filtered = dataclasses.replace(COUNTS, bids_filter_file=tmp_path / "filter.json")
+    filtered.bids_filter_file.write_text(
+        '{"bold": {"session": "2", "direction": "AP"}}'
+    )  # a direction tells no structural matrix
+    for chosen in (dataclasses.replace(COUNTS, session_label=("ses-2",)), filtered):
+        assert [file.run for file in find_matrices(trees, "01", COUNTS, read_selection(chosen))] == ["ses-2"]
+    only = find_matrices(trees, "01", dataclasses.replace(COUNTS, matrix_files="*ses-2*.mat"), everything)
     assert [file.path for file in only] == [wanted[1]]
     (tree / "func" / "sub-01_task-rest_seg-Tian_relmat.tsv").touch()
     with pytest.raises(InputDataError, match=r"are matrices of the same run; .*ingest\.matrix_files"):
-        find_matrices(trees, "01", COUNTS)
+        find_matrices(trees, "01", COUNTS, everything)
 
 
 def assert_read_or_refused(path: Path, regions: tuple[str, ...], config: IngestConfig) -> None:
