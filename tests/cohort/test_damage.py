@@ -3,6 +3,8 @@
 import functools
 import gzip
 import json
+import os
+import resource
 import warnings
 from pathlib import Path
 
@@ -317,3 +319,63 @@ def test_confounds(tmp_path, which, damage):
     if found is not None:
         assert found.shape == values_VR.shape
         assert not np.isinf(found).any()
+
+
+def many_volumes(path: Path) -> Path:
+    header = nibabel.Nifti2Header()
+    header.set_data_dtype(np.uint8)
+    header["dim"][:5] = [4, *SHAPE, 10**12]
+    header["pixdim"][1:5] = [2, 2, 2, 1]
+    header["vox_offset"], header["magic"] = 544, b"n+2\0\r\n\x1a\n"
+    header.set_sform(AFFINE, 1)
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4)) if path.suffix == ".gz" else header.binaryblock)
+    return path
+
+
+def large_table(path: Path) -> Path:
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        for _ in range(8):
+            stream.write(b"0\t0\t0\n" * 2**20)
+    return path
+
+
+def large_dataset(path: Path) -> Path:
+    with h5py.File(path, "w") as stream:
+        stream.create_dataset("dataset", (3, 10**9), chunks=(3, 1000), dtype="f8")
+    return path
+
+
+def large_cifti(path: Path) -> Path:
+    """A file that has 40 million volumes, none of which takes room on the disk."""
+    num_volumes = 40_000_000
+    content = cifti("ptseries").replace(b'NumberOfSeriesPoints="6"', f'NumberOfSeriesPoints="{num_volumes}"'.encode())
+    longer = len(content) - len(cifti("ptseries"))
+    header = nibabel.Nifti2Header(content[:540])
+    header["dim"][5], header["vox_offset"] = num_volumes, header["vox_offset"] + longer
+    size = int.from_bytes(content[544:548], "little") + longer
+    path.write_bytes(header.binaryblock + content[540:544] + size.to_bytes(4, "little") + content[548:])
+    os.truncate(path, int(header["vox_offset"]) + 4 * 3 * num_volumes)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "read"),
+    [
+        ("run.nii", many_volumes, None),
+        ("run.nii.gz", many_volumes, None),
+        ("run.tsv.gz", large_table, "halfpipe"),
+        ("run.h5", large_dataset, "tcp"),
+        ("run.ptseries.nii", large_cifti, "xcpd_cifti"),
+    ],
+)
+def test_what_asks_for_too_much_memory_is_refused_before_it_is_taken(tmp_path, atlas, name, make, read):
+    path = make(tmp_path / name)
+    labels = spoil(tmp_path, "labels.tsv", b"1\ta\n2\tb\n3\tc\n")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=r"max_memory_gib|header promises"):
+        if read is None:
+            parcellate_volumes(path, atlas, max_memory_gib=0.05, min_coverage=0)
+        else:
+            config = IngestConfig(layout=read, region_labels=labels, max_memory_gib=0.05)
+            read_series(series_file(path), REGIONS, config)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
