@@ -6,13 +6,13 @@ The raw tree says who there is and holds the events; any number of derivative tr
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.markup import escape
 
 from dtb import terminal
+from dtb.cohort.layouts import is_series, looked_for, tcp_tree
 from dtb.cohort.matrices import PATTERNS, MatrixFile, find_matrices
 from dtb.cohort.names import RUN_ENTITIES, BidsName
 from dtb.cohort.selection import Selection, read_selection, require_known
@@ -106,7 +106,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     require_known(selection.participants, raw.labels, "ingest.participant_label", "sub-", f"no folder of {bids}")
     chosen = [label for label in raw.labels if not selection.participants or label in selection.participants]
     derived = (
-        [_tcp_tree(root, chosen) for root in derivatives]
+        [tcp_tree(root, chosen) for root in derivatives]
         if config.layout == "tcp"
         else [list_tree(root, selection.participants) for root in derivatives]
     )
@@ -128,7 +128,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     if config.connectome != "precomputed" and not any(person.rest for person in people):
         raise InputDataError(
             f"No resting-state series of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
-            f"{_looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
+            f"{looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
             f"{' and ' + str(config.bids_filter_file) if config.bids_filter_file else ''}."
             + next((f" sub-{person.label}: {person.problem}." for person in people if person.problem), "")
         )
@@ -211,7 +211,7 @@ def _series(
     found: dict[RunKey, SeriesFile] = {}
     for own, tree in zip(tables, derived, strict=True):
         for path, name in tree.files.get(label, []):
-            if "task" not in name.entities or not _is_series(name, config) or not selection.wants(name):
+            if "task" not in name.entities or not is_series(name, config) or not selection.wants(name):
                 continue
             key = name.run_key
             if key in found:
@@ -254,52 +254,3 @@ def _raw_sidecar(bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None) 
     stem = "_".join(f"{key}-{value}" for key, value in entities.items() if key in {"sub", *RUN_ENTITIES})
     paths = (session / "func" / f"{stem}_bold.json", bids / f"task-{entities['task']}_bold.json")
     return next((path for path in paths if path.is_file()), None)
-
-
-def _is_series(name: BidsName, config: IngestConfig) -> bool:
-    """Say whether a file is a series of the configured layout."""
-    entities = name.entities
-    if config.space not in {None, entities.get("space")}:
-        return False
-    if config.layout in {"fmriprep", "fmriprep_cifti"}:
-        kinds = (".nii.gz", ".nii") if config.layout == "fmriprep" else (".dtseries.nii",)
-        wanted = entities.get("desc") in {"preproc", "denoised"} or config.layout == "fmriprep_cifti"
-        return name.suffix == "bold" and name.extension in kinds and wanted
-    if config.layout == "tcp":
-        return True
-    parcellation = entities.get("seg", entities.get("atlas"))
-    if name.suffix != "timeseries" or parcellation is None or config.parcellation not in {None, parcellation}:
-        return False
-    if config.layout == "halfpipe":
-        return name.extension == ".tsv.gz" and entities.get("feature") == config.halfpipe_feature
-    return name.extension == {"xcpd": ".tsv", "xcpd_cifti": ".ptseries.nii"}[config.layout]
-
-
-_TCP_NAME = re.compile(r"task-(?P<task>[A-Za-z0-9]+)_run-(?P<run>[0-9]+)_bold_.*parcellated\.h5")
-
-
-def _tcp_tree(root: Path, labels: list[str]) -> Tree:
-    return Tree(root, (), {label: list(_tcp_files(root, label)) for label in labels}, {})
-
-
-def _tcp_files(root: Path, label: str) -> Iterator[tuple[Path, BidsName]]:
-    """Go through one person's HDF5 files. Folders are named NDAR_INV..., which BIDS labels write without the underscore."""
-    for folder in (root / label.replace("NDARINV", "NDAR_INV"), root / label):
-        if folder.is_dir():
-            for path in sorted(folder.iterdir()):
-                match = _TCP_NAME.fullmatch(path.name)
-                if match:
-                    yield path, BidsName({"sub": label, "task": match["task"], "run": match["run"]}, "bold", ".h5")
-            return
-
-
-def _looked_for(config: IngestConfig) -> str:
-    rest, chosen, space = config.rest_task, config.parcellation or "*", f"_space-{config.space}" if config.space else ""
-    return {
-        "xcpd": f"*_task-{rest}*{space}*_seg-{chosen}_*timeseries.tsv (or atlas-{chosen})",
-        "xcpd_cifti": f"*_task-{rest}*{space}*_seg-{chosen}_*timeseries.ptseries.nii (or atlas-{chosen})",
-        "halfpipe": f"*_task-{rest}*_feature-{config.halfpipe_feature}_atlas-{chosen}_timeseries.tsv.gz",
-        "fmriprep": f"*_task-{rest}*{space}*_desc-preproc_bold.nii.gz",
-        "fmriprep_cifti": f"*_task-{rest}*{space}*_bold.dtseries.nii",
-        "tcp": f"NDAR_INV*/task-{rest}*_run-*_bold_*parcellated.h5",
-    }[config.layout]
