@@ -139,7 +139,8 @@ def write_truth(
     """Write the truth folder, and give each task's noise ceilings.
 
     A figure's ceiling is how well perfect knowledge of each person would predict what was observed; with `_from_connectome`, how well
-    perfect knowledge of each true connectome would. The ceiling of a figure that does not vary is None.
+    perfect knowledge of each true connectome would; maps with `_own` are without the mean map. The ceiling of a figure that does not
+    vary is None.
     """
     table: dict[str, list[str]] = {"participant_id": [f"sub-{person.label}" for person in people]}
     for trait in TRAITS:
@@ -157,8 +158,12 @@ def write_truth(
             ceilings[task][f"{figure}_from_connectome"] = _json_number(
                 _correlation(values["observed"], values["from_connectome"])
             )
-        maps = [_correlation(one.contrast_R, one.estimated_contrast_R) for one in found]
-        ceilings[task]["bold_contrast_map"] = _json_number(_mean(np.array(maps)))
+        true_SR, estimated_SR = (
+            np.stack([getattr(one, name) for one in found]) for name in ("contrast_R", "estimated_contrast_R")
+        )
+        own = _correlations((true_SR - true_SR.mean(axis=0)).T, (estimated_SR - _column_means(estimated_SR)).T)
+        ceilings[task]["bold_contrast_map"] = _json_number(_mean(_correlations(true_SR.T, estimated_SR.T)))
+        ceilings[task]["bold_contrast_map_own"] = _json_number(_mean(own))
         ceilings[task]["bold_series"] = _json_number(_mean(np.array([one.series_r for one in found])))
     truth = out / "truth"
     write_table(truth / "subjects.tsv", table)
@@ -202,6 +207,11 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     if known.sum() < 3 or np.ptp(one[known]) == 0 or np.ptp(other[known]) == 0:
         return float("nan")
     return float(np.corrcoef(one[known], other[known])[0, 1])
+
+
+def _column_means(values_SR: np.ndarray) -> np.ndarray:
+    known_S = np.isfinite(values_SR).all(axis=1)
+    return np.asarray(values_SR[known_S].mean(axis=0)) if known_S.any() else np.zeros(values_SR.shape[1])
 
 
 def _correlations(one_VR: np.ndarray, other_VR: np.ndarray) -> np.ndarray:

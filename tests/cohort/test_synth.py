@@ -45,6 +45,17 @@ def test_scores_are_what_the_causal_edges_of_the_written_connectome_say(small_co
         np.testing.assert_allclose(np.mean(terms, axis=0), truth[f"trait_{trait}"], atol=1e-4)
 
 
+def test_ceilings_are_those_of_the_written_truth_and_fall_with_what_is_taken_away(small_cohort):
+    ceilings = json.loads((small_cohort / "truth" / "ceilings.json").read_text())
+    truth = pd.read_csv(small_cohort / "truth" / "subjects.tsv", sep="\t")
+    for task in ("stroop", "hammer"):
+        for name in ("expected", "from_connectome"):
+            r = np.corrcoef(truth[f"{task}_mean_rt_{name}"], truth[f"{task}_mean_rt_observed"])[0, 1]
+            suffix = "" if name == "expected" else "_from_connectome"
+            assert ceilings[task][f"mean_rt{suffix}"] == pytest.approx(r, abs=1e-3)
+        assert 0 < ceilings[task]["bold_contrast_map_own"] < ceilings[task]["bold_contrast_map"]
+
+
 def test_a_person_depends_on_seed_and_index_alone(small_cohort, tmp_path):
     fewer = dataclasses.replace(SMALL, synth=dataclasses.replace(SMALL.synth, num_subjects=2))
     synthesise(fewer, tmp_path / "fewer", resume=False)
