@@ -1,6 +1,6 @@
 """Measure how long the live twin takes to answer, with the machine's load: times mean little on a crowded one.
 
-    python scripts/bench/view.py RUN
+    python -m scripts.bench.view RUN
 
 For each kind of change, one person or two: what the server computes, from the request to the reply's JSON; and in headless Chromium, where
 playwright and a browser are there, from the slider's movement to the figures and charts that follow from it.
@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import shutil
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +20,7 @@ from rich.table import Table
 
 from dtb.view import api
 from dtb.view.viewer import Viewer
+from scripts.live_page import CHROMIUM, OPTIONS, READY, served
 
 REPEATS = 25
 _MOVE = """dose => new Promise(done => {
@@ -52,26 +49,17 @@ def seen(run: Path, compared: bool) -> list[float]:
     """Milliseconds from a slider's movement to the charts."""
     from playwright.sync_api import sync_playwright
 
-    command = [sys.executable, "-m", "dtb", "view", str(run), "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    try:
-        assert server.stdout is not None
-        address = re.search(r"http\S+", server.stdout.readline())
-        assert address is not None
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
-            page.goto(address[0])
-            page.wait_for_selector("#speed[data-milliseconds]")
-            if compared:
-                page.select_option("#other", index=2)
-                page.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 4")
-            found = [float(page.evaluate(_MOVE, 0.05 * (1 + place % 20))) for place in range(REPEATS + 1)]
-            browser.close()
-            return found[1:]
-    finally:
-        server.terminate()
-        server.wait()
+    with served(run) as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(address)
+        page.wait_for_selector(READY)
+        if compared:
+            page.select_option("#other", index=2)
+            page.wait_for_selector(READY)
+        found = [float(page.evaluate(_MOVE, 0.05 * (1 + place % 20))) for place in range(REPEATS + 1)]
+        browser.close()
+        return found[1:]
 
 
 def main() -> None:
@@ -104,7 +92,7 @@ def main() -> None:
         for name, change in changes.items()
         for people in ([first], [first, second])
     ]
-    if description.intervention and shutil.which("chromium"):
+    if description.intervention and CHROMIUM:
         rows += [
             ("a dose, in the browser", people, seen(run, len(people) > 1)) for people in ([first], [first, second])
         ]

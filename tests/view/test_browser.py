@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.live_page import CHROMIUM, OPTIONS, READY, served
 from tests.fleet.world import REGIONS
 from tests.view.runs import make_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: `apt install chromium`, or CHROMIUM=/path/to/it"),
@@ -26,21 +21,14 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """What `dtb view` prints."""
-    run = make_run(tmp_path_factory.mktemp("run"))
-    command = [sys.executable, "-m", "dtb", "view", str(run), "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", server.stdout.readline())
-    assert found
-    yield found[0]
-    server.terminate()
-    assert "Ended." in server.communicate(timeout=30)[0]
-    assert server.returncode == 0
+    with served(make_run(tmp_path_factory.mktemp("run"))) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
         browser.close()
 
@@ -58,6 +46,7 @@ def opened(browser, address):
         page.on("request", lambda request: _is_own(request.url, address) or wrong.append(request.url))
         page.goto(address)
         page.wait_for_selector("#speed[data-milliseconds]")
+        page.wait_for_selector(READY)
         return page
 
     yield open_page
@@ -176,7 +165,7 @@ def test_two_viewers_do_not_disturb_each_other(opened):
             page.fill("#dose-number", str(round(0.05 * step * sign, 2)))
     seen = [_wait_for_other(page, own) for page in pages]
     for page in pages:
-        page.wait_for_selector("body:not([data-waiting])")
+        page.wait_for_selector(READY)
     assert [page.input_value("#dose") for page in pages] == ["0.7", "1.4"]
     assert pages[0].inner_text("#moved") != pages[1].inner_text("#moved")
     assert all(seen)
@@ -190,6 +179,17 @@ def test_two_people_are_compared_on_the_same_block(opened):
     assert _figure(page, column=1) != _figure(page, column=2)
     page.fill("#dose-number", "1")
     page.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 6")
+
+
+def test_a_block_is_played_trial_by_trial(opened):
+    page = opened()
+    page.click("#play")
+    page.wait_for_function("() => document.getElementById('now').innerText.startsWith('Trial 2, ')")
+    assert "Likeliest: p0000" in page.inner_text("#now")
+    assert page.locator("#course .shapelayer path").count() == 1
+    page.click("#play")
+    assert page.inner_text("#play") == "Play"
+    assert page.locator("#course .shapelayer path").count() == 0
 
 
 def test_a_click_on_the_connectome_takes_the_edge(opened):

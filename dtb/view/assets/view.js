@@ -3,13 +3,14 @@
 import { fetched, json, latest } from "./http.js";
 import { colourOf, drawCourse, drawMatrix, drawTimes, savePicture } from "./charts.js";
 import { addKnob, changeAsked, edgesAsked, pair, showMoves, undoAll } from "./knobs.js";
+import { player } from "./play.js";
 import { asCsv, save } from "./take.js";
 
 const $ = (id) => document.getElementById(id);
 const FIGURES = { mean_rt: ["Mean reaction time", "s", 3], condition_rt: ["Effect of the condition on it", "s", 3], accuracy: ["Right answers", "%", 1] };
 
 // What is shown: `own` is the scene without any change, `changed` with what is asked, null while nothing is.
-const shown = { run: null, people: {}, matrices: {}, block: null, own: null, changed: null };
+const shown = { run: null, people: {}, matrices: {}, block: null, own: null, changed: null, playing: null };
 
 function say(problem) {
   $("problem").hidden = !problem;
@@ -34,7 +35,7 @@ function fill(select, options, chosen) {
 }
 
 const performers = () => [$("person").value, ...($("other").value ? [$("other").value] : [])];
-const selectedTrial = () => ($("trial").value === "" ? null : Number($("trial").value));
+const selectedTrial = () => shown.playing ?? ($("trial").value === "" ? null : Number($("trial").value));
 const short = (name) => (name.length > 8 ? `${name.slice(0, 6)}…` : name);
 
 async function person(name) {
@@ -136,6 +137,23 @@ function draw() {
   $("rt").setAttribute("aria-label", `Distribution of reaction times. ${right}.`);
 }
 
+// Called while the block plays, with the trial that it is in.
+function follow(trial) {
+  if (trial === shown.playing) return;
+  shown.playing = trial;
+  const all = performances(), { block } = shown;
+  drawTimes($("rt"), block, shown.own.rt_seconds, all, selectedTrial());
+  if (trial === null) return;
+  const { condition, correct, choice, rt } = block.trials[trial];
+  const twins = all.map((one) => {
+    const best = one.performer.choice[trial].indexOf(Math.max(...one.performer.choice[trial]));
+    return `${one.label} ${block.alternatives[best]} (${Math.round(100 * one.performer.choice[trial][best])} %)`;
+  });
+  const right = correct.length ? correct.join(" or ") : "to withhold";
+  const did = choice.length ? `${choice.join(" or ")} after ${rt?.toFixed(2)} s` : "nothing";
+  $("now").textContent = `Trial ${trial + 1}${condition ? `, ${condition}` : ""}. Right: ${right}. Pressed: ${did}. Likeliest: ${twins.join("; ")}.`;
+}
+
 function moved({ person: name, connectome }) {
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   const cut = connectome.made < 0.995 * connectome.asked || connectome.made > 1.005 * connectome.asked;
@@ -224,6 +242,8 @@ async function begin() {
     button.setAttribute("aria-label", `Save as PNG: ${button.closest("section").querySelector("h2").textContent}`);
     button.addEventListener("click", () => savePicture($(button.dataset.png), `twin-${button.dataset.png}`));
   }
+  const stop = player($("play"), $("course"), () => shown.block, follow);
+  for (const id of ["person", "task", "block"]) $(id).addEventListener("change", stop);
   await refresh();
   if (!shown.block) return;
   $("matrix").on("plotly_click", pickEdge);
