@@ -27,77 +27,73 @@ function layout(more) {
 
 const title = (text) => ({ text, standoff: 6, font: { size: 12 } });
 
-// Stimuli, who would choose what at each trial, and BOLD, above one another over the seconds of the run.
+// Stimuli, who would choose what at each trial, and BOLD, above one another over the seconds of the run. All strips of choices share one
+// axis, a row each: few axes and traces are what makes it fast enough to follow a hand.
 export function drawCourse(place, block, performances, selected) {
-  const rows = [{ label: "pressed", chosen: true }, ...performances.map((one) => ({ label: one.label, one }))];
+  const rows = [{ label: "pressed" }, ...performances.map((one) => ({ label: one.label, one }))];
   const hasBold = block.bold_seconds.length > 0;
-  const share = { stimulus: 24 + 13 * block.channels.length, strip: 46, bold: hasBold ? 150 : 0, gap: 12 };
-  const whole = share.stimulus + rows.length * (share.strip + share.gap) + (hasBold ? share.bold + 2 * share.gap : 0);
-  const traces = [], axes = {}, notes = [];
-  let top = whole;
-  const domain = (height) => {
-    const made = [Math.max(0, (top - height) / whole), top / whole];
-    top -= height + share.gap;
-    return made;
-  };
+  const heights = { stimulus: 24 + 13 * block.channels.length, strips: 56 * rows.length, bold: hasBold ? 150 : 0 };
+  const gap = 16, whole = heights.stimulus + heights.strips + heights.bold + (hasBold ? 2 : 1) * gap;
+  const domain = (from, height) => [1 - (from + height) / whole, 1 - from / whole];
   const centres = block.stimulus[0].map((_, step) => block.start + (step + 0.5) * block.step);
-  axes.yaxis = { domain: domain(share.stimulus), showgrid: false, tickfont: { size: 11 }, autorange: "reversed", fixedrange: true };
-  traces.push({
+  const axes = {
+    yaxis: { domain: domain(0, heights.stimulus), showgrid: false, tickfont: { size: 11 }, autorange: "reversed", fixedrange: true },
+    yaxis2: {
+      domain: domain(heights.stimulus + gap, heights.strips), range: [rows.length - 0.12, -0.12], showgrid: false, showline: false, ticks: "",
+      fixedrange: true, tickvals: rows.map((_, number) => number + 0.42), tickfont: { size: 11 },
+      ticktext: rows.map(({ label, one }) => `<span style="color:${one?.colour ?? style("--quiet")}">${label.replace(", ", "<br>")}</span>`),
+    },
+    xaxis: {
+      title: title("seconds of the run"), range: [Math.max(block.counted_from, block.start) - 0.5, block.end], showgrid: false,
+      anchor: hasBold ? "y3" : "y2", fixedrange: true,
+    },
+  };
+  const traces = [{
     type: "heatmap", x: centres, y: block.channels, z: block.stimulus, showscale: false, zmin: 0, zmax: 1, ygap: 1,
     colorscale: [[0, style("--ground")], [1, style("--ink")]], hovertemplate: "%{y}: %{z:.2f} at %{x:.1f} s<extra></extra>",
-  });
-  const onsets = block.trials.map((trial) => trial.onset);
-  const widths = onsets.map((onset, j) => 0.86 * Math.min(block.trials[j].window, (onsets[j + 1] ?? Infinity) - onset));
-  const names = [...block.alternatives, "no press"];
-  rows.forEach((row, number) => {
-    const axis = `y${number + 2}`;
-    axes[`yaxis${number + 2}`] = {
-      domain: domain(share.strip), range: [0, 1], showticklabels: false, showgrid: false, fixedrange: true,
-      ticks: "", zeroline: false, showline: false,
-    };
-    const [bottom, ceiling] = axes[`yaxis${number + 2}`].domain;
-    notes.push({
-      text: row.label.replace(", ", "<br>"), x: 0, xref: "paper", xanchor: "right", xshift: -6, y: (bottom + ceiling) / 2, yref: "paper",
-      yanchor: "middle", showarrow: false, align: "right", font: { size: 11, color: row.one?.colour ?? style("--quiet") },
-    });
-    names.forEach((name, a) => {
-      const isPress = a < block.alternatives.length;
-      const heights = block.trials.map((trial, j) => {
-        if (!row.chosen) return isPress ? row.one.performer.choice[j][a] : row.one.performer.omission[j];
-        return isPress ? (trial.choice.includes(name) ? 1 / trial.choice.length : 0) : Number(!trial.choice.length);
-      });
-      traces.push({
-        type: "bar", name, legendgroup: name, showlegend: number === 0, x: onsets, y: heights, width: widths, offset: 0, yaxis: axis,
-        marker: {
-          color: isPress ? choiceColour(block.alternatives, a) : style("--grid"),
-          opacity: selected === null ? 1 : onsets.map((_, j) => (j === selected ? 1 : 0.35)), line: { width: 0 },
-        },
-        customdata: block.trials.map((trial, j) => [j, trial.condition ?? "", trial.correct.join(" or ") || "to withhold"]),
-        hovertemplate: `${name}: %{y:.0%}<br>trial %{customdata[0]}, %{customdata[1]}<br>right: %{customdata[2]}<extra>${row.label}</extra>`,
-      });
-    });
-  });
+  }, ...choiceTraces(block, rows, selected)];
   if (hasBold) {
-    top -= share.gap;
-    const number = rows.length + 2;
-    axes[`yaxis${number}`] = { domain: [0, Math.max(top / whole, 0.05)], title: title("BOLD, SD"), fixedrange: true };
+    axes.yaxis3 = { domain: domain(whole - heights.bold, heights.bold), title: title("BOLD, SD"), fixedrange: true };
     traces.push({
-      type: "scatter", mode: "markers", name: "measured", showlegend: false, x: block.bold_seconds, y: block.bold, yaxis: `y${number}`,
+      type: "scatter", mode: "markers", name: "measured", showlegend: false, x: block.bold_seconds, y: block.bold, yaxis: "y3",
       marker: { color: style("--quiet"), size: 4, opacity: 0.7 }, hovertemplate: "measured %{y:.2f} at %{x:.1f} s<extra></extra>",
     });
     for (const one of performances) {
       traces.push({
-        type: "scatter", mode: "lines", name: one.label, showlegend: false, x: block.bold_seconds, y: one.performer.bold, yaxis: `y${number}`,
+        type: "scatter", mode: "lines", name: one.label, showlegend: false, x: block.bold_seconds, y: one.performer.bold, yaxis: "y3",
         line: { color: one.colour, dash: one.own ? "dash" : "solid", width: 2 }, hovertemplate: `%{y:.2f} at %{x:.1f} s<extra>${one.label}</extra>`,
       });
     }
   }
-  axes.xaxis = {
-    title: title("seconds of the run"), range: [Math.max(block.counted_from, block.start) - 0.5, block.end], showgrid: false,
-    anchor: hasBold ? `y${rows.length + 2}` : `y${rows.length + 1}`, fixedrange: true,
-  };
-  place.style.height = `${whole + 90}px`;
-  return Plotly.react(place, traces, layout({ ...axes, annotations: notes, barmode: "stack", height: whole + 90, margin: { l: 72, r: 12, t: 30, b: 42 } }), SILENT);
+  const margin = { l: 72, r: 12, t: 30, b: 42 }, height = whole + margin.t + margin.b;
+  place.style.height = `${height}px`;
+  return Plotly.react(place, traces, layout({ ...axes, barmode: "overlay", height, margin }), SILENT);
+}
+
+// One trace an alternative, over all rows: bars that stand on those of the alternatives before it.
+function choiceTraces(block, rows, selected) {
+  const { trials } = block, names = [...block.alternatives, "no press"];
+  const probabilities = rows.map(({ one }) => trials.map((trial, j) => {
+    if (one) return [...one.performer.choice[j], one.performer.omission[j]];
+    return names.map((name, a) => (a < block.alternatives.length ? Number(trial.choice.includes(name)) / (trial.choice.length || 1) : Number(!trial.choice.length)));
+  }));
+  const widths = trials.map(({ onset, window }, j) => 0.86 * Math.min(window, (trials[j + 1]?.onset ?? Infinity) - onset));
+  return names.map((name, a) => {
+    const bars = rows.flatMap(({ label }, number) => trials.map((trial, j) => {
+      const below = probabilities[number][j].slice(a + 1).reduce((sum, one) => sum + one, 0), share = probabilities[number][j][a];
+      return { trial, j, label, share, bottom: number + 0.84 * (1 - below), top: number + 0.84 * (1 - below - share) };
+    }));
+    return {
+      type: "bar", name, x: bars.map((bar) => bar.trial.onset), offset: 0, width: bars.map((bar) => widths[bar.j]), yaxis: "y2",
+      base: bars.map((bar) => bar.top), y: bars.map((bar) => bar.bottom - bar.top),
+      marker: {
+        color: a < block.alternatives.length ? choiceColour(block.alternatives, a) : style("--grid"),
+        opacity: selected === null ? 1 : bars.map((bar) => (bar.j === selected ? 1 : 0.35)), line: { width: 0 },
+      },
+      customdata: bars.map(({ trial, j, label, share }) => [j, j + 1, share, trial.condition ?? "", trial.correct.join(" or ") || "to withhold", label]),
+      hovertemplate: `${name}: %{customdata[2]:.0%}<br>trial %{customdata[1]}, %{customdata[3]}<br>right: %{customdata[4]}<extra>%{customdata[5]}</extra>`,
+    };
+  });
 }
 
 const mean = (rows) => rows[0].map((_, g) => rows.reduce((sum, row) => sum + row[g], 0) / rows.length);
