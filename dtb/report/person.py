@@ -7,7 +7,8 @@ names somebody.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,8 +84,8 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Seque
             record = found.people.cohort.record(pseudonym)
         except (OSError, ValueError) as error:
             missing.append(f"No connectome can be shown: {error}")
-    if record is not None:
-        panels.append(_connectome_panel(record))
+    if record is not None and isinstance(found.people, People):
+        panels.append(_connectome_panel(record, found.people.manifest.description.connectome))
     if isinstance(found.simulations, Missing):
         missing.append(f"No simulated behaviour can be shown. {found.simulations.reason}")
     else:
@@ -96,12 +97,20 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Seque
     )
 
 
-def _connectome_panel(record: SubjectRecord) -> Panel:
-    correlation_RR = np.tanh(matrix_from_edges(record.connectome_E.astype(float), diagonal=np.nan))
-    absent = int(np.isnan(correlation_RR).all(axis=1).sum())
+def _connectome_panel(record: SubjectRecord, made: Mapping[str, Any]) -> Panel:
+    shown_RR = matrix_from_edges(record.connectome_E.astype(float), diagonal=np.nan)
+    if made.get("scale") in {None, "fisher_z"}:
+        shown_RR, limit = np.tanh(shown_RR), 1.0
+        quantity = "partial correlation" if made.get("kind") == "partial" else "correlation"
+        what = f"the {quantity} of resting-state signals between regions"
+    else:
+        limit = float(np.nanmax(np.abs(shown_RR), initial=1e-6))
+        quantity = f"connection, {made['scale']}"
+        what = f"how regions are connected ({made['scale']}), from matrices that were given"
+    absent = int(np.isnan(shown_RR).all(axis=1).sum())
     return Panel(
-        figures.matrix("twin-connectome", correlation_RR, limit=1.0, title="Connectome", quantity="correlation"),
-        "What the twin knows of this person: the correlation of resting-state signals between regions."
+        figures.matrix("twin-connectome", shown_RR, limit=limit, title="Connectome", quantity=quantity),
+        f"What the twin knows of this person: {what}."
         + (
             f" {absent} regions are absent from this person's data; the twin is told so, and nothing is filled in."
             if absent

@@ -121,7 +121,7 @@ def fit_reference(connectome_SE: Tensor, num_regions: int) -> tuple[Tensor, int]
         root_RR = _power(reference_RR, 0.5)
         reference_RR = root_RR @ (vectors_RR * (step * values_R).exp()) @ vectors_RR.T @ root_RR
         reference_RR = 0.5 * (reference_RR + reference_RR.T)
-        if norm < _TOLERANCE * num_regions:
+        if norm < _TOLERANCE * num_regions**2:
             break
         if norm > smallest:
             step /= 2
