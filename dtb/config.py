@@ -260,7 +260,10 @@ class SplitConfig:
     validation_fraction: OpenFraction = 0.15
     """Share of the training people (or of the training time) that decides when to stop."""
     train_seconds_fraction: OpenFraction = 0.5
-    """With `kind: temporal`, the share of each run, from its beginning, that trains and validates."""
+    """With `kind: temporal`, the share of each run, from its beginning, that trains and validates; the rest tests."""
+    train_seconds: NonNegative = 0.0
+    """With `kind: temporal`, as many seconds of each run, from its beginning, train and validate, and as many after them test, as in the
+    paper; 0 for `train_seconds_fraction`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

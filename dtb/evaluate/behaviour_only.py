@@ -28,6 +28,7 @@ from dtb.evaluate.statistics import (
     explained_variance,
     mean_of,
 )
+from dtb.shards.split import Span
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.tasks.tables import read_tsv
@@ -137,13 +138,13 @@ def read_halves(root: Path, run: str) -> RunHalves:
         for participant, performed in read_runs(root, run).items()
     ]
 
-    def part(span: tuple[float, float]) -> People:
+    def part(span: Span) -> People:
         return collect(records, taskset, span, np.zeros(0, np.int64), np.zeros(0))
 
-    second, whole = part((0.5, 1.0)), summary_of_people(part((0.0, 1.0)), taskset)
+    second, whole = part(Span(0.5, 1.0)), summary_of_people(part(Span(0.0, 1.0)), taskset)
     return RunHalves(
         second,
-        summary_of_people(part((0.0, 0.5)), taskset),
+        summary_of_people(part(Span(0.0, 0.5)), taskset),
         summary_of_people(second, taskset),
         whole,
         whole.accuracy_ST[:, 0] > 1 / taskset.num_alternatives,

@@ -16,6 +16,7 @@ import numpy as np
 
 from dtb.cohort.records import Run, SubjectRecord
 from dtb.evaluate.glm import run_contrast
+from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
 
 
@@ -90,7 +91,7 @@ class People:
 def collect(
     records: Iterable[SubjectRecord],
     taskset: TaskSet,
-    span: tuple[float, float],
+    span: Span,
     bold_regions: np.ndarray,
     scale_R: np.ndarray,
 ) -> People:
@@ -100,8 +101,7 @@ def collect(
     ----------
     records : iterable of SubjectRecord
     taskset : TaskSet
-    span : (float, float)
-        Where the part begins and ends within each run, as shares of the run.
+    span : Span
     bold_regions : (R,) int
         Columns of a run's BOLD to look at.
     scale_R : (R,) float
@@ -132,11 +132,9 @@ _INDICES = ("person_J", "task_J", "run_J", "trial_J", "condition_J")
 _FLAGS = ("happened_JO", "correct_JO", "possible_JO")
 
 
-def _trials_of(
-    run: Run, number: int, person: int, taskset: TaskSet, span: tuple[float, float]
-) -> dict[str, np.ndarray]:
+def _trials_of(run: Run, number: int, person: int, taskset: TaskSet, span: Span) -> dict[str, np.ndarray]:
     trials, task = run.trials, taskset.index(run.task)
-    begin, end = span[0] * run.duration_seconds, span[1] * run.duration_seconds
+    begin, end = span.of(run.duration_seconds)
     onset_J = trials.onset_seconds_J
     (rows,) = np.nonzero(trials.usable_J.astype(bool) & (onset_J >= begin) & (onset_J < end))
     response_JA, correct_JA = trials.response_JA[rows].astype(bool), trials.correct_JA[rows].astype(bool)
@@ -166,7 +164,7 @@ def _outcomes(alternatives_JA: np.ndarray, no_press_J: np.ndarray, taskset: Task
 def observed_maps(
     record: SubjectRecord,
     taskset: TaskSet,
-    span: tuple[float, float],
+    span: Span,
     bold_regions: np.ndarray,
     scale_R: np.ndarray,
 ) -> np.ndarray:
@@ -183,7 +181,7 @@ def maps_of_series(
     record: SubjectRecord,
     series: dict[int, np.ndarray],
     taskset: TaskSet,
-    span: tuple[float, float],
+    span: Span,
     num_regions: int,
     seen: dict[int, np.ndarray],
 ) -> np.ndarray:
@@ -195,8 +193,7 @@ def maps_of_series(
     series : dict of int to (V, R)
         Series to be looked at, by the run's place in the record.
     taskset : TaskSet
-    span : (float, float)
-        Part of each run, as shares of it.
+    span : Span
     num_regions : int
     seen : dict of int to (V, R)
         Observed series: a volume that is absent there is left out, so that both are treated alike.
@@ -208,8 +205,7 @@ def maps_of_series(
         task = taskset.index(run.task)
         spec = taskset.specs[task]
         usable_V = np.isfinite(seen[number]).any(axis=1) & np.isfinite(series_VR).any(axis=1)
-        span_seconds = (span[0] * run.duration_seconds, span[1] * run.duration_seconds)
-        weights_V = run_contrast(run, spec.conditions, spec.contrast, span_seconds, usable_V)
+        weights_V = run_contrast(run, spec.conditions, spec.contrast, span.of(run.duration_seconds), usable_V)
         if weights_V is not None:
             total_TR[task] += weights_V[weights_V != 0] @ series_VR[weights_V != 0]
             count_T[task] += 1

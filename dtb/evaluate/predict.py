@@ -23,7 +23,7 @@ from dtb.evaluate.metrics import crps_of_hazard, row_correlations
 from dtb.evaluate.observed import People, maps_of_series
 from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction
 from dtb.shards.batches import BatchMaker
-from dtb.shards.split import Part, Split
+from dtb.shards.split import Part, Span, Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 from dtb.twin.likelihood import PressDistribution, windows
@@ -209,7 +209,7 @@ def _fill_bold(
     person: int,
     record: SubjectRecord,
     series: dict[int, np.ndarray],
-    span: tuple[float, float],
+    span: Span,
     taskset: TaskSet,
     bold_regions: np.ndarray,
 ) -> None:

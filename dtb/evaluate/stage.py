@@ -40,7 +40,7 @@ from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, sub
 from dtb.files import OutputFolder, require_complete, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort
-from dtb.shards.split import Split
+from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.export import TwinCard, load_twin
 from dtb.twin.model import Twin
@@ -179,9 +179,9 @@ class Task:
         return tuple(sorted({*self.split.train, *self.split.validation}))
 
     @property
-    def training_span(self) -> tuple[float, float]:
-        """Where training and validation data begin and end within each run, as shares of it."""
-        return self.split.span("train")[0], self.split.span("validation")[1]
+    def training_span(self) -> Span:
+        """Where training and validation data begin and end within each run."""
+        return self.split.span("train")._replace(end=self.split.span("validation").end)
 
 
 def _open(shards: Path, trained: Path) -> Task:
@@ -216,7 +216,7 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
     scale_R = task.twin.bold_scale_R.numpy().astype(np.float64)
     regions = task.bold_regions
 
-    def read(pseudonyms: tuple[str, ...], span: tuple[float, float], what: str) -> People:
+    def read(pseudonyms: tuple[str, ...], span: Span, what: str) -> People:
         bar = progress.add_task(what, total=len(pseudonyms))
         records = progress.track(task.cohort.records(pseudonyms), task_id=bar)
         return collect(records, task.taskset, span, regions, scale_R)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dtb.config import SplitConfig
 from dtb.errors import ConfigurationError, DamagedOutputError
@@ -14,6 +14,33 @@ from dtb.files import write_json
 from dtb.shards.read import Cohort
 
 Part = Literal["train", "validation", "test", "all"]
+
+
+class Span(NamedTuple):
+    """Part of each run.
+
+    Attributes
+    ----------
+    begin, end : float
+        As shares of the run, or in seconds.
+    in_seconds : bool
+        Which of the two.
+
+    Examples
+    --------
+    >>> Span(0.25, 0.5).of(400.0), Span(196.8, 393.6, in_seconds=True).of(300.0)
+    ((100.0, 200.0), (196.8, 300.0))
+    """
+
+    begin: float
+    end: float
+    in_seconds: bool = False
+
+    def of(self, duration_seconds: float) -> tuple[float, float]:
+        """Give where the part begins and ends within a run, in seconds."""
+        if self.in_seconds:
+            return min(self.begin, duration_seconds), min(self.end, duration_seconds)
+        return self.begin * duration_seconds, self.end * duration_seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +55,8 @@ class Split:
         Pseudonyms, sorted; with `temporal` everybody is in all three.
     train_until, validation_until : float
         With `temporal`, the shares of each run, from its beginning, at which training and validation data end; both 1 otherwise.
+    in_seconds : bool
+        Whether these are seconds and not shares; as long as training and validation take together, testing takes after them.
     """
 
     kind: Literal["subjects", "temporal"]
@@ -36,6 +65,7 @@ class Split:
     test: tuple[str, ...]
     train_until: float = 1.0
     validation_until: float = 1.0
+    in_seconds: bool = False
 
     def people(self, part: Part) -> tuple[str, ...]:
         """Give the pseudonyms of a part; of everybody for ``"all"``."""
@@ -43,16 +73,17 @@ class Split:
             return tuple(sorted({*self.train, *self.validation, *self.test}))
         return {"train": self.train, "validation": self.validation, "test": self.test}[part]
 
-    def span(self, part: Part) -> tuple[float, float]:
-        """Give where a part begins and ends within each run, as shares of the run."""
+    def span(self, part: Part) -> Span:
+        """Give where a part begins and ends within each run."""
         if self.kind == "subjects" or part == "all":
-            return 0.0, 1.0
+            return Span(0.0, 1.0)
+        test_until = 2 * self.validation_until if self.in_seconds else 1.0
         ends = {
             "train": (0.0, self.train_until),
             "validation": (self.train_until, self.validation_until),
-            "test": (self.validation_until, 1.0),
+            "test": (self.validation_until, test_until),
         }
-        return ends[part]
+        return Span(*ends[part], self.in_seconds)
 
     @property
     def split_hash(self) -> str:
@@ -116,9 +147,10 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     """
     people = sorted(cohort.pseudonyms)
     if config.kind == "temporal":
-        until = config.train_seconds_fraction
+        until = config.train_seconds or config.train_seconds_fraction
         everybody = tuple(people)
-        return Split("temporal", everybody, everybody, everybody, until * (1 - config.validation_fraction), until)
+        ends = until * (1 - config.validation_fraction), until
+        return Split("temporal", everybody, everybody, everybody, *ends, in_seconds=config.train_seconds > 0)
     covariates = {pseudonym: cohort.header(pseudonym)["covariates"] for pseudonym in people}
 
     def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
@@ -188,5 +220,4 @@ def part_span(split: Split, part: Part, duration_seconds: float) -> tuple[float,
     >>> part_span(split, "test", 400.0)
     (200.0, 400.0)
     """
-    begin, end = split.span(part)
-    return begin * duration_seconds, end * duration_seconds
+    return split.span(part).of(duration_seconds)

@@ -12,13 +12,17 @@ from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predictions import summary_of_people, summary_of_prediction
 from dtb.evaluate.stage import baselines
+from dtb.shards.split import Span
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
 
 REGIONS = np.arange(NUM_REGIONS)
 SCALE = np.ones(NUM_REGIONS)
 
 
-def gather(records, span=(0.0, 1.0)):
+WHOLE = Span(0.0, 1.0)
+
+
+def gather(records, span=WHOLE):
     return collect(records, STROOP, span, REGIONS, SCALE)
 
 
@@ -57,7 +61,7 @@ def test_the_group_mean_is_the_mean_of_training_people_in_the_condition(training
 
 def test_own_earlier_part_is_the_persons_own():
     records = make_people(5)
-    early, late = gather(records, (0.0, 0.5)), gather(records, (0.5, 1.0))
+    early, late = gather(records, Span(0.0, 0.5)), gather(records, Span(0.5, 1.0))
     assert early.trials.trial_J.max() < late.trials.trial_J.min()
     predicted = own_earlier(early.trials, late.trials)
     for person in range(5):

@@ -7,6 +7,7 @@ from dtb.errors import InputDataError
 from dtb.evaluate.behaviour_only import RUNS, RunHalves, demographic_prediction, findings, read_halves
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predictions import summary_of_people
+from dtb.shards.split import Span
 from tests.evaluate.people import STROOP, make_people, with_other_answers
 
 
@@ -36,7 +37,7 @@ def test_a_person_is_predicted_from_covariates_by_others_alone():
     records = make_people(40, with_bold=False)
 
     def halves(who) -> RunHalves:
-        people = collect(who, STROOP, (0, 1), np.zeros(0, np.int64), np.zeros(0))
+        people = collect(who, STROOP, Span(0, 1), np.zeros(0, np.int64), np.zeros(0))
         summary = summary_of_people(people, STROOP)
         return RunHalves(people, summary, summary, summary, np.ones(len(people), bool))
 

@@ -23,12 +23,16 @@ from dtb.evaluate.predictions import (
 )
 from dtb.evaluate.stage import baselines
 from dtb.evaluate.statistics import correlation, draw_weights, estimate, holm, mean_of, permutation_p, sign_flip_p
+from dtb.shards.split import Span
 from tests.evaluate.people import STROOP, make_people
 
 NOWHERE = np.zeros(0, np.int64)
 
 
-def gather(records, span=(0.0, 1.0)):
+WHOLE = Span(0.0, 1.0)
+
+
+def gather(records, span=WHOLE):
     return collect(records, STROOP, span, NOWHERE, np.zeros(0))
 
 
@@ -103,7 +107,7 @@ def test_a_twin_that_knows_age_sex_site_and_motion_alone_is_not(evidence):
 def test_seen_people_never_make_a_twin_personal_and_an_impostor_scores_high():
     """An impostor that knows a person by a code alone, and repeats what was seen earlier, reaches the r of twins that are published."""
     records = make_people(40, with_bold=False, trait_weight=0.15)
-    early, late = gather(records, (0, 0.5)), gather(records, (0.5, 1))
+    early, late = gather(records, Span(0, 0.5)), gather(records, Span(0.5, 1))
     target = summary_of_people(early, STROOP)
     said = own_earlier(early.trials, late.trials)
     impostor = Prediction(summary_of_prediction(late.trials, said, 40, STROOP, no_maps(late)), said)

@@ -21,7 +21,7 @@ from dtb.evaluate.predictions import (
 )
 from dtb.evaluate.stage import baselines
 from dtb.evaluate.statistics import Estimate, draw_weights
-from dtb.shards.split import Split
+from dtb.shards.split import Span, Split
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
 
 REGIONS, SCALE = np.arange(NUM_REGIONS), np.ones(NUM_REGIONS)
@@ -37,7 +37,7 @@ def perfect(people) -> Prediction:
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
     training, people = (
-        collect(records, STROOP, (0, 1), REGIONS, SCALE) for records in (make_people(30), make_people(42)[30:])
+        collect(records, STROOP, Span(0, 1), REGIONS, SCALE) for records in (make_people(30), make_people(42)[30:])
     )
     target = summary_of_people(training, STROOP)
     return Evidence(
@@ -178,7 +178,7 @@ def test_the_ceiling_is_the_correlation_with_the_truth_that_the_halves_share():
 
 
 def test_the_halves_hold_every_other_trial_of_each_condition():
-    people = collect(make_people(3, with_bold=False), STROOP, (0, 1), np.zeros(0, int), np.zeros(0))
+    people = collect(make_people(3, with_bold=False), STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0))
     odd, even = summaries_of_halves(people, STROOP)
     trials = people.trials
     mine_J = np.flatnonzero((trials.person_J == 1) & (trials.condition_J == 1))

@@ -20,7 +20,7 @@ from dtb.evaluate.statistics import sign_flip_p
 from dtb.files import OutputFolder, require_complete
 from dtb.shards.batches import BatchMaker
 from dtb.shards.manifest import CohortDescription
-from dtb.shards.split import Split
+from dtb.shards.split import Span, Split
 from dtb.shards.write import ShardWriter
 from dtb.twin.export import TwinCard, save_twin
 from dtb.twin.model import Twin
@@ -127,7 +127,7 @@ def test_later_parts_of_seen_people_without_bold(tmp_path):
     found = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert found["claim"].startswith("8 people support no claim between people: ")
     rt = next(row for row in found["rows"] if row["metric"] == "mean RT r")
-    halves = [collect(records, STROOP, span, np.zeros(0, int), np.zeros(0)) for span in ((0, 0.5), (0.5, 1))]
+    halves = [collect(records, STROOP, span, np.zeros(0, int), np.zeros(0)) for span in (Span(0, 0.5), Span(0.5, 1))]
     first_S, second_S = (summary_of_people(half, STROOP).mean_rt_ST[:, 0] for half in halves)
     assert rt["baselines"]["own_earlier"] == pytest.approx(np.corrcoef(first_S, second_S)[0, 1])
     assert "ridge" not in rt["baselines"]
@@ -167,7 +167,7 @@ def test_a_twin_of_another_cohort_or_split_is_refused(unseen, tmp_path):
 
 
 def performed(records, split: Split):
-    people = collect(records, STROOP, (0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
+    people = collect(records, STROOP, Span(0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
     told = {TWIN: people.edges_SE}
     found = predict(untrained(), maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
@@ -226,7 +226,7 @@ def test_nobody_is_told_the_own_connectome_as_a_strangers():
 def test_an_untrained_twin_does_no_better_with_the_own_connectome_than_with_a_strangers():
     records = make_people(24, with_bold=False)
     split = dataclasses.replace(by_people(records, 0), test=tuple(record.pseudonym for record in records))
-    people = collect(records, STROOP, (0, 1), np.zeros(0, int), np.zeros(0))
+    people = collect(records, STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0))
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, [], split, cache_bytes=0)
     told = told_connectomes(people.edges_SE, np.nanmean(people.edges_SE, axis=0), seed=0)
     found = predict(untrained(0), maker, records, people, "test", split, STROOP, np.zeros(0, int), told)
@@ -244,7 +244,7 @@ def test_regressions_see_what_the_encoder_reads(tmp_path):
     evaluate(SMALL, *lay_out(tmp_path, by_people(records, 10), records, config), tmp_path / "out", resume=False)
     found = pd.read_parquet(tmp_path / "out" / "subjects.parquet").set_index("pseudonym")["ridge_mean_rt"]
     twin = untrained(0, config)
-    none, whole = np.zeros(0, np.int64), (0.0, 1.0)
+    none, whole = np.zeros(0, np.int64), Span(0.0, 1.0)
     seen, unseen = (collect(some, STROOP, whole, none, np.zeros(0)) for some in (records[:12], records[12:]))
     for read, is_same in ((twin.tangent, True), (lambda edges_SE: edges_SE, False)):
         seen_edges, unseen_edges = (

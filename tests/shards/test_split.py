@@ -83,6 +83,15 @@ def test_temporal_split_divides_each_run(cohort):
     assert len(split.train) == len(split.test) == 23
 
 
+def test_temporal_split_in_seconds_is_the_papers(cohort):
+    config = SplitConfig(kind="temporal", train_seconds=200.0, validation_fraction=0.25)
+    split = make_split(cohort, config, seed=0)
+    parts = ("train", "validation", "test")
+    assert [part_span(split, part, 408.0) for part in parts] == [(0.0, 150.0), (150.0, 200.0), (200.0, 400.0)]
+    assert [part_span(split, part, 180.0) for part in parts] == [(0.0, 150.0), (150.0, 180.0), (180.0, 180.0)]
+    assert part_span(split, "all", 408.0) == (0.0, 408.0)
+
+
 def test_too_few_people_are_said_so(tmp_path):
     write_people(tmp_path, 4, num_runs=0)
     with pytest.raises(ConfigurationError, match=r"split\.num_folds is 5, but the cohort has 4 people"):

@@ -67,6 +67,28 @@ def test_masked_values_have_no_influence_on_loss_or_gradient(config: TwinConfig,
         assert torch.equal(one, two)
 
 
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)
+def test_absent_runs_tasks_and_responses_have_no_influence(config: TwinConfig, batch: Batch) -> None:
+    """Person 0 lacks the second run; person 1's presses in theirs are unknown; person 2 has no BOLD there."""
+    counted = {name: getattr(batch, name).clone() for name in ("press_SKTA", "at_risk_SKT", "counted_SKT")}
+    counted["bold_counted_SKV"] = batch.bold_counted_SKV.clone()
+    for person, names in ((0, counted), (1, ("press_SKTA", "at_risk_SKT", "counted_SKT")), (2, ("bold_counted_SKV",))):
+        for name in names:
+            counted[name][person, 1] = 0
+    base = dataclasses.replace(batch, **counted)
+    other = {name: getattr(batch, name).clone() for name in ("stimulus_SKTI", "bold_SKVR", "task_SK", "run_SK")}
+    other["stimulus_SKTI"][0, 1] = 7.0
+    other["bold_SKVR"][0, 1], other["bold_SKVR"][2, 1] = torch.nan, -1e20
+    other["task_SK"][0, 1] = other["run_SK"][0, 1] = -1
+    if config.press == "sigmoid":
+        # Presses in steps that are not counted.
+        other["press_SKTA"] = counted["press_SKTA"].clone()
+        other["press_SKTA"][1, 1] = True
+    changed = dataclasses.replace(base, **other)
+    for one, two in zip(loss_and_gradients(config, base), loss_and_gradients(config, changed), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
+
+
 def test_a_person_without_weight_has_no_influence(batch: Batch) -> None:
     weight_S = batch.weight_S.clone()
     weight_S[2] = 0

@@ -56,6 +56,7 @@ def test_its_settings_are_the_papers(paper: Config) -> None:
     assert step == pytest.approx(0.8 / 10)
     assert (paper.twin.connectome_dropout, paper.twin.stimulus_delay_steps) == (0.1, 1)
     assert (paper.train.batch_size, paper.train.max_epochs) == (50, 800)
+    assert (paper.split.kind, paper.split.train_seconds) == ("temporal", 196.8)
     assert (paper.train.press_weight, paper.train.bold_weight) == (1.0, 1.0)
     settings = deepspeed_settings(paper.train, 1, {})
     # AdamW without weight decay is Adam; there is no schedule and no clipping.
