@@ -115,7 +115,7 @@ def changed_arrays(**changes: np.ndarray) -> list[tuple[str, bytes]]:
 @pytest.mark.parametrize(
     "members",
     [
-        members_of(1)[:1] + members_of(1),  # a key twice
+        members_of(0)[:1] + members_of(0),  # a key twice
         [("../p0000.json", b"{}"), *members_of(0)[1:]],
         [("/etc/p0000.json", b"{}"), *members_of(0)[1:]],
         members_of(0)[::-1],
