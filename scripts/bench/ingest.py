@@ -49,6 +49,7 @@ def main() -> None:
         f"load {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        os.environ["XDG_CACHE_HOME"] = name  # the list of files is to be made anew, and not to be kept
         bids, derivatives = make_people(Path(name), options.people, options.regions)
         people = steps(bids, derivatives, Path(name) / "steps")
         for num_cpus in options.workers:
