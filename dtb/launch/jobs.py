@@ -117,7 +117,8 @@ def submit(address: str, config: Config, parcel: Parcel, *, send_code: bool, wai
     client = connect(address)
     with tempfile.TemporaryDirectory(prefix="dtb-submit-") as scratch:
         parcel.write(Path(scratch) / _FOLDER)
-        job = client.submit_job(
+        job = _accepted(
+            client,
             entrypoint=parcel.shell_line(_FOLDER),
             submission_id=_name(config.name),
             runtime_env=runtime_environment(Path(scratch), send_code=send_code),
@@ -128,6 +129,18 @@ def submit(address: str, config: Config, parcel: Parcel, *, send_code: bool, wai
         err.print(_ways_on(address, job))
         return 0
     return follow(address, job, client)
+
+
+def _accepted(client: JobSubmissionClient, **request: Any) -> str:
+    """Submit a job, waiting for a cluster that has only just been started and has nobody to take it yet."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return str(client.submit_job(**request))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > until:
+                raise StageError(f"The cluster does not take the job: {_first_line(error)}") from None
+        time.sleep(1.0)
 
 
 def runtime_environment(folder: Path, *, send_code: bool) -> dict[str, Any]:

@@ -408,9 +408,7 @@ def task_to_plain(spec: TaskSpec) -> dict[str, Any]:
 
 
 def _shipped_folder() -> Path:
-    package = Path(dtb.__file__).parent
-    beside = package.parent / "configs" / "tasks"
-    return beside if beside.is_dir() else package / "configs" / "tasks"
+    return Path(dtb.__file__).parent / "configs" / "tasks"
 
 
 def _exactly_one(owner: Any, *names: str) -> None:
