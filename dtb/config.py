@@ -284,8 +284,13 @@ class TrainConfig:
     """Passes over the training people at most."""
     patience_epochs: Count = 15
     """Stop after this many epochs without a better validation loss."""
+    start: Literal["regression", "random"] = "regression"
+    """Where latents begin: `regression`, at what a ridge regression reads from the training people's connectomes about their behaviour,
+    from which training moves them little; `random`. A twin without principal components or an explicit latent begins at random."""
     learning_rate: Positive = 2e-3
-    """Adam's learning rate."""
+    """Adam's learning rate, at its highest."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """`cosine`: the learning rate falls to 0 over `max_epochs`; `constant`."""
     weight_decay: NonNegative = 1e-2
     """Decoupled weight decay."""
     gradient_clipping: NonNegative = 1.0

@@ -177,6 +177,13 @@ def gradient_norm(engine: Any) -> float | None:
     return float(torch.nn.utils.get_total_norm(gradients))
 
 
+def set_learning_rate(engine: Any, learning_rate: float) -> None:
+    """Set the rate of the next step, unless the user's DeepSpeed file has a scheduler of its own."""
+    if engine.lr_scheduler is None:
+        for group in engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+
+
 def full_weights(engine: Any, twin: torch.nn.Module) -> dict[str, torch.Tensor] | None:
     """Copy the twin's parameters to the memory of rank 0, whatever the ZeRO stage; every rank must call it.
 

@@ -8,6 +8,7 @@ person is drawn from that person's seed.
 from __future__ import annotations
 
 import functools
+import math
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from dtb.config import TrainConfig
 from dtb.errors import StageError
-from dtb.train.engine import full_weights, gradient_norm
+from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.feed import Feed
 from dtb.train.progress import Progress
 from dtb.train.sentinel import GradientSentinel
@@ -80,7 +81,7 @@ def fit(
             engine,
             feeds["train"],
             progress,
-            config.checkpoint_every_steps,
+            config,
             functools.partial(save, best_weights),
             set_aside,
             sentinel,
@@ -119,12 +120,12 @@ def train_epoch(
     engine: Any,
     feed: Feed,
     progress: Progress,
-    checkpoint_every_steps: int,
+    config: TrainConfig,
     save: Callable[[], None],
     set_aside: Callable[[dict[str, str]], None],
     sentinel: GradientSentinel,
 ) -> dict[str, float]:
-    """Train on what is left of an epoch, saving every so many steps within it (0 for never).
+    """Train on what is left of an epoch, saving every `checkpoint_every_steps` within it (0 for never).
 
     Returns
     -------
@@ -135,6 +136,7 @@ def train_epoch(
     engine.train()
     sums = _Sums(engine.device)
     wait = _Wait()
+    num_steps = feed.stream.steps_per_epoch
     for share, batches in wait.timed(feed.batches(progress.epoch, progress.step)):
         for batch in batches:
             on_device = batch.to(engine.device)
@@ -144,19 +146,34 @@ def train_epoch(
             engine.backward(losses.total)
             _refuse(batch, sentinel.finite_S(), "gradient", set_aside)
             before_clipping = gradient_norm(engine)
+            if config.schedule == "cosine":
+                set_learning_rate(
+                    engine, cosine(config.learning_rate, progress.epoch + share.step / num_steps, config.max_epochs)
+                )
             engine.step()
             sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
         norm = engine.get_global_grad_norm() if before_clipping is None else before_clipping
         progress.step = share.step + 1
         progress.add({"norms": float(norm)})
-        is_last = progress.step == feed.stream.steps_per_epoch
-        if checkpoint_every_steps and progress.step % checkpoint_every_steps == 0 and not is_last:
+        every = config.checkpoint_every_steps
+        if every and progress.step % every == 0 and progress.step != num_steps:
             progress.add(sums.over_ranks())
             sums = _Sums(engine.device)
             save()
     progress.add(sums.over_ranks())
     norm = progress.sums["norms"] / max(progress.step, 1)
     return {**_means(progress.sums), "grad_norm": norm, "data_wait_share": wait.share}
+
+
+def cosine(highest: float, epochs_done: float, max_epochs: int) -> float:
+    """Let a learning rate fall to 0 along half a cosine.
+
+    Examples
+    --------
+    >>> [round(cosine(0.1, done, 10), 3) for done in (0.0, 5.0, 10.0)]
+    [0.1, 0.05, 0.0]
+    """
+    return highest * (1.0 + math.cos(math.pi * epochs_done / max_epochs)) / 2.0
 
 
 @torch.no_grad()

@@ -1,4 +1,5 @@
-"""The scales of connectome and BOLD, over the training people alone and in one pass, so that no held-out person shapes the input.
+"""The scales of connectome and BOLD, and what latents begin at, over the training people alone and in one pass, so that no held-out
+person shapes the input.
 
 Shape letters: `E` connectome edge, `R` BOLD region, `V` volume.
 """
@@ -17,6 +18,8 @@ import torch
 from dtb.cohort.records import SubjectRecord
 from dtb.files import written_whole
 from dtb.shards.split import Split, part_span
+from dtb.tasks.taskset import TaskSet
+from dtb.train.start import behaviour_figures, latent_directions
 from dtb.twin.components import principal_components
 from dtb.twin.tangent import Tangent, fit_reference
 
@@ -37,6 +40,8 @@ class Normalisation:
         Standard deviation of each BOLD region over all training volumes; 1 where there is none.
     components_EC : (E, C) float32 or None
         Principal components of what the encoder reads; None where none were asked for.
+    regression_CZ : (C, Z) float32 or None
+        What latents begin at; None where they begin at random.
     tangent_reference_RR : (R, R) float64 or None
         Geometric mean of people's correlation matrices; None where the encoder reads plain edges.
     tangent_mean_E, tangent_scale_E : (E,) float32 or None
@@ -47,6 +52,7 @@ class Normalisation:
     edge_scale_E: np.ndarray
     bold_scale_R: np.ndarray
     components_EC: np.ndarray | None = None
+    regression_CZ: np.ndarray | None = None
     tangent_reference_RR: np.ndarray | None = None
     tangent_mean_E: np.ndarray | None = None
     tangent_scale_E: np.ndarray | None = None
@@ -118,6 +124,9 @@ def measure(
     bold_regions: Sequence[int],
     num_components: int = 0,
     tangent_reference_RR: np.ndarray | None = None,
+    *,
+    taskset: TaskSet | None = None,
+    num_latents: int = 0,
 ) -> Normalisation:
     """Measure the scales over training people and training times.
 
@@ -134,6 +143,10 @@ def measure(
         How many principal components of the connectomes to find, from the first `MOST_PEOPLE` people.
     tangent_reference_RR : (R, R) or None
         From `tangent_reference`, where the encoder reads tangent edges.
+    taskset : TaskSet or None
+        What they performed; None to let latents begin at random.
+    num_latents : int
+        How many latents begin at a regression of these people's behaviour on the components.
 
     Returns
     -------
@@ -146,6 +159,7 @@ def measure(
         tangent.set_reference(torch.from_numpy(tangent_reference_RR))
     columns = np.asarray(bold_regions, dtype=np.int64)
     kept: list[np.ndarray] = []
+    figures: list[np.ndarray] = []
     for record in records:
         edges.add(record.connectome_E[None])
         read_E = record.connectome_E
@@ -154,21 +168,27 @@ def measure(
             read.add(read_E[None])
         if num_components and len(kept) < MOST_PEOPLE:
             kept.append(read_E)
+            if taskset is not None:
+                figures.append(behaviour_figures(record, taskset, split))
         for run in record.runs:
             if run.bold_VR is not None and run.repetition_time is not None and len(columns):
                 begin, end = part_span(split, "train", run.duration_seconds)
                 seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
                 bold.add(run.bold_VR[(seconds_V >= begin) & (seconds_V < end)][:, columns])
-    components_EC = None
+    components_EC = regression_CZ = None
     if num_components:
         standard_SE = (np.array(kept, np.float32).reshape(-1, num_edges) - read.mean) / read.scale()
-        components = principal_components(torch.from_numpy(np.nan_to_num(standard_SE)), num_components)
-        components_EC = components.numpy().astype(np.float32)
+        standard_SE = np.nan_to_num(standard_SE)
+        components_EC = principal_components(torch.from_numpy(standard_SE), num_components).numpy().astype(np.float32)
+        if figures and num_latents:
+            found_CZ = latent_directions(standard_SE @ components_EC, np.array(figures), num_latents)
+            regression_CZ = None if found_CZ is None else found_CZ.astype(np.float32)
     return Normalisation(
         edge_mean_E=edges.mean.astype(np.float32),
         edge_scale_E=edges.scale().astype(np.float32),
         bold_scale_R=bold.scale().astype(np.float32),
         components_EC=components_EC,
+        regression_CZ=regression_CZ,
         tangent_reference_RR=tangent_reference_RR,
         tangent_mean_E=None if tangent is None else read.mean.astype(np.float32),
         tangent_scale_E=None if tangent is None else read.scale().astype(np.float32),

@@ -81,11 +81,12 @@ class Plan:
             torch.manual_seed(self.config.seed)
             twin = Twin(self.config.twin, self.card.sizes)
         if normalisation is not None:
+            optional = (normalisation.components_EC, normalisation.regression_CZ)
             twin.set_normalisation(
                 torch.tensor(normalisation.edge_mean_E),
                 torch.tensor(normalisation.edge_scale_E),
                 torch.tensor(normalisation.bold_scale_R),
-                None if normalisation.components_EC is None else torch.tensor(normalisation.components_EC),
+                *(None if array is None else torch.tensor(array) for array in optional),
             )
             if twin.tangent is not None:
                 found = (

@@ -23,6 +23,7 @@ from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
 from dtb.files import CONFIG_FILE, OutputFolder, require_complete, write_text
 from dtb.shards.read import open_cohort
+from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
@@ -151,6 +152,8 @@ def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
             plan.bold_regions,
             plan.config.twin.connectome_components,
             reference_RR,
+            taskset=TaskSet.from_plain(plan.card.taskset) if plan.config.train.start == "regression" else None,
+            num_latents=plan.config.twin.latent_size,
         )
         normalise.save(path, measured)
     return normalise.load(path)

@@ -28,6 +28,8 @@ PERSONAL_SCALE = 0.1
 """Size of the differences between people in a fresh twin without a latent, relative to what they differ around."""
 LATENT_REACH, LATENT_START = 0.5, 0.3
 """The same for people whose latents differ by 1, and the size of a fresh twin's latents: they grow as training finds a use for them."""
+LEARNED_SHARE = 0.1
+"""How far learned layers move latents that begin at a regression, relative to latents that begin at nothing."""
 FASTEST_SECONDS, SLOWEST_SECONDS = 0.1, 2.0
 """Time constants of a fresh leaky or gated network lie between these."""
 
@@ -70,9 +72,16 @@ class Encoder(nn.Module):
     ----------
     components_EC : (E, C) Tensor or None
         Directions that the layers read in place of the edges; random ones until `Twin.set_normalisation` sets them.
+    regression_CZ : (C, Z) Tensor or None
+        What latents are before anything is learned; 0 until `Twin.set_normalisation` sets it. Training leaves it as it is: what is
+        learned is added, and weight decay draws that, not the regression, towards 0.
+    learned_share : () Tensor or None
+        Factor of what is learned.
     """
 
     components_EC: Tensor | None
+    regression_CZ: Tensor | None
+    learned_share: Tensor | None
 
     def __init__(self, config: TwinConfig, num_edges: int) -> None:
         super().__init__()
@@ -81,6 +90,10 @@ class Encoder(nn.Module):
         if config.connectome_components:
             components_EC = torch.randn(num_edges, config.connectome_components) / math.sqrt(num_edges)
         self.register_buffer("components_EC", components_EC)
+        has_regression = config.connectome_components > 0 and config.latent_size > 0
+        begin_CZ = torch.zeros(config.connectome_components, config.latent_size) if has_regression else None
+        self.register_buffer("regression_CZ", begin_CZ)
+        self.register_buffer("learned_share", torch.tensor(1.0) if has_regression else None)
         widths = [config.connectome_components or num_edges, *config.encoder_widths]
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.num_features = config.latent_size or widths[-1]
@@ -106,7 +119,29 @@ class Encoder(nn.Module):
         if self.direct is None:
             return features
         latent_SZ = _apply(self.direct, read)
-        return latent_SZ if self.indirect is None else latent_SZ + _apply(self.indirect, features)
+        if self.indirect is not None:
+            latent_SZ = latent_SZ + _apply(self.indirect, features)
+        if self.regression_CZ is None or self.learned_share is None:
+            return latent_SZ
+        return read @ self.regression_CZ.to(read.dtype) + self.learned_share * latent_SZ
+
+    @torch.no_grad()
+    def begin_at(self, regression_CZ: Tensor) -> None:
+        """Let latents begin at a regression, with nothing learned beside it.
+
+        Raises
+        ------
+        ValueError
+            The shape is not this encoder's.
+        """
+        wanted = None if self.regression_CZ is None else tuple(self.regression_CZ.shape)
+        if self.regression_CZ is None or self.learned_share is None or tuple(regression_CZ.shape) != wanted:
+            raise ValueError(f"regression_CZ has shape {tuple(regression_CZ.shape)}; this twin's is {wanted}")
+        self.regression_CZ.copy_(regression_CZ)
+        self.learned_share.fill_(LEARNED_SHARE)
+        for layer in (self.direct, self.indirect):
+            if layer is not None:
+                layer.weight.zero_()
 
 
 def _apply(layer: nn.Module, values: Tensor) -> Tensor:

@@ -67,7 +67,12 @@ class Twin(nn.Module):
 
     @torch.no_grad()
     def set_normalisation(
-        self, edge_mean_E: Tensor, edge_scale_E: Tensor, bold_scale_R: Tensor, components_EC: Tensor | None = None
+        self,
+        edge_mean_E: Tensor,
+        edge_scale_E: Tensor,
+        bold_scale_R: Tensor,
+        components_EC: Tensor | None = None,
+        regression_CZ: Tensor | None = None,
     ) -> None:
         """Set what connectomes and BOLD are standardised with, and what of a connectome is read: figures of the training people alone.
 
@@ -79,6 +84,8 @@ class Twin(nn.Module):
             Standard deviation of each region's BOLD over people and time; likewise.
         components_EC : (E, C) Tensor or None
             From `dtb.twin.components.principal_components`, where the configuration asks for components; None leaves them.
+        regression_CZ : (C, Z) Tensor or None
+            What latents begin at, as a linear function of the components; None lets them begin at random.
 
         Raises
         ------
@@ -103,6 +110,8 @@ class Twin(nn.Module):
             if components is None or components_EC.shape != wanted:
                 raise ValueError(f"components_EC has shape {tuple(components_EC.shape)}; this twin's is {wanted}")
             components.copy_(components_EC)
+        if regression_CZ is not None:
+            self.hypernetwork.encoder.begin_at(regression_CZ)
 
     def standardise(self, connectome_SE: Tensor) -> Tensor:
         """Standardise edges; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""

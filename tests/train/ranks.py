@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dtb.config import Config
 from dtb.shards.read import open_cohort
+from dtb.tasks.taskset import TaskSet
 from dtb.train import normalise
 from dtb.train.engine import read_user_settings
 from dtb.train.plan import make_plan
@@ -27,6 +28,8 @@ def make_job(config: Config, shards: Path, out: Path) -> Job:
         plan.card.sizes.num_edges,
         plan.bold_regions,
         config.twin.connectome_components,
+        taskset=TaskSet.from_plain(plan.card.taskset) if config.train.start == "regression" else None,
+        num_latents=config.twin.latent_size,
     )
     return Job(plan, scales, read_user_settings(config.train.deepspeed))
 

@@ -1,0 +1,147 @@
+"""Where latents begin: at what a regression reads from a connectome about the training people's behaviour.
+
+From a random beginning, an encoder must find in a few hundred people's trials which of many directions between connectomes matter, while
+the network behind it is still learning the task: it ends up knowing less of unseen people than a regression does. A ridge regression in
+closed form finds the directions at once, each with the penalty that suits it, and training is left with what a regression cannot do.
+
+Shape letters: `S` training person, `C` principal component, `Y` figure of behaviour, `Z` latent, `J` trial.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtb.cohort.records import SubjectRecord
+from dtb.shards.split import Split, part_span
+from dtb.tasks.taskset import TaskSet
+
+FEWEST_PEOPLE = 20
+"""A figure that fewer training people have is not regressed on."""
+FEWEST_PRESSES = 5
+"""A person with fewer presses in a condition has no figures of its reaction times."""
+_PENALTIES = np.logspace(-3, 3, 25)
+_SHRINKAGE = 0.1
+
+
+def behaviour_figures(record: SubjectRecord, taskset: TaskSet, split: Split) -> np.ndarray:
+    """Sum up what a person did in the training part of each task and condition.
+
+    Returns
+    -------
+    (Y,) float64
+        For each condition the mean and the standard deviation of the logarithm of reaction times, and the share of right answers; NaN
+        where there are too few trials.
+    """
+    found = []
+    for spec in taskset.specs:
+        rows = [_trials(record, number, split) for number, run in enumerate(record.runs) if run.task == spec.name]
+        condition_J, rt_J, right_J = (
+            (np.concatenate(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 3
+        )
+        for condition in range(len(spec.conditions)):
+            here_J = condition_J == condition
+            log_rt_J = np.log(rt_J[here_J & np.isfinite(rt_J)])
+            known_J = right_J[here_J & np.isfinite(right_J)]
+            enough = len(log_rt_J) >= FEWEST_PRESSES
+            found += [log_rt_J.mean(), log_rt_J.std()] if enough else [np.nan, np.nan]
+            found.append(known_J.mean() if len(known_J) else np.nan)
+    return np.array(found)
+
+
+def _trials(record: SubjectRecord, number: int, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give condition, reaction time (NaN without a press) and whether right (NaN where nothing is) of a run's usable training trials."""
+    run = record.runs[number]
+    trials = run.trials
+    begin, end = part_span(split, "train", run.duration_seconds)
+    used_J = trials.usable_J.astype(bool) & (trials.onset_seconds_J >= begin) & (trials.onset_seconds_J < end)
+    pressed_J = trials.pressed_J & (trials.rt_seconds_J > 0)
+    right_J = np.where(
+        trials.correct_JA.any(axis=1), (trials.response_JA & trials.correct_JA).any(axis=1), ~trials.pressed_J
+    )
+    return (
+        trials.condition_J[used_J],
+        np.where(pressed_J, trials.rt_seconds_J, np.nan)[used_J],
+        np.where(trials.scored_J, right_J, np.nan)[used_J],
+    )
+
+
+def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents: int) -> np.ndarray | None:
+    """Find the directions between connectomes that say most about behaviour, by reduced-rank ridge regression.
+
+    Figures are turned so that what connectomes do not explain of them is uncorrelated and of equal size; the axes along which most is
+    explained are the latents, and each is regressed on the components with a penalty of its own. All judgements are by leave-one-out.
+
+    Parameters
+    ----------
+    scores_SC : (S, C) float64
+        Principal component scores of training people.
+    figures_SY : (S, Y) float64
+        NaN where absent.
+    num_latents : int
+
+    Returns
+    -------
+    (C, Z) float64 or None
+        ``scores_SC @ directions`` has as standard deviation the correlation, by leave-one-out, with what it predicts: a latent that says
+        nothing of unseen people is 0. None where there are too few people for any figure.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> scores = rng.standard_normal((200, 5))
+    >>> figures = scores[:, :1] + 0.1 * rng.standard_normal((200, 2))
+    >>> directions = latent_directions(scores, figures, 3)
+    >>> directions.shape, float(np.abs(directions[1:, 0]).max() / np.abs(directions[0, 0])) < 0.05
+    ((5, 3), True)
+    """
+    present_SY = np.isfinite(figures_SY)
+    spread_Y = np.array(
+        [column[there].std() if there.any() else 0.0 for column, there in zip(figures_SY.T, present_SY.T, strict=True)]
+    )
+    kept_Y = (present_SY.sum(axis=0) >= FEWEST_PEOPLE) & (spread_Y > 1e-9)
+    if not kept_Y.any():
+        return None
+    figures_SY, spread_Y = figures_SY[:, kept_Y], spread_Y[kept_Y]
+    # An absent figure is at the mean of those who have it.
+    standard_SY = np.nan_to_num((figures_SY - np.nanmean(figures_SY, axis=0)) / spread_Y)
+    scores_SC = scores_SC - scores_SC.mean(axis=0)
+    _, predicted_SY = _ridge(scores_SC, standard_SY)
+    rest_YY = np.atleast_2d(np.cov((standard_SY - predicted_SY).T))
+    size = np.trace(rest_YY) / len(rest_YY)
+    values, vectors = np.linalg.eigh((1 - _SHRINKAGE) * rest_YY + _SHRINKAGE * size * np.eye(len(rest_YY)))
+    whiten_YY = (vectors * values**-0.5) @ vectors.T
+    explained_YY = (predicted_SY @ whiten_YY).T @ (standard_SY @ whiten_YY)
+    axes_YY = np.linalg.eigh(explained_YY + explained_YY.T)[1][:, ::-1]
+    targets_SZ = standard_SY @ whiten_YY @ axes_YY[:, :num_latents]
+    weights_CZ, predicted_SZ = _ridge(scores_SC, targets_SZ)
+    share_Z = 1 - ((targets_SZ - predicted_SZ) ** 2).sum(axis=0) / (targets_SZ**2).sum(axis=0)
+    size_Z = np.maximum((scores_SC @ weights_CZ).std(axis=0), 1e-12)
+    directions_CZ = np.zeros((scores_SC.shape[1], num_latents))
+    directions_CZ[:, : len(share_Z)] = weights_CZ * np.sqrt(np.maximum(share_Z, 0.0)) / size_Z
+    return directions_CZ
+
+
+def _ridge(scores_SC: np.ndarray, targets_SY: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Regress centred targets on centred scores, each with the penalty that predicts people best when they are left out.
+
+    Returns
+    -------
+    weights_CY, left_out_SY
+        The weights, and each person's prediction from all others.
+    """
+    left_SK, values_K, right_KC = np.linalg.svd(scores_SC, full_matrices=False)
+    found_KY = left_SK.T @ targets_SY
+    weights_CY = np.zeros((scores_SC.shape[1], targets_SY.shape[1]))
+    left_out_SY = np.zeros_like(targets_SY)
+    least_Y = np.full(targets_SY.shape[1], np.inf)
+    for penalty in _PENALTIES * max(float(np.median(values_K**2)), 1e-12):
+        shrink_K = values_K**2 / (values_K**2 + penalty)
+        leverage_S = left_SK**2 @ shrink_K + 1 / len(scores_SC)
+        rest_SY = (targets_SY - left_SK @ (shrink_K[:, None] * found_KY)) / np.maximum(1 - leverage_S, 1e-6)[:, None]
+        error_Y = (rest_SY**2).mean(axis=0)
+        better_Y = error_Y < least_Y
+        least_Y[better_Y] = error_Y[better_Y]
+        left_out_SY[:, better_Y] = (targets_SY - rest_SY)[:, better_Y]
+        scale_K = values_K / (values_K**2 + penalty)
+        weights_CY[:, better_Y] = (right_KC.T @ (scale_K[:, None] * found_KY))[:, better_Y]
+    return weights_CY, left_out_SY
