@@ -58,7 +58,14 @@ BASE: dict[str, Any] = {
         "encoder_widths": [16],
         "connectome_dropout": 0.0,
     },
-    "train": {"learning_rate": 0.006, "weight_decay": 0.1, "max_epochs": 14, "patience_epochs": 14, "bold_weight": 0.0},
+    "train": {
+        "batch_size": 8,
+        "learning_rate": 0.008,
+        "weight_decay": 0.1,
+        "max_epochs": 12,
+        "patience_epochs": 12,
+        "bold_weight": 0.0,
+    },
 }
 """The twin that is recommended; each variant says what is different."""
 
@@ -240,12 +247,10 @@ def runs_wanted() -> Iterator[tuple[str, int | None, int, int]]:
     for seed in (1, 2, 3):
         for fold in (0, 1):
             yield "regression", None, fold, seed
-    for seed in (1, 2):
-        for name in VARIANTS:
-            yield name, 150, 0, seed
-    for fold in (0, 1):
-        yield "random", None, fold, 1
-    yield "dropout 0.3", None, 0, 1
+            if seed == 1:
+                yield "random", None, fold, seed
+    for name in VARIANTS:
+        yield name, 150, 0, 1
 
 
 def path_of(out: Path, name: str, people: int | None, fold: int, seed: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import pytest
@@ -74,3 +75,10 @@ def test_going_on_from_a_checkpoint_gives_the_same_losses_and_twin(copied, train
     (one, _), (other, _) = load_twin(copied / "twin"), load_twin(trained / "twin")
     for name, tensor in one.state_dict().items():
         assert tensor.equal(other.state_dict()[name]), name
+
+
+def test_the_learning_rate_falls_along_the_cosine(trained):
+    highest = small_config().train.learning_rate
+    # The few training people make one batch an epoch.
+    wanted = [highest * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+    assert [row["lr"] for row in read_rows(trained)] == pytest.approx(wanted)

@@ -23,7 +23,14 @@ def cohort(tmp_path_factory):
 
 
 def config(**train):
-    return small_config(**{"max_epochs": EPOCHS, "patience_epochs": EPOCHS, "checkpoint_every_epochs": EPOCHS} | train)
+    # Trainings of different lengths are compared, so the rate must not depend on the length.
+    values = {
+        "schedule": "constant",
+        "max_epochs": EPOCHS,
+        "patience_epochs": EPOCHS,
+        "checkpoint_every_epochs": EPOCHS,
+    }
+    return small_config(**values | train)
 
 
 @pytest.fixture(scope="module")
