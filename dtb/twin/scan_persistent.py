@@ -9,6 +9,7 @@ Shape letters: see `dtb.twin.scan`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 from typing import Any
@@ -104,7 +105,7 @@ def _launch(kernel: Any, cell: CellName, state_SKTN: Tensor, *arrays: Tensor | N
     block = max(16, 1 << (num_hidden - 1).bit_length())
     # 64 weights a thread, and twice as many for the gated cell: they stay in registers.
     num_warps = max(1, block * block // (32 * 64))
-    with torch.cuda.device(state_SKTN.device) if state_SKTN.is_cuda else torch.no_grad():
+    with torch.cuda.device(state_SKTN.device) if state_SKTN.is_cuda else contextlib.nullcontext():
         kernel[(num_subjects * num_segments,)](
             *arrays, num_segments, num_states - 1, num_hidden, CELL=_CELLS[cell], BLOCK=block, num_warps=num_warps
         )

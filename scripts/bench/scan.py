@@ -2,6 +2,7 @@
 
     python scripts/bench/scan.py                      # all sizes, all of torch's threads, on the CPU
     python scripts/bench/scan.py --device cuda
+    python scripts/bench/scan.py --busy               # on a machine with other work: processor time of one thread
     python scripts/bench/scan.py --sizes paper low-rank --repeats 9
 
 The references are a `torch.func.vmap` over an `RNNCell` that writes hidden states into a preallocated output, an unbound loop of
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from references import NUM_CHANNELS, REFERENCES, Run, baddbmm_loop, drive_of
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -37,71 +39,13 @@ SIZES = {
     "small": (64, 8, 300, 128),
 }
 LONG_SECONDS = 4.0
+CLOCK = time.perf_counter
 LONG_RUN = (4, 2, 5000, 400)
 LOW_RANK = [(50, 1, 262, 400, 8), (50, 1, 262, 400, 32), (50, 1, 262, 1024, 8), (50, 1, 262, 1024, 32)]
-NUM_CHANNELS = 9
-Run = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""From stimulus (S, K, T, I), input weights (S, N, I), recurrent weights (S, N, N) and biases (S, N) to states (S, K, T, N)."""
 
 
 def ours(stimulus_SKTI: Tensor, input_SNI: Tensor, recurrent_SNN: Tensor, bias_SN: Tensor) -> Tensor:
     return scan("elman", drive_of(stimulus_SKTI, input_SNI, bias_SN), Recurrence(recurrent_SNN))
-
-
-def drive_of(stimulus_SKTI: Tensor, input_SNI: Tensor, bias_SN: Tensor) -> Tensor:
-    num_segments, num_steps = stimulus_SKTI.shape[1:3]
-    by_time_SDI = stimulus_SKTI.transpose(1, 2).flatten(1, 2)
-    drive_SDN = torch.baddbmm(bias_SN[:, None], by_time_SDI, input_SNI.mT)
-    return drive_SDN.unflatten(1, (num_steps, num_segments)).transpose(1, 2)
-
-
-def vmapped_cell(stimulus_SKTI: Tensor, input_SNI: Tensor, recurrent_SNN: Tensor, bias_SN: Tensor) -> Tensor:
-    num_people, num_segments, num_steps, num_channels = stimulus_SKTI.shape
-    cell = torch.nn.RNNCell(num_channels, recurrent_SNN.shape[1], device="meta")
-    weights = {
-        "weight_ih": input_SNI,
-        "weight_hh": recurrent_SNN,
-        "bias_ih": bias_SN,
-        "bias_hh": torch.zeros_like(bias_SN),
-    }
-    step = torch.func.vmap(lambda own, x, h: torch.func.functional_call(cell, own, (x, h)))
-    state_SKN = stimulus_SKTI.new_zeros(num_people, num_segments, recurrent_SNN.shape[1])
-    states_SKTN = stimulus_SKTI.new_empty(num_people, num_segments, num_steps, recurrent_SNN.shape[1])
-    for index in range(num_steps):
-        state_SKN = step(weights, stimulus_SKTI[:, :, index], state_SKN)
-        states_SKTN[:, :, index] = state_SKN
-    return states_SKTN
-
-
-def baddbmm_loop(stimulus_SKTI: Tensor, input_SNI: Tensor, recurrent_SNN: Tensor, bias_SN: Tensor) -> Tensor:
-    state_SKN = stimulus_SKTI.new_zeros(*stimulus_SKTI.shape[:2], recurrent_SNN.shape[1])
-    states, weights_SNN = [], recurrent_SNN.mT
-    for drive_SKN in drive_of(stimulus_SKTI, input_SNI, bias_SN).unbind(2):
-        state_SKN = torch.tanh(torch.baddbmm(drive_SKN, state_SKN, weights_SNN))
-        states.append(state_SKN)
-    return torch.stack(states, dim=2)
-
-
-def rnn_by_person(stimulus_SKTI: Tensor, input_SNI: Tensor, recurrent_SNN: Tensor, bias_SN: Tensor) -> Tensor:
-    network = torch.nn.RNN(stimulus_SKTI.shape[-1], recurrent_SNN.shape[1], batch_first=True, device="meta")
-    nothing_N = torch.zeros_like(bias_SN[0])
-    states = []
-    for person in range(len(stimulus_SKTI)):
-        own = {
-            "weight_ih_l0": input_SNI[person],
-            "weight_hh_l0": recurrent_SNN[person],
-            "bias_ih_l0": bias_SN[person],
-            "bias_hh_l0": nothing_N,
-        }
-        states.append(torch.func.functional_call(network, own, (stimulus_SKTI[person],))[0])
-    return torch.stack(states)
-
-
-REFERENCES: dict[str, Run] = {
-    "vmap RNNCell": vmapped_cell,
-    "baddbmm loop": baddbmm_loop,
-    "nn.RNN by person": rnn_by_person,
-}
 
 
 def best_seconds(function: Callable[[], object], repeats: int, device: torch.device) -> float:
@@ -110,11 +54,11 @@ def best_seconds(function: Callable[[], object], repeats: int, device: torch.dev
     while len(times) <= repeats:
         if device.type == "cuda":
             torch.cuda.synchronize()
-        begin = time.perf_counter()
+        begin = CLOCK()
         function()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - begin)
+        times.append(CLOCK() - begin)
         if sum(times) > LONG_SECONDS:
             return min(times)
     return min(times[1:])
@@ -226,12 +170,14 @@ def bench_low_rank(size: tuple[int, int, int, int, int], repeats: int, device: t
 
     rate = matmul_rate(people, hidden, device)
     own = forward_and_step(low_rank, [*inputs[:2], shared, *factors, inputs[3]], repeats)
-    full = forward_and_step(ours, inputs, repeats)
+    others: dict[str, Run] = {"ours": ours} | ({"baddbmm loop": baddbmm_loop} if rank == LOW_RANK[0][-1] else {})
+    full = {name: forward_and_step(run, inputs, repeats) for name, run in others.items()}
     operations = 2 * people * segments * steps * hidden * (hidden + 2 * rank)
     moved = 4 * (hidden**2 + 2 * people * hidden * rank + 2 * people * segments * steps * hidden)
     title = title_of(f"low rank {rank}", size[:4], operations, moved)
     row(table, title, "ours, low rank", own, own, operations, rate)
-    row(table, "", "ours, full", full, own, 2 * people * segments * steps * hidden**2, rate)
+    for name, seconds in full.items():
+        row(table, "", f"{name}, full", seconds, own, 2 * people * segments * steps * hidden**2, rate)
 
 
 def bench_recomputing(repeats: int, device: torch.device) -> str:
@@ -304,7 +250,14 @@ def main() -> None:
     parts = [*SIZES, "low-rank", "recomputing"]
     parser.add_argument("--sizes", nargs="*", default=parts, choices=parts)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--busy", action="store_true", help="for a machine with other work: one thread's processor time"
+    )
     options = parser.parse_args()
+    if options.busy:
+        global CLOCK  # noqa: PLW0603 - set once, before anything is timed
+        CLOCK = time.process_time
+        torch.set_num_threads(1)
     device = torch.device(options.device)
     columns = ("ms", "ratio", "GFLOP/s", "of matmul")
     table = Table(title="The recurrence, forward and training step")
@@ -325,10 +278,12 @@ def main() -> None:
     console.print(table)
     for line in lines:
         console.print(line)
+    where = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    clock = "processor" if options.busy else "wall"
     console.print(
-        f"{torch.cuda.get_device_name() if device.type == 'cuda' else platform.machine()}, {torch.get_num_threads()} threads, "
-        f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after on {os.cpu_count()} cores, torch {torch.__version__}, "
-        f"compiled code: {scan_native.LEVELS[level] if level >= 0 else 'not built'}. Ratio: time divided by ours."
+        f"{where}, {torch.get_num_threads()} threads, {clock} time, load {load:.1f} before and {os.getloadavg()[0]:.1f} after on "
+        f"{os.cpu_count()} cores, torch {torch.__version__}, compiled code: {scan_native.LEVELS[level] if level >= 0 else 'not built'}. "
+        "Ratio: time divided by ours."
     )
 
 
