@@ -176,9 +176,10 @@ behaviour. On each cohort a small twin ({hidden} units) was trained, and `dtb ev
 {rows}
 
 Brackets hold exact 95% intervals of the shares. Where the connectome carries nothing, "called personal" is the certificate's error; it
-promises at most 5%. Where it carries traits, a certificate that is not given is a miss, not an error: it depends on how good the twin is
-and on the number of people, and the certificate then says "not shown". r is the mean over cohorts of the correlation of predicted and
-observed mean reaction times of unseen people.
+promises at most 5%. "Any test passed" counts single tests of a certificate, whose p-values are Holm's over the page: the twin is called
+personal only where one of each kind passes (use of the connectome, and gain beyond covariates). Where it carries traits, a certificate
+that is not given is a miss, not an error: it depends on how good the twin is and on the number of people, and the certificate then says
+"not shown". r is the mean over cohorts of the correlation of predicted and observed mean reaction times of unseen people.
 
 Made by `python scripts/certificate_error_rates.py OUT {num}` (cohort seeds {first} to {last}).
 """
