@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -97,6 +98,9 @@ def test_a_run_a_person_and_a_block_can_be_looked_at(client):
 def test_a_change_moves_the_twin_and_says_how_far(client):
     own = client.post("/api/scene", json=SCENE).json()
     assert [one["person"] for one in own["performers"]] == SCENE["people"]
+    first, second = own["performers"]
+    assert first["choice"] != second["choice"]
+    assert first["connectome"]["distance_before"] != second["connectome"]["distance_before"]
     edge = {"first": REGIONS[2], "second": REGIONS[7], "by": 0.05}
     gain = {"region": REGIONS[4], "gain": 0.5}
     changed = client.post("/api/scene", json={**SCENE, "edges": [edge], "gains": [gain]}).json()
@@ -150,6 +154,21 @@ def test_many_at_once_get_what_each_would_alone(client):
     alone = [ask(body) for body in asked]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(ask, asked)) == alone
+
+
+def test_a_person_whom_many_ask_for_is_read_once(tmp_path, monkeypatch):
+    viewer, read = Viewer(make_run(tmp_path, 1, found_for=())), []
+    meet = viewer._company.meet
+
+    def slowly(pseudonyms):
+        read.extend(pseudonyms)
+        time.sleep(0.05)
+        return meet(pseudonyms)
+
+    monkeypatch.setattr(viewer._company, "meet", slowly)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(viewer.person, ["p0000"] * 4))
+    assert read == ["p0000"]
 
 
 def test_a_folder_that_cannot_be_shown_is_refused(tmp_path, capsys):
