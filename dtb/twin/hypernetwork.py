@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from dtb.config import TwinConfig
 from dtb.twin.cells import num_rows
 from dtb.twin.noise import dropout_mask
-from dtb.twin.scan import Recurrence, exact
+from dtb.twin.recurrence import Recurrence
+from dtb.twin.scan import exact
 from dtb.twin.sizes import TwinSizes
 
 TYPICAL_PRESSES_PER_SECOND = 0.3

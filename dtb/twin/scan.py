@@ -11,60 +11,19 @@ Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` ro
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dtb.twin.cells import CellName, next_state
+from dtb.twin.recurrence import Recurrence
 from dtb.twin.scan_fast import fast_scan
 from dtb.twin.scan_native import is_usable, native_scan
 from dtb.twin.scan_persistent import fits, persistent_scan
 
 DENSE_BYTES = 2**18
 """Low-rank weights are multiplied out where one person's matrix is no larger: it stays in cache, and is no dearer than its factors."""
-
-
-class Recurrence(NamedTuple):
-    """Recurrent weights of some people: all of each person's own, or one shared matrix and a personal change of low rank.
-
-    Attributes
-    ----------
-    full_SGN : (S, G, N) Tensor or None
-        Each person's weights.
-    shared_GN : (G, N) Tensor or None
-        Weights that all share, where `full_SGN` is None.
-    left_SGQ, right_SNQ : Tensor or None
-        The personal change: ``W_s = shared + left_s @ right_s.T``.
-    """
-
-    full_SGN: Tensor | None = None
-    shared_GN: Tensor | None = None
-    left_SGQ: Tensor | None = None
-    right_SNQ: Tensor | None = None
-
-    @property
-    def num_hidden(self) -> int:
-        """How many units there are."""
-        weights = self.shared_GN if self.full_SGN is None else self.full_SGN
-        assert weights is not None
-        return weights.shape[-1]
-
-    @property
-    def dense_bytes(self) -> int:
-        """Size of one person's weights, multiplied out."""
-        weights_GN = self.shared_GN if self.full_SGN is None else self.full_SGN[0]
-        assert weights_GN is not None
-        return weights_GN.numel() * weights_GN.element_size()
-
-    def dense(self) -> Tensor:
-        """Give each person's weights as one (S, G, N) tensor."""
-        if self.full_SGN is not None:
-            return self.full_SGN
-        assert self.shared_GN is not None
-        assert self.left_SGQ is not None
-        assert self.right_SNQ is not None
-        return self.shared_GN + self.left_SGQ @ self.right_SNQ.mT
 
 
 def scan(
@@ -114,10 +73,10 @@ def scan(
             return _reference_scan(cell, drive_SKTG, recurrence.dense(), *rest)
         if is_usable(drive_SKTG):
             small = recurrence.full_SGN is None and recurrence.dense_bytes <= DENSE_BYTES
-            return native_scan(cell, drive_SKTG, *(Recurrence(recurrence.dense()) if small else recurrence), *rest)
+            return native_scan(cell, drive_SKTG, Recurrence(recurrence.dense()) if small else recurrence, *rest)
         if fits(drive_SKTG, recurrence.num_hidden):
             return persistent_scan(cell, drive_SKTG, recurrence.dense(), *rest)
-        return fast_scan(cell, drive_SKTG, *recurrence, *rest)
+        return fast_scan(cell, drive_SKTG, recurrence, *rest)
 
 
 def exact(tensor: Tensor) -> Tensor:

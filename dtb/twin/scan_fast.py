@@ -18,23 +18,19 @@ from torch.autograd.function import once_differentiable
 
 from dtb.twin.capture import Tensors, replayed
 from dtb.twin.cells import CellName
+from dtb.twin.recurrence import Recurrence
 
 
 def fast_scan(
     cell: CellName,
     drive_SKTG: Tensor,
-    full_SGN: Tensor | None,
-    shared_GN: Tensor | None,
-    left_SGQ: Tensor | None,
-    right_SNQ: Tensor | None,
+    recurrence: Recurrence,
     rate_SN: Tensor | None,
     noise_SKTN: Tensor | None,
     initial_SKN: Tensor | None,
 ) -> Tensor:
     """Run the recurrence; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
-    result: Tensor = _FastScan.apply(
-        cell, drive_SKTG, full_SGN, shared_GN, left_SGQ, right_SNQ, rate_SN, noise_SKTN, initial_SKN
-    )
+    result: Tensor = _FastScan.apply(cell, drive_SKTG, *recurrence, rate_SN, noise_SKTN, initial_SKN)
     return result
 
 

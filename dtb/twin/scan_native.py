@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dtb.twin.cells import CellName
+from dtb.twin.recurrence import Recurrence
 
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
 _VERSION = 3
@@ -85,45 +86,26 @@ def is_usable(drive_SKTG: Tensor) -> bool:
 def native_scan(
     cell: CellName,
     drive_SKTG: Tensor,
-    full_SGN: Tensor | None,
-    shared_GN: Tensor | None,
-    left_SGQ: Tensor | None,
-    right_SNQ: Tensor | None,
+    recurrence: Recurrence,
     rate_SN: Tensor | None,
     noise_SKTN: Tensor | None,
     initial_SKN: Tensor | None,
 ) -> Tensor:
     """Run the recurrence; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
-    weights = (full_SGN, shared_GN, left_SGQ, right_SNQ)
-    result: Tensor = _NativeScan.apply(cell, drive_SKTG, *weights, rate_SN, noise_SKTN, initial_SKN, level())
+    result: Tensor = _NativeScan.apply(cell, level(), drive_SKTG, *recurrence, rate_SN, noise_SKTN, initial_SKN)
     return result
 
 
 class _NativeScan(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        cell: CellName,
-        drive_SKTG: Tensor,
-        full_SGN: Tensor | None,
-        shared_GN: Tensor | None,
-        left_SGQ: Tensor | None,
-        right_SNQ: Tensor | None,
-        rate_SN: Tensor | None,
-        noise_SKTN: Tensor | None,
-        initial_SKN: Tensor | None,
-        instructions: int,
-    ) -> Tensor:
+    def forward(ctx: Any, cell: CellName, instructions: int, drive_SKTG: Tensor, *tensors: Tensor | None) -> Tensor:
         num_subjects, num_segments, num_steps, num_rows = drive_SKTG.shape
         num_hidden = num_rows // 2 if cell == "gated" else num_rows
+        *given, noise_SKTN, initial_SKN = [None if tensor is None else tensor.contiguous() for tensor in tensors]
+        left_SGQ = given[2]
         rank = 0 if left_SGQ is None else left_SGQ.shape[-1]
         drive_STKG = drive_SKTG.transpose(1, 2).contiguous()
         noise_STKN = None if noise_SKTN is None else noise_SKTN.transpose(1, 2).contiguous()
-        given = [
-            None if tensor is None else tensor.contiguous()
-            for tensor in (full_SGN, shared_GN, left_SGQ, right_SNQ, rate_SN)
-        ]
-        initial_SKN = None if initial_SKN is None else initial_SKN.contiguous()
         state_STKN = drive_SKTG.new_empty(num_subjects, num_steps + 1, num_segments, num_hidden)
         # The elman cell's activation is its state, unless noise was added to that.
         active_STKG = None if cell == "elman" and noise_SKTN is None else torch.empty_like(drive_STKG)
@@ -143,7 +125,7 @@ class _NativeScan(torch.autograd.Function):
         outer_STKN = gradient_SKTN.transpose(1, 2).contiguous()
         drive_gradient_STKG = outer_STKN.new_empty(num_subjects, num_steps, num_segments, ctx.sizes.rows)
         rate_gradient_SN = None if rate_SN is None else torch.empty_like(rate_SN)
-        initial_gradient_SKN = torch.empty_like(state_STKN[:, 0]) if ctx.needs_input_grad[8] else None
+        initial_gradient_SKN = torch.empty_like(state_STKN[:, 0]) if ctx.needs_input_grad[9] else None
         gradients = (drive_gradient_STKG, rate_gradient_SN, initial_gradient_SKN)
         arrays = (outer_STKN, *given, state_STKN, active_STKG, *gradients)
         _call("dtb_scan_backward", ctx.instructions, ctx.sizes, _BackwardArrays(*map(_address, arrays)))
@@ -156,7 +138,7 @@ class _NativeScan(torch.autograd.Function):
             left_gradient_SGQ = drive_SDG.mT @ (before_SDN @ right_SNQ)
             weights = (None, shared_GN, left_gradient_SGQ, before_SDN.mT @ (drive_SDG @ left_SGQ))
         drive_gradient_SKTG = drive_gradient_STKG.transpose(1, 2)
-        return None, drive_gradient_SKTG, *weights, rate_gradient_SN, None, initial_gradient_SKN, None
+        return None, None, drive_gradient_SKTG, *weights, rate_gradient_SN, None, initial_gradient_SKN
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -31,7 +31,8 @@ from torch import Tensor
 from dtb.config import TwinConfig
 from dtb.twin import Twin, TwinSizes, scan_native
 from dtb.twin.blocks import block_steps, perform_in_blocks
-from dtb.twin.scan import Recurrence, scan
+from dtb.twin.recurrence import Recurrence
+from dtb.twin.scan import scan
 
 SIZES = {
     "paper": (50, 1, 262, 400),

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dtb.twin.cells import CellName, num_rows
-from dtb.twin.scan import Recurrence, scan
+from dtb.twin.recurrence import Recurrence
+from dtb.twin.scan import scan
 
 CELLS: tuple[CellName, ...] = ("elman", "leaky", "gated")
 

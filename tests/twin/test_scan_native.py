@@ -28,7 +28,7 @@ def test_every_instruction_set_agrees_with_float64(
     monkeypatch.setattr(scan_native, "level", lambda: level)
     weights: Literal["full", "low_rank"] = "low_rank" if rank else "full"
     for case in disturbed_and_not(make_case(cell, weights, sizes, torch.float32, rank)):
-        states = scan_native.native_scan(cell, case.drive, *case.recurrence, case.rate, case.noise, case.initial)
+        states = scan_native.native_scan(cell, case.drive, case.recurrence, case.rate, case.noise, case.initial)
         exact = states_and_gradients(case.to(torch.float64), "reference")
         for one, two in zip(with_gradients(states, case.leaves), exact, strict=True):
             assert (one - two).abs().max() <= 3e-6 * two.abs().max()
@@ -40,7 +40,7 @@ def test_it_is_what_float32_on_a_cpu_uses(weights: str) -> None:
     states = run(case)
     if scan_native.level() > 0:
         assert "NativeScan" in type(states.grad_fn).__name__
-    batched = fast_scan(case.cell, case.drive, *case.recurrence, case.rate, case.noise, case.initial)
+    batched = fast_scan(case.cell, case.drive, case.recurrence, case.rate, case.noise, case.initial)
     torch.testing.assert_close(states, batched, rtol=1e-5, atol=1e-6)
 
 
