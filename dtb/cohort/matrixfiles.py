@@ -5,25 +5,28 @@ Shape letters: `R` region.
 
 from __future__ import annotations
 
-import struct
-import zlib
+import io
+import json
+import subprocess
+import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io.matlab import MatReadError
 
+from dtb.cohort import matlabchild
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
 _NOTHING = frozenset({"", "n/a", "nan", "NaN", "NA"})
 _BYTES_A_CELL = 64  # a cell of text and its number
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-# What scipy's and HDF5's readers raise on bytes that are no MATLAB file.
+# What HDF5's reader raises on bytes that are no MATLAB file, and ours on what scipy made of them.
 _DAMAGES = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
-    *(RuntimeError, MemoryError, zlib.error, struct.error, MatReadError),
+    *(RuntimeError, MemoryError, zipfile.BadZipFile),
 )
 
 Names = tuple[str, ...] | None
@@ -108,17 +111,41 @@ def read_mat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
 
 
 def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
-    from scipy.io import loadmat, whosmat
+    """Have another process read the file: see `dtb.cohort.matlabchild`."""
+    command = [sys.executable, "-I", matlabchild.__file__, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            listing = child.stdout.readline()
+            if not listing:
+                raise OSError(_last_words(child))
+            listed = {name: (tuple(shape), kind) for name, shape, kind in json.loads(listing)}
+            numeric = {
+                name: shape
+                for name, (shape, kind) in listed.items()
+                if kind not in {"char", "cell", "struct", "object", "opaque", "function", "unknown"}
+            }
+            key = _key(numeric, path, config)
+            labels = _labels_key(key, listed)
+            _require_room({name: listed[name][0] for name in (key, labels) if name is not None}, path, config)
+            child.stdin.write(json.dumps([key, labels]).encode() + b"\n")
+            child.stdin.flush()
+            content = child.stdout.read()
+            if child.wait() != 0:
+                raise OSError(_last_words(child))
+        finally:
+            child.kill()
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        names = tuple(arrays["names"].tolist()) if "names" in arrays else None
+        return arrays["matrix"], names
 
-    listed = {name: (shape, kind) for name, shape, kind in whosmat(path)}
-    numeric = {
-        name: shape for name, (shape, kind) in listed.items() if kind not in {"char", "cell", "struct", "object"}
-    }
-    key = _key(numeric, path, config)
-    labels = _labels_key(key, listed)
-    _require_room({name: listed[name][0] for name in (key, labels) if name is not None}, path, config)
-    variables = loadmat(path, variable_names=[key, *([labels] if labels else [])])
-    return _real(variables[key], path, key), None if labels is None else _texts(variables[labels])
+
+def _last_words(child: subprocess.Popen[bytes]) -> str:
+    """Say why a process ended: the last line of its traceback, or that it crashed."""
+    assert child.stderr is not None
+    lines = child.stderr.read().decode("utf-8", "replace").splitlines()
+    return lines[-1] if child.wait() > 0 and lines else "it crashed the process that read it"
 
 
 def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
@@ -136,9 +163,9 @@ def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
             if cells.dtype == h5py.ref_dtype:
                 names = tuple("".join(map(chr, stream[cell][()].ravel())) for cell in cells.ravel())
             else:
-                names = _texts(cells)
+                names = matlabchild.texts(cells)
         # MATLAB's arrays lie the other way round in HDF5.
-        return _real(data[key][()].T, path, key), names
+        return data[key][()].T, names
 
 
 def _key(numeric: Mapping[str, tuple[int, ...]], path: Path, config: IngestConfig) -> str:
@@ -175,25 +202,3 @@ def _require_room(shapes: Mapping[str, tuple[int, ...]], path: Path, config: Ing
     for name, shape in shapes.items():
         if 8 * np.prod([float(size) for size in shape]) > config.max_memory_gib * 2**30:
             raise InputDataError(f"{path.name}: {name!r} has the shape {shape}, too much for ingest.max_memory_gib.")
-
-
-def _real(array: Any, path: Path, key: str) -> np.ndarray:
-    if hasattr(array, "toarray"):  # a sparse matrix of MATLAB's
-        array = array.toarray()
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiub":
-        raise InputDataError(f"{path.name}: {key!r} holds no real numbers.")
-    return array
-
-
-def _texts(array: np.ndarray) -> tuple[str, ...]:
-    """Take names out of a cell array, an array of characters, or DSI Studio's bytes with a line for each name."""
-    array = np.asarray(array)
-    if array.dtype.kind in "ui":
-        text = bytes(int(value) % 256 for value in array.ravel()).decode("utf-8", "replace")
-        return tuple(line.strip() for line in text.split("\n") if line.strip())
-    found = []
-    for cell in array.ravel():
-        inner = np.asarray(cell).ravel()
-        found.append("".join(str(part) for part in inner).strip())
-    return tuple(found)

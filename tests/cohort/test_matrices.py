@@ -265,14 +265,15 @@ def assert_read_or_refused(path: Path, regions: tuple[str, ...], config: IngestC
 @given(st.data())
 def test_damaged_files_end_in_an_error_or_in_the_numbers_they_hold(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged")
-    way = data.draw(st.sampled_from(sorted(WAYS)))
+    way = data.draw(st.sampled_from(["relmat", "mat 7.3"]))
     write, name, config = WAYS[way]
     path = write(folder / name, counts())
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         how = data.draw(st.sampled_from(["flip", "cut", "insert"]))
-        at = data.draw(st.integers(0, max(len(content) - 1, 0)))
-        if how == "flip" and content:
+        # What MATLAB 7.3's file begins with stays, by which it is known.
+        at = data.draw(st.integers(600 if way == "mat 7.3" else 0, max(len(content) - 1, 600)))
+        if how == "flip" and at < len(content):
             content[at] = data.draw(st.integers(0, 255))
         elif how == "cut":
             del content[at : at + data.draw(st.integers(1, len(content) + 1))]
@@ -280,6 +281,20 @@ def test_damaged_files_end_in_an_error_or_in_the_numbers_they_hold(tmp_path_fact
             content[at:at] = data.draw(st.binary(max_size=6))
     path.write_bytes(content)
     assert_read_or_refused(path, NAMES, config)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(145, 14), (172, 17), (192, 255), (193, 2), (0, 0), (124, 9), (128, 200), (300, 1)]
+)
+def test_a_damaged_matlab_file_that_crashes_its_reader_is_refused(place, value, tmp_path):
+    path = write_dsi_studio(tmp_path / "sub-1.connectivity.mat", counts())
+    content = bytearray(path.read_bytes())
+    content[place] = value
+    path.write_bytes(content)
+    assert_read_or_refused(path, NAMES, COUNTS)
+    if place in {145, 172, 192, 193}:
+        with pytest.raises(InputDataError, match="is not a readable MATLAB file: it crashed the process that read it"):
+            read_matrix(path, NAMES, COUNTS)
 
 
 @settings(deadline=None, max_examples=200)
@@ -296,15 +311,18 @@ def test_any_table_is_a_connectome_or_a_clear_error(tmp_path_factory, rows, tran
 
 @pytest.fixture
 def structural(small_cohort, tmp_path) -> tuple[Path, Path, IngestConfig]:
-    """Raw tree of the small cohort, and a tree of QSIRecon's with matrices of two sessions; one file is cut, and both of one person."""
+    """The small cohort, and a tree with matrices of two sessions, one person's as of QSIRecon; one file is cut, and both of one person."""
     names = tuple(json.loads((small_cohort / "truth" / "mechanism.json").read_text())["regions"])
     tree = tmp_path / "qsirecon"
     for number in range(1, 7):
         for session in ("1", "2"):
             folder = tree / f"sub-{number:04d}" / f"ses-{session}" / "dwi"
             folder.mkdir(parents=True)
-            path = folder / f"sub-{number:04d}_ses-{session}_space-T1w_connectivity.mat"
-            write_qsirecon(path, counts(10 * number + int(session), 20), names)
+            stem, matrix = f"sub-{number:04d}_ses-{session}_space-T1w", counts(10 * number + int(session), 20)
+            if number == 1:
+                path = write_qsirecon(folder / f"{stem}_connectivity.mat", matrix, names)
+            else:
+                path = write_relmat(folder / f"{stem}_relmat.tsv", matrix, names)
             if number == 4 or (number, session) == (3, "1"):
                 path.write_bytes(path.read_bytes()[:300])
     settings = dataclasses.replace(COUNTS, matrix_key="atlas_4S156_radius2_count_connectivity", rest_runs="separate")
