@@ -140,8 +140,8 @@ class VolumeAtlas:
         """R; a region that the image lacks is absent everywhere."""
         return len(self.labels)
 
-    def on_grid(self, shape: tuple[int, int, int], affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give the atlas on an image's grid.
+    def on_grid(self, shape: tuple[int, int, int], affine: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Give the atlas on the grid of the image of that name.
 
         Returns
         -------
@@ -164,16 +164,12 @@ class VolumeAtlas:
                     image, affine, shape, interpolation="nearest", force_resample=True, copy_header=True
                 )
             except ValueError as error:
-                raise InputDataError(
-                    f"{self.path.name} and the image do not meet: {str(error).splitlines()[0]}"
-                ) from None
+                raise InputDataError(f"{self.path.name} and {name} do not meet: {str(error).splitlines()[0]}") from None
         rounded = whole_numbers(np.asarray(image.dataobj).reshape(-1, order="F"))
         order = np.argsort(self.labels)
         at = np.searchsorted(self.labels[order], rounded)
         is_region = (at < len(order)) & (self.labels[order][np.minimum(at, len(order) - 1)] == rounded)
         place_M = np.flatnonzero(is_region)
         if not len(place_M):
-            raise InputDataError(
-                f"{self.path.name} has none of its regions within the image: are they in the same space?"
-            )
+            raise InputDataError(f"{self.path.name} has none of its regions within {name}: are they in the same space?")
         return place_M, order[at[place_M]]

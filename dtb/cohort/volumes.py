@@ -162,7 +162,7 @@ def parcellate_volumes(
         raise InputDataError(
             f"{path.name} has {header.num_volumes} volumes: their means need more than ingest.max_memory_gib {max_memory_gib:g}."
         )
-    place_M, label_M = atlas.on_grid(header.shape, header.affine)
+    place_M, label_M = atlas.on_grid(header.shape, header.affine, path.name)
     if mask is not None:
         inside_M = _read_mask(mask, header)[place_M]
         kept_place_M, kept_label_M = place_M[inside_M], label_M[inside_M]

@@ -9,12 +9,14 @@ Steps are timed in one process, one person after the other; whole runs are `dtb 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import os
 import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from dtb.cluster import connected
@@ -75,42 +77,47 @@ def steps(bids: Path, derivatives: Path, out: Path) -> list[PersonFiles]:
     """Time each step in this process."""
     config, roots = IngestConfig(), (derivatives,)
     paths = [path for root in (bids, derivatives) for path in root.rglob("*") if path.is_file()]
-    start = time.perf_counter()
-    num_bytes = sum(len(path.read_bytes()) for path in paths)
-    floor = time.perf_counter() - start
-    spent = dict.fromkeys(("index", "read", "connectome and the rest", "keep", "write"), 0.0)
-    start = time.perf_counter()
-    people = index_people(bids, roots, config, _TASKS)
-    spent["index"] = time.perf_counter() - start
+    spent: dict[str, tuple[float, float]] = {}
+    with timed(spent, "floor"):
+        num_bytes = sum(len(path.read_bytes()) for path in paths)
+    with timed(spent, "index"):
+        people = index_people(bids, roots, config, _TASKS)
     regions = read_region_names(people[0].rest[0], roots, config)
     kept, writer = KeptPeople(out, None), ShardWriter(out, config.subjects_per_shard)
     for number, person in enumerate(people):
         job = PersonJob(person, f"p{number}", no_covariates(), roots)
-        start = time.perf_counter()
-        for series in (*person.rest, *(events.series for events in person.events)):
-            assert series is not None
-            read_series(series, regions, config, roots)
-        for events in person.events:
-            read_trials(_TASKS.specs[events.task_index], events.path)
-        reading = time.perf_counter() - start
-        start = time.perf_counter()
-        read = read_person(job, regions, _TASKS, config)
-        spent["read"] += reading
-        spent["connectome and the rest"] += time.perf_counter() - start - reading
+        with timed(spent, "read"):
+            for series in (*person.rest, *(events.series for events in person.events)):
+                assert series is not None
+                read_series(series, regions, config, roots)
+            for events in person.events:
+                read_trials(_TASKS.specs[events.task_index], events.path)
+        with timed(spent, "read, connectome, quality"):
+            read = read_person(job, regions, _TASKS, config)
         assert read.record is not None, read.reason
-        start = time.perf_counter()
-        kept.keep(job, read)
-        spent["keep"] += time.perf_counter() - start
-        start = time.perf_counter()
-        writer.add(read.record)
-        spent["write"] += time.perf_counter() - start
-    total = sum(spent.values())
+        with timed(spent, "keep"):
+            kept.keep(job, read)
+        with timed(spent, "write"):
+            writer.add(read.record)
+    both = spent.pop("read, connectome, quality")
+    floor = spent.pop("floor")
+    spent["connectome, quality"] = both[0] - spent["read"][0], both[1] - spent["read"][1]
+    wall, cpu = (sum(times) for times in zip(*spent.values(), strict=True))
     print(f"{len(people)} people, {len(regions)} regions, {len(paths)} files, {num_bytes / 2**20:.0f} MiB")
-    print(f"reading the bytes: {floor:.2f} s, {60 * len(people) / floor:,.0f} people a minute")
-    print(f"one process: {total:.2f} s, {60 * len(people) / total:,.0f} people a minute, of which")
-    for step, seconds in spent.items():
-        print(f"  {step:24s} {seconds:6.2f} s {100 * seconds / total:4.0f}%")
+    print(f"reading the bytes: {floor[0]:.2f} s, {60 * len(people) / floor[0]:,.0f} people a minute")
+    print(f"one process: {wall:.2f} s ({cpu:.2f} s of CPU), {60 * len(people) / wall:,.0f} people a minute, of which")
+    for step, (seconds, used) in spent.items():
+        print(f"  {step:24s} {seconds:6.2f} s {used:6.2f} s of CPU {100 * used / cpu:4.0f}%")
     return people
+
+
+@contextlib.contextmanager
+def timed(spent: dict[str, tuple[float, float]], step: str) -> Iterator[None]:
+    """Add the wall and CPU seconds of a block to a step's."""
+    start, used = time.perf_counter(), time.process_time()
+    yield
+    wall, cpu = spent.get(step, (0.0, 0.0))
+    spent[step] = wall + time.perf_counter() - start, cpu + time.process_time() - used
 
 
 def whole(bids: Path, derivatives: Path, out: Path, num_cpus: int, num_people: int) -> None:

@@ -1,9 +1,11 @@
 """Shards and manifests broken in hundreds of ways: each person is read as they were written, or refused in a sentence."""
 
+import functools
 import hashlib
 import io
 import json
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,23 @@ from tests.shards.test_shards import assert_same
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    write_people(tmp_path / "shards", 2)
+    (tmp_path / "shards").mkdir()
+    restore(tmp_path / "shards", 2)
     return tmp_path / "shards"
+
+
+@functools.cache
+def shard_of(num_people: int) -> dict[str, bytes]:
+    """Give the files of a folder of shards with so many people."""
+    with tempfile.TemporaryDirectory() as name:
+        write_people(Path(name), num_people)
+        return {path.name: path.read_bytes() for path in Path(name).iterdir()}
+
+
+def restore(folder: Path, num_people: int) -> None:
+    """Write a whole folder of shards again, without waiting for the disk."""
+    for name, content in shard_of(num_people).items():
+        (folder / name).write_bytes(content)
 
 
 def put(folder: Path, content: bytes) -> None:
@@ -60,7 +77,7 @@ def read_all(folder: Path) -> list | None:
 @cases(150)
 @given(damage=DAMAGES)
 def test_an_altered_shard_is_found_by_its_checksum_and_by_verify(tmp_path, damage):
-    write_people(tmp_path, 2)
+    restore(tmp_path, 2)
     shard = tmp_path / "shard-00000.tar"
     content = shard.read_bytes()
     shard.write_bytes(damage(content))
@@ -77,7 +94,7 @@ def test_an_altered_shard_is_found_by_its_checksum_and_by_verify(tmp_path, damag
 @cases(200)
 @given(damage=DAMAGES)
 def test_a_tar_whose_manifest_was_altered_too_still_ends_in_people_or_a_sentence(tmp_path, damage):
-    write_people(tmp_path, 2)
+    restore(tmp_path, 2)
     put(tmp_path, damage((tmp_path / "shard-00000.tar").read_bytes()))
     found = read_all(tmp_path)
     assert found is None or [record.pseudonym for record in found] == ["p0000", "p0001"]
@@ -89,7 +106,7 @@ def test_a_tar_whose_manifest_was_altered_too_still_ends_in_people_or_a_sentence
 @cases(150)
 @given(damage=DAMAGES)
 def test_a_member_that_is_not_a_persons_is_refused(tmp_path, which, damage):
-    write_people(tmp_path, 1)
+    restore(tmp_path, 1)
     person = make_person(0)
     members = encode_sample(person)
     members[which] = damage(members[which])
@@ -133,7 +150,7 @@ def changed_arrays(**changes: np.ndarray) -> list[tuple[str, bytes]]:
     ids=lambda members: "",
 )
 def test_tars_that_somebody_made_are_refused_unless_only_the_order_differs(folder, members):
-    write_people(folder, 1)
+    restore(folder, 1)
     put(folder, packed(*members))
     found = read_all(folder)
     if members == members_of(0)[::-1]:
@@ -147,7 +164,7 @@ def test_tars_that_somebody_made_are_refused_unless_only_the_order_differs(folde
 @cases(250)
 @given(damage=DAMAGES)
 def test_a_broken_manifest_is_refused_or_says_the_same(tmp_path, damage):
-    good = write_people(tmp_path, 2)
+    restore(tmp_path, 2)
     path = tmp_path / MANIFEST_FILE
     path.write_bytes(damage(path.read_bytes()))
     try:
@@ -156,7 +173,7 @@ def test_a_broken_manifest_is_refused_or_says_the_same(tmp_path, damage):
         assert MANIFEST_FILE in str(error)  # noqa: PT017
         assert damage is not whole
         return
-    assert set(found.counts) >= set(good.counts)
+    assert set(found.counts) >= {"subjects", "volumes"}
     assert [shard.name for shard in found.shards] == ["shard-00000.tar"]
 
 
