@@ -358,6 +358,32 @@ class View(Stage):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Watch(Stage):
+    """Show how a training is getting on, in the terminal and from its files alone.
+
+    Losses by task and modality, learning rate, gradient norm, throughput, the share of time spent waiting for data, time to go, who is set
+    aside, the newest checkpoint and the state of the other stages. It ends when the training does, and says so if the training was killed.
+
+    Examples: dtb watch runs/demo   |   dtb watch trained --once
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    config: Suppress[Path | None] = None
+    print_config: Suppress[bool] = False
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Folder that `dtb run` or `dtb train` writes."""
+    once: bool = False
+    """Print the state once and end."""
+
+    def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - the training knows its own configuration
+        from dtb.watch import watch
+
+        watch(self.run_folder, once=self.once)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Doctor(Stage):
     """Look at this machine, and at a cluster if its address is given, and say what to do about what is unfit for a run.
 
@@ -498,5 +524,6 @@ COMMANDS: dict[str, type[Stage]] = {
     "task": Task,
     "shards": Shards,
     "view": View,
+    "watch": Watch,
     "doctor": Doctor,
 }

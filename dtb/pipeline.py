@@ -16,6 +16,13 @@ from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.files import STAGE_FILE, read_stage
 from dtb.terminal import err, out
 
+# The folder of each stage within a run folder, in the order of the stages.
+FOLDERS = {
+    "synth": "cohort",
+    "ingest": "shards",
+    **{stage: stage for stage in ("train", "evaluate", "simulate", "intervene", "report")},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -54,7 +61,7 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     from dtb.report.stage import report
     from dtb.train.trainer import train
 
-    cohort, shards, trained = run / "cohort", run / "shards", run / "train"
+    cohort, shards, trained = (run / FOLDERS[stage] for stage in ("synth", "ingest", "train"))
     bids = config.input.bids or cohort / "bids"
     derivatives = config.input.derivatives or (cohort / "derivatives" / "xcp_d",)
     if config.input.bids is None and config.synth.volumes:
@@ -102,7 +109,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     steps = steps_of(config, run)
     if dry_run:
         for number, step in enumerate(steps, 1):
-            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  [dim]({_state_of(step.folder)})[/dim]")
+            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  [dim]({state_of(step.folder)})[/dim]")
         out.print("Nothing was written. Each stage has a --dry-run of its own that says more.")
         return
     if run.exists() and any(run.iterdir()) and not resume:
@@ -112,7 +119,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     require_variables(config.launch.secrets)
     with connected(config.cluster):
         for number, step in enumerate(steps, 1):
-            state = _state_of(step.folder)
+            state = state_of(step.folder)
             err.print(
                 f"[bold]{number}/{len(steps)} dtb {step.stage}[/bold] -> {step.folder}"
                 + (" (done)" if state == "done" else "")
@@ -121,7 +128,8 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")
 
 
-def _state_of(folder: Path) -> str:
+def state_of(folder: Path) -> str:
+    """Say how far a stage's folder is: `to do`, `begun` or `done`."""
     if not (folder / STAGE_FILE).exists():
         return "to do"
     return "done" if read_stage(folder)["complete"] else "begun"

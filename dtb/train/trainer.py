@@ -10,9 +10,11 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,7 @@ from dtb.train.quarantine import quarantine, refuse_if_too_many, unfit
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
 _RAY_FOLDER = ".ray-train"
+_ALIVE_SECONDS = 5.0
 
 # Read by Ray Train's controller. A lost node's cores are counted for a while after it is gone; the group waits for them in vain.
 _RAY_TRAIN = {
@@ -83,11 +86,11 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
         console.print(f"{out} holds a finished training of this configuration; nothing to do.")
         return
     _keep(plan, out)
-    left_out = _set_aside_unfit(plan)
-    normalisation = _normalisation(plan, left_out)
-    with connected(config.cluster):
-        require_room(config)
-        with _told(out, config.train):
+    with _told(out, config.train):
+        left_out = _set_aside_unfit(plan)
+        normalisation = _normalisation(plan, left_out)
+        with connected(config.cluster):
+            require_room(config)
             _run_workers(plan, normalisation, user)
     folder.finish(_summary(out))
 
@@ -244,15 +247,19 @@ def _summary(out: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _told(out: Path, config: TrainConfig) -> Iterator[None]:
-    """Print each epoch's figures and each note as they come, from the files that rank 0 writes."""
-    from dtb.train.worker import METRICS_FILE, NOTES_FILE, read_metrics, whole_lines
+    """Print each epoch's figures and each note as they come, from the files that rank 0 writes, and show that the driver is alive."""
+    from dtb.train.worker import ALIVE_FILE, METRICS_FILE, NOTES_FILE, read_metrics, whole_lines
 
     over = threading.Event()
 
     def follow() -> None:
         last_epoch = max((row["epoch"] for row in read_metrics(out / METRICS_FILE)), default=0)
         num_notes = len(whole_lines(out / NOTES_FILE))
+        touched = -math.inf
         while True:
+            if time.monotonic() - touched > _ALIVE_SECONDS:
+                (out / ALIVE_FILE).touch()
+                touched = time.monotonic()
             last_look = over.wait(0.5)
             notes = whole_lines(out / NOTES_FILE)
             for sentence in notes[num_notes:]:
@@ -272,6 +279,7 @@ def _told(out: Path, config: TrainConfig) -> Iterator[None]:
     finally:
         over.set()
         follower.join()
+        (out / ALIVE_FILE).unlink(missing_ok=True)
 
 
 def _sentence(row: dict[str, Any], max_epochs: int) -> str:

@@ -26,6 +26,8 @@ from dtb.twin.objective import Objective
 
 METRICS_FILE = "metrics.jsonl"
 NOTES_FILE = "notes.log"
+ALIVE_FILE = ".alive"
+"""Touched by the driver every few seconds while it lives, so that `dtb watch` can tell a training from one that was killed."""
 CHECKPOINTS = "checkpoints"
 TWIN = "twin"
 

@@ -21,6 +21,7 @@ from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.train.checkpoint import newest_complete
 from dtb.train.trainer import train
+from dtb.train.worker import ALIVE_FILE
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks
@@ -131,7 +132,9 @@ def test_driver_that_was_killed_goes_on_with_resume(cluster, shards, tmp_path):
         driver.send_signal(signal.SIGKILL)
         driver.wait()
     assert not read_stage(out)["complete"]
+    assert (out / ALIVE_FILE).exists()  # and grows old
     train(config, shards, out, resume=True, dry_run=False)
+    assert not (out / ALIVE_FILE).exists()
     undisturbed = train_on_ranks(config, shards, tmp_path / "undisturbed", 1)
     assert_same_losses(read_rows(out), undisturbed, 1e-6)
     assert "Going on after epoch" in (out / "notes.log").read_text()

@@ -1,0 +1,267 @@
+"""`dtb watch`: how a training is getting on, read from its files alone: on any machine that sees them, and after a crash too."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from dtb.errors import InputDataError
+from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
+from dtb.fleet.ledger import STATUS
+from dtb.pipeline import FOLDERS, state_of
+from dtb.terminal import out
+from dtb.train.checkpoint import MANIFEST_FILE
+from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
+from dtb.train.worker import ALIVE_FILE, CHECKPOINTS, METRICS_FILE, read_metrics
+
+REFRESH_SECONDS = 2.0
+SILENT_SECONDS = 30.0
+"""A training whose driver has not touched its file for so long is not running."""
+_CURVE_WIDTH = 60
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_EPOCHS_TIMED = 10
+_NUM_LISTED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What the files of a training say at one moment.
+
+    Attributes
+    ----------
+    folder : Path
+    rows : list of dict
+        Of `metrics.jsonl`, one an epoch.
+    max_epochs, patience_epochs : int
+    is_complete : bool
+    is_written : bool
+        Whether its driver is alive.
+    set_aside : dict
+        Who is not trained on, and why.
+    checkpoint : str or None
+        The newest one with a manifest.
+    """
+
+    folder: Path
+    rows: list[dict[str, Any]]
+    max_epochs: int
+    patience_epochs: int
+    is_complete: bool
+    is_written: bool
+    set_aside: dict[str, str]
+    checkpoint: str | None
+
+    @classmethod
+    def at(cls, folder: Path) -> Look:
+        """Read the files of a training folder."""
+        is_complete = bool(read_stage(folder)["complete"])
+        # Not through `load_config`: another version of dtb may have written it, with options that this one does not know.
+        config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))["train"]
+        manifests = (folder / CHECKPOINTS).glob(f"epoch-*/{MANIFEST_FILE}")
+        return cls(
+            folder=folder,
+            rows=read_metrics(folder / METRICS_FILE),
+            max_epochs=config["max_epochs"],
+            patience_epochs=config["patience_epochs"],
+            is_complete=is_complete,
+            is_written=not is_complete and _age_seconds(folder / ALIVE_FILE) < SILENT_SECONDS,
+            set_aside=read_quarantine(folder),
+            checkpoint=max((path.parent.name for path in manifests), default=None),
+        )
+
+
+def watch(run: Path, *, once: bool = False) -> None:
+    """Show a training until it is finished or is no longer being written.
+
+    Parameters
+    ----------
+    run : Path
+        Folder that `dtb run` or `dtb train` writes.
+    once : bool
+        Print its state once. So it is without a terminal, too.
+
+    Raises
+    ------
+    InputDataError
+        There is no training.
+    """
+    folder = find_training(run)
+    look = Look.at(folder)
+    if once or not out.is_terminal:
+        out.print(as_text(look))
+        return
+    with Live(as_text(look), console=out, auto_refresh=False) as live:
+        try:
+            while look.is_written:
+                time.sleep(REFRESH_SECONDS)
+                look = Look.at(folder)
+                live.update(as_text(look), refresh=True)
+        except KeyboardInterrupt:
+            return  # watching leaves nothing unfinished
+
+
+def find_training(run: Path) -> Path:
+    """Give the training folder of a run, or `run` itself if it is one.
+
+    Raises
+    ------
+    InputDataError
+        There is none.
+    """
+    if not run.is_dir():
+        raise InputDataError(
+            f"{run} does not exist or is not a folder. Give the folder that `dtb run` or `dtb train` writes."
+        )
+    for folder in (run / "train", run):
+        if (folder / STAGE_FILE).is_file() and read_stage(folder)["stage"] == "train":
+            return folder.resolve()
+    stages = ", ".join(f"{stage} {state}" for stage, state in _stages(run) if state != "to do")
+    raise InputDataError(
+        f"{run} has no training to watch: no {STAGE_FILE} of `dtb train` in it or in its folder `train`."
+        + (f" Its stages so far: {stages}." if stages else " Give the folder that `dtb run` or `dtb train` writes.")
+    )
+
+
+def as_text(look: Look) -> RenderableType:
+    """Lay out what is known, for a terminal of 80 columns."""
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(look):
+        facts.add_row(name, escape(value))
+    parts: list[RenderableType] = [f"[bold]{escape(str(look.folder))}[/bold]  {escape(_state(look))}", ""]
+    if look.rows:
+        parts += [_losses(look.rows[-1]), ""]
+    return Group(*parts, facts)
+
+
+def _state(look: Look) -> str:
+    done = len(look.rows)
+    if look.is_complete:
+        return f"finished after {done} epochs"
+    if not look.is_written:
+        return (
+            f"not being written: its driver is gone, {done} of at most {look.max_epochs} epochs done; --resume of the same "
+            "command goes on"
+        )
+    if not done:
+        return "training, no epoch is finished yet"
+    seconds = [row["seconds"] for row in look.rows[-_EPOCHS_TIMED:]]
+    each = sum(seconds) / len(seconds)
+    return (
+        f"training, {done} of at most {look.max_epochs} epochs, {_duration(each)} each, at most "
+        f"{_duration(each * (look.max_epochs - done))} to go"
+    )
+
+
+def _losses(row: dict[str, Any]) -> Table:
+    """Lay out the losses of an epoch: all, by modality, and by task."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading, side in ((f"epoch {row['epoch']}", "left"), ("train", "right"), ("validation", "right")):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    table.add_row("loss", _number(row["train_loss"]), _number(row["validation_loss"]))
+    for name in ("press", "bold"):
+        table.add_row(name, _number(row[name]), _number(row[f"validation_{name}"]))
+    for task, losses in row.get("tasks", {}).items():
+        for name in ("press", "bold"):
+            if name in losses:
+                table.add_row(f"{task} {name}", _number(losses[name]), _number(losses.get(f"validation_{name}")))
+    return table
+
+
+def _facts(look: Look) -> Iterator[tuple[str, str]]:
+    """Give what else there is to say, each with its name."""
+    if look.rows:
+        for name in ("train", "validation"):
+            yield f"{name} loss", sparkline([row[f"{name}_loss"] for row in look.rows])
+        best = min(look.rows, key=lambda row: _or_infinite(row["validation_loss"]))
+        yield (
+            "best",
+            f"{_number(best['validation_loss'])} at epoch {best['epoch']}; stops after {look.patience_epochs} without a better one",
+        )
+        row = look.rows[-1]
+        yield "learning rate", f"{row['lr']:.3g}, gradient norm {_number(row['grad_norm'])}"
+        yield "throughput", _throughput(row)
+        yield "waiting for data", f"{row['data_wait_share']:.1%} of the time; memory {row['peak_memory_gib']:.2f} GiB"
+    yield "checkpoint", look.checkpoint or "none yet"
+    if look.set_aside:
+        listed = "; ".join(f"{who}: {reason}" for who, reason in sorted(look.set_aside.items())[:_NUM_LISTED])
+        yield "set aside", f"{len(look.set_aside)} people ({QUARANTINE_FILE}): {listed}"
+    else:
+        yield "set aside", "nobody"
+    stages = list(_stages(look.folder.parent)) if look.folder.name == "train" else []
+    if stages:
+        yield "stages", ", ".join(f"{stage} {state}" for stage, state in stages)
+
+
+def _throughput(row: dict[str, Any]) -> str:
+    said = [f"{row['subjects_per_second']:.1f} people/s"]
+    if "segments_per_second" in row:
+        said += [f"{row['segments_per_second']:.1f} segments/s", f"{row['flops_per_second'] / 1e9:.1f} GFLOP/s"]
+    return ", ".join(said)
+
+
+def _stages(run: Path) -> Iterator[tuple[str, str]]:
+    """Give the state of every stage of a run folder; of one that fans out, how many people are done."""
+    for stage, name in FOLDERS.items():
+        folder = run / name
+        if stage == "synth" and not folder.is_dir():
+            continue  # a study's own data
+        state = state_of(folder)
+        parts = list((folder / STATUS).glob("part-*.parquet"))
+        if state == "begun" and parts:
+            state = f"{sum(pq.read_metadata(part).num_rows for part in parts)} people done"
+        yield stage, state
+
+
+def sparkline(values: Sequence[float | None], width: int = _CURVE_WIDTH) -> str:
+    """Draw a curve in one line of text, high values high; what is not finite is a gap.
+
+    Examples
+    --------
+    >>> sparkline([3.0, 2.0, None, 1.0])
+    '█▄ ▁'
+    """
+    size = max(math.ceil(len(values) / width), 1)
+    groups = [[value for value in values[at : at + size] if value is not None] for at in range(0, len(values), size)]
+    means = [sum(group) / len(group) if group else None for group in groups]
+    finite = [mean for mean in means if mean is not None and math.isfinite(mean)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+
+    def block(mean: float | None) -> str:
+        if mean is None or not math.isfinite(mean):
+            return " "
+        return _BLOCKS[int((mean - low) / (high - low) * (len(_BLOCKS) - 1))] if high > low else _BLOCKS[0]
+
+    return "".join(map(block, means))
+
+
+def _age_seconds(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _or_infinite(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
