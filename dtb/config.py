@@ -307,7 +307,7 @@ class TrainConfig:
     """A DeepSpeed JSON file merged with the settings above; a contradiction is refused."""
     recompute_states: bool = False
     """Keep the network's states of one block of steps at a time and compute them again for the gradient: long segments in little memory,
-    for about a third more time."""
+    for up to two thirds more time."""
     checkpoint_every_epochs: Count = 5
     """Epochs between checkpoints."""
     checkpoint_every_steps: CountOrZero = 0
