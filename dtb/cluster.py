@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import re
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,31 @@ def require_variables(names: tuple[str, ...]) -> None:
             f"launch.secrets: {', '.join(absent)} not set where the job runs. Secrets do not travel: set them where Ray is "
             "started on the cluster's nodes."
         )
+
+
+def show_gauges(stage: str, figures: Mapping[str, Any]) -> None:
+    """Put numbers among the Prometheus metrics of Ray, as ``ray_dtb_STAGE_NAME``; nothing where this process is none of Ray's.
+
+    Parameters
+    ----------
+    stage : str
+        ``train`` or ``fleet``.
+    figures : mapping of str to number
+        What is no number is passed over.
+    """
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return
+    for name, value in figures.items():
+        if isinstance(value, int | float):
+            _gauge(re.sub(r"\W", "_", f"dtb_{stage}_{name}")).set(float(value))
+
+
+@functools.cache
+def _gauge(name: str) -> Any:
+    from ray.util.metrics import Gauge
+
+    return Gauge(name)
 
 
 def _no_cluster(address: str, reason: str) -> str:

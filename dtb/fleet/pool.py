@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from dtb.cluster import FLEET_POOL, pool_share
+from dtb.cluster import FLEET_POOL, pool_share, show_gauges
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.ledger import FAILED, OK, Ledger, status_table
@@ -400,6 +400,7 @@ class _Driver:
     def _count(self, rows: list[StatusRow]) -> None:
         self._counts.update(status for _, status, _, _ in rows)
         self._reasons.update(reason for _, status, reason, _ in rows if status == FAILED)
+        show_gauges("fleet", {"people_done": self._counts[OK], "people_failed": self._counts[FAILED]})
 
 
 def _require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, can_grow: bool) -> None:

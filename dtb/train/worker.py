@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dtb.cluster import show_gauges
 from dtb.config import to_plain
 from dtb.errors import StageError
 from dtb.files import write_text
@@ -160,6 +161,7 @@ class _Book:
             stream.flush()
             os.fsync(stream.fileno())
         self._tracker.log(figures, step=figures["epoch"])
+        show_gauges("train", figures)
 
     def close(self) -> None:
         self._tracker.summarise(

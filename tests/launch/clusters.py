@@ -25,9 +25,10 @@ SECRET_NAME = "DTB_TEST_SECRET"
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A running head: its job server, its token, the value of a secret that it has, and its folder."""
+    """A running head: its job server, where it shows its metrics, its token, the value of a secret that it has, and its folder."""
 
     address: str
+    metrics: str
     token: str
     secret: str
     folder: Path
@@ -72,12 +73,17 @@ def free_ports(number: int) -> list[int]:
 def head() -> Iterator[Head]:
     """Have a head with one core on this machine's loopback."""
     folder = Path(tempfile.mkdtemp(prefix="dtb"))  # short: sockets lie in it
-    port, dashboard, client, agent = free_ports(4)
-    running = Head(f"http://127.0.0.1:{dashboard}", secrets.token_hex(32), f"value-{secrets.token_hex(8)}", folder)
+    port, dashboard, client, agent, metrics = free_ports(5)
+    addresses = (f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics")
+    running = Head(*addresses, secrets.token_hex(32), f"value-{secrets.token_hex(8)}", folder)
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--ray-client-server-port={client}", "--num-cpus=2"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={folder}/ray"]
-    command += [f"--dashboard-agent-listen-port={agent}", f"--object-store-memory={100 << 20}"]
+    command += [
+        f"--metrics-export-port={metrics}",
+        f"--dashboard-agent-listen-port={agent}",
+        f"--object-store-memory={100 << 20}",
+    ]
     environment = {**running.environment(), "RAY_AUTH_MODE": "token", SECRET_NAME: running.secret}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

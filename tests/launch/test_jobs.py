@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from tests.launch.clusters import SECRET_NAME, Head, dtb, free_ports, head, plain_environment
@@ -98,6 +101,22 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back_and_how_to_stop_it(clus
     assert again.returncode == 130
     assert again.stdout.count("line-2\n") == 1
     assert "was stopped" in again.stderr
+
+
+@pytest.mark.cluster
+def test_figures_stand_among_ray_s_prometheus_metrics(cluster: Head) -> None:
+    lines = "import ray, time; ray.init(); from dtb.cluster import show_gauges"
+    lines += (
+        "; show_gauges('train', {'validation_loss': 2.5, 'press/stroop': 1.25, 'note': 'no number'}); time.sleep(120)"
+    )
+    job = cluster.begin(shlex.join(["python", "-c", lines]))
+    until = time.monotonic() + 120
+    while "ray_dtb_train_validation_loss" not in (page := requests.get(cluster.metrics, timeout=10).text):
+        assert time.monotonic() < until, page
+        time.sleep(1.0)
+    shown = dict(re.findall(r"^(ray_dtb_\w+)\{.*\} (\S+)$", page, re.MULTILINE))
+    assert shown == {"ray_dtb_train_validation_loss": "2.5", "ray_dtb_train_press_stroop": "1.25"}
+    cluster.ask("POST", f"/api/jobs/{job}/stop")
 
 
 @pytest.mark.cluster
