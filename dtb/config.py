@@ -250,11 +250,14 @@ class TwinConfig:
 class SplitConfig:
     """Which data train the twin, which choose when to stop, and which are never seen."""
 
-    kind: Literal["subjects", "sites", "temporal"] = "subjects"
+    kind: Literal["subjects", "sites", "temporal", "runs", "tasks"] = "subjects"
     """`subjects`: whole people are held out; `sites`: all people of one site are; `temporal`: the same people, the later part of each run
-    is held out (replication)."""
+    is held out (replication); `runs`: the same people, whole runs are; `tasks`: people, and a task that nobody is trained on."""
+    held_out: str = ""
+    """With `kind: runs`, the label of the runs held out, as in `stroopPA`; empty for each person's last run of each task of which they
+    have several. With `kind: tasks`, the task."""
     num_folds: Annotated[int, Field(ge=2)] = 5
-    """Folds over people, with `kind: subjects`."""
+    """Folds over people, with `kind: subjects` and `kind: tasks`."""
     fold: CountOrZero = 0
     """Which fold is held out for testing; with `kind: sites`, which site, in alphabetical order."""
     validation_fraction: OpenFraction = 0.15

@@ -44,6 +44,10 @@ def group_mean(training: TrialTable, trials: TrialTable) -> TrialPrediction:
     task_share_JC, _ = _by_cell(
         training, trials, [training.task_J, _kind(training)], [trials.task_J, _kind(trials)], None
     )
+    # Of a task that nobody was trained on, all that is known is how often people are right in others.
+    any_task_share_JC, _ = _by_cell(training, trials, [_kind(training)], [_kind(trials)], None)
+    known_J = np.isin(trials.task_J, training.task_J)
+    task_share_JC = np.where(known_J[:, None], task_share_JC, any_task_share_JC)
     keys = [[table.task_J, _kind(table), table.condition_J] for table in (training, trials)]
     _, outcome_JO = _by_cell(training, trials, keys[0], keys[1], task_share_JC)
     by_condition = [[table.task_J, table.condition_J] for table in (training, trials)]

@@ -296,5 +296,5 @@ def _not_tested(metrics: set[str], are_seen: bool) -> tuple[str, ...]:
     if "BOLD map r" not in metrics:
         missing.append("BOLD: needs task series and a contrast of conditions")
     if are_seen:
-        missing.append("unseen people: need split.kind: subjects")
+        missing.append("unseen people: need split.kind: subjects, sites or tasks")
     return tuple(missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dtb.evaluate.figures import Figure
-from dtb.shards.split import Split
+from dtb.shards.split import Split, held_out_in_words
 
 FEWEST_FOR_A_CLAIM = 30
 """With fewer people a correlation's 95% interval is at least 0.7 wide around 0, so nothing is claimed between people."""
@@ -28,8 +28,8 @@ NAMES = {
 def claim_in_words(split: Split, figures: list[Figure]) -> str:
     """Say what the evaluation shows: the verdict in the first sentence, then one sentence for each figure that it rests on.
 
-    For unseen people it is about mean reaction times; for later parts of seen people, where a claim between people would prove nothing
-    about a connectome, about choices and reaction times of single trials.
+    For unseen people it is about mean reaction times; for other parts of what seen people did, where a claim between people would prove
+    nothing about a connectome, about choices and reaction times of single trials.
 
     Parameters
     ----------
@@ -42,14 +42,15 @@ def claim_in_words(split: Split, figures: list[Figure]) -> str:
     """
     num_people = len(split.test)
     few = f"{num_people} {'person supports' if num_people == 1 else 'people support'} no claim between people"
-    if split.kind == "temporal":
+    if split.tests_seen_people:
         main = [figure for figure in figures if figure.metric in {"choice log-loss", "RT CRPS"}]
-        who = f"in the later part of the runs of the {num_people} people that it was trained on, {_verdicts(main)}"
+        who = f"in {held_out_in_words(split.kind, split.held_out)} of the {num_people} people that it was trained on, {_verdicts(main)}"
         opening = f"{few}: {who}" if num_people < FEWEST_FOR_A_CLAIM else _capital(who)
         caution = "A code number could do as much for people seen in training; only unseen people can show what a connectome says"
     else:
         main = [figure for figure in figures if figure.metric == "mean RT r"]
-        opening = f"In {num_people} people never seen in training, {_verdicts(main)}"
+        where = f" and a task that nobody was trained on, {split.held_out}" if split.kind == "tasks" else ""
+        opening = f"In {num_people} people never seen in training{where}, {_verdicts(main)}"
         caution = few if num_people < FEWEST_FOR_A_CLAIM else ""
     return ". ".join(filter(None, [opening, caution, *(_comparison(figure) for figure in main)])) + "."
 

@@ -10,7 +10,7 @@ Shape letters: `S` subject, `J` trial, `A` response alternative, `O` outcome of 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from dtb.cohort.records import Run, SubjectRecord
 from dtb.evaluate.glm import run_contrast
 from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
+
+Spans = Callable[[Sequence[Run]], Sequence[Span]]
+"""Gives, for each of a person's runs, the part of it to look at."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class People:
 def collect(
     records: Iterable[SubjectRecord],
     taskset: TaskSet,
-    span: Span,
+    span: Span | Spans,
     bold_regions: np.ndarray,
     scale_R: np.ndarray,
 ) -> People:
@@ -101,7 +104,8 @@ def collect(
     ----------
     records : iterable of SubjectRecord
     taskset : TaskSet
-    span : Span
+    span : Span or function
+        The part of all runs to look at, or what gives it for each run of a person.
     bold_regions : (R,) int
         Columns of a run's BOLD to look at.
     scale_R : (R,) float
@@ -113,8 +117,9 @@ def collect(
         pseudonyms.append(record.pseudonym)
         edges.append(record.connectome_E)
         covariates.append(record.covariates)
-        rows += [_trials_of(run, number, person, taskset, span) for number, run in enumerate(record.runs)]
-        maps.append(observed_maps(record, taskset, span, bold_regions, scale_R))
+        spans = [span] * len(record.runs) if isinstance(span, Span) else span(record.runs)
+        rows += [_trials_of(run, number, person, taskset, spans[number]) for number, run in enumerate(record.runs)]
+        maps.append(observed_maps(record, taskset, spans, bold_regions, scale_R))
     num_outcomes = taskset.num_alternatives + 1
     empty = {"rt_J": np.zeros(0)} | {name: np.zeros((0, num_outcomes), bool) for name in _FLAGS}
     empty |= {name: np.zeros(0, np.int64) for name in _INDICES}
@@ -164,7 +169,7 @@ def _outcomes(alternatives_JA: np.ndarray, no_press_J: np.ndarray, taskset: Task
 def observed_maps(
     record: SubjectRecord,
     taskset: TaskSet,
-    span: Span,
+    spans: Sequence[Span],
     bold_regions: np.ndarray,
     scale_R: np.ndarray,
 ) -> np.ndarray:
@@ -174,14 +179,14 @@ def observed_maps(
         for number, run in enumerate(record.runs)
         if run.bold_VR is not None and len(bold_regions)
     }
-    return maps_of_series(record, series, taskset, span, len(bold_regions), series)
+    return maps_of_series(record, series, taskset, spans, len(bold_regions), series)
 
 
 def maps_of_series(
     record: SubjectRecord,
     series: dict[int, np.ndarray],
     taskset: TaskSet,
-    span: Span,
+    spans: Sequence[Span],
     num_regions: int,
     seen: dict[int, np.ndarray],
 ) -> np.ndarray:
@@ -193,7 +198,8 @@ def maps_of_series(
     series : dict of int to (V, R)
         Series to be looked at, by the run's place in the record.
     taskset : TaskSet
-    span : Span
+    spans : sequence of Span
+        The part of each run to look at.
     num_regions : int
     seen : dict of int to (V, R)
         Observed series: a volume that is absent there is left out, so that both are treated alike.
@@ -205,7 +211,7 @@ def maps_of_series(
         task = taskset.index(run.task)
         spec = taskset.specs[task]
         usable_V = np.isfinite(seen[number]).any(axis=1) & np.isfinite(series_VR).any(axis=1)
-        weights_V = run_contrast(run, spec.conditions, spec.contrast, span.of(run.duration_seconds), usable_V)
+        weights_V = run_contrast(run, spec.conditions, spec.contrast, spans[number].of(run.duration_seconds), usable_V)
         if weights_V is not None:
             total_TR[task] += weights_V[weights_V != 0] @ series_VR[weights_V != 0]
             count_T[task] += 1

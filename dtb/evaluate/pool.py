@@ -24,7 +24,7 @@ from dtb.evaluate.stage import FIGURES_FILE, SCORES_FILE, conclude
 from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import SCORE_PREFIX, STATISTICS
 from dtb.files import OutputFolder, require_complete, written_whole
-from dtb.shards.split import Split
+from dtb.shards.split import SEEN_KINDS, Split
 
 FOLD_NOTE = "each fold's mean taken out"
 
@@ -131,7 +131,7 @@ def _read(evaluated: tuple[Path, ...]) -> tuple[pd.DataFrame, list[dict[str, Any
             cohort_hash, kind = split["cohort_hash"], split["kind"]
         except (OSError, ValueError, KeyError) as error:
             raise DamagedOutputError(f"{folder} cannot be read ({error}). Run `dtb evaluate` anew.") from None
-        if kind == "temporal":
+        if kind in SEEN_KINDS:
             raise InputDataError(
                 f"{folder} is about people who were seen in training; only folds over people are pooled."
             )

@@ -11,7 +11,7 @@ Shape letters: `S` subject, `K` segment, `V` volume, `R` region, `J` trial, `A` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -99,7 +99,8 @@ def predict(
                     bold_SKVR = twin.bold(output, batch.volume_seconds_SKV).double().numpy()
                     for row, record in enumerate(some):
                         series = _run_series(bold_SKVR[row], batch, row, record)
-                        _fill_bold(filled[name], first + row, record, series, split.span(part), taskset, bold_regions)
+                        spans = split.spans(part, record.runs)
+                        _fill_bold(filled[name], first + row, record, series, spans, taskset, bold_regions)
         first += len(some)
         advance(len(some))
     return {
@@ -209,12 +210,12 @@ def _fill_bold(
     person: int,
     record: SubjectRecord,
     series: dict[int, np.ndarray],
-    span: Span,
+    spans: Sequence[Span],
     taskset: TaskSet,
     bold_regions: np.ndarray,
 ) -> None:
     seen = {number: np.asarray(record.runs[number].bold_VR)[:, bold_regions] for number in series}
-    filled.maps_STR[person] = maps_of_series(record, series, taskset, span, len(bold_regions), seen)
+    filled.maps_STR[person] = maps_of_series(record, series, taskset, spans, len(bold_regions), seen)
     for task, spec in enumerate(taskset.specs):
         runs = [number for number in series if record.runs[number].task == spec.name]
         with_r = [row_correlations(series[number].T, seen[number].T) for number in runs]

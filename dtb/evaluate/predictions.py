@@ -91,6 +91,21 @@ def summary_of_people(people: People, taskset: TaskSet) -> Summary:
     return _summary(trials, trials.rt_J, counts_J, trials.was_correct_J, len(people), taskset, people.maps_STR)
 
 
+def with_means_of_others(summary: Summary, task: int) -> Summary:
+    """Put each person's mean over the other tasks in place of a task that nobody was trained on: the nearest thing to fit a regression to.
+
+    Contrast maps stay as they are: those of different tasks compare different things.
+    """
+    changed = {"maps_STR": summary.maps_STR}
+    for name in ("mean_rt_ST", "condition_rt_ST", "accuracy_ST"):
+        values_ST = getattr(summary, name).copy()
+        others_ST = np.delete(values_ST, task, axis=1)
+        count_S = np.isfinite(others_ST).sum(axis=1)
+        values_ST[:, task] = np.where(count_S > 0, np.nansum(others_ST, axis=1) / np.maximum(count_S, 1), np.nan)
+        changed[name] = values_ST
+    return Summary(**changed)
+
+
 def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summary]:
     """Sum up what people did in every other trial of a condition, and in the rest: two halves that differ in chance alone."""
     trials = people.trials

@@ -8,6 +8,8 @@ contrast maps, observed and predicted), `scores.parquet` (what each figure was c
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from rich.progress import Progress
 
 from dtb import terminal
+from dtb.cohort.records import Run
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError
 from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
@@ -23,7 +26,7 @@ from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.claim import claim_in_words
 from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
-from dtb.evaluate.observed import People, collect
+from dtb.evaluate.observed import People, Spans, collect
 from dtb.evaluate.predict import predict, told_connectomes
 from dtb.evaluate.predictions import (
     Prediction,
@@ -33,6 +36,7 @@ from dtb.evaluate.predictions import (
     summaries_of_halves,
     summary_of_people,
     summary_of_prediction,
+    with_means_of_others,
 )
 from dtb.evaluate.regressions import regressions
 from dtb.evaluate.statistics import draw_weights
@@ -77,7 +81,7 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
     task = _open(shards, trained)
     if dry_run:
         terminal.out.print(
-            f"Would evaluate the twin of {trained} on {len(task.split.test)} people ({task.split.kind} split) and write to {out}."
+            f"Would evaluate the twin of {trained} on {len(task.split.test)} people (split by {task.split.kind}) and write to {out}."
         )
         return
     folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
@@ -125,7 +129,7 @@ def conclude(
     claim = claim_in_words(split, figures)
     certificate = certify(
         figures,
-        are_seen=split.kind == "temporal",
+        are_seen=split.tests_seen_people,
         num_people=num_people,
         weights_BS=weights_BS,
         confidence=config.evaluate.confidence,
@@ -178,10 +182,10 @@ class Task:
         """Everybody whose data trained the twin or decided when to stop."""
         return tuple(sorted({*self.split.train, *self.split.validation}))
 
-    @property
-    def training_span(self) -> Span:
-        """Where training and validation data begin and end within each run."""
-        return self.split.span("train")._replace(end=self.split.span("validation").end)
+    def training_spans(self, runs: Sequence[Run]) -> list[Span]:
+        """Give where training and validation data begin and end within each of a person's runs."""
+        parts = (self.split.spans("train", runs), self.split.spans("validation", runs))
+        return [train._replace(end=validation.end) for train, validation in zip(*parts, strict=True)]
 
 
 def _open(shards: Path, trained: Path) -> Task:
@@ -216,13 +220,13 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
     scale_R = task.twin.bold_scale_R.numpy().astype(np.float64)
     regions = task.bold_regions
 
-    def read(pseudonyms: tuple[str, ...], span: Span, what: str) -> People:
+    def read(pseudonyms: tuple[str, ...], spans: Spans, what: str) -> People:
         bar = progress.add_task(what, total=len(pseudonyms))
         records = progress.track(task.cohort.records(pseudonyms), task_id=bar)
-        return collect(records, task.taskset, span, regions, scale_R)
+        return collect(records, task.taskset, spans, regions, scale_R)
 
-    training = read(task.training_people, task.training_span, "training people")
-    people = read(task.split.test, task.split.span("test"), "held-out data")
+    training = read(task.training_people, task.training_spans, "training people")
+    people = read(task.split.test, partial(task.split.spans, "test"), "held-out data")
     maker = BatchMaker(
         task.taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), task.split, cache_bytes=0
     )
@@ -241,12 +245,14 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
     )
     bar = progress.add_task("baselines", total=1)
     target = summary_of_people(training, task.taskset)
+    if task.split.kind == "tasks":
+        target = with_means_of_others(target, task.taskset.index(task.split.held_out))
     predictions |= baselines(
         _as_encoded(training, task.twin),
         target,
         _as_encoded(people, task.twin),
         task.taskset,
-        seen=task.split.kind == "temporal",
+        seen=task.split.tests_seen_people,
     )
     progress.advance(bar)
     return Evidence(
@@ -285,7 +291,7 @@ def baselines(
         Whom to predict. Their trials' conditions and right answers, edges and covariates are used, never what they did.
     taskset : TaskSet
     seen : bool
-        Whether `people` are the training people, in the same order, in a later part of their runs.
+        Whether `people` are among the training people, in another part of their data.
     """
 
     def of_trials(prediction: TrialPrediction, maps_STR: np.ndarray) -> Prediction:
@@ -299,8 +305,16 @@ def baselines(
     }
     if seen:
         # Of the person as a whole, the earlier part itself is the prediction: its mean reaction time, its accuracy, its map.
-        found["own_earlier"] = Prediction(target, own_earlier(training.trials, people.trials))
+        place = {who: row for row, who in enumerate(people.pseudonyms)}
+        row_S = np.array([place.get(who, -1) for who in training.pseudonyms], np.int64)
+        earlier = dataclasses.replace(training.trials, person_J=row_S[training.trials.person_J])
+        own = _of_people(target, [training.pseudonyms.index(who) for who in people.pseudonyms])
+        found["own_earlier"] = Prediction(own, own_earlier(earlier, people.trials))
     return found | regressions(training, target, people)
+
+
+def _of_people(summary: Summary, rows: list[int]) -> Summary:
+    return Summary(*(getattr(summary, field.name)[rows] for field in dataclasses.fields(Summary)))
 
 
 def _mean_over_people(values_ST: np.ndarray) -> np.ndarray:
@@ -320,6 +334,7 @@ def _split_in_words(task: Task) -> dict[str, Any]:
     split = task.split
     return {
         "kind": split.kind,
+        "held_out": split.held_out,
         "split_hash": split.split_hash,
         "cohort_hash": task.card.cohort_hash,
         "num_train": len(split.train),

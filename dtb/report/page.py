@@ -208,11 +208,13 @@ def _facts(found: Collected) -> list[tuple[str, str]]:
         facts.append((f"{len(found.people.set_aside):,}", "set aside"))
         facts.append((f"{len(found.people.manifest.description.regions):,}", "regions"))
     if isinstance(found.split, dict):
-        temporal = found.split.get("kind") == "temporal"
+        kind = found.split.get("kind")
         facts.append(
             (
                 f"{len(found.split['test']):,}",
-                "people, later part held out" if temporal else "people never seen in training",
+                {"temporal": "people, later part held out", "runs": "people, runs of theirs held out"}.get(
+                    str(kind), "people never seen in training"
+                ),
             )
         )
     return facts

@@ -12,6 +12,7 @@ from dtb.evaluate.claim import NAMES
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
+from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
 # The rows of figures.json that are drawn, section by section; the table has all of them.
 _DRAWN = {
@@ -383,6 +384,7 @@ def _held_out(evaluation: Evaluation) -> pd.DataFrame:
 def _part_words(split: dict[str, Any] | Missing) -> str:
     if isinstance(split, Missing):
         return "Figures are of held-out data."
-    if split.get("kind") == "temporal":
-        return "Held out is the later part of each run of the same people."
-    return f"Held out are {count(len(split['test']), 'person', 'people')} whom no part of the training saw."
+    if split.get("kind") in SEEN_KINDS:
+        return f"Held out is {held_out_in_words(split['kind'], split.get('held_out', ''))} of the same people."
+    task = f", and a task that nobody was trained on, {split['held_out']}" if split.get("held_out") else ""
+    return f"Held out are {count(len(split['test']), 'person', 'people')} whom no part of the training saw{task}."

@@ -13,6 +13,7 @@ from dtb.report import figures
 from dtb.report.collect import Collected, Missing
 from dtb.report.parts import Panel, Section, Table, count, task_names
 from dtb.shards.manifest import Manifest
+from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
 _MAX_ROWS = 40
 _REASONS_SHOWN = 12
@@ -169,14 +170,15 @@ def _split_words(split: dict[str, Any] | Missing) -> list[str]:
     if isinstance(split, Missing):
         return []
     sizes = {part: len(split[part]) for part in ("train", "validation", "test")}
-    if split.get("kind") == "temporal":
+    if split.get("kind") in SEEN_KINDS:
         return [
-            f"The same {count(sizes['train'], 'person', 'people')} train and test the twin: the later part of each run is held "
-            "out. This says whether a twin goes on as it began, not whether it foresees people it never saw."
+            f"The same {count(sizes['train'], 'person', 'people')} train and test the twin: "
+            f"{held_out_in_words(split['kind'], split.get('held_out', ''))} is held out. "
+            "This says whether a twin goes on as it began, not whether it foresees people it never saw."
         ]
     return [
         f"{sizes['train']} train the twin, {sizes['validation']} decide when to stop, and {sizes['test']} are never seen before the "
-        "evaluation."
+        f"evaluation{', and neither is anybody at the task ' + split['held_out'] if split.get('held_out') else ''}."
     ]
 
 

@@ -17,7 +17,7 @@ import torch
 from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import SegmentConfig
 from dtb.errors import ConfigurationError
-from dtb.shards.split import Part, Split, part_span
+from dtb.shards.split import Part, Span, Split
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch, TrialTable
@@ -237,10 +237,12 @@ class BatchMaker:
         return person
 
     def _lay_out(self, record: SubjectRecord, part: Part) -> _Person:
+        spans = self._split.spans(part, record.runs)
+        tested = self._split.spans("test", record.runs)
         pieces = [
             (number, segment)
             for number, run in enumerate(record.runs)
-            for segment in cut_run(run, self._segments, *part_span(self._split, part, run.duration_seconds))
+            for segment in cut_run(run, self._segments, *spans[number].of(run.duration_seconds))
         ]
         A, R = self._taskset.num_alternatives, len(self._bold_regions)
         encoded, volumes, tables = [], [], []
@@ -259,7 +261,7 @@ class BatchMaker:
                 )
             )
             volumes.append(self._volumes(run, segment))
-            tables.append(self._trials(run, number, place, segment))
+            tables.append(self._trials(run, number, place, segment, tested[number]))
         V = max((len(seconds) for _, _, seconds in volumes), default=0)
         bold_KVR = np.full((len(pieces), V, R), np.nan, np.float32)
         counted_KV = np.zeros((len(pieces), V), bool)
@@ -318,12 +320,13 @@ class BatchMaker:
         bold_VR = run.bold_VR[inside_V][:, self._bold_regions]
         return bold_VR, counted_V, (seconds_V - segment.start_seconds).astype(np.float32)
 
-    def _trials(self, run: Run, number: int, place: int, segment: Segment) -> dict[str, np.ndarray]:
+    def _trials(self, run: Run, number: int, place: int, segment: Segment, tested: Span) -> dict[str, np.ndarray]:
         """Give the rows of the trial table for the trials that a segment counts."""
         trials = run.trials
         onset_J = trials.onset_seconds_J
         (rows,) = np.nonzero((onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds))
-        held_out_from, _ = part_span(self._split, "test", run.duration_seconds)
+        tested_from, tested_to = tested.of(run.duration_seconds)
+        tested_J = (onset_J[rows] >= tested_from) & (onset_J[rows] < tested_to)
 
         def padded(alternatives_JA: np.ndarray) -> np.ndarray:
             missing = self._taskset.num_alternatives - alternatives_JA.shape[1]
@@ -340,7 +343,7 @@ class BatchMaker:
             "correct_JA": padded(trials.correct_JA),
             "scored_J": trials.scored_J[rows],
             "usable_J": trials.usable_J[rows],
-            "held_out_J": (onset_J[rows] >= held_out_from) & (self._split.kind == "temporal"),
+            "held_out_J": tested_J & self._split.tests_seen_people,
             "condition_J": trials.condition_J[rows].astype(np.int64),
             "task_J": np.full(len(rows), self._taskset.index(run.task), np.int64),
         }

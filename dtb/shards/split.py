@@ -1,17 +1,20 @@
-"""Who trains, who decides when to stop, and who is never seen, decided from people and seed alone and saved with a hash."""
+"""Who trains, who decides when to stop, and what is never seen: people, times, runs or a task, saved with a hash.
+
+`dtb.shards.divide` decides.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dtb.config import SplitConfig
-from dtb.errors import ConfigurationError, DamagedOutputError
+from dtb.cohort.records import Run
+from dtb.errors import DamagedOutputError
 from dtb.files import write_json
-from dtb.shards.read import Cohort
 
 Part = Literal["train", "validation", "test", "all"]
 
@@ -43,29 +46,43 @@ class Span(NamedTuple):
         return self.begin * duration_seconds, self.end * duration_seconds
 
 
+_WHOLE, _NOTHING = Span(0.0, 1.0), Span(0.0, 0.0)
+SEEN_KINDS = frozenset({"temporal", "runs"})
+"""Kinds of split that test people whom training has seen."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """A division of a cohort.
 
     Attributes
     ----------
-    kind : {"subjects", "temporal"}
-        Whether people or times are divided.
+    kind : {"subjects", "temporal", "runs", "tasks"}
+        Whether people, times or runs are divided, or people and tasks.
     train, validation, test : tuple of str
-        Pseudonyms, sorted; with `temporal` everybody is in all three.
+        Pseudonyms, sorted; with `temporal` everybody is in all three, with `runs` everybody who has what is needed.
     train_until, validation_until : float
-        With `temporal`, the shares of each run, from its beginning, at which training and validation data end; both 1 otherwise.
+        With `temporal` and `runs`, the shares of each run that trains, from its beginning, at which training and validation data end;
+        both 1 otherwise.
     in_seconds : bool
         Whether these are seconds and not shares; as long as training and validation take together, testing takes after them.
+    held_out : str
+        With `runs`, the label of the runs that test, or empty for each person's last of each task; with `tasks`, the task that tests.
     """
 
-    kind: Literal["subjects", "temporal"]
+    kind: Literal["subjects", "temporal", "runs", "tasks"]
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
     train_until: float = 1.0
     validation_until: float = 1.0
     in_seconds: bool = False
+    held_out: str = ""
+
+    @property
+    def tests_seen_people(self) -> bool:
+        """Whether people are tested whom training has seen."""
+        return self.kind in SEEN_KINDS
 
     def people(self, part: Part) -> tuple[str, ...]:
         """Give the pseudonyms of a part; of everybody for ``"all"``."""
@@ -73,10 +90,32 @@ class Split:
             return tuple(sorted({*self.train, *self.validation, *self.test}))
         return {"train": self.train, "validation": self.validation, "test": self.test}[part]
 
-    def span(self, part: Part) -> Span:
-        """Give where a part begins and ends within each run."""
+    def spans(self, part: Part, runs: Sequence[Run]) -> tuple[Span, ...]:
+        """Give where a part begins and ends within each of a person's runs.
+
+        Parameters
+        ----------
+        part : {"train", "validation", "test", "all"}
+        runs : sequence of Run
+            All runs of the person, in the record's order.
+
+        Examples
+        --------
+        >>> split = Split("temporal", ("a",), ("a",), ("a",), train_until=0.25, validation_until=0.5)
+        >>> split.spans("validation", [None, None])
+        (Span(begin=0.25, end=0.5, in_seconds=False), Span(begin=0.25, end=0.5, in_seconds=False))
+        """
         if self.kind == "subjects" or part == "all":
-            return Span(0.0, 1.0)
+            return (_WHOLE,) * len(runs)
+        if self.kind == "temporal":
+            return (self._times(part),) * len(runs)
+        trained, tested = (_NOTHING, _WHOLE) if part == "test" else (self._times(part), _NOTHING)
+        if self.kind == "tasks" and part != "test":
+            trained = _WHOLE
+        is_held_out = held_out_runs(self, [(run.task, run.label) for run in runs])
+        return tuple(tested if out else trained for out in is_held_out)
+
+    def _times(self, part: Part) -> Span:
         test_until = 2 * self.validation_until if self.in_seconds else 1.0
         ends = {
             "train": (0.0, self.train_until),
@@ -92,7 +131,11 @@ class Split:
 
     def to_plain(self) -> dict[str, Any]:
         """Give the split as JSON values."""
-        return dataclasses.asdict(self)
+        plain = dataclasses.asdict(self)
+        if not self.held_out:
+            # Splits that hold nothing out by name keep the hash they had before any could.
+            del plain["held_out"]
+        return plain
 
     def save(self, path: Path, cohort_hash: str) -> None:
         """Write the split, its hash and that of the cohort it divides, as JSON, whole."""
@@ -124,100 +167,33 @@ class Split:
         return split
 
 
-def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
-    """Divide a cohort.
-
-    People are dealt to folds in turn, by site, group, sex and decade of age, and among those alike in an order drawn from `seed`, so that
-    each fold has its share of each kind; validation people are dealt from the training people in the same way.
-
-    Parameters
-    ----------
-    cohort : Cohort
-    config : SplitConfig
-    seed : int
-
-    Returns
-    -------
-    Split
-
-    Raises
-    ------
-    ConfigurationError
-        There are too few people for the folds, or too few sites, or `fold` is not one of them.
-    """
-    people = sorted(cohort.pseudonyms)
-    if config.kind == "temporal":
-        until = config.train_seconds or config.train_seconds_fraction
-        everybody = tuple(people)
-        ends = until * (1 - config.validation_fraction), until
-        return Split("temporal", everybody, everybody, everybody, *ends, in_seconds=config.train_seconds > 0)
-    covariates = {pseudonym: cohort.header(pseudonym)["covariates"] for pseudonym in people}
-
-    def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
-        return sorted(pseudonyms, key=lambda who: (*_stratum(covariates[who]), _draw(seed, purpose, who)))
-
-    if config.kind == "sites":
-        site = _held_out_site(sorted({str(who.get("site")) for who in covariates.values()}), config.fold)
-        test = [who for who in people if str(covariates[who].get("site")) == site]
-    else:
-        _check_folds(len(people), config)
-        test = dealt(people, "fold")[config.fold :: config.num_folds]
-    rest = dealt([who for who in people if who not in set(test)], f"validation{config.fold}")
-    if len(rest) < 2:
-        raise ConfigurationError(
-            f"split.fold {config.fold}: {len(rest)} person would be left for training and validation, which need one each. "
-            "Hold out another site, or use split.kind: subjects."
-        )
-    num_validation = min(max(1, round(config.validation_fraction * len(rest))), len(rest) - 1)
-    # Evenly spaced places in an order sorted by kind of person: each kind gives its share.
-    validation = [rest[(2 * place + 1) * len(rest) // (2 * num_validation)] for place in range(num_validation)]
-    train = [who for who in rest if who not in set(validation)]
-    return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
-
-
-def _stratum(covariates: dict[str, float | str | None]) -> tuple[str, str, str, str]:
-    """Say what kind of person somebody is: site, group, sex, decade of age."""
-    age = covariates.get("age")
-    decade = "unknown" if age is None else f"{int(float(age)) // 10:03d}"
-    return str(covariates.get("site")), str(covariates.get("group")), str(covariates.get("sex")), decade
-
-
-def _held_out_site(sites: list[str], fold: int) -> str:
-    if len(sites) < 2:
-        raise ConfigurationError(
-            f"split.kind: sites holds out one site, but the cohort has only {sites[0] if sites else 'none'}. "
-            "Give participants.tsv a column `site`, or use split.kind: subjects."
-        )
-    if fold >= len(sites):
-        raise ConfigurationError(
-            f"split.fold is {fold}; with split.kind: sites it may be 0 to {len(sites) - 1}: {', '.join(sites)}."
-        )
-    return sites[fold]
-
-
-def _check_folds(num_people: int, config: SplitConfig) -> None:
-    if config.fold >= config.num_folds:
-        raise ConfigurationError(
-            f"split.fold is {config.fold}; with split.num_folds {config.num_folds} it may be 0 to {config.num_folds - 1}."
-        )
-    if num_people < max(config.num_folds, 3):
-        raise ConfigurationError(
-            f"split.num_folds is {config.num_folds}, but the cohort has {num_people} people, and training, validation and "
-            "test need one each. Use fewer folds, or split.kind: temporal."
-        )
-
-
-def _draw(seed: int, purpose: str, pseudonym: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{purpose}/{pseudonym}".encode()).digest()
-
-
-def part_span(split: Split, part: Part, duration_seconds: float) -> tuple[float, float]:
-    """Give where a part begins and ends within a run, in seconds.
+def held_out_in_words(kind: str, held_out: str) -> str:
+    """Say what is held out of people whom training has seen.
 
     Examples
     --------
-    >>> split = Split("temporal", ("a",), ("a",), ("a",), train_until=0.25, validation_until=0.5)
-    >>> part_span(split, "test", 400.0)
-    (200.0, 400.0)
+    >>> held_out_in_words("temporal", ""), held_out_in_words("runs", "stroopPA"), held_out_in_words("runs", "")
+    ('the later part of each run', 'the run stroopPA', 'the last run of each task')
     """
-    return split.span(part).of(duration_seconds)
+    if kind == "temporal":
+        return "the later part of each run"
+    return f"the run {held_out}" if held_out else "the last run of each task"
+
+
+def held_out_runs(split: Split, runs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Say which runs of a person, each given as task and label, are kept from training whole.
+
+    Examples
+    --------
+    >>> runs = [("faces", "facesAP"), ("stroop", "stroopAP"), ("stroop", "stroopPA")]
+    >>> held_out_runs(Split("runs", (), (), ()), runs), held_out_runs(Split("tasks", (), (), (), held_out="faces"), runs)
+    ([False, False, True], [True, False, False])
+    """
+    tasks = [task for task, _ in runs]
+    if split.kind == "tasks":
+        return [task == split.held_out for task in tasks]
+    if split.kind == "runs" and split.held_out:
+        return [label == split.held_out for _, label in runs]
+    if split.kind == "runs":
+        return [tasks.count(task) > 1 and task not in tasks[place + 1 :] for place, task in enumerate(tasks)]
+    return [False] * len(runs)

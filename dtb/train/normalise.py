@@ -17,7 +17,7 @@ import torch
 
 from dtb.cohort.records import SubjectRecord
 from dtb.files import written_whole
-from dtb.shards.split import Split, part_span
+from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
 from dtb.train.start import behaviour_figures, latent_directions
 from dtb.twin.components import principal_components
@@ -170,9 +170,9 @@ def measure(
             kept.append(read_E)
             if taskset is not None:
                 figures.append(behaviour_figures(record, taskset, split))
-        for run in record.runs:
+        for run, span in zip(record.runs, split.spans("train", record.runs), strict=True):
             if run.bold_VR is not None and run.repetition_time is not None and len(columns):
-                begin, end = part_span(split, "train", run.duration_seconds)
+                begin, end = span.of(run.duration_seconds)
                 seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
                 bold.add(run.bold_VR[(seconds_V >= begin) & (seconds_V < end)][:, columns])
     components_EC = regression_CZ = None

@@ -12,8 +12,9 @@ from dtb.cohort.records import connectome_in_words, is_correlation
 from dtb.config import Config
 from dtb.errors import ConfigurationError
 from dtb.shards.batches import BatchMaker
+from dtb.shards.divide import make_split
 from dtb.shards.read import Cohort
-from dtb.shards.split import Split, make_split
+from dtb.shards.split import Split
 from dtb.shards.stream import SubjectStream
 from dtb.tasks.taskset import TaskSet
 from dtb.train.feed import Feed

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtb.cohort.records import SubjectRecord
-from dtb.shards.split import Split, part_span
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
 
 FEWEST_PEOPLE = 20
@@ -34,7 +34,8 @@ def behaviour_figures(record: SubjectRecord, taskset: TaskSet, split: Split) -> 
     """
     found = []
     for spec in taskset.specs:
-        rows = [_trials(record, number, split) for number, run in enumerate(record.runs) if run.task == spec.name]
+        spans = zip(record.runs, split.spans("train", record.runs), strict=True)
+        rows = [_trials(run, span) for run, span in spans if run.task == spec.name]
         condition_J, rt_J, right_J = (
             (np.concatenate(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 3
         )
@@ -48,11 +49,10 @@ def behaviour_figures(record: SubjectRecord, taskset: TaskSet, split: Split) -> 
     return np.array(found)
 
 
-def _trials(record: SubjectRecord, number: int, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give condition, reaction time (NaN without a press) and whether right (NaN where nothing is) of a run's usable training trials."""
-    run = record.runs[number]
+def _trials(run: Run, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give condition, reaction time (NaN without a press) and whether right (NaN where nothing is) of the usable trials of a run's span."""
     trials = run.trials
-    begin, end = part_span(split, "train", run.duration_seconds)
+    begin, end = span.of(run.duration_seconds)
     used_J = trials.usable_J.astype(bool) & (trials.onset_seconds_J >= begin) & (trials.onset_seconds_J < end)
     pressed_J = trials.pressed_J & (trials.rt_seconds_J > 0)
     right_J = np.where(

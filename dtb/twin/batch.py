@@ -28,7 +28,7 @@ class TrialTable:
         NaN without a press.
     response_JA, correct_JA : (J, A) bool
     scored_J, usable_J, held_out_J : (J,) bool
-        See `dtb.tasks.trials.Trials`; `held_out_J` says whether the trial belongs to the part of a temporal split that is not trained on.
+        See `dtb.tasks.trials.Trials`; `held_out_J` says whether the trial tests, of a split that tests the people it trains on.
     condition_J, task_J : (J,) int64
         Index of the condition within its task, and of the task within the task set.
     """

@@ -145,7 +145,7 @@ def test_eight_people_support_no_claim_between_people():
     eight = tuple(f"p{number}" for number in range(8))
     claim = claim_in_words(Split("temporal", eight, eight, eight, 0.4, 0.5), [figure("RT CRPS", 0.1, -0.1, 0.2)])
     assert claim.startswith(
-        "8 people support no claim between people: in the later part of the runs of the 8 people that it was trained on, "
+        "8 people support no claim between people: in the later part of each run of the 8 people that it was trained on, "
         "the twin does not beat the best baseline at reaction times (stroop). "
     )
 

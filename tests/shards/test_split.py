@@ -9,10 +9,17 @@ import pytest
 
 from dtb.config import SplitConfig
 from dtb.errors import ConfigurationError, DamagedOutputError
+from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
-from dtb.shards.split import Split, make_split, part_span
+from dtb.shards.split import Split, held_out_runs
 from dtb.shards.write import ShardWriter
 from tests.shards.people import DESCRIPTION, make_person, write_people
+
+
+def part_span(split, part, seconds):
+    """Give a part of a person's only run, in seconds."""
+    (span,) = split.spans(part, make_person(0, num_runs=1).runs)
+    return span.of(seconds)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,71 @@ def test_temporal_split_in_seconds_is_the_papers(cohort):
     assert [part_span(split, part, 408.0) for part in parts] == [(0.0, 150.0), (150.0, 200.0), (200.0, 400.0)]
     assert [part_span(split, part, 180.0) for part in parts] == [(0.0, 150.0), (150.0, 180.0), (180.0, 180.0)]
     assert part_span(split, "all", 408.0) == (0.0, 408.0)
+
+
+def write_tasks(folder, without=()):
+    """Write 12 people with runs AP and PA of a task t, and one of u; the last four without some."""
+    writer = ShardWriter(folder, 6)
+    for number in range(12):
+        first, second = make_person(number).runs
+        runs = [
+            dataclasses.replace(first, label="tAP"),
+            dataclasses.replace(second, label="tPA"),
+            dataclasses.replace(first, task="u", label="u"),
+        ]
+        kept = tuple(run for run in runs if number < 8 or run.label not in without)
+        writer.add(dataclasses.replace(make_person(number), runs=kept))
+    writer.finish(DESCRIPTION)
+    return open_cohort(folder)
+
+
+@pytest.mark.parametrize("held_out", ["tPA", ""])
+def test_a_run_is_held_out_of_people_who_have_another_of_its_task(held_out, tmp_path):
+    cohort = write_tasks(tmp_path, without=("tPA",))
+    split = make_split(cohort, SplitConfig(kind="runs", held_out=held_out, validation_fraction=0.25), seed=0)
+    everybody = tuple(sorted(cohort.pseudonyms))
+    assert (split.train, split.validation, split.test) == (everybody, everybody, everybody[:8])
+    runs = cohort.record(everybody[0]).runs
+    spans = {part: [span.of(100.0) for span in split.spans(part, runs)] for part in ("train", "validation", "test")}
+    assert spans == {
+        "train": [(0.0, 75.0), (0.0, 0.0), (0.0, 75.0)],
+        "validation": [(75.0, 100.0), (0.0, 0.0), (75.0, 100.0)],
+        "test": [(0.0, 0.0), (0.0, 100.0), (0.0, 0.0)],
+    }
+    assert split.tests_seen_people
+    alone = cohort.record(everybody[-1]).runs
+    assert [span.of(1.0) for span in split.spans("test", alone)] == [(0.0, 0.0)] * 2
+
+
+def test_people_with_only_the_held_out_run_are_in_no_part(tmp_path):
+    cohort = write_tasks(tmp_path, without=("tAP", "u"))
+    split = make_split(cohort, SplitConfig(kind="runs", held_out="tPA"), seed=0)
+    assert len(split.people("all")) == 8
+    with pytest.raises(ConfigurationError, match=r"held_out is 'u', and nobody has.*labels tAP, tPA, u"):
+        make_split(cohort, SplitConfig(kind="runs", held_out="u"), seed=0)
+
+
+def test_a_task_is_held_out_of_everybody_and_tests_unseen_people(tmp_path):
+    cohort = write_tasks(tmp_path, without=("u",))
+    split = make_split(cohort, SplitConfig(kind="tasks", held_out="u", num_folds=3), seed=0)
+    assert not set(split.test) & {*split.train, *split.validation}
+    assert not split.tests_seen_people
+    for who in split.people("all"):
+        runs = cohort.record(who).runs
+        assert who not in split.test or len(runs) == 3
+        for part, wanted in (("train", "t"), ("validation", "t"), ("test", "u")):
+            spans = split.spans(part, runs)
+            assert [span.of(10.0)[1] > 0 for span in spans] == [run.task == wanted for run in runs]
+    with pytest.raises(ConfigurationError, match=r"held_out is ''.*tasks are t, u"):
+        make_split(cohort, SplitConfig(kind="tasks"), seed=0)
+
+
+def test_what_is_held_out_by_name_is_saved_and_hashed(tmp_path):
+    splits = [Split("tasks", ("a",), ("b",), ("c",), held_out=task) for task in ("t", "u")]
+    assert splits[0].split_hash != splits[1].split_hash
+    splits[0].save(tmp_path / "split.json", "0" * 64)
+    assert Split.load(tmp_path / "split.json") == splits[0]
+    assert held_out_runs(splits[0], [("t", "tAP"), ("u", "u")]) == [True, False]
 
 
 def test_too_few_people_are_said_so(tmp_path):

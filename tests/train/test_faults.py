@@ -15,8 +15,8 @@ from ray.cluster_utils import Cluster
 
 from dtb.cluster import connected, prepare_environment
 from dtb.config import ClusterConfig
+from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
-from dtb.shards.split import make_split
 from dtb.train.trainer import train
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import read_rows, train_on_ranks

@@ -1,0 +1,144 @@
+"""Divides a cohort, from people and seed alone: neither what anybody did nor who else computes it has a part in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+from dtb.config import SplitConfig
+from dtb.errors import ConfigurationError
+from dtb.shards.read import Cohort
+from dtb.shards.split import Split, held_out_runs
+
+
+def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
+    """Divide a cohort.
+
+    People are dealt to folds in turn, by site, group, sex and decade of age, and among those alike in an order drawn from `seed`, so that
+    each fold has its share of each kind; validation people are dealt from the training people in the same way.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    config : SplitConfig
+    seed : int
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ConfigurationError
+        There are too few people for the folds, or too few sites, or `fold` is not one of them; or nobody has the runs or the task that
+        are to be held out, or nothing beside them.
+    """
+    people = sorted(cohort.pseudonyms)
+    if config.kind == "temporal":
+        until = config.train_seconds or config.train_seconds_fraction
+        everybody = tuple(people)
+        ends = until * (1 - config.validation_fraction), until
+        return Split("temporal", everybody, everybody, everybody, *ends, in_seconds=config.train_seconds > 0)
+    if config.kind == "runs":
+        return _by_runs(cohort, people, config)
+    covariates = {pseudonym: cohort.header(pseudonym)["covariates"] for pseudonym in people}
+
+    def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
+        return sorted(pseudonyms, key=lambda who: (*_stratum(covariates[who]), _draw(seed, purpose, who)))
+
+    if config.kind == "sites":
+        site = _held_out_site(sorted({str(who.get("site")) for who in covariates.values()}), config.fold)
+        test = [who for who in people if str(covariates[who].get("site")) == site]
+    else:
+        _check_folds(len(people), config)
+        test = dealt(people, "fold")[config.fold :: config.num_folds]
+    rest = dealt([who for who in people if who not in set(test)], f"validation{config.fold}")
+    if len(rest) < 2:
+        raise ConfigurationError(
+            f"split.fold {config.fold}: {len(rest)} person would be left for training and validation, which need one each. "
+            "Hold out another site, or use split.kind: subjects."
+        )
+    num_validation = min(max(1, round(config.validation_fraction * len(rest))), len(rest) - 1)
+    # Evenly spaced places in an order sorted by kind of person: each kind gives its share.
+    validation = [rest[(2 * place + 1) * len(rest) // (2 * num_validation)] for place in range(num_validation)]
+    train = [who for who in rest if who not in set(validation)]
+    if config.kind == "tasks":
+        return _by_tasks(cohort, train, validation, test, config.held_out)
+    return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
+
+
+def _runs_of(cohort: Cohort, pseudonym: str) -> list[tuple[str, str]]:
+    return [(run["task"], run["label"]) for run in cohort.header(pseudonym)["runs"]]
+
+
+def _by_runs(cohort: Cohort, people: list[str], config: SplitConfig) -> Split:
+    """Hold runs out: everybody with another run trains, everybody with another run of the same task tests."""
+    runs_of = {who: _runs_of(cohort, who) for who in people}
+    empty = Split("runs", (), (), (), 1 - config.validation_fraction, 1.0, held_out=config.held_out)
+    train, test = [], []
+    for who, runs in runs_of.items():
+        is_out = held_out_runs(empty, runs)
+        out, kept = (
+            {task for (task, _), is_one in zip(runs, is_out, strict=True) if is_one == wanted}
+            for wanted in (True, False)
+        )
+        train += [who] if kept else []
+        test += [who] if out & kept else []
+    if not test:
+        labels = ", ".join(sorted({label for runs in runs_of.values() for _, label in runs})) or "none"
+        raise ConfigurationError(
+            f"split.held_out is {config.held_out!r}, and nobody has such a run and another of the same task to train on. The cohort's "
+            f"runs have the labels {labels}. Name one of them, leave held_out empty for each person's last run of a task, or use "
+            "split.kind: temporal."
+        )
+    return dataclasses.replace(empty, train=tuple(train), validation=tuple(train), test=tuple(test))
+
+
+def _by_tasks(cohort: Cohort, train: list[str], validation: list[str], test: list[str], held_out: str) -> Split:
+    """Hold a task out: it is never trained on, and tests unseen people."""
+    tasks_of = {who: {task for task, _ in _runs_of(cohort, who)} for who in (*train, *validation, *test)}
+    train, validation = ([who for who in some if tasks_of[who] - {held_out}] for some in (train, validation))
+    test = [who for who in test if held_out in tasks_of[who]]
+    if not train or not validation or not test:
+        known = ", ".join(sorted(set().union(*tasks_of.values()))) or "none"
+        raise ConfigurationError(
+            f"split.held_out is {held_out!r}; with split.kind: tasks it names the task to hold out; training and validation need people "
+            f"with another task, testing people with this one. The cohort's tasks are {known}."
+        )
+    return Split("tasks", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)), held_out=held_out)
+
+
+def _stratum(covariates: dict[str, float | str | None]) -> tuple[str, str, str, str]:
+    """Say what kind of person somebody is: site, group, sex, decade of age."""
+    age = covariates.get("age")
+    decade = "unknown" if age is None else f"{int(float(age)) // 10:03d}"
+    return str(covariates.get("site")), str(covariates.get("group")), str(covariates.get("sex")), decade
+
+
+def _held_out_site(sites: list[str], fold: int) -> str:
+    if len(sites) < 2:
+        raise ConfigurationError(
+            f"split.kind: sites holds out one site, but the cohort has only {sites[0] if sites else 'none'}. "
+            "Give participants.tsv a column `site`, or use split.kind: subjects."
+        )
+    if fold >= len(sites):
+        raise ConfigurationError(
+            f"split.fold is {fold}; with split.kind: sites it may be 0 to {len(sites) - 1}: {', '.join(sites)}."
+        )
+    return sites[fold]
+
+
+def _check_folds(num_people: int, config: SplitConfig) -> None:
+    if config.fold >= config.num_folds:
+        raise ConfigurationError(
+            f"split.fold is {config.fold}; with split.num_folds {config.num_folds} it may be 0 to {config.num_folds - 1}."
+        )
+    if num_people < max(config.num_folds, 3):
+        raise ConfigurationError(
+            f"split.num_folds is {config.num_folds}, but the cohort has {num_people} people, and training, validation and "
+            "test need one each. Use fewer folds, or split.kind: temporal."
+        )
+
+
+def _draw(seed: int, purpose: str, pseudonym: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{purpose}/{pseudonym}".encode()).digest()
