@@ -173,10 +173,10 @@ def follow(address: str, job: str, client: JobSubmissionClient | None = None) ->
     try:
         client = client or connect(address)
         _require_job(client, job)
-        printed = 0
+        output = _Output()
         while True:
             try:
-                printed = asyncio.run(_tail(client, job, printed))
+                asyncio.run(output.tail(client, job))
             except (OSError, RuntimeError, EOFError):
                 err.print("The connection to the job server is lost; the job goes on. Trying again ...")
             details = _patiently(address, job, lambda: client.get_job_info(job))
@@ -220,15 +220,21 @@ def stop(address: str, job: str) -> None:
     out.print(f"{job} is stopped. What is finished is kept; submit it again with --resume to go on.")
 
 
-async def _tail(client: JobSubmissionClient, job: str, printed: int) -> int:
-    """Print the job's output after the first `printed` characters, and say how far it got; the server always begins at the beginning."""
-    seen = 0
-    async for chunk in client.tail_job_logs(job):
-        fresh = chunk[max(0, printed - seen) :]
-        seen += len(chunk)
-        sys.stdout.write(fresh)
-        sys.stdout.flush()
-    return max(seen, printed)
+class _Output:
+    """What a job prints, each line once: after a lost connection the server begins at the beginning again."""
+
+    def __init__(self) -> None:
+        self._printed = 0
+
+    async def tail(self, client: JobSubmissionClient, job: str) -> None:
+        """Print what was not printed before, until the job ends."""
+        seen = 0
+        async for chunk in client.tail_job_logs(job):
+            fresh = chunk[max(0, self._printed - seen) :]
+            seen += len(chunk)
+            self._printed = max(self._printed, seen)
+            sys.stdout.write(fresh)
+            sys.stdout.flush()
 
 
 def _require_job(client: JobSubmissionClient, job: str) -> Any:

@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
 import yaml
+from ray.job_submission import JobStatus
 
+from dtb.launch import jobs
 from tests.launch.clusters import SECRET_NAME, Head, dtb, free_ports, head, plain_environment
 
 
@@ -159,3 +163,43 @@ def test_an_address_where_no_job_server_is_is_refused_at_once(
     (free,) = free_ports(1)
     assert exit_code(["submit", "--address", address.format(free=free), "--stop", "any"]) == 2
     assert words.format(free=free) in capsys.readouterr().err
+
+
+class _Forgetful:
+    """A job server that closes the connection in the middle and, as Ray's does, begins at the beginning the next time."""
+
+    lines = ("one\n", "two\n", "three\n")
+
+    def __init__(self, ended_as: str, exit_code: int | None) -> None:
+        self.times = 0
+        self.ended_as, self.exit_code = ended_as, exit_code
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        self.times += 1
+        if self.times > 1:
+            yield self.lines[0] + self.lines[1]  # cut elsewhere than the first time
+            yield self.lines[2]
+            return
+        yield self.lines[0]
+        raise RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+
+    def get_job_info(self, job: str) -> Any:
+        status = self.ended_as if self.times > 1 else "RUNNING"
+        return SimpleNamespace(
+            status=JobStatus(status), driver_exit_code=self.exit_code, message="no node could take it"
+        )
+
+
+@pytest.mark.parametrize(
+    ("ended_as", "exit_code", "ours", "words"),
+    [("SUCCEEDED", 0, 0, "is done"), ("FAILED", 3, 3, "exit code 3"), ("FAILED", None, 1, "no node could take it")],
+)
+def test_a_lost_connection_loses_and_repeats_no_line(
+    ended_as: str, exit_code: int | None, ours: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client: Any = _Forgetful(ended_as, exit_code)
+    assert jobs.follow("http://head:8265", "mine", client) == ours
+    printed = capsys.readouterr()
+    assert printed.out == "one\ntwo\nthree\n"
+    assert "the job goes on. Trying again" in printed.err
+    assert words in printed.err
