@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Number = float | None
+MAX_PEOPLE = 4
 Name = Annotated[str, Field(max_length=200)]
 
 
@@ -35,7 +36,7 @@ class GainWish(_Strict):
 class SceneRequest(_Strict):
     """Whose twins perform which block of a task, with what done to their connectomes."""
 
-    people: Annotated[list[Name], Field(min_length=1, max_length=4)]
+    people: Annotated[list[Name], Field(min_length=1, max_length=MAX_PEOPLE)]
     """Pseudonyms. The first person's block is performed by all of them."""
     task: Name
     block: Annotated[int, Field(ge=0)] = 0

@@ -57,37 +57,35 @@ def trials_of(block: Batch, run: Run, spec: TaskSpec) -> list[api.BlockTrial]:
     return found
 
 
-def connectome_of(
-    place: int, wish: Wish, start: Start, move: Move, distance_2S: tuple[Tensor, Tensor]
-) -> api.Connectome:
-    """Say how far one performer's connectome was moved."""
+def connectome_of(wish: Wish, start: Start, move: Move, distances: tuple[float, ...]) -> api.Connectome:
+    """Say how far one person's connectome was moved; `distances` are from the training people's mean, before and after."""
     num_regions = start.present_SR.shape[1]
-    base_RR, change_E = start.base_SRR[place], move.change_SE[place]
     edges = []
     for first, second, _ in wish.edges:
-        before = float(base_RR[first, second])
-        edges.append((before, before + float(change_E[edge_place(first, second, num_regions)])))
+        before = float(start.base_SRR[0, first, second])
+        after = before + float(move.change_SE[0, edge_place(first, second, num_regions)])
+        edges.append((round(before, _DIGITS), round(after, _DIGITS)))
     return api.Connectome(
-        asked=round(float(move.asked_S[place]), 6),
-        made=round(float(move.made_S[place]), 6),
-        distance_before=round(float(distance_2S[0][place]), _DIGITS),
-        distance_after=round(float(distance_2S[1][place]), _DIGITS),
-        edges=[(round(before, _DIGITS), round(after, _DIGITS)) for before, after in edges],
+        asked=round(float(move.asked_S[0]), 6),
+        made=round(float(move.made_S[0]), 6),
+        distance_before=round(distances[0], _DIGITS),
+        distance_after=round(distances[1], _DIGITS),
+        edges=edges,
     )
 
 
 def performer(
-    place: int, person: str, connectome: api.Connectome, scene: Scene, bold_V: Tensor, num_alternatives: int
+    person: str, connectome: api.Connectome, scene: Scene, bold_V: Tensor, num_alternatives: int
 ) -> api.Performer:
-    """Say what one performer did."""
+    """Say what the one performer of a scene did."""
     return api.Performer(
         person=person,
         connectome=connectome,
-        figures=figures(scene.indicators, scene.figures_SM[place]),
-        choice=plain(scene.choice_SJA[place, :, :num_alternatives]),
-        omission=plain(scene.omission_SJ[place]),
-        mean_rt=plain(scene.mean_rt_SJ[place]),
-        density=plain(scene.density_SJG[place]),
+        figures=figures(scene.indicators, scene.figures_SM[0]),
+        choice=plain(scene.choice_SJA[0, :, :num_alternatives]),
+        omission=plain(scene.omission_SJ[0]),
+        mean_rt=plain(scene.mean_rt_SJ[0]),
+        density=plain(scene.density_SJG[0]),
         bold=plain(bold_V),
     )
 

@@ -117,12 +117,14 @@ def fulfil(wish: Wish, start: Start, found_SE: Tensor) -> Move:
     for first, second, by in wish.edges:
         wanted_SE[:, edge_place(first, second, num_regions)] += by
     wanted_SE = start.masked(wanted_SE)
+    if not wanted_SE.any():
+        nothing_S = torch.zeros_like(start.budget_S)
+        return Move(wanted_SE, nothing_S, nothing_S)
     wanted_SRR = matrix_of(wanted_SE, num_regions, diagonal=0.0)
     near_SRR = nearest_correlation(
         start.base_SRR + wanted_SRR, smallest_eigenvalue=SMALLEST_EIGENVALUE, max_iterations=_PROJECTIONS
     )
-    unchanged_S = (wanted_SE == 0).all(1)
-    change_SRR = torch.where(unchanged_S[:, None, None], 0.0, near_SRR - start.base_SRR)
+    change_SRR = near_SRR - start.base_SRR
     own_S = off_diagonal_norm(start.base_SRR).clamp_min(1e-12)
     norm_of = torch.linalg.matrix_norm
     return Move(start.masked(edges_of(change_SRR)), norm_of(wanted_SRR) / own_S, norm_of(change_SRR) / own_S)

@@ -53,10 +53,12 @@ def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
 
 
 def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
+    import torch
     import uvicorn
 
     from dtb.view.app import make_app
 
+    torch.set_num_threads(1)  # everybody who performs has a core; matrices of this size gain little from a second one
     with _listening(host, port) as listener:
         app = make_app(run, token, _names_of(host))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +30,7 @@ from dtb.report.collect import FOLDERS, read_change, state_of
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.view import api, replies
-from dtb.view.scene import Wish, fulfil, judge, perform
+from dtb.view.scene import Scene, Wish, fulfil, judge, perform
 
 NOTICE = "Research use only. What a model does is a hypothesis, no medical advice."
 _PEOPLE_KEPT = 16
@@ -84,6 +86,7 @@ class Viewer:
         self._met: OrderedDict[str, _Met] = OrderedDict()
         self._search = state_of("intervene", run / FOLDERS["intervene"])
         self._lock = threading.RLock()
+        self._hall = ThreadPoolExecutor(api.MAX_PEOPLE)
 
     def description(self) -> api.RunDescription:
         """Say what can be looked at."""
@@ -176,32 +179,32 @@ class Viewer:
             if request.dose:
                 self._require_found(people)
             block, _, spec = self._block(people[0], request.task, request.block)
-            start = _together([met.start for met in people])
-            nothing_SE = start.budget_S.new_zeros(len(people), start.num_edges)
-            found = [nothing_SE[:1] if met.found_SE is None else met.found_SE for met in people]
-            move = fulfil(wish, start, torch.cat(found))
-            changed_SE = start.connectome(move.change_SE)
-            distances = (
-                self._company.twin.distance(start.connectome(nothing_SE)),
-                self._company.twin.distance(changed_SE),
-            )
-            scene = perform(self._company.twin, block, changed_SE, self._company.outlines)
-        if not (scene.choice_SJA.isfinite().all() and scene.bold_SVR.isfinite().all()):
-            raise StageError("The twin's output is not finite: is the connectome too far from those it was trained on?")
+            performances = list(self._hall.map(functools.partial(self._perform, block, wish), people))
         counted_V = block.bold_counted_SKV[0, 0]
+        num_alternatives = len(spec.alternatives)
         performers = []
-        for place, pseudonym in enumerate(request.people):
-            connectome = replies.connectome_of(place, wish, start, move, distances)
-            bold_V = replies.silent() if column is None else scene.bold_SVR[place, counted_V, column]
-            performers.append(replies.performer(place, pseudonym, connectome, scene, bold_V, len(spec.alternatives)))
+        for pseudonym, (connectome, scene) in zip(request.people, performances, strict=True):
+            bold_V = replies.silent() if column is None else scene.bold_SVR[0, counted_V, column]
+            performers.append(replies.performer(pseudonym, connectome, scene, bold_V, num_alternatives))
         began_at = float(block.start_seconds_SK[0, 0])
         return api.SceneReply(
             performers=performers,
-            rt_seconds=replies.plain(scene.rt_seconds_G),
+            rt_seconds=replies.plain(performances[0][1].rt_seconds_G),
             bold_region=region,
             bold_seconds=replies.plain(began_at + block.volume_seconds_SKV[0, 0][counted_V]),
             seconds=round(time.perf_counter() - began, 4),
         )
+
+    def _perform(self, block: Batch, wish: Wish, met: _Met) -> tuple[api.Connectome, Scene]:
+        """Let one person's twin perform; a core each, for a person's matrices are too small for two."""
+        nothing_SE = met.start.budget_S.new_zeros(1, met.start.num_edges)
+        move = fulfil(wish, met.start, nothing_SE if met.found_SE is None else met.found_SE)
+        own_SE, changed_SE = (met.start.connectome(change_SE) for change_SE in (nothing_SE, move.change_SE))
+        scene = perform(self._company.twin, block, changed_SE, self._company.outlines)
+        if not (scene.choice_SJA.isfinite().all() and scene.bold_SVR.isfinite().all()):
+            raise StageError("The twin's output is not finite: is the connectome too far from those it was trained on?")
+        distances = tuple(float(self._company.twin.distance(one_SE)) for one_SE in (own_SE, changed_SE))
+        return replies.connectome_of(wish, met.start, move, distances), scene
 
     def _meet(self, pseudonym: str) -> _Met:
         """Read a person, or remember the person; called with the lock held."""
@@ -300,9 +303,3 @@ class Viewer:
         settings = self._search.settings.get("intervene", {})
         target = self._search.summary.get("target", settings.get("indicator", ""))
         return api.Intervention(target=str(target), direction=str(settings.get("direction", "")))
-
-
-def _together(starts: Sequence[Start]) -> Start:
-    """Put people's starts after one another."""
-    names = [field.name for field in dataclasses.fields(Start)]
-    return Start(**{name: torch.cat([getattr(one, name) for one in starts]) for name in names})

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.config import load_config
 from dtb.fleet.excerpts import keep_segments
-from dtb.fleet.twins import Company, open_troupe
+from dtb.fleet.twins import Company, open_troupe, outlines_of
 from dtb.intervene.constraints import violation
 from dtb.intervene.indicators import press_distribution
 from dtb.intervene.spaces import Start
+from dtb.shards.batches import BatchMaker
+from dtb.shards.split import Split
+from dtb.tasks.taskset import TaskSet
 from dtb.twin.edges import edges_of, matrix_of
+from dtb.twin.model import Twin
+from dtb.twin.sizes import TwinSizes
 from dtb.view.scene import Wish, edge_place, fulfil, perform
-from tests.fleet.world import REGIONS, make_world
+from tests.fleet.world import REGIONS, TASKS, make_trials, make_world
 
 R = len(REGIONS)
 
@@ -100,3 +112,37 @@ def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(company
     choice_SJA = perform(company.twin, block, twice_SE, company.outlines).choice_SJA
     assert torch.equal(choice_SJA[0], choice_SJA[2])
     assert (choice_SJA[0] - choice_SJA[1]).abs().max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_person_of_the_papers_size_is_answered_within_a_quarter_of_a_second_of_one_core():
+    config = load_config(Path(__file__).parent.parent.parent / "configs" / "paper.yaml")
+    trials = torch.Generator().manual_seed(0)
+    twin = Twin(config.twin, TwinSizes(num_regions=446, num_channels=9, num_alternatives=3, num_bold_regions=20)).eval()
+    assert sum(parameter.numel() for parameter in twin.parameters()) == 54_785_623
+    rest_VR = torch.randn(600, 446, generator=trials)
+    start = Start.of(torch.corrcoef(rest_VR.T)[*torch.triu_indices(446, 446, 1)].atanh()[None], 446, 1.0)
+    spec = TASKS.specs[TASKS.index("stroop")]
+    taskset = TaskSet((spec,), "shared")
+    run = Run("stroop", "stroop", None, None, make_trials(np.random.default_rng(0), "stroop"), 40.0, None, None)
+    record = SubjectRecord("p", start.connectome(_nothing(start))[0].numpy(), {}, (run,))
+    maker = BatchMaker(taskset, config.segments, config.twin.step_seconds, [], Split("subjects", ("p",), (), ()))
+    block = keep_segments(maker.batch([record], "all"), [[0]])
+    block = dataclasses.replace(
+        block, stimulus_SKTI=torch.zeros(1, 1, 262, 9), volume_seconds_SKV=torch.arange(26.0)[None, None]
+    )
+    wish = Wish(edges=((3, 9, 0.5),), gains=((20, 1.5),))
+
+    def answer() -> float:
+        began = time.process_time()
+        move = fulfil(wish, start, _nothing(start))
+        assert move.made_S < move.asked_S  # so that the way back to the valid matrices is in it
+        perform(twin, block, start.connectome(move.change_SE), outlines_of(taskset))
+        return time.process_time() - began
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert sorted(answer() for _ in range(6))[2] < 0.25
+    finally:
+        torch.set_num_threads(threads)
