@@ -21,7 +21,7 @@ from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.fleet.ledger import STATUS
 from dtb.pipeline import FOLDERS, state_of
 from dtb.terminal import out
-from dtb.train.checkpoint import MANIFEST_FILE
+from dtb.train.checkpoint import newest_manifest
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
 from dtb.train.worker import ALIVE_FILE, CHECKPOINTS, METRICS_FILE, read_metrics
 
@@ -68,7 +68,7 @@ class Look:
         is_complete = bool(read_stage(folder)["complete"])
         # Not through `load_config`: another version of dtb may have written it, with options that this one does not know.
         config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))["train"]
-        manifests = (folder / CHECKPOINTS).glob(f"epoch-*/{MANIFEST_FILE}")
+        checkpoint = newest_manifest(folder / CHECKPOINTS)
         return cls(
             folder=folder,
             rows=read_metrics(folder / METRICS_FILE),
@@ -77,7 +77,7 @@ class Look:
             is_complete=is_complete,
             is_written=not is_complete and _age_seconds(folder / ALIVE_FILE) < SILENT_SECONDS,
             set_aside=read_quarantine(folder),
-            checkpoint=max((path.parent.name for path in manifests), default=None),
+            checkpoint=checkpoint and checkpoint[0],
         )
 
 

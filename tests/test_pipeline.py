@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
+
+from tests.test_track import read_record
 
 REPOSITORY = Path(__file__).parent.parent
 SMALL = {
@@ -82,3 +86,25 @@ def test_all_stages_on_a_cluster_that_was_there_before(two_raylets: str, tmp_pat
             continue
         content = path.read_bytes()
         assert not [label for label in labels if label.encode() in content], f"{path} names a participant"
+    assert_tracked_without_names(out, set(status["pseudonym"]))
+
+
+def assert_tracked_without_names(out: Path, pseudonyms: set[str]) -> None:
+    """Training and evaluation are one W&B run, with losses by task, the table and the picture; what would be sent names nobody."""
+    records = [*(out / "train").rglob("*.wandb"), *(out / "evaluate").rglob("*.wandb")]
+    assert len(records) == 2
+    assert len({record.stem for record in records}) == 1
+    history = [
+        {".".join(item.nested_key) or item.key for item in entry.history.item}
+        for record in records
+        for entry in read_record(record.read_bytes())
+    ]
+    logged = set().union(*history)
+    assert {"train_loss", "lr", "grad_norm", "hammer/press", "hammer/validation_press"} <= logged
+    assert {"segments_per_second", "flops_per_second", "data_wait_share", "peak_memory_gib"} <= logged
+    assert {"evaluation.path", "predicted against observed.path"} <= logged
+    files = [path for record in records for path in (record.parent / "files").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".html", ".png"}
+    secrets = {socket.gethostname(), str(out), str(REPOSITORY), str(Path.home()), getpass.getuser() + "@"} | pseudonyms
+    for path in [*records, *files]:
+        assert not [secret for secret in secrets if secret.encode() in path.read_bytes()], path

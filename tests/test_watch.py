@@ -25,7 +25,10 @@ ROW = {
     "seconds": 90.0,
     "subjects_per_second": 12.0,
     "data_wait_share": 0.015,
+    "segments_per_second": 40.0,
+    "flops_per_second": 3.2e9,
     "peak_memory_gib": 1.5,
+    "tasks": {"stroop": {"press": 0.375, "validation_press": 0.625}},
 }
 
 
@@ -57,7 +60,8 @@ def test_all_that_is_known_is_shown(run, capsys):
         "0.7000 at epoch 2",
         "not finite",
         "learning rate 0.001, gradient norm 0.2500",
-        "12.0 people/s",
+        "stroop press 0.3750 0.6250",
+        "12.0 people/s, 40.0 segments/s, 3.2 GFLOP/s",
         "1.5% of the time; memory 1.50 GiB",
         "epoch-00002-step-000000",
         "sub-deed: the gradient is not a finite number",

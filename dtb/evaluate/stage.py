@@ -41,7 +41,8 @@ from dtb.evaluate.predictions import (
 from dtb.evaluate.regressions import regressions
 from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
-from dtb.files import OutputFolder, require_complete, write_json, write_text, written_whole
+from dtb.evaluate.tracked import log_evaluation
+from dtb.files import OutputFolder, read_stage, require_complete, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort
 from dtb.shards.split import Span, Split
@@ -100,6 +101,7 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
         with written_whole(out / name) as temporary:
             table.to_parquet(temporary, index=False)
     conclude(folder, config, figures, task.split, evidence.weights_BS, _split_in_words(task))
+    log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
 
 
 def conclude(

@@ -115,6 +115,7 @@ class BatchMaker:
     Parameters
     ----------
     taskset : TaskSet
+        Kept as an attribute.
     segments : SegmentConfig
     step_seconds : float
         Length of a model step.
@@ -134,7 +135,7 @@ class BatchMaker:
         split: Split,
         cache_bytes: int = 1 << 30,
     ) -> None:
-        self._taskset = taskset
+        self.taskset = taskset
         self._segments = segments
         self._step_seconds = step_seconds
         self._bold_regions = np.asarray(bold_regions, dtype=np.int64)
@@ -180,14 +181,14 @@ class BatchMaker:
         num_segments = max([1, *(len(person.task_K) for person in people)])
         num_volumes = max([1, *(person.volume_seconds_KV.shape[1] for person in people)])
         num_edges = len(records[0].connectome_E) if num_edges is None else num_edges
-        T, A, R = self.num_steps, self._taskset.num_alternatives, len(self._bold_regions)
+        T, A, R = self.num_steps, self.taskset.num_alternatives, len(self._bold_regions)
         rows: dict[str, np.ndarray] = {
             "seed_S": np.zeros(num_rows, np.int64),
             "weight_S": np.zeros(num_rows, np.float32),
             "connectome_SE": np.zeros((num_rows, num_edges), np.float32),
             "run_SK": np.full((num_rows, num_segments), -1, np.int64),
             "start_seconds_SK": np.zeros((num_rows, num_segments), np.float64),
-            "stimulus_SKTI": np.zeros((num_rows, num_segments, T, self._taskset.num_channels), np.float32),
+            "stimulus_SKTI": np.zeros((num_rows, num_segments, T, self.taskset.num_channels), np.float32),
             "task_SK": np.full((num_rows, num_segments), -1, np.int64),
             "press_SKTA": np.zeros((num_rows, num_segments, T, A), bool),
             "at_risk_SKT": np.zeros((num_rows, num_segments, T), np.float32),
@@ -244,15 +245,15 @@ class BatchMaker:
             for number, run in enumerate(record.runs)
             for segment in cut_run(run, self._segments, *spans[number].of(run.duration_seconds))
         ]
-        A, R = self._taskset.num_alternatives, len(self._bold_regions)
+        A, R = self.taskset.num_alternatives, len(self._bold_regions)
         encoded, volumes, tables = [], [], []
         for place, (number, segment) in enumerate(pieces):
             run = record.runs[number]
             encoded.append(
                 encode_segment(
                     run.trials,
-                    self._taskset.index(run.task),
-                    self._taskset,
+                    self.taskset.index(run.task),
+                    self.taskset,
                     start_seconds=segment.start_seconds,
                     num_steps=self.num_steps,
                     step_seconds=self._step_seconds,
@@ -275,8 +276,8 @@ class BatchMaker:
         return _Person(
             stimulus_KTI=np.stack([e[0] for e in encoded])
             if encoded
-            else np.zeros((0, T, self._taskset.num_channels), np.float32),
-            task_K=np.array([self._taskset.index(record.runs[number].task) for number, _ in pieces], np.int64),
+            else np.zeros((0, T, self.taskset.num_channels), np.float32),
+            task_K=np.array([self.taskset.index(record.runs[number].task) for number, _ in pieces], np.int64),
             run_K=np.array([number for number, _ in pieces], np.int64),
             start_seconds_K=np.array([segment.start_seconds for _, segment in pieces], np.float64),
             press_KTA=np.stack([e[1] for e in encoded]) if encoded else np.zeros((0, T, A), bool),
@@ -329,7 +330,7 @@ class BatchMaker:
         tested_J = (onset_J[rows] >= tested_from) & (onset_J[rows] < tested_to)
 
         def padded(alternatives_JA: np.ndarray) -> np.ndarray:
-            missing = self._taskset.num_alternatives - alternatives_JA.shape[1]
+            missing = self.taskset.num_alternatives - alternatives_JA.shape[1]
             return np.pad(alternatives_JA[rows], ((0, 0), (0, missing)))
 
         return {
@@ -345,12 +346,12 @@ class BatchMaker:
             "usable_J": trials.usable_J[rows],
             "held_out_J": tested_J & self._split.tests_seen_people,
             "condition_J": trials.condition_J[rows].astype(np.int64),
-            "task_J": np.full(len(rows), self._taskset.index(run.task), np.int64),
+            "task_J": np.full(len(rows), self.taskset.index(run.task), np.int64),
         }
 
     def _no_trials(self) -> dict[str, np.ndarray]:
         whole, real, flag = np.zeros(0, np.int64), np.zeros(0, np.float64), np.zeros(0, bool)
-        flags_JA = np.zeros((0, self._taskset.num_alternatives), bool)
+        flags_JA = np.zeros((0, self.taskset.num_alternatives), bool)
         kinds: dict[str, Any] = dict.fromkeys(("segment_J", "run_J", "trial_J", "condition_J", "task_J"), whole)
         kinds |= dict.fromkeys(("onset_steps_J", "window_steps_J", "rt_seconds_J"), real)
         kinds |= dict.fromkeys(("scored_J", "usable_J", "held_out_J"), flag)

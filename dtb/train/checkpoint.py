@@ -144,6 +144,12 @@ def newest_complete(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, passed_over
 
 
+def newest_manifest(folder: Path) -> tuple[str, dict[str, Any]] | None:
+    """Give the name and the manifest of the newest checkpoint that has one, without looking at its files; None if there is none."""
+    paths = sorted(folder.glob(f"epoch-*/{MANIFEST_FILE}"))
+    return (paths[-1].parent.name, json.loads(paths[-1].read_text(encoding="utf-8"))) if paths else None
+
+
 def _checked(path: Path) -> Checkpoint:
     if not (path / MANIFEST_FILE).is_file():
         raise ValueError("it was cut short (no manifest)")

@@ -238,11 +238,19 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
 
 
 def _summary(out: Path) -> dict[str, Any]:
-    from dtb.train.worker import read_metrics
+    from dtb.train.checkpoint import newest_manifest
+    from dtb.train.worker import CHECKPOINTS, read_metrics
 
     rows = read_metrics(out / "metrics.jsonl")
     best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
-    return {"epochs": len(rows), "best_epoch": best["epoch"], "best_validation_loss": best["validation_loss"]}
+    checkpoint = newest_manifest(out / CHECKPOINTS)
+    return {
+        "epochs": len(rows),
+        "best_epoch": best["epoch"],
+        "best_validation_loss": best["validation_loss"],
+        # `dtb evaluate` logs in the same run.
+        "tracker_id": checkpoint[1]["progress"]["tracker_id"] if checkpoint else None,
+    }
 
 
 @contextlib.contextmanager

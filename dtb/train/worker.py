@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -155,19 +156,29 @@ class _Book:
         self._progress = progress
 
     def write(self, figures: dict[str, Any]) -> None:
-        row = {name: value if value == value else None for name, value in figures.items()}  # noqa: PLR0124 (JSON has no NaN)
+        row = _without_nan(figures)
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        self._tracker.log(figures, step=figures["epoch"])
-        show_gauges("train", figures)
+        flat = {name: value for name, value in figures.items() if name != "tasks"}
+        for task, losses in figures["tasks"].items():
+            flat |= {f"{task}/{name}": value for name, value in losses.items()}
+        self._tracker.log(flat, step=figures["epoch"])
+        show_gauges("train", flat)
 
     def close(self) -> None:
         self._tracker.summarise(
             {"best_validation_loss": self._progress.best_loss, "best_epoch": self._progress.best_epoch}
         )
         self._tracker.finish()
+
+
+def _without_nan(value: Any) -> Any:
+    """Put None for NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def note(out: Path, sentence: str) -> None:

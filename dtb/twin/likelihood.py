@@ -32,7 +32,7 @@ def log_softplus(values: Tensor) -> Tensor:
 
 
 def press_nll(press_SKTA: Tensor, observed_SKTA: Tensor, at_risk_SKT: Tensor, step_seconds: float) -> Tensor:
-    """Sum each person's negative log-likelihood of their presses and omissions.
+    """Sum the negative log-likelihood of the presses and omissions of each segment.
 
     Parameters
     ----------
@@ -46,33 +46,34 @@ def press_nll(press_SKTA: Tensor, observed_SKTA: Tensor, at_risk_SKT: Tensor, st
 
     Returns
     -------
-    (S,) Tensor
+    (S, K) Tensor
         Minus the log of the summed hazards of compatible alternatives at each press, plus the integral of all hazards over the
         time at risk.
     """
     hazard_SKT = functional.softplus(press_SKTA).sum(-1)
     # Steps without risk are left out by selection: 0 times an infinite hazard would be no number.
     exposed_SKT = torch.where(at_risk_SKT > 0, hazard_SKT * at_risk_SKT, 0.0) * step_seconds
-    exposure_S = exposed_SKT.sum((1, 2))
+    exposure_SK = exposed_SKT.sum(2)
     subject_J, segment_J, step_J = observed_SKTA.any(-1).nonzero(as_tuple=True)
     log_hazard_JA = log_softplus(press_SKTA[subject_J, segment_J, step_J])
     compatible_JA = observed_SKTA[subject_J, segment_J, step_J]
     log_density_J = log_hazard_JA.masked_fill(~compatible_JA, -torch.inf).logsumexp(-1)
-    return exposure_S.index_add(0, subject_J, log_density_J, alpha=-1)
+    segment_of_J = subject_J * exposure_SK.shape[1] + segment_J
+    return exposure_SK.flatten().index_add(0, segment_of_J, log_density_J, alpha=-1).view_as(exposure_SK)
 
 
 def count_trials(observed_SKTA: Tensor, at_risk_SKT: Tensor) -> Tensor:
-    """Count each person's trials that carry loss: stretches at risk, which a press also ends.
+    """Count the trials of each segment that carry loss: stretches at risk, which a press also ends.
 
     Returns
     -------
-    (S,) int64 Tensor
+    (S, K) int64 Tensor
     """
     at_risk = at_risk_SKT > 0
     pressed = observed_SKTA.any(-1)
     goes_on = torch.zeros_like(at_risk)
     goes_on[..., 1:] = at_risk[..., :-1] & ~pressed[..., :-1]
-    return (at_risk & ~goes_on).sum((1, 2))
+    return (at_risk & ~goes_on).sum(2)
 
 
 def windows(hazard_SKTA: Tensor, trials: TrialTable) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,26 @@ from dtb.twin.likelihood import count_trials, press_nll
 from dtb.twin.model import Twin
 
 
+class Term(NamedTuple):
+    """One term of the loss, segment by segment, so that it can be told by task.
+
+    Attributes
+    ----------
+    sum_SK : (S, K) Tensor
+        Summed over what was seen in each segment.
+    count_SK : (S, K) Tensor
+        How much that was: trials, or volumes by regions.
+    """
+
+    sum_SK: Tensor
+    count_SK: Tensor
+
+    @property
+    def mean_S(self) -> Tensor:
+        """(S,): the mean over all that was seen of a person; 0 where that is nothing."""
+        return self.sum_SK.sum(1) / self.count_SK.sum(1).clamp_min(1)
+
+
 class Losses(NamedTuple):
     """Losses of one batch.
 
@@ -31,11 +51,14 @@ class Losses(NamedTuple):
         Negative log-likelihood per trial, or binary cross-entropy per step with `press: sigmoid`; 0 for a person without any.
     bold_S : (S,) Tensor
         Mean squared error in units of `bold_scale_R`; 0 for a person without any BOLD.
+    parts_SKF : (S, K, 4) Tensor
+        Of each segment the sum and the count of the press term, then those of the BOLD term; without gradient.
     """
 
     total: Tensor
     press_S: Tensor
     bold_S: Tensor
+    parts_SKF: Tensor
 
 
 class Objective(nn.Module):
@@ -69,31 +92,33 @@ class Objective(nn.Module):
             press_SKTA = output.press_SKTA
             direct = self.twin.config.bold == "direct"
             bold_SKVR = self.twin.bold_at_steps(output) if direct else self.twin.bold(output, batch.volume_seconds_SKV)
-        press_S = press_loss(self.twin, press_SKTA, batch)
-        bold_S = bold_loss(self.twin, bold_SKVR, batch)
+        press, bold = press_term(self.twin, press_SKTA, batch), bold_term(self.twin, bold_SKVR, batch)
+        press_S, bold_S = press.mean_S, bold.mean_S
         per_person_S = self.press_weight * press_S + self.bold_weight * bold_S
         weighted_S = torch.where(batch.weight_S > 0, per_person_S * batch.weight_S, 0.0)
-        return Losses(weighted_S.sum(), press_S, bold_S)
+        parts_SKF = torch.stack([part_SK.detach().to(press_S.dtype) for part_SK in (*press, *bold)], dim=-1)
+        return Losses(weighted_S.sum(), press_S, bold_S, parts_SKF)
 
 
-def press_loss(twin: Twin, press_SKTA: Tensor, batch: Batch) -> Tensor:
-    """(S,): the press term, per trial with `press: hazard`, per step and alternative with `press: sigmoid`."""
+def press_term(twin: Twin, press_SKTA: Tensor, batch: Batch) -> Term:
+    """Score presses: per trial with `press: hazard`, per step and alternative with `press: sigmoid`."""
     if twin.config.press == "hazard":
-        nll_S = press_nll(press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
-        return nll_S / count_trials(batch.press_SKTA, batch.at_risk_SKT).clamp_min(1)
+        nll_SK = press_nll(press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
+        return Term(nll_SK, count_trials(batch.press_SKTA, batch.at_risk_SKT))
     target_SKTA = batch.press_SKTA.to(press_SKTA.dtype)
     counted_SKTA = batch.counted_SKT[..., None].expand_as(target_SKTA)
     entropy_SKTA = functional.binary_cross_entropy_with_logits(press_SKTA, target_SKTA, reduction="none")
-    return _masked_mean(entropy_SKTA, counted_SKTA)
+    return _masked(entropy_SKTA, counted_SKTA)
 
 
-def bold_loss(twin: Twin, bold_SKVR: Tensor, batch: Batch) -> Tensor:
-    """(S,): mean squared error over the volumes and regions that are there and counted.
+def bold_term(twin: Twin, bold_SKVR: Tensor, batch: Batch) -> Term:
+    """Score BOLD: squared errors over the volumes and regions that are there and counted.
 
-    With `bold: direct` it is the paper's: over all model steps, (S, K, T, R), against the series interpolated to them.
+    With `bold: direct` they are the paper's: over all model steps, (S, K, T, R), against the series interpolated to them.
     """
     if batch.bold_SKVR.numel() == 0:
-        return bold_SKVR.new_zeros(len(batch.weight_S))
+        nothing_SK = bold_SKVR.new_zeros(batch.task_SK.shape)
+        return Term(nothing_SK, nothing_SK)
     if twin.config.bold == "direct":
         target_SKTR, counted_SKTR = target_at_steps(
             batch.bold_SKVR / twin.bold_scale_R,
@@ -102,13 +127,12 @@ def bold_loss(twin: Twin, bold_SKVR: Tensor, batch: Batch) -> Tensor:
             bold_SKVR.shape[2],
             twin.config.step_seconds,
         )
-        return _masked_mean((bold_SKVR - target_SKTR).square(), counted_SKTR)
+        return _masked((bold_SKVR - target_SKTR).square(), counted_SKTR)
     counted_SKVR = batch.bold_counted_SKV[..., None] & torch.isfinite(batch.bold_SKVR)
     # The target is cleaned before the difference is taken: NaN times 0 would be NaN in the gradient.
     target_SKVR = torch.where(counted_SKVR, batch.bold_SKVR / twin.bold_scale_R, 0.0)
-    return _masked_mean((bold_SKVR - target_SKVR).square(), counted_SKVR)
+    return _masked((bold_SKVR - target_SKVR).square(), counted_SKVR)
 
 
-def _masked_mean(values_SKTA: Tensor, counted_SKTA: Tensor) -> Tensor:
-    total_S = torch.where(counted_SKTA, values_SKTA, 0.0).sum((1, 2, 3))
-    return total_S / counted_SKTA.sum((1, 2, 3)).clamp_min(1)
+def _masked(values_SKTA: Tensor, counted_SKTA: Tensor) -> Term:
+    return Term(torch.where(counted_SKTA, values_SKTA, 0.0).sum((2, 3)), counted_SKTA.sum((2, 3)))

@@ -47,6 +47,8 @@ def test_ranks_agree_over_fifty_steps(one, cohort, tmp_path, world_size):
     rows = train_on_ranks(config(zero_stage=1), cohort, tmp_path, world_size)
     assert len(rows) * 3 > 50
     assert furthest(rows, one) < 1e-5
+    for row, other in zip(rows, one, strict=True):
+        assert row["tasks"]["hammer"] == pytest.approx(other["tasks"]["hammer"], abs=1e-5)
 
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
