@@ -19,6 +19,7 @@ import dtb
 from dtb import config as cfg
 from dtb.commands import COMMANDS, STAGES, Stage
 from dtb.errors import StageError, UserError
+from dtb.shards.remote import absolute
 from dtb.terminal import err, out
 
 EXIT_FAILURE = 1
@@ -84,7 +85,7 @@ def _from_anywhere(values: Any) -> Any:
 
     def resolved(value: Any) -> Any:
         if isinstance(value, Path):
-            return value.expanduser().resolve()
+            return absolute(value)
         if isinstance(value, tuple):
             return tuple(map(resolved, value))
         return _from_anywhere(value) if dataclasses.is_dataclass(value) else value

@@ -107,7 +107,7 @@ class Train(Stage):
     """
 
     shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
-    """Folder that `dtb ingest` wrote."""
+    """Folder that `dtb ingest` wrote, or the URL of a copy of it."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder to write; new or empty."""
     train: OmitArgPrefixes[cfg.TrainConfig]
@@ -128,7 +128,7 @@ class _ReadsTwin(Stage):
     """What the stages after training take."""
 
     shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
-    """Folder that `dtb ingest` wrote."""
+    """Folder that `dtb ingest` wrote, or the URL of a copy of it."""
     trained: Annotated[Positional[Path], arg(metavar="TRAINED")]
     """Folder that `dtb train` wrote."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
@@ -210,7 +210,7 @@ class Trial(Stage):
     protocol: Annotated[Positional[Path], arg(metavar="PROTOCOL")]
     """YAML file with the protocol."""
     shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
-    """Folder that `dtb ingest` wrote."""
+    """Folder that `dtb ingest` wrote, or the URL of a copy of it."""
     trained: Annotated[Positional[Path], arg(metavar="TRAINED")]
     """Folder that `dtb train` wrote."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]

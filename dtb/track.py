@@ -7,6 +7,7 @@ switched off, and nothing of ours carries them.
 from __future__ import annotations
 
 import html
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,6 +85,7 @@ class _WandbTracker(Tracker):
         self._run.log({name: self._wandb.Html(f"<table><tr>{head}</tr>{body}</table>")})
 
     def figure(self, name: str, figure: Any) -> None:
+        importlib.import_module("matplotlib.pyplot")  # W&B looks at it and does not import it
         self._run.log({name: self._wandb.Image(figure)})
 
     def summarise(self, figures: Mapping[str, Any]) -> None:

@@ -19,9 +19,9 @@ import numpy as np
 
 from dtb.cohort.records import SubjectRecord
 from dtb.config import Config, sections
-from dtb.files import OutputFolder, require_complete
+from dtb.files import OutputFolder
 from dtb.shards.manifest import CohortDescription, Manifest
-from dtb.shards.read import Cohort, open_cohort
+from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.write import ShardWriter
 
 Kind = Literal["codes", "permuted"]
@@ -57,7 +57,7 @@ def write_control(config: Config, shards: Path, out: Path, kind: Kind, *, resume
     UserError
         The cohort cannot be read, or the output folder is in use.
     """
-    require_complete(shards, "ingest")
+    require_ingested(shards)
     cohort = open_cohort(shards)
     folder = OutputFolder.claim(out, "ingest", sections(config, "seed", "ingest"), resume=resume)
     if folder.is_complete:

@@ -44,7 +44,7 @@ from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, sub
 from dtb.evaluate.tracked import log_evaluation
 from dtb.files import OutputFolder, read_stage, require_complete, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
-from dtb.shards.read import Cohort, open_cohort
+from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.export import TwinCard, load_twin
@@ -191,7 +191,7 @@ class Task:
 
 
 def _open(shards: Path, trained: Path) -> Task:
-    require_complete(shards, "ingest")
+    require_ingested(shards)
     require_complete(trained, "train")
     cohort = open_cohort(shards)
     split = Split.load(trained / "split.json")

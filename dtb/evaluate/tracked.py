@@ -70,7 +70,7 @@ def _picture(subjects: pd.DataFrame) -> Any:
         pairs_S2 = rows[["observed_mean_rt", "predicted_mean_rt"]].to_numpy(np.float64)
         pairs_S2 = pairs_S2[np.isfinite(pairs_S2).all(axis=1)]
         axes = canvas.add_subplot(1, len(tasks), place)
-        axes.scatter(*pairs_S2.T, s=14)
+        axes.scatter(pairs_S2[:, 0], pairs_S2[:, 1], s=14)
         if len(pairs_S2):
             axes.axline((float(pairs_S2.mean()),) * 2, slope=1, color="grey", linewidth=0.8)
         axes.set(title=task, xlabel="observed mean RT (s)", ylabel="predicted mean RT (s)")

@@ -18,7 +18,8 @@ from dtb.errors import InputDataError
 from dtb.files import require_complete
 from dtb.intervene.indicators import TaskOutline
 from dtb.shards.batches import BatchMaker
-from dtb.shards.read import Cohort, open_cohort
+from dtb.shards.read import Cohort, open_cohort, require_ingested
+from dtb.shards.remote import absolute
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
@@ -139,7 +140,7 @@ def open_troupe(shards: Path, trained: Path) -> Troupe:
     DamagedOutputError
         Either folder is incomplete or altered.
     """
-    require_complete(shards, "ingest")
+    require_ingested(shards)
     require_complete(trained, "train")
     cohort = open_cohort(shards)
     twin, card = load_twin(trained / "twin")
@@ -163,7 +164,7 @@ def open_troupe(shards: Path, trained: Path) -> Troupe:
             f"Ingest without them: --ingest.tasks {' '.join(spec.name for spec in own.specs)}"
         )
     numbers = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
-    return Troupe(card, numbers, shards.resolve(), Split.load(trained / "split.json"))
+    return Troupe(card, numbers, absolute(shards), Split.load(trained / "split.json"))
 
 
 def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: str) -> list[Troupe]:

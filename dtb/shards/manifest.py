@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import write_json
+from dtb.shards.remote import read_text, url_of
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA_VERSION = 1
@@ -108,25 +109,29 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read `manifest.json` from `folder`.
+        """Read `manifest.json` from `folder`, which may be a URL.
 
         Raises
         ------
         InputDataError
-            There is no such folder.
+            There is no such folder, or no such file at the URL.
         DamagedOutputError
             It has no manifest, or one that cannot be used.
         """
-        if not folder.is_dir():
+        url = url_of(folder)
+        if url is None and not folder.is_dir():
             raise InputDataError(f"{folder} does not exist or is not a folder; give the output folder of `dtb ingest`.")
         path = folder / MANIFEST_FILE
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            text = read_text(f"{url}/{MANIFEST_FILE}") if url else path.read_text(encoding="utf-8")
+            found = json.loads(text)
         except FileNotFoundError:
             raise DamagedOutputError(
                 f"{folder} has no {MANIFEST_FILE}: `dtb ingest` did not finish there, or it is no folder of shards. "
                 "Run `dtb ingest` again with --resume."
             ) from None
+        except InputDataError:
+            raise
         except (ValueError, OSError, RecursionError) as error:
             raise DamagedOutputError(f"{path} is not readable JSON ({error}); run `dtb ingest` anew.") from None
         return cls._from_plain(found, path)

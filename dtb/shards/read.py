@@ -6,15 +6,17 @@ which people are asked for costs nothing, and a global shuffle needs no buffer.
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dtb.cohort.records import SubjectRecord
-from dtb.errors import DamagedOutputError, InputDataError
-from dtb.files import sha256_of
+from dtb.errors import DamagedOutputError, InputDataError, UserError
+from dtb.files import require_complete, sha256_of
 from dtb.shards.manifest import Manifest, ShardEntry
+from dtb.shards.remote import open_copy, url_of
 from dtb.shards.sample import decode_header, decode_sample
 
 _ADVICE = "Copy it again from where it was made, or run `dtb ingest` anew."
@@ -26,7 +28,7 @@ class Cohort:
     Attributes
     ----------
     path : Path
-        The folder.
+        The folder, or a URL.
     manifest : Manifest
     """
 
@@ -34,6 +36,7 @@ class Cohort:
         self.path = path
         self.manifest = manifest
         self._shard_of = {pseudonym: shard for shard in manifest.shards for pseudonym in shard.subjects}
+        self._url = url_of(path)
         self._places: dict[str, dict[str, tuple[int, int]]] = {}
 
     @property
@@ -91,31 +94,50 @@ class Cohort:
     def _read(self, shard: ShardEntry, members: tuple[str, ...]) -> list[bytes]:
         path = self.path / shard.name
         try:
-            if shard.name not in self._places:
-                self._places[shard.name] = _places_in(path)
-            places = [self._places[shard.name][member] for member in members]
             found = []
-            with path.open("rb", buffering=0) as stream:
+            with self._open(shard) as stream:
+                if shard.name not in self._places:
+                    self._places[shard.name] = _places_in(stream)
+                places = [self._places[shard.name][member] for member in members]
                 for offset, size in places:
                     stream.seek(offset)
                     found.append(stream.read(size))
+        except UserError:
+            raise
         except (OSError, tarfile.TarError, KeyError, ValueError) as error:
             raise DamagedOutputError(f"{path} does not hold what the manifest says ({error}). {_ADVICE}") from None
         if any(len(data) != size for data, (_, size) in zip(found, places, strict=True)):
             raise DamagedOutputError(f"{path} ends before the entry of {members[0]} does. {_ADVICE}")
         return found
 
+    def _open(self, shard: ShardEntry) -> BinaryIO:
+        if self._url is None:
+            return (self.path / shard.name).open("rb", buffering=0)
+        return open_copy(f"{self._url}/{shard.name}", shard.sha256, shard.num_bytes)
 
-def _places_in(path: Path) -> dict[str, tuple[int, int]]:
+
+def _places_in(stream: BinaryIO) -> dict[str, tuple[int, int]]:
     """Give offset and size of each member's data within a tar."""
     found: dict[str, tuple[int, int]] = {}
-    num_bytes = path.stat().st_size
-    with tarfile.open(path, "r:") as tar:
+    num_bytes = os.fstat(stream.fileno()).st_size
+    with tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
             if member.name in found or not member.isreg() or not 0 <= member.size <= num_bytes - member.offset_data:
                 raise ValueError(f"{member.name!r} occurs twice, is no plain file or is not all there")
             found[member.name] = member.offset_data, member.size
     return found
+
+
+def require_ingested(path: Path) -> None:
+    """Refuse a folder that `dtb ingest` did not finish. At a URL the manifest, which is written last, says that it did.
+
+    Raises
+    ------
+    InputDataError, DamagedOutputError
+        See `dtb.files.require_complete`.
+    """
+    if url_of(path) is None:
+        require_complete(path, "ingest")
 
 
 def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
@@ -124,7 +146,7 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
     Parameters
     ----------
     path : Path
-        Output folder of `dtb ingest`.
+        Output folder of `dtb ingest`, or the URL of a copy of it, whose shards are verified as each is first needed.
     verify : bool
         Whether to read every shard once and compare its SHA-256. Sizes are compared in either case. Workers of a stage whose driver
         has verified the cohort leave it out.
@@ -141,6 +163,8 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
         The manifest is absent or unreadable, or a shard is missing, cut short or altered; the message names it.
     """
     manifest = Manifest.load(path)
+    if url_of(path) is not None:
+        return Cohort(path, manifest)
     for shard in manifest.shards:
         file = path / shard.name
         if not file.is_file():

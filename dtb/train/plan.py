@@ -14,6 +14,7 @@ from dtb.errors import ConfigurationError
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split
 from dtb.shards.read import Cohort
+from dtb.shards.remote import absolute
 from dtb.shards.split import Split
 from dtb.shards.stream import SubjectStream
 from dtb.tasks.taskset import TaskSet
@@ -137,7 +138,7 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
         seed=config.seed,
         segments=config.segments,
     )
-    return Plan(config, shards.resolve(), out.resolve(), cohort, split, card)
+    return Plan(config, absolute(shards), out.resolve(), cohort, split, card)
 
 
 def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ from typing import Any
 from dtb.cluster import TRAIN_POOL, connected, pool_share
 from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
-from dtb.files import CONFIG_FILE, OutputFolder, require_complete, write_text
-from dtb.shards.read import open_cohort
+from dtb.files import CONFIG_FILE, OutputFolder, write_text
+from dtb.shards.read import open_cohort, require_ingested
 from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
@@ -69,7 +69,7 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
     StageError
         The workers failed more often than `train.max_failures`.
     """
-    require_complete(shards, "ingest")
+    require_ingested(shards)
     cohort = open_cohort(shards)
     plan = make_plan(config, shards, out, cohort)
     user = read_user_settings(config.train.deepspeed)

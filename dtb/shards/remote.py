@@ -1,0 +1,171 @@
+"""Shards that lie at a URL (s3, gs, http, ...): read whole into a cache on the node that needs them, and trusted by their SHA-256.
+
+All of dtb names folders by `Path`, which makes one slash of the two in ``https://host/cohort``; `url_of` gives the URL back. The cache
+belongs to the node, not to the run, so the node's environment says where it is and how large: `DTB_CACHE` (``~/.cache/dtb/shards``) and
+`DTB_CACHE_GIB` (20). Several processes share it: a shard is read once, and those used longest ago make room for others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
+from dtb.files import sha256_of, written_whole
+
+PLACE_VARIABLE, SIZE_VARIABLE = "DTB_CACHE", "DTB_CACHE_GIB"
+_DEFAULT_GIB = 20.0
+# Two letters at least: `C:/data` is a folder.
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
+_WAITS_SECONDS = (1.0, 5.0)
+Found = TypeVar("Found")
+
+
+def url_of(folder: Path) -> str | None:
+    """Give the URL that a folder's name is, or None for a folder of this machine.
+
+    Examples
+    --------
+    >>> url_of(Path("https://host/cohort/shards"))
+    'https://host/cohort/shards'
+    >>> url_of(Path("/data/shards")) is None
+    True
+    """
+    found = _URL.fullmatch(folder.as_posix())
+    return f"{found[1]}://{found[2]}" if found else None
+
+
+def absolute(folder: Path) -> Path:
+    """Make a folder's name hold wherever a process runs; a URL's does as it is."""
+    return folder if url_of(folder) else folder.expanduser().resolve()
+
+
+def read_text(url: str) -> str:
+    """Read a small file.
+
+    Raises
+    ------
+    InputDataError
+        It is not there, or its server cannot be reached.
+    """
+    return _patiently(url, lambda files, path: files.cat_file(path)).decode()
+
+
+def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:
+    """Open this node's copy of the file at a URL, reading it into the cache if it is not there.
+
+    Parameters
+    ----------
+    url : str
+    sha256 : str
+        What the manifest says of the file; it is also its name in the cache.
+    num_bytes : int
+
+    Returns
+    -------
+    BinaryIO
+        It can be read to its end even if another process takes its room meanwhile.
+
+    Raises
+    ------
+    InputDataError
+        The file is not there, or its server cannot be reached.
+    DamagedOutputError
+        It is not what the manifest says.
+    ConfigurationError
+        It is larger than the cache may be.
+    """
+    folder = _cache_folder()
+    path = folder / f"{sha256}.tar"
+    while True:
+        try:
+            stream = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            # One at a time: the cache keeps within its size, and a shard that several ranks want is read once.
+            with _alone(folder / ".lock"):
+                if not path.is_file():
+                    _make_room(folder, num_bytes)
+                    _read_into(path, url, sha256, num_bytes)
+        else:
+            os.utime(stream.fileno())  # used last now
+            return stream
+
+
+def _read_into(path: Path, url: str, sha256: str, num_bytes: int) -> None:
+    with written_whole(path, sync=False) as temporary:
+        _patiently(url, lambda files, place: files.get_file(place, str(temporary)))
+        if temporary.stat().st_size != num_bytes or sha256_of(temporary) != sha256:
+            raise DamagedOutputError(
+                f"{url} is not what its manifest says: its SHA-256 differs. Copy the shards there again."
+            )
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(os.environ.get(PLACE_VARIABLE) or Path(base) / "dtb" / "shards").expanduser()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _limit_bytes() -> int:
+    said = os.environ.get(SIZE_VARIABLE)
+    try:
+        gib = float(said) if said else _DEFAULT_GIB
+        return int(gib * 2**30)
+    except (ValueError, OverflowError):
+        raise ConfigurationError(f"{SIZE_VARIABLE} is {said!r}; expected a number of GiB, for example 50.") from None
+
+
+def _make_room(folder: Path, num_bytes: int) -> None:
+    """Remove what killed processes left, and the shards that were used longest ago until another fits."""
+    limit = _limit_bytes()
+    if num_bytes > limit:
+        raise ConfigurationError(
+            f"A shard of {num_bytes / 2**30:.2f} GiB does not fit into the cache of {limit / 2**30:.2f} GiB. Set {SIZE_VARIABLE} higher, "
+            "or ingest with a smaller ingest.subjects_per_shard."
+        )
+    for partial in folder.glob(".*.partial"):
+        partial.unlink()
+    found = sorted(((path.stat(), path) for path in folder.glob("*.tar")), key=lambda pair: pair[0].st_mtime_ns)
+    used = sum(status.st_size for status, _ in found)
+    for status, path in found:
+        if used + num_bytes <= limit:
+            return
+        used -= status.st_size
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let no other process of this node into the block at the same time."""
+    with lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _patiently(url: str, act: Callable[[Any, str], Found]) -> Found:
+    """Do something with the file system of a URL; a second and a third time if the network breaks."""
+    import fsspec
+
+    for wait in (*_WAITS_SECONDS, None):
+        try:
+            files, path = fsspec.core.url_to_fs(url)
+            return act(files, path)
+        except FileNotFoundError:
+            raise InputDataError(f"{url} does not exist. Give the URL of a folder that `dtb ingest` wrote.") from None
+        except (
+            ImportError,
+            ValueError,
+        ) as error:  # a package for this kind of URL is missing, or there is no such kind
+            raise InputDataError(f"{url} cannot be read: {error}") from None
+        except Exception as error:  # noqa: BLE001 - each kind of file system has errors of its own for a network that breaks
+            if wait is None:
+                raise InputDataError(f"{url} cannot be read ({type(error).__name__}: {error}).") from None
+            time.sleep(wait)
+    raise AssertionError

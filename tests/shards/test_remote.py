@@ -1,0 +1,155 @@
+"""Shards at a URL: read once a node into a cache of bounded size, trusted by their SHA-256, and refused in a sentence otherwise."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import multiprocessing
+import threading
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from dtb.cli import parse
+from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
+from dtb.shards.manifest import Manifest
+from dtb.shards.read import open_cohort
+from dtb.shards.remote import url_of
+from tests.shards.people import write_people
+from tests.shards.test_shards import assert_same
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    asked: list[str]
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DTB_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def served(tmp_path, cache):
+    """Six people in three shards: the folder, its URL, and the list of what is asked of the server."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    write_people(folder, 6, subjects_per_shard=2)
+    handler = type("Handler", (_Handler,), {"asked": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_address[1]}", handler.asked
+        server.shutdown()
+        thread.join()
+
+
+def test_people_at_a_url_are_those_of_the_folder_and_each_shard_is_read_once(served):
+    folder, url, asked = served
+    cohort = open_cohort(Path(url))
+    for remote, local in zip(cohort.records(), open_cohort(folder).records(), strict=True):
+        assert_same(remote, local)
+    list(open_cohort(Path(url)).records())
+    assert sorted(path for path in asked if path.endswith(".tar")) == [
+        f"/shard-0000{number}.tar" for number in range(3)
+    ]
+
+
+def test_fsspec_memory_file_system_serves_too(served):
+    folder, _, _ = served
+    files = fsspec.filesystem("memory")
+    files.put(str(folder), "/cohort", recursive=True)
+    try:
+        people = list(open_cohort(Path("memory://cohort")).records())
+    finally:
+        files.rm("/cohort", recursive=True)
+    assert [person.pseudonym for person in people] == [f"p{number:04d}" for number in range(6)]
+
+
+def test_cache_stays_within_its_size_and_keeps_what_was_used_last(served, cache, monkeypatch):
+    folder, url, asked = served
+    shards = Manifest.load(folder).shards
+    room = sum(sorted(shard.num_bytes for shard in shards)[1:])  # for two of them, whichever
+    monkeypatch.setenv("DTB_CACHE_GIB", repr(room / 2**30))
+    cohort = open_cohort(Path(url))
+
+    def use(*people):
+        for number in people:
+            cohort.record(f"p{number:04d}")
+            assert sum(path.stat().st_size for path in cache.glob("*.tar")) <= room
+
+    use(0, 2, 0, 4)  # the third shard takes the place of the second, for the first was used since
+    assert {path.stem for path in cache.glob("*.tar")} == {shards[0].sha256, shards[2].sha256}
+    use(0, 1, 4, 5)
+    assert sum(path.endswith(".tar") for path in asked) == 3
+
+
+def test_ranks_of_a_node_read_each_shard_once(served):
+    _, url, asked = served
+    context = multiprocessing.get_context("fork")
+    ranks = [context.Process(target=_read_everybody, args=(url,)) for _ in range(3)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    assert [rank.exitcode for rank in ranks] == [0, 0, 0]
+    assert sorted(path for path in asked if path.endswith(".tar")) == [
+        f"/shard-0000{number}.tar" for number in range(3)
+    ]
+
+
+def _read_everybody(url):
+    assert len(list(open_cohort(Path(url)).records())) == 6
+
+
+def test_altered_shard_is_refused_and_not_kept(served, cache):
+    folder, url, _ = served
+    cohort = open_cohort(Path(url))
+    path = folder / "shard-00001.tar"
+    content = bytearray(path.read_bytes())
+    content[700] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedOutputError, match=r"http://.*shard-00001\.tar is not what its manifest says"):
+        cohort.record("p0002")
+    assert not [file for file in cache.iterdir() if file.stat().st_size]
+
+
+def test_what_is_absent_is_said(served, monkeypatch):
+    folder, url, _ = served
+    with pytest.raises(InputDataError, match="elsewhere/manifest.json does not exist"):
+        open_cohort(Path(url) / "elsewhere")
+    with pytest.raises(InputDataError, match="nosuch"):
+        open_cohort(Path("nosuch://bucket/cohort"))
+    cohort = open_cohort(Path(url))
+    (folder / "shard-00000.tar").unlink()
+    with pytest.raises(InputDataError, match=r"shard-00000\.tar does not exist"):
+        cohort.record("p0000")
+    monkeypatch.setattr("dtb.shards.remote._WAITS_SECONDS", (0.0,))
+    with pytest.raises(InputDataError, match="cannot be read"):
+        open_cohort(Path("http://127.0.0.1:9/cohort"))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [("1e-9", "does not fit into the cache"), ("much", "expected a number of GiB")]
+)
+def test_cache_that_cannot_hold_a_shard_is_refused(served, monkeypatch, said, words):
+    _, url, _ = served
+    monkeypatch.setenv("DTB_CACHE_GIB", said)
+    with pytest.raises(ConfigurationError, match=words):
+        open_cohort(Path(url)).record("p0000")
+
+
+def test_url_survives_the_command_line_and_a_folder_stays_one():
+    stage, _ = parse("train", ["s3://bucket/a/shards", "out"])
+    assert url_of(stage.shards) == "s3://bucket/a/shards"
+    assert stage.out == Path.cwd() / "out"
+    assert url_of(Path("C:/data")) is None
