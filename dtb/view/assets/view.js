@@ -7,7 +7,7 @@ import { player } from "./play.js";
 import { asCsv, save } from "./take.js";
 
 const $ = (id) => document.getElementById(id);
-const FIGURES = { mean_rt: ["Mean reaction time", "s", 3], condition_rt: ["Effect of the condition on it", "s", 3], accuracy: ["Right answers", "%", 1] };
+const FIGURES = { mean_rt: ["Reaction time", "s", 3], condition_rt: ["Condition effect", "s", 3], accuracy: ["Right answers", "%", 1] };
 
 // What is shown: `own` is the scene without any change, `changed` with what is asked, null while nothing is.
 const shown = { run: null, people: {}, matrices: {}, block: null, own: null, changed: null, playing: null };
