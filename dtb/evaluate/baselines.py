@@ -18,6 +18,7 @@ import numpy as np
 from dtb.evaluate.metrics import crps_of_sample
 from dtb.evaluate.observed import TrialTable
 from dtb.evaluate.predictions import TrialPrediction
+from dtb.evaluate.quantiles import TRIAL_LEVELS
 
 SHRINKAGE_TRIALS = 4.0
 """A cell's frequencies are pulled towards those of its task as if this many trials had been seen there."""
@@ -51,8 +52,7 @@ def group_mean(training: TrialTable, trials: TrialTable) -> TrialPrediction:
     keys = [[table.task_J, _kind(table), table.condition_J] for table in (training, trials)]
     _, outcome_JO = _by_cell(training, trials, keys[0], keys[1], task_share_JC)
     by_condition = [[table.task_J, table.condition_J] for table in (training, trials)]
-    mean_rt_J, crps_J = _reaction_times(training, trials, *by_condition)
-    return TrialPrediction(outcome_JO, mean_rt_J, crps_J)
+    return TrialPrediction(outcome_JO, *_reaction_times(training, trials, *by_condition))
 
 
 def own_earlier(training: TrialTable, trials: TrialTable) -> TrialPrediction:
@@ -72,8 +72,8 @@ def own_earlier(training: TrialTable, trials: TrialTable) -> TrialPrediction:
     whose_J, training_whose_J, _ = _shared_cells([trials.person_J, trials.task_J], [training.person_J, training.task_J])
     seen_J = np.isin(whose_J, training_whose_J)
     by_condition = [[table.person_J, table.task_J, table.condition_J] for table in (training, trials)]
-    mean_rt_J, crps_J = _reaction_times(training, trials, *by_condition)
-    return TrialPrediction(np.where(seen_J[:, None], outcome_JO, np.nan), mean_rt_J, crps_J)
+    reaction_times = _reaction_times(training, trials, *by_condition)
+    return TrialPrediction(np.where(seen_J[:, None], outcome_JO, np.nan), *reaction_times)
 
 
 def _kind(trials: TrialTable) -> np.ndarray:
@@ -124,9 +124,16 @@ def _by_cell(
 
 def _reaction_times(
     training: TrialTable, trials: TrialTable, training_keys: list[np.ndarray], keys: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predict each trial by the reaction times of its cell; where there are none, of the cell without its last key, the condition."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predict each trial by the reaction times of its cell; where there are none, of the cell without its last key, the condition.
+
+    Returns
+    -------
+    mean_rt_J, crps_J, rt_quantiles_JQ
+        See `TrialPrediction`.
+    """
     mean_J, crps_J = np.full(len(trials), np.nan), np.full(len(trials), np.nan)
+    quantiles_JQ = np.full((len(trials), len(TRIAL_LEVELS)), np.nan)
     for depth in (len(keys), len(keys) - 1):
         cell_J, training_cell_J, _ = _shared_cells(keys[:depth], training_keys[:depth])
         pressed_J = np.isfinite(training.rt_J)
@@ -138,7 +145,8 @@ def _reaction_times(
                 here_J = (cell_J == cell) & np.isnan(mean_J)
                 mean_J[here_J] = sorted_rt_J[begin:end].mean()
                 crps_J[here_J] = crps_of_sample(sorted_rt_J[begin:end], trials.rt_J[here_J])
-    return mean_J, crps_J
+                quantiles_JQ[here_J] = np.quantile(sorted_rt_J[begin:end], TRIAL_LEVELS)
+    return mean_J, crps_J, quantiles_JQ
 
 
 def _shared_cells(keys: list[np.ndarray], training_keys: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:

@@ -22,6 +22,7 @@ NAMES = {
     "cpm": "connectome-based predictive modelling",
     "mean_connectome": "the same twin given the mean connectome",
     "stranger_connectome": "the same twin given a stranger's connectome",
+    "independent_errors": "somebody as often right as the twin, whose errors are independent of the person's",
 }
 
 

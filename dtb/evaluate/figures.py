@@ -15,6 +15,7 @@ import numpy as np
 from dtb.evaluate import metrics
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction, person_task_mean
+from dtb.evaluate.quantiles import quantile_errors
 from dtb.evaluate.statistics import (
     Estimate,
     Statistic,
@@ -27,6 +28,7 @@ from dtb.evaluate.statistics import (
 from dtb.tasks.taskset import TaskSet
 
 TWIN = "twin"
+INDEPENDENT = "independent_errors"
 DEMOGRAPHICS = "demographics_motion"
 FEWEST_FOR_A_CEILING = 10
 BEYOND = "with what age, sex, site and motion do not predict, by a regression fitted to training people"
@@ -146,6 +148,7 @@ class Evidence:
         higher_is_better: bool = True,
         note: str = "",
         ceiling: float | None = None,
+        further: Mapping[str, np.ndarray] | None = None,
     ) -> Figure | None:
         """Make one figure; None where the twin predicts nothing of the kind for anybody.
 
@@ -159,6 +162,8 @@ class Evidence:
             Gives the statistic's second argument (S,) from a prediction, or None where the prediction has none.
         higher_is_better, note, ceiling
             See `Figure`.
+        further : mapping of str to (S,), optional
+            The score of what is compared with the twin in this figure alone.
         """
         scores = {name: score(prediction) for name, prediction in self.predictions.items()}
         return make_figure(
@@ -167,7 +172,7 @@ class Evidence:
             unit,
             statistic,
             observed_S,
-            {name: score_S for name, score_S in scores.items() if score_S is not None},
+            {name: score_S for name, score_S in scores.items() if score_S is not None} | dict(further or {}),
             self.weights_BS,
             self.confidence,
             higher_is_better=higher_is_better,
@@ -264,6 +269,7 @@ def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             mean_of,
             nothing_S,
             by_person(lambda prediction: metrics.agreement(prediction.outcome_JO, trials.happened_JO)),
+            further={INDEPENDENT: _independent_agreement(evidence, task)},
         ),
         evidence.figure(
             spec.name, "accuracy above chance", "share of trials", mean_of, nothing_S, by_person(above_chance)
@@ -277,7 +283,32 @@ def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             by_person(lambda prediction: prediction.crps_J),
             higher_is_better=False,
         ),
+        evidence.figure(
+            spec.name,
+            "RT quantile error",
+            "seconds",
+            mean_of,
+            nothing_S,
+            lambda p: None if p.trials is None else quantile_errors(trials, p.trials, num_people, task),
+            higher_is_better=False,
+            note="mean over the quantiles at .1, .3, .5, .7 and .9 of a person's reaction times",
+        ),
     ]
+
+
+def _independent_agreement(evidence: Evidence, task: int) -> np.ndarray:
+    """Give, for each person (S,), the agreement to expect of somebody as often right as the twin, whose errors are independent."""
+    trials, said = evidence.people.trials, evidence.predictions[TWIN].trials
+    found_S = np.full(len(evidence.people), np.nan)
+    if said is None:
+        return found_S
+    likeliest_JO = metrics.likeliest(said.outcome_JO)
+    known_J = np.isfinite(said.outcome_JO).all(axis=1) & trials.scored_J & (trials.task_J == task)
+    for person in np.unique(trials.person_J[known_J]):
+        mine_J = known_J & (trials.person_J == person)
+        tables = (likeliest_JO, trials.happened_JO, trials.correct_JO, trials.possible_JO)
+        found_S[person] = metrics.agreement_if_independent(*(table_JO[mine_J] for table_JO in tables))
+    return found_S
 
 
 def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:

@@ -36,8 +36,7 @@ def choice_log_loss(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarr
 def agreement(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarray:
     """Say whether the likeliest outcome is what happened: 1, 0, or a share where several are likeliest; NaN without a prediction."""
     predicted_J = np.isfinite(outcome_JO).all(axis=1) & happened_JO.any(axis=1)
-    filled_JO = np.where(predicted_J[:, None], outcome_JO, 0.0)
-    likeliest_JO = filled_JO >= filled_JO.max(axis=1, keepdims=True) - 1e-12
+    likeliest_JO = likeliest(outcome_JO)
     share_J = (likeliest_JO & happened_JO).sum(axis=1) / likeliest_JO.sum(axis=1)
     return np.where(predicted_J, share_J, np.nan)
 
@@ -48,6 +47,56 @@ def chance_agreement(happened_JO: np.ndarray, num_alternatives_J: np.ndarray) ->
     A trial without a press counts 0: a guesser always presses.
     """
     return happened_JO[:, :-1].sum(axis=1) / num_alternatives_J
+
+
+def agreement_if_independent(
+    said_JO: np.ndarray, happened_JO: np.ndarray, correct_JO: np.ndarray, possible_JO: np.ndarray
+) -> float:
+    """Give the agreement to expect of a predictor and a person who are each as often right as they are, but err independently.
+
+    For p and q the shares in which predictor and person are right, and A alternatives of which one is right, it is
+    ``p q + (1 - p) (1 - q) / (A - 1)``; where both leave a trial out, they agree too. An agreement above it says that errors are foreseen.
+
+    Parameters
+    ----------
+    said_JO, happened_JO, correct_JO, possible_JO : (J, O) bool
+        The likeliest outcomes, what happened, what is right and what the task has, in trials with a right answer.
+
+    Returns
+    -------
+    float
+        NaN without a trial.
+
+    Examples
+    --------
+    >>> right_JO, possible_JO = np.tile([True, False, False], (100, 1)), np.ones((100, 3), bool)
+    >>> wrong_JO = np.tile([False, True, False], (100, 1))
+    >>> said_JO = np.where(np.arange(100)[:, None] < 80, right_JO, wrong_JO)
+    >>> happened_JO = np.where(np.arange(100)[:, None] < 90, right_JO, wrong_JO)
+    >>> round(agreement_if_independent(said_JO, happened_JO, right_JO, possible_JO), 9)  # 0.8 * 0.9 + 0.2 * 0.1
+    0.74
+    """
+    last_O = np.arange(possible_JO.shape[1]) == possible_JO.shape[1] - 1
+    wrong_JO = possible_JO & ~correct_JO
+    classes_CJO = np.stack([correct_JO, wrong_JO & ~last_O, wrong_JO & last_O])
+    size_CJ = np.maximum(classes_CJO.sum(axis=2), 1)
+
+    def share(outcomes_JO: np.ndarray) -> np.ndarray:
+        return np.asarray((classes_CJO & outcomes_JO).sum(axis=2) / np.maximum(outcomes_JO.sum(axis=1), 1))
+
+    # Trials in which withholding is right and those in which a press is have errors of their own.
+    total, withhold_J = 0.0, correct_JO[:, -1]
+    for kind_J in (withhold_J, ~withhold_J):
+        if kind_J.any():
+            said_C, did_C = share(said_JO)[:, kind_J].mean(axis=1), share(happened_JO)[:, kind_J].mean(axis=1)
+            total += float((said_C * did_C / size_CJ[:, kind_J].mean(axis=1)).sum() * kind_J.sum())
+    return total / len(withhold_J) if len(withhold_J) else float("nan")
+
+
+def likeliest(outcome_JO: np.ndarray) -> np.ndarray:
+    """Say which outcomes (J, O) are likeliest: one, or several that are equally so; all where nothing is predicted."""
+    filled_JO = np.where(np.isfinite(outcome_JO).all(axis=1, keepdims=True), outcome_JO, 0.0)
+    return np.asarray(filled_JO >= filled_JO.max(axis=1, keepdims=True) - 1e-12)
 
 
 def crps_of_hazard(hazard_JW: np.ndarray, width_seconds_JW: np.ndarray, rt_seconds_J: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from dtb.evaluate.figures import TWIN
 from dtb.evaluate.metrics import crps_of_hazard, row_correlations
 from dtb.evaluate.observed import People, maps_of_series
 from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction
+from dtb.evaluate.quantiles import TRIAL_LEVELS
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.taskset import TaskSet
@@ -80,7 +81,10 @@ def predict(
     num_tasks = len(taskset.specs)
     filled = {
         name: _Filled(
-            TrialPrediction.none_for(people.trials),
+            dataclasses.replace(
+                TrialPrediction.none_for(people.trials),
+                rt_quantiles_JQ=np.full((len(people.trials), len(TRIAL_LEVELS)), np.nan),
+            ),
             np.full(people.maps_STR.shape, np.nan),
             np.full((len(people), num_tasks), np.nan),
         )
@@ -176,6 +180,9 @@ def _fill_trials(
     ).numpy()[wanted_J]
     filled.trials.outcome_JO[row_J] = within_task(outcome_JO, people.trials.possible_JO[row_J])
     filled.trials.mean_rt_J[row_J] = distribution.mean_rt_J().numpy()[wanted_J]
+    assert filled.trials.rt_quantiles_JQ is not None
+    for level, share in enumerate(TRIAL_LEVELS.tolist()):
+        filled.trials.rt_quantiles_JQ[row_J, level] = distribution.rt_quantile_J(share).numpy()[wanted_J]
     filled.trials.crps_J[row_J] = crps_of_hazard(
         hazard_JWA.sum(-1).numpy()[wanted_J],
         covered_JW.numpy()[wanted_J] * step_seconds,

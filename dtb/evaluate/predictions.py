@@ -28,6 +28,8 @@ class TrialPrediction:
         Expected reaction time given a press, seconds.
     crps_J : (J,) float64
         Score of the predicted reaction-time distribution at the observed time, seconds.
+    rt_quantiles_JQ : (J, Q) float64 or None
+        Quantiles of the reaction time given a press, at `dtb.evaluate.quantiles.TRIAL_LEVELS`, seconds.
     is_probabilistic : bool
         False for a predictor that only says what is likeliest, whose log-loss means nothing.
     """
@@ -35,6 +37,7 @@ class TrialPrediction:
     outcome_JO: np.ndarray
     mean_rt_J: np.ndarray
     crps_J: np.ndarray
+    rt_quantiles_JQ: np.ndarray | None = None
     is_probabilistic: bool = True
 
     @classmethod

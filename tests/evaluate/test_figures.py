@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from dtb.evaluate.claim import claim_in_words, verdict
 from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, ceiling_of_halves, without_mean
@@ -19,6 +21,7 @@ from dtb.evaluate.predictions import (
     summary_of_people,
     summary_of_prediction,
 )
+from dtb.evaluate.quantiles import LEVELS, TRIAL_LEVELS, person_quantiles, quantile_errors
 from dtb.evaluate.stage import baselines
 from dtb.evaluate.statistics import Estimate, draw_weights
 from dtb.shards.split import Span, Split
@@ -30,7 +33,8 @@ REGIONS, SCALE = np.arange(NUM_REGIONS), np.ones(NUM_REGIONS)
 def perfect(people) -> Prediction:
     trials = people.trials
     outcome_JO = trials.happened_JO / trials.happened_JO.sum(axis=1, keepdims=True)
-    said = TrialPrediction(outcome_JO, trials.rt_J, np.where(np.isfinite(trials.rt_J), 0.0, np.nan))
+    rt_J = trials.rt_J
+    said = TrialPrediction(outcome_JO, rt_J, np.where(np.isfinite(rt_J), 0.0, np.nan), np.repeat(rt_J[:, None], 10, 1))
     return Prediction(summary_of_prediction(trials, said, len(people), STROOP, people.maps_STR), said)
 
 
@@ -77,6 +81,38 @@ def test_a_twin_that_is_the_person_gets_every_best_score(evidence):
     # An error known up to two colours, said to be one of the two, is log(1) of the set; everything else is certain.
     assert figures["choice log-loss"].twin.value == pytest.approx(0, abs=1e-6)
     assert verdict(figures["RT CRPS"]) == "the twin beats the best baseline"
+
+
+def test_quantiles_of_reaction_times_are_the_persons_own(evidence):
+    trials = evidence.people.trials
+    said = evidence.predictions[TWIN].trials
+    np.testing.assert_allclose(quantile_errors(trials, said, 12, 0), 0.0)
+    late = dataclasses.replace(said, rt_quantiles_JQ=said.rt_quantiles_JQ + 0.25)
+    np.testing.assert_allclose(quantile_errors(trials, late, 12, 0), 0.25)
+    found_SQ = person_quantiles(trials, trials.rt_J[:, None], np.ones(len(trials)), 12, 0)
+    mine_J = (trials.person_J == 3) & np.isfinite(trials.rt_J)
+    np.testing.assert_array_equal(
+        found_SQ[3], np.quantile(trials.rt_J[mine_J], [0.1, 0.3, 0.5, 0.7, 0.9], method="inverted_cdf")
+    )
+    assert np.isnan(person_quantiles(trials, trials.rt_J[:, None], np.zeros(len(trials)), 12, 0)).all()
+
+
+def test_a_mixture_of_normals_has_the_quantiles_it_should():
+    trials = collect(make_people(1), STROOP, Span(0, 1), REGIONS, SCALE).trials
+    centre_J = np.where(np.arange(len(trials)) % 2, 1.0, 3.0)
+    levels = norm.ppf(TRIAL_LEVELS)
+    weight_J = np.where(centre_J == 1.0, 3.0, 1.0)
+    (found_Q,) = person_quantiles(trials, centre_J[:, None] + 0.2 * levels, weight_J, 1, 0)
+    mixed = lambda x: 0.75 * norm.cdf(x, 1, 0.2) + 0.25 * norm.cdf(x, 3, 0.2)
+    expected_Q = [brentq(lambda x, level=level: mixed(x) - level, 0, 5) for level in LEVELS]
+    np.testing.assert_allclose(found_Q, expected_Q, atol=0.06)
+
+
+def test_agreement_stands_beside_that_of_independent_errors(evidence):
+    agreement = by_metric(all_figures(evidence))["choice agreement"]
+    observed = summary_of_people(evidence.people, STROOP).accuracy_ST[:, 0]
+    assert agreement.baselines["independent_errors"] < agreement.twin.value == 1
+    assert agreement.baselines["independent_errors"] > (observed**2).mean() - 1e-9
 
 
 def test_a_twin_that_is_the_group_mean_beats_nothing_and_identifies_nobody(evidence):

@@ -6,6 +6,7 @@ from scipy.integrate import quad
 
 from dtb.evaluate.metrics import (
     agreement,
+    agreement_if_independent,
     chance_agreement,
     choice_log_loss,
     crps_of_hazard,
@@ -23,6 +24,25 @@ def test_log_loss_is_the_entropy_where_outcomes_follow_the_prediction():
     happened = np.repeat(np.eye(3, dtype=bool), [50, 30, 20], axis=0)
     loss = choice_log_loss(np.tile(probability_O, (100, 1)), happened).mean()
     assert loss == pytest.approx(-(probability_O * np.log(probability_O)).sum())
+
+
+def test_agreement_of_independent_errors_is_what_independent_errors_agree_in():
+    rng = np.random.default_rng(0)
+    num_trials, right_J = 60_000, rng.integers(3, size=60_000)
+
+    def erring(share_right: float, share_omitted: float) -> np.ndarray:
+        other_J = (right_J + rng.integers(1, 3, num_trials)) % 3
+        press_J = np.where(rng.random(num_trials) < share_right, right_J, other_J)
+        return np.eye(4, dtype=bool)[np.where(rng.random(num_trials) < share_omitted, 3, press_J)]
+
+    said_JO, happened_JO = erring(0.8, 0.1), erring(0.6, 0.3)
+    tables = (np.eye(4, dtype=bool)[right_J], np.ones((num_trials, 4), bool))
+    expected = agreement_if_independent(said_JO, happened_JO, *tables)
+    assert expected == pytest.approx((said_JO & happened_JO).any(axis=1).mean(), abs=0.01)
+    p, q = 0.9 * 0.8, 0.7 * 0.6
+    assert expected == pytest.approx(p * q + (0.9 - p) * (0.7 - q) / 2 + 0.1 * 0.3, abs=0.01)
+    assert agreement_if_independent(happened_JO, happened_JO, *tables) < 0.5
+    assert np.isnan(agreement_if_independent(*(table[:0] for table in (said_JO, happened_JO, *tables))))
 
 
 def test_log_loss_of_a_press_known_up_to_two_alternatives_adds_their_probabilities():

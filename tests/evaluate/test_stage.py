@@ -179,6 +179,8 @@ def test_every_usable_trial_and_volume_is_predicted():
     people, found = performed(records, by_people(records, 0))
     assert np.isfinite(found.trials.outcome_JO).all()
     np.testing.assert_allclose(found.trials.outcome_JO.sum(axis=1), 1, rtol=1e-9)
+    assert (np.diff(found.trials.rt_quantiles_JQ, axis=1) > 0).all()
+    np.testing.assert_allclose(found.trials.rt_quantiles_JQ.mean(axis=1), found.trials.mean_rt_J, rtol=0.05)
     assert (np.isfinite(found.trials.crps_J) == np.isfinite(people.trials.rt_J)).all()
     assert np.isfinite(found.summary.maps_STR).all()
     assert np.isfinite(found.series_r_ST).all()
