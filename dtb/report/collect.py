@@ -17,8 +17,9 @@ import pandas as pd
 import pyarrow.dataset
 import yaml
 
-from dtb.errors import DamagedOutputError
+from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
+from dtb.report.places import region_places
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import Cohort, open_cohort
 
@@ -131,17 +132,26 @@ class Simulations:
         return _rows_of(self.folder / "trials", pseudonym)[0]
 
     def bold_of(self, pseudonym: str) -> tuple[pd.DataFrame, list[str]]:
-        """Read one person's predicted BOLD, a row a volume, and the names of the regions in each row; an ensemble's mean."""
+        """Read one person's predicted BOLD, a row a volume, and the names of the regions in each row.
+
+        Of several performances (noise draws, members of an ensemble), `bold` is the mean; `spread` is their standard deviation, 0 if there
+        is one.
+        """
         rows, metadata = _rows_of(self.folder / "bold", pseudonym)
         if len(rows):
             groups = rows.groupby(["task", "run", "volume", "seconds"], observed=True)["bold"]
-            rows = groups.apply(lambda lists: np.mean(list(lists), axis=0)).reset_index()
+            rows = groups.agg(list).reset_index(name="each")
+            rows["bold"] = [np.mean(each, axis=0) for each in rows["each"]]
+            rows["spread"] = [np.std(each, axis=0, ddof=min(len(each) - 1, 1)) for each in rows.pop("each")]
         return rows, json.loads(metadata.get(b"regions", b"[]"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Collected:
-    """All that the page is made of."""
+    """All that the page is made of.
+
+    `places_R3` (R, 3) says in millimetres where the regions lie; None where nobody says so.
+    """
 
     stages: dict[str, StageState]
     people: People | Missing
@@ -150,15 +160,23 @@ class Collected:
     evaluation: Evaluation | Missing
     simulations: Simulations | Missing
     interventions: Interventions | Missing
+    places_R3: np.ndarray | None = None
 
 
-def collect(run: Path) -> Collected:
+def collect(run: Path, atlas: Path | None = None) -> Collected:
     """Read a run folder.
 
     Parameters
     ----------
     run : Path
         Folder with any of the folders named in `FOLDERS`.
+    atlas : Path, optional
+        Says where the regions lie, see `dtb.report.places.region_places`; if not given, the atlas that the cohort was parcellated with.
+
+    Raises
+    ------
+    InputDataError
+        `atlas` does not say where the regions lie.
     """
     stages = {name: state_of(name, run / folder) for name, folder in FOLDERS.items()}
 
@@ -174,15 +192,30 @@ def collect(run: Path) -> Collected:
         except (OSError, ValueError, KeyError) as error:
             return Missing(f"The output of `dtb {stage}` cannot be read: {error}")
 
+    people = attempt("ingest", _read_people)
     return Collected(
         stages=stages,
-        people=attempt("ingest", _read_people),
+        people=people,
         split=attempt("train", lambda folder: _read_json(folder / "split.json", {"train", "validation", "test"})),
         learning=attempt("train", _read_learning),
         evaluation=attempt("evaluate", _read_evaluation),
         simulations=attempt("simulate", _read_simulations),
         interventions=attempt("intervene", _read_interventions),
+        places_R3=_places(people, stages["ingest"], atlas),
     )
+
+
+def _places(people: People | Missing, ingest: StageState, atlas: Path | None) -> np.ndarray | None:
+    if isinstance(people, Missing):
+        return None
+    regions = people.manifest.description.regions
+    if atlas is not None:
+        return region_places(atlas, regions)
+    used = (ingest.settings.get("ingest") or {}).get("atlas")
+    try:
+        return region_places(Path(used), regions) if used else None
+    except InputDataError:  # it was moved since, or is one of the surface: nobody asked for a brain
+        return None
 
 
 def state_of(name: str, folder: Path) -> StageState:

@@ -238,71 +238,6 @@ def matrix(name: str, matrix_RR: np.ndarray, *, limit: float, title: str, quanti
         )
 
 
-def rt_distribution(
-    name: str, observed: np.ndarray, simulated: np.ndarray, *, colour: str, title: str, bins: int = 24
-) -> Markup:
-    """Draw observed reaction times as bars and simulated ones as an outline, both as densities.
-
-    Parameters
-    ----------
-    name : str
-        Identifier of the figure.
-    observed, simulated : (n,), (m,) float
-        Seconds; NaN for no press.
-    colour : str
-        Place-holder colour of the outline.
-    title : str
-    bins : int
-        How many bars from the shortest to the longest.
-    """
-    seen, drawn = observed[np.isfinite(observed)], simulated[np.isfinite(simulated)]
-    with canvas(4.4, 3.3) as (figure, axes):
-        # A few very late draws must not press everything else into a corner.
-        end = max(seen.max(initial=0.1), float(np.quantile(drawn, 0.99)) if len(drawn) else 0.1) * 1.05
-        edges = np.linspace(min(0.0, seen.min(initial=0.0)), end, bins + 1)
-        late = int((drawn > end).sum())
-        heights = [np.histogram(values, edges)[0] / max(len(values), 1) / np.diff(edges) for values in (seen, drawn)]
-        axes.stairs(heights[0], edges, fill=True, color=QUIET, alpha=0.35, label=f"observed ({len(seen)} presses)")
-        axes.stairs(heights[1], edges, color=colour, linewidth=2.2, label=f"simulated ({len(drawn)} draws)")
-        axes.set(xlabel="reaction time (s)", ylabel="density (1/s)", xlim=(edges[0], end))
-        axes.set_ylim(0, 1.32 * axes.get_ylim()[1])
-        axes.set_title(title)
-        axes.legend(loc="upper right")
-        beyond = f" {late} draws are later than {end:.3g} s and not shown." if late else ""
-        return to_svg(figure, name, f"{title}. Observed: {_summary(seen)}. Simulated: {_summary(drawn)}.{beyond}")
-
-
-def time_course(
-    name: str, seconds_V: np.ndarray, observed_V: np.ndarray, predicted_V: np.ndarray, *, colour: str, title: str
-) -> Markup:
-    """Draw one region's BOLD over a run, observed and predicted, both in their own standard deviations.
-
-    Parameters
-    ----------
-    name : str
-        Identifier of the figure.
-    seconds_V, observed_V, predicted_V : (V,) float
-        NaN where absent.
-    colour : str
-        Place-holder colour of the prediction.
-    title : str
-    """
-    with canvas(4.4, 2.7) as (figure, axes):
-        axes.plot(seconds_V, _standard(observed_V), color=QUIET, linewidth=0.9, label="observed")
-        axes.plot(seconds_V, _standard(predicted_V), color=colour, label="twin")
-        axes.set(xlabel="time in the run (s)", ylabel="BOLD (SD)")
-        axes.margins(x=0)
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.22 * (high - low))
-        axes.set_title(title)
-        axes.legend(loc="upper right", ncols=2)
-        return to_svg(
-            figure,
-            name,
-            f"{title}. Observed and predicted BOLD over {_range(seconds_V)} seconds, in standard deviations.",
-        )
-
-
 def before_and_after(
     name: str,
     before_S: np.ndarray,
@@ -467,12 +402,6 @@ def _square(axes: Axes, values: np.ndarray) -> None:
     axes.set(xlim=limits, ylim=limits, aspect="equal")
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    spread = values[known].std() if known.any() else 0.0
-    return (values - values[known].mean()) / spread if spread else values * 0.0
-
-
 def _median(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else float("nan")
@@ -489,9 +418,3 @@ def _last(values: np.ndarray) -> float:
 
 def _range(values: np.ndarray) -> str:
     return f"{np.nanmin(values):.3g} to {np.nanmax(values):.3g}" if np.isfinite(values).any() else "unknown"
-
-
-def _summary(values: np.ndarray) -> str:
-    if not len(values):
-        return "no presses"
-    return f"{len(values)} presses, median {np.median(values):.3g} s, range {_range(values)} s"

@@ -9,8 +9,9 @@ import numpy as np
 from markupsafe import Markup
 
 from dtb.report import figures
+from dtb.report.change import add_change
 from dtb.report.collect import Collected, Missing, People
-from dtb.report.interventions import add_change, indicator_name
+from dtb.report.interventions import indicator_name
 from dtb.report.parts import Panel, Section, Table, colour_of, number
 from dtb.report.person import errors_of_people, twin_section
 

@@ -1,4 +1,4 @@
-"""The search for a change of the connectome: everybody before and after, beside controls of the same norm, and one person's change."""
+"""The search for a change of the connectome: everybody before and after, beside controls of the same norm."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dtb.cohort.records import matrix_from_edges, num_regions_of
 from dtb.report import figures
-from dtb.report.collect import Collected, Interventions, Missing, People
+from dtb.report.change import add_change
+from dtb.report.collect import Collected, Missing
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
-_EDGES_SHOWN = 12
 _REGIONS_SHOWN = 6
 # What is compared with the search: columns `<name>_after` of its results, where they are.
 _CONTROLS = {
@@ -151,53 +150,3 @@ def _setting_words(found: Collected) -> list[str]:
         f"The wanted direction was to {settings.get('direction', 'change')} it. The change was held to {settings['budget']:.0%} of "
         f"the norm of the person's own connectome and within the valid correlation matrices{spaces.get(str(settings.get('space')), '')}."
     ]
-
-
-def add_change(
-    interventions: Interventions,
-    pseudonym: str,
-    found: Collected,
-    panels: list[Panel],
-    tables: list[Table],
-    missing: list[str],
-) -> None:
-    """Add one person's change to a section's parts: as a matrix, and its strongest edges by name; or why there is none."""
-    try:
-        change_E = interventions.change_of(pseudonym)
-    except (OSError, ValueError, KeyError) as error:
-        missing.append(f"The change of this person's connectome cannot be read: {error}")
-        return
-    if change_E is None:
-        missing.append(
-            f"There is no change to show for {pseudonym}: the search did not succeed for them, or did not come to them."
-        )
-        return
-    limit = float(np.nanmax(np.abs(change_E), initial=0.0)) or 1.0
-    change_RR = matrix_from_edges(change_E, diagonal=np.nan)
-    panels.append(
-        Panel(
-            figures.matrix(
-                "intervention-change",
-                change_RR,
-                limit=limit,
-                title="The change, one person",
-                quantity="change of correlation",
-            ),
-            f"{pseudonym}: what was added to the connectome.",
-        )
-    )
-    names: Sequence[str] = [f"region {index + 1}" for index in range(num_regions_of(len(change_E)))]
-    if isinstance(found.people, People) and len(found.people.manifest.description.regions) == len(names):
-        names = found.people.manifest.description.regions
-    first, second = np.triu_indices(len(names), 1)
-    order = np.argsort(-np.abs(np.nan_to_num(change_E)), kind="stable")[:_EDGES_SHOWN]
-    total = float(np.nansum(change_E**2)) or 1.0
-    share = float(np.nansum(change_E[order] ** 2)) / total
-    tables.append(
-        Table(
-            f"{pseudonym}: the {len(order)} edges that change most ({share:.0%} of the squared change)",
-            ("region", "region", "change of correlation"),
-            [(names[first[edge]], names[second[edge]], f"{change_E[edge]:+.3f}".replace("-", "−")) for edge in order],
-            frozenset({2}),
-        )
-    )

@@ -94,7 +94,7 @@ def task_names(found: Collected) -> list[str]:
     if isinstance(found.people, People):
         return [str(spec["name"]) for spec in found.people.manifest.description.taskset["specs"]]
     if isinstance(found.evaluation, Evaluation):
-        return sorted({str(row["task"]) for row in found.evaluation.figures["rows"]})
+        return sorted({str(row["task"]) for row in found.evaluation.figures["rows"]} - {"all"})
     return []
 
 

@@ -16,8 +16,9 @@ import pandas as pd
 from dtb.cohort.records import SubjectRecord, matrix_from_edges
 from dtb.errors import ConfigurationError
 from dtb.report import figures
-from dtb.report.collect import Collected, Evaluation, Missing, People, Simulations
-from dtb.report.parts import Panel, Section, Table, colour_of, number
+from dtb.report.collect import Collected, Evaluation, Missing, People
+from dtb.report.parts import Panel, Section, Table, number
+from dtb.report.performance import behaviour_panels, bold_panels
 
 
 def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str]:
@@ -89,9 +90,9 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Seque
     if isinstance(found.simulations, Missing):
         missing.append(f"No simulated behaviour can be shown. {found.simulations.reason}")
     else:
-        panels += _behaviour_panels(found.simulations.trials_of(pseudonym), tasks, missing)
+        panels += behaviour_panels(found.simulations.trials_of(pseudonym), record, found, tasks, missing)
         if record is not None and isinstance(found.people, People):
-            panels += _bold_panels(found.simulations, pseudonym, record, found.people, tasks, missing)
+            panels += bold_panels(found.simulations, pseudonym, record, found.people, tasks, missing)
     return dataclasses.replace(
         section, words=words, missing=missing, panels=panels, tables=_person_tables(found, pseudonym)
     )
@@ -117,80 +118,6 @@ def _connectome_panel(record: SubjectRecord, made: Mapping[str, Any]) -> Panel:
             else ""
         ),
     )
-
-
-def _behaviour_panels(trials: pd.DataFrame, tasks: Sequence[str], missing: list[str]) -> list[Panel]:
-    if trials.empty:
-        missing.append("The simulation holds no trials of this person.")
-        return []
-    panels = []
-    for index, (task, rows) in enumerate(_by_task(trials, tasks)):
-        each_trial = [column for column in ("label", "run", "trial") if column in rows]
-        observed = rows.drop_duplicates(each_trial)["observed_rt"].to_numpy(float)
-        simulated = rows["rt"].to_numpy(float)
-        omitted = f"{np.isnan(simulated).mean():.0%} of the simulated trials and {np.isnan(observed).mean():.0%} of the observed ones"
-        panels.append(
-            Panel(
-                figures.rt_distribution(
-                    f"twin-rt-{index}",
-                    observed,
-                    simulated,
-                    colour=colour_of(task, tasks),
-                    title=f"{task}: reaction times",
-                ),
-                f"{task}: grey bars are what the person did, the line is what the twin does in the same trials. {omitted} have no press.",
-            )
-        )
-    return panels
-
-
-def _bold_panels(
-    simulations: Simulations,
-    pseudonym: str,
-    record: SubjectRecord,
-    people: People,
-    tasks: Sequence[str],
-    missing: list[str],
-) -> list[Panel]:
-    if all(run.bold_VR is None for run in record.runs):
-        missing.append("This person has no task BOLD, so there is no time course to compare.")
-        return []
-    bold, names = simulations.bold_of(pseudonym)
-    if bold.empty:
-        missing.append("The simulation holds no BOLD of this person.")
-        return []
-    place = {name: index for index, name in enumerate(people.manifest.description.regions)}
-    columns = [place[name] for name in names]
-    panels = []
-    for index, (task, rows) in enumerate(_by_task(bold, tasks)):
-        run = record.runs[int(rows["run"].iloc[0])]
-        if run.bold_VR is None or run.repetition_time is None:
-            continue
-        volumes = rows[rows["run"] == rows["run"].iloc[0]].sort_values("seconds")
-        seconds_V = volumes["seconds"].to_numpy(float)
-        predicted_VR = np.stack([np.asarray(row, dtype=float) for row in volumes["bold"]])
-        observed_VR = run.bold_VR[np.round(seconds_V / run.repetition_time).astype(int)][:, columns].astype(float)
-        correlation_R = np.array([_correlation(*pair) for pair in zip(observed_VR.T, predicted_VR.T, strict=True)])
-        known = np.flatnonzero(np.isfinite(correlation_R))
-        if not len(known):
-            missing.append(f"In {task} no region of this person has both observed and predicted BOLD that varies.")
-            continue
-        region = int(known[np.argsort(correlation_R[known])[len(known) // 2]])
-        svg = figures.time_course(
-            f"twin-bold-{index}",
-            seconds_V,
-            observed_VR[:, region],
-            predicted_VR[:, region],
-            colour=colour_of(task, tasks),
-            title=f"{task}: BOLD of {names[region]}",
-        )
-        caption = (
-            f"{task}, {names[region]}: of {len(known)} regions the one with the median correlation of observed with predicted BOLD, "
-            f"r = {number(correlation_R[region], 2)}; over regions r goes from {number(correlation_R[known].min(), 2)} to "
-            f"{number(correlation_R[known].max(), 2)}."
-        )
-        panels.append(Panel(svg, caption, new_row=index == 0))
-    return panels
 
 
 def _person_tables(found: Collected, pseudonym: str) -> list[Table]:
@@ -224,17 +151,3 @@ def _person_tables(found: Collected, pseudonym: str) -> list[Table]:
         "effect on RT, twin (s)",
     )
     return [Table("This person in figures", columns, rows, frozenset(range(2, 8)))]
-
-
-def _by_task(table: pd.DataFrame, tasks: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Divide a table by task, in the order of the tasks."""
-    named = table["task"].astype(str)
-    order = [*(task for task in tasks if (named == task).any()), *sorted(set(named) - set(tasks))]
-    return [(task, table[named == task]) for task in order]
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    known = np.isfinite(one) & np.isfinite(other)
-    if known.sum() < 3 or one[known].std() == 0 or other[known].std() == 0:
-        return float("nan")
-    return float(np.corrcoef(one[known], other[known])[0, 1])

@@ -30,7 +30,7 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     Raises
     ------
     InputDataError
-        `run` holds no stage's folder at all.
+        `run` holds no stage's folder at all, or `report.atlas` does not say where the regions lie.
     ConfigurationError
         `report.subject` is nobody in the cohort.
     OutputInUseError
@@ -41,7 +41,7 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
             f"{run} holds none of the folders {', '.join(FOLDERS.values())}. Give the folder that `dtb run` wrote, or one in "
             "which the stages' folders have these names."
         )
-    found = collect(run)
+    found = collect(run, config.report.atlas)
     if dry_run:
         for state in found.stages.values():
             terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))

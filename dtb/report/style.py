@@ -23,6 +23,7 @@ INK = "#010101"
 QUIET = "#010102"
 GRID = "#010103"
 SURFACE = "#010104"
+LESS, MORE = "#030000", "#030001"
 NUM_TASK_COLOURS = 6
 # The variables stand in templates/page.css; what follows here is for an SVG that is taken out of the page.
 _VARIABLES = {
@@ -30,6 +31,8 @@ _VARIABLES = {
     QUIET: "var(--quiet, #59636e)",
     GRID: "var(--grid, #d5dae0)",
     SURFACE: "var(--surface, #ffffff)",
+    LESS: "var(--less, #2166ac)",
+    MORE: "var(--more, #b2182b)",
     "#020000": "var(--task-0, #0072b2)",
     "#020001": "var(--task-1, #c2500a)",
     "#020002": "var(--task-2, #00795a)",

@@ -72,8 +72,8 @@ def _write_shards(folder, pseudonyms, test, rng, bold):
         connectome_E = rng.normal(0.2, 0.3, NUM_EDGES).astype(np.float32)
         covariates = {"age": 20.0 + number, "sex": "FM"[number % 2], "site": f"site{number % 2}", "rest_seconds": 480.0}
         writer.add(SubjectRecord(pseudonym, connectome_E, covariates, runs))
-    taskset = {"specs": [{"name": task} for task in TASKS]}
-    writer.finish(CohortDescription(REGIONS, taskset, "Pearson correlation of rest series, Fisher z.", "0" * 64))
+    taskset = {"specs": [{"name": task, "conditions": ["easy", "hard"]} for task in TASKS]}
+    writer.finish(CohortDescription(REGIONS, taskset, {"kind": "pearson", "scale": "fisher_z"}, "0" * 64))
     rows = [
         "pseudonym\treason",
         "q1\t3 of 12 regions are present; 10 are needed",
@@ -200,6 +200,8 @@ def _write_simulation(folder, pseudonyms, test, rng, bold):
                         "run": run,
                         "trial": trial,
                         "draw": draw,
+                        "condition": "easy",
+                        "correct": draw > 0,
                         "rt": rng.gamma(20, 0.04),
                         "observed_rt": observed if trial else np.nan,
                     }

@@ -96,19 +96,6 @@ def test_of_many_people_sixty_are_drawn_and_the_example_is_among_them():
     assert "500 people, medians: 1.5 before, 1 after" in root.attrib["aria-label"]
 
 
-@pytest.mark.parametrize("observed", [np.array([]), np.array([np.nan, np.nan]), np.array([0.4])])
-def test_people_without_presses_are_drawn_as_such(observed):
-    svg = figures.rt_distribution("f", observed, np.array([0.5, np.nan]), colour=task_colour(0), title="t")
-    label = _root(svg).attrib["aria-label"]
-    assert ("no presses" in label) == (not np.isfinite(observed).any())
-
-
-def test_a_flat_or_absent_series_makes_no_figure_fail():
-    seconds = np.arange(5.0)
-    svg = figures.time_course("f", seconds, np.full(5, np.nan), np.ones(5), colour=task_colour(0), title="t")
-    assert "0 to 4 seconds" in _root(svg).attrib["aria-label"]
-
-
 def _places(root, names):
     """Horizontal places of the marks with these identifiers."""
     groups = {group.attrib.get("id"): group for group in root.iter(f"{SVG}g")}

@@ -5,6 +5,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,7 +13,7 @@ from dtb.config import Config, ReportConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError
 from dtb.report.collect import Missing, collect
 from dtb.report.stage import report
-from tests.report.runs import make_run
+from tests.report.runs import REGIONS, make_run
 
 ONLY_MAIN = Config(name="fake", report=ReportConfig(person_pages=0))
 
@@ -236,6 +237,30 @@ def test_people_from_the_best_to_the_worst_predicted_get_a_page_with_their_own_n
         assert set(page.sections) == {"standing", "twin", "search"}
         assert page.html.count("Research use only") >= 4
         assert all(place.startswith(("#", "data:image/png;base64,")) for place in page.loaded)
+
+
+def test_a_persons_change_is_drawn_before_and_after_and_named_by_region_and_network(fake, tmp_path):
+    table = tmp_path / "centres.tsv"
+    rows = [f"{name}\t{10 * place - 60}\t{place}\t{2 * place}" for place, name in enumerate(REGIONS)]
+    table.write_text("\n".join(["name\tx\ty\tz", *rows]))
+    config = Config(name="fake", report=ReportConfig(person_pages=1, subject=fake.pseudonyms[0], atlas=table))
+    report(config, fake.path, tmp_path / "page", resume=False)
+    person = Page((tmp_path / "page" / "people" / f"{fake.pseudonyms[0]}.html").read_text(encoding="utf-8"))
+    search = person.sections["search"]
+    assert len(re.findall(r'aria-label="(Before|After|The change)\. 40 connections on a glass brain', search)) == 3
+    change_E = (
+        pd.read_parquet(fake.path / "intervene" / "changes").set_index("pseudonym").loc[fake.pseudonyms[0]].item()
+    )
+    first, second = np.triu_indices(len(REGIONS), 1)
+    largest = np.abs(change_E).argmax()
+    at_region = [np.sum(change_E[(first == place) | (second == place)] ** 2) for place in range(len(REGIONS))]
+    assert f"<td>{REGIONS[first[largest]]}</td><td>{REGIONS[second[largest]]}</td>" in search
+    ranked = search.split("the regions at whose edges most changes", 2)[2]
+    assert REGIONS[np.argmax(at_region)] == re.search(r"<td>(.*?)</td>", ranked)[1]
+    assert re.search(
+        r"stroop: choices, share of right answers: easy \d+%, twin 75% \(15% to 100%\)", person.sections["twin"]
+    )
+    assert "nine in ten of its 4 sessions" in person.sections["twin"]
 
 
 def test_somebody_who_was_named_is_shown_even_where_the_search_failed_and_that_is_said(fake, tmp_path):
