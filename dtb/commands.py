@@ -145,12 +145,15 @@ class Evaluate(_ReadsTwin):
     Example: dtb evaluate shards trained evaluated
     """
 
+    truth: Path | None = None
+    """Folder `truth` of a cohort that `dtb synth` made: figures then stand beside what perfect knowledge would reach."""
     evaluate: OmitArgPrefixes[cfg.EvaluateConfig]
 
     def run(self, config: cfg.Config) -> None:
         from dtb.evaluate.stage import evaluate
 
-        evaluate(config, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)
+        places = (self.shards, self.trained, self.out)
+        evaluate(config, *places, resume=self.resume, dry_run=self.dry_run, truth=self.truth)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

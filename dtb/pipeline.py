@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dtb.cluster import connected, require_variables
@@ -69,10 +70,11 @@ def steps_of(config: Config, run: Path) -> list[Step]:
             "synth.volumes: `dtb run` makes a cohort of parcellated series. Make one of images with `dtb synth OUT --volumes`, and give it "
             "as --input.bids and --input.derivatives, with the atlas that `dtb synth` names."
         )
+    truth = cohort / "truth" if config.input.bids is None else None
     steps = [
         Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume)),
         Step("train", trained, lambda resume: train(config, shards, trained, resume=resume)),
-        _reading_step("evaluate", evaluate, config, run),
+        _reading_step("evaluate", partial(evaluate, truth=truth), config, run),
         _reading_step("simulate", simulate, config, run),
         _reading_step("intervene", intervene, config, run),
         Step("report", run / "report", lambda resume: report(config, run, run / "report", resume=resume)),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dtb.evaluate import metrics
+from dtb.evaluate.ceilings import ceiling_of_halves
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction, person_task_mean
 from dtb.evaluate.quantiles import quantile_errors
@@ -30,7 +31,6 @@ from dtb.tasks.taskset import TaskSet
 TWIN = "twin"
 INDEPENDENT = "independent_errors"
 DEMOGRAPHICS = "demographics_motion"
-FEWEST_FOR_A_CEILING = 10
 BEYOND = "with what age, sex, site and motion do not predict, by a regression fitted to training people"
 
 
@@ -53,8 +53,9 @@ class Figure:
         Twin minus best baseline, on the people and draws of both.
     note : str
         Why a value or an interval is absent, or what to know when reading it.
-    ceiling : float or None
-        What the best possible predictor would reach, estimated from how well people's odd trials predict their even ones.
+    ceilings : dict of str to float
+        What the best possible predictor would reach: by `truth`, of a ground-truth cohort; by `halves`, how well people's odd trials agree
+        with their even ones; by `runs`, how well their first run agrees with the others.
     statistic : Statistic
     observed_S : (S,)
     scores : dict of str to (S,)
@@ -70,10 +71,15 @@ class Figure:
     best_baseline: str | None
     difference: Estimate | None
     note: str
-    ceiling: float | None = None
+    ceilings: Mapping[str, float] = dataclasses.field(default_factory=dict)
     statistic: Statistic = mean_of
     observed_S: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), repr=False)
     scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def ceiling(self) -> float | None:
+        """The best known of the ceilings."""
+        return next((self.ceilings[name] for name in ("truth", "halves", "runs") if name in self.ceilings), None)
 
     def to_plain(self) -> dict[str, Any]:
         """Give the figure as JSON values: null for what is absent."""
@@ -92,6 +98,8 @@ class Figure:
             "difference_lower": number_or_none(gap.lower) if gap else None,
             "difference_upper": number_or_none(gap.upper) if gap else None,
             "ceiling": self.ceiling,
+            "ceilings": dict(self.ceilings),
+            "fraction_of_ceiling": number_or_none(self.twin.value / self.ceiling) if self.ceiling else None,
             "n": self.twin.num_people,
             "note": self.note,
         }
@@ -124,6 +132,10 @@ class Evidence:
     weights_BS : (B, S)
         Bootstrap draws.
     confidence : float
+    retest : (Summary, Summary) or None
+        What they did in the first run of each task, and in the others.
+    true_ceilings : mapping of (task, metric) to float
+        See `dtb.evaluate.ceilings.true_ceilings`; empty where no truth is known.
     """
 
     taskset: TaskSet
@@ -135,6 +147,8 @@ class Evidence:
     training_scale: Summary
     weights_BS: np.ndarray
     confidence: float
+    retest: tuple[Summary, Summary] | None = None
+    true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
     def figure(
         self,
@@ -147,7 +161,7 @@ class Evidence:
         *,
         higher_is_better: bool = True,
         note: str = "",
-        ceiling: float | None = None,
+        ceilings: Mapping[str, float] | None = None,
         further: Mapping[str, np.ndarray] | None = None,
     ) -> Figure | None:
         """Make one figure; None where the twin predicts nothing of the kind for anybody.
@@ -160,7 +174,7 @@ class Evidence:
             First argument of the statistic; 0 for `mean_of`, which does not look at it.
         score : function
             Gives the statistic's second argument (S,) from a prediction, or None where the prediction has none.
-        higher_is_better, note, ceiling
+        higher_is_better, note, ceilings
             See `Figure`.
         further : mapping of str to (S,), optional
             The score of what is compared with the twin in this figure alone.
@@ -177,8 +191,11 @@ class Evidence:
             self.confidence,
             higher_is_better=higher_is_better,
             note=note,
-            ceiling=ceiling,
+            ceilings=dict(ceilings or {}) | self._true_ceiling(task, metric),
         )
+
+    def _true_ceiling(self, task: str, metric: str) -> dict[str, float]:
+        return {"truth": self.true_ceilings[task, metric]} if (task, metric) in self.true_ceilings else {}
 
 
 def make_figure(
@@ -193,7 +210,7 @@ def make_figure(
     *,
     higher_is_better: bool = True,
     note: str = "",
-    ceiling: float | None = None,
+    ceilings: Mapping[str, float] | None = None,
 ) -> Figure | None:
     """Make one figure from each predictor's scores (S,); None where the twin predicts nothing of the kind for anybody.
 
@@ -214,7 +231,19 @@ def make_figure(
     gap = None if best is None else difference(statistic, observed_S, mine_S, known[best], weights_BS, confidence)
     notes = "; ".join(dict.fromkeys(part for part in (note, twin.note) if part))
     return Figure(
-        task, metric, unit, higher_is_better, twin, baselines, best, gap, notes, ceiling, statistic, observed_S, known
+        task,
+        metric,
+        unit,
+        higher_is_better,
+        twin,
+        baselines,
+        best,
+        gap,
+        notes,
+        ceilings or {},
+        statistic,
+        observed_S,
+        known,
     )
 
 
@@ -315,10 +344,15 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
     spec, observed = evidence.taskset.specs[task], evidence.observed
     rt_S, effect_S = observed.mean_rt_ST[:, task], observed.condition_rt_ST[:, task]
     accuracy_S = observed.accuracy_ST[:, task]
-    odd, even = evidence.halves
+    pairs = {"halves": evidence.halves, "runs": evidence.retest}
 
-    def reach(figure: str) -> float | None:
-        return ceiling_of_halves(getattr(odd, figure)[:, task], getattr(even, figure)[:, task])
+    def reach(figure: str) -> dict[str, float]:
+        found = {
+            name: ceiling_of_halves(*(getattr(part, figure)[:, task] for part in pair))
+            for name, pair in pairs.items()
+            if pair is not None
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     found = [
         evidence.figure(
@@ -328,7 +362,7 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             correlation,
             rt_S,
             lambda p: p.summary.mean_rt_ST[:, task],
-            ceiling=reach("mean_rt_ST"),
+            ceilings=reach("mean_rt_ST"),
         ),
         evidence.figure(
             spec.name, "mean RT R2", "R2 over people", explained_variance, rt_S, lambda p: p.summary.mean_rt_ST[:, task]
@@ -341,7 +375,7 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             effect_S,
             lambda p: p.summary.condition_rt_ST[:, task],
             note=_contrast_in_words(spec.contrast),
-            ceiling=reach("condition_rt_ST"),
+            ceilings=reach("condition_rt_ST"),
         ),
         evidence.figure(
             spec.name,
@@ -350,7 +384,7 @@ def _people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             correlation,
             accuracy_S,
             lambda p: p.summary.accuracy_ST[:, task],
-            ceiling=reach("accuracy_ST"),
+            ceilings=reach("accuracy_ST"),
         ),
     ]
     demographics = evidence.predictions.get(DEMOGRAPHICS)
@@ -488,19 +522,6 @@ def _identification_figures(evidence: Evidence) -> list[Figure | None]:
             lambda p: metrics.own_minus_others(similarity(p)),
         ),
     ]
-
-
-def ceiling_of_halves(odd_S: np.ndarray, even_S: np.ndarray) -> float | None:
-    """Estimate the largest r that any predictor can have with the whole, from the correlation of its halves.
-
-    The reliability of the whole is 2 r / (1 + r) (Spearman and Brown), and no predictor correlates better with it than its root; None
-    where there are fewer than ten people or the halves do not agree at all.
-    """
-    both_S = np.isfinite(odd_S) & np.isfinite(even_S)
-    if both_S.sum() < FEWEST_FOR_A_CEILING:
-        return None
-    r = float(correlation(odd_S, even_S, np.ones((1, len(odd_S))))[0])
-    return math.sqrt(2 * r / (1 + r)) if r > 0 else None
 
 
 def without_mean(maps_SR: np.ndarray) -> np.ndarray:

@@ -118,7 +118,21 @@ def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summ
     first_of_group_J = np.maximum.accumulate(np.where(begins_J, np.arange(len(order)), 0))
     is_odd_J = np.empty(len(order), bool)
     is_odd_J[order] = (np.arange(len(order)) - first_of_group_J) % 2 == 0
-    odd, even = (
+    return _halved(people, taskset, is_odd_J)
+
+
+def summaries_of_runs(people: People, taskset: TaskSet) -> tuple[Summary, Summary]:
+    """Sum up what people did in the first of their runs of each task, and in the others: test and retest."""
+    trials = people.trials
+    group_J = trials.person_J * len(taskset.specs) + trials.task_J
+    first_run = np.full(int(group_J.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first_run, group_J, trials.run_J)
+    return _halved(people, taskset, trials.run_J == first_run[group_J])
+
+
+def _halved(people: People, taskset: TaskSet, is_first_J: np.ndarray) -> tuple[Summary, Summary]:
+    trials = people.trials
+    first, second = (
         _summary(
             trials,
             np.where(half_J, trials.rt_J, np.nan),
@@ -128,9 +142,9 @@ def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summ
             taskset,
             people.maps_STR,
         )
-        for half_J in (is_odd_J, ~is_odd_J)
+        for half_J in (is_first_J, ~is_first_J)
     )
-    return odd, even
+    return first, second
 
 
 def summary_of_prediction(

@@ -22,6 +22,7 @@ from dtb.cohort.records import Run
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError
 from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
+from dtb.evaluate.ceilings import true_ceilings
 from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.claim import claim_in_words
@@ -34,6 +35,7 @@ from dtb.evaluate.predictions import (
     TrialPrediction,
     no_maps,
     summaries_of_halves,
+    summaries_of_runs,
     summary_of_people,
     summary_of_prediction,
     with_means_of_others,
@@ -56,7 +58,16 @@ BOLD_MAP_FILE = "bold_map.parquet"
 SCORES_FILE = "scores.parquet"
 
 
-def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
+def evaluate(
+    config: Config,
+    shards: Path,
+    trained: Path,
+    out: Path,
+    *,
+    resume: bool,
+    dry_run: bool = False,
+    truth: Path | None = None,
+) -> None:
     """Score an exported twin on the part of the data that its split holds out.
 
     Parameters
@@ -73,6 +84,8 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
         Accept a folder that an interrupted evaluation with the same settings left.
     dry_run : bool
         Check the inputs and say what would be done, without doing it.
+    truth : Path, optional
+        Folder of a ground-truth cohort's truth, for its ceilings.
 
     Raises
     ------
@@ -80,6 +93,7 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
         An input is absent, incomplete or belongs to other data, or the output folder is in use.
     """
     task = _open(shards, trained)
+    ceilings = true_ceilings(truth, seen=task.split.tests_seen_people) if truth is not None else {}
     if dry_run:
         terminal.out.print(
             f"Would evaluate the twin of {trained} on {len(task.split.test)} people (split by {task.split.kind}) and write to {out}."
@@ -90,7 +104,7 @@ def evaluate(config: Config, shards: Path, trained: Path, out: Path, *, resume: 
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
     with terminal.progress() as progress:
-        evidence = gather(task, config, progress)
+        evidence = dataclasses.replace(gather(task, config, progress), true_ceilings=ceilings)
     figures = all_figures(evidence)
     subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
     maps = bold_map_table(
@@ -267,6 +281,7 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary))),
         draw_weights(len(people), config.evaluate.num_bootstrap, config.seed),
         config.evaluate.confidence,
+        summaries_of_runs(people, task.taskset),
     )
 
 

@@ -9,8 +9,10 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from dtb.errors import InputDataError
+from dtb.evaluate.ceilings import ceiling_of_halves, true_ceilings
 from dtb.evaluate.claim import claim_in_words, verdict
-from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, ceiling_of_halves, without_mean
+from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, without_mean
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predictions import (
     Prediction,
@@ -18,6 +20,7 @@ from dtb.evaluate.predictions import (
     TrialPrediction,
     no_maps,
     summaries_of_halves,
+    summaries_of_runs,
     summary_of_people,
     summary_of_prediction,
 )
@@ -222,3 +225,31 @@ def test_the_halves_hold_every_other_trial_of_each_condition():
     for half, begin in ((odd, 0), (even, 1)):
         effect = np.nanmean(trials.rt_J[mine_J[begin::2]]) - np.nanmean(trials.rt_J[congruent_J[begin::2]])
         assert half.condition_rt_ST[1, 0] == pytest.approx(effect)
+
+
+def test_test_and_retest_are_the_first_run_and_the_others(evidence):
+    records = []
+    for record in make_people(12, with_bold=False):
+        first = record.runs[0]
+        slower = dataclasses.replace(first.trials, rt_seconds_J=first.trials.rt_seconds_J + 0.2)
+        runs = (first, dataclasses.replace(first, trials=slower))
+        records.append(dataclasses.replace(record, runs=runs if record.pseudonym != "p0003" else runs[:1]))
+    people = collect(records, STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0))
+    first, others = (half.mean_rt_ST[:, 0] for half in summaries_of_runs(people, STROOP))
+    assert np.isnan(others[3])
+    np.testing.assert_allclose(np.delete(others - first, 3), 0.2)
+
+
+def test_figures_say_their_share_of_the_true_ceiling(evidence, tmp_path):
+    found = {"stroop": {"mean_rt": 0.9, "mean_rt_from_connectome": 0.5, "accuracy": None, "bold_series": 0.2}}
+    (tmp_path / "ceilings.json").write_text(json.dumps(found))
+    known = true_ceilings(tmp_path, seen=False)
+    assert known == {("stroop", "mean RT r"): 0.5, ("stroop", "BOLD series r"): 0.2}
+    assert true_ceilings(tmp_path, seen=True)["stroop", "mean RT r"] == 0.9
+    figures = by_metric(all_figures(dataclasses.replace(evidence, true_ceilings=known)))
+    plain = figures["mean RT r"].to_plain()
+    assert (plain["ceiling"], plain["fraction_of_ceiling"]) == (0.5, pytest.approx(2.0))
+    assert set(plain["ceilings"]) == {"truth", "halves"}
+    assert figures["RT CRPS"].ceiling is None
+    with pytest.raises(InputDataError, match=r"--truth the folder `truth`"):
+        true_ceilings(tmp_path / "nowhere", seen=True)
