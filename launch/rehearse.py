@@ -17,6 +17,7 @@ import contextlib
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ NETWORK = "10.77.0"
 INSIDE = "DTB_REHEARSAL_INSIDE"
 PORT, DASHBOARD = 6379, 8265
 SPACES = ["--net", "--uts", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child"]
+OWN_SPACES = ["unshare", "--user", "--map-root-user", *SPACES]
 
 
 class Host:
@@ -58,7 +60,8 @@ class Host:
             self._make_namespaces()
 
     def _make_namespaces(self) -> None:
-        holder = subprocess.Popen(["unshare", *SPACES, "sleep", "infinity"])
+        # A shell, because a host's first process has to take leave of those that lost their parents; `ray stop` waits for that.
+        holder = subprocess.Popen(["unshare", *SPACES, "bash", "-c", "while :; do sleep 60; done"])
         self._processes.append(holder)
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children")
         until = time.monotonic() + 30
@@ -145,6 +148,16 @@ def hosts(folder: Path, loopback: bool) -> Iterator[list[Host]]:
             host.stop()
 
 
+def why_no_namespaces() -> str | None:
+    """Say why this machine's hosts cannot be namespaces; None if they can."""
+    absent = [program for program in ("unshare", "nsenter", "ip", "mount") if shutil.which(program) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)}"
+    command = [*OWN_SPACES, "ip", "link", "add", "hub", "type", "bridge"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return None if done.returncode == 0 else done.stderr.strip()
+
+
 def environment(token: str | None) -> dict[str, str]:
     """Give the environment of a host, with this dtb in it and a cluster's token if there is one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -203,13 +216,13 @@ def main() -> int:
     if asked.slurm and asked.loopback:
         parser.error("--slurm needs namespaces: `ray symmetric-run` tells hosts apart by their addresses")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    inside = ["unshare", "--user", "--map-root-user", *SPACES]
     if not asked.loopback and INSIDE not in os.environ:
-        if subprocess.run([*inside, "true"], check=False, capture_output=True).returncode == 0:
-            os.execvpe("unshare", [*inside, sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
+        reason = why_no_namespaces()
+        if reason is None:
+            os.execvpe("unshare", [*OWN_SPACES, sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
         if asked.slurm:
-            parser.error("this machine does not let you make namespaces")
-        print("Namespaces cannot be made here: the hosts are addresses of the loopback interface.", file=sys.stderr)
+            parser.error(f"hosts cannot be namespaces here ({reason})")
+        print(f"Hosts cannot be namespaces here ({reason}): they are loopback addresses.", file=sys.stderr)
         asked.loopback = True
     with tempfile.TemporaryDirectory(prefix="dtb") as folder, hosts(Path(folder), asked.loopback) as made:
         return (slurm if asked.slurm else submit)(made, asked.config, asked.out, options)

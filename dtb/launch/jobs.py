@@ -170,6 +170,8 @@ def follow(address: str, job: str, client: JobSubmissionClient | None = None) ->
     int
         The job's exit code; 130 if it was stopped, or if this terminal's user leaves it (it goes on then).
     """
+    import aiohttp
+
     try:
         client = client or connect(address)
         _require_job(client, job)
@@ -177,7 +179,7 @@ def follow(address: str, job: str, client: JobSubmissionClient | None = None) ->
         while True:
             try:
                 asyncio.run(output.tail(client, job))
-            except (OSError, RuntimeError, EOFError):
+            except (OSError, RuntimeError, aiohttp.ClientError):
                 err.print("The connection to the job server is lost; the job goes on. Trying again ...")
             details = _patiently(address, job, lambda: client.get_job_info(job))
             if details.status.is_terminal():

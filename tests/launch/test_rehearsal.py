@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.rehearse import SPACES
+from launch.rehearse import why_no_namespaces
 from tests.launch.clusters import REPOSITORY, plain_environment
 
 SMALL = """
@@ -31,9 +31,8 @@ track: {wandb: "off"}
 @pytest.fixture
 def namespaces() -> None:
     """Skip where users may not make namespaces."""
-    made = subprocess.run(["unshare", "--user", "--map-root-user", *SPACES, "true"], check=False, capture_output=True)
-    if made.returncode:
-        pytest.skip(f"this machine does not let users make namespaces: {made.stderr.decode().strip()}")
+    if reason := why_no_namespaces():
+        pytest.skip(f"hosts cannot be namespaces here: {reason}")
 
 
 def rehearse(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
