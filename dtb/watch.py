@@ -23,7 +23,7 @@ from dtb.pipeline import FOLDERS, state_of
 from dtb.terminal import out
 from dtb.train.checkpoint import newest_manifest
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
-from dtb.train.worker import ALIVE_FILE, CHECKPOINTS, METRICS_FILE, read_metrics
+from dtb.train.worker import ALIVE_FILE, CHECKPOINTS, METRICS_FILE, is_slow, read_metrics
 
 REFRESH_SECONDS = 2.0
 SILENT_SECONDS = 30.0
@@ -191,6 +191,11 @@ def _facts(look: Look) -> Iterator[tuple[str, str]]:
         row = look.rows[-1]
         yield "learning rate", f"{row['lr']:.3g}, gradient norm {_number(row['grad_norm'])}"
         yield "throughput", _throughput(row)
+        if is_slow(row):
+            yield (
+                "slow",
+                f"rank {row['slowest_rank']} takes {row['slowest_rank_times']:.1f} times as long as the others",
+            )
         yield "waiting for data", f"{row['data_wait_share']:.1%} of the time; memory {row['peak_memory_gib']:.2f} GiB"
     yield "checkpoint", look.checkpoint or "none yet"
     if look.set_aside:

@@ -28,6 +28,8 @@ ROW = {
     "segments_per_second": 40.0,
     "flops_per_second": 3.2e9,
     "peak_memory_gib": 1.5,
+    "slowest_rank": 3,
+    "slowest_rank_times": 4.25,
     "tasks": {"stroop": {"press": 0.375, "validation_press": 0.625}},
 }
 
@@ -62,6 +64,7 @@ def test_all_that_is_known_is_shown(run, capsys):
         "learning rate 0.001, gradient norm 0.2500",
         "stroop press 0.3750 0.6250",
         "12.0 people/s, 40.0 segments/s, 3.2 GFLOP/s",
+        "rank 3 takes 4.2 times as long as the others",
         "1.5% of the time; memory 1.50 GiB",
         "epoch-00002-step-000000",
         "sub-deed: the gradient is not a finite number",

@@ -9,29 +9,24 @@ from __future__ import annotations
 
 import functools
 import math
-import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dtb.config import TrainConfig
 from dtb.errors import StageError
-from dtb.tasks.taskset import TaskSet
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.feed import Feed
 from dtb.train.progress import Progress
 from dtb.train.sentinel import GradientSentinel
+from dtb.train.tally import Sums, Wait, means_of, peak_memory, slowest_rank
 from dtb.twin.batch import Batch
-from dtb.twin.flops import forward_flops
 from dtb.twin.model import Twin
 
-_SUMMED = ("loss", "press", "bold", "people", "segments", "flops")
-_PARTS = ("press", "trials", "bold", "values")
 Weights = dict[str, Tensor]
-Item = TypeVar("Item")
 
 
 def fit(
@@ -117,7 +112,9 @@ def fit(
                     for name, what in (("subjects", "people"), ("segments", "segments"), ("flops", "flops"))
                 },
                 "data_wait_share": trained["data_wait_share"],
-                **_peak_memory(engine.device),
+                "slowest_rank": trained["slowest_rank"],
+                "slowest_rank_times": trained["slowest_rank_times"],
+                **peak_memory(engine.device),
             }
         )
         over = progress.is_over(config.max_epochs, config.patience_epochs)
@@ -141,19 +138,24 @@ def train_epoch(
     -------
     dict
         Means over the people of the whole epoch of `loss`, `press` and `bold`, those of each of the `tasks`, how many `people`, `segments`
-        and `flops` there were, the mean `grad_norm`, and `data_wait_share`, the share of this rank's time that went by waiting for data.
+        and `flops` there were, the mean `grad_norm`, `data_wait_share`, the share of this rank's time that went by waiting for
+        data, and which rank was slowest, by how many times.
     """
     engine.train()
     # A step's gradient takes two further products for each of the forward pass; states that are not kept are computed twice.
-    sums = _Sums(engine, feed.maker.taskset, passes=4 if config.recompute_states else 3)
-    wait = _Wait()
+    sums = Sums(engine, feed.maker.taskset, passes=4 if config.recompute_states else 3)
+    wait = Wait()
+    forward_seconds = 0.0
     num_steps = feed.stream.steps_per_epoch
     for share, batches in wait.timed(feed.batches(progress.epoch, progress.step)):
         for batch in batches:
+            began = time.perf_counter()
             on_device = batch.to(engine.device)
             losses = engine(on_device)
             finite_S = torch.isfinite(losses.press_S) & torch.isfinite(losses.bold_S)
             _refuse(batch, finite_S, "loss", set_aside)
+            # Forward alone: in the rest of a step ranks wait for one another, and all take as long as the slowest.
+            forward_seconds += time.perf_counter() - began
             engine.backward(losses.total)
             _refuse(batch, sentinel.finite_S(), "gradient", set_aside)
             before_clipping = gradient_norm(engine)
@@ -174,7 +176,12 @@ def train_epoch(
     progress.add(sums.over_ranks())
     norm = progress.sums["norms"] / max(progress.step, 1)
     tasks = [spec.name for spec in feed.maker.taskset.specs]
-    return {**_means(progress.sums, tasks), "grad_norm": norm, "data_wait_share": wait.share}
+    return {
+        **means_of(progress.sums, tasks),
+        "grad_norm": norm,
+        "data_wait_share": wait.share,
+        **slowest_rank(forward_seconds, engine.device),
+    }
 
 
 def cosine(highest: float, epochs_done: float, max_epochs: int) -> float:
@@ -192,12 +199,12 @@ def cosine(highest: float, epochs_done: float, max_epochs: int) -> float:
 def validate(engine: Any, feed: Feed) -> dict[str, Any]:
     """Give for a part's people what `train_epoch` gives of losses and counts, without training on them."""
     engine.eval()
-    sums = _Sums(engine, feed.maker.taskset, passes=1)
+    sums = Sums(engine, feed.maker.taskset, passes=1)
     for share, batches in feed.batches(epoch=0):
         for batch in batches:
             on_device = batch.to(engine.device)
             sums.add(engine(on_device), on_device, feed.world_size * feed.pieces / share.global_count)
-    return _means(sums.over_ranks(), [spec.name for spec in feed.maker.taskset.specs])
+    return means_of(sums.over_ranks(), [spec.name for spec in feed.maker.taskset.specs])
 
 
 def _refuse(batch: Batch, finite_S: Tensor | None, what: str, set_aside: Callable[[dict[str, str]], None]) -> None:
@@ -210,82 +217,3 @@ def _refuse(batch: Batch, finite_S: Tensor | None, what: str, set_aside: Callabl
         f"The {what} of {', '.join(people)} is not a finite number. If it is everybody's, training diverged: a smaller "
         "train.learning_rate is the first thing to try."
     )
-
-
-class _Wait:
-    """How long the loop waits for its next batch."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._waited = 0.0
-
-    def timed(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Give the items, timing how long each is waited for."""
-        remaining = iter(items)
-        while True:
-            asked = time.perf_counter()
-            try:
-                item = next(remaining)
-            except StopIteration:
-                return
-            finally:
-                self._waited += time.perf_counter() - asked
-            yield item
-
-    @property
-    def share(self) -> float:
-        """Waiting as a share of all time since the beginning."""
-        return self._waited / max(time.perf_counter() - self._began, 1e-9)
-
-
-class _Sums:
-    """Sums over people, and over the segments of each task, kept on the device until they are asked for."""
-
-    def __init__(self, engine: Any, taskset: TaskSet, passes: int) -> None:
-        self._twin: Twin = engine.module.twin
-        self._passes = passes
-        self._sums = torch.zeros(len(_SUMMED), dtype=torch.float64, device=engine.device)
-        self._by_task_TF = torch.zeros(len(taskset.specs), len(_PARTS), dtype=torch.float64, device=engine.device)
-        self._names = [*_SUMMED, *(f"{part} {spec.name}" for spec in taskset.specs for part in _PARTS)]
-
-    def add(self, losses: Any, batch: Batch, scale: float) -> None:
-        real_S = batch.weight_S > 0
-        real_SK = real_S[:, None] & (batch.task_SK >= 0)
-        press, bold = ((term_S.detach() * real_S).double().sum() for term_S in (losses.press_S, losses.bold_S))
-        num_people, num_segments = real_S.double().sum(), real_SK.double().sum()
-        flops = self._passes * forward_flops(self._twin, num_people, num_segments * batch.stimulus_SKTI.shape[2])
-        self._sums += torch.stack(
-            [losses.total.detach().double() / scale, press, bold, num_people, num_segments, flops]
-        )
-        parts_SKF = torch.where(real_SK[..., None], losses.parts_SKF, 0.0).double()
-        self._by_task_TF.index_add_(0, batch.task_SK.clamp_min(0).flatten(), parts_SKF.flatten(0, 1))
-
-    def clear(self) -> None:
-        self._sums.zero_()
-        self._by_task_TF.zero_()
-
-    def over_ranks(self) -> dict[str, float]:
-        everything = torch.cat([self._sums, self._by_task_TF.flatten()])
-        torch.distributed.all_reduce(everything)
-        return dict(zip(self._names, everything.tolist(), strict=True))
-
-
-def _means(sums: Mapping[str, float], tasks: Sequence[str]) -> dict[str, Any]:
-    """Give means over people, and of each task the means over its trials and over its volumes and regions."""
-    people = max(sums["people"], 1.0)
-    by_task: dict[str, dict[str, float]] = {}
-    for task in tasks:
-        for part, counted in (("press", "trials"), ("bold", "values")):
-            if count := sums.get(f"{counted} {task}", 0.0):
-                by_task.setdefault(task, {})[part] = sums[f"{part} {task}"] / count
-    counts = {name: sums.get(name, 0.0) for name in ("people", "segments", "flops")}
-    return {**{name: sums[name] / people for name in ("loss", "press", "bold")}, **counts, "tasks": by_task}
-
-
-def _peak_memory(device: torch.device) -> dict[str, float]:
-    """Give the most memory that this process has had, in GiB: of the machine, and of the GPU if there is one."""
-    # ru_maxrss is in KiB on Linux.
-    found = {"peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
-    if device.type == "cuda":
-        found["peak_gpu_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
-    return found

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from dtb.cluster import show_gauges
 from dtb.config import to_plain
@@ -32,6 +36,8 @@ ALIVE_FILE = ".alive"
 """Touched by the driver every few seconds while it lives, so that `dtb watch` can tell a training from one that was killed."""
 CHECKPOINTS = "checkpoints"
 TWIN = "twin"
+_FULL_BYTES = 1 << 20
+_SLOW, _LONG_SECONDS = 2.0, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,17 +100,18 @@ def work(job: Job) -> None:
         for who, reason in people.items():
             note(plan.out, f"{who} is set aside: {reason}.")
 
-    best_weights = fit(
-        engine,
-        twin,
-        plan.feeds(rank, world_size, accumulation_steps(job.deepspeed)),
-        train,
-        progress,
-        best_weights,
-        on_epoch=on_epoch,
-        set_aside=set_aside,
-        save=lambda best: checkpoints.save_checkpoint(engine, plan.out / CHECKPOINTS, progress, best),
-    )
+    with told_if_full(plan.out):
+        best_weights = fit(
+            engine,
+            twin,
+            plan.feeds(rank, world_size, accumulation_steps(job.deepspeed)),
+            train,
+            progress,
+            best_weights,
+            on_epoch=on_epoch,
+            set_aside=set_aside,
+            save=lambda best: checkpoints.save_checkpoint(engine, plan.out / CHECKPOINTS, progress, best),
+        )
     if book is not None:
         if best_weights is None:
             raise StageError(
@@ -116,6 +123,22 @@ def work(job: Job) -> None:
         save_twin(plan.out / TWIN, exported, plan.card)
         book.close()
     torch.distributed.barrier()
+
+
+@contextlib.contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """Say in a sentence that a disk is full; each library says it in its own way, or says something else."""
+    try:
+        yield
+    except StageError:
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if "No space left" not in str(error) and shutil.disk_usage(folder).free > _FULL_BYTES:
+            raise
+        raise StageError(
+            f"No space is left on the disk of {folder}. What was being written is lost; the checkpoint before it is whole. Make room there "
+            "and go on with --resume."
+        ) from error
 
 
 def _set_aside(plan: Plan, rank: int) -> frozenset[str]:
@@ -154,6 +177,8 @@ class _Book:
         self._tracker: Tracker = open_tracker(plan.config.track, plan.out, settings, progress.tracker_id)
         progress.tracker_id = self._tracker.run_id
         self._progress = progress
+        self._out = plan.out
+        self._told_of: set[int] = set()
 
     def write(self, figures: dict[str, Any]) -> None:
         row = _without_nan(figures)
@@ -161,6 +186,13 @@ class _Book:
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
+        if is_slow(figures) and figures["slowest_rank"] not in self._told_of:
+            self._told_of.add(figures["slowest_rank"])
+            note(
+                self._out,
+                f"Rank {figures['slowest_rank']} takes {figures['slowest_rank_times']:.1f} times as long to compute as the others, and "
+                "they wait for it: look at what else runs on its node.",
+            )
         flat = {name: value for name, value in figures.items() if name != "tasks"}
         for task, losses in figures["tasks"].items():
             flat |= {f"{task}/{name}": value for name, value in losses.items()}
@@ -172,6 +204,11 @@ class _Book:
             {"best_validation_loss": self._progress.best_loss, "best_epoch": self._progress.best_epoch}
         )
         self._tracker.finish()
+
+
+def is_slow(row: Mapping[str, Any]) -> bool:
+    """Whether an epoch's slowest rank took so much longer than the others, in an epoch long enough to tell, that the user should know."""
+    return bool(row.get("slowest_rank_times", 1.0) > _SLOW and row["seconds"] > _LONG_SECONDS)
 
 
 def _without_nan(value: Any) -> Any:

@@ -7,8 +7,11 @@ import json
 import multiprocessing
 import os
 import tempfile
+import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from dtb.config import Config
 from dtb.shards.read import open_cohort
@@ -38,9 +41,13 @@ class StoppedError(Exception):
     """Raised in a rank that is to stop in the middle of training."""
 
 
-def one_rank(rank: int, world_size: int, store: str, job: Job, stop_after: int | None) -> None:
+def one_rank(
+    rank: int, world_size: int, store: str, job: Job, stop_after: int | None, seconds_longer: float = 0.0
+) -> None:
     import torch
 
+    if seconds_longer:
+        take_longer(seconds_longer)
     if stop_after is not None:
         stop_in_step(stop_after + 1)
 
@@ -56,6 +63,19 @@ def one_rank(rank: int, world_size: int, store: str, job: Job, stop_after: int |
         pass
     finally:
         torch.distributed.destroy_process_group()
+
+
+def take_longer(seconds: float) -> None:
+    """Make each forward pass of this process take so much longer."""
+    from dtb.twin.objective import Objective
+
+    forward = Objective.forward
+
+    def slowly(objective, batch):
+        time.sleep(seconds)
+        return forward(objective, batch)
+
+    Objective.forward = slowly
 
 
 def stop_in_step(step: int) -> None:
@@ -76,16 +96,24 @@ def stop_in_step(step: int) -> None:
 
 
 def train_on_ranks(
-    config: Config, shards: Path, out: Path, world_size: int, stop_after: int | None = None
+    config: Config,
+    shards: Path,
+    out: Path,
+    world_size: int,
+    stop_after: int | None = None,
+    slow: Mapping[int, float] = MappingProxyType({}),
 ) -> list[dict]:
-    """Train on `world_size` processes, for some steps or to the end, and give the rows of `metrics.jsonl`."""
+    """Train on `world_size` processes, for some steps or to the end, and give the rows of `metrics.jsonl`.
+
+    Ranks in `slow` take so many seconds longer for each forward pass.
+    """
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, num_workers=world_size))
     job = make_job(config, shards, out)
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "store")
         ranks = [
-            context.Process(target=one_rank, args=(rank, world_size, store, job, stop_after))
+            context.Process(target=one_rank, args=(rank, world_size, store, job, stop_after, slow.get(rank, 0.0)))
             for rank in range(world_size)
         ]
         for process in ranks:

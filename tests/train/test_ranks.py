@@ -86,3 +86,10 @@ def test_resume_on_another_number_of_ranks_in_mid_epoch(one, cohort, tmp_path, z
     rows = train_on_ranks(settings, cohort, out, world_sizes[1])
     assert furthest(rows, one[:FEWER]) < 1e-5
     assert not list((out / "checkpoints").glob("universal*"))
+
+
+def test_a_slow_rank_is_waited_for_and_told_of(one, cohort, tmp_path):
+    rows = train_on_ranks(config(max_epochs=FEWER), cohort, tmp_path, 2, slow={1: 1.0})
+    assert furthest(rows, one[:FEWER]) < 1e-5
+    (told,) = [line for line in (tmp_path / "notes.log").read_text().splitlines() if "as long" in line]
+    assert told.startswith("Rank 1 takes ")

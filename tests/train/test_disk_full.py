@@ -1,0 +1,92 @@
+"""A disk that is full when a checkpoint is due: the one before stays whole, the user is told in a sentence, and --resume goes on from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.train.conftest import small_config
+from tests.train.ranks import train_on_ranks
+from tests.train.test_trainer import ROOT, assert_same_losses
+
+pytestmark = pytest.mark.slow
+FULL_AT, LAST = 4, 6
+
+# A disk of its own that is really full: the rest of it is taken when the row of epoch FULL_AT has been written.
+PROGRAM = """
+import json, os, subprocess, sys
+from pathlib import Path
+import torch
+from dtb.errors import StageError
+from dtb.train import worker
+from dtb.train.checkpoint import newest_complete
+from tests.train.conftest import small_config
+from tests.train.ranks import make_job, read_rows
+
+shards, out, full_at, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(out)], check=True)
+ballast, write = out / "ballast", worker._Book.write
+
+def write_and_fill(book, figures):
+    write(book, figures)
+    if figures["epoch"] == full_at and not ballast.exists():
+        with ballast.open("wb", buffering=0) as stream:
+            try:
+                while True:
+                    stream.write(bytes(4096))
+            except OSError:
+                pass
+
+worker._Book.write = write_and_fill
+os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="29500")
+torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[5], rank=0, world_size=1)
+job = make_job(small_config(max_epochs=last), shards, out)
+said = ""
+try:
+    worker.work(job)
+except StageError as error:
+    said = str(error)
+checkpoint, passed_over = newest_complete(out / "checkpoints")
+ballast.write_bytes(b"")  # there is room again
+worker.work(job)
+found = {"said": said, "epoch": checkpoint.progress.epoch, "passed_over": passed_over, "rows": read_rows(out)}
+Path(sys.argv[6]).write_text(json.dumps(found))
+"""
+
+
+def _may_mount() -> bool:
+    command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=1m none /mnt"]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def test_full_disk_costs_what_came_after_the_last_checkpoint(shards, tmp_path):
+    if not _may_mount():
+        pytest.skip("needs to mount a small tmpfs in a mount namespace of its own, which root may")
+    out, store, answer = tmp_path / "out", tmp_path / "store", tmp_path / "answer.json"
+    out.mkdir()
+    arguments = [str(part) for part in (shards, out, FULL_AT, LAST, store, answer)]
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(Path(answer).read_text())
+    assert found["said"].startswith(f"No space is left on the disk of {out}.")
+    assert "--resume" in found["said"]
+    assert found["epoch"] == FULL_AT - 1
+    assert len(found["passed_over"]) == 1
+    undisturbed = train_on_ranks(small_config(max_epochs=LAST), shards, tmp_path / "undisturbed", 1)
+    assert_same_losses(found["rows"], undisturbed, 1e-6)
