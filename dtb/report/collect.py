@@ -31,7 +31,9 @@ FOLDERS = {
     "evaluate": "evaluate",
     "simulate": "simulate",
     "intervene": "intervene",
+    "trial": "trial",
 }
+OPTIONAL = ("synth", "trial")  # what a run is whole without
 T = TypeVar("T")
 
 
@@ -87,6 +89,8 @@ class People:
         Rows of quarantine.tsv, as text.
     left_out : DataFrame
         Rows of left_out.tsv: runs and rows of events that were not used, as text.
+    quality : DataFrame
+        Rows of quality.tsv, one a run; empty if there is no such file.
     """
 
     manifest: Manifest
@@ -95,6 +99,7 @@ class People:
     runs: pd.DataFrame
     set_aside: pd.DataFrame
     left_out: pd.DataFrame
+    quality: pd.DataFrame
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,10 +152,21 @@ class Simulations:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Trial:
+    """An in-silico trial: `trial.json`, and the tables as `dtb.intervene.trial.TrialFigures` has them."""
+
+    result: dict[str, Any]
+    doses: pd.DataFrame
+    matrix: pd.DataFrame
+    slopes: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Collected:
     """All that the page is made of.
 
-    `places_R3` (R, 3) says in millimetres where the regions lie; None where nobody says so.
+    `untrained` has a row, with the reason, for everybody whom training set aside. `places_R3` (R, 3) says in
+    millimetres where the regions lie; None where nobody says so.
     """
 
     stages: dict[str, StageState]
@@ -160,6 +176,8 @@ class Collected:
     evaluation: Evaluation | Missing
     simulations: Simulations | Missing
     interventions: Interventions | Missing
+    trial: Trial | Missing
+    untrained: pd.DataFrame | Missing
     places_R3: np.ndarray | None = None
 
 
@@ -201,6 +219,8 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
         evaluation=attempt("evaluate", _read_evaluation),
         simulations=attempt("simulate", _read_simulations),
         interventions=attempt("intervene", _read_interventions),
+        trial=attempt("trial", _read_trial),
+        untrained=attempt("train", lambda folder: _read_table(folder / "quarantine.tsv")),
         places_R3=_places(people, stages["ingest"], atlas),
     )
 
@@ -245,6 +265,7 @@ def state_of(name: str, folder: Path) -> StageState:
 
 def _read_people(folder: Path) -> People:
     cohort = open_cohort(folder, verify=False)
+    quality = folder / "quality.tsv"
     covariates, runs = [], []
     for pseudonym in cohort.pseudonyms:
         header = cohort.header(pseudonym)
@@ -257,6 +278,7 @@ def _read_people(folder: Path) -> People:
         pd.DataFrame(runs),
         _read_table(folder / "quarantine.tsv"),
         _read_table(folder / "left_out.tsv"),
+        pd.read_csv(quality, sep="\t", na_values="n/a") if quality.is_file() else pd.DataFrame(),
     )
 
 
@@ -300,6 +322,20 @@ def _read_interventions(folder: Path) -> Interventions:
     if any((folder / "results").glob("*.parquet")):
         results = _all_rows(folder / "results", columns)
     return Interventions(results, status, folder)
+
+
+def _read_trial(folder: Path) -> Trial:
+    result = _read_json(folder / "trial.json", {"protocol", "protocol_hash", "target", "primary"})
+    tables = []
+    for name, columns in (
+        ("doses", {"arm", "dose", "effect", "effect_lower", "effect_upper", "responders"}),
+        ("matrix", {"arm", "task", "indicator", "is_target", "mean_size"}),
+        ("slopes", {"arm", "slope", "slope_lower", "slope_upper", "share_growing"}),
+    ):
+        table = pd.read_csv(folder / f"{name}.tsv", sep="\t", na_values="n/a")
+        _need(table, folder / f"{name}.tsv", columns)
+        tables.append(table)
+    return Trial(result, *tables)
 
 
 def _all_rows(folder: Path, columns: set[str]) -> pd.DataFrame:

@@ -356,6 +356,41 @@ def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title:
         return to_svg(figure, name, f"{title}, {quantity}. Medians over people: {medians}.")
 
 
+def dose_response(name: str, arms: Mapping[str, np.ndarray], *, primary: str, colour: str, title: str) -> Markup:
+    """Draw how each arm's effect grows with the dose, with its interval.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    arms : mapping of str to (doses, 4) float
+        Dose, effect, and the lower and upper end of its interval.
+    primary : str
+        The arm that is drawn in colour.
+    colour : str
+        Place-holder colour of that arm.
+    title : str
+    """
+    words = []
+    dashes = iter(["--", ":", "-.", (0, (5, 1)), (0, (1, 3)), (0, (3, 1, 1, 1))] * (1 + len(arms) // 6))
+    markers = iter(_BASELINE_MARKERS * (1 + len(arms) // 6))
+    with canvas(4.4, 3.9) as (figure, axes):
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        for arm, values in arms.items():
+            dose, effect, lower, upper = np.vstack([np.zeros(4), values]).T
+            own = arm == primary
+            tint = colour if own else QUIET
+            axes.fill_between(dose, lower, upper, color=tint, alpha=0.2 if own else 0.14, linewidth=0)
+            style = {"linestyle": "-", "marker": "o"} if own else {"linestyle": next(dashes), "marker": next(markers)}
+            axes.plot(dose, effect, color=tint, markersize=5, label=arm, zorder=3 if own else 2, **style)
+            words.append(f"{arm} {effect[-1]:.2g} ({lower[-1]:.2g} to {upper[-1]:.2g})")
+        axes.set(xlabel="dose (share of the full change)", ylabel="effect (SD between people)")
+        axes.margins(x=0.02)
+        figure.suptitle("\n".join(textwrap.wrap(title, 46)), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        figure.legend(loc="outside lower left", ncols=3, handlelength=2.6)
+        return to_svg(figure, name, f"{title}. At the full dose, effects with their intervals: {'; '.join(words)}.")
+
+
 def standing(
     name: str, everybody_S: np.ndarray, observed: float, predicted: float, *, colour: str, title: str, quantity: str
 ) -> Markup:

@@ -14,13 +14,15 @@ from markupsafe import Markup, escape
 
 import dtb
 from dtb.config import Config
-from dtb.report.collect import Collected, Evaluation, People
+from dtb.report.collect import OPTIONAL, Collected, Evaluation, People
 from dtb.report.individual import FOLDER, chosen_people, link_table, person_sections
 from dtb.report.interventions import intervention_section
 from dtb.report.parts import Section, Table, task_names
 from dtb.report.person import choose_person, twin_section
 from dtb.report.results import bold_section, choice_section, figures_section, personal_section, reaction_time_section
+from dtb.report.scan import scan_section
 from dtb.report.sections import connectome_words, failures_section, people_section, training_section
+from dtb.report.tried import trial_section
 
 RESEARCH_USE = (
     "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
@@ -55,6 +57,7 @@ def pages(found: Collected, config: Config) -> dict[str, str]:
     twin = twin_section(found, example, why, tasks)
     sections = [
         people_section(found),
+        scan_section(found, example, tasks),
         training_section(found),
         personal_section(found, tasks),
         reaction_time_section(found, tasks),
@@ -62,12 +65,13 @@ def pages(found: Collected, config: Config) -> dict[str, str]:
         bold_section(found, tasks),
         dataclasses.replace(twin, tables=[*twin.tables, *link_table(found, people)]),
         intervention_section(found, example, tasks),
+        *trial_section(found, tasks),
         figures_section(found),
         failures_section(found),
         methods_section(found),
     ]
     claim = [sentence.rstrip(".") + "." for sentence in claim_of(found).split(". ")]
-    troubles = [state.reason for state in found.stages.values() if state.state != "done" and state.name != "synth"]
+    troubles = [state.reason for state in found.stages.values() if state.state != "done" and state.name not in OPTIONAL]
     made = {MAIN: _html(config.name, claim, sections, troubles=troubles, facts=_facts(found))}
     for person in people:
         claim = [f"{person} and their twin."]

@@ -98,6 +98,14 @@ def task_names(found: Collected) -> list[str]:
     return []
 
 
+def conditions_of(people: People, task: str) -> tuple[str, ...]:
+    """List a task's conditions, in the order in which trials count them; none for a task that the cohort has not."""
+    for spec in people.manifest.description.taskset["specs"]:
+        if str(spec["name"]) == task:
+            return tuple(map(str, (spec.get("trials") or {}).get("conditions") or ()))
+    return ()
+
+
 def colour_of(task: str, tasks: Sequence[str]) -> str:
     """Give a task's place-holder colour; grey for what concerns no single task."""
     return task_colour(tasks.index(task)) if task in tasks else QUIET

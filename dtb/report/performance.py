@@ -16,7 +16,7 @@ import pandas as pd
 from dtb.cohort.records import SubjectRecord
 from dtb.report import comparisons
 from dtb.report.collect import Collected, People, Simulations
-from dtb.report.parts import Panel, colour_of, number
+from dtb.report.parts import Panel, colour_of, conditions_of, number
 
 
 def behaviour_panels(
@@ -62,8 +62,7 @@ def _choice_panels(
     """Draw the share of right answers, where trials have conditions and right answers."""
     if record is None or "correct" not in rows or not isinstance(found.people, People):
         return []
-    taskset = found.people.manifest.description.taskset
-    conditions = next(tuple(spec.get("conditions") or ()) for spec in taskset["specs"] if str(spec["name"]) == task)
+    conditions = conditions_of(found.people, task)
     observed = _right_answers(record, task, conditions)
     scored = rows[rows["correct"].notna() & rows["condition"].isin(list(observed))]
     if scored.empty:

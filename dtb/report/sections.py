@@ -10,13 +10,26 @@ import numpy as np
 import pandas as pd
 
 from dtb.report import figures
-from dtb.report.collect import Collected, Missing
-from dtb.report.parts import Panel, Section, Table, count, task_names
+from dtb.report.collect import OPTIONAL, Collected, Missing
+from dtb.report.parts import Panel, Section, Table, count, number, task_names
 from dtb.shards.manifest import Manifest
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
 _MAX_ROWS = 40
 _REASONS_SHOWN = 12
+_QUALITY_CAPTION = "Quality of those who stayed; quality.html beside the shards has the pictures"
+_QUALITY_OF_PEOPLE = {
+    "motion": "head motion (mm)",
+    "rest_seconds": "usable rest (s)",
+    "region_fraction": "share of regions present",
+}
+_QUALITY_OF_RUNS = {
+    "accuracy": "share of right answers",
+    "median_rt": "median reaction time (s)",
+    "omission_fraction": "share of trials without a press",
+    "rt_outlier_fraction": "share of reaction times that are outliers",
+    "volumes_fraction": "share of volumes left",
+}
 
 
 def people_section(found: Collected) -> Section:
@@ -58,7 +71,32 @@ def people_section(found: Collected) -> Section:
             f"{count(len(people.left_out), 'run or row of events', 'runs and rows of events')} of the people above could not be used."
         )
         tables.append(_reasons(people.left_out["reason"], "Runs and rows left out", "times"))
-    return dataclasses.replace(section, words=words, tables=tables)
+    return dataclasses.replace(section, words=words, tables=[*tables, *_quality_tables(people.quality)])
+
+
+def _quality_tables(quality: pd.DataFrame) -> list[Table]:
+    """Give medians and ranges of what the quality page draws, and the runs that it says to look at."""
+    if quality.empty:
+        return []
+    per_person = quality.drop_duplicates("pseudonym")
+    measures = [("all", per_person, column, words) for column, words in _QUALITY_OF_PEOPLE.items()]
+    for task, runs in quality.groupby("task", sort=False):
+        measures += [(str(task), runs, column, words) for column, words in _QUALITY_OF_RUNS.items()]
+    rows = []
+    for name, of, column, words in measures:
+        values = pd.to_numeric(of[column], errors="coerce").dropna() if column in of else pd.Series(dtype=float)
+        if len(values):
+            cells = (number(values.median()), f"{number(values.min())} to {number(values.max())}", str(len(values)))
+            rows.append((name, words, *cells))
+    tables = [Table(_QUALITY_CAPTION, ("task", "measure", "median", "range", "n"), rows, frozenset({2, 4}))]
+    flagged = quality[quality["flag"].notna()] if "flag" in quality else quality.head(0)
+    if len(flagged):
+        to_see = [
+            (str(row["pseudonym"]), f"{row['label']} {row['run']}", number(row["accuracy"], 2), str(row["flag"]))
+            for row in flagged.head(_MAX_ROWS).to_dict("records")
+        ]
+        tables.append(Table("Runs to look at", ("person", "run", "right answers", "why"), to_see, frozenset({2})))
+    return tables
 
 
 def connectome_words(manifest: Manifest) -> str:
@@ -121,7 +159,14 @@ def training_section(found: Collected) -> Section:
         if "subjects_per_second" in learning:
             words[0] += f", {learning['subjects_per_second'].median():.1f} people a second"
         words[0] += "."
-    return dataclasses.replace(section, words=words, missing=missing, panels=panels)
+    tables = []
+    if isinstance(found.untrained, pd.DataFrame) and len(found.untrained):
+        num_aside = len(found.untrained)
+        words.append(
+            f"Training set {count(num_aside, 'person', 'people')} aside; the rest of the cohort was trained on."
+        )
+        tables.append(_reasons(found.untrained["reason"], "Why training set people aside"))
+    return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
 
 
 def failures_section(found: Collected) -> Section:
@@ -129,7 +174,7 @@ def failures_section(found: Collected) -> Section:
     rows = [
         (state.name, state.state, state.reason or "–", state.version or "–", state.config_hash[:12] or "–")
         for state in found.stages.values()
-        if state.state != "absent" or state.name != "synth"
+        if state.state != "absent" or state.name not in OPTIONAL
     ]
     tables = [Table("Stages", ("stage", "state", "reason", "dtb", "settings"), rows)]
     words = []

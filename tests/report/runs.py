@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.config import Config
-from dtb.files import OutputFolder
+from dtb.config import Config, to_plain
+from dtb.files import OutputFolder, write_json
+from dtb.intervene.trial import Protocol, analyse
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
 from tests.shards.people import make_trials
@@ -52,6 +53,34 @@ def make_run(path: Path, num_people: int = 20, *, bold: bool = True, stages: tup
     return FakeRun(path, pseudonyms, test)
 
 
+def add_trial(run: Path, num_people: int = 20) -> pd.DataFrame:
+    """Write the folder of a trial with made-up outcomes; give its table of doses."""
+    rng = np.random.default_rng(6)
+    protocol = Protocol(title="Faster <in> the Stroop task", doses=(0.5, 1.0), num_draws=100)
+    rows = []
+    for person in range(num_people):
+        for place, arm in enumerate(protocol.arms):
+            for dose in protocol.doses:
+                moved = dose * (1.0 - 0.3 * place) + rng.normal(0, 0.1)
+                row = {
+                    "pseudonym": f"p{person:04d}",
+                    "arm": arm,
+                    "dose": dose,
+                    "task": "stroop",
+                    "indicator": "mean_rt",
+                }
+                rows.append(row | {"is_target": True, "moved": moved})
+                rows.append(row | {"is_target": False, "indicator": "bold_map", "moved": 0.1 * dose})
+    figures = analyse(pd.DataFrame(rows), protocol, 0)
+    claimed = OutputFolder.claim(run / "trial", "trial", protocol, resume=False)
+    for name in ("doses", "matrix", "slopes"):
+        getattr(figures, name).to_csv(run / "trial" / f"{name}.tsv", sep="\t", index=False, na_rep="n/a")
+    result = {"protocol_hash": "b" * 64, "target": "mean_rt of stroop", "primary": figures.primary}
+    write_json(run / "trial" / "trial.json", {**result, "protocol": to_plain(protocol)})
+    claimed.finish({})
+    return figures.doses
+
+
 def _write_shards(folder, pseudonyms, test, rng, bold):
     writer = ShardWriter(folder, 8)
     for number, pseudonym in enumerate(pseudonyms):
@@ -72,13 +101,17 @@ def _write_shards(folder, pseudonyms, test, rng, bold):
         connectome_E = rng.normal(0.2, 0.3, NUM_EDGES).astype(np.float32)
         covariates = {"age": 20.0 + number, "sex": "FM"[number % 2], "site": f"site{number % 2}", "rest_seconds": 480.0}
         writer.add(SubjectRecord(pseudonym, connectome_E, covariates, runs))
-    taskset = {"specs": [{"name": task, "conditions": ["easy", "hard"]} for task in TASKS]}
+    taskset = {"specs": [{"name": task, "trials": {"conditions": {"easy": {}, "hard": {}}}} for task in TASKS]}
     writer.finish(CohortDescription(REGIONS, taskset, {"kind": "pearson", "scale": "fisher_z"}, "0" * 64))
     rows = [
         "pseudonym\treason",
         "q1\t3 of 12 regions are present; 10 are needed",
         "q2\t5 of 12 regions are present; 10 are needed",
     ]
+    quality = ["pseudonym\tmotion\ttask\tlabel\trun\taccuracy\tflag"]
+    quality += [f"{who}\t0.{place:02d}\tstroop\tstroopAP\t1\t0.9\tn/a" for place, who in enumerate(pseudonyms)]
+    quality[-1] = quality[-1].replace("0.9\tn/a", "0.2\tbelow <chance>")
+    (folder / "quality.tsv").write_text("\n".join(quality) + "\n", encoding="utf-8")
     left_out = "pseudonym\tfile\tline\treason\np0001\tevents.tsv\t7\tthe reaction time is negative\n"
     (folder / "left_out.tsv").write_text(left_out, encoding="utf-8")
     (folder / "quarantine.tsv").write_text(
@@ -90,6 +123,9 @@ def _write_training(folder, pseudonyms, test, rng, bold):
     rest = [who for who in pseudonyms if who not in test]
     split = {"kind": "subjects", "train": rest[2:], "validation": rest[:2], "test": test, "split_hash": "a" * 64}
     (folder / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    (folder / "quarantine.tsv").write_text(
+        f"pseudonym\treason\n{rest[-1]}\tits <connectome> is absent\n", encoding="utf-8"
+    )
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as stream:
         for epoch in range(25):
             loss = 1.0 + np.exp(-epoch / 5) + 0.002 * max(0, epoch - 12) ** 1.5

@@ -13,7 +13,7 @@ from dtb.config import Config, ReportConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError
 from dtb.report.collect import Missing, collect
 from dtb.report.stage import report
-from tests.report.runs import REGIONS, make_run
+from tests.report.runs import REGIONS, add_trial, make_run
 
 ONLY_MAIN = Config(name="fake", report=ReportConfig(person_pages=0))
 
@@ -118,6 +118,39 @@ def test_everyone_set_aside_is_counted_with_the_reason(whole):
     people = whole.sections["people"]
     assert "3 people were set aside (13%)" in people
     assert re.search(r"3 of 12 regions are present; 10 are needed</td><td class=\"number\">2<", people)
+
+
+def test_quality_and_who_was_set_aside_in_training_are_counted(whole):
+    people, training = whole.sections["people"], whole.sections["training"]
+    assert re.search(r'head motion \(mm\)</td><td class="number">0.095</td><td>0 to 0.19</td>', people)
+    assert "below &lt;chance&gt;" in people
+    assert "Training set 1 person aside" in training
+    assert "its &lt;connectome&gt; is absent" in training
+
+
+def test_the_scan_of_the_example_is_drawn_as_a_carpet_with_its_design(whole):
+    scan = whole.sections["scan"]
+    assert (
+        len(re.findall(rf'aria-label="\w+: carpet\. Signals of {len(REGIONS)} regions over 60 volumes of 1.5 s', scan))
+        == 2
+    )
+    assert re.search(r'aria-label="stroop: design matrix: 60 volumes; regressors easy, easy_derivative, hard,', scan)
+
+
+def test_a_trial_is_shown_with_its_intervals_and_missed_where_there_was_none(fake, whole, tmp_path):
+    assert "trial" not in whole.sections
+    run = _copy(fake, tmp_path)
+    doses = add_trial(run)
+    trial = _page(run, tmp_path).sections["trial"]
+    full = doses[(doses["arm"] == "personalised") & (doses["dose"] == 1.0)].iloc[0]
+    assert f"personalised {full.effect:.2g} ({full.effect_lower:.2g} to {full.effect_upper:.2g})" in trial
+    assert "personalised against population, at the full dose, differ by 0.3" in trial
+    assert "Faster &lt;in&gt; the Stroop task" in trial
+    assert "Research use only" in trial
+    (run / "trial" / "slopes.tsv").unlink()
+    report(ONLY_MAIN, run, tmp_path / "page", resume=True)
+    page = Page((tmp_path / "page" / "index.html").read_text(encoding="utf-8"))
+    assert "The output of <code>dtb trial</code> lacks slopes.tsv" in page.sections["trial"]
 
 
 PLACES = {

@@ -1,0 +1,89 @@
+"""The in-silico trial, where there is one: doses and responses of every arm, and what the protocol said was to be judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dtb.report import figures
+from dtb.report.collect import Collected, Missing
+from dtb.report.parts import Panel, Section, Table, colour_of, number
+
+_INDICATORS = {"bold_map": "BOLD contrasts, all regions"}
+
+
+def trial_section(found: Collected, tasks: Sequence[str]) -> list[Section]:
+    """Show the trial; nothing where none was done."""
+    if found.stages["trial"].state == "absent":
+        return []
+    section = Section("trial", "The in-silico trial")
+    tried = found.trial
+    if isinstance(tried, Missing):
+        return [dataclasses.replace(section, missing=[tried.reason])]
+    protocol, primary = tried.result["protocol"], tried.result["primary"]
+    target = tried.matrix[tried.matrix["is_target"].astype(bool)]
+    task = str(target["task"].iloc[0]) if len(target) else ""
+    svg = figures.dose_response(
+        "trial-doses",
+        {
+            str(arm): rows[["dose", "effect", "effect_lower", "effect_upper"]].to_numpy(float)
+            for arm, rows in tried.doses.groupby("arm", sort=False)
+        },
+        primary=str(primary["arm"]),
+        colour=colour_of(task, tasks),
+        title=f"Dose and response: {tried.result['target']}",
+    )
+    caption = (
+        f"The mean effect over {primary['num_people']} people's twins, in standard deviations between people, positive the wanted way; the "
+        f"bands are {protocol['confidence']:.0%} intervals. A dose of 1 is the full change."
+    )
+    words = [
+        f"{protocol['title']}: everybody's twin went through every arm at every dose, under a protocol that was written before "
+        f"({str(tried.result['protocol_hash'])[:12]}), to {protocol['search']['direction']} {tried.result['target']}.",
+        f"The primary outcome: {primary['arm']} against {primary['comparator']}, at the full dose, differ by "
+        f"{_interval(primary, 'difference')} standard deviations between people (p = {number(primary['p_value'], 2)} by sign flips; "
+        f"{primary['share_better']:.0%} of {primary['num_people']} people are better off). It is a trial of models, not of people.",
+    ]
+    full = tried.doses[tried.doses["dose"] == 1.0]
+    slopes = tried.slopes.set_index("arm")
+    rows = [
+        (
+            str(row["arm"]),
+            _interval(row, "effect"),
+            _interval(row, "responders", share=True),
+            _interval(slopes.loc[row["arm"]], "slope"),
+            f"{slopes.loc[row['arm'], 'share_growing']:.0%}",
+        )
+        for _, row in full.iterrows()
+    ]
+    columns = ("arm", "effect at the full dose", "responders", "slope by dose", "effect grows with every dose")
+    effects = Table("Arms, with intervals", columns, rows)
+    return [
+        dataclasses.replace(section, words=words, panels=[Panel(svg, caption)], tables=[effects, _matrix(tried.matrix)])
+    ]
+
+
+def _matrix(matrix: pd.DataFrame) -> Table:
+    """Say what each arm did to every indicator."""
+    arms = list(dict.fromkeys(matrix["arm"].astype(str)))
+    rows = []
+    for (task, indicator, is_target), group in matrix.groupby(["task", "indicator", "is_target"], sort=False):
+        sizes = group.set_index(group["arm"].astype(str))["mean_size"]
+        name = _INDICATORS.get(str(indicator), str(indicator).replace("_", " "))
+        rows.append(
+            (f"{task}: {name}", "wanted" if is_target else "should stay", *(number(sizes.get(arm), 2) for arm in arms))
+        )
+    return Table(
+        "How far each arm moves each indicator at the full dose, either way, in standard deviations between people",
+        ("indicator", "role", *arms),
+        rows,
+        frozenset(range(2, 2 + len(arms))),
+    )
+
+
+def _interval(row: object, name: str, *, share: bool = False) -> str:
+    values = [float(row[key]) for key in (name, f"{name}_lower", f"{name}_upper")]  # type: ignore[index]
+    middle, lower, upper = (f"{value:.0%}" if share else number(value) for value in values)
+    return f"{middle} ({lower} to {upper})"
