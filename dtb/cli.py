@@ -133,6 +133,7 @@ def overview() -> str:
         "Try:  dtb run configs/demo.yaml        all stages on a small ground-truth cohort; ends with a page to look at",
         "      dtb train --help                 what a stage reads, writes and can be told",
         "      dtb train --print-config         every setting with its value, as a YAML file to start from",
+        "      source <(dtb --completion bash)  complete stages and options with the Tab key; zsh and fish likewise",
         "",
         "A running Ray cluster is used with --ray-address ADDRESS; without it, a private one on this machine.",
         "Exit codes: 0 done, 1 failed, 2 the command or its input is wrong, 130 interrupted.",
@@ -159,6 +160,8 @@ def exit_code(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         out.print(f"dtb {dtb.__version__}")
         return 0
+    if arguments[0] == "--completion":
+        return _print_completion(arguments[1:])
     name = arguments[0]
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -190,6 +193,17 @@ def exit_code(arguments: list[str]) -> int:
         err.print_exception()
         err.print(f"[red]dtb {name} failed[/red] through a fault that is not yours; please report the lines above.")
         return EXIT_FAILURE
+    return 0
+
+
+def _print_completion(shells: list[str]) -> int:
+    from dtb.completion import completion_script
+
+    try:
+        sys.stdout.write(completion_script(" ".join(shells)))
+    except UserError as error:
+        err.print(f"[red]dtb --completion:[/red] {escape(str(error))}")
+        return EXIT_USER_ERROR
     return 0
 
 

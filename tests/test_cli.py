@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,26 @@ def test_paths_hold_wherever_a_worker_runs(tmp_path: Path, monkeypatch: pytest.M
     stage, config = parse("ingest", ["bids", "out", "--derivatives", "one", "two", "--region-labels", "names.tsv"])
     assert (stage.bids, stage.derivatives) == (tmp_path / "bids", (tmp_path / "one", tmp_path / "two"))
     assert config.ingest.region_labels == tmp_path / "names.tsv"
+
+
+def test_bash_completes_stages_and_the_options_of_a_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["--completion", "bash"]) == 0
+    script = tmp_path / "dtb.bash"
+    script.write_text(capsys.readouterr().out, encoding="utf-8")
+
+    def completed(*words: str) -> set[str]:
+        line = " ".join(words)
+        asked = (
+            f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; COMP_LINE='{line}'; COMP_POINT={len(line)}; "
+            "$(complete -p dtb | sed 's/.*-F \\([^ ]*\\).*/\\1/') dtb; printf '%s\\n' \"${COMPREPLY[@]}\""
+        )
+        found = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+        return set(found.stdout.split())
+
+    assert completed("dtb", "tr") == {"train", "trial"}
+    assert completed("dtb", "report", "--pers") == {"--person-pages"}
+
+
+def test_a_shell_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["--completion", "csh"]) == 2
+    assert "expected one of bash, zsh, fish" in capsys.readouterr().err
