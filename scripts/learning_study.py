@@ -34,6 +34,7 @@ from dtb.evaluate.predictions import Summary, summary_of_people
 from dtb.evaluate.regressions import regressions
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import open_cohort
+from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
 from dtb.train.loop import cosine
 from dtb.train.normalise import measure
@@ -95,6 +96,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "128 components": {"twin": {"connectome_components": 128}},
     "latent 3": {"twin": {"latent_size": 3}},
     "no weight decay": {"train": {"weight_decay": 0.0}},
+    "24 epochs": {"train": {"max_epochs": 24, "patience_epochs": 24}},
     "with BOLD": {"train": {"bold_weight": 0.5}},
 }
 
@@ -141,7 +143,7 @@ class Study:
     def people(self, pseudonyms: tuple[str, ...]) -> People:
         """Gather what people did, without BOLD."""
         records = (self.records[who] for who in pseudonyms)
-        return collect(records, self.taskset, (0.0, 1.0), NO_REGIONS, np.zeros(0))
+        return collect(records, self.taskset, Span(0.0, 1.0), NO_REGIONS, np.zeros(0))
 
     def summary(self, people: People) -> np.ndarray:
         """(S, Y): observed figures."""
@@ -247,8 +249,9 @@ def runs_wanted() -> Iterator[tuple[str, int | None, int, int]]:
     for seed in (1, 2, 3):
         for fold in (0, 1):
             yield "regression", None, fold, seed
-            if seed == 1:
-                yield "random", None, fold, seed
+    for name in ("random", "regression alone", "24 epochs"):
+        for fold in (0, 1):
+            yield name, None, fold, 1
     for name in VARIANTS:
         yield name, 150, 0, 1
 
