@@ -148,6 +148,7 @@ class Evaluate(_ReadsTwin):
     truth: Path | None = None
     """Folder `truth` of a cohort that `dtb synth` made: figures then stand beside what perfect knowledge would reach."""
     evaluate: OmitArgPrefixes[cfg.EvaluateConfig]
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:
         from dtb.evaluate.stage import evaluate

@@ -37,7 +37,9 @@ def with_code(record: SubjectRecord, num_edges: int, seed: int) -> SubjectRecord
     return dataclasses.replace(record, connectome_E=code_E, rest_runs={})
 
 
-def write_control(config: Config, shards: Path, out: Path, kind: Kind, *, resume: bool) -> Manifest:
+def write_control(
+    config: Config, shards: Path, out: Path, kind: Kind, *, resume: bool, among: tuple[str, ...] | None = None
+) -> Manifest:
     """Write a control cohort beside a real one; `dtb train` and `dtb evaluate` take it like any other.
 
     Parameters
@@ -51,6 +53,8 @@ def write_control(config: Config, shards: Path, out: Path, kind: Kind, *, resume
     kind : {"codes", "permuted"}
     resume : bool
         Go on in a folder that was begun with the same settings.
+    among : tuple of str, optional
+        With `permuted`, the people among whom connectomes are dealt, while all others keep the own; everybody if not given.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def write_control(config: Config, shards: Path, out: Path, kind: Kind, *, resume
     described = cohort.manifest.description
     what = {"codes": "a code number in place of each connectome", "permuted": "connectomes dealt to other people"}[kind]
     description = dataclasses.replace(described, connectome={**described.connectome, "control": what})
-    change = _dealt(cohort, config.seed) if kind == "permuted" else _coded(config.seed)
+    change = _dealt(cohort, among or cohort.pseudonyms, config.seed) if kind == "permuted" else _coded(config.seed)
     return write_cohort(folder, map(change, cohort.records()), description, config.ingest.subjects_per_shard)
 
 
@@ -85,12 +89,14 @@ def _coded(seed: int) -> Callable[[SubjectRecord], SubjectRecord]:
     return lambda record: with_code(record, len(record.connectome_E), seed)
 
 
-def _dealt(cohort: Cohort, seed: int) -> Callable[[SubjectRecord], SubjectRecord]:
-    """Deal connectomes along one cycle through everybody in random order, so that nobody keeps the own."""
-    order = np.random.default_rng([seed, 0xDEA1]).permutation(np.array(sorted(cohort.pseudonyms)))
+def _dealt(cohort: Cohort, among: Iterable[str], seed: int) -> Callable[[SubjectRecord], SubjectRecord]:
+    """Deal connectomes along one cycle through people in random order, so that nobody keeps the own."""
+    order = np.random.default_rng([seed, 0xDEA1]).permutation(np.array(sorted(among)))
     donor = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
 
     def change(record: SubjectRecord) -> SubjectRecord:
+        if record.pseudonym not in donor:
+            return record
         given = cohort.record(donor[record.pseudonym])
         return dataclasses.replace(record, connectome_E=given.connectome_E, rest_runs=given.rest_runs)
 

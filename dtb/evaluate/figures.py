@@ -56,6 +56,10 @@ class Figure:
     ceilings : dict of str to float
         What the best possible predictor would reach: by `truth`, of a ground-truth cohort; by `halves`, how well people's odd trials agree
         with their even ones; by `runs`, how well their first run agrees with the others.
+    permuted : tuple of float
+        What twins reach that were trained on permuted connectomes.
+    permuted_p : float or None
+        How rarely they would reach what the twin does.
     statistic : Statistic
     observed_S : (S,)
     scores : dict of str to (S,)
@@ -75,6 +79,8 @@ class Figure:
     statistic: Statistic = mean_of
     observed_S: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), repr=False)
     scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    permuted: tuple[float, ...] = ()
+    permuted_p: float | None = None
 
     @property
     def ceiling(self) -> float | None:
@@ -100,6 +106,8 @@ class Figure:
             "ceiling": self.ceiling,
             "ceilings": dict(self.ceilings),
             "fraction_of_ceiling": number_or_none(self.twin.value / self.ceiling) if self.ceiling else None,
+            "permuted": list(self.permuted),
+            "permuted_p": self.permuted_p,
             "n": self.twin.num_people,
             "note": self.note,
         }

@@ -8,7 +8,7 @@ contrast maps, observed and predicted), `scores.parquet` (what each figure was c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.claim import claim_in_words
 from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
 from dtb.evaluate.observed import People, Spans, collect
+from dtb.evaluate.permuted import retrained_twins, with_permuted
 from dtb.evaluate.predict import predict, told_connectomes
 from dtb.evaluate.predictions import (
     Prediction,
@@ -56,6 +57,7 @@ FIGURES_FILE = "figures.json"
 SUBJECTS_FILE = "subjects.parquet"
 BOLD_MAP_FILE = "bold_map.parquet"
 SCORES_FILE = "scores.parquet"
+PERMUTED_FOLDER = "permuted"
 
 
 def evaluate(
@@ -73,7 +75,7 @@ def evaluate(
     Parameters
     ----------
     config : Config
-        `seed` and `evaluate` are read.
+        `seed` and `evaluate` are read, and `cluster` to train on permuted connectomes.
     shards : Path
         Output folder of `dtb ingest`.
     trained : Path
@@ -106,6 +108,11 @@ def evaluate(
     with terminal.progress() as progress:
         evidence = dataclasses.replace(gather(task, config, progress), true_ceilings=ceilings)
     figures = all_figures(evidence)
+    if config.evaluate.num_permuted:
+        twins = retrained_twins(config, shards, trained, task.training_people, out / PERMUTED_FOLDER)
+        told = {TWIN: evidence.people.edges_SE}
+        permuted = [_perform(task, twin, evidence.people, told)[TWIN] for twin in twins]
+        figures = with_permuted(figures, evidence, permuted)
     subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
     maps = bold_map_table(
         evidence.observed, evidence.predictions[TWIN].summary, task.taskset, task.card.bold_region_names
@@ -243,22 +250,9 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
 
     training = read(task.training_people, task.training_spans, "training people")
     people = read(task.split.test, partial(task.split.spans, "test"), "held-out data")
-    maker = BatchMaker(
-        task.taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), task.split, cache_bytes=0
-    )
     bar = progress.add_task("twins perform", total=len(people))
-    predictions = predict(
-        task.twin,
-        maker,
-        task.cohort.records(task.split.test),
-        people,
-        "test",
-        task.split,
-        task.taskset,
-        regions,
-        told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy(), config.seed),
-        lambda count: progress.advance(bar, count),
-    )
+    told = told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy(), config.seed)
+    predictions = _perform(task, task.twin, people, told, lambda count: progress.advance(bar, count))
     bar = progress.add_task("baselines", total=1)
     target = summary_of_people(training, task.taskset)
     if task.split.kind == "tasks":
@@ -283,6 +277,22 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         config.evaluate.confidence,
         summaries_of_runs(people, task.taskset),
     )
+
+
+def _perform(
+    task: Task,
+    twin: Twin,
+    people: People,
+    told: Mapping[str, np.ndarray],
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, Prediction]:
+    """Let a twin perform the held-out data, told connectomes by name."""
+    split, taskset, regions = task.split, task.taskset, task.bold_regions
+    maker = BatchMaker(
+        taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), split, cache_bytes=0
+    )
+    records = task.cohort.records(split.test)
+    return predict(twin, maker, records, people, "test", split, taskset, regions, told, advance)
 
 
 def _as_encoded(people: People, twin: Twin) -> People:
