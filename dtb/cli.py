@@ -102,7 +102,7 @@ def _without_prefix(argument: str, name: str) -> str:
     """
     if name == "run" and argument.partition("=")[0].replace("_", "-") in _BIDS_APP_OPTIONS:
         return "--ingest." + argument.removeprefix("--")
-    own = () if name == "run" else (f"--{name}.",)
+    own = {"run": (), "sweep": ("--train.",)}.get(name, (f"--{name}.",))
     for prefix in (*own, "--cluster."):
         if argument.startswith(prefix):
             return "--" + argument.removeprefix(prefix)

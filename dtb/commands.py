@@ -124,6 +124,38 @@ class Train(Stage):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep(Train):
+    """Train folds by seeds by settings, as many at a time as the cluster holds, and say how each came out.
+
+    Each member is a folder OUT/members/NAME as `dtb train` writes it, for `dtb evaluate`, and for `--members` of `dtb simulate` and
+    `dtb intervene`. Settings that fall behind others of the same fold and seed are stopped early. OUT/sweep.tsv has a row a member.
+
+    Example: dtb sweep shards swept --folds 0 1 2 --seeds 1 2 3 --set twin.rank=3,4
+    """
+
+    folds: Annotated[tuple[int, ...], arg(metavar="FOLD [FOLD ...]")] = ()
+    """Folds to train (`split.fold`)."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]")] = ()
+    """Seeds to train with."""
+    set: Annotated[tuple[str, ...], arg(metavar="OPTION=VALUE,VALUE [...]")] = ()
+    """Options of `twin`, `train`, `segments` or `split` with the values to try; all combinations are."""
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.train.sweep import sweep
+
+        sweep(
+            config,
+            self.shards,
+            self.out,
+            folds=self.folds,
+            seeds=self.seeds,
+            settings=self.set,
+            resume=self.resume,
+            dry_run=self.dry_run,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _ReadsTwin(Stage):
     """What the stages after training take."""
 
@@ -529,5 +561,6 @@ COMMANDS: dict[str, type[Stage]] = {
     "shards": Shards,
     "view": View,
     "watch": Watch,
+    "sweep": Sweep,
     "doctor": Doctor,
 }

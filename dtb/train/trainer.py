@@ -193,6 +193,7 @@ def _resources(config: Config) -> dict[str, float]:
 def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
     for name, value in _RAY_TRAIN.items():
         os.environ.setdefault(name, value)
+    from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
@@ -229,7 +230,7 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
             f"The training workers failed more often than train.max_failures ({config.max_failures}) allows; --resume goes on "
             f"from the newest checkpoint. The last failure:\n{error}"
         ) from error
-    except TrainingFailedError as error:
+    except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
         raise StageError(
             f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
         ) from error
