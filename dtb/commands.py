@@ -445,7 +445,8 @@ class Pool(Stage):
     """Take the folds of one cohort together, so that everybody is an unseen person once.
 
     Reads the folders of several `dtb evaluate`, each with other people held out (--split.fold 0, 1, ... of `dtb train`), and writes the
-    same figures and certificate over all of them: OUT/certificate.html, OUT/figures.json.
+    same figures and certificate over all of them: OUT/certificate.html, OUT/figures.json. Several seeds (--seed of `dtb train`), each
+    with all of its folds, are pooled too: a person's scores are averaged over them.
 
     Example: dtb pool pooled evaluated0 evaluated1 evaluated2 evaluated3 evaluated4
     """

@@ -1,8 +1,9 @@
-"""``dtb pool``: the folds of one cohort taken together, so that everybody is an unseen person once.
+"""``dtb pool``: the folds of one cohort taken together, so that everybody is an unseen person once, or once a seed.
 
 Each fold's evaluation keeps what its figures were computed from, person by person. Pooled, means are taken over all people, and
 correlations after each fold's own mean is taken out: the folds' twins and regressions were fitted to different people, and what differs
-between them says nothing of a person.
+between them says nothing of a person. Where there are several seeds, each with all folds, a person's scores are averaged over them, and
+how far the seeds' own figures lie apart is said.
 
 Shape letters: `S` subject.
 """
@@ -19,25 +20,26 @@ import pandas as pd
 from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.evaluate.figures import Figure, make_figure
+from dtb.evaluate.figures import TWIN, Figure, make_figure
 from dtb.evaluate.stage import FIGURES_FILE, SCORES_FILE, conclude
-from dtb.evaluate.statistics import draw_weights
+from dtb.evaluate.statistics import Statistic, draw_weights
 from dtb.evaluate.tables import SCORE_PREFIX, STATISTICS
 from dtb.files import OutputFolder, require_complete, written_whole
 from dtb.shards.split import SEEN_KINDS, Split
 
 FOLD_NOTE = "each fold's mean taken out"
+SEEDS_FOR_A_CLAIM = 5
 
 
 def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool, dry_run: bool = False) -> None:
-    """Pool the evaluations of several folds.
+    """Pool the evaluations of several folds, of one seed or several.
 
     Parameters
     ----------
     config : Config
         `seed` and `evaluate` are read.
     evaluated : tuple of Path
-        Output folders of `dtb evaluate`, of one cohort, with different people held out.
+        Output folders of `dtb evaluate`, of one cohort, with different people held out in those of one seed.
     out : Path
         Folder to write into.
     resume : bool
@@ -48,7 +50,8 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     Raises
     ------
     UserError
-        A folder cannot be used, they are of different cohorts, a person is in two of them, or the output folder is in use.
+        A folder cannot be used, they are of different cohorts, a person is in two of one seed or not in all seeds, or the output
+        folder is in use.
     """
     scores, splits = _read(evaluated)
     people = tuple(sorted(scores["pseudonym"].unique()))
@@ -64,8 +67,15 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     with written_whole(out / SCORES_FILE) as temporary:
         scores.to_parquet(temporary, index=False)
     described = {"kind": "subjects", "num_folds": len(evaluated), "num_test": len(people)}
+    seeds = sorted({int(split.get("seed", 0)) for split in splits})
+    described["seeds"] = seeds
     described |= {"cohort_hash": splits[0]["cohort_hash"], "split_hashes": [split["split_hash"] for split in splits]}
     conclude(folder, config, figures, Split("subjects", (), (), people), weights_BS, described)
+    if len(seeds) < SEEDS_FOR_A_CLAIM:
+        terminal.err.print(
+            f"{len(seeds)} {'seed is' if len(seeds) == 1 else 'seeds are'} pooled; another could come out otherwise. Train with at least "
+            f"{SEEDS_FOR_A_CLAIM} (--seed) and pool all their evaluations before you claim anything."
+        )
 
 
 def pooled_figures(
@@ -76,7 +86,7 @@ def pooled_figures(
     Parameters
     ----------
     scores : DataFrame
-        Rows of `dtb.evaluate.tables.scores_table`, with a column ``fold``.
+        Rows of `dtb.evaluate.tables.scores_table`, with columns ``fold``, another in each evaluation, and ``seed``.
     people : tuple of str
         Everybody, in the order of the draws' columns.
     weights_BS : (B, S)
@@ -85,26 +95,39 @@ def pooled_figures(
     found = []
     predictors = [column for column in scores.columns if column.startswith(SCORE_PREFIX)]
     for (task, metric), rows in scores.groupby(["task", "metric"], sort=False):
-        placed = rows.set_index("pseudonym").reindex(list(people))
-        first = rows.iloc[0]
-        values = placed[["observed", *predictors]].to_numpy(dtype=np.float64)
+        first, statistic = rows.iloc[0], STATISTICS[rows.iloc[0]["statistic"]]
+        each = rows[["observed", *predictors]].to_numpy(dtype=np.float64)
         if first["statistic"] == "r":
-            values = without_fold_means(values, placed["fold"].to_numpy())
+            each = without_fold_means(each, rows["fold"].to_numpy())
+        table = pd.DataFrame(each, index=pd.Index(rows["pseudonym"]))
+        values = table.groupby(level=0).mean().reindex(list(people)).to_numpy()
+        notes = [first["note"], FOLD_NOTE if first["statistic"] == "r" else ""]
+        notes.append(_apart(statistic, each, rows["seed"].to_numpy(), 1 + predictors.index(f"{SCORE_PREFIX}{TWIN}")))
         figure = make_figure(
             str(task),
             str(metric),
             first["unit"],
-            STATISTICS[first["statistic"]],
+            statistic,
             values[:, 0],
             {name.removeprefix(SCORE_PREFIX): values[:, place + 1] for place, name in enumerate(predictors)},
             weights_BS,
             confidence,
             higher_is_better=bool(first["higher_is_better"]),
-            note="; ".join(filter(None, [first["note"], FOLD_NOTE if first["statistic"] == "r" else ""])),
+            note="; ".join(filter(None, notes)),
         )
         if figure is not None:
             found.append(figure)
     return found
+
+
+def _apart(statistic: Statistic, values_X: np.ndarray, seed: np.ndarray, twin: int) -> str:
+    """Say what each of several seeds reaches alone; nothing for one seed."""
+    seeds = np.unique(seed)
+    if len(seeds) < 2:
+        return ""
+    alone = [values_X[seed == one] for one in seeds]
+    reached = [float(statistic(part[:, 0], part[:, twin], np.ones((1, len(part))))[0]) for part in alone]
+    return f"{len(seeds)} seeds, each person's mean over them; alone {min(reached):.3f} to {max(reached):.3f}"
 
 
 def without_fold_means(values_SX: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
@@ -139,13 +162,23 @@ def _read(evaluated: tuple[Path, ...]) -> tuple[pd.DataFrame, list[dict[str, Any
             raise InputDataError(
                 f"{folder} is about another cohort than {evaluated[0]}; only folds of one cohort are pooled."
             )
-        tables.append(table.assign(fold=fold))
+        tables.append(table.assign(fold=fold, seed=int(split.get("seed", 0))))
         splits.append(split)
     scores = pd.concat(tables, ignore_index=True)
-    folds_of = scores.groupby("pseudonym")["fold"].nunique()
-    if (folds_of > 1).any():
-        raise InputDataError(
-            f"{int((folds_of > 1).sum())} people are in more than one of the evaluations, for example {folds_of.idxmax()}; "
-            "give each fold once, all with the same seed and num_folds."
-        )
+    people_of: dict[int, set[str]] = {}
+    for seed in sorted({int(split.get("seed", 0)) for split in splits}):
+        folds_of = scores[scores["seed"] == seed].groupby("pseudonym")["fold"].nunique()
+        if (folds_of > 1).any():
+            raise InputDataError(
+                f"{int((folds_of > 1).sum())} people are in more than one of the evaluations with seed {seed}, for example "
+                f"{folds_of.idxmax()}; give each fold of a seed once, all with the same num_folds."
+            )
+        people_of[seed] = set(folds_of.index)
+    everybody = set().union(*people_of.values())
+    for seed, some in people_of.items():
+        if some != everybody:
+            raise InputDataError(
+                f"{len(everybody - some)} people of other seeds are in no evaluation with seed {seed}, for example "
+                f"{min(everybody - some)}; give all folds of every seed."
+            )
     return scores, splits

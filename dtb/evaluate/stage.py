@@ -362,6 +362,7 @@ def _split_in_words(task: Task) -> dict[str, Any]:
     return {
         "kind": split.kind,
         "held_out": split.held_out,
+        "seed": task.card.seed,
         "split_hash": split.split_hash,
         "cohort_hash": task.card.cohort_hash,
         "num_train": len(split.train),

@@ -1,6 +1,7 @@
 """Pooled folds: everybody once, means over all, correlations within folds; and what cannot be pooled is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,7 @@ def test_what_differs_between_folds_alone_is_no_correlation():
             "observed": observed_S,
             "score_twin": rng.normal(size=40) + 5 * fold_S,
             "fold": fold_S,
+            "seed": 0,
         }
     )
     (found,) = pooled_figures(scores, people, draw_weights(40, 100, 0), 0.95)
@@ -73,6 +75,32 @@ def test_what_differs_between_folds_alone_is_no_correlation():
     assert raw > 0.8
     within = np.concatenate([observed_S[fold_S == fold] - observed_S[fold_S == fold].mean() for fold in (0, 1)])
     np.testing.assert_allclose(without_fold_means(observed_S[:, None], fold_S)[:, 0], within)
+
+
+def test_seeds_are_averaged_person_by_person_and_said_apart(folds, tmp_path, capsys):
+    again = []
+    for number, folder in enumerate(folds):
+        shutil.copytree(folder, tmp_path / f"seed1-{number}")
+        again.append(tmp_path / f"seed1-{number}")
+        found = json.loads((again[-1] / "figures.json").read_text())
+        found["split"]["seed"] = 1
+        (again[-1] / "figures.json").write_text(json.dumps(found))
+        scores = pd.read_parquet(again[-1] / "scores.parquet")
+        scores["score_twin"] += 0.5
+        scores.to_parquet(again[-1] / "scores.parquet")
+    pool(SMALL, (*folds, *again), tmp_path / "both", resume=False)
+    assert "2 seeds are pooled" in " ".join(capsys.readouterr().err.split())
+    pool(SMALL, tuple(folds), tmp_path / "one", resume=False)
+    both, one = rows_of(tmp_path / "both"), rows_of(tmp_path / "one")
+    assert json.loads((tmp_path / "both" / "figures.json").read_text())["split"]["seeds"] == [0, 1]
+    assert both["RT CRPS"]["n"] == 12
+    assert both["RT CRPS"]["twin"] == pytest.approx(one["RT CRPS"]["twin"] + 0.25)
+    assert both["RT CRPS"]["baselines"]["group_mean"] == pytest.approx(one["RT CRPS"]["baselines"]["group_mean"])
+    assert both["mean RT r"]["twin"] == pytest.approx(one["mean RT r"]["twin"])
+    low = one["RT CRPS"]["twin"]
+    assert f"alone {low:.3f} to {low + 0.5:.3f}" in both["RT CRPS"]["note"]
+    with pytest.raises(InputDataError, match="6 people of other seeds are in no evaluation with seed 1"):
+        pool(SMALL, (*folds, again[0]), tmp_path / "out", resume=False)
 
 
 def test_folds_that_share_people_or_are_of_other_cohorts_or_kinds_are_refused(folds, tmp_path):
