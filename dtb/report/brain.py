@@ -69,7 +69,8 @@ def edges_on_brain(
             _ring(axes, first, second, value_E, regions, limit)
         else:
             axes.remove()
-            _glass_brain(figure, kept_RR[np.ix_(known, known)], place_R3[known], limit)
+            joined = np.isfinite(kept_RR).any(axis=1)
+            _glass_brain(figure, kept_RR[np.ix_(joined, joined)], place_R3[joined], limit)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
         handles = [
             Line2D([], [], color=LESS, linewidth=_WIDEST, label=f"down to −{limit:.2g}"),
@@ -96,18 +97,18 @@ def _glass_brain(figure: Figure, value_RR: np.ndarray, place_R3: np.ndarray, lim
     figure.set_layout_engine("none")
     value_RR = np.nan_to_num(value_RR)
     joined_R = np.abs(value_RR).sum(axis=1)
-    for views, bottom in (("lr", 0.5), ("yz", 0.09)):
+    for views, bottom in (("lr", 0.53), ("yz", 0.14)):
         display = plot_connectome(
             value_RR,
             place_R3,
-            node_color=[INK if joined else QUIET for joined in joined_R],
-            node_size=2 + 38 * joined_R / max(joined_R.max(), 1e-9),
+            node_color=INK,
+            node_size=4 + 36 * joined_R / max(joined_R.max(), 1e-9),
             edge_cmap=ListedColormap([LESS, MORE]),
             edge_vmin=-limit,
             edge_vmax=limit,
             display_mode=views,
             figure=figure,
-            axes=(0.0, bottom, 1.0, 0.41),
+            axes=(0.0, bottom, 1.0, 0.39),
             annotate=False,
             colorbar=False,
         )

@@ -88,7 +88,12 @@ def _brain_panels(
         title="The change",
         quantity="change of r",
     )
-    caption = f"{pseudonym}: by how much they change; red edges grow, blue ones shrink."
+    total = float(np.sum(change_E**2)) or 1.0
+    share = float(np.nansum(kept_RR**2)) / 2 / total
+    caption = (
+        f"{pseudonym}: by how much they change; red edges grow, blue ones shrink. These {num_edges} edges of {len(change_E):,} carry "
+        f"{share:.1%} of the squared change."
+    )
     change = Panel(svg, caption + where, new_row=own_E is None)
     if own_E is None:
         return [change]
@@ -108,7 +113,7 @@ def _tables(pseudonym: str, change_E: np.ndarray, names: Sequence[str]) -> list[
     order = np.argsort(-np.abs(change_E), kind="stable")[:_ROWS_SHOWN]
     share = float(np.sum(change_E[order] ** 2)) / (float(np.sum(change_E**2)) or 1.0)
     edges = Table(
-        f"{pseudonym}: the {len(order)} edges that change most ({share:.0%} of the squared change)",
+        f"{pseudonym}: the {len(order)} edges that change most ({share:.1%} of the squared change)",
         ("region", "region", "change of correlation"),
         [(names[first[edge]], names[second[edge]], _signed(change_E[edge])) for edge in order],
         frozenset({2}),

@@ -25,7 +25,7 @@ def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     atlas : Path
-        A labelled volume (NIfTI), its table of names beside it as `STEM.tsv`; or a table (.tsv, .csv) of centres with a column `name`
+        A labelled volume (NIfTI), its table of names beside it as `STEM.tsv` or `STEM.txt`; or a table (.tsv, .csv) of centres with a column `name`
         and columns `x`, `y`, `z`, or as the Schaefer atlases have it `ROI Name` and `R`, `A`, `S`.
     regions : sequence of str
         Names, in the cohort's order. A volume without such a table, or with other names in it, must have as many regions, in this order.
@@ -71,8 +71,9 @@ def _centres_of_volume(atlas: Path) -> dict[str, tuple[float, ...]]:
     if not np.asarray(image.dataobj).any():
         raise InputDataError(f"report.atlas: {atlas.name} has no region.")
     places, numbers = find_parcellation_cut_coords(image, return_label_names=True)
-    beside = atlas.with_name(atlas.name.split(".")[0] + ".tsv")
-    names = read_region_table(beside) if beside.is_file() else {}
+    stem = atlas.name.split(".")[0]
+    beside = [path for kind in ("tsv", "txt") if (path := atlas.with_name(f"{stem}.{kind}")).is_file()]
+    names = read_region_table(beside[0]) if beside else {}
     return {
         names.get(int(number), str(int(number))): tuple(place) for number, place in zip(numbers, places, strict=True)
     }
