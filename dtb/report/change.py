@@ -15,6 +15,7 @@ from dtb.report import figures
 from dtb.report.brain import edges_on_brain, strongest
 from dtb.report.collect import Collected, Interventions, People
 from dtb.report.parts import Panel, Table
+from dtb.report.style import task_colour
 
 _EDGES_DRAWN = 40
 _ROWS_SHOWN = 10
@@ -65,6 +66,25 @@ def add_change(
         )
     )
     tables += _tables(pseudonym, change_E, names)
+    panels += _front_panels(interventions, pseudonym)
+
+
+def _front_panels(interventions: Interventions, pseudonym: str) -> list[Panel]:
+    front = interventions.front_of(pseudonym)
+    if front.empty:
+        return []
+    svg = figures.front(
+        "change-front",
+        front[["target_gain", "second_gain"]].to_numpy(float),
+        front["on_front"].to_numpy(bool),
+        front["second_share"].to_numpy(float),
+        colour=task_colour(0),
+    )
+    caption = (
+        f"{pseudonym}: the search was done again with the second aim (`intervene.against`) at each of these shares. Gains are in standard "
+        "deviations between people, positive the wanted way."
+    )
+    return [Panel(svg, caption)]
 
 
 def _brain_panels(

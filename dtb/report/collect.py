@@ -124,6 +124,10 @@ class Interventions:
         """Read one person's change (E,) in correlation units; None if there is none."""
         return read_change(self.folder, pseudonym)
 
+    def front_of(self, pseudonym: str) -> pd.DataFrame:
+        """Read one person's ways between two aims, a row a share of the second; no rows without a second aim."""
+        return _rows_of(self.folder / "fronts", pseudonym)[0]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Simulations:

@@ -391,6 +391,39 @@ def dose_response(name: str, arms: Mapping[str, np.ndarray], *, primary: str, co
         return to_svg(figure, name, f"{title}. At the full dose, effects with their intervals: {'; '.join(words)}.")
 
 
+def front(name: str, gain_P2: np.ndarray, on_front_P: np.ndarray, share_P: np.ndarray, *, colour: str) -> Markup:
+    """Draw what either of two aims gains, for each share of the second, and the way along those that no other betters in both.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    gain_P2 : (P, 2) float
+        Gains of the first and of the second aim, in standard deviations between people.
+    on_front_P : (P,) bool
+        Whether no other point betters both.
+    share_P : (P,) float
+        Share of the second aim.
+    colour : str
+        Place-holder colour.
+    """
+    with canvas(4.4, 3.6) as (figure, axes):
+        along = np.flatnonzero(on_front_P)[np.argsort(gain_P2[on_front_P, 0], kind="stable")]
+        axes.plot(gain_P2[along, 0], gain_P2[along, 1], color=colour, marker="o", label="no other betters both")
+        aside = gain_P2[~on_front_P]
+        axes.plot(aside[:, 0], aside[:, 1], "o", color=QUIET, mfc="none", linestyle="", label="bettered in both")
+        for gains, share in zip(gain_P2, share_P, strict=True):
+            axes.annotate(f"{share:.0%}", gains, xytext=(5, 5), textcoords="offset points", fontsize=9)
+        axes.set(xlabel="gain of the first aim (SD)", ylabel="gain of the second aim (SD)")
+        axes.margins(0.14)
+        figure.suptitle("Two aims", x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        figure.legend(loc="outside lower left", ncols=2)
+        words = "; ".join(
+            f"{share:.0%}: {one:.2g} and {other:.2g}" for share, (one, other) in zip(share_P, gain_P2, strict=True)
+        )
+        return to_svg(figure, name, f"Two aims. Gains of the first and the second by share of the second: {words}.")
+
+
 def standing(
     name: str, everybody_S: np.ndarray, observed: float, predicted: float, *, colour: str, title: str, quantity: str
 ) -> Markup:

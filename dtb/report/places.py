@@ -25,8 +25,8 @@ def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     atlas : Path
-        A labelled volume (NIfTI), its table of names beside it as `STEM.tsv` or `STEM.txt`; or a table (.tsv, .csv) of centres with a column `name`
-        and columns `x`, `y`, `z`, or as the Schaefer atlases have it `ROI Name` and `R`, `A`, `S`.
+        A labelled volume (NIfTI), its table of names beside it as `STEM.tsv` or `STEM.txt`; or a table (.tsv, .csv) of centres with a
+        column `name` and columns `x`, `y`, `z`, or as the Schaefer atlases have it `ROI Name` and `R`, `A`, `S`.
     regions : sequence of str
         Names, in the cohort's order. A volume without such a table, or with other names in it, must have as many regions, in this order.
 

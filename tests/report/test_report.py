@@ -296,6 +296,18 @@ def test_a_persons_change_is_drawn_before_and_after_and_named_by_region_and_netw
     assert "nine in ten of its 4 sessions" in person.sections["twin"]
 
 
+def test_a_second_aim_is_shown_where_there_is_one(fake, whole, tmp_path):
+    assert "Two aims" not in whole.sections["intervention"]
+    run = _copy(fake, tmp_path)
+    rows = [(share, 0.6 - share / 2, share, share != 0.5) for share in (0.0, 0.5, 1.0)]
+    front = pd.DataFrame(rows, columns=["second_share", "target_gain", "second_gain", "on_front"])
+    (run / "intervene" / "fronts").mkdir()
+    front.assign(pseudonym=fake.pseudonyms[0]).to_parquet(run / "intervene" / "fronts" / "part-00000.parquet")
+    config = Config(name="fake", report=ReportConfig(person_pages=0, subject=fake.pseudonyms[0]))
+    shown = _page(run, tmp_path, config).sections["intervention"]
+    assert "0%: 0.6 and 0; 50%: 0.35 and 0.5; 100%: 0.1 and 1." in shown
+
+
 def test_somebody_who_was_named_is_shown_even_where_the_search_failed_and_that_is_said(fake, tmp_path):
     failed = fake.pseudonyms[-1]
     config = Config(name="fake", report=ReportConfig(person_pages=1, subject=failed))
