@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import threading
 import time
@@ -11,16 +12,18 @@ import numpy as np
 import psutil
 import pytest
 import ray
+import ray.train
 from ray.cluster_utils import Cluster
 
 from dtb.cluster import connected, prepare_environment
 from dtb.config import ClusterConfig
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
+from dtb.train.checkpoint import newest_manifest
 from dtb.train.trainer import train
 from tests.train.conftest import small_config, write_cohort
-from tests.train.ranks import read_rows, train_on_ranks
-from tests.train.test_trainer import assert_same_losses, read_rows_so_far
+from tests.train.ranks import read_rows, take_longer, train_on_ranks
+from tests.train.test_trainer import ROOT, assert_same_losses, read_rows_so_far
 
 pytestmark = pytest.mark.cluster
 
@@ -94,6 +97,41 @@ def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
     (_, done), (after, *_) = acted[0], epochs_gone_on_after(out)
     assert done - EVERY <= after
     assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
+
+
+def test_joining_node_is_taken_in(shards, tmp_path, monkeypatch):
+    """One node of one core trains; a second one joins, and the group goes on with two workers where its last checkpoint was."""
+    prepare_environment()
+    # Ray Train looks for new nodes once a minute, and a test must not.
+    monkeypatch.setattr(
+        ray.train, "ScalingConfig", functools.partial(ray.train.ScalingConfig, elastic_resize_monitor_interval_s=2.0)
+    )
+    # The node is started from a thread, which may set no signal handler, and with which the node would end.
+    over = threading.Event()
+    monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda _handler: None)
+    out = tmp_path / "out"
+    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    try:
+        # Epochs of half a second, so that there are some left when the node is there.
+        slow = {"worker_process_setup_hook": half_a_second_longer, "env_vars": {"PYTHONPATH": str(ROOT)}}
+        ray.init(address=cluster.address, log_to_driver=False, runtime_env=slow)
+        acted = when_epochs_are_done(out, 5, lambda: (cluster.add_node(**small), over.wait()))
+        config = long_config(num_workers=2, min_workers=1)
+        train(config, shards, out, resume=False, dry_run=False)
+    finally:
+        over.set()
+        ray.shutdown()
+        cluster.shutdown()
+    _, manifest = newest_manifest(out / "checkpoints")
+    assert manifest["world_size"] == 2
+    (_, done), (after, *_) = acted[0], epochs_gone_on_after(out)
+    assert done - EVERY <= after
+    assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
+
+
+def half_a_second_longer():
+    take_longer(0.5)
 
 
 def test_person_whose_gradient_is_not_finite_is_set_aside_in_training(tmp_path):
