@@ -46,6 +46,20 @@ def read_record(data):
             message = b""
 
 
+def readable(path):
+    """Give the bytes of a file in which a name could be read; of a picture, all but its compressed pixels, where any two letters may stand."""
+    data = path.read_bytes()
+    if path.suffix != ".png":
+        return data
+    place, found = 8, b""
+    while place < len(data):
+        size, kind = struct.unpack(">I4s", data[place : place + 8])
+        if kind != b"IDAT":
+            found += data[place : place + 12 + size]
+        place += 12 + size
+    return found
+
+
 @pytest.mark.slow
 def test_offline_record_holds_the_figures_and_nothing_of_the_machine(tmp_path, monkeypatch):
     from matplotlib import pyplot
@@ -81,4 +95,4 @@ def test_offline_record_holds_the_figures_and_nothing_of_the_machine(tmp_path, m
     assert len(sent) == 3
     for path in sent:
         for secret in (socket.gethostname(), str(tmp_path), str(Path.cwd()), getpass.getuser() + "@", str(Path.home())):
-            assert secret.encode() not in path.read_bytes(), (path, secret)
+            assert secret.encode() not in readable(path), (path, secret)
