@@ -11,6 +11,8 @@ import pytest
 from launch.rehearse import why_no_namespaces
 from tests.launch.clusters import REPOSITORY, plain_environment
 
+pytestmark = pytest.mark.rehearsal
+
 SMALL = """
 name: rehearsal
 synth: {num_subjects: 16, num_regions: 12, num_causal_edges: 4, rest_seconds: 130, tasks: [hammer]}
@@ -56,8 +58,6 @@ def used(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.cluster
-@pytest.mark.slow
 def test_a_run_is_submitted_to_three_hosts_and_two_of_them_train_it_together(namespaces: None, tmp_path: Path) -> None:
     done = rehearse(tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -66,7 +66,6 @@ def test_a_run_is_submitted_to_three_hosts_and_two_of_them_train_it_together(nam
     assert "is done." in done.stderr
 
 
-@pytest.mark.cluster
 def test_the_batch_script_starts_ray_on_both_hosts_of_its_allocation(namespaces: None, used: Path) -> None:
     done = rehearse(used, "--slurm")
     assert "Running command on head node" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]  # both have joined
@@ -75,7 +74,6 @@ def test_the_batch_script_starts_ray_on_both_hosts_of_its_allocation(namespaces:
     assert {path.name for path in (used / "run.submitted").iterdir()} == {"config.yaml"}  # its token is gone
 
 
-@pytest.mark.cluster
 def test_without_namespaces_the_hosts_are_loopback_addresses(used: Path) -> None:
     done = rehearse(used, "--loopback")
     assert "http://127.0.0.2:8265" in done.stderr, done.stderr[-2000:]
