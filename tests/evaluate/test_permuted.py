@@ -48,6 +48,7 @@ def test_a_figure_stands_beside_what_permuted_twins_reach(evidence):  # noqa: F8
 
 
 @pytest.mark.cluster
+@pytest.mark.rehearsal
 def test_permuted_twins_are_trained_anew_and_kept(tmp_path):
     shards = write_cohort(tmp_path / "shards")
     config = small_config(max_epochs=1)
