@@ -60,6 +60,7 @@ def test_dry_run_names_the_members_and_writes_nothing(shards, tmp_path, capsys):
 
 
 @pytest.mark.cluster
+@pytest.mark.rehearsal
 def test_sweep_trains_members_and_goes_on_where_it_stopped(shards, tmp_path):
     out = tmp_path / "out"
     good = "fold0-seed1-learning_rate_2e-3"
