@@ -67,7 +67,7 @@ def find_matrices(
             name = BidsName(entities, "", "")
             if not selection.wants_matrix(name):
                 continue
-            run = "_".join(f"{key}-{value}" for key, value in name.run_key)
+            run = name.run_label
             if run in found:
                 raise InputDataError(
                     f"{found[run].path.name} and {path.name} are matrices of the same run; say which is meant with ingest.matrix_files, a "

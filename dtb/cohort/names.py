@@ -30,3 +30,8 @@ class BidsName:
         """What tells one run of a person from another, whatever was derived from it; ``run-1`` and ``run-01`` are the same."""
         values = [(key, self.entities[key]) for key in RUN_ENTITIES if key in self.entities]
         return tuple((key, str(int(value)) if key == "run" and value.isdecimal() else value) for key, value in values)
+
+    @property
+    def run_label(self) -> str:
+        """`run_key` as text: ``ses-1_task-rest_run-2``; empty if the name has none of these."""
+        return "_".join(f"{key}-{value}" for key, value in self.run_key)

@@ -86,8 +86,7 @@ def _from_series(
     found: dict[str, Series] = {}
     for file in files.rest:
         try:
-            label = "_".join(f"{key}-{value}" for key, value in file.name.run_key)
-            found[label] = read_series(file, regions, config, derivatives)
+            found[file.name.run_label] = read_series(file, regions, config, derivatives)
         except UserError as error:
             unread.append((file.path.name, str(error)))
     if not found:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -121,6 +122,13 @@ class Ledger:
                 f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run the stage again "
                 "with --resume; only its people are done anew."
             ) from None
+
+
+def column_of(values: np.ndarray) -> pa.Array:
+    """Make a column; text goes to Parquet as a dictionary, for names repeat."""
+    if values.dtype == object:
+        return pa.array(values, type=pa.string()).dictionary_encode()
+    return pa.array(values)
 
 
 def status_table(rows: Iterable[tuple[str, str, str, float]]) -> pa.Table:

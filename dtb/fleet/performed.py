@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dtb.cohort.records import SubjectRecord, edges_from_matrix
+from dtb.fleet.ledger import column_of
 from dtb.fleet.twins import Company, generator_of
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
@@ -59,6 +60,15 @@ class Performed:
     def record_of(self, key: str) -> SubjectRecord:
         """Give one person's record."""
         return next(record for record in self.records if record.pseudonym == key)
+
+    def signals_of(self, subject: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Put a person's segments back onto the runs: number of the run, seconds (V,) and signal (V, R) of its counted volumes."""
+        run_K, counted_KV = self.batch.run_SK[subject].cpu(), self.batch.bold_counted_SKV[subject].cpu()
+        seconds_KV = self.batch.volume_seconds_SKV[subject].cpu() + self.batch.start_seconds_SK[subject].cpu()[:, None]
+        for number in range(len(self.records[subject].runs)):
+            counted = counted_KV & (run_K == number)[:, None]
+            if counted.any():
+                yield number, seconds_KV[counted].numpy(), self.bold_SKVR[subject][counted].numpy()
 
     @property
     def has_bold(self) -> bool:
@@ -134,13 +144,13 @@ def _trials(
     own_columns = {name: values[rows_P] for name, values in columns.items()}
     return pa.table(
         {
-            **{name: _arrow(own_columns[name]) for name in _PLACE},
+            **{name: column_of(own_columns[name]) for name in _PLACE},
             "draw": pa.array(np.tile(np.arange(num_draws, dtype=np.int16), len(rows_P) // num_draws)),
             "onset": pa.array(own_columns["onset"]),
-            "condition": _arrow(own_columns["condition"]),
-            "choice": _arrow(names),
+            "condition": column_of(own_columns["condition"]),
+            "choice": column_of(names),
             "rt": pa.array(rt_P, mask=np.isnan(rt_P)),
-            "observed_choice": _arrow(own_columns["observed_choice"]),
+            "observed_choice": column_of(own_columns["observed_choice"]),
             "observed_rt": pa.array(own_columns["observed_rt"], mask=np.isnan(own_columns["observed_rt"])),
             "correct": pa.array(is_right_P, mask=~scored_P),
         }
@@ -151,7 +161,7 @@ def _expected(one: Performed, columns: dict[str, np.ndarray], kept_J: np.ndarray
     presses = one.presses
     quantile_JQ = torch.stack([presses.rt_quantile_J(share) for share in QUANTILES], dim=1).cpu().numpy()
     choice_JA = presses.choice_probability_JA().cpu().numpy()
-    values: dict[str, Any] = {name: _arrow(columns[name][kept_J]) for name in (*_PLACE, "condition")}
+    values: dict[str, Any] = {name: column_of(columns[name][kept_J]) for name in (*_PLACE, "condition")}
     values["mean_rt"] = pa.array(presses.mean_rt_J().cpu().numpy()[kept_J])
     values["rt_quantiles"] = _lists(quantile_JQ[kept_J])
     values["choice_probabilities"] = _lists(choice_JA[kept_J])
@@ -160,30 +170,24 @@ def _expected(one: Performed, columns: dict[str, np.ndarray], kept_J: np.ndarray
 
 
 def _bold(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
-    """Put the segments' counted volumes back onto their runs."""
+    """Give the signal of every counted volume."""
     if not one.has_bold:
         return None
     keys, tasks, runs, seconds, signals = [], [], [], [], []
     for subject in subjects:
-        record, run_K = one.records[subject], one.batch.run_SK[subject].cpu()
-        for number, run in enumerate(record.runs):
-            mine_K = run_K == number
-            counted_KV = one.batch.bold_counted_SKV[subject].cpu()[mine_K]
-            volume_KV = one.batch.volume_seconds_SKV[subject].cpu()[mine_K]
-            start_K = one.batch.start_seconds_SK[subject].cpu()[mine_K]
-            if not counted_KV.any():
-                continue
+        record = one.records[subject]
+        for number, seconds_V, signal_VR in one.signals_of(subject):
             keys.append(record.pseudonym)
-            tasks.append(run.task)
+            tasks.append(record.runs[number].task)
             runs.append(number)
-            seconds.append((volume_KV + start_K[:, None])[counted_KV].numpy())
-            signals.append(one.bold_SKVR[subject][mine_K][counted_KV].numpy())
+            seconds.append(seconds_V)
+            signals.append(signal_VR)
     if not runs:
         return None
     lengths = [len(seconds_V) for seconds_V in seconds]
     values = {
-        "pseudonym": _arrow(np.repeat(_objects(keys), lengths)),
-        "task": _arrow(np.repeat(_objects(tasks), lengths)),
+        "pseudonym": column_of(np.repeat(_objects(keys), lengths)),
+        "task": column_of(np.repeat(_objects(tasks), lengths)),
         "run": pa.array(np.repeat(np.array(runs, dtype=np.int16), lengths)),
         "volume": pa.array(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])),
         "seconds": pa.array(np.concatenate(seconds).astype(np.float32)),
@@ -222,7 +226,7 @@ def _contrasts(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
         return None
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     observed = columns.pop("observed_effect")
-    table = {name: _arrow(values) for name, values in columns.items()}
+    table = {name: column_of(values) for name, values in columns.items()}
     return pa.table({**table, "observed_effect": pa.array(observed, mask=np.isnan(observed))})
 
 
@@ -233,12 +237,10 @@ def _connectomes(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
         return None
     keys, edges, volumes = [], [], []
     for subject in subjects:
-        parts = []
-        for number in range(len(one.records[subject].runs)):
-            mine_K = one.batch.run_SK[subject].cpu() == number
-            signal_VR = one.bold_SKVR[subject][mine_K][one.batch.bold_counted_SKV[subject].cpu()[mine_K]].numpy()
-            if len(signal_VR):
-                parts.append(signal_VR.astype(np.float64) - signal_VR.mean(axis=0, dtype=np.float64))
+        parts = [
+            signal_VR.astype(np.float64) - signal_VR.mean(axis=0, dtype=np.float64)
+            for _, _, signal_VR in one.signals_of(subject)
+        ]
         series_VR = np.concatenate(parts) if parts else np.zeros((0, num_regions))
         if len(series_VR) < 2 or (series_VR.std(axis=0) == 0).any():
             continue
@@ -248,7 +250,7 @@ def _connectomes(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
     if not keys:
         return None
     table = {
-        "pseudonym": _arrow(_objects(keys)),
+        "pseudonym": column_of(_objects(keys)),
         "num_volumes": pa.array(volumes, pa.int32()),
         "correlations": _lists(np.stack(edges)),
     }
@@ -301,13 +303,6 @@ def _names(task_P: np.ndarray, index_P: np.ndarray, names: Sequence[Sequence[str
 
 def _objects(values: Iterable[Any]) -> np.ndarray:
     return np.array(list(values), dtype=object)
-
-
-def _arrow(values: np.ndarray) -> pa.Array:
-    """Text goes to Parquet as a dictionary, for names repeat."""
-    if values.dtype == object:
-        return pa.array(values, type=pa.string()).dictionary_encode()
-    return pa.array(values)
 
 
 def _lists(rows: np.ndarray) -> pa.Array:

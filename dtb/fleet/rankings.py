@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from dtb.cohort.networks import network_of
+from dtb.fleet.ledger import column_of
 
 
 def rank_regions(keys: Sequence[str], change_SE: np.ndarray, regions: Sequence[str]) -> pa.Table:
@@ -95,9 +96,4 @@ def _table(parts: Sequence[dict[str, np.ndarray]]) -> pa.Table:
     if not parts:
         return pa.table({})
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return pa.table(
-        {
-            name: pa.array(values, pa.string()).dictionary_encode() if values.dtype == object else pa.array(values)
-            for name, values in columns.items()
-        }
-    )
+    return pa.table({name: column_of(values) for name, values in columns.items()})

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dtb.twin.edges import matrix_of, present_regions
+from dtb.twin.edges import matrix_of, present_regions, spectrum_exceeds
 
 TOLERANCE = 1e-6
 _LARGEST_CORRELATION = 1.0 - 1e-7
@@ -284,10 +284,8 @@ def _with_unit_diagonal(matrix_SRR: Tensor) -> Tensor:
 
 
 def _is_positive(matrix_SRR: Tensor, smallest_eigenvalue: float) -> Tensor:
-    """(S,) bool: whether all eigenvalues exceed the bound, up to rounding, by a Cholesky factorisation (a tenth of an eigh)."""
-    identity_RR = torch.eye(matrix_SRR.shape[-1], dtype=matrix_SRR.dtype, device=matrix_SRR.device)
-    shifted_SRR = matrix_SRR + (1e-12 - smallest_eigenvalue) * identity_RR
-    return torch.linalg.cholesky_ex(shifted_SRR).info == 0
+    """(S,) bool: whether no eigenvalue is below the bound, up to rounding."""
+    return spectrum_exceeds(matrix_SRR, smallest_eigenvalue - 1e-12)
 
 
 def _clip_spectrum(matrix_SRR: Tensor, smallest: float) -> Tensor:

@@ -90,8 +90,7 @@ def _right_answers(record: SubjectRecord, task: str, conditions: Sequence[str]) 
         if run.task != task:
             continue
         trials = run.trials
-        right_J = (trials.response_JA & trials.correct_JA).any(axis=1)
-        right_J |= ~trials.response_JA.any(axis=1) & ~trials.correct_JA.any(axis=1)
+        right_J = trials.right_J
         for place in np.flatnonzero(trials.usable_J & trials.scored_J & (trials.condition_J >= 0)):
             if trials.condition_J[place] < len(conditions):
                 found.setdefault(str(conditions[trials.condition_J[place]]), []).append(bool(right_J[place]))

@@ -64,6 +64,11 @@ class Trials:
         return np.asarray(self.response_JA.any(axis=1))
 
     @property
+    def right_J(self) -> np.ndarray:
+        """(J,) bool: whether the right alternative was pressed, or nothing where withholding is right; of no meaning without `scored_J`."""
+        return np.asarray((self.response_JA & self.correct_JA).any(axis=1) | ~(self.pressed_J | self.correct_JA.any(axis=1)))
+
+    @property
     def end_seconds(self) -> float:
         """When the last response window or stimulus ends; 0 for a run without any."""
         ends = np.concatenate(

@@ -55,13 +55,10 @@ def _trials(run: Run, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     begin, end = span.of(run.duration_seconds)
     used_J = trials.usable_J.astype(bool) & (trials.onset_seconds_J >= begin) & (trials.onset_seconds_J < end)
     pressed_J = trials.pressed_J & (trials.rt_seconds_J > 0)
-    right_J = np.where(
-        trials.correct_JA.any(axis=1), (trials.response_JA & trials.correct_JA).any(axis=1), ~trials.pressed_J
-    )
     return (
         trials.condition_J[used_J],
         np.where(pressed_J, trials.rt_seconds_J, np.nan)[used_J],
-        np.where(trials.scored_J, right_J, np.nan)[used_J],
+        np.where(trials.scored_J, trials.right_J, np.nan)[used_J],
     )
 
 

@@ -25,6 +25,12 @@ def edges_of(matrix_SRR: Tensor) -> Tensor:
     return matrix_SRR[:, rows, columns]
 
 
+def spectrum_exceeds(matrix_SRR: Tensor, bound: float) -> Tensor:
+    """(S,) bool: whether all eigenvalues of symmetric matrices exceed a bound, by a Cholesky factorisation (a tenth of an eigh)."""
+    identity_RR = torch.eye(matrix_SRR.shape[-1], dtype=matrix_SRR.dtype, device=matrix_SRR.device)
+    return torch.linalg.cholesky_ex(matrix_SRR - bound * identity_RR).info == 0
+
+
 def present_regions(known_SE: Tensor, num_regions: int) -> Tensor:
     """(S, R) bool: whether a region has any known edge."""
     rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=known_SE.device)

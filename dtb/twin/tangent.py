@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dtb.twin.edges import edges_of, matrix_of, present_regions
+from dtb.twin.edges import edges_of, matrix_of, present_regions, spectrum_exceeds
 
 SMALLEST_EIGENVALUE = 1e-3
 """A person's matrix whose spectrum reaches below is raised to it: the logarithm of a singular matrix is infinite."""
@@ -114,7 +114,7 @@ def fit_reference(connectome_SE: Tensor, num_regions: int) -> tuple[Tensor, int]
             total_RR += tangent.matrices(some_SE)[0].sum(0)
             if iteration == 0:
                 own_SRR, _, _ = _correlations(some_SE.double(), reference_RR, raise_spectrum=False)
-                num_raised += int((~_exceeds(own_SRR, SMALLEST_EIGENVALUE)).sum())
+                num_raised += int((~spectrum_exceeds(own_SRR, SMALLEST_EIGENVALUE)).sum())
         mean_RR = total_RR / max(len(connectome_SE), 1)
         norm = float(torch.linalg.matrix_norm(mean_RR))
         values_R, vectors_RR = torch.linalg.eigh(mean_RR)
@@ -172,16 +172,10 @@ def _completed(matrix_SRR: Tensor, present_SR: Tensor, reference_RR: Tensor) -> 
 
 def _raised(matrix_SRR: Tensor) -> Tensor:
     """Raise eigenvalues to `SMALLEST_EIGENVALUE` where they lie below it."""
-    (low,) = torch.nonzero(~_exceeds(matrix_SRR.detach(), SMALLEST_EIGENVALUE), as_tuple=True)
+    (low,) = torch.nonzero(~spectrum_exceeds(matrix_SRR.detach(), SMALLEST_EIGENVALUE), as_tuple=True)
     if not len(low):
         return matrix_SRR
     return matrix_SRR.index_copy(0, low, _Raise.apply(matrix_SRR[low]))
-
-
-def _exceeds(matrix_SRR: Tensor, bound: float) -> Tensor:
-    """(S,) bool: whether all eigenvalues exceed a bound, by a Cholesky factorisation (a tenth of their price)."""
-    eye_RR = torch.eye(matrix_SRR.shape[-1], dtype=matrix_SRR.dtype, device=matrix_SRR.device)
-    return torch.linalg.cholesky_ex(matrix_SRR - bound * eye_RR).info == 0
 
 
 def _power(matrix_RR: Tensor, exponent: float) -> Tensor:
