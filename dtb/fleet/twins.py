@@ -140,9 +140,17 @@ def open_troupe(shards: Path, trained: Path) -> Troupe:
     DamagedOutputError
         Either folder is incomplete or altered.
     """
+    return _join(_open_ingested(shards), shards, trained)
+
+
+def _open_ingested(shards: Path) -> Cohort:
+    """Open a cohort, every shard verified: read in full, so once."""
     require_ingested(shards)
+    return open_cohort(shards)
+
+
+def _join(cohort: Cohort, shards: Path, trained: Path) -> Troupe:
     require_complete(trained, "train")
-    cohort = open_cohort(shards)
     twin, card = load_twin(trained / "twin")
     description = cohort.manifest.description
     if tuple(description.regions) != card.region_names:
@@ -175,7 +183,8 @@ def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: 
     InputDataError
         A member has other tasks or BOLD regions than the first.
     """
-    troupes = [open_troupe(shards, path) for path in (trained, *members)]
+    cohort = _open_ingested(shards)
+    troupes = [_join(cohort, shards, path) for path in (trained, *members)]
     for path, troupe in zip(members, troupes[1:], strict=True):
         if (troupe.card.taskset, troupe.card.bold_region_names) != (
             troupes[0].card.taskset,
