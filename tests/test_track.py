@@ -67,7 +67,8 @@ def names_in(path, secrets):
     """Give the secrets that stand in a file; names as whole words, for the letters of a short one may well be part of a random id."""
     text = readable(path)
     patterns = {
-        secret: rf"(?<![0-9A-Za-z]){secret}(?![0-9A-Za-z])" if secret.isalnum() else re.escape(secret) for secret in secrets
+        secret: rf"(?<![0-9A-Za-z]){secret}(?![0-9A-Za-z])" if secret.isalnum() else re.escape(secret)
+        for secret in secrets
     }
     return [secret for secret, pattern in patterns.items() if re.search(pattern, text)]
 

@@ -66,7 +66,9 @@ class Trials:
     @property
     def right_J(self) -> np.ndarray:
         """(J,) bool: whether the right alternative was pressed, or nothing where withholding is right; of no meaning without `scored_J`."""
-        return np.asarray((self.response_JA & self.correct_JA).any(axis=1) | ~(self.pressed_J | self.correct_JA.any(axis=1)))
+        return np.asarray(
+            (self.response_JA & self.correct_JA).any(axis=1) | ~(self.pressed_J | self.correct_JA.any(axis=1))
+        )
 
     @property
     def end_seconds(self) -> float:
