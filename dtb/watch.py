@@ -212,6 +212,8 @@ def _throughput(row: dict[str, Any]) -> str:
     said = [f"{row['subjects_per_second']:.1f} people/s"]
     if "segments_per_second" in row:
         said += [f"{row['segments_per_second']:.1f} segments/s", f"{row['flops_per_second'] / 1e9:.1f} GFLOP/s"]
+    if "peak_flops_share" in row:
+        said[-1] += f" ({row['peak_flops_share']:.0%} of peak)"
     return ", ".join(said)
 
 

@@ -101,7 +101,13 @@ def assert_tracked_without_names(out: Path, pseudonyms: set[str]) -> None:
     ]
     logged = set().union(*history)
     assert {"train_loss", "lr", "grad_norm", "hammer/press", "hammer/validation_press"} <= logged
-    assert {"segments_per_second", "flops_per_second", "data_wait_share", "peak_memory_gib"} <= logged
+    assert {
+        "segments_per_second",
+        "flops_per_second",
+        "peak_flops_share",
+        "data_wait_share",
+        "peak_memory_gib",
+    } <= logged
     assert {"evaluation.path", "predicted against observed.path"} <= logged
     files = [path for record in records for path in (record.parent / "files").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".html", ".png"}

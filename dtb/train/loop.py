@@ -20,6 +20,7 @@ from dtb.config import TrainConfig
 from dtb.errors import StageError
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.feed import Feed
+from dtb.train.peak import peak_of_all
 from dtb.train.progress import Progress
 from dtb.train.sentinel import GradientSentinel
 from dtb.train.tally import Sums, Wait, means_of, peak_memory, slowest_rank
@@ -73,6 +74,7 @@ def fit(
         A loss or a gradient is not finite.
     """
     sentinel = GradientSentinel(twin)
+    peak_flops = peak_of_all(engine.device, config)
     while not progress.is_over(config.max_epochs, config.patience_epochs):
         started = time.monotonic()
         trained = train_epoch(
@@ -111,6 +113,7 @@ def fit(
                     f"{name}_per_second": (trained[what] + validated[what]) / seconds
                     for name, what in (("subjects", "people"), ("segments", "segments"), ("flops", "flops"))
                 },
+                "peak_flops_share": (trained["flops"] + validated["flops"]) / seconds / peak_flops,
                 "data_wait_share": trained["data_wait_share"],
                 "slowest_rank": trained["slowest_rank"],
                 "slowest_rank_times": trained["slowest_rank_times"],

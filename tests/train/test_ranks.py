@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -14,6 +16,8 @@ pytestmark = pytest.mark.slow
 
 # 11 training people in batches of 4 make 3 steps an epoch, the last one of 3 people: over 50 steps in 17 epochs.
 EPOCHS, FEWER = 17, 4
+CLIPPED_AT = 0.01
+CONFIGS = Path(__file__).parents[2] / "configs" / "deepspeed"
 COMPARED = ("train_loss", "validation_loss", "press", "bold", "grad_norm")
 
 
@@ -49,6 +53,7 @@ def test_ranks_agree_over_fifty_steps(one, cohort, tmp_path, world_size):
     assert furthest(rows, one) < 1e-5
     for row, other in zip(rows, one, strict=True):
         assert row["tasks"]["hammer"] == pytest.approx(other["tasks"]["hammer"], abs=1e-5)
+        assert 0 < row["peak_flops_share"] < 1
 
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
@@ -57,10 +62,20 @@ def test_zero_stages_agree(one, cohort, tmp_path, zero_stage):
     assert furthest(rows, one[:FEWER]) < 1e-5
 
 
-def test_accumulation_agrees(one, cohort, tmp_path):
+def test_accumulation_and_clipping_agree_with_one_large_batch(cohort, tmp_path):
+    settings = {"max_epochs": FEWER, "gradient_clipping": CLIPPED_AT}
+    whole = train_on_ranks(config(zero_stage=0, **settings), cohort, tmp_path / "whole", 1)
+    assert all(row["grad_norm"] > CLIPPED_AT for row in whole)
     path = tmp_path / "deepspeed.json"
     path.write_text('{"gradient_accumulation_steps": 2}')
-    rows = train_on_ranks(config(deepspeed=path, max_epochs=FEWER), cohort, tmp_path / "out", 2)
+    rows = train_on_ranks(config(deepspeed=path, **settings), cohort, tmp_path / "out", 2)
+    assert furthest(rows, whole) < 1e-5
+
+
+@pytest.mark.parametrize("zero_stage", [1, 3])
+def test_offload_agrees(one, cohort, tmp_path, zero_stage):
+    path = CONFIGS / "offload.json"
+    rows = train_on_ranks(config(zero_stage=zero_stage, deepspeed=path, max_epochs=FEWER), cohort, tmp_path, 2)
     assert furthest(rows, one[:FEWER]) < 1e-5
 
 
