@@ -18,8 +18,9 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
+from scipy import stats
 
-from dtb.evaluate.claim import FEWEST_FOR_A_CLAIM, NAMES
+from dtb.evaluate.claim import FEWEST_FOR_A_CLAIM, NAMES, SEEDS_FOR_A_CLAIM
 from dtb.evaluate.figures import TWIN, Figure, number_or_none
 from dtb.evaluate.statistics import Estimate, difference, holm, permutation_p, sign_flip_p
 
@@ -28,6 +29,8 @@ Kind = Literal["connectome", "person", "baseline"]
 NUM_PERMUTATIONS = 10_000
 MOST_PEOPLE = 5_000
 """No larger number of people is named as what a test needs."""
+POWER = 0.8
+"""How probably the number of people that is named would decide a test."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +125,7 @@ def certify(
     confidence: float,
     seed: int,
     num_permutations: int = NUM_PERMUTATIONS,
+    num_seeds: int = 1,
 ) -> Certificate:
     """Test what an evaluation's figures support.
 
@@ -138,15 +142,19 @@ def certify(
     seed : int
         Of the permutations.
     num_permutations : int
+    num_seeds : int
+        Trainings of each fold that the figures rest on.
     """
     tests: list[Test] = []
     found = list(figures)
     for figure in found:
         tests += _tests_of(figure, weights_BS, confidence, seed, num_permutations)
     corrected = holm([test.p for test in tests])
-    tests = [_decided(test, p, confidence) for test, p in zip(tests, corrected, strict=True)]
+    tests = [_decided(test, p, confidence, len(tests)) for test, p in zip(tests, corrected, strict=True)]
     verdict, sentence = _conclude(tests, are_seen, num_people)
-    return Certificate(verdict, sentence, tuple(tests), _not_tested({figure.metric for figure in found}, are_seen))
+    return Certificate(
+        verdict, sentence, tuple(tests), _not_tested({figure.metric for figure in found}, are_seen, num_seeds)
+    )
 
 
 _AGAINST_STRANGER = {
@@ -232,38 +240,46 @@ def _tests_of(
     return tests
 
 
-def _decided(test: Test, p_corrected: float, confidence: float) -> Test:
+def _decided(test: Test, p_corrected: float, confidence: float, num_tests: int) -> Test:
     gain = test.gain
     if math.isfinite(p_corrected) and p_corrected < 1 - confidence and gain.value > 0:
         return dataclasses.replace(test, p_corrected=p_corrected, verdict="yes")
-    if not gain.value > 0:
+    if gain.upper <= 0 or not math.isfinite(gain.value):
         return dataclasses.replace(test, p_corrected=p_corrected, verdict="no")
-    return dataclasses.replace(test, p_corrected=p_corrected, needs=_people_needed(gain))
+    return dataclasses.replace(test, p_corrected=p_corrected, needs=_needed(gain, confidence, num_tests))
 
 
-def _people_needed(gain: Estimate) -> str:
-    """Say how many people would decide: an interval's width falls with the root of their number."""
+def _needed(gain: Estimate, confidence: float, num_tests: int) -> str:
+    """Say how many people would decide a test, or how large a gain these would have shown, with a power of 0.8.
+
+    By Student's t at the level that is left to each of as many tests (Bonferroni), with the spread between people that the interval shows.
+    """
+    num_people = gain.num_people
     if not math.isfinite(gain.lower):
-        return f"more people: {gain.num_people} are too few for an interval"
-    half_width = (gain.upper - gain.lower) / 2
-    needed = math.ceil(gain.num_people * (half_width / gain.value) ** 2)
-    if needed > MOST_PEOPLE:
+        return f"more people: {num_people} are too few for an interval"
+    error = (gain.upper - gain.lower) / (2 * stats.norm.isf((1 - confidence) / 2))
+    people = np.arange(num_people, MOST_PEOPLE + 1)
+    reach = stats.t.isf((1 - confidence) / num_tests, people - 1) + stats.norm.ppf(POWER)
+    shown = error * math.sqrt(num_people / max(num_people - 1, 1)) * reach * np.sqrt(num_people / people)
+    if gain.value <= 0:
+        return f"no gain is seen; {num_people} people would show one of about {shown[0]:.2g}, and four times as many one of half that"
+    enough = people[(shown <= gain.value) & (people > num_people)]
+    if not len(enough):
         return f"more than {MOST_PEOPLE:,} people: the gain is next to nothing"
-    return f"about {max(needed, gain.num_people + 1):,} people, if the gain stays what it is"
+    return f"about {max(int(enough[0]), FEWEST_FOR_A_CLAIM):,} people, if the gain stays what it is"
 
 
 def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdict, str]:
     whom = f"{num_people} {'person' if num_people == 1 else 'people'}"
+    few = f"{whom} support{'s' if num_people == 1 else ''} no claim between people (at least {FEWEST_FOR_A_CLAIM} unseen people are asked for)"
     if are_seen:
         return "no", (
             f"This twin may not be called personal: the {whom} were seen in training, where a code number in place of the connectome could "
             "score as well; only unseen people can show what a connectome says."
+            + (f" And {few}." if num_people < FEWEST_FOR_A_CLAIM else "")
         )
     if num_people < FEWEST_FOR_A_CLAIM:
-        return "undecided", (
-            f"Whether this twin is personal cannot be said: {whom} support no claim between people "
-            f"(at least {FEWEST_FOR_A_CLAIM} unseen people are asked for)."
-        )
+        return "undecided", f"Whether this twin is personal cannot be said: {few}."
     of_use = [test for test in tests if test.kind == "connectome"]
     of_person = [test for test in tests if test.kind == "person" and not test.metric.startswith("own minus others")]
     passed = [test for test in of_person if test.verdict == "yes"]
@@ -287,7 +303,7 @@ def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdi
     return verdict, f"This twin {word}: in {whom} it had not seen, it does not show {' nor '.join(missing)}."
 
 
-def _not_tested(metrics: set[str], are_seen: bool) -> tuple[str, ...]:
+def _not_tested(metrics: set[str], are_seen: bool, num_seeds: int) -> tuple[str, ...]:
     missing = []
     if "mean RT r beyond covariates" not in metrics:
         missing.append("beyond age, sex, site and motion: needs these covariates for at least ten training people")
@@ -297,4 +313,9 @@ def _not_tested(metrics: set[str], are_seen: bool) -> tuple[str, ...]:
         missing.append("BOLD: needs task series and a contrast of conditions")
     if are_seen:
         missing.append("unseen people: need split.kind: subjects, sites or tasks")
+    if num_seeds < SEEDS_FOR_A_CLAIM:
+        missing.append(
+            f"other trainings: this rests on {num_seeds} {'seed' if num_seeds == 1 else 'seeds'}; train with at least {SEEDS_FOR_A_CLAIM} "
+            "(--seed) and take their evaluations together (dtb pool) before you claim anything"
+        )
     return tuple(missing)

@@ -9,6 +9,8 @@ from dtb.shards.split import Split, held_out_in_words
 
 FEWEST_FOR_A_CLAIM = 30
 """With fewer people a correlation's 95% interval is at least 0.7 wide around 0, so nothing is claimed between people."""
+SEEDS_FOR_A_CLAIM = 5
+"""Fewer trainings of the same fold may agree by chance."""
 
 NAMED_METRICS = {"mean RT r": "mean reaction times", "RT CRPS": "reaction times", "choice log-loss": "choices"}
 

@@ -20,6 +20,7 @@ import pandas as pd
 from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
+from dtb.evaluate.claim import SEEDS_FOR_A_CLAIM
 from dtb.evaluate.figures import TWIN, Figure, make_figure
 from dtb.evaluate.stage import FIGURES_FILE, SCORES_FILE, conclude
 from dtb.evaluate.statistics import Statistic, draw_weights
@@ -28,7 +29,6 @@ from dtb.files import OutputFolder, require_complete, written_whole
 from dtb.shards.split import SEEN_KINDS, Split
 
 FOLD_NOTE = "each fold's mean taken out"
-SEEDS_FOR_A_CLAIM = 5
 
 
 def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool, dry_run: bool = False) -> None:

@@ -157,6 +157,7 @@ def conclude(
         weights_BS=weights_BS,
         confidence=config.evaluate.confidence,
         seed=config.seed,
+        num_seeds=len(described.get("seeds", [0])),
     )
     write_json(
         out / FIGURES_FILE,

@@ -50,11 +50,12 @@ def correlation(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.
     x_S, y_S, weights_BS = _paired(observed_S, predicted_S, weights_BS)
     rounding_x, rounding_y = _rounding(x_S), _rounding(y_S)
     x_S, y_S = x_S - _mean(x_S), y_S - _mean(y_S)
-    total_B = weights_BS.sum(axis=1)
-    mean_x_B, mean_y_B = _divide(weights_BS @ x_S, total_B), _divide(weights_BS @ y_S, total_B)
-    covariance_B = _divide(weights_BS @ (x_S * y_S), total_B) - mean_x_B * mean_y_B
-    variance_x_B = _divide(weights_BS @ x_S**2, total_B) - mean_x_B**2
-    variance_y_B = _divide(weights_BS @ y_S**2, total_B) - mean_y_B**2
+    # All sums in one product, which reads the draws once: they are by far the largest array.
+    sums_B = weights_BS @ np.stack([np.ones_like(x_S), x_S, y_S, x_S * y_S, x_S**2, y_S**2], axis=1)
+    means_B = _divide(sums_B[:, 1:], sums_B[:, :1])
+    mean_x_B, mean_y_B = means_B[:, 0], means_B[:, 1]
+    covariance_B = means_B[:, 2] - mean_x_B * mean_y_B
+    variance_x_B, variance_y_B = means_B[:, 3] - mean_x_B**2, means_B[:, 4] - mean_y_B**2
     varies_B = (variance_x_B > rounding_x**2) & (variance_y_B > rounding_y**2)
     return np.where(
         varies_B, _divide(covariance_B, np.sqrt(np.where(varies_B, variance_x_B * variance_y_B, 1.0))), np.nan
@@ -168,7 +169,7 @@ def _paired(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Leave out people with a NaN in either."""
     both_S = np.isfinite(first_S) & np.isfinite(second_S)
-    return first_S[both_S], second_S[both_S], weights_BS[:, both_S]
+    return first_S[both_S], second_S[both_S], weights_BS if both_S.all() else weights_BS[:, both_S]
 
 
 def _mean(values_S: np.ndarray) -> float:

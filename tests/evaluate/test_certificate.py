@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from dtb.evaluate.baselines import own_earlier
-from dtb.evaluate.certificate import Certificate, certify
+from dtb.evaluate.certificate import POWER, Certificate, _decided, _needed, certify
+from dtb.evaluate.certificate import Test as Asked
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
 from dtb.evaluate.observed import collect
@@ -22,7 +23,16 @@ from dtb.evaluate.predictions import (
     summary_of_prediction,
 )
 from dtb.evaluate.stage import baselines
-from dtb.evaluate.statistics import correlation, draw_weights, estimate, holm, mean_of, permutation_p, sign_flip_p
+from dtb.evaluate.statistics import (
+    Estimate,
+    correlation,
+    draw_weights,
+    estimate,
+    holm,
+    mean_of,
+    permutation_p,
+    sign_flip_p,
+)
 from dtb.shards.split import Span
 from tests.evaluate.people import STROOP, make_people
 
@@ -155,6 +165,7 @@ def test_too_few_people_decide_nothing(evidence):
     )
     assert found.verdict == "undecided"
     assert "8 people support no claim between people" in found.sentence
+    assert any("1 seed; train with at least 5" in line for line in found.not_tested)
 
 
 def chance_figure(rng: np.random.Generator, metric: str, unit: str, weights_BS: np.ndarray) -> Figure:
@@ -208,18 +219,30 @@ def test_where_there_is_nothing_a_test_passes_as_seldom_as_the_confidence_says()
     assert wrong <= 28
 
 
-def test_the_number_of_people_that_would_decide_grows_with_the_square_of_the_interval(evidence):
+def test_the_number_of_people_that_is_named_decides_as_often_as_the_power_says():
+    """Gains of independent people, tested as on a page of 20 tests: the number named for a gain of half a standard deviation."""
     rng = np.random.default_rng(3)
-    shift_S = 0.2 * true_shift(evidence) + rng.normal(0, 0.06, 40)
-    undecided = [
-        test for test in certified(evidence, shifted_group(evidence, shift_S)).tests if test.verdict == "undecided"
-    ]
-    assert undecided
-    for test in undecided:
-        half_width = (test.gain.upper - test.gain.lower) / 2
-        expected = max(41, int(np.ceil(40 * (half_width / test.gain.value) ** 2)))
-        words = "more than 5,000 people: the gain is next to nothing"
-        assert test.needs == (f"about {expected:,} people, if the gain stays what it is" if expected <= 5000 else words)
+    spread = 1 / np.sqrt(40) * stats.norm.isf(0.025) * np.sqrt(39 / 40)
+    named = _needed(Estimate(0.5, 0.5 - spread, 0.5 + spread, 40), 0.95, 20)
+    num_people = int(named.removeprefix("about ").split(" ")[0])
+    gains_DS = rng.normal(0.5, 1, (4000, num_people))
+    passed = stats.ttest_1samp(gains_DS, 0, axis=1, alternative="greater").pvalue < 0.05 / 20
+    assert passed.mean() == pytest.approx(POWER, abs=0.04)
+    assert _needed(Estimate(0.001, -1, 1.002, 40), 0.95, 20).startswith("more than 5,000 people")
+    assert _needed(Estimate(0.3, np.nan, np.nan, 4), 0.95, 20).startswith("more people")
+
+
+def test_no_gain_is_no_only_where_the_interval_leaves_none():
+    """A point estimate below 0 whose interval allows a gain is no evidence that there is none."""
+    open_gain = replaced_gain(Estimate(-0.02, -0.3, 0.26, 40))
+    assert open_gain.verdict == "undecided"
+    assert "40 people would show one of about" in open_gain.needs
+    assert replaced_gain(Estimate(-0.2, -0.3, -0.1, 40)).verdict == "no"
+
+
+def replaced_gain(gain: Estimate) -> Asked:
+    test = Asked("baseline", "better", "t", "RT CRPS", 0.2, "the group mean", 0.1, gain, 0.6, "sign flips over people")
+    return _decided(test, 1.0, 0.95, 20)
 
 
 def test_permutation_p_values_are_scipys():

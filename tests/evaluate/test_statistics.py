@@ -103,16 +103,3 @@ def test_a_prediction_that_differs_in_rounding_alone_has_no_correlation(people):
     single_S = np.full(40, 0.7, np.float32) + np.float32(6e-8) * (np.arange(40) % 2)
     assert np.isnan(correlation(observed_S, single_S.astype(np.float64), np.ones((1, 40)))[0])
     assert np.isnan(explained_variance(nearly_S, observed_S, np.ones((1, 40)))[0])
-
-
-@pytest.mark.slow
-def test_ten_thousand_draws_over_a_thousand_people_take_seconds_for_twenty_regions():
-    import time
-
-    rng = np.random.default_rng(0)
-    observed_SR, predicted_SR = rng.standard_normal((2, 1000, 20))
-    begin = time.perf_counter()
-    weights_BS = draw_weights(1000, 10_000, 0)
-    for observed_S, predicted_S in zip(observed_SR.T, predicted_SR.T, strict=True):
-        estimate(correlation, observed_S, predicted_S, weights_BS, 0.95)
-    assert time.perf_counter() - begin < 15
