@@ -31,6 +31,7 @@ from dtb.config import (
     SegmentConfig,
     SplitConfig,
     SynthConfig,
+    TrainConfig,
     TwinConfig,
     sections,
 )
@@ -44,19 +45,19 @@ from dtb.shards.read import open_cohort
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
+from dtb.train.loop import cosine
 from dtb.train.normalise import measure
 from dtb.train.plan import make_plan
 from dtb.twin.export import save_twin
-from dtb.twin.model import Twin
 from dtb.twin.objective import Objective
 
-REST_MINUTES, NUM_EPOCHS, PATIENCE, LEARNING_RATE, BATCH = 16.0, 60, 12, 4e-3, 16
+REST_MINUTES = 16.0
 KINDS = {"carried": 1.5, "absent": 0.0}
 """How strong the traits are that connectomes carry."""
 
 
 def config_of(kind: str, cohort: int) -> Config:
-    """Give the configuration of one cohort."""
+    """Give the configuration of one cohort; twin and training are those that docs/learning.md recommends, for longer: people are fewer."""
     return Config(
         seed=1000 + cohort,
         synth=SynthConfig(
@@ -65,14 +66,9 @@ def config_of(kind: str, cohort: int) -> Config:
         split=SplitConfig(num_folds=3),
         segments=SegmentConfig(segment_seconds=60, burn_in_seconds=4),
         twin=TwinConfig(
-            num_hidden=24,
-            connectome_components=0,
-            rank=3,
-            latent_size=6,
-            encoder_widths=(16,),
-            connectome_dropout=0.3,
-            step_seconds=0.1,
+            num_hidden=24, rank=3, latent_size=6, encoder_widths=(16,), connectome_dropout=0.0, step_seconds=0.1
         ),
+        train=TrainConfig(batch_size=8, learning_rate=0.008, weight_decay=0.1, max_epochs=36, patience_epochs=12),
         evaluate=EvaluateConfig(num_bootstrap=1000),
     )
 
@@ -101,38 +97,44 @@ def write_shards(config: Config, out: Path) -> None:
 
 
 def train_twin(config: Config, shards: Path, out: Path) -> None:
-    """Train a twin in this process, stop early, and export it as `dtb train` does."""
+    """Train a twin in this process as `dtb train` does, early stopping included, and export it."""
     cohort = open_cohort(shards)
     plan = make_plan(config, shards, out, cohort)
     folder = OutputFolder.claim(out, "train", sections(config, "seed", "twin", "split", "segments"), resume=False)
     plan.split.save(out / "split.json", cohort.manifest.cohort_hash)
-    torch.manual_seed(config.seed)
-    twin = Twin(config.twin, plan.card.sizes)
-    maker = BatchMaker(TaskSet.from_plain(plan.card.taskset), config.segments, config.twin.step_seconds, (), plan.split)
-    people = {part: list(cohort.records(plan.split.people(part))) for part in ("train", "validation")}
-    scales = measure(people["train"], plan.split, plan.card.sizes.num_edges, ())
-    twin.set_normalisation(*map(torch.from_numpy, (scales.edge_mean_E, scales.edge_scale_E, scales.bold_scale_R)))
-    objective = Objective(twin, 1.0, 0.0)
-    optimiser = torch.optim.AdamW(twin.parameters(), lr=LEARNING_RATE, weight_decay=0.1)
+    taskset = TaskSet.from_plain(plan.card.taskset)
+    maker = BatchMaker(taskset, config.segments, config.twin.step_seconds, (), plan.split)
+    people = {record.pseudonym: record for record in cohort.records(plan.split.people("all"))}
+    components, num_latents = config.twin.connectome_components, config.twin.latent_size
+    training = (people[who] for who in plan.split.train)
+    twin = plan.twin(
+        measure(
+            training, plan.split, plan.card.sizes.num_edges, (), components, taskset=taskset, num_latents=num_latents
+        )
+    )
+    settings = config.train
+    objective = Objective(twin, settings.press_weight, 0.0)
+    optimiser = torch.optim.AdamW(twin.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     best, kept, waited = np.inf, twin.state_dict(), 0
-    for epoch in range(NUM_EPOCHS):
-        twin.train()
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(people["train"]))
-        for first in range(0, len(order), BATCH):
-            batch = maker.batch(
-                [people["train"][place] for place in order[first : first + BATCH]], "train", config.seed, epoch
-            )
+    for epoch in range(settings.max_epochs):
+        objective.train()
+        shares = list(plan.stream("train").shares(epoch, 0, 1))
+        for step, share in enumerate(shares):
+            done = epoch + step / len(shares)
+            optimiser.param_groups[0]["lr"] = cosine(settings.learning_rate, done, settings.max_epochs)
+            batch = maker.batch([people[who] for who in share.pseudonyms], "train", config.seed, epoch)
             optimiser.zero_grad()
-            (objective(batch).total / len(batch.pseudonyms)).backward()
-            torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+            (objective(batch).total / len(share.pseudonyms)).backward()
+            torch.nn.utils.clip_grad_norm_(twin.parameters(), settings.gradient_clipping)
             optimiser.step()
-        twin.eval()
+        objective.eval()
         with torch.no_grad():
-            loss = float(objective(maker.batch(people["validation"], "validation")).total)
+            validation = maker.batch([people[who] for who in plan.split.validation], "validation")
+            loss = float(objective(validation).total)
         if loss < best:
             best, waited = loss, 0
             kept = {name: tensor.clone() for name, tensor in twin.state_dict().items()}
-        elif (waited := waited + 1) == PATIENCE:
+        elif (waited := waited + 1) == settings.patience_epochs:
             break
     twin.load_state_dict(kept)
     save_twin(out / "twin", twin, plan.card)
@@ -169,7 +171,7 @@ TEXT = """# How often the certificate is wrong
 
 {num} ground-truth cohorts in which connectomes carry the traits that make people fast or slow, and {num} in which they carry nothing:
 {people} people each, {test} of them unseen; connectomes from {minutes:g} minutes of rest; one run of Emotional Faces; drift-diffusion
-behaviour. On each cohort a small twin ({hidden} units) was trained, and `dtb evaluate` wrote its certificate.
+behaviour. On each cohort a small twin ({hidden} units) was trained as [recommended](learning.md), and `dtb evaluate` wrote its certificate.
 
 | connectomes | cohorts | called personal | not shown | not personal | any test passed that should not | twin r | ridge r |
 |---|---|---|---|---|---|---|---|

@@ -271,7 +271,10 @@ def _needed(gain: Estimate, confidence: float, num_tests: int) -> str:
 
 def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdict, str]:
     whom = f"{num_people} {'person' if num_people == 1 else 'people'}"
-    few = f"{whom} support{'s' if num_people == 1 else ''} no claim between people (at least {FEWEST_FOR_A_CLAIM} unseen people are asked for)"
+    few = (
+        f"{whom} support{'s' if num_people == 1 else ''} no claim between people "
+        f"(at least {FEWEST_FOR_A_CLAIM} unseen people are asked for)"
+    )
     if are_seen:
         return "no", (
             f"This twin may not be called personal: the {whom} were seen in training, where a code number in place of the connectome could "

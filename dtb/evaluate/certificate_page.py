@@ -84,9 +84,9 @@ def reading_notes(certificate: Certificate, *, confidence: float, num_draws: int
         f"A gain is positive where the twin is better; brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
         f"draws of people. p is one-sided ({', '.join(schemes) or 'no test'}; {num_permutations:,} permutations) and corrected for the "
         f"{len(certificate.tests)} tests of this page (Holm).",
-        f"'Yes' means p below {1 - confidence:.2g}; 'no' means that the twin is no better, by the whole interval; everything between is undecided. "
-        f"The last column then says how many people would decide it with a power of {POWER:.0%}, all tests of this page being made again. "
-        "The best baseline is chosen on these same people, which favours the baselines.",
+        f"'Yes' means p below {1 - confidence:.2g}; 'no' means that the twin is no better, by the whole interval; everything between is "
+        f"undecided. The last column then says how many people would decide it with a power of {POWER:.0%}, all tests of this page being "
+        "made again. The best baseline is chosen on these same people, which favours the baselines.",
         "The word 'personal' asks for two things in people who were not seen in training: that their connectomes are of use to the twin "
         "(against the same twin given strangers' connectomes), and that something it says of each person holds beyond age, sex, site "
         "and motion.",

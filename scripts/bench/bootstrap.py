@@ -53,7 +53,8 @@ def main() -> None:
     ).confidence_interval
     seconds = time.perf_counter() - begin
     print(
-        f"scipy.stats.bootstrap, one region: {seconds:.1f} s; [{theirs.low:.3f}, {theirs.high:.3f}], dtb [{ours[0].lower:.3f}, {ours[0].upper:.3f}]"
+        f"scipy.stats.bootstrap, one region: {seconds:.1f} s; [{theirs.low:.3f}, {theirs.high:.3f}], "
+        f"dtb [{ours[0].lower:.3f}, {ours[0].upper:.3f}]"
     )
 
 
