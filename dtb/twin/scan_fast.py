@@ -113,6 +113,19 @@ class _FastScan(torch.autograd.Function):
         return None, *gradients, None, initial_SKN if ctx.needs_input_grad[8] else None
 
 
+def _weights_of(
+    weights: Tensors, num_segments: int, num_steps: int, projection_TSKQ: Tensor | None = None
+) -> _Full | _LowRank:
+    """Choose by what is given of full, shared, left and right; the backward pass brings the projections of the forward one."""
+    full_SGN, shared_GN, left_SGQ, right_SNQ = weights
+    if full_SGN is not None:
+        return _Full(full_SGN)
+    assert shared_GN is not None
+    assert left_SGQ is not None
+    assert right_SNQ is not None
+    return _LowRank(shared_GN, left_SGQ, right_SNQ, num_steps, projection_TSKQ, num_segments)
+
+
 def _time_axis(full_SGN: Tensor | None) -> int:
     """Where time stands in a buffer."""
     return 0 if full_SGN is None else 1
@@ -120,7 +133,7 @@ def _time_axis(full_SGN: Tensor | None) -> int:
 
 def _forward(cell: CellName, tensors: Tensors) -> Tensors:
     """From drive, weights (four), rate, noise and initial state to states, activations and low-rank projections."""
-    drive_SKTG, full_SGN, shared_GN, left_SGQ, right_SNQ, rate_SN, noise_SKTN, initial_SKN = tensors
+    drive_SKTG, full_SGN, *_, rate_SN, noise_SKTN, initial_SKN = tensors
     assert drive_SKTG is not None
     num_subjects, num_segments, num_steps, num_rows = drive_SKTG.shape
     num_hidden = num_rows // 2 if cell == "gated" else num_rows
@@ -130,17 +143,7 @@ def _forward(cell: CellName, tensors: Tensors) -> Tensors:
         leading = (steps, num_subjects) if time == 0 else (num_subjects, steps)
         return drive_SKTG.new_empty(*leading, num_segments, width)
 
-    weights: _Full | _LowRank
-    projection_TSKQ = None
-    if full_SGN is not None:
-        weights = _Full(full_SGN)
-    else:
-        assert shared_GN is not None
-        assert left_SGQ is not None
-        assert right_SNQ is not None
-        weights = _LowRank(shared_GN, left_SGQ, right_SNQ, num_steps, None, num_segments)
-        projection_TSKQ = weights.projection_TSKQ
-
+    weights = _weights_of(tensors[1:5], num_segments, num_steps)
     state_XKN = buffer(num_steps + 1, num_hidden)
     states = state_XKN.unbind(time)
     if initial_SKN is None:
@@ -169,35 +172,17 @@ def _forward(cell: CellName, tensors: Tensors) -> Tensors:
         if noises is not None:
             # The elman cell's activation must stay free of the noise.
             state_SKN.add_(noises[step])
-    return state_XKN, active_XKG, projection_TSKQ
+    return state_XKN, active_XKG, weights.projection_TSKQ if isinstance(weights, _LowRank) else None
 
 
 def _backward(cell: CellName, tensors: Tensors) -> Tensors:
     """From the states' gradient and what `_forward` took and gave to the gradients of drive, weights, rate and initial state."""
-    (
-        gradient_SKTN,
-        full_SGN,
-        shared_GN,
-        left_SGQ,
-        right_SNQ,
-        rate_SN,
-        noise_SKTN,
-        state_XKN,
-        active_XKG,
-        projection_TSKQ,
-    ) = tensors
+    gradient_SKTN, full_SGN, *_, rate_SN, noise_SKTN, state_XKN, active_XKG, projection_TSKQ = tensors
     assert gradient_SKTN is not None
     assert state_XKN is not None
     time = _time_axis(full_SGN)
     num_subjects, num_segments, num_steps, num_hidden = gradient_SKTN.shape
-    weights: _Full | _LowRank
-    if full_SGN is not None:
-        weights = _Full(full_SGN)
-    else:
-        assert shared_GN is not None
-        assert left_SGQ is not None
-        assert right_SNQ is not None
-        weights = _LowRank(shared_GN, left_SGQ, right_SNQ, num_steps, projection_TSKQ, num_segments)
+    weights = _weights_of(tensors[1:5], num_segments, num_steps, projection_TSKQ)
     before_XKN = state_XKN.narrow(time, 0, num_steps)
     befores = before_XKN.unbind(time)
     if active_XKG is None:

@@ -9,7 +9,6 @@ Arrays are C-contiguous float32. Shape letters: `S` subject, `K` segment, `T` st
 import triton
 import triton.language as tl
 
-ELMAN = tl.constexpr(0)
 LEAKY = tl.constexpr(1)
 GATED = tl.constexpr(2)
 
