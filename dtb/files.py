@@ -89,6 +89,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def cache_folder() -> Path:
+    """Give the folder for what can be had again, ``$XDG_CACHE_HOME/dtb`` or ``~/.cache/dtb``; it may not exist yet.
+
+    Raises
+    ------
+    RuntimeError
+        The user has no home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtb"
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

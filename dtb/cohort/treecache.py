@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from dtb import terminal
-from dtb.files import written_whole
+from dtb.files import cache_folder, written_whole
 
 _SETTLING_NS = 2_000_000_000
 """A folder that changed later than this before it was listed may change again within the resolution of its clock."""
@@ -95,10 +95,10 @@ def _times(status: os.stat_result) -> tuple[int, int]:
 def kept_at(root: Path) -> Path | None:
     """Give the file in which the list of a tree is kept; None for a user without a home."""
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = cache_folder() / "trees"
     except RuntimeError:
         return None
-    return folder / "dtb" / "trees" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]}.parquet"
+    return folder / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]}.parquet"
 
 
 def read_kept(place: Path) -> dict[str, Listed]:

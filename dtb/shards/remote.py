@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
-from dtb.files import sha256_of, written_whole
+from dtb.files import cache_folder, sha256_of, written_whole
 
 PLACE_VARIABLE, SIZE_VARIABLE = "DTB_CACHE", "DTB_CACHE_GIB"
 _DEFAULT_GIB = 20.0
@@ -107,8 +107,8 @@ def _read_into(path: Path, url: str, sha256: str, num_bytes: int) -> None:
 
 
 def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(os.environ.get(PLACE_VARIABLE) or Path(base) / "dtb" / "shards").expanduser()
+    said = os.environ.get(PLACE_VARIABLE)
+    folder = Path(said).expanduser() if said else cache_folder() / "shards"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
