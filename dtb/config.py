@@ -260,6 +260,8 @@ class SplitConfig:
     """Folds over people, with `kind: subjects` and `kind: tasks`."""
     fold: CountOrZero = 0
     """Which fold is held out for testing; with `kind: sites`, which site, in alphabetical order."""
+    seed: CountOrZero | None = None
+    """Seed of who is dealt where; the run's own `seed` if not given. Twins of several seeds are an ensemble only if they share this one."""
     validation_fraction: OpenFraction = 0.15
     """Share of the training people (or of the training time) that decides when to stop."""
     train_seconds_fraction: OpenFraction = 0.5
@@ -280,7 +282,9 @@ class TrainConfig:
     cpus_per_worker: Positive = 1.0
     """CPU cores reserved for each worker."""
     use_gpu: bool = False
-    """One GPU a worker (NCCL); otherwise CPU (gloo)."""
+    """Workers compute on GPUs (NCCL); otherwise on CPUs (gloo)."""
+    gpus_per_worker: Positive = 1.0
+    """GPUs reserved for each worker, with `use_gpu`; a share of one lets several trainings of one worker, as in a sweep, have one GPU."""
     batch_size: Count = 16
     """People in a global batch, over all workers."""
     max_epochs: Count = 60
@@ -514,6 +518,8 @@ class TrackConfig:
     """W&B project."""
     name: str | None = None
     """Name of the run; made from the configuration if not given."""
+    group: str | None = None
+    """Group that W&B shows the run in; `dtb sweep` puts its members into one."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

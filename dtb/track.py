@@ -53,6 +53,7 @@ class _WandbTracker(Tracker):
         self._run = wandb.init(
             project=config.project,
             name=config.name,
+            group=config.group,
             id=run_id,
             resume="allow" if run_id and mode == "online" else None,
             dir=str(folder),

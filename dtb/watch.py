@@ -22,8 +22,9 @@ from dtb.fleet.ledger import STATUS
 from dtb.pipeline import FOLDERS, state_of
 from dtb.terminal import out
 from dtb.train.checkpoint import newest_manifest
+from dtb.train.notes import ALIVE_FILE, METRICS_FILE, read_metrics
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
-from dtb.train.worker import ALIVE_FILE, CHECKPOINTS, METRICS_FILE, is_slow, read_metrics
+from dtb.train.worker import CHECKPOINTS, is_slow
 
 REFRESH_SECONDS = 2.0
 SILENT_SECONDS = 30.0

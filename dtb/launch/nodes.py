@@ -48,7 +48,8 @@ def count_nodes(config: Config) -> Nodes:
     Nodes(train=2, train_at_least=1, fleet=2)
     """
     train, fleet = config.train, config.fleet
-    workers = _on_one(config, "train.cpus_per_worker", train.cpus_per_worker, "train.use_gpu", float(train.use_gpu))
+    gpus = train.gpus_per_worker * train.use_gpu
+    workers = _on_one(config, "train.cpus_per_worker", train.cpus_per_worker, "train.use_gpu", gpus)
     actors = _on_one(config, "fleet.cpus_per_actor", fleet.cpus_per_actor, "fleet.gpus_per_actor", fleet.gpus_per_actor)
     return Nodes(
         train=math.ceil(train.num_workers / workers),

@@ -22,6 +22,7 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     cohort : Cohort
     config : SplitConfig
     seed : int
+        For a configuration without a seed of its own.
 
     Returns
     -------
@@ -33,6 +34,7 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
         There are too few people for the folds, or too few sites, or `fold` is not one of them; or nobody has the runs or the task that
         are to be held out, or nothing beside them.
     """
+    seed = seed if config.seed is None else config.seed
     people = sorted(cohort.pseudonyms)
     if config.kind == "temporal":
         until = config.train_seconds or config.train_seconds_fraction

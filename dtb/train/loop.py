@@ -26,6 +26,7 @@ from dtb.train.sentinel import GradientSentinel
 from dtb.train.tally import Sums, Wait, means_of, peak_memory, slowest_rank
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
+from dtb.twin.objective import Losses
 
 Weights = dict[str, Tensor]
 
@@ -86,7 +87,7 @@ def fit(
             set_aside,
             sentinel,
         )
-        validated = validate(engine, feeds["validation"])
+        validated = validate(engine, feeds["validation"], set_aside)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         if validated["loss"] < progress.best_loss:
             progress.best_loss, progress.best_epoch = validated["loss"], progress.epoch
@@ -155,8 +156,7 @@ def train_epoch(
             began = time.perf_counter()
             on_device = batch.to(engine.device)
             losses = engine(on_device)
-            finite_S = torch.isfinite(losses.press_S) & torch.isfinite(losses.bold_S)
-            _refuse(batch, finite_S, "loss", set_aside)
+            _refuse(batch, _finite_S(losses), "loss", set_aside)
             # Forward alone: in the rest of a step ranks wait for one another, and all take as long as the slowest.
             forward_seconds += time.perf_counter() - began
             engine.backward(losses.total)
@@ -199,15 +199,21 @@ def cosine(highest: float, epochs_done: float, max_epochs: int) -> float:
 
 
 @torch.no_grad()
-def validate(engine: Any, feed: Feed) -> dict[str, Any]:
+def validate(engine: Any, feed: Feed, set_aside: Callable[[dict[str, str]], None]) -> dict[str, Any]:
     """Give for a part's people what `train_epoch` gives of losses and counts, without training on them."""
     engine.eval()
     sums = Sums(engine, feed.maker.taskset, passes=1)
     for share, batches in feed.batches(epoch=0):
         for batch in batches:
             on_device = batch.to(engine.device)
-            sums.add(engine(on_device), on_device, feed.world_size * feed.pieces / share.global_count)
+            losses = engine(on_device)
+            _refuse(batch, _finite_S(losses), "loss", set_aside)
+            sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
     return means_of(sums.over_ranks(), [spec.name for spec in feed.maker.taskset.specs])
+
+
+def _finite_S(losses: Losses) -> Tensor:
+    return torch.isfinite(losses.press_S) & torch.isfinite(losses.bold_S)
 
 
 def _refuse(batch: Batch, finite_S: Tensor | None, what: str, set_aside: Callable[[dict[str, str]], None]) -> None:

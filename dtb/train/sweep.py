@@ -1,8 +1,8 @@
 """`dtb sweep`: folds by seeds by settings, each a training of its own, on one cluster.
 
-Each member is a `dtb train` process that shares the cluster with the others, so whatever training survives a member survives, and a sweep
-goes on where it stopped by going on with each. What the sweep knows it reads from the members' `metrics.jsonl`: settings that are behind
-are stopped there, by asynchronous successive halving (Li et al., MLSys 2020), among trainings of the same fold and seed.
+Each member is a trial of Ray Tune that drives a `dtb train` of its own, so whatever training survives a member survives, and a sweep
+goes on where it stopped by going on with each. Settings that are behind are stopped by asynchronous successive halving (Li et al., MLSys
+2020), among trainings of the same fold and seed: losses of other folds are those of other people.
 """
 
 from __future__ import annotations
@@ -11,11 +11,6 @@ import dataclasses
 import itertools
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,20 +21,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from dtb.cluster import connected
-from dtb.config import Config, from_mapping, sections, to_plain, to_yaml
+from dtb.config import Config, from_mapping, sections, to_plain
 from dtb.errors import ConfigurationError, StageError
-from dtb.files import STAGE_FILE, OutputFolder, read_stage, write_json, write_text, written_whole
+from dtb.files import STAGE_FILE, OutputFolder, read_stage, write_json, written_whole
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.terminal import err
 from dtb.terminal import out as console
+from dtb.train.notes import METRICS_FILE, read_metrics
 from dtb.train.plan import make_plan
-from dtb.train.trainer import require_room
-from dtb.train.worker import METRICS_FILE, read_metrics
+from dtb.train.trainer import require_room, resources_of_worker
 
 MEMBERS, TABLE_FILE, STOPPED_FILE = "members", "sweep.tsv", "stopped.json"
 HALVING = 3
 """At each rung the best of so many goes on; rungs lie so many times further apart each time."""
-_LOOK_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +79,14 @@ def members_of(config: Config, folds: Sequence[int], seeds: Sequence[int], setti
     for fold, seed in itertools.product(folds or [config.split.fold], seeds or [config.seed]):
         for chosen in itertools.product(*choices):
             plain = to_plain(config)
-            plain["seed"], plain["split"]["fold"] = seed, fold
+            # Seeds of one fold are an ensemble, so none of its members may have seen whom another holds out.
+            split_seed = config.seed if config.split.seed is None else config.split.seed
+            plain["seed"], plain["split"] = seed, {**plain["split"], "fold": fold, "seed": split_seed}
             for section, option, value in chosen:
                 plain[section] = {**plain[section], option: value}
-            made = from_mapping(Config, plain, "--set")
             parts = [f"fold{fold}", f"seed{seed}", *(f"{option}_{value}" for _, option, value in chosen)]
+            plain["track"] |= {"name": "-".join(parts), "group": config.track.group or config.name}
+            made = from_mapping(Config, plain, "--set")
             yield Member("-".join(parts), made, {f"{section}.{option}": value for section, option, value in chosen})
 
 
@@ -149,7 +146,7 @@ def sweep(
     shards : Path
         Output folder of `dtb ingest`, or the URL of a copy of it.
     out : Path
-        Takes `members/NAME`, each the output folder of a training, `logs/NAME.log`, and `sweep.tsv`.
+        Takes `members/NAME`, each the output folder of a training, and `sweep.tsv`.
     folds, seeds, settings
         See `members_of`.
     resume : bool
@@ -176,113 +173,108 @@ def sweep(
         return
     common = sections(config, "segments", "twin", "split", "train")
     folder = OutputFolder.claim(out, "sweep", common, resume=resume)
+    (out / MEMBERS).mkdir(exist_ok=True)
+    losses = _Losses(members, out)
     with connected(config.cluster):
         require_room(config)
-        failed = _train_all(members, config, shards, out)
-    rows = [_row(member, out) for member in members]
+        failed = _train_all(members, losses, config, shards, out)
+    rows = [losses.row(member.name) for member in members]
     with written_whole(out / TABLE_FILE) as temporary:
         pd.DataFrame(rows).to_csv(temporary, sep="\t", index=False)
     console.print(_table(rows))
     if failed:
-        raise StageError(
-            f"{len(failed)} of {len(members)} members failed: {', '.join(failed)}. Why is in {out / 'logs'}; --resume tries them again."
-        )
+        listed = "\n".join(f"  {name}: {why}" for name, why in sorted(failed.items()))
+        raise StageError(f"{len(failed)} of {len(members)} members failed; --resume tries them again.\n{listed}")
     folder.finish({"members": len(members), "trained": sum(row["state"] == "trained" for row in rows)})
 
 
-def _train_all(members: Sequence[Member], config: Config, shards: Path, out: Path) -> list[str]:
-    """Keep as many trainings going as there is room for; give the names of those that failed."""
+class _Losses:
+    """The members' validation losses, epoch by epoch, and who was stopped: read once, then one member's whenever it has a new epoch."""
+
+    def __init__(self, members: Sequence[Member], out: Path) -> None:
+        self._members = {member.name: member for member in members}
+        self._out = out
+        self._losses = {name: self._read(name) for name in self._members}
+        path = out / STOPPED_FILE
+        self.stopped: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def of(self, name: str) -> list[float]:
+        """Give the losses of a member so far; those that are not finite are infinite."""
+        return self._losses[name]
+
+    def is_behind(self, name: str) -> bool:
+        """Take in a member's new epoch, and say whether it is behind its rivals; if so, it is among the stopped from now on."""
+        self._losses[name] = self._read(name)
+        member = self._members[name]
+        epochs = {each: self._losses[each] for each, other in self._members.items() if other.rivals == member.rivals}
+        found = is_behind(epochs, name, member.config.train.max_epochs)
+        if found:
+            self.stopped[name] = len(self._losses[name])
+            write_json(self._out / STOPPED_FILE, self.stopped)
+        return found
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Give a member's row of the table."""
+        member, losses = self._members[name], self._losses[name]
+        state = "trained" if _is_trained(self._out, name) else "stopped" if name in self.stopped else "unfinished"
+        fold, seed = member.rivals
+        best = min(losses, default=math.inf)
+        found = {"member": name, "fold": fold, "seed": seed, **member.settings, "state": state, "epochs": len(losses)}
+        return {**found, "loss": f"{best:.4f}" if math.isfinite(best) else ""}
+
+    def tell(self, name: str) -> None:
+        """Print how a member ended."""
+        row = self.row(name)
+        err.print(f"{name}: {row['state']} after {row['epochs']} epochs, validation loss {row['loss']}", markup=False)
+
+    def _read(self, name: str) -> list[float]:
+        rows = read_metrics(self._out / MEMBERS / name / METRICS_FILE)
+        return [math.inf if row["validation_loss"] is None else row["validation_loss"] for row in rows]
+
+
+def members_at_once(config: Config, cluster: Mapping[str, float]) -> int:
+    """Say how many members a cluster of these resources holds, one at least.
+
+    Examples
+    --------
+    >>> from dtb.config import TrainConfig
+    >>> quarter = TrainConfig(num_workers=1, cpus_per_worker=0.5, use_gpu=True, gpus_per_worker=0.25)
+    >>> members_at_once(Config(train=quarter), {"CPU": 8.0, "GPU": 1.0})
+    4
+    """
+    each = resources_of_worker(config)
+    return max(
+        int(min(cluster.get(kind, 0.0) / (amount * config.train.num_workers) for kind, amount in each.items())), 1
+    )
+
+
+def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shards: Path, out: Path) -> dict[str, str]:
+    """Train who is neither trained nor stopped; give the names of those that failed, with reasons."""
     import ray
 
-    there, wanted = ray.cluster_resources(), config.train
-    room = there["CPU"] / (wanted.num_workers * wanted.cpus_per_worker)
-    if wanted.use_gpu:
-        room = min(room, there.get("GPU", 0.0) / wanted.num_workers)
-    address = ray.get_runtime_context().gcs_address
-    stopped = _read_stopped(out)
-    waiting = [member for member in members if not _is_trained(out, member) and member.name not in stopped]
-    running: dict[str, subprocess.Popen[bytes]] = {}
-    by_name = {member.name: member for member in members}
-    failed = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < max(int(room), 1):
-                member = waiting.pop(0)
-                running[member.name] = _start(member, shards, out, address)
-            time.sleep(_LOOK_SECONDS)
-            for name, process in list(running.items()):
-                if process.poll() is None and _is_behind(by_name[name], members, out):
-                    process.send_signal(signal.SIGTERM)
-                    process.wait()
-                    if not _is_trained(out, by_name[name]):
-                        stopped[name] = len(read_metrics(out / MEMBERS / name / METRICS_FILE))
-                        write_json(out / STOPPED_FILE, stopped)
-                if process.poll() is None:
-                    continue
-                del running[name]
-                if not _is_trained(out, by_name[name]) and name not in stopped:
-                    failed.append(name)
-                row = _row(by_name[name], out)
-                err.print(
-                    f"{name}: {row['state']} after {row['epochs']} epochs, validation loss {row['loss']}", markup=False
-                )
-    finally:
-        for process in running.values():
-            process.send_signal(signal.SIGTERM)
-        for process in running.values():
-            process.wait()
-    return failed
+    from dtb.train.trials import train_all
 
-
-def _start(member: Member, shards: Path, out: Path, address: str) -> subprocess.Popen[bytes]:
-    log = out / "logs" / f"{member.name}.log"
-    log.parent.mkdir(exist_ok=True)
-    config = dataclasses.replace(
-        member.config, cluster=dataclasses.replace(member.config.cluster, ray_address=address, num_cpus=None)
-    )
-    path = log.with_suffix(".yaml")
-    write_text(path, to_yaml(config))
-    command = [sys.executable, "-m", "dtb", "train", str(shards), str(out / MEMBERS / member.name)]
-    search = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-    with log.open("ab") as stream:
-        return subprocess.Popen(
-            [*command, "--config", str(path), "--resume"],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": search},
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends them one by one
-        )
-
-
-def _is_behind(member: Member, members: Sequence[Member], out: Path) -> bool:
-    rivals = [each for each in members if each.rivals == member.rivals]
-    epochs = {
-        each.name: [
-            math.inf if row["validation_loss"] is None else row["validation_loss"]
-            for row in read_metrics(out / MEMBERS / each.name / METRICS_FILE)
-        ]
-        for each in rivals
+    waiting = {
+        member.name: member.config
+        for member in members
+        if not _is_trained(out, member.name) and member.name not in losses.stopped
     }
-    return is_behind(epochs, member.name, member.config.train.max_epochs)
+    if not waiting:
+        return {}
+    return train_all(
+        waiting,
+        shards,
+        out / MEMBERS,
+        at_once=members_at_once(config, ray.cluster_resources()),
+        max_failures=config.train.max_failures,
+        is_behind=losses.is_behind,
+        on_end=losses.tell,
+    )
 
 
-def _is_trained(out: Path, member: Member) -> bool:
-    folder = out / MEMBERS / member.name
+def _is_trained(out: Path, name: str) -> bool:
+    folder = out / MEMBERS / name
     return (folder / STAGE_FILE).is_file() and bool(read_stage(folder)["complete"])
-
-
-def _read_stopped(out: Path) -> dict[str, int]:
-    path = out / STOPPED_FILE
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-
-
-def _row(member: Member, out: Path) -> dict[str, Any]:
-    rows = read_metrics(out / MEMBERS / member.name / METRICS_FILE)
-    losses = [row["validation_loss"] for row in rows if row["validation_loss"] is not None]
-    state = "trained" if _is_trained(out, member) else "stopped" if member.name in _read_stopped(out) else "unfinished"
-    fold, seed = member.rivals
-    found = {"member": member.name, "fold": fold, "seed": seed, **member.settings, "state": state, "epochs": len(rows)}
-    return {**found, "loss": f"{min(losses):.4f}" if losses else ""}
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -6,17 +6,13 @@ checkpoint, as a driver started with `--resume` does.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
-import math
 import os
 import shutil
-import threading
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +26,14 @@ from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
 from dtb.train.engine import deepspeed_settings, read_user_settings
+from dtb.train.notes import METRICS_FILE, read_metrics
 from dtb.train.plan import Plan, estimated_bytes, make_plan
-from dtb.train.quarantine import quarantine, refuse_if_too_many, unfit
+from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
+from dtb.train.telling import told
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
 _RAY_FOLDER = ".ray-train"
-_ALIVE_SECONDS = 5.0
 
 # Read by Ray Train's controller. A lost node's cores are counted for a while after it is gone; the group waits for them in vain.
 _RAY_TRAIN = {
@@ -46,7 +43,15 @@ _RAY_TRAIN = {
 }
 
 
-def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
+def train(
+    config: Config,
+    shards: Path,
+    out: Path,
+    *,
+    resume: bool,
+    dry_run: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> None:
     """Train a twin on a cohort and export it.
 
     Parameters
@@ -61,6 +66,8 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
         Go on from the newest complete checkpoint in `out`.
     dry_run : bool
         Say what would be done and write nothing.
+    on_epoch : callable
+        Takes the row of each epoch as it comes.
 
     Raises
     ------
@@ -74,6 +81,11 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
     plan = make_plan(config, shards, out, cohort)
     user = read_user_settings(config.train.deepspeed)
     deepspeed_settings(config.train, config.train.num_workers, user)
+    if config.train.gpus_per_worker < 1 < config.train.num_workers and config.train.use_gpu:
+        raise ConfigurationError(
+            f"train.gpus_per_worker is {config.train.gpus_per_worker:g} with {config.train.num_workers} workers, but two ranks cannot "
+            "share a GPU (NCCL refuses). Set train.num_workers 1, as for many small members of a sweep, or a whole GPU each."
+        )
     if config.train.min_workers > config.train.num_workers:
         raise ConfigurationError(
             f"train.min_workers is {config.train.min_workers}; it may be at most train.num_workers ({config.train.num_workers})."
@@ -86,7 +98,7 @@ def train(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: boo
         console.print(f"{out} holds a finished training of this configuration; nothing to do.")
         return
     _keep(plan, out)
-    with _told(out, config.train):
+    with told(out, config.train.max_epochs, on_epoch):
         left_out = _set_aside_unfit(plan)
         normalisation = _normalisation(plan, left_out)
         with connected(config.cluster):
@@ -103,6 +115,7 @@ def _what_matters(config: Config) -> Config:
         "min_workers",
         "cpus_per_worker",
         "use_gpu",
+        "gpus_per_worker",
         "max_failures",
         "threads_per_worker",
         "checkpoint_every_epochs",
@@ -175,7 +188,7 @@ def require_room(config: Config) -> None:
     there = ray.cluster_resources()
     wanted = config.train
     workers = wanted.min_workers or wanted.num_workers
-    needed = {kind: workers * amount for kind, amount in _resources(config).items()}
+    needed = {kind: workers * amount for kind, amount in resources_of_worker(config).items()}
     for kind, amount in needed.items():
         if there.get(kind, 0.0) < amount:
             raise ConfigurationError(
@@ -184,65 +197,82 @@ def require_room(config: Config) -> None:
             )
 
 
-def _resources(config: Config) -> dict[str, float]:
+def resources_of_worker(config: Config) -> dict[str, float]:
     """Say what one worker takes of the cluster."""
-    gpu = {"GPU": 1.0} if config.train.use_gpu else {}
+    gpu = {"GPU": config.train.gpus_per_worker} if config.train.use_gpu else {}
     return {"CPU": config.train.cpus_per_worker, **gpu, **pool_share(config.cluster, TRAIN_POOL)}
 
 
 def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
+    """Train until it is done. People whose loss is not finite, and who are set aside now, do not count as failures."""
     for name, value in _RAY_TRAIN.items():
         os.environ.setdefault(name, value)
     from ray.exceptions import RayError
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+    from dtb.train.failures import own_error
+
+    config, storage = plan.config.train, plan.out / _RAY_FOLDER
+    people = len({*plan.split.train, *plan.split.validation})
+    while True:
+        known = read_quarantine(plan.out)
+        try:
+            _trainer(plan, normalisation, user, storage).fit()
+            return
+        except WorkerGroupError as error:
+            set_aside = read_quarantine(plan.out)
+            refuse_if_too_many(plan.out, set_aside, people, config.max_quarantined_fraction)
+            if len(set_aside) > len(known):
+                continue
+            for cause in map(own_error, error.worker_failures.values()):
+                if isinstance(cause, UserError | StageError):
+                    raise cause from None
+            raise StageError(
+                f"The training workers failed more often than train.max_failures ({config.max_failures}) allows; --resume goes on "
+                f"from the newest checkpoint. The last failure:\n{error}"
+            ) from error
+        except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
+            raise StageError(
+                f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
+            ) from error
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+
+def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any], storage: Path) -> Any:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from dtb.train.failures import TellFailures
     from dtb.train.worker import Job, work
 
     config = plan.config.train
-    # Ray Train V2 takes (fewest, most) here; the annotation that mypy sees is the older one's.
+    # Ray Train V2 takes (fewest, most) and its own callbacks here; the annotations that mypy sees are the older one's.
     workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
-    storage = plan.out / _RAY_FOLDER
-    trainer = TorchTrainer(
+    told: list[Any] = [TellFailures(plan.out)]
+    return TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=config.use_gpu,
-            resources_per_worker=_resources(plan.config),
+            resources_per_worker=resources_of_worker(plan.config),
         ),
         run_config=RunConfig(
             # A name that was never used: Ray Train would silently go on with a run of the same name.
             name=f"train-{uuid.uuid4().hex[:12]}",
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=config.max_failures),
+            callbacks=told,
         ),
     )
-    try:
-        trainer.fit()
-    except WorkerGroupError as error:
-        for cause in error.worker_failures.values():
-            own = getattr(cause, "cause", None) or cause
-            if isinstance(own, UserError | StageError):
-                raise own from None
-        raise StageError(
-            f"The training workers failed more often than train.max_failures ({config.max_failures}) allows; --resume goes on "
-            f"from the newest checkpoint. The last failure:\n{error}"
-        ) from error
-    except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
-        raise StageError(
-            f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
-        ) from error
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
 
 
 def _summary(out: Path) -> dict[str, Any]:
     from dtb.train.checkpoint import newest_manifest
-    from dtb.train.worker import CHECKPOINTS, read_metrics
+    from dtb.train.worker import CHECKPOINTS
 
-    rows = read_metrics(out / "metrics.jsonl")
+    rows = read_metrics(out / METRICS_FILE)
     best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
     checkpoint = newest_manifest(out / CHECKPOINTS)
     return {
@@ -252,51 +282,6 @@ def _summary(out: Path) -> dict[str, Any]:
         # `dtb evaluate` logs in the same run.
         "tracker_id": checkpoint[1]["progress"]["tracker_id"] if checkpoint else None,
     }
-
-
-@contextlib.contextmanager
-def _told(out: Path, config: TrainConfig) -> Iterator[None]:
-    """Print each epoch's figures and each note as they come, from the files that rank 0 writes, and show that the driver is alive."""
-    from dtb.train.worker import ALIVE_FILE, METRICS_FILE, NOTES_FILE, read_metrics, whole_lines
-
-    over = threading.Event()
-
-    def follow() -> None:
-        last_epoch = max((row["epoch"] for row in read_metrics(out / METRICS_FILE)), default=0)
-        num_notes = len(whole_lines(out / NOTES_FILE))
-        touched = -math.inf
-        while True:
-            if time.monotonic() - touched > _ALIVE_SECONDS:
-                (out / ALIVE_FILE).touch()
-                touched = time.monotonic()
-            last_look = over.wait(0.5)
-            notes = whole_lines(out / NOTES_FILE)
-            for sentence in notes[num_notes:]:
-                err.print(sentence.rstrip(), markup=False)
-            num_notes = len(notes)
-            for row in read_metrics(out / METRICS_FILE):
-                if row["epoch"] > last_epoch:
-                    last_epoch = row["epoch"]
-                    err.print(_sentence(row, config.max_epochs))
-            if last_look:
-                return
-
-    follower = threading.Thread(target=follow, name="metrics", daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        over.set()
-        follower.join()
-        (out / ALIVE_FILE).unlink(missing_ok=True)
-
-
-def _sentence(row: dict[str, Any], max_epochs: int) -> str:
-    losses = "  ".join(
-        f"{name} {'not finite' if row[key] is None else format(row[key], '.4f')}"
-        for name, key in (("train", "train_loss"), ("validation", "validation_loss"))
-    )
-    return f"epoch {row['epoch']:>4}/{max_epochs}  {losses}  {row['subjects_per_second']:.1f} people/s"
 
 
 def _describe(plan: Plan) -> None:

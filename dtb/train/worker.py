@@ -24,16 +24,13 @@ from dtb.train import checkpoint as checkpoints
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
 from dtb.train.loop import fit
 from dtb.train.normalise import Normalisation
+from dtb.train.notes import METRICS_FILE, note, read_metrics, tell_going_on
 from dtb.train.plan import Plan
 from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
 from dtb.twin.export import save_twin
 from dtb.twin.objective import Objective
 
-METRICS_FILE = "metrics.jsonl"
-NOTES_FILE = "notes.log"
-ALIVE_FILE = ".alive"
-"""Touched by the driver every few seconds while it lives, so that `dtb watch` can tell a training from one that was killed."""
 CHECKPOINTS = "checkpoints"
 TWIN = "twin"
 _FULL_BYTES = 1 << 20
@@ -89,6 +86,8 @@ def work(job: Job) -> None:
         if converted and rank == 0:
             checkpoints.forget_converted(found)
         progress, best_weights = found.progress, found.best_weights() if rank == 0 else None
+    if rank == 0:
+        tell_going_on(plan.out, None if found is None else (found.path.name, progress.epoch))
     book = _Book(plan, progress) if rank == 0 else None
 
     def on_epoch(figures: dict[str, Any]) -> None:
@@ -157,8 +156,6 @@ def _found_by_first(folder: Path, rank: int) -> checkpoints.Checkpoint | None:
         told[0], passed_over = checkpoints.newest_complete(folder)
         for sentence in passed_over:
             note(folder.parent, f"Checkpoint {sentence}")
-        if told[0] is not None:
-            note(folder.parent, f"Going on after epoch {told[0].progress.epoch}, from {told[0].path.name}.")
     torch.distributed.broadcast_object_list(told, src=0)
     return told[0]
 
@@ -216,21 +213,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nan(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def note(out: Path, sentence: str) -> None:
-    """Add a line for the user to the training's notes, which the driver prints."""
-    with (out / NOTES_FILE).open("a", encoding="utf-8") as stream:
-        stream.write(sentence + "\n")
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines of a `metrics.jsonl`; none if there is no such file."""
-    return [json.loads(line) for line in whole_lines(path)]
-
-
-def whole_lines(path: Path) -> list[str]:
-    """Read the lines of a file that may be being written; none if there is no such file."""
-    if not path.is_file():
-        return []
-    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

@@ -20,6 +20,7 @@ from dtb.config import ClusterConfig
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
 from dtb.train.checkpoint import newest_manifest
+from dtb.train.quarantine import read_quarantine
 from dtb.train.trainer import train
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import read_rows, take_longer, train_on_ranks
@@ -75,6 +76,10 @@ def test_killed_worker_costs_no_more_than_the_interval(shards, tmp_path):
         train(long_config(num_workers=2), shards, out, resume=False, dry_run=False)
     (_, done), (after,) = acted[0], epochs_gone_on_after(out)
     assert done - EVERY <= after
+    lost, going_on = (out / "notes.log").read_text().splitlines()
+    assert lost.startswith("Lost: rank")
+    assert "its process or its node died" in lost
+    assert "from when the failure was seen" in going_on
     assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 2), 1e-6)
 
 
@@ -135,30 +140,52 @@ def half_a_second_longer():
     take_longer(0.5)
 
 
-def test_person_whose_gradient_is_not_finite_is_set_aside_in_training(tmp_path):
-    """Stimuli of 3e38 that overlap: each of them a number, but not their sum. The states saturate, so only the gradient shows it."""
-    config = long_config(max_epochs=6, num_workers=1, max_quarantined_fraction=0.2)
-    whole = open_cohort(write_cohort(tmp_path / "whole", num_people=12))
-    chosen = make_split(whole, config.split, config.seed).train[0]
-    shards = write_cohort(tmp_path / "shards", num_people=12, spoil=lambda who: spoilt(who, chosen))
+def test_people_with_nan_or_inf_are_set_aside_and_training_goes_on(tmp_path, capsys):
+    """One person's gradient, another's validation loss, and a NaN among a third's data: none of them counts as a failure."""
+    config = long_config(max_epochs=6, num_workers=1, max_quarantined_fraction=0.4, max_failures=0)
+    split = make_split(open_cohort(write_cohort(tmp_path / "whole", num_people=12)), config.split, config.seed)
+    spoil = {split.train[0]: loud, split.validation[0]: blinding, split.train[1]: with_nan}
+    shards = write_cohort(
+        tmp_path / "shards", num_people=12, spoil=lambda who: spoil.get(who.pseudonym, lambda same: same)(who)
+    )
     out = tmp_path / "out"
     with connected(ClusterConfig(num_cpus=2)):
         train(config, shards, out, resume=False, dry_run=False)
-    assert (out / "quarantine.tsv").read_text().splitlines()[1:] == [f"{chosen}\tthe gradient is not a finite number"]
+    assert read_quarantine(out) == {
+        split.train[0]: "the gradient is not a finite number",
+        split.train[1]: "run hammerAP: a stimulus is not a finite number",
+        split.validation[0]: "the loss is not a finite number",
+    }
     rows = read_rows(out)
     assert len(rows) == 6
     assert all(row["train_loss"] < 10 and row["validation_loss"] < 10 for row in rows)
-    assert f"{chosen} is set aside" in (out / "notes.log").read_text()
+    said = capsys.readouterr().err
+    assert all(f"{who} is set aside" in said for who in spoil)
 
 
-def spoilt(person, chosen):
-    if person.pseudonym != chosen:
-        return person
+def with_run(person, **changes):
+    return dataclasses.replace(person, runs=(dataclasses.replace(person.runs[0], **changes), *person.runs[1:]))
+
+
+def loud(person):
+    """Stimuli of 3e38 that overlap: each of them a number, but not their sum. States saturate, so only the gradient shows it."""
     trials = person.runs[0].trials
-    loud = dataclasses.replace(
+    changed = dataclasses.replace(
         trials,
         pulse_value_Q=np.full_like(trials.pulse_value_Q, 3e38),
         pulse_channel_Q=np.zeros_like(trials.pulse_channel_Q),
         pulse_duration_seconds_Q=np.full_like(trials.pulse_duration_seconds_Q, 6.0),
     )
-    return dataclasses.replace(person, runs=(dataclasses.replace(person.runs[0], trials=loud), *person.runs[1:]))
+    return with_run(person, trials=changed)
+
+
+def blinding(person):
+    """BOLD whose square is no number any more."""
+    return with_run(person, bold_VR=np.full_like(person.runs[0].bold_VR, 1e25))
+
+
+def with_nan(person):
+    trials = person.runs[0].trials
+    return with_run(
+        person, trials=dataclasses.replace(trials, pulse_value_Q=np.full_like(trials.pulse_value_Q, np.nan))
+    )

@@ -11,7 +11,10 @@ import pytest
 from dtb.cluster import connected
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, StageError
-from dtb.train.sweep import is_behind, members_of, sweep
+from dtb.shards.divide import make_split
+from dtb.shards.read import open_cohort
+from dtb.train.sweep import is_behind, members_at_once, members_of, sweep
+from dtb.train.trainer import resources_of_worker, train
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
 
@@ -25,12 +28,33 @@ def test_members_are_all_combinations_and_differ_in_what_is_set_alone():
     assert one.config == dataclasses.replace(
         config,
         seed=7,
-        split=dataclasses.replace(config.split, fold=1),
+        split=dataclasses.replace(config.split, fold=1, seed=config.seed),
         twin=dataclasses.replace(config.twin, rank=1),
         train=dataclasses.replace(config.train, learning_rate=2e-3),
+        track=dataclasses.replace(config.track, name=one.name, group=config.name),
     )
     (alone,) = members_of(config, (), (), ())
-    assert alone.config == config
+    assert alone.name == "fold0-seed0"
+
+
+def test_seeds_of_a_fold_hold_out_the_same_people(shards):
+    cohort = open_cohort(shards)
+    splits = [
+        make_split(cohort, member.config.split, member.config.seed)
+        for member in members_of(small_config(), (0, 1), (3, 4), ())
+    ]
+    assert splits[0] == splits[1]
+    assert splits[2] == splits[3] != splits[0]
+
+
+def test_gpus_are_shared_by_members_and_not_by_ranks(shards, tmp_path):
+    config = small_config(use_gpu=True, gpus_per_worker=0.25, cpus_per_worker=0.5)
+    assert members_at_once(config, {"CPU": 16.0, "GPU": 1.0}) == 4
+    assert members_at_once(config, {"CPU": 1.0, "GPU": 1.0}) == 2
+    assert resources_of_worker(config) == {"CPU": 0.5, "GPU": 0.25}
+    two = small_config(use_gpu=True, gpus_per_worker=0.25, num_workers=2)
+    with pytest.raises(ConfigurationError, match="two ranks cannot share a GPU"):
+        train(two, shards, tmp_path / "out", resume=False, dry_run=True)
 
 
 @pytest.mark.parametrize(
@@ -61,22 +85,31 @@ def test_dry_run_names_the_members_and_writes_nothing(shards, tmp_path, capsys):
 
 @pytest.mark.cluster
 @pytest.mark.rehearsal
-def test_sweep_trains_members_and_goes_on_where_it_stopped(shards, tmp_path):
+def test_sweep_trains_halves_of_a_core_side_by_side_and_goes_on_where_it_stopped(shards, tmp_path, capsys):
+    """One core for two members of half a core each. One of them has a rate that cannot work, and the other an ensemble to come."""
     out = tmp_path / "out"
-    good = "fold0-seed1-learning_rate_2e-3"
-    with connected(ClusterConfig(num_cpus=2)):
-        # The other rate cannot work: that member is stopped at the first rung, or fails on its own just before.
-        with contextlib.suppress(StageError):
-            rates = ("train.learning_rate=2e-3,1e30",)
-            sweep(small_config(), shards, out, folds=(), seeds=(1,), settings=rates, resume=False)
+    config = small_config(max_epochs=6, cpus_per_worker=0.5, schedule="constant")
+    good, bad = (f"fold0-seed1-learning_rate_{rate}" for rate in ("2e-3", "1e30"))
+    with connected(ClusterConfig(num_cpus=1)):
+        with contextlib.suppress(StageError):  # the bad rate's loss may stop being a number before it is behind
+            sweep(config, shards, out, folds=(), seeds=(1,), settings=("train.learning_rate=2e-3,1e30",), resume=False)
         states = pd.read_csv(out / "sweep.tsv", sep="\t").set_index("member")["state"]
         assert states[good] == "trained"
-        assert states["fold0-seed1-learning_rate_1e30"] in {"stopped", "unfinished"}
-        metrics = out / "members" / good / "metrics.jsonl"
+        assert states[bad] in {"stopped", "unfinished"}
+        members = out / "members"
+        begun, ended = (
+            ((members / name / "split.json").stat().st_mtime for name in (good, bad)),
+            members / good / "twin",
+        )
+        assert max(begun) < ended.stat().st_mtime
+        metrics = members / good / "metrics.jsonl"
         before = metrics.stat().st_mtime_ns
         rates = ("train.learning_rate=2e-3",)
-        sweep(small_config(), shards, out, folds=(), seeds=(1,), settings=rates, resume=True)
+        sweep(config, shards, out, folds=(), seeds=(1, 2), settings=rates, resume=True)
+    assert f"{good}: trained after 6 epochs" in capsys.readouterr().err
     assert metrics.stat().st_mtime_ns == before
     table = pd.read_csv(out / "sweep.tsv", sep="\t")
-    assert table[["state", "epochs"]].to_numpy().tolist() == [["trained", 3]]
-    assert load_twin(out / "members" / good / "twin")[1].seed == 1
+    assert table[["seed", "state", "epochs"]].to_numpy().tolist() == [[1, "trained", 6], [2, "trained", 6]]
+    cards = [load_twin(members / name / "twin")[1] for name in table["member"]]
+    assert [card.seed for card in cards] == [1, 2]
+    assert cards[0].split_hash == cards[1].split_hash

@@ -20,8 +20,8 @@ from dtb.files import read_stage
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.train.checkpoint import newest_complete
+from dtb.train.notes import ALIVE_FILE
 from dtb.train.trainer import train
-from dtb.train.worker import ALIVE_FILE
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks

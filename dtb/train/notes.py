@@ -1,0 +1,63 @@
+"""What a training writes down as it goes, for its driver, `dtb watch` and `dtb sweep`: a row an epoch, and sentences for the user."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+METRICS_FILE = "metrics.jsonl"
+NOTES_FILE = "notes.log"
+ALIVE_FILE = ".alive"
+"""Touched by the driver every few seconds while it lives, so that `dtb watch` can tell a training from one that was killed."""
+_BROKEN_FILE = ".broken"
+
+
+def note(out: Path, sentence: str) -> None:
+    """Add a line for the user to the training's notes, which the driver prints."""
+    with (out / NOTES_FILE).open("a", encoding="utf-8") as stream:
+        stream.write(sentence + "\n")
+
+
+def tell_broken(out: Path, sentence: str | None) -> None:
+    """Remember when a worker group broke, and say why, if nobody has said it yet."""
+    (out / _BROKEN_FILE).touch()
+    if sentence is not None:
+        note(out, sentence)
+
+
+def tell_going_on(out: Path, checkpoint: tuple[str, int] | None) -> None:
+    """Say where a training goes on, what of it is done again, and how long ago its workers broke.
+
+    Parameters
+    ----------
+    out : Path
+    checkpoint : (str, int) or None
+        Name of the checkpoint that is loaded, and the epochs that were finished then; None at the beginning.
+    """
+    broken = out / _BROKEN_FILE
+    seconds = max(time.time() - broken.stat().st_mtime, 0.0) if broken.exists() else None
+    broken.unlink(missing_ok=True)
+    if checkpoint is None and seconds is None:
+        return
+    name, epoch = checkpoint or ("the beginning, for there is no checkpoint yet", 0)
+    again = sum(row["epoch"] > epoch for row in read_metrics(out / METRICS_FILE))
+    parts = [f"Going on after epoch {epoch}, from {name}"]
+    if again:
+        parts.append(f"{again} finished epoch{'s are' if again > 1 else ' is'} trained again")
+    if seconds is not None:
+        parts.append(f"it took {seconds:.0f} s from when the failure was seen")
+    note(out, "; ".join(parts) + ".")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the whole lines of a `metrics.jsonl`; none if there is no such file."""
+    return [json.loads(line) for line in whole_lines(path)]
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Read the lines of a file that may be being written; none if there is no such file."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,114 @@
+"""The members of a sweep as trials of Ray Tune: as many at a time as there is room for, those that fall behind stopped."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+
+from dtb.config import Config
+from dtb.errors import StageError, UserError
+from dtb.train.trainer import train
+
+_RAY_FOLDER = ".ray-tune"
+_NAME, _FAILURE = "member", "failure"
+# What drives a training computes nothing: its workers take the cores. Ray does not take a trial that asks for nothing at all.
+_DRIVER = {"memory": 64.0 * 2**20}
+_RAY_TUNE = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+
+
+def train_all(
+    members: Mapping[str, Config],
+    shards: Path,
+    folder: Path,
+    *,
+    at_once: int,
+    max_failures: int,
+    is_behind: Callable[[str], bool],
+    on_end: Callable[[str], None],
+) -> dict[str, str]:
+    """Train each member in a folder of its own name.
+
+    Parameters
+    ----------
+    members : mapping of str to Config
+    shards : Path
+    folder : Path
+        Of the members' folders; all nodes see it.
+    at_once : int
+    max_failures : int
+        How many times a member is taken up again whose driver was lost.
+    is_behind : callable
+        Asked after each epoch of a member, by name; if so, it is stopped.
+    on_end : callable
+        Told of each member that is trained or was stopped.
+
+    Returns
+    -------
+    dict of str to str
+        Why members failed.
+    """
+    for name, value in _RAY_TUNE.items():
+        os.environ.setdefault(name, value)
+    storage = folder.parent / _RAY_FOLDER
+    tuner = tune.Tuner(
+        tune.with_resources(
+            functools.partial(_train_member, members=dict(members), shards=shards, folder=folder), _DRIVER
+        ),
+        param_space={_NAME: tune.grid_search(list(members))},
+        tune_config=tune.TuneConfig(scheduler=_Rungs(is_behind, on_end), max_concurrent_trials=at_once),
+        run_config=tune.RunConfig(
+            name=f"sweep-{uuid.uuid4().hex[:12]}",
+            storage_path=str(storage),
+            failure_config=tune.FailureConfig(max_failures=max_failures),
+            verbose=0,
+        ),
+    )
+    try:
+        results = tuner.fit()
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+    failures = {}
+    for result in (results[place] for place in range(len(results))):
+        why = result.error or (result.metrics or {}).get(_FAILURE)
+        if why:
+            failures[(result.config or {})[_NAME]] = str(why)
+    return failures
+
+
+def _train_member(chosen: dict[str, Any], *, members: dict[str, Config], shards: Path, folder: Path) -> None:
+    """Train one member, in the process of its trial; what will not work a second time is said and not raised."""
+    name = chosen[_NAME]
+    try:
+        train(
+            members[name], shards, folder / name, resume=True, on_epoch=lambda row: tune.report({"epoch": row["epoch"]})
+        )
+    except (UserError, StageError) as error:
+        tune.report({_FAILURE: str(error)})
+
+
+class _Rungs(FIFOScheduler):
+    """Stops members that are behind, and tells of those that end."""
+
+    def __init__(self, is_behind: Callable[[str], bool], on_end: Callable[[str], None]) -> None:
+        super().__init__()
+        self._is_behind = is_behind
+        self._on_end = on_end
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        del tune_controller
+        if "epoch" in result and self._is_behind(trial.config[_NAME]):
+            self._on_end(trial.config[_NAME])
+            return str(self.STOP)
+        return str(self.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        del tune_controller, result
+        self._on_end(trial.config[_NAME])
