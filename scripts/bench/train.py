@@ -1,165 +1,246 @@
-"""What feeding and saving a training cost: one table, with the machine's load, for times mean little on a crowded one.
+"""What training costs beside the arithmetic, and what several ranks gain: one table, each row a figure and what was wanted of it.
 
-    python scripts/bench/train.py                          # 64 made-up people of the paper's size
-    python scripts/bench/train.py --num-people 16 --num-regions 100
+    python scripts/bench/train.py                       # all of it: about five minutes on two quiet cores
+    python scripts/bench/train.py --parts stream
+    python scripts/bench/train.py --out scaling.json    # also the figures, for scripts/scaling_model.py
 
-Stream: people a second from shards to arrays, in the shuffled order of training, beside a plain `tarfile` loop that decodes the same
-people in the order of the tars, and beside the raw read of the bytes. Batches: people a second laid out as tensors, in a first epoch
-(nothing in memory) and in a second one. Manifest: what verifying all checksums costs, once a job.
+Everything is measured in one run, on made-up people of the paper's size, with the loop and the engines of `dtb train`, on gloo. Every rank
+has one thread and is bound to one core; where there are more ranks than cores, several share one. The recurrence runs in float32.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
+import importlib.metadata
+import json
 import os
-import tarfile
+import platform
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import torch
+from ranks import Measured, make_job, on_ranks, train
 from rich.console import Console
 from rich.table import Table
+from stream import people_per_second, write_people
 
-from dtb.cohort.records import Run, SubjectRecord
-from dtb.config import SegmentConfig
-from dtb.shards.batches import BatchMaker
-from dtb.shards.manifest import CohortDescription
-from dtb.shards.read import Cohort, open_cohort
-from dtb.shards.sample import decode_sample
-from dtb.shards.split import Split
-from dtb.shards.stream import SubjectStream
-from dtb.shards.write import ShardWriter
-from dtb.tasks.spec import load_task
-from dtb.tasks.taskset import TaskSet
-from dtb.tasks.trials import Trials
-from dtb.train.feed import Feed
+from dtb.config import Config, TrackConfig, load_config
+from dtb.train.peak import peak_flops
 
-TASKSET = TaskSet((load_task("hammer"),))
-RUN_SECONDS, REPETITION_TIME, NUM_RUNS = 400.0, 0.8, 3
+CONFIGS = Path(__file__).parents[2] / "configs"
+NUM_REGIONS, NUM_BOLD_REGIONS, NUM_PEOPLE = 446, 20, 50
+PEOPLE_OF_THE_PAPER = 228
+WORLD_SIZES = (1, 2, 4)
+EPOCHS = {"lowrank": 5, "paper": 3}
+Row = tuple[str, str, str]
 
 
-def make_person(number: int, num_regions: int) -> SubjectRecord:
-    rng = np.random.default_rng(number)
-    onset_J = np.arange(2.0, RUN_SECONDS - 4, 4.0)
-    num_trials = len(onset_J)
-    trials = Trials(
-        onset_seconds_J=onset_J,
-        window_seconds_J=np.full(num_trials, 2.0),
-        rt_seconds_J=rng.uniform(0.3, 1.5, num_trials),
-        response_JA=np.eye(2, dtype=bool)[rng.integers(2, size=num_trials)],
-        correct_JA=np.eye(2, dtype=bool)[rng.integers(2, size=num_trials)],
-        scored_J=np.ones(num_trials, bool),
-        usable_J=np.ones(num_trials, bool),
-        condition_J=np.zeros(num_trials, np.int16),
-        pulse_channel_Q=np.zeros(num_trials, np.int16),
-        pulse_onset_seconds_Q=onset_J,
-        pulse_duration_seconds_Q=np.full(num_trials, 2.0),
-        pulse_value_Q=np.ones(num_trials, np.float32),
+def config_of(name: str, num_workers: int, **settings: Any) -> Config:
+    config = load_config(CONFIGS / f"{name}.yaml")
+    regions = tuple(f"r{place}" for place in range(NUM_BOLD_REGIONS))
+    train_config = dataclasses.replace(config.train, num_workers=num_workers, start="random", **settings)
+    return dataclasses.replace(
+        config,
+        twin=dataclasses.replace(config.twin, bold_regions=regions),
+        train=train_config,
+        track=TrackConfig(wandb="off"),
     )
-    num_volumes = round(RUN_SECONDS / REPETITION_TIME)
-    runs = tuple(
-        Run(
-            "hammer",
-            "hammer",
-            None,
-            str(place),
-            trials,
-            RUN_SECONDS,
-            rng.normal(size=(num_volumes, num_regions)).astype(np.float32),
-            REPETITION_TIME,
+
+
+def scaling(name: str, shards: Path, folder: Path) -> dict[str, Any]:
+    """Train a configuration on 1, 2 and 4 ranks."""
+    found: dict[str, Any] = {"ranks": {}}
+    for world_size in WORLD_SIZES:
+        config = config_of(name, world_size, max_epochs=EPOCHS[name], checkpoint_every_epochs=EPOCHS[name])
+        job = make_job(config, shards, folder / f"{name}{world_size}")
+        measured = on_ranks(world_size, functools.partial(train, count=False), job)[0]
+        rows = [json.loads(line) for line in (job.plan.out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        steps = len(job.plan.split.train) / config.train.batch_size
+        later = rows[1:]
+        found["ranks"][world_size] = {
+            "step_seconds": statistics.median(measured["train"][1:]) / steps,
+            "epoch_seconds": statistics.median(row["seconds"] for row in later),
+            "checkpoint_seconds": measured["checkpoint"][0],
+            "wait_first": rows[0]["data_wait_share"],
+            "wait_later": statistics.median(row["data_wait_share"] for row in later),
+            "peak_share": statistics.median(row["peak_flops_share"] for row in later),
+            "peak_memory_gib": rows[-1]["peak_memory_gib"],
+            "train_loss": [row["train_loss"] for row in rows],
+        }
+        found |= {
+            "people": len(job.plan.split.train),
+            "batch_size": config.train.batch_size,
+            "num_parameters": sum(parameter.numel() for parameter in job.plan.twin().parameters()),
+            "default_interval": load_config(CONFIGS / f"{name}.yaml").train.checkpoint_every_epochs,
+        }
+    return found
+
+
+def zero_stages(folder: Path) -> dict[int, Measured]:
+    """Give for each ZeRO stage what a rank's optimizer holds, and what it hands to collectives in one step: the paper's size on 2 ranks."""
+    shards = folder / "few"
+    write_people(shards, 4, NUM_REGIONS)
+    found = {}
+    for stage in range(4):
+        config = config_of("paper", 2, zero_stage=stage, max_epochs=2, checkpoint_every_epochs=2)
+        found[stage] = on_ranks(
+            2, functools.partial(train, count=True), make_job(config, shards, folder / f"zero{stage}")
+        )[0]
+    return found
+
+
+def link(num_bytes: int) -> Measured:
+    """Time, as a rank, the sum of a vector over all ranks, of so many bytes and of one number."""
+    found = {}
+    for name, size in (("large", num_bytes // 4), ("small", 1)):
+        vector = torch.ones(size)
+        torch.distributed.all_reduce(vector)
+        times = []
+        for _ in range(3 if name == "large" else 50):
+            began = time.perf_counter()
+            torch.distributed.all_reduce(vector)
+            times.append(time.perf_counter() - began)
+        found[name] = statistics.median(times)
+    return found
+
+
+def stream_rows(speed: dict[str, float], num_bytes: float) -> list[Row]:
+    rows = [(way, f"{each:,.0f} people/s, {each * num_bytes / 1e6:,.0f} MB/s", "") for way, each in speed.items()]
+    ours, plain = speed["our stream, shuffled, decoded"], speed["tarfile loop, decoded"]
+    return [
+        *rows,
+        ("our stream, to the tarfile loop", f"{ours / plain:.2f}", "at least 0.9"),
+        ("our stream, to the raw read", f"{ours / speed['raw read']:.2f}", ""),
+    ]
+
+
+def scaling_rows(name: str, found: dict[str, Any]) -> list[Row]:
+    ranks = found["ranks"]
+    one, two = ranks[1], ranks[2]
+    rows = [
+        (
+            f"{name}: a step on {world_size} rank{'s' * (world_size > 1)}",
+            f"{each['step_seconds']:.3f} s, {one['step_seconds'] / each['step_seconds']:.2f}x, {each['peak_share']:.0%} of peak, "
+            f"{each['peak_memory_gib']:.1f} GiB",
+            "at least 1.8x" if world_size == 2 else "",
         )
-        for place in range(NUM_RUNS)
+        for world_size, each in ranks.items()
+    ]
+    apart = max(
+        abs(a - b) for each in ranks.values() for a, b in zip(each["train_loss"], one["train_loss"], strict=True)
     )
-    edges = rng.normal(size=num_regions * (num_regions - 1) // 2).astype(np.float32)
-    return SubjectRecord(f"p{number:05d}", edges, {"site": "here"}, runs)
+    epoch = two["epoch_seconds"] * PEOPLE_OF_THE_PAPER / found["people"]
+    share = two["checkpoint_seconds"] / (two["checkpoint_seconds"] + found["default_interval"] * epoch)
+    return [
+        *rows,
+        (f"{name}: largest difference of the loss", f"{apart:.1e}", "below 1e-5"),
+        (
+            f"{name}: waiting for data, 2 ranks",
+            f"{two['wait_later']:.2%}; first epoch {two['wait_first']:.1%}",
+            "below 2%",
+        ),
+        (
+            f"{name}: checkpoints, every {found['default_interval']} epochs of {PEOPLE_OF_THE_PAPER} people, 2 ranks",
+            f"{two['checkpoint_seconds']:.2f} s each, {share:.2%} of the time",
+            "below 3%",
+        ),
+    ]
 
 
-def write_people(folder: Path, num_people: int, num_regions: int) -> None:
-    writer = ShardWriter(folder, subjects_per_shard=16)
-    for number in range(num_people):
-        writer.add(make_person(number, num_regions))
-    regions = tuple(f"r{place}" for place in range(num_regions))
-    writer.finish(CohortDescription(regions, TASKSET.to_plain(), {}, "0" * 64))
+def zero_rows(stages: dict[int, Measured], num_parameters: int) -> list[Row]:
+    rows = []
+    for stage, found in stages.items():
+        moved = ", ".join(
+            f"{kind} {num_bytes / 1e6:,.0f} MB" for kind, num_bytes in found["collectives"].items() if num_bytes > 1e6
+        )
+        optimizer, expected = expected_bytes(stage, num_parameters, 2)
+        rows.append(
+            (
+                f"ZeRO {stage}, 2 ranks: optimizer; collectives a step",
+                f"{found['optimizer'] / 1e6:,.0f} MB; {moved}",
+                f"formula {optimizer / 1e6:,.0f} MB; {expected / 1e6:,.0f} MB",
+            )
+        )
+    return rows
 
 
-def read_raw(folder: Path) -> None:
-    buffer = bytearray(1 << 20)
-    for path in sorted(folder.glob("*.tar")):
-        with path.open("rb", buffering=0) as stream:
-            while stream.readinto(buffer):
-                pass
+def expected_bytes(stage: int, num_parameters: int, world_size: int) -> tuple[float, float]:
+    """Give a rank's bytes of optimizer state in float32, and those that it hands to collectives in a step.
+
+    Two moments, with ZeRO also DeepSpeed's own weights, divided over the ranks. Gradients are summed once, whole; with ZeRO 1 and 2 the
+    weights are gathered afterwards, with ZeRO 3 before, and kept for the backward pass as long as they are fewer than
+    `stage3_max_live_parameters`, which is a billion.
+    """
+    state = 8.0 if stage == 0 else 12.0 / world_size
+    return state * num_parameters, (4.0 if stage == 0 else 8.0) * num_parameters
 
 
-def read_with_tarfile(folder: Path) -> None:
-    for path in sorted(folder.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            members = iter(tar)
-            for header, arrays in zip(members, members, strict=True):
-                decode_sample(tar.extractfile(header).read(), tar.extractfile(arrays).read())  # type: ignore[union-attr]
+def about() -> dict[str, Any]:
+    names = ("torch", "deepspeed", "webdataset")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+        "load": os.getloadavg()[0],
+    }
 
 
-def read_shuffled(cohort: Cohort) -> None:
-    order = SubjectStream(cohort.pseudonyms, 16, seed=0).order(epoch=0)
-    for _ in cohort.records(order):
-        pass
-
-
-def make_feed(cohort: Cohort) -> Feed:
-    people = cohort.pseudonyms
-    split = Split("subjects", people, people, people)
-    bold_regions = range(min(20, len(cohort.manifest.description.regions)))
-    maker = BatchMaker(TASKSET, SegmentConfig(), 0.08, bold_regions, split, cache_bytes=8 << 30)
-    return Feed(cohort, maker, SubjectStream(people, 16, seed=0), "train", 0, 1)
-
-
-def epoch_of(feed: Feed, epoch: int) -> None:
-    for _ in feed.batches(epoch):
-        pass
-
-
-def seconds_of(act: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        act()
-        times.append(time.perf_counter() - began)
-    return min(times)
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-people", type=int, default=64)
-    parser.add_argument("--num-regions", type=int, default=446)
-    parser.add_argument("--repeats", type=int, default=5)
+    parts = ("stream", "lowrank", "paper", "zero")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    console = Console(width=140)
+    machine = about()
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    torch.set_num_threads(1)
+    figures: dict[str, Any] = {"machine": machine, "core_flops": peak_flops(torch.device("cpu"), "float32")}
+    table = Table("", "measured", "wanted")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_people(folder, options.num_people, options.num_regions)
-        cohort = open_cohort(folder)
-        num_bytes = sum(shard.num_bytes for shard in cohort.manifest.shards)
-        plain = seconds_of(lambda: read_with_tarfile(folder), options.repeats)
-        timed = {
-            "raw read": seconds_of(lambda: read_raw(folder), options.repeats),
-            "tarfile loop, decoded": plain,
-            "our stream, shuffled, decoded": seconds_of(lambda: read_shuffled(cohort), options.repeats),
-            "batches, first epoch": seconds_of(lambda: epoch_of(make_feed(cohort), 0), options.repeats),
-        }
-        feed = make_feed(cohort)
-        epoch_of(feed, 0)
-        timed["batches, second epoch"] = seconds_of(lambda: epoch_of(feed, 1), options.repeats)
-        timed["verify all checksums"] = seconds_of(lambda: open_cohort(folder), options.repeats)
-    table = Table("", "people/s", "MB/s of shards", "ratio to the tarfile loop")
-    for what, seconds in timed.items():
-        speed = num_bytes / seconds / 1e6
-        table.add_row(what, f"{options.num_people / seconds:,.0f}", f"{speed:,.0f}", f"{plain / seconds:.2f}")
-    console = Console()
+        shards = folder / "shards"
+        write_people(shards, NUM_PEOPLE, NUM_REGIONS)
+        num_bytes = sum(path.stat().st_size for path in shards.glob("*.tar")) / NUM_PEOPLE
+        if "stream" in options.parts:
+            figures["stream"] = people_per_second(shards, repeats=5)
+            for row in stream_rows(figures["stream"], num_bytes):
+                table.add_row(*row)
+        for each in ("lowrank", "paper"):
+            if each in options.parts:
+                figures[each] = scaling(each, shards, folder)
+                for row in scaling_rows(each, figures[each]):
+                    table.add_row(*row)
+        if "zero" in options.parts:
+            figures["zero"] = zero_stages(folder)
+            num_parameters = sum(
+                p.numel() for p in make_job(config_of("paper", 2), shards, folder / "count").plan.twin().parameters()
+            )
+            figures["link"] = {size: on_ranks(size, link, 4 * num_parameters)[0] for size in WORLD_SIZES[1:]}
+            for row in zero_rows(figures["zero"], num_parameters):
+                table.add_row(*row)
+            for size, found in figures["link"].items():
+                what = f"sum of {4 * num_parameters / 1e6:,.0f} MB over {size} ranks; of one number"
+                table.add_row(what, f"{found['large']:.3f} s; {found['small'] * 1e6:.0f} µs", "")
     console.print(table)
     console.print(
-        f"{options.num_people} people of {options.num_regions} regions, {num_bytes / options.num_people / 1e6:.1f} MB each; "
-        f"best of {options.repeats}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        f"{NUM_PEOPLE} people of {NUM_REGIONS} regions, {num_bytes / 1e6:.1f} MB each; load at the end {os.getloadavg()[0]:.1f}"
     )
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
