@@ -1,7 +1,6 @@
-"""From people to tensors: runs are cut into segments, and stimuli, presses and volumes are laid on the model's steps.
+"""From people to tensors: the segments of their runs, with stimuli, presses and volumes laid on the model's steps.
 
-A segment begins with a burn-in that carries no loss, then comes the span that it counts, then room for the last counted trial to
-finish: a trial belongs to the segment in whose counted span its stimulus appears. Shape letters: see `dtb.twin.batch`.
+Shape letters: see `dtb.twin.batch`.
 """
 
 from __future__ import annotations
@@ -16,75 +15,11 @@ import torch
 
 from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import SegmentConfig
-from dtb.errors import ConfigurationError
+from dtb.shards.segments import Segment, cut_run
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch, TrialTable
-
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """A piece of a run.
-
-    Attributes
-    ----------
-    start_seconds : float
-        Run time at which the first step begins; negative where the burn-in precedes the run.
-    counted_from_seconds, counted_to_seconds : float
-        Run time of the span whose trials and volumes carry loss.
-    """
-
-    start_seconds: float
-    counted_from_seconds: float
-    counted_to_seconds: float
-
-
-def cut_run(run: Run, segments: SegmentConfig, from_seconds: float, to_seconds: float) -> list[Segment]:
-    """Cut the span of a run into segments whose counted spans follow each other without a gap.
-
-    Parameters
-    ----------
-    run : Run
-    segments : SegmentConfig
-    from_seconds, to_seconds : float
-        The span of the run that is to be counted.
-
-    Returns
-    -------
-    list of Segment
-        Empty for an empty span.
-
-    Raises
-    ------
-    ConfigurationError
-        The burn-in leaves nothing of a segment.
-
-    Examples
-    --------
-    A run without trials, so that no room is kept at the end of a segment:
-
-    >>> from dtb.tasks.trials import Trials
-    >>> none = Trials(*[np.zeros(0)] * 2, np.zeros(0), *[np.zeros((0, 1), bool)] * 2, *[np.zeros(0, bool)] * 2, *[np.zeros(0)] * 5)
-    >>> run = Run("t", "t", None, None, none, 100.0, None, None)
-    >>> cut_run(run, SegmentConfig(segment_seconds=60, burn_in_seconds=10), 0, 100)[1]
-    Segment(start_seconds=40.0, counted_from_seconds=50.0, counted_to_seconds=100.0)
-    """
-    room = segments.segment_seconds - segments.burn_in_seconds
-    if room <= 0:
-        raise ConfigurationError(
-            f"segments.burn_in_seconds is {segments.burn_in_seconds:g}; it must be shorter than segments.segment_seconds "
-            f"({segments.segment_seconds:g})."
-        )
-    usable_J = run.trials.usable_J.astype(bool)
-    longest_window = float(run.trials.window_seconds_J[usable_J].max(initial=0.0))
-    # A window longer than half of what there is room for is cut off at the segment's end instead (a censored observation).
-    counted = room - min(longest_window, room / 2)
-    found = []
-    for number in range(max(0, int(np.ceil((to_seconds - from_seconds) / counted - 1e-9)))):
-        begin = from_seconds + number * counted
-        found.append(Segment(begin - segments.burn_in_seconds, begin, min(begin + counted, to_seconds)))
-    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

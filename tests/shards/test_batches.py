@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from dtb.config import SegmentConfig
 from dtb.errors import ConfigurationError
-from dtb.shards.batches import BatchMaker, cut_run
+from dtb.shards.batches import BatchMaker
+from dtb.shards.segments import cut_run
 from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
