@@ -12,6 +12,15 @@ from dtb.commands import COMMANDS
 from dtb.errors import ConfigurationError
 
 SHELLS = ("bash", "zsh", "fish")
+# tyro hands its program to Python as one argument, and ours is longer than Linux lets an argument be; and for zsh it writes a file
+# for `fpath`, which tells nobody of itself where it is sourced.
+_AMENDED = {
+    "fish": (
+        '($python_cmd -c "$pycode" $words $current)',
+        "(printf '%s\\n' \"$pycode\" | $python_cmd - $words $current)",
+    ),
+    "zsh": ('typeset -A opt_args\n_tyro_dtb "$@"', "compdef _tyro_dtb dtb"),
+}
 
 
 def completion_script(shell: str) -> str:
@@ -33,4 +42,9 @@ def completion_script(shell: str) -> str:
             use_underscores=False,
             config=(FlagCreatePairsOff,),
         )
-    return written.getvalue()
+    script = written.getvalue()
+    if shell in _AMENDED:
+        was, now = _AMENDED[shell]
+        assert script.count(was) == 1, f"tyro writes its script for {shell} otherwise than it did"
+        script = script.replace(was, now)
+    return script

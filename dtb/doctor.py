@@ -1,85 +1,32 @@
 """`dtb doctor`: is this machine, or a cluster, fit for a run, and if not, what to do about it.
 
-`measure` looks at the machine and judges nothing; `judge` looks at what was measured and touches nothing. So every verdict can be
-tested without a machine that deserves it.
+`judge` looks at what was measured on a machine and touches nothing. So every verdict can be tested without a machine that deserves it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import importlib.util
-import os
 import platform
-import resource
-import shutil
-import socket
-import sys
-import tempfile
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.markup import escape
 from rich.table import Table
 
-from dtb.cluster import connected
+from dtb.cluster import connected, unreachable
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, StageError
+from dtb.machine import PORTS, Machine, measure, version_of
 from dtb.terminal import out
-from dtb.track import has_key
 
-GIB = 2**30
 MIN_PYTHON = (3, 11)
 MIN_MEMORY_GIB = 4.0
 MIN_SHARED_GIB = 1.0
 MIN_DISK_GIB = 5.0
 MIN_OPEN_FILES = 4096
-PACKAGES = ("torch", "ray", "deepspeed", "webdataset", "nibabel", "nilearn", "pyarrow", "safetensors", "wandb")
+JOB_SERVER_PORT = 8265
+_HERE_ALONE = ("disk, here", "ports", "Ray token", "Weights & Biases")
+"""What says nothing about a cluster's node, where the working folder is Ray's and the cluster itself listens."""
 Verdict = Literal["ok", "note", "problem"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Machine:
-    """What was measured; None where it cannot be known.
-
-    Attributes
-    ----------
-    python : tuple of int
-    packages : dict of str to str or None
-        Installed version of each package that a run needs; None if it is absent.
-    requirements : dict of str to str
-        What this version of dtb asks for, for example ``">=2.60"``.
-    num_cores : int
-        Cores that this process may use.
-    memory_gib, shared_gib, disk_gib, temporary_gib : float or None
-        Memory that this process may use, and free space: of shared memory, of the working folder, of the temporary folder.
-    open_files : int
-        How many files and connections a process may have open.
-    gpus : tuple of str
-        Names of the GPUs that torch can use.
-    has_nvidia_driver : bool
-        Whether the machine has an NVIDIA driver, whatever torch can do.
-    loopback : str or None
-        Why a connection of this machine to itself fails; None if it works.
-    has_wandb_key : bool
-    has_ray_token : bool
-        Whether a token for a cluster of others was given.
-    """
-
-    python: tuple[int, int, int]
-    packages: dict[str, str | None]
-    requirements: dict[str, str]
-    num_cores: int
-    memory_gib: float | None
-    shared_gib: float | None
-    disk_gib: float | None
-    temporary_gib: float | None
-    open_files: int
-    gpus: tuple[str, ...]
-    has_nvidia_driver: bool
-    loopback: str | None
-    has_wandb_key: bool
-    has_ray_token: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,29 +63,6 @@ def doctor(config: ClusterConfig) -> None:
     out.print("A run can start here.")
 
 
-def measure() -> Machine:
-    """Look at the machine that this process runs on."""
-    import torch
-
-    return Machine(
-        python=sys.version_info[:3],
-        packages={name: _version(name) for name in PACKAGES},
-        requirements=_requirements(),
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_gib=_memory_gib(),
-        shared_gib=_free_gib(Path("/dev/shm")),
-        disk_gib=_free_gib(Path.cwd()),
-        temporary_gib=_free_gib(Path(tempfile.gettempdir())),
-        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
-        has_nvidia_driver=Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None,
-        loopback=_loopback(),
-        has_wandb_key=has_key(),
-        has_ray_token=bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
-        or Path("~/.ray/auth_token").expanduser().is_file(),
-    )
-
-
 def judge(machine: Machine) -> list[Finding]:
     """Say of each thing that was measured whether it is fit for a run.
 
@@ -154,6 +78,15 @@ def judge(machine: Machine) -> list[Finding]:
         _judge_python(machine.python),
         *(_judge_package(name, machine) for name in machine.packages),
         _judge_compute(machine),
+        Finding("recurrence", "ok", "compiled")
+        if machine.has_compiled_scan
+        else Finding(
+            "recurrence",
+            "note",
+            "not compiled; PyTorch's operations take its place, and are slower",
+            "Install a C++ compiler, then dtb again.",
+        ),
+        _judge_operations(machine),
         _judge_space(
             "memory", machine.memory_gib, MIN_MEMORY_GIB, "problem", "Use a machine or a container with more memory."
         ),
@@ -188,6 +121,14 @@ def judge(machine: Machine) -> list[Finding]:
             machine.loopback,
             "A private Ray cluster talks to itself over 127.0.0.1: allow that in the firewall or container.",
         ),
+        Finding("ports", "ok", f"{', '.join(map(str, PORTS))} are free")
+        if not machine.ports_in_use
+        else Finding(
+            "ports",
+            "ok",
+            "in use: " + ", ".join(f"{port} ({PORTS[port]})" for port in machine.ports_in_use),
+            "If a Ray cluster runs here, `--ray-address auto` uses it. `dtb view --port 0` takes a free port.",
+        ),
         Finding("Ray token", "ok", "found")
         if machine.has_ray_token
         else Finding(
@@ -208,7 +149,7 @@ def judge(machine: Machine) -> list[Finding]:
 
 
 def judge_cluster(config: ClusterConfig) -> list[Finding]:
-    """Connect to a cluster and say what it has, and which of its nodes have other versions than this machine."""
+    """Connect to a cluster, measure each of its nodes, and say what it has, which nodes are unfit, and which differ from this machine."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -216,11 +157,10 @@ def judge_cluster(config: ClusterConfig) -> list[Finding]:
         with connected(config):
             nodes = [node for node in ray.nodes() if node["Alive"]]
             resources = ray.cluster_resources()
-            here = {"Python": platform.python_version(), **{name: _version(name) for name in ("dtb", *PACKAGES)}}
             on_each = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-            look = ray.remote(_versions_there)
+            look = ray.remote(measure)
             there = ray.get(
-                [look.options(num_cpus=0, scheduling_strategy=node).remote(list(here)) for node in on_each], timeout=120
+                [look.options(num_cpus=0, scheduling_strategy=node).remote() for node in on_each], timeout=120
             )
     except ConfigurationError as error:
         return [Finding("Ray cluster", "problem", str(error))]
@@ -229,18 +169,86 @@ def judge_cluster(config: ClusterConfig) -> list[Finding]:
             Finding("Ray cluster", "problem", str(error).splitlines()[0], "`ray status` on its head node says more.")
         ]
     found = f"{len(nodes)} node(s), {resources.get('CPU', 0):g} cores, {resources.get('GPU', 0):g} GPUs"
-    findings = [Finding("Ray cluster", "ok", found)]
+    heads = [node["NodeManagerAddress"] for node in nodes if "node:__internal_head__" in node["Resources"]]
+    return [
+        Finding("Ray cluster", "ok", found),
+        *map(_judge_job_server, heads),
+        *_differences(there),
+        *(
+            finding
+            for node, machine in zip(nodes, there, strict=True)
+            for finding in _judge_node(node["NodeManagerAddress"], node["Resources"], machine)
+        ),
+    ]
+
+
+def _judge_job_server(head: str) -> Finding:
+    if unreachable(head, JOB_SERVER_PORT) is None:
+        return Finding("Ray's job server", "ok", f"answers at {head}:{JOB_SERVER_PORT}")
+    return Finding(
+        "Ray's job server",
+        "ok",
+        f"cannot be reached at {head}:{JOB_SERVER_PORT} from here",
+        f"Only `dtb submit` needs it: open a tunnel, `ssh -L {JOB_SERVER_PORT}:localhost:{JOB_SERVER_PORT} {head}`.",
+    )
+
+
+def _differences(there: list[Machine]) -> list[Finding]:
+    """Find packages of which a node has another version than this machine."""
+    here = {"Python": platform.python_version(), **{name: version_of(name) for name in ("dtb", *there[0].packages)}}
+    findings = []
     for name, version in here.items():
-        others = sorted({str(versions[name]) for versions in there if versions[name] != version})
+        others = sorted({str(_versions(machine)[name]) for machine in there if _versions(machine)[name] != version})
         if others and version is not None:
             found = f"{', '.join(others)} there, {version} here"
-            advice = "Install the same version on every node."
-            findings.append(Finding(f"{name} on the cluster", "problem", found, advice))
+            findings.append(
+                Finding(f"{name} on the cluster", "problem", found, "Install the same version on every node.")
+            )
     return findings
 
 
-def _versions_there(names: list[str]) -> dict[str, str | None]:
-    return {name: platform.python_version() if name == "Python" else _version(name) for name in names}
+def _versions(machine: Machine) -> dict[str, str | None]:
+    return {"Python": ".".join(map(str, machine.python)), "dtb": machine.dtb, **machine.packages}
+
+
+def _judge_node(address: str, resources: dict[str, Any], machine: Machine) -> list[Finding]:
+    """Say what is unfit about one node of a cluster; what tasks see of its GPUs is for Ray to deal out, so that Ray is asked."""
+    num_gpus = resources.get("GPU", 0)
+    findings = [
+        dataclasses.replace(finding, name=f"{finding.name}, node {address}")
+        for finding in judge(dataclasses.replace(machine, has_nvidia_driver=False))
+        if finding.verdict != "ok" and finding.name not in {*_HERE_ALONE, "Python", *machine.packages}
+    ]
+    if machine.has_nvidia_driver and not num_gpus:
+        found = "an NVIDIA driver, but Ray offers no GPU"
+        findings.append(
+            Finding(
+                f"GPUs, node {address}", "note", found, "Start Ray there with --num-gpus, if they are meant to be used."
+            )
+        )
+    if num_gpus and (machine.packages.get("torch") or "").endswith("+cpu"):
+        found = f"Ray offers {num_gpus:g}, but PyTorch there is a CPU build"
+        findings.append(
+            Finding(
+                f"GPUs, node {address}", "problem", found, "Install a CUDA build: DTB_TORCH=cu130 bash scripts/demo."
+            )
+        )
+    return findings
+
+
+def _judge_operations(machine: Machine) -> Finding:
+    name = "DeepSpeed operations"
+    if machine.deepspeed_ops:
+        return Finding(name, "ok", f"compiled: {', '.join(machine.deepspeed_ops)}")
+    missing = [what for what, path in (("a C++ compiler", machine.compiler), ("ninja", machine.ninja)) if path is None]
+    if not missing:
+        return Finding(name, "ok", f"compiled when they are first needed, by {machine.compiler} and ninja")
+    return Finding(
+        name,
+        "ok",
+        f"none compiled, and none can be: {' and '.join(missing)} absent",
+        "dtb needs none of them, unless train.deepspeed offloads the optimizer. Then install a compiler, and `pip install ninja`.",
+    )
 
 
 def _judge_python(python: tuple[int, int, int]) -> Finding:
@@ -279,50 +287,3 @@ def _judge_space(name: str, gib: float | None, least: float, verdict: Verdict, a
     if gib >= least:
         return Finding(name, "ok", f"{gib:.1f} GiB")
     return Finding(name, verdict, f"{gib:.1f} GiB; {least:g} GiB or more are advised", advice)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _requirements() -> dict[str, str]:
-    """Read what this dtb asks for; nothing where it runs from its source folder without having been installed."""
-    from packaging.requirements import Requirement
-
-    try:
-        lines = importlib.metadata.requires("dtb") or []
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    return {found.name: str(found.specifier) for found in map(Requirement, lines) if found.marker is None}
-
-
-def _free_gib(folder: Path) -> float | None:
-    try:
-        return shutil.disk_usage(folder).free / GIB
-    except OSError:
-        return None
-
-
-def _memory_gib() -> float | None:
-    """Give the machine's memory, or the container's share of it."""
-    limits = []
-    try:
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (ValueError, OSError):
-        return None
-    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        if path.is_file() and (text := path.read_text().strip()).isdigit():
-            limits.append(int(text))
-    return min(limits) / GIB
-
-
-def _loopback() -> str | None:
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            socket.create_connection(server.getsockname(), timeout=5).close()
-    except OSError as error:
-        return str(error)
-    return None

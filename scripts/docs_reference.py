@@ -117,12 +117,46 @@ def _bounds(details: tuple[Any, ...]) -> list[str]:
     ]
 
 
+def python_pages() -> dict[str, str]:
+    """Give a page for each room of the package, which mkdocstrings fills from the docstrings, and one that lists them."""
+    package = Path(cfg.__file__).parent
+    rooms = {"dtb": sorted(package.glob("*.py"))}
+    rooms |= {
+        f"dtb.{folder.parent.name}": sorted(folder.parent.glob("*.py"))
+        for folder in sorted(package.glob("*/__init__.py"))
+    }
+    pages, overview_lines = (
+        {},
+        ["# Python", "", "Everything that has no underscore before its name, from the docstrings.", ""],
+    )
+    for room, files in rooms.items():
+        modules = [path for path in files if not path.stem.startswith("__")]
+        pages[f"reference/python/{room}.md"] = "\n\n".join(
+            [f"# {room}", *(f"::: {room}.{path.stem}" for path in modules)]
+        )
+        overview_lines += ["", f"## [{room}]({room}.md)", "", "| module | what it is |", "|---|---|"]
+        for path in modules:
+            words = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+            anchor = f"{room}.md#{room}.{path.stem}"
+            overview_lines.append(f"| [`{path.stem}`]({anchor}) | {_cell(' '.join(words.split()))} |")
+    return {"reference/python/index.md": "\n".join(overview_lines) + "\n", **pages}
+
+
+def made_pages() -> dict[str, str]:
+    """Give every page that is made from the code, by its place among the others."""
+    return {
+        "reference/configuration.md": configuration_page(),
+        "reference/commands.md": commands_page(),
+        **python_pages(),
+    }
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the made pages to those in the folder (a hook of mkdocs)."""
     from mkdocs.structure.files import File
 
-    for path, make in (("reference/configuration.md", configuration_page), ("reference/commands.md", commands_page)):
-        files.append(File.generated(config, path, content=make()))
+    for path, content in made_pages().items():
+        files.append(File.generated(config, path, content=content))
     return files
 
 

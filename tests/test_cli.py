@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -134,6 +135,39 @@ def test_bash_completes_stages_and_the_options_of_a_stage(tmp_path: Path, capsys
 
     assert completed("dtb", "tr") == {"train", "trial"}
     assert completed("dtb", "report", "--pers") == {"--person-pages"}
+
+
+def test_fish_completes_stages_and_the_options_of_a_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("needs fish: `apt install fish`")
+    assert exit_code(["--completion", "fish"]) == 0
+    script = tmp_path / "dtb.fish"
+    script.write_text(capsys.readouterr().out, encoding="utf-8")
+    asked = f"source {script}; complete -C 'dtb tr'; complete -C 'dtb report --pers'"
+    found = subprocess.run(["fish", "--no-config", "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert [line.split("\t")[0] for line in found.splitlines()] == ["train", "trial", "--person-pages"]
+
+
+def test_zsh_completes_the_options_of_a_stage_as_they_are_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("needs zsh: `apt install zsh`")
+    assert exit_code(["--completion", "zsh"]) == 0
+    (tmp_path / "dtb.zsh").write_text(capsys.readouterr().out, encoding="utf-8")
+    (tmp_path / "typed.zsh").write_text(
+        f"""zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PS1=""; autoload -U compinit; compinit -u -D; source {tmp_path}/dtb.zsh; echo LOAD""ED'
+zpty -r -m shell out '*LOADED*'
+zpty -w -n shell $'dtb report --pers\\t'
+zpty -r -m shell out '*--person-pages*' && print completed
+zpty -d shell
+"""
+    )
+    typed = ["zsh", "-f", str(tmp_path / "typed.zsh")]
+    found = subprocess.run(typed, capture_output=True, text=True, check=False, timeout=60)
+    assert found.stdout.strip() == "completed"
 
 
 def test_a_shell_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
 <body>
 <h1>Is this twin personal?</h1>
 <p class="sentence"><span class="{{ certificate.verdict }}">{{ certificate.verdict|capitalize }}.</span> {{ certificate.sentence }}</p>
-<div class="scroll"><table>
+<div class="scroll" tabindex="0" role="region" aria-label="The certificate"><table>
 <thead><tr>{% for heading in headings %}<th scope="col">{{ heading }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for cells, test in rows %}<tr>

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -36,7 +36,7 @@ MAIN = "index.html"
 _PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "numpy")
 
 
-def pages(found: Collected, config: Config) -> dict[str, str]:
+def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[str, str]:
     """Make the HTML of the main page and of people's own pages, by path within the report's folder.
 
     Parameters
@@ -45,6 +45,8 @@ def pages(found: Collected, config: Config) -> dict[str, str]:
         What the stages left.
     config : Config
         Reads `name` and `report`.
+    others : mapping of str to str
+        Pages of other stages that the main page links to: what they are, and where.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def pages(found: Collected, config: Config) -> dict[str, str]:
     ]
     claim = [sentence.rstrip(".") + "." for sentence in claim_of(found).split(". ")]
     troubles = [state.reason for state in found.stages.values() if state.state != "done" and state.name not in OPTIONAL]
-    made = {MAIN: _html(config.name, claim, sections, troubles=troubles, facts=_facts(found))}
+    made = {MAIN: _html(config.name, claim, sections, troubles=troubles, facts=_facts(found), others=others)}
     for person in people:
         claim = [f"{person} and their twin."]
         made[f"{FOLDER}/{person}.html"] = _html(
@@ -88,6 +90,7 @@ def _html(
     *,
     troubles: Sequence[str] = (),
     facts: Sequence[tuple[str, str]] = (),
+    others: Mapping[str, str] | None = None,
     back: str | None = None,
 ) -> str:
     environment = jinja2.Environment(
@@ -105,6 +108,7 @@ def _html(
         details=claim[1:],
         research_use=RESEARCH_USE,
         facts=facts,
+        others=others or {},
         troubles=troubles,
         sections=sections,
         reference=REFERENCE,

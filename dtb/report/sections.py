@@ -17,7 +17,7 @@ from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
 _MAX_ROWS = 40
 _REASONS_SHOWN = 12
-_QUALITY_CAPTION = "Quality of those who stayed; quality.html beside the shards has the pictures"
+_QUALITY_CAPTION = "Quality of those who stayed; `quality.html` beside the shards has the pictures"
 _QUALITY_OF_PEOPLE = {
     "motion": "head motion (mm)",
     "rest_seconds": "usable rest (s)",

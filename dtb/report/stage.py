@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 from dtb.config import Config, sections
 from dtb.errors import InputDataError
@@ -47,7 +49,7 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
             terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))
         terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.")
         return
-    made = pages(found, config)
+    made = pages(found, config, _pages_of_other_stages(run, out))
     folder = OutputFolder.claim(out, "report", sections(config, "name", "report"), resume=resume)
     for path in sorted(made, key=lambda path: path == MAIN):  # the page that links to the others comes last
         write_text(folder.path / path, made[path])
@@ -57,3 +59,14 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     terminal.print(
         f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
     )
+
+
+def _pages_of_other_stages(run: Path, out: Path) -> dict[str, str]:
+    """Say where, seen from the report's folder, the pages lie that other stages left."""
+    places = {
+        "how good the data are": run / "shards" / "quality.html",
+        "the certificate": run / "evaluate" / "certificate.html",
+    }
+    return {
+        words: quote(Path(os.path.relpath(page, out)).as_posix()) for words, page in places.items() if page.is_file()
+    }

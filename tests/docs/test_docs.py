@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from markdown.extensions.toc import slugify
 
 from dtb.cli import parse
 from dtb.commands import COMMANDS
 from dtb.config import Config, load_config, to_plain
 from dtb.tasks.spec import load_task, shipped_tasks
-from scripts.docs_reference import commands_page, configuration_page
+from scripts.docs_reference import commands_page, configuration_page, made_pages
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
-MADE = {"reference/configuration.md", "reference/commands.md"}
 
 
 def _blocks(language: str) -> list[tuple[str, str]]:
@@ -75,11 +75,19 @@ def test_every_option_that_is_named_exists():
     assert named > 20
 
 
-def test_every_link_and_image_leads_to_a_file():
+def test_every_link_and_image_leads_to_a_file_and_every_anchor_to_a_heading():
+    made = made_pages()
     for page in PAGES:
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-            if not target.startswith(("http", "#")) and target not in MADE:
-                assert (page.parent / target.split("#")[0]).is_file(), f"{page.name}: {target}"
+            if target.startswith("http"):
+                continue
+            name, _, anchor = target.partition("#")
+            place = page.parent / name if name else page
+            assert name in made or place.is_file(), f"{page.name}: {target}"
+            if anchor:
+                text = made.get(name) or place.read_text(encoding="utf-8")
+                headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+                assert anchor in {slugify(heading, "-") for heading in headings}, f"{page.name}: {target}"
 
 
 def test_every_message_that_is_explained_is_one_that_dtb_prints():
@@ -107,6 +115,10 @@ def test_the_reference_has_every_option_and_every_command():
         for option in values if isinstance(values, dict) else [section]:
             assert f"| `{option}` |" in page
     assert "| `fold` | `0` | a whole number from 0 |" in page
+    python = "\n".join(made_pages().values())
+    for path in (ROOT / "dtb").rglob("*.py"):
+        if not path.stem.startswith("__"):
+            assert f"::: dtb.{'.'.join(path.relative_to(ROOT / 'dtb').with_suffix('').parts)}\n" in python + "\n"
     commands = commands_page()
     assert all(f"## dtb {name}" in commands for name in COMMANDS)
     assert "--num-workers" in commands

@@ -88,6 +88,15 @@ def test_identifiers_are_unique_and_every_link_within_the_page_has_its_target(wh
     assert set(inner) <= set(page.identifiers)
 
 
+def test_it_leads_to_the_pages_that_other_stages_left_wherever_it_lies(fake, tmp_path):
+    run = _copy(fake, tmp_path)
+    (run / "shards" / "quality.html").write_text("quality")
+    report(ONLY_MAIN, run, tmp_path / "else where", resume=False)
+    page = Page((tmp_path / "else where" / "index.html").read_text(encoding="utf-8"))
+    (link,) = [link for link in page.links if link.endswith(".html")]
+    assert (tmp_path / "else where" / link).read_text() == "quality"
+
+
 def test_it_opens_with_the_claim_and_every_section_of_results_says_research_use_only(fake, whole):
     page = whole
     claim = json.loads((fake.path / "evaluate" / "figures.json").read_text())["claim"]

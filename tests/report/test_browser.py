@@ -1,0 +1,114 @@
+"""The pages as people read them, in headless Chromium: on a phone, in the dark, on paper, with the keyboard, without network."""
+
+import pytest
+
+from dtb.config import Config, ReportConfig
+from dtb.report.stage import report
+from scripts.live_page import CHROMIUM, OPTIONS
+from tests.report.runs import make_run
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: `apt install chromium`, or CHROMIUM=/path/to/it"),
+]
+PHONE = {"width": 390, "height": 844}
+
+# Every text that is shown, whose colour differs from what lies behind it by less than WCAG 2.2 asks at level AA.
+FAINT = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const numbers = colour => {
+        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const light = ([r, g, b]) => {
+        const [x, y, z] = [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+        return .2126 * x + .7152 * y + .0722 * z;
+    };
+    const behind = element => {
+        for (; element; element = element.parentElement) {
+            const colour = numbers(getComputedStyle(element).backgroundColor);
+            if (colour[3] === 255) return colour;
+        }
+        return numbers("Canvas");
+    };
+    const faint = [];
+    for (const element of document.body.querySelectorAll("*")) {
+        const text = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join("");
+        const style = getComputedStyle(element), box = element.getBoundingClientRect();
+        if (!text || !box.width || style.visibility !== "visible") continue;
+        const [a, b] = [light(numbers(element.ownerSVGElement ? style.fill : style.color)), light(behind(element))];
+        const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+        const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.6 && style.fontWeight >= 700);
+        if (ratio < (large ? 3 : 4.5)) faint.push(`${text.slice(0, 40)}: ${ratio.toFixed(2)}`);
+    }
+    return faint;
+}"""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """The files of every page that a run leaves to be read."""
+    run = make_run(tmp_path_factory.mktemp("run")).path
+    report(Config(name="fake", report=ReportConfig(person_pages=1)), run, run / "report", resume=False)
+    person = next((run / "report" / "people").glob("*.html"))
+    return [run / "report" / "index.html", person]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a page; at the end nothing may have been asked of a network, and nothing said in the console."""
+    contexts, wrong = [], []
+
+    def open_page(path, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_it_and_every_text_stands_out_from_its_ground(opened, places, scheme):
+    for path in places:
+        page = opened(path, viewport=PHONE, color_scheme=scheme)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"], path
+        assert page.evaluate(FAINT) == [], path
+
+
+def test_the_keyboard_skips_to_the_content_and_reaches_every_wide_table(opened, places):
+    page = opened(places[0], viewport=PHONE)
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#content")
+    tables = page.locator(".scroll")
+    assert tables.count() == page.locator('.scroll[tabindex="0"][role="region"][aria-label]').count() > 3
+    wide = tables.filter(has=page.locator("table.wide")).first
+    wide.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("table => table.scrollLeft > 0", arg=wide.element_handle())
+
+
+def test_on_paper_it_is_dark_on_white_without_what_only_a_screen_needs(opened, places, tmp_path):
+    page = opened(places[0], color_scheme="dark")
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    assert page.evaluate(FAINT) == []
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    assert page.pdf(path=tmp_path / "page.pdf", format="A4")[:5] == b"%PDF-"
