@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import shutil
 import uuid
@@ -58,12 +59,13 @@ def train_all(
     for name, value in _RAY_TUNE.items():
         os.environ.setdefault(name, value)
     storage = folder.parent / _RAY_FOLDER
+    rungs = _Rungs(is_behind, on_end)
     tuner = tune.Tuner(
         tune.with_resources(
             functools.partial(_train_member, members=dict(members), shards=shards, folder=folder), _DRIVER
         ),
         param_space={_NAME: tune.grid_search(list(members))},
-        tune_config=tune.TuneConfig(scheduler=_Rungs(is_behind, on_end), max_concurrent_trials=at_once),
+        tune_config=tune.TuneConfig(scheduler=rungs, max_concurrent_trials=at_once),
         run_config=tune.RunConfig(
             name=f"sweep-{uuid.uuid4().hex[:12]}",
             storage_path=str(storage),
@@ -71,16 +73,13 @@ def train_all(
             verbose=0,
         ),
     )
+    # It warns that trials left no records of Ray's own; theirs are metrics.jsonl.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
-        results = tuner.fit()
+        tuner.fit()
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-    failures = {}
-    for result in (results[place] for place in range(len(results))):
-        why = result.error or (result.metrics or {}).get(_FAILURE)
-        if why:
-            failures[(result.config or {})[_NAME]] = str(why)
-    return failures
+    return rungs.failures
 
 
 def _train_member(chosen: dict[str, Any], *, members: dict[str, Config], shards: Path, folder: Path) -> None:
@@ -95,20 +94,32 @@ def _train_member(chosen: dict[str, Any], *, members: dict[str, Config], shards:
 
 
 class _Rungs(FIFOScheduler):
-    """Stops members that are behind, and tells of those that end."""
+    """Stops members that are behind, and gathers why others failed.
+
+    Attributes
+    ----------
+    failures : dict of str to str
+    """
 
     def __init__(self, is_behind: Callable[[str], bool], on_end: Callable[[str], None]) -> None:
         super().__init__()
+        self.failures: dict[str, str] = {}
         self._is_behind = is_behind
         self._on_end = on_end
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         del tune_controller
-        if "epoch" in result and self._is_behind(trial.config[_NAME]):
-            self._on_end(trial.config[_NAME])
+        if _FAILURE in result:
+            self.failures[trial.config[_NAME]] = result[_FAILURE]
+        elif self._is_behind(trial.config[_NAME]):
             return str(self.STOP)
         return str(self.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         del tune_controller, result
+        self._on_end(trial.config[_NAME])
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        del tune_controller
+        self.failures[trial.config[_NAME]] = "the process that drove it was lost"
         self._on_end(trial.config[_NAME])

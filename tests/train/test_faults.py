@@ -57,7 +57,8 @@ def when_epochs_are_done(out, number, act):
 def training_workers(root=None):
     """Processes of Ray Train workers below a process, by what Ray calls them."""
     below = psutil.Process(root or os.getpid()).children(recursive=True)
-    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+    alive = [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in alive if "RayTrainWorker" in " ".join(process.cmdline())]
 
 
 def kill_a_worker():

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 import pandas as pd
 import pytest
+import ray
 
-from dtb.cluster import connected
-from dtb.config import ClusterConfig
-from dtb.errors import ConfigurationError, StageError
+from dtb.cluster import prepare_environment
+from dtb.errors import ConfigurationError
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
 from dtb.train.sweep import is_behind, members_at_once, members_of, sweep
 from dtb.train.trainer import resources_of_worker, train
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
+from tests.train.test_faults import half_a_second_longer, training_workers
+from tests.train.test_trainer import ROOT
 
 
 def test_members_are_all_combinations_and_differ_in_what_is_set_alone():
@@ -85,31 +86,34 @@ def test_dry_run_names_the_members_and_writes_nothing(shards, tmp_path, capsys):
 
 @pytest.mark.cluster
 @pytest.mark.rehearsal
-def test_sweep_trains_halves_of_a_core_side_by_side_and_goes_on_where_it_stopped(shards, tmp_path, capsys):
-    """One core for two members of half a core each. One of them has a rate that cannot work, and the other an ensemble to come."""
-    out = tmp_path / "out"
-    config = small_config(max_epochs=6, cpus_per_worker=0.5, schedule="constant")
-    good, bad = (f"fold0-seed1-learning_rate_{rate}" for rate in ("2e-3", "1e30"))
-    with connected(ClusterConfig(num_cpus=1)):
-        with contextlib.suppress(StageError):  # the bad rate's loss may stop being a number before it is behind
-            sweep(config, shards, out, folds=(), seeds=(1,), settings=("train.learning_rate=2e-3,1e30",), resume=False)
-        states = pd.read_csv(out / "sweep.tsv", sep="\t").set_index("member")["state"]
-        assert states[good] == "trained"
-        assert states[bad] in {"stopped", "unfinished"}
-        members = out / "members"
-        begun, ended = (
-            ((members / name / "split.json").stat().st_mtime for name in (good, bad)),
-            members / good / "twin",
-        )
-        assert max(begun) < ended.stat().st_mtime
-        metrics = members / good / "metrics.jsonl"
-        before = metrics.stat().st_mtime_ns
-        rates = ("train.learning_rate=2e-3",)
-        sweep(config, shards, out, folds=(), seeds=(1, 2), settings=rates, resume=True)
-    assert f"{good}: trained after 6 epochs" in capsys.readouterr().err
-    assert metrics.stat().st_mtime_ns == before
+def test_sweep_trains_halves_of_a_core_side_by_side_stops_the_worse_and_goes_on(shards, tmp_path, capsys):
+    """One core for two members of half a core each, and epochs of a second, so that there is time to stop one of them."""
+    prepare_environment()
+    out, members = tmp_path / "out", tmp_path / "out" / "members"
+    config = small_config(max_epochs=8, cpus_per_worker=0.5, schedule="constant")
+    slow = {"worker_process_setup_hook": half_a_second_longer, "env_vars": {"PYTHONPATH": str(ROOT)}}
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=slow)
+    try:
+        rates = ("train.learning_rate=2e-3,1e-9",)
+        sweep(config, shards, out, folds=(), seeds=(1,), settings=rates, resume=False)
+        table = pd.read_csv(out / "sweep.tsv", sep="\t").set_index("state")
+        good, stopped = table.loc["trained"], table.loc["stopped"]
+        assert good["epochs"] == 8
+        assert stopped["epochs"] < 8
+        assert stopped["loss"] > good["loss"]
+        assert not training_workers()
+        begun = max(path.stat().st_mtime for path in members.glob("*/split.json"))
+        assert begun < (members / good["member"] / "twin").stat().st_mtime  # they were trained side by side
+        kept = {path: path.stat().st_mtime_ns for path in members.glob("*/metrics.jsonl")}
+        sweep(config, shards, out, folds=(), seeds=(1, 2), settings=("train.learning_rate=2e-3",), resume=True)
+    finally:
+        ray.shutdown()
+    said = capsys.readouterr().err
+    assert f"{good['member']}: trained after 8 epochs" in said
+    assert f"{stopped['member']}: stopped after" in said
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
     table = pd.read_csv(out / "sweep.tsv", sep="\t")
-    assert table[["seed", "state", "epochs"]].to_numpy().tolist() == [[1, "trained", 6], [2, "trained", 6]]
+    assert table[["seed", "state", "epochs"]].to_numpy().tolist() == [[1, "trained", 8], [2, "trained", 8]]
     cards = [load_twin(members / name / "twin")[1] for name in table["member"]]
     assert [card.seed for card in cards] == [1, 2]
     assert cards[0].split_hash == cards[1].split_hash
