@@ -172,7 +172,8 @@ class Evaluate(_ReadsTwin):
     """Compare the twin with held-out data, beside baselines that know no brain.
 
     Writes OUT/certificate.html (whether the twin is personal, test by test), OUT/figures.json (every figure with its interval and its
-    baselines, and what may be claimed), OUT/subjects.parquet (a row for each person and task) and OUT/bold_map.parquet.
+    baselines, and what may be claimed), OUT/subjects.parquet (a row for each person and task) and OUT/bold_map.parquet. With --members,
+    the mean prediction of an ensemble is evaluated.
 
     Example: dtb evaluate shards trained evaluated
     """

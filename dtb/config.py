@@ -335,6 +335,9 @@ class EvaluateConfig:
     """Bootstrap draws over people for each interval."""
     confidence: OpenFraction = 0.95
     """Coverage of the intervals."""
+    members: tuple[Path, ...] = ()
+    """Further trained folders: an ensemble, whose mean prediction is compared with the data. All must hold out the same people, as
+    seeds of one fold of `dtb sweep` do."""
     num_permuted: CountOrZero = 0
     """Twins to train anew, as this one was, where the training people's connectomes are dealt to one another: what they reach stands beside
     each figure. Each takes as long as the training did; with 19, the smallest p-value is 0.05."""

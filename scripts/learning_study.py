@@ -235,7 +235,7 @@ class Study:
         records = (self.records[who] for who in self.split.test)
         told = {TWIN: self.unseen.edges_SE}
         regions = NO_REGIONS
-        found = predict(twin, maker, records, self.unseen, "test", self.split, self.taskset, regions, told)
+        found = predict([twin], maker, records, self.unseen, "test", self.split, self.taskset, regions, told)
         return columns(found[TWIN].summary)
 
 

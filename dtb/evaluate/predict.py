@@ -43,7 +43,7 @@ class _Filled:
 
 
 def predict(
-    twin: Twin,
+    twins: Sequence[Twin],
     maker: BatchMaker,
     records: Iterable[SubjectRecord],
     people: People,
@@ -58,7 +58,8 @@ def predict(
 
     Parameters
     ----------
-    twin : Twin
+    twins : sequence of Twin
+        Members of an ensemble, whose distributions and BOLD are averaged; or one twin.
     maker : BatchMaker
     records : iterable of SubjectRecord
         In the order of `people`.
@@ -70,7 +71,7 @@ def predict(
     bold_regions : (R,) int
         Columns of a run's BOLD that the twin predicts.
     connectomes : mapping of str to (S, E)
-        For each twin, by name, the connectomes that it is told; see `told_connectomes`.
+        By name, the connectomes that they are told; see `told_connectomes`.
     advance : function
         Called with the number of people after each batch.
 
@@ -97,10 +98,14 @@ def predict(
         for name, told_SE in connectomes.items():
             with torch.inference_mode():
                 told = torch.from_numpy(np.array(told_SE[first : first + len(some)]))
-                output = twin(told, batch.stimulus_SKTI)
-                _fill_trials(filled[name], twin, output, batch, people, place, first)
+                outputs = [twin(told, batch.stimulus_SKTI) for twin in twins]
+                pressed = [_pressed(twin, output, batch) for twin, output in zip(twins, outputs, strict=True)]
+                _fill_trials(filled[name], PressDistribution.mean_of(pressed), batch, people, place, first)
                 if len(bold_regions):
-                    bold_SKVR = twin.bold(output, batch.volume_seconds_SKV).double().numpy()
+                    members = [
+                        twin.bold(output, batch.volume_seconds_SKV) for twin, output in zip(twins, outputs, strict=True)
+                    ]
+                    bold_SKVR = torch.stack(members).double().mean(0).numpy()
                     for row, record in enumerate(some):
                         series = _run_series(bold_SKVR[row], batch, row, record)
                         spans = split.spans(part, record.runs)
@@ -156,19 +161,20 @@ def _row_of_trial(people: People) -> dict[tuple[int, int, int], int]:
     return {key: row for row, key in enumerate(keys)}
 
 
+def _pressed(twin: Twin, output: TwinOutput, batch: Batch) -> PressDistribution:
+    hazard_JWA, covered_JW = windows(twin.hazards(output).double(), batch.trials)
+    return PressDistribution(hazard_JWA, covered_JW, twin.config.step_seconds)
+
+
 def _fill_trials(
     filled: _Filled,
-    twin: Twin,
-    output: TwinOutput,
+    distribution: PressDistribution,
     batch: Batch,
     people: People,
     place: dict[tuple[int, int, int], int],
     first: int,
 ) -> None:
     table = batch.trials
-    step_seconds = twin.config.step_seconds
-    hazard_JWA, covered_JW = windows(twin.hazards(output).double(), table)
-    distribution = PressDistribution(hazard_JWA, covered_JW, step_seconds)
     keys = zip((table.subject_J + first).tolist(), table.run_J.tolist(), table.trial_J.tolist(), strict=True)
     row_J = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
     wanted_J = row_J >= 0
@@ -184,8 +190,8 @@ def _fill_trials(
     for level, share in enumerate(TRIAL_LEVELS.tolist()):
         filled.trials.rt_quantiles_JQ[row_J, level] = distribution.rt_quantile_J(share).numpy()[wanted_J]
     filled.trials.crps_J[row_J] = crps_of_hazard(
-        hazard_JWA.sum(-1).numpy()[wanted_J],
-        covered_JW.numpy()[wanted_J] * step_seconds,
+        distribution.hazard_JWA.sum(-1).numpy()[wanted_J],
+        distribution.covered_JW.numpy()[wanted_J] * distribution.step_seconds,
         people.trials.rt_J[row_J],
     )
 

@@ -18,9 +18,7 @@ import torch
 from rich.progress import Progress
 
 from dtb import terminal
-from dtb.cohort.records import Run
 from dtb.config import Config, sections
-from dtb.errors import DamagedOutputError
 from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
 from dtb.evaluate.ceilings import true_ceilings
 from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
@@ -44,13 +42,12 @@ from dtb.evaluate.predictions import (
 from dtb.evaluate.regressions import regressions
 from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
+from dtb.evaluate.task import Task, open_task
 from dtb.evaluate.tracked import log_evaluation
-from dtb.files import OutputFolder, read_stage, require_complete, write_json, write_text, written_whole
+from dtb.files import OutputFolder, read_stage, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
-from dtb.shards.read import Cohort, open_cohort, require_ingested
-from dtb.shards.split import Span, Split
+from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
-from dtb.twin.export import TwinCard, load_twin
 from dtb.twin.model import Twin
 
 FIGURES_FILE = "figures.json"
@@ -94,11 +91,13 @@ def evaluate(
     UserError
         An input is absent, incomplete or belongs to other data, or the output folder is in use.
     """
-    task = _open(shards, trained)
+    task = open_task(shards, trained, config.evaluate.members)
     ceilings = true_ceilings(truth, seen=task.split.tests_seen_people) if truth is not None else {}
     if dry_run:
+        further = f" and {len(task.members)} members of its ensemble" if task.members else ""
         terminal.out.print(
-            f"Would evaluate the twin of {trained} on {len(task.split.test)} people (split by {task.split.kind}) and write to {out}."
+            f"Would evaluate the twin of {trained}{further} on {len(task.split.test)} people (split by {task.split.kind}) and write to "
+            f"{out}."
         )
         return
     folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
@@ -111,7 +110,7 @@ def evaluate(
     if config.evaluate.num_permuted:
         twins = retrained_twins(config, shards, trained, task.training_people, out / PERMUTED_FOLDER)
         told = {TWIN: evidence.people.edges_SE}
-        permuted = [_perform(task, twin, evidence.people, told)[TWIN] for twin in twins]
+        permuted = [_perform(task, [twin], evidence.people, told)[TWIN] for twin in twins]
         figures = with_permuted(figures, evidence, permuted)
     subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
     maps = bold_map_table(
@@ -185,51 +184,6 @@ def conclude(
     terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Task:
-    """What is to be evaluated: a cohort, a division of it, and the twin that its training part made."""
-
-    cohort: Cohort
-    split: Split
-    twin: Twin
-    card: TwinCard
-    taskset: TaskSet
-
-    @property
-    def bold_regions(self) -> np.ndarray:
-        """(R,) int: columns of a run's BOLD that the twin predicts."""
-        place = {name: index for index, name in enumerate(self.cohort.manifest.description.regions)}
-        return np.array([place[name] for name in self.card.bold_region_names], dtype=np.int64)
-
-    @property
-    def training_people(self) -> tuple[str, ...]:
-        """Everybody whose data trained the twin or decided when to stop."""
-        return tuple(sorted({*self.split.train, *self.split.validation}))
-
-    def training_spans(self, runs: Sequence[Run]) -> list[Span]:
-        """Give where training and validation data begin and end within each of a person's runs."""
-        parts = (self.split.spans("train", runs), self.split.spans("validation", runs))
-        return [train._replace(end=validation.end) for train, validation in zip(*parts, strict=True)]
-
-
-def _open(shards: Path, trained: Path) -> Task:
-    require_ingested(shards)
-    require_complete(trained, "train")
-    cohort = open_cohort(shards)
-    split = Split.load(trained / "split.json")
-    twin, card = load_twin(trained / "twin")
-    if card.cohort_hash != cohort.manifest.cohort_hash:
-        raise DamagedOutputError(
-            f"The twin in {trained} was trained on another cohort than {shards}: the cohort hashes are {card.cohort_hash[:12]} and "
-            f"{cohort.manifest.cohort_hash[:12]}. Give the shards it was trained on, or train anew."
-        )
-    if card.split_hash != split.split_hash:
-        raise DamagedOutputError(
-            f"{trained / 'split.json'} is not the split that its twin was trained with; who is held out cannot be known. Train anew."
-        )
-    return Task(cohort, split, twin, card, TaskSet.from_plain(card.taskset))
-
-
 def gather(task: Task, config: Config, progress: Progress) -> Evidence:
     """Read the data, let the twins perform, fit the baselines; what a baseline is fitted to is the training data alone.
 
@@ -253,7 +207,7 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
     people = read(task.split.test, partial(task.split.spans, "test"), "held-out data")
     bar = progress.add_task("twins perform", total=len(people))
     told = told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy(), config.seed)
-    predictions = _perform(task, task.twin, people, told, lambda count: progress.advance(bar, count))
+    predictions = _perform(task, [task.twin, *task.members], people, told, lambda count: progress.advance(bar, count))
     bar = progress.add_task("baselines", total=1)
     target = summary_of_people(training, task.taskset)
     if task.split.kind == "tasks":
@@ -282,18 +236,18 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
 
 def _perform(
     task: Task,
-    twin: Twin,
+    twins: Sequence[Twin],
     people: People,
     told: Mapping[str, np.ndarray],
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Prediction]:
-    """Let a twin perform the held-out data, told connectomes by name."""
+    """Let a twin, or an ensemble, perform the held-out data, told connectomes by name."""
     split, taskset, regions = task.split, task.taskset, task.bold_regions
     maker = BatchMaker(
         taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), split, cache_bytes=0
     )
     records = task.cohort.records(split.test)
-    return predict(twin, maker, records, people, "test", split, taskset, regions, told, advance)
+    return predict(twins, maker, records, people, "test", split, taskset, regions, told, advance)
 
 
 def _as_encoded(people: People, twin: Twin) -> People:
@@ -364,6 +318,7 @@ def _split_in_words(task: Task) -> dict[str, Any]:
         "kind": split.kind,
         "held_out": split.held_out,
         "seed": task.card.seed,
+        "num_members": 1 + len(task.members),
         "split_hash": split.split_hash,
         "cohort_hash": task.card.cohort_hash,
         "num_train": len(split.train),

@@ -11,6 +11,7 @@ Shape letters: `S` subject, `K` segment, `T` model step, `A` response alternativ
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -145,6 +146,24 @@ class PressDistribution:
         """Probability of no press until each step begins."""
         integrated_JW = self._integrated_JW
         return torch.exp(-(integrated_JW.cumsum(-1) - integrated_JW))
+
+    @classmethod
+    def mean_of(cls, members: Sequence[PressDistribution]) -> PressDistribution:
+        """Give the mean of an ensemble's distributions of the same trials; its probabilities in each step are exact.
+
+        Its hazard is lower than the mean of theirs the later it is: who has not pressed yet is more likely a member that presses late.
+        """
+        first = members[0]
+        if len(members) == 1:
+            return first
+        mass_JWA = torch.stack([member._mass_JWA() for member in members]).mean(0)
+        survival_JW = torch.stack([member._survival_JW for member in members]).mean(0)
+        tiny, most = torch.finfo(mass_JWA.dtype).tiny, 1 - torch.finfo(mass_JWA.dtype).eps
+        mass_JW = mass_JWA.sum(-1)
+        integrated_JW = -torch.log1p(-(mass_JW / survival_JW.clamp_min(tiny)).clamp_max(most))
+        total_JW = integrated_JW / first._length_JW.clamp_min(tiny)
+        hazard_JWA = total_JW[..., None] * mass_JWA / mass_JW.clamp_min(tiny)[..., None]
+        return cls(hazard_JWA, first.covered_JW, first.step_seconds)
 
     def choice_probability_JA(self) -> Tensor:
         """(J, A): probability of each choice; the rest to 1 is that of an omission."""

@@ -11,7 +11,8 @@ from rich.progress import Progress
 
 from dtb.cohort.records import SubjectRecord
 from dtb.config import Config, EvaluateConfig, SegmentConfig, SplitConfig, TwinConfig
-from dtb.evaluate.stage import Task, gather
+from dtb.evaluate.stage import gather
+from dtb.evaluate.task import Task
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split
 from dtb.shards.manifest import CohortDescription

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
@@ -15,14 +17,15 @@ from dtb.evaluate.observed import collect
 from dtb.evaluate.predict import predict, told_connectomes, within_task
 from dtb.evaluate.predictions import person_task_mean, summary_of_people
 from dtb.evaluate.regressions import regressions
-from dtb.evaluate.stage import evaluate
+from dtb.evaluate.stage import evaluate, gather
 from dtb.evaluate.statistics import sign_flip_p
+from dtb.evaluate.task import open_task
 from dtb.files import OutputFolder, require_complete
 from dtb.shards.batches import BatchMaker
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Span, Split
 from dtb.shards.write import ShardWriter
-from dtb.twin.export import TwinCard, save_twin
+from dtb.twin.export import TwinCard, load_twin, save_twin
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
@@ -135,6 +138,37 @@ def test_later_parts_of_seen_people_without_bold(tmp_path):
     assert pd.read_parquet(tmp_path / "out" / "bold_map.parquet").empty
 
 
+def trained_anew(folder, trained, split: Split, seed: int):
+    """A trained folder as `trained`, of another seed and division."""
+    shutil.copytree(trained, folder)
+    _, card = load_twin(trained / "twin")
+    torch.manual_seed(seed)
+    twin = Twin(card.config, card.sizes).eval()
+    save_twin(folder / "twin", twin, dataclasses.replace(card, seed=seed, split_hash=split.split_hash))
+    return folder
+
+
+def test_an_ensemble_says_what_its_members_say_on_average(unseen, tmp_path):
+    shards, trained = unseen
+    split = Split.load(trained / "split.json")
+    other = trained_anew(tmp_path / "other", trained, split, 1)
+    tasks = [open_task(shards, one, further) for one, further in ((trained, ()), (other, ()), (trained, (other,)))]
+    one, two, both = (gather(task, SMALL, Progress(disable=True)).predictions[TWIN] for task in tasks)
+    np.testing.assert_allclose(both.trials.outcome_JO, (one.trials.outcome_JO + two.trials.outcome_JO) / 2, rtol=1e-6)
+    assert not np.allclose(one.trials.outcome_JO, two.trials.outcome_JO, rtol=1e-3)
+    near = (both.trials.mean_rt_J - one.trials.mean_rt_J) * (both.trials.mean_rt_J - two.trials.mean_rt_J)
+    assert (near <= 1e-9).all()
+
+
+def test_a_member_that_may_have_seen_the_held_out_is_refused(unseen, tmp_path):
+    shards, trained = unseen
+    found = Split.load(trained / "split.json")
+    swapped = dataclasses.replace(found, train=found.train[1:], test=(*found.test, found.train[0]))
+    other = trained_anew(tmp_path / "other", trained, swapped, 1)
+    with pytest.raises(InputDataError, match=r"evaluate\.members.*may have seen people.*same split\.seed"):
+        open_task(shards, trained, (other,))
+
+
 def test_the_same_data_and_seed_give_the_same_files(unseen, tmp_path):
     for name in ("a", "b"):
         evaluate(SMALL, *unseen, tmp_path / name, resume=False)
@@ -170,7 +204,7 @@ def performed(records, split: Split):
     people = collect(records, STROOP, Span(0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
     told = {TWIN: people.edges_SE}
-    found = predict(untrained(), maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
+    found = predict([untrained()], maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
     return people, found[TWIN]
 
 
@@ -231,7 +265,7 @@ def test_an_untrained_twin_does_no_better_with_the_own_connectome_than_with_a_st
     people = collect(records, STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0))
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, [], split, cache_bytes=0)
     told = told_connectomes(people.edges_SE, np.nanmean(people.edges_SE, axis=0), seed=0)
-    found = predict(untrained(0), maker, records, people, "test", split, STROOP, np.zeros(0, int), told)
+    found = predict([untrained(0)], maker, records, people, "test", split, STROOP, np.zeros(0, int), told)
     own_S, stranger_S = (
         person_task_mean(people.trials, found[name].trials.crps_J, 24, 1)[:, 0]
         for name in (TWIN, "stranger_connectome")

@@ -32,6 +32,22 @@ def bumpy(num_trials: int = 4, num_steps: int = 25) -> PressDistribution:
     return make_distribution(hazards, covered)
 
 
+def test_mean_of_an_ensemble_is_exact_in_every_step() -> None:
+    one = bumpy()
+    two = make_distribution(one.hazard_JWA.flip(2) * 3, one.covered_JW)
+    both = PressDistribution.mean_of([one, two])
+    for said in (PressDistribution.choice_probability_JA, PressDistribution.omission_probability_J):
+        torch.testing.assert_close(said(both), (said(one) + said(two)) / 2, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(both._mass_JWA(), (one._mass_JWA() + two._mass_JWA()) / 2, rtol=1e-10, atol=1e-12)
+    presses = [member.press_probability_J() for member in (one, two)]
+    mean_rt_J = (presses[0] * one.mean_rt_J() + presses[1] * two.mean_rt_J()) / (presses[0] + presses[1])
+    torch.testing.assert_close(both.mean_rt_J(), mean_rt_J, rtol=0, atol=2e-3)
+    again = PressDistribution.mean_of([two, two])
+    torch.testing.assert_close(
+        again.hazard_JWA, two.hazard_JWA * (two.covered_JW > 0)[..., None], rtol=1e-8, atol=1e-10
+    )
+
+
 def test_constant_hazard_is_the_exponential_distribution() -> None:
     rate, window = 2.0, 25 * STEP
     distribution = make_distribution(torch.tensor([1.5, 0.5], dtype=torch.float64).expand(1, 25, 2))
