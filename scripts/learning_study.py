@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from dtb.config import Config, from_mapping
-from dtb.evaluate.figures import TWIN
+from dtb.evaluate.figure import TWIN
 from dtb.evaluate.observed import People, collect
 from dtb.evaluate.predict import predict
 from dtb.evaluate.predictions import Summary, summary_of_people

@@ -1,7 +1,10 @@
 """What the best possible predictor would reach, so that a figure can be read as a share of what is possible.
 
-From the data themselves: how well two halves of what a person did agree (every other trial), or two runs. On a ground-truth cohort also
-from its truth, which says how well perfect knowledge of people, or of their connectomes, would predict what was observed.
+From the data themselves: how well two halves of what a person did agree (every other trial; of BOLD, the halves of each run), or two
+runs; and for scores of single trials, how well a person's other half predicts them. On a ground-truth cohort also from its truth, which
+says how well perfect knowledge of people, or of their connectomes, would predict what was observed.
+
+Shape letters: `S` subject, `R` region, `J` trial.
 """
 
 from __future__ import annotations
@@ -12,7 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dtb.cohort.reliability import load_reliability
 from dtb.errors import InputDataError
+from dtb.evaluate.baselines import own_earlier
+from dtb.evaluate.metrics import row_correlations
+from dtb.evaluate.observed import TrialTable
+from dtb.evaluate.predictions import TrialPrediction, every_other
+from dtb.evaluate.quantiles import TRIAL_LEVELS
 from dtb.evaluate.statistics import correlation
 
 FEWEST_FOR_A_CEILING = 10
@@ -31,14 +40,52 @@ _IN_TRUTH = {
 def ceiling_of_halves(odd_S: np.ndarray, even_S: np.ndarray) -> float | None:
     """Estimate the largest r that any predictor can have with the whole, from the correlation of its halves.
 
-    The reliability of the whole is 2 r / (1 + r) (Spearman and Brown), and no predictor correlates better with it than its root; None
-    where there are fewer than ten people or the halves do not agree at all.
+    None where there are fewer than ten people or the halves do not agree at all.
     """
     both_S = np.isfinite(odd_S) & np.isfinite(even_S)
     if both_S.sum() < FEWEST_FOR_A_CEILING:
         return None
-    r = float(correlation(odd_S, even_S, np.ones((1, len(odd_S))))[0])
+    return _of_whole(float(correlation(odd_S, even_S, np.ones((1, len(odd_S))))[0]))
+
+
+def ceiling_of_maps(first_SR: np.ndarray, second_SR: np.ndarray) -> float | None:
+    """Estimate the largest r over regions, mean over people, that any predictor can have with people's maps, from maps of two halves.
+
+    None where fewer than ten people have both or the halves do not agree at all.
+    """
+    r_S = row_correlations(first_SR, second_SR)
+    r_S = r_S[np.isfinite(r_S)]
+    return _of_whole(float(r_S.mean())) if len(r_S) >= FEWEST_FOR_A_CEILING else None
+
+
+def _of_whole(r: float) -> float | None:
+    """The reliability of the whole is 2 r / (1 + r) (Spearman and Brown), and no predictor correlates better with it than its root."""
     return math.sqrt(2 * r / (1 + r)) if r > 0 else None
+
+
+def said_by_other_half(trials: TrialTable) -> TrialPrediction:
+    """Predict each trial by what the same person did in the other half of the trials of its task and condition.
+
+    It is what one reaches who knows the person's own behaviour: no bound, for half of the trials are few.
+    """
+    is_first_J, found = every_other(trials), TrialPrediction.none_for(trials)
+    quantiles_JQ = np.full((len(trials), len(TRIAL_LEVELS)), np.nan)
+    for half_J in (is_first_J, ~is_first_J):
+        part = own_earlier(trials.only(~half_J), trials.only(half_J))
+        assert part.rt_quantiles_JQ is not None
+        found.outcome_JO[half_J], found.mean_rt_J[half_J] = part.outcome_JO, part.mean_rt_J
+        found.crps_J[half_J], quantiles_JQ[half_J] = part.crps_J, part.rt_quantiles_JQ
+    return TrialPrediction(found.outcome_JO, found.mean_rt_J, found.crps_J, quantiles_JQ)
+
+
+def edge_reliability(shards: Path) -> dict[str, float] | None:
+    """Give the median over edges of the intraclass correlation of one rest run, and how many people had two; None if nobody had."""
+    found = load_reliability(shards)
+    icc_E = found.get("icc_E", np.zeros(0))
+    icc_E = icc_E[np.isfinite(icc_E)]
+    if not len(icc_E):
+        return None
+    return {"median_icc": float(np.median(icc_E)), "num_people": float(found["num_people_E"].max())}
 
 
 def true_ceilings(truth: Path, *, seen: bool) -> dict[tuple[str, str], float]:
@@ -70,6 +117,8 @@ def true_ceilings(truth: Path, *, seen: bool) -> dict[tuple[str, str], float]:
                 value = values.get(name) if seen else values.get(f"{name}_from_connectome", values.get(name))
                 if value is not None:
                     ceilings[task, metric] = float(value)
+            if (task, "mean RT r") in ceilings:
+                ceilings[task, "mean RT R2"] = ceilings[task, "mean RT r"] ** 2
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputDataError(
             f"{path} cannot be read as ceilings ({error}). Give --truth the folder `truth` that `dtb synth` made, or leave it out."

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from dtb.evaluate.claim import FEWEST_FOR_A_CLAIM, NAMES, SEEDS_FOR_A_CLAIM
-from dtb.evaluate.figures import TWIN, Figure, number_or_none
+from dtb.evaluate.figure import TWIN, Figure, number_or_none
 from dtb.evaluate.statistics import Estimate, difference, holm, permutation_p, sign_flip_p
 
 Verdict = Literal["yes", "no", "undecided"]
@@ -57,6 +57,8 @@ class Test:
     verdict : {"yes", "no", "undecided"}
     needs : str
         What data would decide an undecided test.
+    share : float or None
+        The twin's share of what is possible (`Figure.fraction_of_ceiling`).
     """
 
     kind: Kind
@@ -72,6 +74,7 @@ class Test:
     p_corrected: float = math.nan
     verdict: Verdict = "undecided"
     needs: str = ""
+    share: float | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Give the test as JSON values."""
@@ -211,6 +214,7 @@ def _tests_of(
             gain,
             float(p),
             scheme,
+            share=figure.fraction_of_ceiling,
         )
 
     if figure.metric in _AGAINST_STRANGER and "stranger_connectome" in figure.scores:
@@ -233,6 +237,7 @@ def _tests_of(
                 figure.twin,
                 p,
                 scheme,
+                share=figure.fraction_of_ceiling,
             )
         )
     if figure.metric in _AGAINST_BEST and figure.best_baseline is not None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import jinja2
 
 from dtb.evaluate.certificate import POWER, Certificate, Test
 
 DISCLAIMER = "Research use: the outputs are hypotheses about a model, no medical advice."
-HEADINGS = ("claim", "task", "figure", "twin", "compared with", "gain", "n", "p", "verdict", "what would decide")
+HEADINGS = (
+    "claim",
+    "task",
+    "figure",
+    "twin",
+    "of what is possible",
+    "compared with",
+    "gain",
+    "n",
+    "p",
+    "verdict",
+    "what would decide",
+)
 
 _HTML = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
     """<!doctype html>
@@ -37,9 +50,11 @@ td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
 <thead><tr>{% for heading in headings %}<th scope="col">{{ heading }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for cells, test in rows %}<tr>
-{% for cell in cells[:3] %}<td>{{ cell }}</td>{% endfor %}<td class="number">{{ cells[3] }}</td><td>{{ cells[4] }}</td>
-{% for cell in cells[5:8] %}<td class="number">{{ cell }}</td>{% endfor %}
-<td class="{{ test.verdict }}">{{ cells[8] }}</td><td>{{ cells[9] }}</td></tr>
+{% for cell in cells[:3] %}<td>{{ cell }}</td>{% endfor %}
+{% for cell in cells[3:5] %}<td class="number">{{ cell }}</td>{% endfor %}
+<td>{{ cells[5] }}</td>
+{% for cell in cells[6:9] %}<td class="number">{{ cell }}</td>{% endfor %}
+<td class="{{ test.verdict }}">{{ cells[9] }}</td><td>{{ cells[10] }}</td></tr>
 {% endfor %}</tbody>
 </table></div>
 {% if certificate.not_tested %}<h2>Not tested</h2>
@@ -77,8 +92,21 @@ def to_html(certificate: Certificate, notes: list[str]) -> str:
     return _HTML.render(certificate=certificate, rows=rows, headings=HEADINGS, notes=notes)
 
 
-def reading_notes(certificate: Certificate, *, confidence: float, num_draws: int, num_permutations: int) -> list[str]:
-    """Say how the certificate was made, from what was done for it."""
+def reading_notes(
+    certificate: Certificate,
+    *,
+    confidence: float,
+    num_draws: int,
+    num_permutations: int,
+    edges: Mapping[str, float] | None = None,
+) -> list[str]:
+    """Say how the certificate was made, from what was done for it; `edges` is from `dtb.evaluate.ceilings.edge_reliability`."""
+    rest = "Nobody had two rest runs, so that it is not known how much of a connectome another scan would confirm."
+    if edges is not None:
+        rest = (
+            f"Of {edges['num_people']:.0f} people there are two rest runs or more: the median edge of one run has a test-retest "
+            f"reliability (intraclass correlation) of {edges['median_icc']:.2f}, which bounds what any connectome can tell."
+        )
     schemes = sorted({test.scheme for test in certificate.tests})
     return [
         f"A gain is positive where the twin is better; brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
@@ -90,6 +118,9 @@ def reading_notes(certificate: Certificate, *, confidence: float, num_draws: int
         "The word 'personal' asks for two things in people who were not seen in training: that their connectomes are of use to the twin "
         "(against the same twin given strangers' connectomes), and that something it says of each person holds beyond age, sex, site "
         "and motion.",
+        "'Of what is possible' is the twin's share of its ceiling: how far people's own halves or runs agree, or what the truth of a "
+        "ground-truth cohort allows; of a score that is better when lower, the share of the way from the group mean to what a person's own "
+        f"other half of the trials reaches. {rest}",
         DISCLAIMER,
     ]
 
@@ -104,6 +135,7 @@ def _cells(test: Test) -> list[str]:
         test.task,
         test.metric,
         _number(test.twin),
+        "–" if test.share is None else f"{test.share:.0%}",
         against,
         _number(test.gain.value, "+") + interval,
         str(test.gain.num_people),

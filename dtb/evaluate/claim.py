@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dtb.evaluate.figures import Figure
+from dtb.evaluate.figure import Figure
 from dtb.shards.split import Split, held_out_in_words
 
 FEWEST_FOR_A_CLAIM = 30

@@ -54,6 +54,10 @@ class TrialTable:
     def __len__(self) -> int:
         return len(self.rt_J)
 
+    def only(self, kept_J: np.ndarray) -> TrialTable:
+        """Give the rows of a mask."""
+        return TrialTable(*(getattr(self, field.name)[kept_J] for field in dataclasses.fields(self)))
+
     @property
     def scored_J(self) -> np.ndarray:
         """(J,) bool: whether there is a right answer."""
@@ -180,6 +184,21 @@ def observed_maps(
         if run.bold_VR is not None and len(bold_regions)
     }
     return maps_of_series(record, series, taskset, spans, len(bold_regions), series)
+
+
+def maps_of_halves(
+    records: Iterable[SubjectRecord], taskset: TaskSet, spans: Spans, bold_regions: np.ndarray, scale_R: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give people's contrast maps (S, T, R) from the first and from the second half of what is looked at of each run."""
+    halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for record in records:
+        ends = [span.of(run.duration_seconds) for run, span in zip(record.runs, spans(record.runs), strict=True)]
+        middles = [(begin + end) / 2 for begin, end in ends]
+        first = [Span(begin, middle, in_seconds=True) for (begin, _), middle in zip(ends, middles, strict=True)]
+        second = [Span(middle, end, in_seconds=True) for (_, end), middle in zip(ends, middles, strict=True)]
+        for maps, part in zip(halves, (first, second), strict=True):
+            maps.append(observed_maps(record, taskset, part, bold_regions, scale_R))
+    return np.stack(halves[0]), np.stack(halves[1])
 
 
 def maps_of_series(

@@ -15,7 +15,9 @@ import numpy as np
 
 from dtb.config import Config, load_config, sections
 from dtb.evaluate.controls import write_control
-from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, number_or_none
+from dtb.evaluate.evidence import Evidence
+from dtb.evaluate.figure import TWIN, Figure, number_or_none
+from dtb.evaluate.figures import all_figures
 from dtb.evaluate.predictions import Prediction
 from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.twin.export import load_twin
@@ -75,7 +77,10 @@ def with_permuted(figures: list[Figure], evidence: Evidence, permuted: list[Pred
     reached: dict[tuple[str, str], list[float]] = {}
     for prediction in permuted:
         again = dataclasses.replace(
-            evidence, predictions={**evidence.predictions, TWIN: prediction}, weights_BS=evidence.weights_BS[:1]
+            evidence,
+            predictions={**evidence.predictions, TWIN: prediction},
+            weights_BS=evidence.weights_BS[:1],
+            from_rest_runs=None,
         )
         for figure in all_figures(again):
             reached.setdefault((figure.task, figure.metric), []).append(figure.twin.value)

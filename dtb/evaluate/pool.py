@@ -11,6 +11,7 @@ Shape letters: `S` subject.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.claim import SEEDS_FOR_A_CLAIM
-from dtb.evaluate.figures import TWIN, Figure, make_figure
+from dtb.evaluate.figure import TWIN, Figure, make_figure
 from dtb.evaluate.stage import FIGURES_FILE, SCORES_FILE, conclude
 from dtb.evaluate.statistics import Statistic, draw_weights
 from dtb.evaluate.tables import SCORE_PREFIX, STATISTICS
@@ -53,7 +54,7 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
         A folder cannot be used, they are of different cohorts, a person is in two of one seed or not in all seeds, or the output
         folder is in use.
     """
-    scores, splits = _read(evaluated)
+    scores, splits, ceilings = _read(evaluated)
     people = tuple(sorted(scores["pseudonym"].unique()))
     if dry_run:
         terminal.out.print(f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}.")
@@ -63,12 +64,13 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
     weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, config.seed)
-    figures = pooled_figures(scores, people, weights_BS, config.evaluate.confidence)
+    figures = pooled_figures(scores, people, weights_BS, config.evaluate.confidence, ceilings)
     with written_whole(out / SCORES_FILE) as temporary:
         scores.to_parquet(temporary, index=False)
     described = {"kind": "subjects", "num_folds": len(evaluated), "num_test": len(people)}
     seeds = sorted({int(split.get("seed", 0)) for split in splits})
     described["seeds"] = seeds
+    described["edge_reliability"] = splits[0].get("edge_reliability")
     described |= {"cohort_hash": splits[0]["cohort_hash"], "split_hashes": [split["split_hash"] for split in splits]}
     conclude(folder, config, figures, Split("subjects", (), (), people), weights_BS, described)
     if len(seeds) < SEEDS_FOR_A_CLAIM:
@@ -79,7 +81,11 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
 
 
 def pooled_figures(
-    scores: pd.DataFrame, people: tuple[str, ...], weights_BS: np.ndarray, confidence: float
+    scores: pd.DataFrame,
+    people: tuple[str, ...],
+    weights_BS: np.ndarray,
+    confidence: float,
+    ceilings: Mapping[tuple[str, str], Mapping[str, float]],
 ) -> list[Figure]:
     """Make every figure from the folds' scores.
 
@@ -91,6 +97,8 @@ def pooled_figures(
         Everybody, in the order of the draws' columns.
     weights_BS : (B, S)
     confidence : float
+    ceilings : mapping of (task, metric) to mapping
+        The figures' ceilings, as in `Figure`.
     """
     found = []
     predictors = [column for column in scores.columns if column.startswith(SCORE_PREFIX)]
@@ -114,6 +122,7 @@ def pooled_figures(
             confidence,
             higher_is_better=bool(first["higher_is_better"]),
             note="; ".join(filter(None, notes)),
+            ceilings=ceilings.get((str(task), str(metric))),
         )
         if figure is not None:
             found.append(figure)
@@ -141,15 +150,35 @@ def without_fold_means(values_SX: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
     return centred_SX
 
 
-def _read(evaluated: tuple[Path, ...]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+def mean_ceilings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:
+    """Give the mean of each ceiling over the evaluations that have it, by task and metric, from their figures' rows.
+
+    Examples
+    --------
+    >>> mean_ceilings([{"task": "t", "metric": "m", "ceilings": {"halves": value}} for value in (0.5, 0.7)])
+    {('t', 'm'): {'halves': 0.6}}
+    """
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        for name, value in row.get("ceilings", {}).items():
+            found.setdefault((row["task"], row["metric"]), {}).setdefault(name, []).append(value)
+    return {key: {name: float(np.mean(values)) for name, values in each.items()} for key, each in found.items()}
+
+
+def _read(
+    evaluated: tuple[Path, ...],
+) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[tuple[str, str], dict[str, float]]]:
     if len(evaluated) < 2:
         raise InputDataError("Pooling needs the folders of at least two evaluations; give one a fold.")
     tables: list[pd.DataFrame] = []
     splits: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for fold, folder in enumerate(evaluated):
         require_complete(folder, "evaluate")
         try:
-            split = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))["split"]
+            figures = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
+            split = figures["split"]
+            rows += figures["rows"]
             table = pd.read_parquet(folder / SCORES_FILE)
             cohort_hash, kind = split["cohort_hash"], split["kind"]
         except (OSError, ValueError, KeyError) as error:
@@ -181,4 +210,4 @@ def _read(evaluated: tuple[Path, ...]) -> tuple[pd.DataFrame, list[dict[str, Any
                 f"{len(everybody - some)} people of other seeds are in no evaluation with seed {seed}, for example "
                 f"{min(everybody - some)}; give all folds of every seed."
             )
-    return scores, splits
+    return scores, splits, mean_ceilings(rows)

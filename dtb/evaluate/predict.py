@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dtb.cohort.records import SubjectRecord
-from dtb.evaluate.figures import TWIN
+from dtb.evaluate.figure import TWIN
 from dtb.evaluate.metrics import crps_of_hazard, row_correlations
 from dtb.evaluate.observed import People, maps_of_series
 from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction

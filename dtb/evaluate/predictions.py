@@ -109,16 +109,30 @@ def with_means_of_others(summary: Summary, task: int) -> Summary:
     return Summary(**changed)
 
 
-def summaries_of_halves(people: People, taskset: TaskSet) -> tuple[Summary, Summary]:
-    """Sum up what people did in every other trial of a condition, and in the rest: two halves that differ in chance alone."""
-    trials = people.trials
+def every_other(trials: TrialTable) -> np.ndarray:
+    """(J,) bool: every other trial of each person, task and condition; it and the rest are two halves that differ in chance alone."""
     order = np.lexsort((trials.trial_J, trials.run_J, trials.condition_J, trials.task_J, trials.person_J))
     key_JC = np.stack([trials.person_J, trials.task_J, trials.condition_J], axis=1)[order]
     begins_J = np.any(np.diff(key_JC, axis=0, prepend=-2) != 0, axis=1)
     first_of_group_J = np.maximum.accumulate(np.where(begins_J, np.arange(len(order)), 0))
     is_odd_J = np.empty(len(order), bool)
     is_odd_J[order] = (np.arange(len(order)) - first_of_group_J) % 2 == 0
-    return _halved(people, taskset, is_odd_J)
+    return is_odd_J
+
+
+def summaries_of_halves(
+    people: People, taskset: TaskSet, maps: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[Summary, Summary]:
+    """Sum up what people did in every other trial of a condition, and in the rest.
+
+    Parameters
+    ----------
+    people : People
+    taskset : TaskSet
+    maps : pair of (S, T, R), optional
+        Contrast maps of two halves of the runs, from `dtb.evaluate.observed.maps_of_halves`; none if not given.
+    """
+    return _halved(people, taskset, every_other(people.trials), maps or (no_maps(people), no_maps(people)))
 
 
 def summaries_of_runs(people: People, taskset: TaskSet) -> tuple[Summary, Summary]:
@@ -127,10 +141,12 @@ def summaries_of_runs(people: People, taskset: TaskSet) -> tuple[Summary, Summar
     group_J = trials.person_J * len(taskset.specs) + trials.task_J
     first_run = np.full(int(group_J.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first_run, group_J, trials.run_J)
-    return _halved(people, taskset, trials.run_J == first_run[group_J])
+    return _halved(people, taskset, trials.run_J == first_run[group_J], (no_maps(people), no_maps(people)))
 
 
-def _halved(people: People, taskset: TaskSet, is_first_J: np.ndarray) -> tuple[Summary, Summary]:
+def _halved(
+    people: People, taskset: TaskSet, is_first_J: np.ndarray, maps: tuple[np.ndarray, np.ndarray]
+) -> tuple[Summary, Summary]:
     trials = people.trials
     first, second = (
         _summary(
@@ -140,9 +156,9 @@ def _halved(people: People, taskset: TaskSet, is_first_J: np.ndarray) -> tuple[S
             np.where(half_J, trials.was_correct_J, np.nan),
             len(people),
             taskset,
-            people.maps_STR,
+            maps_STR,
         )
-        for half_J in (is_first_J, ~is_first_J)
+        for half_J, maps_STR in zip((is_first_J, ~is_first_J), maps, strict=True)
     )
     return first, second
 

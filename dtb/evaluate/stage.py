@@ -20,12 +20,15 @@ from rich.progress import Progress
 from dtb import terminal
 from dtb.config import Config, sections
 from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
-from dtb.evaluate.ceilings import true_ceilings
+from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.claim import claim_in_words
-from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
-from dtb.evaluate.observed import People, Spans, collect
+from dtb.evaluate.evidence import Evidence
+from dtb.evaluate.figure import TWIN, Figure
+from dtb.evaluate.figures import all_figures
+from dtb.evaluate.observed import People, Spans, collect, maps_of_halves
+from dtb.evaluate.people_figures import DEMOGRAPHICS
 from dtb.evaluate.permuted import retrained_twins, with_permuted
 from dtb.evaluate.predict import predict, told_connectomes
 from dtb.evaluate.predictions import (
@@ -39,7 +42,7 @@ from dtb.evaluate.predictions import (
     summary_of_prediction,
     with_means_of_others,
 )
-from dtb.evaluate.regressions import regressions
+from dtb.evaluate.regressions import regressions, scaled_covariates
 from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
 from dtb.evaluate.task import Task, open_task
@@ -120,7 +123,8 @@ def evaluate(
     for name, table in ((SUBJECTS_FILE, subjects), (BOLD_MAP_FILE, maps), (SCORES_FILE, scores)):
         with written_whole(out / name) as temporary:
             table.to_parquet(temporary, index=False)
-    conclude(folder, config, figures, task.split, evidence.weights_BS, _split_in_words(task))
+    described = {**_split_in_words(task), "edge_reliability": edge_reliability(shards)}
+    conclude(folder, config, figures, task.split, evidence.weights_BS, described)
     log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
 
 
@@ -174,6 +178,7 @@ def conclude(
         confidence=config.evaluate.confidence,
         num_draws=config.evaluate.num_bootstrap,
         num_permutations=NUM_PERMUTATIONS,
+        edges=described.get("edge_reliability"),
     )
     write_json(out / "certificate.json", {**certificate.to_plain(), "notes": notes})
     write_text(out / "certificate.md", to_markdown(certificate, notes))
@@ -220,18 +225,43 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         seen=task.split.tests_seen_people,
     )
     progress.advance(bar)
+    half_maps = None
+    if len(regions):
+        spans = partial(task.split.spans, "test")
+        half_maps = maps_of_halves(task.cohort.records(task.split.test), task.taskset, spans, regions, scale_R)
+    facts = scaled_covariates(training, people) if DEMOGRAPHICS in predictions else None
     return Evidence(
         task.taskset,
         people,
         summary_of_people(people, task.taskset),
-        summaries_of_halves(people, task.taskset),
+        summaries_of_halves(people, task.taskset, half_maps),
         predictions,
         _mean_over_people(target.maps_STR)[0],
         Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary))),
         draw_weights(len(people), config.evaluate.num_bootstrap, config.seed),
         config.evaluate.confidence,
         summaries_of_runs(people, task.taskset),
+        said_by_other_half(people.trials),
+        _from_rest_runs(task, people),
+        None if facts is None else facts[1],
     )
+
+
+def _from_rest_runs(task: Task, people: People) -> tuple[Summary, Summary] | None:
+    """Give what the twin says from people's first rest run alone, and from their second; None if few have two that were kept apart."""
+    num_runs = [len(task.cohort.header(who).get("rest_runs", [])) for who in people.pseudonyms]
+    if sum(num >= 2 for num in num_runs) < FEWEST_FOR_A_CEILING:
+        return None
+    told = {name: np.full_like(people.edges_SE, np.nan) for name in ("first", "second")}
+    for row, record in enumerate(task.cohort.records(task.split.test)):
+        for name, edges_E in zip(told, list(record.rest_runs.values()) if num_runs[row] >= 2 else [], strict=False):
+            told[name][row] = edges_E
+    found = _perform(task, [task.twin, *task.members], people, told)
+    unknown_S = np.array(num_runs) < 2
+    for prediction in found.values():
+        for field in dataclasses.fields(Summary):
+            getattr(prediction.summary, field.name)[unknown_S] = np.nan
+    return found["first"].summary, found["second"].summary
 
 
 def _perform(

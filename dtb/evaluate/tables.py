@@ -9,7 +9,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from dtb.evaluate.figures import TWIN, Figure
+from dtb.evaluate.figure import TWIN, Figure
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary, person_task_mean
 from dtb.evaluate.statistics import Statistic, correlation, explained_variance, mean_of

@@ -160,6 +160,7 @@ def personal_section(found: Collected, tasks: Sequence[str]) -> Section:
             str(test["task"]),
             str(test["metric"]),
             number(test.get("twin")),
+            "–" if test.get("share") is None else f"{test['share']:.0%}",
             str(test["against"]) + (f": {number(test['against_value'])}" if test.get("against_value") else ""),
             _signed(test.get("gain"), test.get("gain_lower"), test.get("gain_upper")),
             str(test.get("n", "")),
@@ -174,6 +175,7 @@ def personal_section(found: Collected, tasks: Sequence[str]) -> Section:
         "task",
         "figure",
         "twin",
+        "of what is possible",
         "compared with",
         "gain",
         "people",
@@ -181,7 +183,7 @@ def personal_section(found: Collected, tasks: Sequence[str]) -> Section:
         "verdict",
         "what would decide",
     )
-    tables = [Table("The certificate", columns, rows, frozenset({3, 6, 7}))] if rows else []
+    tables = [Table("The certificate", columns, rows, frozenset({3, 4, 7, 8}))] if rows else []
     panels = [
         panel for task in ("all", *tasks) for _, panel in _estimate_panels(found.evaluation, "personal", task, tasks)
     ]

@@ -11,7 +11,9 @@ from dtb.evaluate.baselines import own_earlier
 from dtb.evaluate.certificate import POWER, Certificate, _decided, _needed, certify
 from dtb.evaluate.certificate import Test as Asked
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
-from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures
+from dtb.evaluate.evidence import Evidence
+from dtb.evaluate.figure import TWIN, Figure
+from dtb.evaluate.figures import all_figures
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predictions import (
     Prediction,
@@ -185,7 +187,7 @@ def chance_figure(rng: np.random.Generator, metric: str, unit: str, weights_BS: 
         None,
         None,
         "",
-        None,
+        {},
         statistic,
         observed_S,
         scores,

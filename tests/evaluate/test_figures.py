@@ -12,7 +12,9 @@ from scipy.stats import norm
 from dtb.errors import InputDataError
 from dtb.evaluate.ceilings import ceiling_of_halves, true_ceilings
 from dtb.evaluate.claim import claim_in_words, verdict
-from dtb.evaluate.figures import TWIN, Evidence, Figure, all_figures, without_mean
+from dtb.evaluate.evidence import Evidence
+from dtb.evaluate.figure import TWIN, Figure
+from dtb.evaluate.figures import all_figures, without_mean
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predictions import (
     Prediction,
@@ -244,7 +246,7 @@ def test_figures_say_their_share_of_the_true_ceiling(evidence, tmp_path):
     found = {"stroop": {"mean_rt": 0.9, "mean_rt_from_connectome": 0.5, "accuracy": None, "bold_series": 0.2}}
     (tmp_path / "ceilings.json").write_text(json.dumps(found))
     known = true_ceilings(tmp_path, seen=False)
-    assert known == {("stroop", "mean RT r"): 0.5, ("stroop", "BOLD series r"): 0.2}
+    assert known == {("stroop", "mean RT r"): 0.5, ("stroop", "mean RT R2"): 0.25, ("stroop", "BOLD series r"): 0.2}
     assert true_ceilings(tmp_path, seen=True)["stroop", "mean RT r"] == 0.9
     figures = by_metric(all_figures(dataclasses.replace(evidence, true_ceilings=known)))
     plain = figures["mean RT r"].to_plain()

@@ -69,7 +69,7 @@ def test_what_differs_between_folds_alone_is_no_correlation():
             "seed": 0,
         }
     )
-    (found,) = pooled_figures(scores, people, draw_weights(40, 100, 0), 0.95)
+    (found,) = pooled_figures(scores, people, draw_weights(40, 100, 0), 0.95, {})
     assert abs(found.twin.value) < 0.4
     raw = np.corrcoef(scores["observed"], scores["score_twin"])[0, 1]
     assert raw > 0.8

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
-from dtb.evaluate.figures import TWIN
+from dtb.evaluate.figure import TWIN
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predict import predict, told_connectomes, within_task
 from dtb.evaluate.predictions import person_task_mean, summary_of_people

@@ -1,0 +1,114 @@
+"""What the figures of an evaluation are made from: what people did, and what the twin and each baseline say of it.
+
+Shape letters: see `dtb.evaluate.observed`; `B` bootstrap draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from dtb.evaluate.figure import Figure, make_figure
+from dtb.evaluate.observed import People
+from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction
+from dtb.evaluate.statistics import Statistic
+from dtb.tasks.taskset import TaskSet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the figures are made from.
+
+    Attributes
+    ----------
+    taskset : TaskSet
+    people : People
+        Those whose held-out data are predicted.
+    observed : Summary
+        What they did.
+    halves : (Summary, Summary)
+        What they did in odd and in even trials, and in the first and second half of what is looked at of their BOLD.
+    predictions : mapping of str to Prediction
+        The twin's under ``"twin"``, and the baselines'.
+    group_maps_TR : (T, R)
+        Mean contrast maps of training people.
+    training_scale : Summary
+        Standard deviation over training people of each figure, by task, as arrays (1, T) and (1, T, R).
+    weights_BS : (B, S)
+        Bootstrap draws.
+    confidence : float
+    retest : (Summary, Summary) or None
+        What they did in the first run of each task, and in the others.
+    own_half : TrialPrediction or None
+        What is said of each trial from half of the person's own.
+    from_rest_runs : (Summary, Summary) or None
+        What the twin says when it is told the connectome of people's first rest run alone, and of their second.
+    covariates_SC : (S, C) or None
+        Age, sex, site and motion as numbers, scaled by the training people.
+    true_ceilings : mapping of (task, metric) to float
+        See `dtb.evaluate.ceilings.true_ceilings`; empty where no truth is known.
+    """
+
+    taskset: TaskSet
+    people: People
+    observed: Summary
+    halves: tuple[Summary, Summary]
+    predictions: Mapping[str, Prediction]
+    group_maps_TR: np.ndarray
+    training_scale: Summary
+    weights_BS: np.ndarray
+    confidence: float
+    retest: tuple[Summary, Summary] | None = None
+    own_half: TrialPrediction | None = None
+    from_rest_runs: tuple[Summary, Summary] | None = None
+    covariates_SC: np.ndarray | None = None
+    true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+
+    def figure(
+        self,
+        task: str,
+        metric: str,
+        unit: str,
+        statistic: Statistic,
+        observed_S: np.ndarray,
+        score: Callable[[Prediction], np.ndarray | None],
+        *,
+        higher_is_better: bool = True,
+        note: str = "",
+        ceilings: Mapping[str, float] | None = None,
+        further: Mapping[str, np.ndarray] | None = None,
+    ) -> Figure | None:
+        """Make one figure; None where the twin predicts nothing of the kind for anybody.
+
+        Parameters
+        ----------
+        task, metric, unit : str
+        statistic : Statistic
+        observed_S : (S,)
+            First argument of the statistic; 0 for `mean_of`, which does not look at it.
+        score : function
+            Gives the statistic's second argument (S,) from a prediction, or None where the prediction has none.
+        higher_is_better, note, ceilings
+            See `Figure`.
+        further : mapping of str to (S,), optional
+            The score of what is compared with the twin in this figure alone.
+        """
+        scores = {name: score(prediction) for name, prediction in self.predictions.items()}
+        return make_figure(
+            task,
+            metric,
+            unit,
+            statistic,
+            observed_S,
+            {name: score_S for name, score_S in scores.items() if score_S is not None} | dict(further or {}),
+            self.weights_BS,
+            self.confidence,
+            higher_is_better=higher_is_better,
+            note=note,
+            ceilings=dict(ceilings or {}) | self._true_ceiling(task, metric),
+        )
+
+    def _true_ceiling(self, task: str, metric: str) -> dict[str, float]:
+        return {"truth": self.true_ceilings[task, metric]} if (task, metric) in self.true_ceilings else {}

@@ -1,0 +1,162 @@
+"""One figure of an evaluation: a metric of a task, the twin beside each baseline, with its interval over people and its ceilings.
+
+Shape letters: see `dtb.evaluate.observed`; `B` bootstrap draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dtb.evaluate.statistics import Estimate, Statistic, difference, estimate, mean_of
+
+TWIN = "twin"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Figure:
+    """One metric of one task.
+
+    Attributes
+    ----------
+    task : str
+        ``"all"`` for a metric over all tasks.
+    metric, unit : str
+    higher_is_better : bool
+    twin : Estimate
+    baselines : dict of str to float
+        Value of each baseline that has one.
+    best_baseline : str or None
+        The best of them on these very people, which favours the baselines.
+    difference : Estimate or None
+        Twin minus best baseline, on the people and draws of both.
+    note : str
+        Why a value or an interval is absent, or what to know when reading it.
+    ceilings : dict of str to float
+        What the best possible predictor would reach: by `truth`, of a ground-truth cohort; by `halves`, how well people's odd trials agree
+        with their even ones, or their BOLD in halves of a run; by `runs`, how well their first run agrees with the others; by `own_half`,
+        what is reached by who knows half of the person's own trials.
+    permuted : tuple of float
+        What twins reach that were trained on permuted connectomes.
+    permuted_p : float or None
+        How rarely they would reach what the twin does.
+    statistic : Statistic
+    observed_S : (S,)
+    scores : dict of str to (S,)
+        What `statistic` was computed from, for the twin and each baseline.
+    """
+
+    task: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    twin: Estimate
+    baselines: dict[str, float]
+    best_baseline: str | None
+    difference: Estimate | None
+    note: str
+    ceilings: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    statistic: Statistic = mean_of
+    observed_S: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), repr=False)
+    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    permuted: tuple[float, ...] = ()
+    permuted_p: float | None = None
+
+    @property
+    def ceiling(self) -> float | None:
+        """The best known of the ceilings."""
+        order = ("truth", "halves", "runs", "own_half")
+        return next((self.ceilings[name] for name in order if name in self.ceilings), None)
+
+    @property
+    def fraction_of_ceiling(self) -> float | None:
+        """The twin's share of the ceiling; of a score that is better when lower, its share of the way there from the group mean."""
+        if self.ceiling is None or not math.isfinite(self.twin.value):
+            return None
+        begin = 0.0 if self.higher_is_better else self.baselines.get("group_mean", math.nan)
+        way = self.ceiling - begin if self.higher_is_better else begin - self.ceiling
+        gone = self.twin.value - begin if self.higher_is_better else begin - self.twin.value
+        return gone / way if way > 0 else None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the figure as JSON values: null for what is absent."""
+        gap = self.difference
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "unit": self.unit,
+            "higher_is_better": self.higher_is_better,
+            "twin": number_or_none(self.twin.value),
+            "lower": number_or_none(self.twin.lower),
+            "upper": number_or_none(self.twin.upper),
+            "baselines": {name: number_or_none(value) for name, value in self.baselines.items()},
+            "best_baseline": self.best_baseline,
+            "difference": number_or_none(gap.value) if gap else None,
+            "difference_lower": number_or_none(gap.lower) if gap else None,
+            "difference_upper": number_or_none(gap.upper) if gap else None,
+            "ceiling": self.ceiling,
+            "ceilings": dict(self.ceilings),
+            "fraction_of_ceiling": self.fraction_of_ceiling,
+            "permuted": list(self.permuted),
+            "permuted_p": self.permuted_p,
+            "n": self.twin.num_people,
+            "note": self.note,
+        }
+
+
+def number_or_none(value: float) -> float | None:
+    """Give a finite number, or None for one that JSON does not have."""
+    return float(value) if math.isfinite(value) else None
+
+
+def make_figure(
+    task: str,
+    metric: str,
+    unit: str,
+    statistic: Statistic,
+    observed_S: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    weights_BS: np.ndarray,
+    confidence: float,
+    *,
+    higher_is_better: bool = True,
+    note: str = "",
+    ceilings: Mapping[str, float] | None = None,
+) -> Figure | None:
+    """Make one figure from each predictor's scores (S,); None where the twin predicts nothing of the kind for anybody.
+
+    Parameters are those of `Evidence.figure` and `Figure`.
+    """
+    known = {name: score_S for name, score_S in scores.items() if np.isfinite(score_S).any()}
+    if TWIN not in known or not np.isfinite(observed_S).any():
+        return None
+    mine_S = known[TWIN]
+    twin = estimate(statistic, observed_S, mine_S, weights_BS, confidence)
+    one = np.ones((1, len(observed_S)))
+    baselines = {name: float(statistic(observed_S, known[name], one)[0]) for name in known if name != TWIN}
+    sign = 1 if higher_is_better else -1
+    ranked = sorted(
+        (name for name in baselines if math.isfinite(baselines[name])), key=lambda name: -sign * baselines[name]
+    )
+    best = ranked[0] if ranked else None
+    gap = None if best is None else difference(statistic, observed_S, mine_S, known[best], weights_BS, confidence)
+    notes = "; ".join(dict.fromkeys(part for part in (note, twin.note) if part))
+    return Figure(
+        task,
+        metric,
+        unit,
+        higher_is_better,
+        twin,
+        baselines,
+        best,
+        gap,
+        notes,
+        ceilings or {},
+        statistic,
+        observed_S,
+        known,
+    )
