@@ -89,7 +89,7 @@ def test_the_twin_is_asked_whether_it_says_the_same_from_another_rest_run(tmp_pa
         for mine, other in zip(records, others, strict=True)
     ]
     with_runs[20] = dataclasses.replace(with_runs[20], rest_runs={})
-    task = open_task(*lay_out(tmp_path, by_people(with_runs, 12), with_runs))
+    task = open_task(*lay_out(tmp_path, by_people(with_runs, 12), with_runs), ())
     people = collect(with_runs[14:], STROOP, Span(0, 1), REGIONS, SCALE)
     found = _from_rest_runs(task, people)
     assert found is not None
