@@ -292,8 +292,9 @@ class TrainConfig:
     patience_epochs: Count = 15
     """Stop after this many epochs without a better validation loss."""
     start: Literal["regression", "random"] = "regression"
-    """Where latents begin: `regression`, at what a ridge regression reads from the training people's connectomes about their behaviour,
-    from which training moves them little; `random`. A twin without principal components or an explicit latent begins at random."""
+    """Where latents begin: `regression`, at what ridge regressions read from the training people's connectomes about their behaviour and
+    task BOLD, from which training moves them little; `random`. A twin without principal components or an explicit latent begins at
+    random."""
     learning_rate: Positive = 2e-3
     """Adam's learning rate, at its highest."""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ from dtb.fleet.intervene import intervene
 from dtb.terminal import err, out
 from dtb.train.trainer import train
 
-FIRST_SEED, PEOPLE, STEPS = 11, 96, 20
+FIRST_SEED, PEOPLE, STEPS, BOLD_WEIGHT = 11, 96, 12, 2.0
 COMMON: dict[str, Any] = {"direction": "decrease", "num_steps": STEPS, "off_target_weight": 0.1, "relmat": False}
 
 
@@ -100,18 +101,20 @@ def main(folder: Path, num_cohorts: int, num_seeds: int) -> None:
     demo = load_config(Path(__file__).parent.parent / "configs" / "demo.yaml")
     found: list[dict[str, Any]] = []
     with connected(demo.cluster):
-        for number in range(num_cohorts):
+        for seed, number in itertools.product(range(num_seeds), range(num_cohorts)):
             base = dataclasses.replace(
-                demo, seed=FIRST_SEED + number, synth=dataclasses.replace(demo.synth, num_subjects=PEOPLE)
+                demo,
+                seed=FIRST_SEED + number,
+                synth=dataclasses.replace(demo.synth, num_subjects=PEOPLE),
+                train=dataclasses.replace(demo.train, bold_weight=BOLD_WEIGHT, num_workers=1),
             )
             mine = folder / f"cohort{number}"
             synthesise(base, mine / "cohort", resume=(mine / "cohort").exists())
             trees = mine / "cohort" / "bids", (mine / "cohort" / "derivatives" / "xcp_d",)
             ingest(base, *trees, mine / "shards", resume=(mine / "shards").exists())
-            for seed in range(num_seeds):
-                found += one_twin(base, mine, base.seed + 100 * seed)
-                err.print(table(found))
-                write_text(folder / "table.md", table(found))
+            found += one_twin(base, mine, base.seed + 100 * seed)
+            err.print(table(found))
+            write_text(folder / "table.md", table(found))
     out.print(table(found))
 
 

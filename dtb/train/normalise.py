@@ -19,7 +19,8 @@ from dtb.cohort.records import SubjectRecord
 from dtb.files import written_whole
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
-from dtb.train.start import behaviour_figures, latent_directions
+from dtb.train.maps import contrast_maps, map_figures
+from dtb.train.start import behaviour_figures, latent_directions, strongest
 from dtb.twin.components import principal_components
 from dtb.twin.tangent import Tangent, fit_reference
 
@@ -60,7 +61,8 @@ class Normalisation:
 
 def save(path: Path, normalisation: Normalisation) -> None:
     """Write the scales as safetensors, whole."""
-    arrays = {name: array for name, array in vars(normalisation).items() if array is not None}
+    # safetensors writes the memory as it lies: of an array in another order it would write other numbers.
+    arrays = {name: np.ascontiguousarray(array) for name, array in vars(normalisation).items() if array is not None}
     with written_whole(path) as temporary:
         safetensors.numpy.save_file(arrays, temporary)
 
@@ -146,7 +148,7 @@ def measure(
     taskset : TaskSet or None
         What they performed; None to let latents begin at random.
     num_latents : int
-        How many latents begin at a regression of these people's behaviour on the components.
+        How many latents begin at regressions of these people's behaviour and task BOLD on the components.
 
     Returns
     -------
@@ -160,6 +162,7 @@ def measure(
     columns = np.asarray(bold_regions, dtype=np.int64)
     kept: list[np.ndarray] = []
     figures: list[np.ndarray] = []
+    maps: list[list[np.ndarray]] = []
     for record in records:
         edges.add(record.connectome_E[None])
         read_E = record.connectome_E
@@ -170,6 +173,7 @@ def measure(
             kept.append(read_E)
             if taskset is not None:
                 figures.append(behaviour_figures(record, taskset, split))
+                maps.append(contrast_maps(record, taskset, split, columns))
         for run, span in zip(record.runs, split.spans("train", record.runs), strict=True):
             if run.bold_VR is not None and run.repetition_time is not None and len(columns):
                 begin, end = span.of(run.duration_seconds)
@@ -181,7 +185,14 @@ def measure(
         standard_SE = np.nan_to_num(standard_SE)
         components_EC = principal_components(torch.from_numpy(standard_SE), num_components).numpy().astype(np.float32)
         if figures and num_latents:
-            found_CZ = latent_directions(standard_SE @ components_EC, np.array(figures), num_latents)
+            scores_SC = standard_SE @ components_EC
+            brain = [map_figures(np.array(maps_SR)) for maps_SR in zip(*maps, strict=True)]
+            found = [
+                latent_directions(scores_SC, figures_SY, num_latents)
+                for figures_SY in (np.array(figures), np.concatenate(brain, axis=1) if brain else None)
+                if figures_SY is not None
+            ]
+            found_CZ = strongest(scores_SC, found, num_latents)
             regression_CZ = None if found_CZ is None else found_CZ.astype(np.float32)
     return Normalisation(
         edge_mean_E=edges.mean.astype(np.float32),

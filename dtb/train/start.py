@@ -1,4 +1,4 @@
-"""Where latents begin: at what a regression reads from a connectome about the training people's behaviour.
+"""Where latents begin: at what regressions read from a connectome about the training people's behaviour and their task BOLD.
 
 From a random beginning, an encoder must find in a few hundred people's trials which of many directions between connectomes matter, while
 the network behind it is still learning the task: it ends up knowing less of unseen people than a regression does. A ridge regression in
@@ -8,6 +8,8 @@ Shape letters: `S` training person, `C` principal component, `Y` figure of behav
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -116,6 +118,29 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
     directions_CZ = np.zeros((scores_SC.shape[1], num_latents))
     directions_CZ[:, : len(share_Z)] = weights_CZ * np.sqrt(np.maximum(share_Z, 0.0)) / size_Z
     return directions_CZ
+
+
+def strongest(scores_SC: np.ndarray, found: Sequence[np.ndarray | None], num_latents: int) -> np.ndarray | None:
+    """Of several sets of `latent_directions` keep as many as there are latents: those that say most of unseen people.
+
+    Parameters
+    ----------
+    scores_SC : (S, C) float64
+        What they were found from.
+    found : sequence of (C, Z) float64 or None
+    num_latents : int
+
+    Returns
+    -------
+    (C, num_latents) float64 or None
+        None where nothing was found.
+    """
+    sets = [one_CZ for one_CZ in found if one_CZ is not None]
+    if not sets:
+        return None
+    all_CZ = np.concatenate(sets, axis=1)
+    order_Z = np.argsort(-(scores_SC @ all_CZ).std(axis=0), kind="stable")
+    return np.asarray(all_CZ[:, order_Z[:num_latents]])
 
 
 def _ridge(scores_SC: np.ndarray, targets_SY: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,82 @@
+"""What tasks do to the training people's regions, as a few figures that a connectome may foretell.
+
+Latents that begin at behaviour alone (`dtb.train.start`) leave a twin that gives everybody much the same brain response, or one that
+follows the behaviour: volumes are noisy one by one, and training has little reason to find what is particular to a person. The
+contrast over a whole run has it.
+
+Shape letters: `S` training person, `R` BOLD region, `V` volume, `Y` figure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.evaluate.glm import run_contrast
+from dtb.shards.split import Span, Split
+from dtb.tasks.spec import TaskSpec
+from dtb.tasks.taskset import TaskSet
+
+COMPONENTS = 8
+"""Principal components over people that sum up a task's maps: noise that regions do not share stays out."""
+
+
+def contrast_maps(record: SubjectRecord, taskset: TaskSet, split: Split, columns: np.ndarray) -> list[np.ndarray]:
+    """Give what each task's contrast does to a person's regions in the training part.
+
+    Parameters
+    ----------
+    record : SubjectRecord
+    taskset : TaskSet
+    split : Split
+    columns : (R,) int
+        Columns of the runs' BOLD that are targets.
+
+    Returns
+    -------
+    list of (R,) float64
+        One for each task that has a contrast, the mean over its runs; NaN where there are no data.
+    """
+    spans = split.spans("train", record.runs)
+    found = []
+    for spec in taskset.specs:
+        if any(spec.contrast.values()):
+            maps = [_map(run, spec, span, columns) for run, span in zip(record.runs, spans, strict=True)]
+            told = [map_R for map_R in maps if map_R is not None]
+            found.append(np.mean(told, axis=0) if told else np.full(len(columns), np.nan))
+    return found
+
+
+def _map(run: Run, spec: TaskSpec, span: Span, columns: np.ndarray) -> np.ndarray | None:
+    """Give the contrast of a run of the task in each region; None where it cannot be told."""
+    if run.task != spec.name or run.bold_VR is None:
+        return None
+    bold_VR = run.bold_VR[:, columns].astype(np.float64)
+    usable_V = np.asarray(np.isfinite(bold_VR).any(axis=1))
+    weights_V = run_contrast(run, spec.conditions, spec.contrast, span.of(run.duration_seconds), usable_V)
+    return None if weights_V is None else np.asarray(weights_V[usable_V] @ bold_VR[usable_V])
+
+
+def map_figures(maps_SR: np.ndarray) -> np.ndarray:
+    """Sum up people's maps of one contrast.
+
+    Returns
+    -------
+    (S, Y) float64
+        Their principal components over people; NaN for somebody without a map. A region that somebody lacks is at the others' mean.
+
+    Examples
+    --------
+    >>> map_figures(np.array([[1.0, 0.0], [-1.0, 0.0], [np.nan, np.nan]])).round(1)[:, :1]
+    array([[ 1.],
+           [-1.],
+           [nan]])
+    """
+    has_S = np.isfinite(maps_SR).any(axis=1)
+    given_SR = maps_SR[has_S][:, np.isfinite(maps_SR).any(axis=0)]
+    if not given_SR.size:
+        return np.zeros((len(maps_SR), 0))
+    left_SY, values_Y, _ = np.linalg.svd(np.nan_to_num(given_SR - np.nanmean(given_SR, axis=0)), full_matrices=False)
+    figures_SY = np.full((len(maps_SR), min(COMPONENTS, len(values_Y))), np.nan)
+    figures_SY[has_S] = (left_SY * values_Y)[:, : figures_SY.shape[1]]
+    return figures_SY

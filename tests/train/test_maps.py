@@ -1,0 +1,77 @@
+"""What is particular to people's brain responses reaches the latents that training begins at."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from dtb.cohort.records import Run, SubjectRecord
+from dtb.evaluate.glm import run_contrast
+from dtb.shards.split import Split
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
+from dtb.train.maps import contrast_maps, map_figures
+from dtb.train.normalise import load, measure, save
+from tests.shards.people import make_trials
+
+SPEC = load_task("hammer")
+TASKSET = TaskSet((SPEC,))
+NUM_REGIONS, COLUMNS = 8, np.arange(6)
+
+
+def make_people(num_people: int) -> tuple[list[SubjectRecord], np.ndarray]:
+    """People of whom one edge says how strongly four regions answer the task's contrast, and nothing how they behave."""
+    rng = np.random.default_rng(5)
+    trials = make_trials(rng, num_trials=15)
+    trials.condition_J[:] = np.arange(15) % 2
+    trials.usable_J[:] = True
+    run = Run("hammer", "hammer", None, None, trials, 64.0, np.zeros((64, NUM_REGIONS), np.float32), 1.0)
+    weights_V = run_contrast(run, SPEC.conditions, SPEC.contrast, (0.0, np.inf), np.ones(64, bool))
+    assert weights_V is not None
+    answer_V = weights_V / (weights_V @ weights_V)
+    people, traits = [], rng.standard_normal(num_people)
+    for number, trait in enumerate(traits):
+        edges_E = 0.3 * rng.standard_normal(28).astype(np.float32)
+        edges_E[3] += trait
+        bold_VR = 0.5 * rng.standard_normal((64, NUM_REGIONS))
+        bold_VR[:, :4] += (1.0 + trait) * answer_V[:, None]
+        own = dataclasses.replace(run, bold_VR=bold_VR.astype(np.float32))
+        people.append(SubjectRecord(f"p{number:03d}", edges_E, {}, (own,)))
+    return people, traits
+
+
+def test_a_trait_that_shows_in_bold_alone_is_a_latent_for_unseen_people(tmp_path) -> None:
+    people, traits_S = make_people(120)
+    split = Split("subjects", tuple(person.pseudonym for person in people[:80]), (), ())
+    found = measure(people[:80], split, 28, COLUMNS.tolist(), 28, taskset=TASKSET, num_latents=3)
+    save(tmp_path / "scales.safetensors", found)
+    # What the workers read is what was found, whatever order it had in memory.
+    read = load(tmp_path / "scales.safetensors")
+    np.testing.assert_array_equal(read.regression_CZ, found.regression_CZ)
+    assert read.components_EC is not None
+    assert read.regression_CZ is not None
+    unseen_SE = (np.stack([person.connectome_E for person in people[80:]]) - read.edge_mean_E) / read.edge_scale_E
+    latents_SZ = unseen_SE @ read.components_EC @ read.regression_CZ
+    assert abs(np.corrcoef(latents_SZ[:, 0], traits_S[80:])[0, 1]) > 0.9
+
+
+def test_maps_are_those_of_the_training_part_and_absent_regions_stay_absent() -> None:
+    (person, *_), _ = make_people(1)
+    half = Split("temporal", ("p000",), ("p000",), ("p000",), train_until=0.5, validation_until=0.6)
+    (early_R,) = contrast_maps(person, TASKSET, half, COLUMNS)
+    bold_VR = person.runs[0].bold_VR
+    assert bold_VR is not None
+    bold_VR[32:] = 7.0
+    np.testing.assert_array_equal(contrast_maps(person, TASKSET, half, COLUMNS)[0], early_R)
+    bold_VR[:, 2] = np.nan
+    assert np.isnan(contrast_maps(person, TASKSET, half, COLUMNS)[0]).tolist() == [place == 2 for place in COLUMNS]
+
+
+def test_people_without_a_map_have_no_figures_and_change_nobody_elses() -> None:
+    maps_SR = np.random.default_rng(0).standard_normal((30, 5))
+    absent_SR = np.insert(maps_SR, 4, np.nan, axis=0)
+    figures_SY = map_figures(absent_SR)
+    assert np.isnan(figures_SY[4]).all()
+    np.testing.assert_allclose(np.delete(figures_SY, 4, axis=0), map_figures(maps_SR))
+    assert map_figures(np.full((3, 5), np.nan)).shape == (3, 0)
