@@ -534,6 +534,8 @@ class InputConfig:
     """Raw BIDS tree; a ground-truth cohort is made if not given."""
     derivatives: tuple[Path, ...] = ()
     """Derivative trees with the parcellated series."""
+    shards: Path | None = None
+    """Shards that `dtb ingest` made before, in place of a BIDS tree: their folder, or the URL of a copy of it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -40,15 +40,19 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     Parameters
     ----------
     config : Config
-        Without `input.bids`, a ground-truth cohort is made first.
+        Without `input.bids` and `input.shards`, a ground-truth cohort is made first.
     run : Path
         The run folder.
 
     Raises
     ------
     ConfigurationError
-        A BIDS tree is given without a derivative tree to read its series from, or the cohort to be made is one of images.
+        A BIDS tree is given without a derivative tree to read its series from, or beside shards; or the cohort to be made is one of images.
     """
+    if config.input.shards is not None and (config.input.bids is not None or config.input.derivatives):
+        raise ConfigurationError(
+            "input.shards and input.bids are both given: the first are read as they are, the second would be ingested. Leave one out."
+        )
     if config.input.bids is not None and not config.input.derivatives:
         raise ConfigurationError(
             "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "
@@ -60,26 +64,31 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     from dtb.fleet.intervene import intervene
     from dtb.fleet.simulate import simulate
     from dtb.report.stage import report
+    from dtb.shards.borrow import borrow
     from dtb.train.trainer import train
 
     cohort, shards, trained = (run / FOLDERS[stage] for stage in ("synth", "ingest", "train"))
     bids = config.input.bids or cohort / "bids"
     derivatives = config.input.derivatives or (cohort / "derivatives" / "xcp_d",)
-    if config.input.bids is None and config.synth.volumes:
+    is_made_up = config.input.bids is None and config.input.shards is None
+    if is_made_up and config.synth.volumes:
         raise ConfigurationError(
             "synth.volumes: `dtb run` makes a cohort of parcellated series. Make one of images with `dtb synth OUT --volumes`, and give it "
             "as --input.bids and --input.derivatives, with the atlas that `dtb synth` names."
         )
-    truth = cohort / "truth" if config.input.bids is None else None
+    truth = cohort / "truth" if is_made_up else None
+    had = config.input.shards
     steps = [
-        Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume)),
+        Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume))
+        if had is None
+        else Step("ingest", shards, lambda resume: borrow(config, had, shards, resume=resume)),
         Step("train", trained, lambda resume: train(config, shards, trained, resume=resume)),
         _reading_step("evaluate", partial(evaluate, truth=truth), config, run),
         _reading_step("simulate", simulate, config, run),
         _reading_step("intervene", intervene, config, run),
         Step("report", run / "report", lambda resume: report(config, run, run / "report", resume=resume)),
     ]
-    if config.input.bids is None:
+    if is_made_up:
         steps.insert(0, Step("synth", cohort, lambda resume: synthesise(config, cohort, resume=resume)))
     return steps
 

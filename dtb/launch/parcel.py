@@ -13,6 +13,7 @@ from typing import Any
 
 from dtb.config import Config, to_yaml
 from dtb.errors import ConfigurationError
+from dtb.shards.remote import url_of
 
 MAX_MIB = 10.0
 CONFIG_FILE = "config.yaml"
@@ -97,6 +98,8 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
 
     def sent(option: str, value: Any) -> Any:
         path = Path(value).expanduser()
+        if url_of(path):
+            return value
         if path.is_absolute():
             return type(value)(path)
         if not path.is_file() or path.suffix.lower() not in _TEXT:

@@ -12,10 +12,11 @@ from rich.table import Table
 
 from dtb import terminal
 from dtb.cohort.reliability import load_reliability
-from dtb.errors import DamagedOutputError
+from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import sha256_of
 from dtb.shards.manifest import Manifest
-from dtb.shards.read import open_cohort
+from dtb.shards.read import home_of, open_cohort
+from dtb.shards.remote import url_of
 
 
 def print_info(folder: Path) -> None:
@@ -83,6 +84,9 @@ def verify_shards(folder: Path) -> None:
         A shard is missing, cut or altered, or one lies there that the manifest does not name.
     """
     manifest = Manifest.load(folder)
+    folder = home_of(folder)
+    if url_of(folder) is not None:
+        raise InputDataError(f"{folder}: shards at a URL are compared with their checksums whenever one is read.")
     problems = []
     with terminal.progress() as progress:
         for shard in progress.track(manifest.shards, description="Shards"):

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import write_json
-from dtb.shards.remote import read_text, url_of
+from dtb.shards.remote import read_bytes, url_of
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA_VERSION = 1
@@ -123,7 +123,7 @@ class Manifest:
             raise InputDataError(f"{folder} does not exist or is not a folder; give the output folder of `dtb ingest`.")
         path = folder / MANIFEST_FILE
         try:
-            text = read_text(f"{url}/{MANIFEST_FILE}") if url else path.read_text(encoding="utf-8")
+            text = read_bytes(f"{url}/{MANIFEST_FILE}").decode() if url else path.read_text(encoding="utf-8")
             found = json.loads(text)
         except FileNotFoundError:
             raise DamagedOutputError(

@@ -19,6 +19,7 @@ from dtb.shards.manifest import Manifest, ShardEntry
 from dtb.shards.remote import open_copy, url_of
 from dtb.shards.sample import decode_header, decode_sample
 
+PLACE_FILE = "shards_lie_at.txt"
 _ADVICE = "Copy it again from where it was made, or run `dtb ingest` anew."
 
 
@@ -140,6 +141,12 @@ def require_ingested(path: Path) -> None:
         require_complete(path, "ingest")
 
 
+def home_of(path: Path) -> Path:
+    """Say where the shards of a folder lie: elsewhere, if it has them from another (see `dtb.shards.borrow`)."""
+    place = path / PLACE_FILE
+    return Path(place.read_text(encoding="utf-8").strip()) if url_of(path) is None and place.is_file() else path
+
+
 def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
     """Open a folder of shards.
 
@@ -163,6 +170,7 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
         The manifest is absent or unreadable, or a shard is missing, cut short or altered; the message names it.
     """
     manifest = Manifest.load(path)
+    path = home_of(path)
     if url_of(path) is not None:
         return Cohort(path, manifest)
     for shard in manifest.shards:

@@ -46,7 +46,7 @@ def absolute(folder: Path) -> Path:
     return folder if url_of(folder) else folder.expanduser().resolve()
 
 
-def read_text(url: str) -> str:
+def read_bytes(url: str) -> bytes:
     """Read a small file.
 
     Raises
@@ -54,7 +54,12 @@ def read_text(url: str) -> str:
     InputDataError
         It is not there, or its server cannot be reached.
     """
-    return _patiently(url, lambda files, path: files.cat_file(path)).decode()
+    return bytes(_patiently(url, lambda files, path: files.cat_file(path)))
+
+
+def is_there(url: str) -> bool:
+    """Whether there is a file at a URL."""
+    return bool(_patiently(url, lambda files, path: files.exists(path)))
 
 
 def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:

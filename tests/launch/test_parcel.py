@@ -11,6 +11,7 @@ from dtb.cli import exit_code, parse
 from dtb.config import Config, load_config
 from dtb.errors import ConfigurationError
 from dtb.launch.parcel import MAX_MIB, Parcel, pack
+from dtb.shards.remote import url_of
 
 
 @pytest.fixture
@@ -70,6 +71,14 @@ def test_data_do_not_travel(here: Path, option: str, value: str, words: str) -> 
         packed(option, value)
     assert words in str(refused.value)
     assert "absolute path" in str(refused.value)
+
+
+def test_shards_at_a_url_are_named_and_do_not_travel(here: Path) -> None:
+    parcel, _ = packed("--input.shards", "s3://bucket/cohort/shards")
+    assert not parcel.files
+    parcel.write(here / "sent")
+    there = load_config(here / "sent" / "config.yaml")
+    assert url_of(there.input.shards) == "s3://bucket/cohort/shards"
 
 
 def test_a_relative_run_folder_and_a_large_file_are_refused(here: Path) -> None:

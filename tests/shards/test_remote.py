@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import multiprocessing
@@ -12,9 +13,13 @@ import fsspec
 import pytest
 
 from dtb.cli import parse
+from dtb.config import Config, InputConfig
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
+from dtb.files import OutputFolder
+from dtb.pipeline import steps_of
+from dtb.shards.borrow import borrow
 from dtb.shards.manifest import Manifest
-from dtb.shards.read import open_cohort
+from dtb.shards.read import open_cohort, require_ingested
 from dtb.shards.remote import url_of
 from tests.shards.people import write_people
 from tests.shards.test_shards import assert_same
@@ -146,6 +151,32 @@ def test_cache_that_cannot_hold_a_shard_is_refused(served, monkeypatch, said, wo
     monkeypatch.setenv("DTB_CACHE_GIB", said)
     with pytest.raises(ConfigurationError, match=words):
         open_cohort(Path(url)).record("p0000")
+
+
+@pytest.mark.parametrize("place", ["url", "folder"])
+def test_a_run_borrows_shards_and_copies_their_small_files(served, tmp_path, place):
+    folder, url, asked = served
+    OutputFolder(folder, "ingest", "0" * 64, is_resumed=False, is_complete=False).finish({})
+    (folder / "quarantine.tsv").write_text("pseudonym\treason\n")
+    run, shards = tmp_path / "run" / "shards", Path(url) if place == "url" else folder
+    for _ in range(2):  # a second time there is nothing to do
+        borrow(Config(), shards, run, resume=True)
+    require_ingested(run)
+    assert (run / "quarantine.tsv").read_bytes() == (folder / "quarantine.tsv").read_bytes()
+    assert not list(run.glob("*.tar"))
+    for borrowed, own in zip(open_cohort(run).records(), open_cohort(folder).records(), strict=True):
+        assert_same(borrowed, own)
+    assert any(path.endswith(".tar") for path in asked) == (place == "url")
+    (shard := folder / "shard-00001.tar").write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(DamagedOutputError, match=r"shard-00001\.tar was altered"):
+        open_cohort(run if place == "folder" else folder)
+
+
+def test_a_run_has_either_shards_or_a_bids_tree(tmp_path):
+    given = InputConfig(shards=Path("s3://bucket/shards"))
+    assert [step.stage for step in steps_of(Config(input=given), tmp_path)][:2] == ["ingest", "train"]
+    with pytest.raises(ConfigurationError, match=r"input\.shards and input\.bids"):
+        steps_of(Config(input=dataclasses.replace(given, bids=tmp_path)), tmp_path)
 
 
 def test_url_survives_the_command_line_and_a_folder_stays_one():

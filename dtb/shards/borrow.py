@@ -1,0 +1,51 @@
+"""Shards that were made before, in another folder or at a URL, for a run of their own: the run's folder has all but the shards themselves.
+
+The manifest is copied, so a run notices if what lies there is changed later; and so are the small tables that reports and searches read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dtb.cohort.reliability import RELIABILITY_FILE
+from dtb.config import Config, sections
+from dtb.files import OutputFolder, write_bytes, write_text
+from dtb.shards.read import PLACE_FILE, open_cohort, require_ingested
+from dtb.shards.remote import is_there, read_bytes, url_of
+
+_BESIDE = ("quarantine.tsv", "left_out.tsv", "quality.tsv", RELIABILITY_FILE)
+
+
+def borrow(config: Config, shards: Path, out: Path, *, resume: bool) -> None:
+    """Let a run use shards that lie elsewhere.
+
+    Parameters
+    ----------
+    config : Config
+        `input` is read.
+    shards : Path
+        Output folder of `dtb ingest`, or the URL of a copy of it.
+    out : Path
+        The run's folder of shards.
+    resume : bool
+        Accept a folder that was begun.
+
+    Raises
+    ------
+    UserError
+        There are no such shards, or they are damaged.
+    """
+    folder = OutputFolder.claim(out, "ingest", sections(config, "input"), resume=resume)
+    if folder.is_complete:
+        return
+    require_ingested(shards)
+    cohort = open_cohort(shards)
+    url = url_of(cohort.path)
+    for name in _BESIDE:
+        if url is not None and is_there(f"{url}/{name}"):
+            write_bytes(out / name, read_bytes(f"{url}/{name}"))
+        elif url is None and (cohort.path / name).is_file():
+            write_bytes(out / name, (cohort.path / name).read_bytes())
+    write_text(out / PLACE_FILE, f"{url or cohort.path}\n")
+    cohort.manifest.save(out)
+    folder.finish({"subjects": len(cohort)})
