@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from dtb.cohort.records import connectome_in_words, is_correlation
 from dtb.cohort.reliability import load_reliability
 from dtb.config import InterveneConfig, from_mapping
 from dtb.errors import ConfigurationError, InputDataError, StageError
+from dtb.fleet.support import Support, support_of
 from dtb.fleet.twins import Troupe, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
@@ -75,8 +76,14 @@ class Aim:
         """1 to increase the target, -1 to decrease it."""
         return 1.0 if self.settings.direction == "increase" else -1.0
 
-    def survey(self, people: pa.Table) -> Survey:
+    def survey(self, people: pa.Table, seen: Collection[str]) -> Survey:
         """Take, from the people who performed unchanged, the units of everything and the directions that are the same for all.
+
+        Parameters
+        ----------
+        people : Table
+        seen : collection of str
+            Whom the twin was trained on.
 
         Raises
         ------
@@ -95,6 +102,9 @@ class Aim:
             make_goal(self.indicators, self.target, self.sign, torch.from_numpy(np.stack(table[column].to_list())))
             for column in ("before", "rehearsed")
         )
+        unseen_S = ~table["pseudonym"].isin(list(seen)).to_numpy()
+        observed_S = table["observed"].to_numpy(dtype=np.float64)
+        support = support_of(values_SM[unseen_S, self.target], observed_S[unseen_S])
         table = table[table["slope"].notna() & np.isfinite(values_SM[:, self.target])]
         target_S = np.array([values_M[self.target] for values_M in table["before"]])
         along_P, spread = pls_direction(np.stack(table["parameters"].to_list()), target_S)
@@ -102,6 +112,7 @@ class Aim:
         ridge_E = ridge_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64))
         return Survey(
             goal=goal,
+            support=support,
             rehearsal_goal=rehearsal_goal,
             # Two halves differ by twice the error of the whole.
             retest_sd=float(halves_S.std(ddof=1)) / 2 if len(halves_S) > 1 else None,
@@ -120,6 +131,8 @@ class Survey:
     Attributes
     ----------
     goal : Goal
+    support : Support
+        Whether the target can be searched for.
     rehearsal_goal : Goal
         The same in units of what people do in the excerpts that searches perform: a contrast of few volumes varies more.
     retest_sd : float or None
@@ -137,6 +150,7 @@ class Survey:
     """
 
     goal: Goal
+    support: Support
     rehearsal_goal: Goal
     retest_sd: float | None
     population_E: np.ndarray

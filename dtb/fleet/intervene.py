@@ -33,6 +33,7 @@ from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import run_pool, say_summary
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
+from dtb.fleet.support import seen_in_training
 from dtb.fleet.twins import Troupe, open_ensemble, seed_of
 from dtb.terminal import err, out
 
@@ -97,10 +98,10 @@ def intervene(
     found = results.read("results")
     if not found.num_rows:
         raise StageError(f"A change was found for nobody; every person's reason is in {folder / 'status'}.")
-    figures = _figures(found, aim)
+    figures = _figures(found, aim, survey)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **figures})
     out.print(f"Searched: {say_summary(summary)}")
-    out.print(_in_words(figures, aim, config.intervene))
+    out.print(_in_words(figures, aim, survey, config.intervene))
     out.print(f"Tables {', '.join(TABLES)} are in {folder}.")
 
 
@@ -116,7 +117,7 @@ def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Seq
         description="Performing unchanged",
         cluster=config.cluster,
     )
-    return aim.survey(ledger.read("people"))
+    return aim.survey(ledger.read("people"), seen_in_training(troupes))
 
 
 def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
@@ -124,7 +125,7 @@ def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
     return frozenset(sorted(keys, key=lambda key: seed_of(key, seed, "sample"))[:_PEOPLE_IN_DIRECTION])
 
 
-def _figures(results: pa.Table, aim: Aim) -> dict[str, Any]:
+def _figures(results: pa.Table, aim: Aim, survey: Survey) -> dict[str, Any]:
     """Give the few figures that describe a search over people."""
     table = results.to_pandas()
     target = table[table["is_target"]]
@@ -139,6 +140,7 @@ def _figures(results: pa.Table, aim: Aim) -> dict[str, Any]:
         "target": aim.name,
         "unit": aim.indicators[aim.target].unit,
         "num_searched": len(target),
+        "support": survey.support.plain(),
         "num_abstained": int(target["abstained"].sum()),
         "median": medians,
         "spread": float(target["spread"].iloc[0]),
@@ -148,14 +150,17 @@ def _figures(results: pa.Table, aim: Aim) -> dict[str, Any]:
     }
 
 
-def _in_words(figures: Mapping[str, Any], aim: Aim, settings: InterveneConfig) -> str:
+def _in_words(figures: Mapping[str, Any], aim: Aim, survey: Survey, settings: InterveneConfig) -> str:
     median = figures["median"]
     controls = ", ".join(f"{name} {median[f'{name}_after']:.4g}" for name in CONTROLS if f"{name}_after" in median)
     text = (
         f"{aim.name}, to {settings.direction}: median {median['before']:.4g} -> {median['after']:.4g} {figures['unit']} "
         f"(controls of the same norm: {controls}; spread between people: {figures['spread']:.3g})."
     )
-    if figures["num_abstained"]:
+    text += f" What is known of the target: {survey.support.in_words(aim.name)}."
+    if not survey.support.is_shown:
+        text += " Do not rely on these changes: the search abstains for everybody."
+    elif figures["num_abstained"]:
         text += f" For {figures['num_abstained']} people the ensemble disagrees: abstained."
     aside = figures["off_target_median_moved_in_spreads"]
     if "after" in aside:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -175,7 +174,8 @@ class Searcher(_Performers):
         failures = self._failures(keys, found)
         kept = [place for place, key in enumerate(keys) if key not in failures]
         shifted_SM = self._shifted(met.performances[0], start)
-        tables = self._tables(keys, kept, start, found, shifted_SM)
+        doubts = self._doubts(keys, found)
+        tables = self._tables(keys, kept, start, found, shifted_SM, doubts)
         if self._aim.second is not None:
             tables["fronts"] = self._front(keys, kept, met, self._aim.second)
         if self._derivatives is not None:
@@ -183,13 +183,7 @@ class Searcher(_Performers):
                 stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_desc-change_relmat"
                 change_E = found.change_SE[place].cpu().numpy()
                 write_relmat(stem, change_E, self._companies[0].card.region_names, _MEASURE, diagonal=0.0)
-        agreeing_S = self._agreeing(found).tolist()
-        notes = {
-            key: f"abstained: the target moves the wanted way in {share:.0%} of the ensemble's members"
-            for key, share in zip(keys, agreeing_S, strict=True)
-            if key not in failures and share < self._aim.settings.min_agreement
-        }
-        return Work(tables, failures, notes)
+        return Work(tables, failures, {key: doubt for key, doubt in doubts.items() if key not in failures})
 
     def _search(
         self, keys: Sequence[str], met: Meeting, directions: dict[str, Tensor], second_share: float | None = None
@@ -257,6 +251,17 @@ class Searcher(_Performers):
     def _agreeing(self, found: Found) -> Tensor:
         return (found.moved_SB > 0).double().mean(1)
 
+    def _doubts(self, keys: Sequence[str], found: Found) -> dict[str, str]:
+        """Say why the search abstains from whom."""
+        support = self._survey.support
+        if not support.is_shown:
+            return dict.fromkeys(keys, f"abstained: {support.in_words(self._aim.name)}")
+        return {
+            key: f"abstained: the target moves the wanted way in {share:.0%} of the ensemble's members"
+            for key, share in zip(keys, self._agreeing(found).tolist(), strict=True)
+            if share < self._aim.settings.min_agreement
+        }
+
     def _failures(self, keys: Sequence[str], found: Found) -> dict[str, str]:
         name, target = self._aim.name, self._aim.target
         failures = {}
@@ -276,7 +281,13 @@ class Searcher(_Performers):
         return failures
 
     def _tables(
-        self, keys: Sequence[str], kept: Sequence[int], start: Start, found: Found, shifted_SM: Tensor
+        self,
+        keys: Sequence[str],
+        kept: Sequence[int],
+        start: Start,
+        found: Found,
+        shifted_SM: Tensor,
+        doubts: dict[str, str],
     ) -> dict[str, pa.Table]:
         aim, num_people, num = self._aim, len(kept), len(self._aim.indicators)
         rows = torch.tensor(kept, dtype=torch.int64, device=start.budget_S.device)
@@ -318,7 +329,8 @@ class Searcher(_Performers):
             "distance_before": each_person(distance_before_S),
             "distance_after": each_person(distance_after_S),
             "members_agreeing": each_person(self._agreeing(found)),
-            "abstained": pc.less(each_person(self._agreeing(found)), aim.settings.min_agreement),
+            "support": pa.array([self._survey.support.r] * (num * num_people), pa.float64(), from_pandas=True),
+            "abstained": pa.array([keys[place] in doubts for place in kept for _ in range(num)], pa.bool_()),
             "restarts_alike": each_person(found.restarts_alike_S),
         }
         changes = {

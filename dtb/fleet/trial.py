@@ -98,7 +98,7 @@ def trial(
     result = _write(folder, figures, protocol, aim, survey)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **result})
     out.print(f"Tried: {say_summary(summary)}")
-    out.print(_in_words(figures, protocol, aim))
+    out.print(_in_words(figures, protocol, aim, survey))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,13 +210,14 @@ def _write(folder: Path, figures: TrialFigures, protocol: Protocol, aim: Aim, su
         "target": aim.name,
         "spread": spread,
         "spread_in_retest_sd": spread / survey.retest_sd if survey.retest_sd else None,
+        "support": survey.support.plain(),
         "primary": figures.primary,
     }
     write_json(folder / "trial.json", {**result, "protocol": to_plain(protocol)})
     return result
 
 
-def _in_words(figures: TrialFigures, protocol: Protocol, aim: Aim) -> str:
+def _in_words(figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey) -> str:
     one = figures.primary
     full = figures.doses[figures.doses["dose"] == 1.0].to_dict("records")
     arms = "; ".join(
@@ -227,5 +228,5 @@ def _in_words(figures: TrialFigures, protocol: Protocol, aim: Aim) -> str:
         f"{protocol.title} (protocol {config_hash(protocol)[:12]}), to {protocol.search.direction} {aim.name}; effects in spreads between "
         f"people at the full dose: {arms}. Primary: {one['arm']} against {one['comparator']} {one['difference']:.2f} "
         f"[{one['difference_lower']:.2f}, {one['difference_upper']:.2f}], p = {one['p_value']:.2g} by sign flips over {one['num_people']} "
-        "people. It is a trial of models, not of people."
+        f"people. What is known of the target: {survey.support.in_words(aim.name)}. It is a trial of models, not of people."
     )

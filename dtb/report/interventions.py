@@ -132,6 +132,11 @@ def _abstained_words(done: pd.DataFrame) -> list[str]:
     if "abstained" not in done or not done["abstained"].fillna(False).any():
         return []
     abstained = int(done["abstained"].fillna(False).sum())
+    if abstained == len(done) and not done["members_agreeing"].lt(1.0).all():
+        return [
+            "The search abstains: it is not shown that the twin knows this figure of people whom training did not see (correlation with "
+            f"what they did: {number(done['support'].iloc[0], 2)}). Do not rely on these changes."
+        ]
     return [
         f"For {abstained} of {len(done)} the members of the ensemble disagree about the direction of the effect: for them, the "
         "search abstains."

@@ -74,7 +74,7 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
     fleet = FleetConfig(num_actors=num_actors, subjects_per_batch=max(1, num_people // (2 * num_actors)))
     make_simulator = functools.partial(Simulator, seed=0, settings=SimulateConfig())
     aim = make_aim(InterveneConfig(), troupe)
-    survey = aim.survey(Surveyor([troupe], aim, 0, frozenset(keys)).work(keys).tables["people"])
+    survey = aim.survey(Surveyor([troupe], aim, 0, frozenset(keys)).work(keys).tables["people"], ())
     make_searcher = functools.partial(Searcher, aim=aim, seed=0, survey=survey)
     batches = [
         keys[start : start + fleet.subjects_per_batch] for start in range(0, len(keys), fleet.subjects_per_batch)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -21,6 +22,7 @@ from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.pool import Work
 from dtb.fleet.rankings import rank_networks
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
+from dtb.fleet.support import Support
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Performance
@@ -30,6 +32,7 @@ from dtb.twin.edges import matrix_of
 from tests.fleet.world import REGIONS, make_world
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
+SHOWN = Support(num_people=30, r=0.6, p_value=0.001)
 SETTINGS = InterveneConfig(budget=0.2, num_steps=8, task="stroop", metric="euclidean")
 
 
@@ -46,7 +49,8 @@ def troupe(world: tuple[Path, Path]) -> Troupe:
 def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS, num_members: int = 1) -> tuple[Aim, Searcher]:
     aim, troupes = make_aim(settings, troupe), [troupe] * num_members
     surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
-    return aim, Searcher(troupes, aim, seed=0, survey=aim.survey(surveyed.tables["people"]))
+    survey = aim.survey(surveyed.tables["people"], ())
+    return aim, Searcher(troupes, aim, seed=0, survey=dataclasses.replace(survey, support=SHOWN))
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +238,30 @@ def test_an_ensemble_that_disagrees_abstains(troupe: Troupe) -> None:
         assert results.loc[key, "members_agreeing"] == agreeing
         assert results.loc[key, "abstained"] == (agreeing < 1.0) == (key in work.notes)
     assert any("abstained" in note for note in work.notes.values())
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from(troupe: Troupe, knows: bool) -> None:
+    aim = make_aim(SETTINGS, troupe)
+    people = pa.concat_tables(
+        [Surveyor([troupe], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"] for _ in range(4)]
+    ).to_pandas()
+    people["pseudonym"] = [f"p{number:04d}" for number in range(20)]
+    own_S = np.linspace(0.5, 0.9, 20)
+    people["before"] = [
+        np.where(np.arange(len(own_M)) == aim.target, own, own_M)
+        for own, own_M in zip(own_S, people["before"], strict=True)
+    ]
+    people["observed"] = own_S if knows else own_S[np.random.default_rng(2).permutation(20)]
+    # Of those whom it was trained on the twin knows everything, and that counts for nothing.
+    seen = [f"p{number:04d}" for number in range(4)]
+    survey = aim.survey(pa.Table.from_pandas(people), seen)
+    assert survey.support.num_people == 16
+    work = Searcher([troupe], aim, 0, survey).work(KEYS[:2])
+    target = work.tables["results"].to_pandas().query("is_target")
+    assert (target["abstained"] != knows).all()
+    assert set(work.notes) == (set() if knows else set(KEYS[:2]))
+    assert all("whom training did not see" in note for note in work.notes.values())
 
 
 def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(troupe: Troupe, work: Work) -> None:

@@ -37,7 +37,7 @@ def test_outcomes_are_complete_paired_and_sham_does_nothing(world: tuple[Path, P
     troupes = [open_troupe(*world)]
     aim = make_aim(PROTOCOL.search, troupes[0])
     surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS)).work(KEYS)
-    survey = aim.survey(surveyed.tables["people"])
+    survey = aim.survey(surveyed.tables["people"], ())
     work = TrialWorker(troupes, aim, seed=0, survey=survey, protocol=PROTOCOL).work(KEYS)
     table = work.tables["outcomes"].to_pandas()
     assert not work.failures
