@@ -265,8 +265,9 @@ class BatchMaker:
         tested_J = (onset_J[rows] >= tested_from) & (onset_J[rows] < tested_to)
 
         def padded(alternatives_JA: np.ndarray) -> np.ndarray:
-            missing = self.taskset.num_alternatives - alternatives_JA.shape[1]
-            return np.pad(alternatives_JA[rows], ((0, 0), (0, missing)))
+            padded_JA = np.zeros((len(rows), self.taskset.num_alternatives), alternatives_JA.dtype)
+            padded_JA[:, : alternatives_JA.shape[1]] = alternatives_JA[rows]
+            return padded_JA
 
         return {
             "segment_J": np.full(len(rows), place, np.int64),

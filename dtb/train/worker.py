@@ -19,6 +19,7 @@ from dtb.cluster import show_gauges
 from dtb.config import to_plain
 from dtb.errors import StageError
 from dtb.files import write_text
+from dtb.memory import keep_freed_memory
 from dtb.track import Tracker, open_tracker
 from dtb.train import checkpoint as checkpoints
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
@@ -58,6 +59,8 @@ def work(job: Job) -> None:
     """Train as one rank of a process group that exists."""
     train = job.plan.config.train
     prepare_environment(train.use_gpu)
+    if not train.use_gpu:
+        keep_freed_memory()
     if train.threads_per_worker:
         torch.set_num_threads(train.threads_per_worker)
     rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
