@@ -320,12 +320,16 @@ class TrainConfig:
     """Epochs between checkpoints."""
     checkpoint_every_steps: CountOrZero = 0
     """Global batches between further checkpoints within an epoch, for epochs that take long; 0 for none."""
+    checkpoints_kept: Count = 2
+    """Newest checkpoints to keep; the best weights so far are in each of them."""
     max_failures: CountOrZero = 3
     """How many times a broken worker group is started anew."""
     max_quarantined_fraction: Fraction = 0.1
     """Stop if more than this share of the training and validation people cannot be trained on."""
     threads_per_worker: CountOrZero = 1
     """torch threads in each worker; 0 leaves torch's default."""
+    loader_threads: Count = 1
+    """Threads of each worker that read people and lay them out while it trains; more where shards are slow to read."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -38,6 +38,8 @@ def read_record(data):
             place += block - place % block
             continue
         size, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        if place + 7 + size > len(data):  # it was killed while it wrote
+            return
         message += data[place + 7 : place + 7 + size]
         place += 7 + size
         if kind in {1, 4}:  # whole, or last piece

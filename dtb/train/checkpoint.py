@@ -25,7 +25,6 @@ from dtb.train.progress import Progress
 MANIFEST_FILE = "manifest.json"
 _BEST_FILE = "best.safetensors"
 _UNIVERSAL = "universal"
-_NUM_KEPT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,9 @@ class Checkpoint:
         return safetensors.torch.load_file(path) if path.is_file() else None
 
 
-def save_checkpoint(engine: Any, folder: Path, progress: Progress, best_weights: dict[str, Tensor] | None) -> None:
+def save_checkpoint(
+    engine: Any, folder: Path, progress: Progress, best_weights: dict[str, Tensor] | None, kept: int
+) -> None:
     """Write a checkpoint and remove those that are no longer needed; every rank must call it.
 
     Parameters
@@ -63,6 +64,8 @@ def save_checkpoint(engine: Any, folder: Path, progress: Progress, best_weights:
     progress : Progress
     best_weights : dict or None
         On rank 0.
+    kept : int
+        How many of the newest are kept.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def save_checkpoint(engine: Any, folder: Path, progress: Progress, best_weights:
             with written_whole(path / _BEST_FILE) as temporary:
                 safetensors.torch.save_file(best_weights, temporary)
         _write_manifest(path, progress, engine)
-        _forget_old(folder)
+        _forget_old(folder, kept)
     torch.distributed.barrier()
 
 
@@ -115,11 +118,11 @@ def _write_manifest(path: Path, progress: Progress, engine: Any) -> None:
     write_json(path / MANIFEST_FILE, said)
 
 
-def _forget_old(folder: Path) -> None:
+def _forget_old(folder: Path, kept: int) -> None:
     """Remove what was cut short, and all complete checkpoints but the newest; the best weights travel with each of them."""
     paths = sorted(path for path in folder.glob("epoch-*") if path.is_dir())
     complete = [path for path in paths if (path / MANIFEST_FILE).is_file()]
-    for path in sorted({*paths} - {*complete[-_NUM_KEPT:]}):
+    for path in sorted({*paths} - {*complete[-kept:]}):
         # The manifest first: a removal that is cut short leaves nothing that looks whole.
         (path / MANIFEST_FILE).unlink(missing_ok=True)
         shutil.rmtree(path)

@@ -31,6 +31,8 @@ class Feed:
     rank, world_size : int
     pieces : int
         In how many batches a share is given, for gradient accumulation.
+    threads : int
+        How many batches are made at the same time; their order is the same.
     """
 
     cohort: Cohort
@@ -40,6 +42,7 @@ class Feed:
     rank: int
     world_size: int
     pieces: int = 1
+    threads: int = 1
     _without_runs: dict[str, SubjectRecord] = dataclasses.field(default_factory=dict, repr=False)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Share, list[Batch]]]:
@@ -49,11 +52,11 @@ class Feed:
         however many ranks there are.
         """
         shares = self.stream.shares(epoch, self.rank, self.world_size, first_step)
-        with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="feed") as pool:
             waiting: deque[tuple[Share, Future[list[Batch]]]] = deque()
             for share in shares:
                 waiting.append((share, pool.submit(self._make, share, epoch)))
-                if len(waiting) > _BATCHES_AHEAD:
+                if len(waiting) > _BATCHES_AHEAD * self.threads:
                     done, made = waiting.popleft()
                     yield done, made.result()
             for done, made in waiting:

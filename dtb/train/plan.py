@@ -72,9 +72,12 @@ class Plan:
             self.bold_regions,
             self.split,
         )
+        threads = self.config.train.loader_threads
         return {
-            "train": Feed(self.cohort, maker, self.stream("train"), "train", rank, world_size, pieces),
-            "validation": Feed(self.cohort, maker, self.stream("validation"), "validation", rank, world_size),
+            "train": Feed(self.cohort, maker, self.stream("train"), "train", rank, world_size, pieces, threads),
+            "validation": Feed(
+                self.cohort, maker, self.stream("validation"), "validation", rank, world_size, threads=threads
+            ),
         }
 
     def twin(self, normalisation: Normalisation | None = None) -> Twin:

@@ -120,6 +120,8 @@ def _what_matters(config: Config) -> Config:
         "threads_per_worker",
         "checkpoint_every_epochs",
         "checkpoint_every_steps",
+        "checkpoints_kept",
+        "loader_threads",
     )
     same = dataclasses.replace(config.train, **{name: getattr(default, name) for name in machines})
     return sections(dataclasses.replace(config, train=same), "seed", "segments", "twin", "split", "train")

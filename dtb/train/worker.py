@@ -112,7 +112,9 @@ def work(job: Job) -> None:
             best_weights,
             on_epoch=on_epoch,
             set_aside=set_aside,
-            save=lambda best: checkpoints.save_checkpoint(engine, plan.out / CHECKPOINTS, progress, best),
+            save=lambda best: checkpoints.save_checkpoint(
+                engine, plan.out / CHECKPOINTS, progress, best, train.checkpoints_kept
+            ),
         )
     if book is not None:
         if best_weights is None:
@@ -179,6 +181,9 @@ class _Book:
         self._progress = progress
         self._out = plan.out
         self._told_of: set[int] = set()
+        # W&B loses the record that a killed process was writing, so the new one gets all; what it has already it passes over.
+        for row in rows:
+            self._track(row)
 
     def write(self, figures: dict[str, Any]) -> None:
         row = _without_nan(figures)
@@ -193,11 +198,15 @@ class _Book:
                 f"Rank {figures['slowest_rank']} takes {figures['slowest_rank_times']:.1f} times as long to compute as the others, and "
                 "they wait for it: look at what else runs on its node.",
             )
+        show_gauges("train", self._track(figures))
+
+    def _track(self, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """Log an epoch's figures, and give them as they are logged."""
         flat = {name: value for name, value in figures.items() if name != "tasks"}
         for task, losses in figures["tasks"].items():
             flat |= {f"{task}/{name}": value for name, value in losses.items()}
         self._tracker.log(flat, step=figures["epoch"])
-        show_gauges("train", flat)
+        return flat
 
     def close(self) -> None:
         self._tracker.summarise(

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def trained(shards, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained")
-    train_on_ranks(small_config(max_epochs=4), shards, out, 1)
+    train_on_ranks(small_config(max_epochs=4, checkpoints_kept=3), shards, out, 1)
     return out
 
 
@@ -29,12 +29,14 @@ def copied(trained, tmp_path):
     return out
 
 
-def test_last_two_are_kept_and_the_newest_is_found(trained):
+def test_last_three_are_kept_with_the_best_weights_and_the_newest_is_found(trained):
     found, passed_over = newest_complete(trained / "checkpoints")
     assert found is not None
     assert (found.progress.epoch, passed_over) == (4, [])
     kept = sorted(path.name for path in (trained / "checkpoints").glob("epoch-*"))
-    assert kept == ["epoch-00003-step-000000", "epoch-00004-step-000000"]
+    assert kept == [f"epoch-{epoch:05d}-step-000000" for epoch in (2, 3, 4)]
+    twin, _ = load_twin(trained / "twin")
+    assert all(tensor.equal(twin.state_dict()[name]) for name, tensor in found.best_weights().items())
 
 
 def cut_short(path):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dtb.shards.read import open_cohort
 from dtb.train.plan import make_plan
-from tests.train.conftest import small_config
+from tests.train.conftest import small_config, write_cohort
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,32 @@ def test_going_on_in_mid_epoch_gives_the_same_batches(plan):
     feed = plan.feeds(0, 1, 1)["train"]
     whole = [batches[0].pseudonyms for _, batches in feed.batches(7)]
     assert [batches[0].pseudonyms for _, batches in feed.batches(7, first_step=1)] == whole[1:]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    num_people=st.integers(4, 9),
+    per_shard=st.integers(1, 9),
+    world=st.integers(1, 5),
+    threads=st.integers(1, 3),
+    data=st.data(),
+)
+def test_everybody_comes_once_an_epoch_from_any_shards_on_any_ranks_and_threads(
+    num_people, per_shard, world, threads, data
+):
+    """Fewer shards than ranks, too; and what is left of an epoch, from any place in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        cohort = open_cohort(write_cohort(Path(folder) / "shards", num_people, subjects_per_shard=per_shard))
+        config = small_config(batch_size=2, loader_threads=threads)
+        plan = make_plan(config, Path(folder) / "shards", Path(folder) / "out", cohort)
+        first = data.draw(st.integers(0, plan.stream("train").steps_per_epoch))
+        ranks = [list(plan.feeds(rank, world, 1)["train"].batches(3, first)) for rank in range(world)]
+    assert len({len(steps) for steps in ranks}) == 1
+    seen = [who for steps in ranks for _, (batch,) in steps for who in batch.pseudonyms if who]
+    assert sorted(seen) == sorted(plan.stream("train").order(3)[2 * first :])
+    for steps in ranks:
+        for share, (batch,) in steps:
+            assert tuple(who for who in batch.pseudonyms if who) == share.pseudonyms
 
 
 def test_second_epoch_from_memory_is_the_one_from_shards(plan):

@@ -91,14 +91,25 @@ def test_bf16_stays_near_float32(one, cohort, tmp_path, zero_stage):
     assert not weights.equal(weights.bfloat16().float())
 
 
-@pytest.mark.parametrize(("zero_stage", "world_sizes"), [(1, (2, 1)), (3, (1, 2))])
-def test_resume_on_another_number_of_ranks_in_mid_epoch(one, cohort, tmp_path, zero_stage, world_sizes):
+@pytest.mark.parametrize(
+    ("zero_stage", "world_sizes"),
+    [
+        (1, (2, 1)),
+        (3, (1, 2)),
+        pytest.param(1, (2, 1, 4), marks=pytest.mark.rehearsal),
+        pytest.param(3, (2, 1, 4), marks=pytest.mark.rehearsal),
+    ],
+)
+def test_resume_on_other_numbers_of_ranks_in_mid_epoch(one, cohort, tmp_path, zero_stage, world_sizes):
+    """Each group of workers stops in the middle of an epoch, and the next one goes on from its last checkpoint, converted."""
     settings = config(zero_stage=zero_stage, checkpoint_every_steps=2, max_epochs=FEWER)
     out = tmp_path / "out"
-    train_on_ranks(settings, cohort, out, world_sizes[0], stop_after=8)
-    found, _ = newest_complete(out / "checkpoints")
-    assert (found.progress.epoch, found.progress.step) == (2, 2)
-    rows = train_on_ranks(settings, cohort, out, world_sizes[1])
+    for place, world_size in enumerate(world_sizes[:-1], 1):
+        train_on_ranks(settings, cohort, out, world_size, stop_after=5 if place == 1 else 3)
+        found, _ = newest_complete(out / "checkpoints")
+        assert (found.progress.epoch, found.progress.step, found.world_size) == (place, 2, world_size)
+    rows = train_on_ranks(settings, cohort, out, world_sizes[-1])
+    assert [line for line in (out / "notes.log").read_text().splitlines() if "Going on after epoch 1, from" in line]
     assert furthest(rows, one[:FEWER]) < 1e-5
     assert not list((out / "checkpoints").glob("universal*"))
 

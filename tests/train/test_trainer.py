@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from dtb.cluster import connected
-from dtb.config import ClusterConfig, to_yaml
+from dtb.config import ClusterConfig, TrackConfig, to_yaml
 from dtb.errors import ConfigurationError, DamagedOutputError, OutputInUseError
 from dtb.files import read_stage
 from dtb.shards.read import open_cohort
@@ -23,6 +24,7 @@ from dtb.train.checkpoint import newest_complete
 from dtb.train.notes import ALIVE_FILE
 from dtb.train.trainer import train
 from dtb.twin.export import load_twin
+from tests.test_track import read_record
 from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks
 
@@ -111,8 +113,10 @@ def test_more_workers_than_the_cluster_holds_are_refused_at_once(cluster, shards
 
 
 @pytest.mark.cluster
-def test_driver_that_was_killed_goes_on_with_resume(cluster, shards, tmp_path):
+def test_driver_that_was_killed_goes_on_with_resume(cluster, shards, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
     config = small_config(num_workers=1, max_epochs=40, patience_epochs=40)
+    config = dataclasses.replace(config, track=TrackConfig(wandb="offline", group="sweep"))
     out = tmp_path / "out"
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     program = (
@@ -141,6 +145,20 @@ def test_driver_that_was_killed_goes_on_with_resume(cluster, shards, tmp_path):
     undisturbed = train_on_ranks(config, shards, tmp_path / "undisturbed", 1)
     assert_same_losses(read_rows(out), undisturbed, 1e-6)
     assert "Going on after epoch" in (out / "notes.log").read_text()
+    assert_one_tracked_run(out)
+
+
+def assert_one_tracked_run(out):
+    """The records before and after are of one W&B run, in its group; the first was cut off, so the second has every epoch."""
+    records = sorted(out.glob("wandb/offline-run-*/*.wandb"))
+    assert len(records) == 2
+    assert len({record.stem for record in records}) == 1
+    entries = list(read_record(records[-1].read_bytes()))
+    assert {entry.run.run_group for entry in entries if entry.WhichOneof("record_type") == "run"} == {"sweep"}
+    items = [item for entry in entries for item in entry.history.item]
+    epochs = [json.loads(item.value_json) for item in items if (".".join(item.nested_key) or item.key) == "epoch"]
+    assert epochs == list(range(1, 41))
+    assert read_stage(out)["summary"]["tracker_id"] in records[0].stem
 
 
 def read_rows_so_far(out):
