@@ -261,7 +261,7 @@ def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shard
     }
     if not waiting:
         return {}
-    return train_all(
+    failed = train_all(
         waiting,
         shards,
         out / MEMBERS,
@@ -270,6 +270,8 @@ def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shard
         is_behind=losses.is_behind,
         on_end=losses.tell,
     )
+    ended = {name for name in waiting if _is_trained(out, name) or name in losses.stopped}
+    return {name: failed.get(name, "it did not finish") for name in waiting if name not in ended}
 
 
 def _is_trained(out: Path, name: str) -> bool:
