@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "report.png"
-COLUMNS = (("people", "reaction-times"), ("twin", "intervention"))
+COLUMNS = (("reaction-times", "choices"), ("twin", "intervention"))
 WIDTH, HEIGHT = 1180, 2050
 _OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars --disable-background-networking "

@@ -1,12 +1,12 @@
 """What the documentation says is so: its commands parse, its options exist, its links lead somewhere, its messages are ones that dtb prints."""
 
 import ast
+import functools
 import os
 import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from markdown.extensions.toc import slugify
@@ -15,30 +15,16 @@ from dtb.cli import parse
 from dtb.commands import COMMANDS
 from dtb.config import Config, load_config, to_plain
 from dtb.tasks.spec import load_task, shipped_tasks
-from scripts.docs_reference import commands_page, configuration_page, made_pages
+from scripts.docs_reference import made_pages
+from tests.docs.pages import PAGES, ROOT, blocks, commands
 
-ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
-
-
-def _blocks(language: str) -> list[tuple[str, str]]:
-    """Give the fenced blocks of one language, each with its page's name."""
-    found = []
-    for page in PAGES:
-        for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-            found.append((page.name, block.replace("\\\n", " ")))
-    return found
-
-
-def _commands() -> list[tuple[str, str]]:
-    lines = [(page, line.split("#")[0].strip()) for page, block in _blocks("bash") for line in block.splitlines()]
-    return [(page, line) for page, line in lines if line]
+made_once = functools.cache(made_pages)
 
 
 def test_every_command_is_one_that_dtb_or_this_repository_has(monkeypatch):
     monkeypatch.chdir(ROOT)
     seen = 0
-    for page, line in _commands():
+    for page, line in commands():
         words = shlex.split(line)
         if words[0] == "dtb" and words[1] not in {"--help", "--version", "--completion"}:
             assert words[1] in COMMANDS, f"{page}: {line}"
@@ -53,9 +39,9 @@ def test_every_command_is_one_that_dtb_or_this_repository_has(monkeypatch):
 
 
 def test_every_yaml_block_is_a_configuration_or_a_task(tmp_path):
-    blocks = _blocks("yaml")
-    assert len(blocks) >= 2
-    for page, block in blocks:
+    found = blocks("yaml")
+    assert len(found) >= 2
+    for page, block in found:
         path = tmp_path / "block.yaml"
         path.write_text(block)
         if "alternatives:" in block:
@@ -76,7 +62,7 @@ def test_every_option_that_is_named_exists():
 
 
 def test_every_link_and_image_leads_to_a_file_and_every_anchor_to_a_heading():
-    made = made_pages()
+    made = made_once()
     for page in PAGES:
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
             if target.startswith("http"):
@@ -110,18 +96,19 @@ def test_every_message_that_is_explained_is_one_that_dtb_prints():
 
 
 def test_the_reference_has_every_option_and_every_command():
-    page = configuration_page()
+    made = made_once()
+    page = made["reference/configuration.md"]
     for section, values in to_plain(Config()).items():
         for option in values if isinstance(values, dict) else [section]:
             assert f"| `{option}` |" in page
     assert "| `fold` | `0` | a whole number from 0 |" in page
-    python = "\n".join(made_pages().values())
+    python = "\n".join(made.values())
     for path in (ROOT / "dtb").rglob("*.py"):
         if not path.stem.startswith("__"):
             assert f"::: dtb.{'.'.join(path.relative_to(ROOT / 'dtb').with_suffix('').parts)}\n" in python + "\n"
-    commands = commands_page()
-    assert all(f"## dtb {name}" in commands for name in COMMANDS)
-    assert "--num-workers" in commands
+    explained = made["reference/commands.md"]
+    assert all(f"## dtb {name}" in explained for name in COMMANDS)
+    assert "--num-workers" in explained
 
 
 @pytest.mark.slow
