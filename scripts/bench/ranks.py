@@ -27,12 +27,12 @@ _TIME_OUT = timedelta(seconds=300)
 Measured = dict[str, Any]
 
 
-def on_ranks(world_size: int, act: Callable[..., Measured], *arguments: Any) -> list[Measured]:
+def on_ranks(world_size: int, act: Callable[..., Measured], *arguments: Any, first_core: int = 0) -> list[Measured]:
     """Call `act` in a process group of so many ranks, one thread each and each bound to a core, and give what each returns."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         ranks = [
-            context.Process(target=_one_rank, args=(rank, world_size, folder, act, arguments))
+            context.Process(target=_one_rank, args=(rank, world_size, folder, act, arguments, first_core))
             for rank in range(world_size)
         ]
         for process in ranks:
@@ -45,10 +45,15 @@ def on_ranks(world_size: int, act: Callable[..., Measured], *arguments: Any) -> 
 
 
 def _one_rank(
-    rank: int, world_size: int, folder: str, act: Callable[..., Measured], arguments: tuple[Any, ...]
+    rank: int,
+    world_size: int,
+    folder: str,
+    act: Callable[..., Measured],
+    arguments: tuple[Any, ...],
+    first_core: int,
 ) -> None:
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[rank % len(cores)]})
+    os.sched_setaffinity(0, {cores[(first_core + rank) % len(cores)]})
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
