@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,21 @@ class TellFailures(UserCallback):
         if any(isinstance(error, StageError) for error in found.values()):
             tell_broken(self._out, None)
             return
-        # Ranks that miss a dead one raise errors of the network's, which say nothing.
         dead = [rank for rank, error in found.items() if isinstance(error, WorkerHealthCheckFailedError)]
-        ranks = sorted(dead or found)
-        why = "its process or its node died" if dead else str(found[ranks[0]]).splitlines()[0][:_MOST_LETTERS]
-        tell_broken(
-            self._out,
-            f"Lost: rank {', '.join(map(str, ranks))} ({why}). Training begins again where the newest checkpoint is.",
-        )
+        others = [rank for rank in found if rank not in dead]
+        first = str(found[others[0]]).splitlines()[0][:_MOST_LETTERS] if others else ""
+        if dead:
+            lost = f"{_ranks(dead)} (its process or its node died)"
+        elif "onnection" in first:
+            # Whose other end is gone is told by the ranks that are left.
+            lost = f"a worker or its network ({_ranks(others)} hears no more of it)"
+        else:
+            lost = f"{_ranks(others)} ({first})"
+        tell_broken(self._out, f"Lost: {lost}. Training begins again where the newest checkpoint is.")
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, sorted(ranks)))}"
 
 
 def own_error(error: BaseException) -> BaseException:

@@ -102,6 +102,7 @@ def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
         cluster.shutdown()
     (_, done), (after, *_) = acted[0], epochs_gone_on_after(out)
     assert done - EVERY <= after
+    assert (out / "notes.log").read_text().startswith("Lost: ")
     assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
 
 
