@@ -169,8 +169,8 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan) -> dict[str
         Bytes for `weights`, `gradients`, `optimizer` and `states`.
     """
     train, workers = config.train, config.train.num_workers
-    # With bf16, DeepSpeed keeps 2-byte copies beside float32 weights and moments.
-    weight, master = (4, 0) if train.precision == "float32" else (2, 4)
+    # The optimizer has float32 weights of its own with bf16, and with ZeRO in float32 too.
+    weight, master = (2, 4) if train.precision == "bf16" else (4, 4 if train.zero_stage else 0)
     rows = -(-train.batch_size // workers)
     counted = config.segments.segment_seconds - config.segments.burn_in_seconds
     seconds = max(

@@ -9,7 +9,7 @@ import pytest
 
 from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
-from dtb.train.plan import Plan, make_plan
+from dtb.train.plan import Plan, estimated_bytes, make_plan
 from tests.train.conftest import small_config
 
 
@@ -33,3 +33,14 @@ def test_bold_of_the_regions_asked_for_is_what_is_learnt_in_that_order(shards, t
 def test_a_region_that_the_cohort_lacks_is_refused_with_the_nearest(shards, tmp_path):
     with pytest.raises(ConfigurationError, match=r"no BOLD of 'regoin5' \(1 of 2 .*did you mean 'region5'"):
         plan_with(shards, tmp_path, "regoin5", "region2")
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "precision", "each"),
+    [(0, "float32", 8), (1, "float32", 12 / 2), (3, "float32", 12 / 2), (1, "bf16", 12 / 2)],
+)
+def test_a_dry_run_tells_the_optimizer_bytes_that_deepspeed_takes(shards, tmp_path, zero_stage, precision, each):
+    config = small_config(num_workers=2, zero_stage=zero_stage, precision=precision)
+    plan = make_plan(config, shards, tmp_path, open_cohort(shards))
+    # As `scripts/bench/train.py` counts them in DeepSpeed's engines.
+    assert estimated_bytes(1000, config, plan)["optimizer"] == 1000 * each
