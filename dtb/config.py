@@ -201,8 +201,9 @@ class TwinConfig:
     """Units of the recurrent network."""
     cell: Literal["elman", "leaky", "gated"] = "leaky"
     """`elman` is the paper's tanh network, `leaky` integrates with a learned rate, `gated` learns when to."""
-    generation: Literal["full", "low_rank"] = "low_rank"
-    """`full` generates every weight; `low_rank` a personal change of rank `rank` to a shared matrix."""
+    generation: Literal["full", "low_rank", "additive"] = "low_rank"
+    """`full` generates every weight; `low_rank` a personal change of rank `rank` to a shared matrix; `additive` none: all people share
+    one network, of which the connectome is a further input that stays the same (the paper's ablation)."""
     rank: Count = 4
     """Rank of the personal change, with `generation: low_rank`."""
     standardise_connectome: bool = True
@@ -346,6 +347,10 @@ class EvaluateConfig:
     num_permuted: CountOrZero = 0
     """Twins to train anew, as this one was, where the training people's connectomes are dealt to one another: what they reach stands beside
     each figure. Each takes as long as the training did; with 19, the smallest p-value is 0.05."""
+    retrained: tuple[Literal["additive", "codes"], ...] = ()
+    """Baselines to train anew, by the settings of this twin's training, early stopping included: `additive`, one network for all people
+    with the connectome as a further input; `codes`, this twin with a code number in place of each connectome, for people seen in training.
+    Each takes about as long as the training did."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -9,6 +9,7 @@ Shape letters: `S` subject, `R` region, `J` trial.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -17,10 +18,10 @@ import numpy as np
 
 from dtb.cohort.reliability import load_reliability
 from dtb.errors import InputDataError
-from dtb.evaluate.baselines import own_earlier
+from dtb.evaluate.baselines import group_mean, own_earlier
 from dtb.evaluate.metrics import row_correlations
 from dtb.evaluate.observed import TrialTable
-from dtb.evaluate.predictions import TrialPrediction, every_other
+from dtb.evaluate.predictions import TrialPrediction, every_other, person_task_mean
 from dtb.evaluate.quantiles import TRIAL_LEVELS
 from dtb.evaluate.statistics import correlation
 
@@ -63,18 +64,32 @@ def _of_whole(r: float) -> float | None:
     return math.sqrt(2 * r / (1 + r)) if r > 0 else None
 
 
-def said_by_other_half(trials: TrialTable) -> TrialPrediction:
-    """Predict each trial by what the same person did in the other half of the trials of its task and condition.
+def said_by_other_half(training: TrialTable, trials: TrialTable) -> TrialPrediction:
+    """Predict each trial by what the same person did in the other half of the trials.
 
-    It is what one reaches who knows the person's own behaviour: no bound, for half of the trials are few.
+    Choices are as frequent as there; reaction times are training people's, shifted by as much as the person is slower there. It is what one
+    reaches who knows the person's own behaviour: no bound, for half of the trials are few.
+
+    Parameters
+    ----------
+    training : TrialTable
+        Trials of training people.
+    trials : TrialTable
+        Trials to predict.
     """
-    is_first_J, found = every_other(trials), TrialPrediction.none_for(trials)
+    is_first_J, found, group = every_other(trials), TrialPrediction.none_for(trials), group_mean(training, trials)
     quantiles_JQ = np.full((len(trials), len(TRIAL_LEVELS)), np.nan)
+    num_people, num_tasks = int(trials.person_J.max(initial=-1)) + 1, int(trials.task_J.max(initial=-1)) + 1
     for half_J in (is_first_J, ~is_first_J):
-        part = own_earlier(trials.only(~half_J), trials.only(half_J))
-        assert part.rt_quantiles_JQ is not None
-        found.outcome_JO[half_J], found.mean_rt_J[half_J] = part.outcome_JO, part.mean_rt_J
-        found.crps_J[half_J], quantiles_JQ[half_J] = part.crps_J, part.rt_quantiles_JQ
+        mine = trials.only(half_J)
+        slower_J = np.where(half_J, np.nan, trials.rt_J - group.mean_rt_J)
+        slower_ST = person_task_mean(trials, slower_J, num_people, num_tasks)
+        shift_J = np.nan_to_num(slower_ST[mine.person_J, mine.task_J])
+        said = group_mean(training, dataclasses.replace(mine, rt_J=mine.rt_J - shift_J))
+        found.outcome_JO[half_J] = own_earlier(trials.only(~half_J), mine).outcome_JO
+        found.mean_rt_J[half_J], found.crps_J[half_J] = said.mean_rt_J + shift_J, said.crps_J
+        if said.rt_quantiles_JQ is not None:
+            quantiles_JQ[half_J] = said.rt_quantiles_JQ + shift_J[:, None]
     return TrialPrediction(found.outcome_JO, found.mean_rt_J, found.crps_J, quantiles_JQ)
 
 

@@ -29,6 +29,12 @@ Kind = Literal["connectome", "person", "baseline"]
 NUM_PERMUTATIONS = 10_000
 MOST_PEOPLE = 5_000
 """No larger number of people is named as what a test needs."""
+QUESTIONS: dict[Kind, str] = {
+    "connectome": "Is the connectome of use to the twin?",
+    "person": "Is what the twin says of a person that person's?",
+    "baseline": "Is it better than what is had without a twin?",
+}
+"""What each kind of test asks."""
 POWER = 0.8
 """How probably the number of people that is named would decide a test."""
 
@@ -154,10 +160,9 @@ def certify(
         tests += _tests_of(figure, weights_BS, confidence, seed, num_permutations)
     corrected = holm([test.p for test in tests])
     tests = [_decided(test, p, confidence, len(tests)) for test, p in zip(tests, corrected, strict=True)]
+    tests.sort(key=lambda test: list(QUESTIONS).index(test.kind))
     verdict, sentence = _conclude(tests, are_seen, num_people)
-    return Certificate(
-        verdict, sentence, tuple(tests), _not_tested({figure.metric for figure in found}, are_seen, num_seeds)
-    )
+    return Certificate(verdict, sentence, tuple(tests), _not_tested(found, are_seen, num_seeds))
 
 
 _AGAINST_STRANGER = {
@@ -267,11 +272,11 @@ def _needed(gain: Estimate, confidence: float, num_tests: int) -> str:
     reach = stats.t.isf((1 - confidence) / num_tests, people - 1) + stats.norm.ppf(POWER)
     shown = error * math.sqrt(num_people / max(num_people - 1, 1)) * reach * np.sqrt(num_people / people)
     if gain.value <= 0:
-        return f"no gain is seen; {num_people} people would show one of about {shown[0]:.2g}, and four times as many one of half that"
+        return f"no gain is seen; {num_people} people would show one of about {shown[0]:.2g}"
     enough = people[(shown <= gain.value) & (people > num_people)]
     if not len(enough):
         return f"more than {MOST_PEOPLE:,} people: the gain is next to nothing"
-    return f"about {max(int(enough[0]), FEWEST_FOR_A_CLAIM):,} people, if the gain stays what it is"
+    return f"about {max(int(enough[0]), FEWEST_FOR_A_CLAIM):,} people"
 
 
 def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdict, str]:
@@ -292,7 +297,10 @@ def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdi
     of_person = [test for test in tests if test.kind == "person" and not test.metric.startswith("own minus others")]
     passed = [test for test in of_person if test.verdict == "yes"]
     if any(test.verdict == "yes" for test in of_use) and passed:
-        what = "; ".join(f"{test.claim} ({test.task})" for test in passed)
+        tasks_of: dict[str, list[str]] = {}
+        for test in passed:
+            tasks_of.setdefault(test.claim, []).append(test.task)
+        what = "; ".join(f"{claim} ({', '.join(tasks)})" for claim, tasks in tasks_of.items())
         best = [test for test in tests if test.kind == "baseline" and test.verdict == "yes"]
         regression = (
             f"It beats every baseline at {', '.join(f'{test.metric} ({test.task})' for test in best)}."
@@ -311,8 +319,8 @@ def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdi
     return verdict, f"This twin {word}: in {whom} it had not seen, it does not show {' nor '.join(missing)}."
 
 
-def _not_tested(metrics: set[str], are_seen: bool, num_seeds: int) -> tuple[str, ...]:
-    missing = []
+def _not_tested(figures: list[Figure], are_seen: bool, num_seeds: int) -> tuple[str, ...]:
+    missing, metrics = [], {figure.metric for figure in figures}
     if "mean RT r beyond covariates" not in metrics:
         missing.append("beyond age, sex, site and motion: needs these covariates for at least ten training people")
     if "condition effect r" not in metrics:
@@ -321,6 +329,16 @@ def _not_tested(metrics: set[str], are_seen: bool, num_seeds: int) -> tuple[str,
         missing.append("BOLD: needs task series and a contrast of conditions")
     if are_seen:
         missing.append("unseen people: need split.kind: subjects, sites or tasks")
+    wanted = {
+        "additive_input": "one network for all people with the connectome as a further input (dtb evaluate --retrained additive)",
+        "subject_code": "a code number in place of each connectome (dtb evaluate --retrained codes)",
+    }
+    compared = {name for figure in figures for name in figure.baselines}
+    absent = [words for name, words in wanted.items() if name not in compared and (are_seen or name != "subject_code")]
+    if not any(figure.permuted for figure in figures):
+        absent.append("permuted connectomes (dtb evaluate --num-permuted 19)")
+    if absent:
+        missing.append(f"against networks trained anew: {'; '.join(absent)}")
     if num_seeds < SEEDS_FOR_A_CLAIM:
         missing.append(
             f"other trainings: this rests on {num_seeds} {'seed' if num_seeds == 1 else 'seeds'}; train with at least {SEEDS_FOR_A_CLAIM} "

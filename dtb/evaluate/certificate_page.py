@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import jinja2
 
-from dtb.evaluate.certificate import POWER, Certificate, Test
+from dtb.evaluate.certificate import POWER, QUESTIONS, Certificate, Test
 
 DISCLAIMER = "Research use: the outputs are hypotheses about a model, no medical advice."
 HEADINGS = (
@@ -38,6 +38,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #8884; }
+th.question { padding-top: 1.2rem; font-size: 1rem; }
 td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .yes { font-weight: bold; color: #00795a; } .no { font-weight: bold; color: #b3261e; } .undecided { color: #7a6200; }
 @media (prefers-color-scheme: dark) { .yes { color: #4fd1a5; } .no { color: #ff8a80; } .undecided { color: #e0c060; } }
@@ -49,13 +50,14 @@ td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
 <div class="scroll" tabindex="0" role="region" aria-label="The certificate"><table>
 <thead><tr>{% for heading in headings %}<th scope="col">{{ heading }}</th>{% endfor %}</tr></thead>
 <tbody>
+{% for question, rows in groups %}<tr><th scope="colgroup" colspan="{{ headings|length }}" class="question">{{ question }}</th></tr>
 {% for cells, test in rows %}<tr>
 {% for cell in cells[:3] %}<td>{{ cell }}</td>{% endfor %}
 {% for cell in cells[3:5] %}<td class="number">{{ cell }}</td>{% endfor %}
 <td>{{ cells[5] }}</td>
 {% for cell in cells[6:9] %}<td class="number">{{ cell }}</td>{% endfor %}
 <td class="{{ test.verdict }}">{{ cells[9] }}</td><td>{{ cells[10] }}</td></tr>
-{% endfor %}</tbody>
+{% endfor %}{% endfor %}</tbody>
 </table></div>
 {% if certificate.not_tested %}<h2>Not tested</h2>
 <ul>{% for line in certificate.not_tested %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
@@ -88,8 +90,12 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
 
 def to_html(certificate: Certificate, notes: list[str]) -> str:
     """Give the certificate as one HTML page that needs nothing else; parameters as in `to_markdown`."""
-    rows = [(_cells(test), test) for test in certificate.tests]
-    return _HTML.render(certificate=certificate, rows=rows, headings=HEADINGS, notes=notes)
+    groups = [
+        (question, [(_cells(test), test) for test in certificate.tests if test.kind == kind])
+        for kind, question in QUESTIONS.items()
+    ]
+    groups = [group for group in groups if group[1]]
+    return _HTML.render(certificate=certificate, groups=groups, headings=HEADINGS, notes=notes)
 
 
 def reading_notes(
@@ -109,12 +115,14 @@ def reading_notes(
         )
     schemes = sorted({test.scheme for test in certificate.tests})
     return [
-        f"A gain is positive where the twin is better; brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
+        f"Log-loss and CRPS are losses, better when lower; all others are better when higher. A gain is positive where the twin is better; "
+        f"brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
         f"draws of people. p is one-sided ({', '.join(schemes) or 'no test'}; {num_permutations:,} permutations) and corrected for the "
         f"{len(certificate.tests)} tests of this page (Holm).",
         f"'Yes' means p below {1 - confidence:.2g}; 'no' means that the twin is no better, by the whole interval; everything between is "
-        f"undecided. The last column then says how many people would decide it with a power of {POWER:.0%}, all tests of this page being "
-        "made again. The best baseline is chosen on these same people, which favours the baselines.",
+        f"undecided. The last column then says how many people would decide it with a power of {POWER:.0%} if the gain stays as it is, all "
+        "tests of this page being made again; or, where no gain is seen, how large a one these people would have shown (four times as many "
+        "would show one of half that). The best baseline is chosen on these same people, which favours the baselines.",
         "The word 'personal' asks for two things in people who were not seen in training: that their connectomes are of use to the twin "
         "(against the same twin given strangers' connectomes), and that something it says of each person holds beyond age, sex, site "
         "and motion.",

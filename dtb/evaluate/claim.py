@@ -24,6 +24,8 @@ NAMES = {
     "cpm": "connectome-based predictive modelling",
     "mean_connectome": "the same twin given the mean connectome",
     "stranger_connectome": "the same twin given a stranger's connectome",
+    "additive_input": "one network for all people, with the connectome as a further input",
+    "subject_code": "this twin trained with a code number in place of each connectome",
     "independent_errors": "somebody as often right as the twin, whose errors are independent of the person's",
 }
 

@@ -70,17 +70,24 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
 
 
 def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
-    """Say how many people the claim needs, for each length of rest at the middle number of trials."""
+    """Say how many people the claim needs, for each length of rest and each number of trials, the other at its middle, and at what r."""
+    minutes = sorted(config.rest_minutes)[len(config.rest_minutes) // 2]
     trials = sorted(config.trials)[len(config.trials) // 2]
-    parts = []
-    for minutes in sorted(config.rest_minutes):
+
+    def enough(minutes: float, trials: int) -> str:
         rows = [each for each in outcomes if (each.setting.rest_minutes, each.setting.trials) == (minutes, trials)]
-        enough = [each.setting.people for each in rows if each.power >= config.power]
-        most = max(each.setting.people for each in rows)
-        parts.append(f"{minutes:g} minutes of rest: {min(enough) if enough else f'more than {most}'} people")
+        people = [each.setting.people for each in rows if each.power >= config.power]
+        return f"{min(people)}" if people else f"more than {max(each.setting.people for each in rows)}"
+
+    rests = [f"{each:g} minutes of rest: {enough(each, trials)} people" for each in sorted(config.rest_minutes)]
+    counts = [f"{each} trials: {enough(minutes, each)} people" for each in sorted(config.trials) if each != trials]
+    more = f"; and with {minutes:g} minutes of rest, {'; '.join(counts)}" if counts else ""
+    largest = max(outcomes, key=lambda each: (each.setting.people, each.setting.rest_minutes, each.setting.trials))
     return (
         f"To claim {CLAIMS[config.claim]}, at power {config.power:.0%} and with {trials} trials of {config.task}, "
-        f"a regression needs: {'; '.join(parts)}. In made-up people whose true effects are as large as `synth` says."
+        f"a regression needs: {'; '.join(rests)}{more}. That is for made-up people whose true effects are as large as `synth` says: "
+        f"{largest.setting.people} of them with {largest.setting.rest_minutes:g} minutes and {largest.setting.trials} trials reach "
+        f"r = {largest.mean_r:.2f}. For a smaller effect give a smaller --synth.trait-strength."
     )
 
 

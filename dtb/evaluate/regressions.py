@@ -4,7 +4,7 @@ Ridge, kernel ridge and connectome-based predictive modelling see the same edges
 age, sex, site and head motion alone.
 Every step, filling in and scaling included, is fitted on training people only, and every choice of a penalty is made among them.
 
-Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target.
+Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target, `P` level of significance.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ PENALTIES = np.logspace(-2, 6, 17)
 NUMBERS = ("age", "motion", "rest_seconds")
 LABELS = ("sex", "site")
 
-CPM_P = 0.01
+CPM_P = (0.001, 0.005, 0.01, 0.05)
+CPM_TARGETS_AT_ONCE = 32
 KERNEL_PENALTIES = np.logspace(-3, 1, 5)
 KERNEL_WIDTHS = np.array([0.1, 0.3, 1.0])
 """Over the median squared distance between training people."""
@@ -168,26 +169,41 @@ def _kernel_ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: 
 def _cpm(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
     """Fit connectome-based predictive modelling to each target (Shen et al. 2017, Nat Protoc 12, 506).
 
-    Edges whose correlation with the target has p < .01 among training people are summed, those with a negative one subtracted, and the
-    target is regressed on that one number; a target without such edges gets its mean.
+    Edges whose correlation with the target is significant among training people are summed, those with a negative one subtracted, and the
+    target is regressed on that one number; a target without such edges gets its mean. At which p an edge is taken is chosen for each target
+    by cross-validation among training people.
     """
-    num_people = len(features_SE)
-    threshold_t = stats.t.isf(CPM_P / 2, num_people - 2)
-    threshold_r = threshold_t / np.sqrt(num_people - 2 + threshold_t**2)
+    error_PY = np.zeros((len(CPM_P), targets_SY.shape[1]))
+    if len(CPM_P) > 1:
+        for fit, rest in KFold(min(5, len(features_SE)), shuffle=True, random_state=0).split(features_SE):
+            held_out_PQY = _cpm_at_each_p(features_SE[fit], features_SE[rest], targets_SY[fit])
+            error_PY += ((held_out_PQY - targets_SY[rest]) ** 2).sum(axis=1)
+    predicted_PQY = _cpm_at_each_p(features_SE, features_QE, targets_SY)
+    return np.asarray(np.take_along_axis(predicted_PQY, error_PY.argmin(axis=0)[None, None], axis=0)[0])
+
+
+def _cpm_at_each_p(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
+    """Give the predictions (P, Q, Y) of `_cpm` with edges taken at each of `CPM_P`."""
+    freedom = len(features_SE) - 2
+    threshold_t_P = stats.t.isf(np.array(CPM_P) / 2, freedom)
+    threshold_r_P = threshold_t_P / np.sqrt(freedom + threshold_t_P**2)
     mean_E = features_SE.mean(axis=0)
     centred_SE, centred_QE = features_SE - mean_E, features_QE - mean_E
-    size_E = np.maximum(np.sqrt((centred_SE**2).sum(axis=0)), 1e-300)
-    predicted_QY = np.empty((len(features_QE), targets_SY.shape[1]))
-    # One target after the other: all edges by all targets would not fit in memory.
-    for column, target_S in enumerate(targets_SY.T):
-        centred_S = target_S - target_S.mean()
-        r_E = centred_S @ centred_SE / (size_E * max(float(np.sqrt((centred_S**2).sum())), 1e-300))
-        sign_E = np.where(np.abs(r_E) > threshold_r, np.sign(r_E), 0.0)
-        strength_S = centred_SE @ sign_E
-        spread = float((strength_S**2).sum())
-        slope = float(strength_S @ centred_S) / spread if spread > 0 else 0.0
-        predicted_QY[:, column] = target_S.mean() + slope * (centred_QE @ sign_E)
-    return predicted_QY
+    size_E1 = np.maximum(np.sqrt((centred_SE**2).sum(axis=0)), 1e-300)[:, None]
+    predicted_PQY = np.empty((len(CPM_P), len(features_QE), targets_SY.shape[1]))
+    # Some targets after the other: all edges by all targets would not fit in memory.
+    for begin in range(0, targets_SY.shape[1], CPM_TARGETS_AT_ONCE):
+        some = slice(begin, begin + CPM_TARGETS_AT_ONCE)
+        mean_Y = targets_SY[:, some].mean(axis=0)
+        centred_SY = targets_SY[:, some] - mean_Y
+        r_EY = centred_SE.T @ centred_SY / (size_E1 * np.maximum(np.sqrt((centred_SY**2).sum(axis=0)), 1e-300))
+        for place, threshold_r in enumerate(threshold_r_P):
+            sign_EY = np.where(np.abs(r_EY) > threshold_r, np.sign(r_EY), 0.0)
+            strength_SY = centred_SE @ sign_EY
+            spread_Y = (strength_SY**2).sum(axis=0)
+            slope_Y = (strength_SY * centred_SY).sum(axis=0) / np.where(spread_Y > 0, spread_Y, np.inf)
+            predicted_PQY[place, :, some] = mean_Y + slope_Y * (centred_QE @ sign_EY)
+    return predicted_PQY
 
 
 def _predict(fit: Fit, target: Summary, num_people: int) -> Prediction:

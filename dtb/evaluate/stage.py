@@ -29,7 +29,6 @@ from dtb.evaluate.figure import TWIN, Figure
 from dtb.evaluate.figures import all_figures
 from dtb.evaluate.observed import People, Spans, collect, maps_of_halves
 from dtb.evaluate.people_figures import DEMOGRAPHICS
-from dtb.evaluate.permuted import retrained_twins, with_permuted
 from dtb.evaluate.predict import predict, told_connectomes
 from dtb.evaluate.predictions import (
     Prediction,
@@ -43,6 +42,7 @@ from dtb.evaluate.predictions import (
     with_means_of_others,
 )
 from dtb.evaluate.regressions import regressions, scaled_covariates
+from dtb.evaluate.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
 from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
 from dtb.evaluate.task import Task, open_task
@@ -57,7 +57,7 @@ FIGURES_FILE = "figures.json"
 SUBJECTS_FILE = "subjects.parquet"
 BOLD_MAP_FILE = "bold_map.parquet"
 SCORES_FILE = "scores.parquet"
-PERMUTED_FOLDER = "permuted"
+PERMUTED_FOLDER, RETRAINED_FOLDER = "permuted", "retrained"
 
 
 def evaluate(
@@ -95,6 +95,7 @@ def evaluate(
         An input is absent, incomplete or belongs to other data, or the output folder is in use.
     """
     task = open_task(shards, trained, config.evaluate.members)
+    require_possible(config, task)
     ceilings = true_ceilings(truth, seen=task.split.tests_seen_people) if truth is not None else {}
     if dry_run:
         further = f" and {len(task.members)} members of its ensemble" if task.members else ""
@@ -109,9 +110,15 @@ def evaluate(
         return
     with terminal.progress() as progress:
         evidence = dataclasses.replace(gather(task, config, progress), true_ceilings=ceilings)
+    if config.evaluate.retrained:
+        found = dict(evidence.predictions)
+        for name, twin, told_of in retrained_baselines(config, shards, trained, out / RETRAINED_FOLDER):
+            edges_SE = np.stack([told_of(record) for record in task.cohort.records(task.split.test)])
+            found |= _perform(task, [twin], evidence.people, {name: edges_SE})
+        evidence = dataclasses.replace(evidence, predictions=found)
     figures = all_figures(evidence)
     if config.evaluate.num_permuted:
-        twins = retrained_twins(config, shards, trained, task.training_people, out / PERMUTED_FOLDER)
+        twins = permuted_twins(config, shards, trained, task.training_people, out / PERMUTED_FOLDER)
         told = {TWIN: evidence.people.edges_SE}
         permuted = [_perform(task, [twin], evidence.people, told)[TWIN] for twin in twins]
         figures = with_permuted(figures, evidence, permuted)
@@ -241,7 +248,7 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         draw_weights(len(people), config.evaluate.num_bootstrap, config.seed),
         config.evaluate.confidence,
         summaries_of_runs(people, task.taskset),
-        said_by_other_half(people.trials),
+        said_by_other_half(training.trials, people.trials),
         _from_rest_runs(task, people),
         None if facts is None else facts[1],
     )

@@ -163,11 +163,10 @@ def methods_section(found: Collected) -> Section:
 
 
 def _model_words(twin: dict[str, Any], segments: dict[str, Any], training: dict[str, Any]) -> str:
-    generation = (
-        f"a change of rank {twin.get('rank')} to weights that all people share"
-        if twin.get("generation") == "low_rank"
-        else "every weight"
-    )
+    generation = {
+        "low_rank": f"a change of rank {twin.get('rank')} to weights that all people share",
+        "additive": "a constant input",
+    }.get(str(twin.get("generation")), "every weight")
     latent = f" through a latent of {twin['latent_size']} numbers" if twin.get("latent_size") else ""
     press = (
         "Presses have a hazard for each alternative, so that the loss is the likelihood of each observed choice and reaction time"

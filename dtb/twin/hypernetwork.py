@@ -2,7 +2,8 @@
 
 An encoder reads the standardised connectome, in which absent edges carry nothing; a linear head turns its output, or an explicit
 latent of few numbers, into parameters. With `generation: full` the head makes every weight. With `low_rank` it makes a personal
-change, of low rank, to weights that all people share, and personal gains and biases.
+change, of low rank, to weights that all people share, and personal gains and biases. With `additive` it makes biases of the units alone,
+which is a further input that stays the same: what a connectome is worth without generated weights.
 
 Shape letters: `S` subject, `E` connectome edge, `Z` latent, `P` generated parameter, `N` hidden unit, `G` row of the recurrent
 weights, `I` stimulus channel, `O` readout row (response alternatives, then BOLD regions), `Q` rank.
@@ -153,7 +154,7 @@ def _apply(layer: nn.Module, values: Tensor) -> Tensor:
 
 
 class SharedWeights(nn.Module):
-    """What all people have in common, with `generation: low_rank`."""
+    """The weights that all people have in common, unless all are generated."""
 
     def __init__(self, config: TwinConfig, sizes: TwinSizes) -> None:
         super().__init__()
@@ -186,7 +187,7 @@ class Hypernetwork(nn.Module):
         self.encoder = Encoder(config, sizes.num_edges)
         self.shapes = generated_shapes(config, sizes)
         self.head = nn.Linear(self.encoder.num_features, sum(math.prod(shape) for shape in self.shapes.values()))
-        self.shared = SharedWeights(config, sizes) if config.generation == "low_rank" else None
+        self.shared = None if config.generation == "full" else SharedWeights(config, sizes)
         _initialise_head(self.head, self.shapes, config, sizes)
 
     def forward(self, edges_SE: Tensor, seed_S: Tensor | None) -> Generated:
@@ -209,12 +210,10 @@ class Hypernetwork(nn.Module):
 
     def decode(self, features_SZ: Tensor) -> Generated:
         """Generate parameters from the encoder's output: from latents, where there is an explicit one."""
-        generated_SP = exact(self.head(features_SZ.to(self.head.weight.dtype)))
-        pieces = generated_SP.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
-        own = {
-            name: piece_SP.unflatten(1, shape)
-            for (name, shape), piece_SP in zip(self.shapes.items(), pieces, strict=True)
-        }
+        features_SZ = features_SZ.to(self.head.weight.dtype)
+        own = self._named(exact(self.head(features_SZ)))
+        if self.config.generation == "additive":
+            own = self._named(exact(self.head(torch.zeros_like(features_SZ)))) | {"bias_G": own["bias_G"]}
         rate_SN = torch.sigmoid(own["rate_N"]) if "rate_N" in own else None
         latent_SZ = exact(features_SZ) if self.config.latent_size else None
         if self.shared is None:
@@ -230,6 +229,18 @@ class Hypernetwork(nn.Module):
             )
         recurrent_GN, input_GI, readout_ON = (exact(weight) for weight in self.shared())
         hidden = self.config.num_hidden
+        if self.config.generation == "additive":
+            nothing_SGQ, nothing_SNQ = (features_SZ.new_zeros(len(features_SZ), size, 1) for size in recurrent_GN.shape)
+            return Generated(
+                input_GI.expand(len(features_SZ), -1, -1),
+                own["bias_G"],
+                Recurrence(None, recurrent_GN, exact(nothing_SGQ), exact(nothing_SNQ)),
+                rate_SN,
+                readout_ON.expand(len(features_SZ), -1, -1),
+                own["readout_bias_O"],
+                latent_SZ,
+                own.get("hrf_weight_D"),
+            )
         right_SNQ, input_right_SIQ = own["right_DQ"].split([hidden, input_GI.shape[1]], dim=1)
         input_SGI = (1.0 + own["input_gain_G"])[..., None] * input_GI + own["left_GQ"] @ input_right_SIQ.mT
         readout_SON = (1.0 + own["readout_gain_O"])[..., None] * readout_ON
@@ -244,6 +255,13 @@ class Hypernetwork(nn.Module):
             latent_SZ,
             own.get("hrf_weight_D"),
         )
+
+    def _named(self, generated_SP: Tensor) -> dict[str, Tensor]:
+        pieces = generated_SP.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
+        return {
+            name: piece_SP.unflatten(1, shape)
+            for (name, shape), piece_SP in zip(self.shapes.items(), pieces, strict=True)
+        }
 
 
 def generated_shapes(config: TwinConfig, sizes: TwinSizes) -> dict[str, tuple[int, ...]]:
@@ -268,6 +286,8 @@ def generated_shapes(config: TwinConfig, sizes: TwinSizes) -> dict[str, tuple[in
             "readout_ON": (outputs, hidden),
             "readout_bias_O": (outputs,),
         }
+    elif config.generation == "additive":
+        shapes = {"bias_G": (rows,), "readout_bias_O": (outputs,)}
     else:
         # The personal change acts on hidden states and stimulus channels side by side: D = N + I columns of one rank-Q matrix.
         shapes = {

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from dtb.evaluate import regressions as fits
@@ -181,7 +182,8 @@ def test_few_training_people_make_no_regression(unseen):
     assert fits.regressions(few, summary_of_people(few, STROOP), unseen) == {}
 
 
-def test_connectome_based_predictive_modelling_is_as_published_edge_by_edge():
+def test_connectome_based_predictive_modelling_is_as_published_edge_by_edge(monkeypatch):
+    monkeypatch.setattr(fits, "CPM_P", (0.01,))
     rng = np.random.default_rng(0)
     features_SE, features_QE = rng.normal(size=(40, 60)), rng.normal(size=(5, 60))
     target_S = features_SE[:, 0] - features_SE[:, 1] + rng.normal(size=40)
@@ -196,3 +198,23 @@ def test_connectome_based_predictive_modelling_is_as_published_edge_by_edge():
     np.testing.assert_allclose(found[:, 0], slope * (features_QE @ signs) + intercept)
     none = fits._cpm(features_SE[:, 5:8] * 0, features_QE[:, 5:8], target_S[:, None])
     np.testing.assert_allclose(none, target_S.mean())
+
+
+def test_edges_are_taken_at_the_p_that_predicts_training_people_best(monkeypatch):
+    rng = np.random.default_rng(0)
+    features_SE, features_QE = rng.normal(size=(60, 80)), rng.normal(size=(7, 80))
+    few_S, many_S = features_SE[:, 0] * 2 + rng.normal(size=60), features_SE[:, :40].sum(1) + rng.normal(size=60)
+    targets_SY = np.stack([few_S, many_S], axis=1)
+    found = fits._cpm(features_SE, features_QE, targets_SY)
+    errors, alone = [], []
+    for p in fits.CPM_P:
+        monkeypatch.setattr(fits, "CPM_P", (p,))
+        held_out_SY = np.empty_like(targets_SY)
+        for fit, rest in KFold(5, shuffle=True, random_state=0).split(features_SE):
+            held_out_SY[rest] = fits._cpm(features_SE[fit], features_SE[rest], targets_SY[fit])
+        errors.append(((held_out_SY - targets_SY) ** 2).sum(axis=0))
+        alone.append(fits._cpm(features_SE, features_QE, targets_SY))
+    best_Y = np.argmin(errors, axis=0)
+    assert best_Y[0] < best_Y[1]
+    for column, best in enumerate(best_Y):
+        np.testing.assert_allclose(found[:, column], alone[best][:, column])

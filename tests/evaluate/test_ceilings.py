@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dtb.evaluate.baselines import own_earlier
+from dtb.evaluate.baselines import group_mean
 from dtb.evaluate.ceilings import ceiling_of_maps, edge_reliability, said_by_other_half
 from dtb.evaluate.figure import TWIN, make_figure
 from dtb.evaluate.observed import collect, maps_of_halves, observed_maps
@@ -43,16 +43,23 @@ def test_maps_of_halves_are_those_of_the_halves_of_what_is_looked_at():
     assert np.isfinite(first_STR).all()
 
 
-def test_a_trial_is_predicted_from_the_other_half_alone():
-    trials = collect(make_people(4, with_bold=False), STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0)).trials
-    said, half_J = said_by_other_half(trials), every_other(trials)
-    expected = own_earlier(trials.only(~half_J), trials.only(half_J))
-    np.testing.assert_array_equal(said.outcome_JO[half_J], expected.outcome_JO)
-    np.testing.assert_array_equal(said.crps_J[half_J], expected.crps_J)
-    changed = dataclasses.replace(trials, rt_J=np.where(half_J, trials.rt_J + 1.0, trials.rt_J))
-    again = said_by_other_half(changed)
+def test_a_trial_is_predicted_from_the_other_half_alone_and_better_than_by_the_group():
+    trials, training = (
+        collect(make_people(40, with_bold=False)[some], STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0)).trials
+        for some in (slice(20), slice(20, None))
+    )
+    said, half_J, group = said_by_other_half(training, trials), every_other(trials), group_mean(training, trials)
+    assert np.nanmean(said.crps_J) < 0.9 * np.nanmean(group.crps_J)
+    quicker = dataclasses.replace(trials, rt_J=np.where(half_J, trials.rt_J - 0.2, trials.rt_J))
+    again = said_by_other_half(training, quicker)
     np.testing.assert_array_equal(again.mean_rt_J[half_J], said.mean_rt_J[half_J])
-    assert np.isfinite(said.mean_rt_J).all()
+    # The other half is foretold as much faster as the person was in this one.
+    np.testing.assert_allclose(again.mean_rt_J[~half_J], said.mean_rt_J[~half_J] - 0.2)
+    shuffled = dataclasses.replace(
+        trials, happened_JO=np.where(half_J[:, None], ~trials.happened_JO, trials.happened_JO)
+    )
+    kept_JO = said_by_other_half(training, shuffled).outcome_JO
+    np.testing.assert_array_equal(kept_JO[half_J], said.outcome_JO[half_J])
 
 
 def test_a_loss_is_a_share_of_the_way_from_the_group_mean_to_the_ceiling():

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,3 +257,20 @@ def test_figures_say_their_share_of_the_true_ceiling(evidence, tmp_path):
     assert figures["RT CRPS"].ceiling is None
     with pytest.raises(InputDataError, match=r"--truth the folder `truth`"):
         true_ceilings(tmp_path / "nowhere", seen=True)
+
+
+def test_every_figure_is_in_the_documents_with_a_test_that_exists(evidence):
+    """The table of docs/certificate.md: a figure that is added needs a row there, and a test against something else."""
+    here = Path(__file__)
+    page = (here.parents[2] / "docs" / "certificate.md").read_text(encoding="utf-8")
+    table = page.split("### What each figure is checked against")[1].split("## ")[0]
+    rows = {cells[1].strip(): cells[2] for line in table.splitlines() if len(cells := line.split("|")) > 3}
+    tests = "".join(path.read_text(encoding="utf-8") for path in here.parent.glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", "".join(rows.values())):
+        assert f"def {name}(" in tests, name
+    facts_SC = np.random.default_rng(0).normal(size=(len(evidence.people), 1))
+    rest = (evidence.observed, evidence.observed)
+    everything = dataclasses.replace(evidence, covariates_SC=facts_SC, from_rest_runs=rest)
+    for metric in by_metric(all_figures(everything)):
+        general = re.sub("^(mean RT|condition effect|accuracy) (?=r beyond|partial|r from)", "... ", metric)
+        assert "test_" in rows.get(metric, rows.get(general, "")), metric

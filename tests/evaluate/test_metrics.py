@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.spatial.distance import cdist
+from sklearn.metrics import accuracy_score, log_loss
 
 from dtb.evaluate.metrics import (
     agreement,
@@ -159,3 +161,26 @@ def test_a_person_without_features_is_not_identified_and_wins_from_nobody():
     predicted_SR[2] = np.nan
     found_S = identification(similarity_by_distance(predicted_SR, observed_SR, np.ones(3)))
     np.testing.assert_array_equal(found_S, [1, 1, np.nan, 1])
+
+
+def test_nearness_is_scipys_distance_and_own_minus_others_its_diagonal_against_its_columns():
+    rng = np.random.default_rng(8)
+    predicted_SR, observed_SR, scale_R = rng.normal(size=(6, 9)), rng.normal(size=(6, 9)), rng.uniform(0.5, 2, 9)
+    near_SS = similarity_by_distance(predicted_SR, observed_SR, scale_R)
+    np.testing.assert_allclose(near_SS, -cdist(predicted_SR / scale_R, observed_SR / scale_R) / 3)
+    alike_SS = similarity_by_correlation(predicted_SR, observed_SR)
+    np.testing.assert_allclose(alike_SS, 1 - cdist(predicted_SR, observed_SR, "correlation"))
+    for found_SS in (near_SS, alike_SS):
+        expected_S = [found_SS[one, one] - np.delete(found_SS[:, one], one).mean() for one in range(6)]
+        np.testing.assert_allclose(own_minus_others(found_SS), expected_S)
+        np.testing.assert_array_equal(identification(found_SS), found_SS.argmax(axis=0) == np.arange(6))
+
+
+def test_agreement_is_sklearns_accuracy_and_log_loss_its_log_loss():
+    rng = np.random.default_rng(9)
+    outcome_JO, did_J = rng.dirichlet(np.ones(4), 50), rng.integers(4, size=50)
+    happened_JO = np.eye(4, dtype=bool)[did_J]
+    assert agreement(outcome_JO, happened_JO).mean() == accuracy_score(did_J, outcome_JO.argmax(axis=1))
+    assert choice_log_loss(outcome_JO, happened_JO).mean() == pytest.approx(
+        log_loss(did_J, outcome_JO, labels=range(4))
+    )

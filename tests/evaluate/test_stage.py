@@ -14,8 +14,8 @@ from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.figure import TWIN
 from dtb.evaluate.observed import collect
-from dtb.evaluate.predict import predict, told_connectomes, within_task
-from dtb.evaluate.predictions import person_task_mean, summary_of_people
+from dtb.evaluate.predict import _fill_bold, _Filled, predict, told_connectomes, within_task
+from dtb.evaluate.predictions import TrialPrediction, person_task_mean, summary_of_people
 from dtb.evaluate.regressions import regressions
 from dtb.evaluate.stage import evaluate, gather
 from dtb.evaluate.statistics import sign_flip_p
@@ -206,6 +206,18 @@ def performed(records, split: Split):
     told = {TWIN: people.edges_SE}
     found = predict([untrained()], maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
     return people, found[TWIN]
+
+
+def test_the_series_figure_is_numpys_correlation_over_time_region_by_region():
+    record, num_tasks = make_people(1)[0], len(STROOP.specs)
+    seen_VR = record.runs[0].bold_VR
+    said_VR = 0.3 * seen_VR + np.random.default_rng(0).normal(size=seen_VR.shape)
+    said_VR[:15] = np.nan
+    series_ST, maps_STR = np.full((1, num_tasks), np.nan), np.full((1, num_tasks, NUM_REGIONS), np.nan)
+    filled = _Filled(TrialPrediction(*np.zeros((3, 0))), maps_STR, series_ST)
+    _fill_bold(filled, 0, record, {0: said_VR}, [Span(0, 1)], STROOP, np.arange(NUM_REGIONS))
+    expected = np.mean([np.corrcoef(said_VR[15:, r], seen_VR[15:, r])[0, 1] for r in range(NUM_REGIONS)])
+    assert series_ST[0, 0] == pytest.approx(expected)
 
 
 def test_every_usable_trial_and_volume_is_predicted():

@@ -58,7 +58,29 @@ def test_an_absent_edge_counts_as_the_average_one_and_gets_no_gradient(batch: Ba
     assert (gradient_SE[:, 4] != 0).all()
 
 
-@pytest.mark.parametrize("generation", ["full", "low_rank"])
+@pytest.mark.parametrize("cell", ["elman", "leaky", "gated"])
+def test_an_additive_twin_is_one_network_with_a_further_input_that_stays_the_same(cell: str, batch: Batch) -> None:
+    """People's networks differ in nothing but the biases of their units, and these come from the connectome."""
+    torch.manual_seed(0)
+    twin = Twin(make_config(cell=cell, generation="additive"), SIZES)
+    generated = twin.generate(batch.connectome_SE)
+    assert (generated.bias_SG[0] != generated.bias_SG[1]).any()
+    for name, own in generated._asdict().items():
+        if isinstance(own, torch.Tensor) and name not in {"bias_SG", "latent_SZ"}:
+            assert (own == own[:1]).all(), name
+    first = generated._replace(bias_SG=generated.bias_SG[:1].expand_as(generated.bias_SG))
+    own, shared = (twin.perform(each, batch.stimulus_SKTI).hidden_SKTN for each in (generated, first))
+    assert not torch.allclose(own[1], shared[1])
+    assert torch.equal(own[0], shared[0])
+    loss = twin.perform(generated, batch.stimulus_SKTI).press_SKTA.sum()
+    loss.backward()
+    encoder = twin.hypernetwork.encoder.direct
+    assert encoder is not None
+    assert encoder.weight.grad is not None
+    assert encoder.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("generation", ["full", "low_rank", "additive"])
 @pytest.mark.parametrize("cell", ["elman", "leaky", "gated"])
 def test_a_fresh_network_forgets_its_state(cell: str, generation: str, batch: Batch) -> None:
     torch.manual_seed(0)

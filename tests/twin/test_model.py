@@ -18,6 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 VARIANTS = [
     make_config(),
     make_config(cell="gated", process_noise=0.1),
+    make_config(generation="additive"),
     make_config(cell="elman", generation="full", latent_size=0, press="sigmoid", bold="direct"),
 ]
 
@@ -35,7 +36,7 @@ def test_the_better_models_preset_is_the_default() -> None:
     assert load_config(CONFIGS / "lowrank.yaml").twin == TwinConfig()
 
 
-@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: f"{config.cell}-{config.generation}")
 def test_every_parameter_receives_a_gradient(config: TwinConfig, batch: Batch) -> None:
     for gradient in loss_and_gradients(config, batch)[1:]:
         assert torch.isfinite(gradient).all()
@@ -50,7 +51,7 @@ def test_a_fresh_twin_presses_at_a_typical_rate_and_stays_bounded(batch: Batch) 
     assert 0.2 < hazard.mean() < 0.45
 
 
-@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: f"{config.cell}-{config.generation}")
 def test_masked_values_have_no_influence_on_loss_or_gradient(config: TwinConfig, batch: Batch) -> None:
     absent_edges = torch.zeros_like(batch.connectome_SE, dtype=torch.bool)
     absent_edges[0, [1, 4]] = True
@@ -67,7 +68,7 @@ def test_masked_values_have_no_influence_on_loss_or_gradient(config: TwinConfig,
         assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: f"{config.cell}-{config.generation}")
 def test_absent_runs_tasks_and_responses_have_no_influence(config: TwinConfig, batch: Batch) -> None:
     """Person 0 lacks the second run; person 1's presses in theirs are unknown; person 2 has no BOLD there."""
     counted = {name: getattr(batch, name).clone() for name in ("press_SKTA", "at_risk_SKT", "counted_SKT")}
@@ -100,7 +101,7 @@ def test_a_person_without_weight_has_no_influence(batch: Batch) -> None:
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: f"{config.cell}-{config.generation}")
 def test_a_persons_output_is_independent_of_the_batch(config: TwinConfig, batch: Batch) -> None:
     twin = Twin(config, SIZES).train()
     whole = twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)

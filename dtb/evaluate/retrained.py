@@ -1,0 +1,174 @@
+"""Baselines that are trained anew, by the settings of the twin in question and on Ray as that was.
+
+Twins for which training people were dealt one another's connectomes: what they reach with held-out people's own is the distribution of a
+figure under the hypothesis that connectomes say nothing of the people. A network that all people share, with the connectome as a further
+input: what generated weights add. And a twin that is told a code number in place of each connectome: what there is to be had from
+telling people of the training apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dtb.cohort.records import SubjectRecord
+from dtb.config import Config, load_config, sections
+from dtb.errors import ConfigurationError
+from dtb.evaluate.controls import with_code, write_control
+from dtb.evaluate.evidence import Evidence
+from dtb.evaluate.figure import TWIN, Figure, number_or_none
+from dtb.evaluate.figures import all_figures
+from dtb.evaluate.predictions import Prediction
+from dtb.evaluate.task import Task
+from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
+from dtb.shards.manifest import Manifest
+from dtb.twin.export import load_twin
+from dtb.twin.model import Twin
+
+
+def permuted_twins(
+    config: Config, shards: Path, trained: Path, training_people: tuple[str, ...], out: Path
+) -> Iterator[Twin]:
+    """Train, or go on training, one twin for each permutation, and give each when it is done.
+
+    Parameters
+    ----------
+    config : Config
+        `seed`, `evaluate` and `cluster` are read; how to train is taken from `trained`.
+    shards, trained : Path
+        Output folders of `dtb ingest` and `dtb train`.
+    training_people : tuple of str
+        Among whom connectomes are dealt; everybody else keeps the own.
+    out : Path
+        Takes a folder for each permutation.
+
+    Raises
+    ------
+    UserError
+        The settings of the training cannot be read, or the cluster has no room for it.
+    """
+    settings = load_config(trained / CONFIG_FILE)
+    with _cluster(config):
+        for number in range(config.evaluate.num_permuted):
+            dealt = dataclasses.replace(sections(settings, "ingest"), seed=config.seed + 1 + number)
+            deal = partial(write_control, dealt, shards, kind="permuted", among=training_people)
+            yield _trained_anew(config, settings, out / str(number), deal)
+
+
+def require_possible(config: Config, task: Task) -> None:
+    """Raise unless the baselines that are to be trained anew can be.
+
+    Raises
+    ------
+    ConfigurationError
+        Codes are asked for where people are tested who were not seen in training.
+    """
+    if "codes" in config.evaluate.retrained and not task.split.tests_seen_people:
+        raise ConfigurationError(
+            "evaluate.retrained names codes, but this twin is tested on people whom training has not seen, of whom no code says anything. "
+            "Leave codes out, or train with split.kind: temporal or runs."
+        )
+
+
+def retrained_baselines(config: Config, shards: Path, trained: Path, out: Path) -> Iterator[Retrained]:
+    """Train, or go on training, each baseline that is a network, and give each when it is done; see `permuted_twins`."""
+    settings = load_config(trained / CONFIG_FILE)
+    with _cluster(config):
+        for kind in config.evaluate.retrained:
+            if kind == "additive":
+                shared = dataclasses.replace(settings.twin, generation="additive")
+                twin = _trained_anew(config, dataclasses.replace(settings, twin=shared), out / kind, shards)
+                yield Retrained("additive_input", twin, lambda record: record.connectome_E)
+            else:
+                coded = dataclasses.replace(sections(settings, "ingest"), seed=config.seed)
+                twin = _trained_anew(config, settings, out / kind, partial(write_control, coded, shards, kind="codes"))
+                yield Retrained(
+                    "subject_code",
+                    twin,
+                    lambda record: with_code(record, len(record.connectome_E), config.seed).connectome_E,
+                )
+
+
+class Retrained(NamedTuple):
+    """A baseline that was trained anew.
+
+    Attributes
+    ----------
+    name : str
+    twin : Twin
+    told : function
+        What it is told of a person, as edges (E,).
+    """
+
+    name: str
+    twin: Twin
+    told: Callable[[SubjectRecord], np.ndarray]
+
+
+def _cluster(config: Config) -> AbstractContextManager[None]:
+    # Ray is needed only here.
+    from dtb.cluster import connected
+
+    return connected(config.cluster)
+
+
+def _trained_anew(config: Config, settings: Config, out: Path, shards: Path | Callable[..., Manifest]) -> Twin:
+    """Train by `settings` on shards, or on a control cohort that is written for it and removed after it, unless that is done already."""
+    # DeepSpeed is needed only here.
+    from dtb.train.trainer import train
+
+    control, again = out / "shards", out / "train"
+    begun = (again / STAGE_FILE).exists()
+    if not begun or not read_stage(again)["complete"]:
+        if not isinstance(shards, Path):
+            shards(out=control, resume=control.exists())
+        settings = dataclasses.replace(settings, cluster=config.cluster)
+        train(settings, shards if isinstance(shards, Path) else control, again, resume=begun)
+        # A control is as large as the real cohort; what is left to do needs the twin alone.
+        shutil.rmtree(control, ignore_errors=True)
+    return load_twin(again / "twin")[0]
+
+
+def with_permuted(figures: list[Figure], evidence: Evidence, permuted: list[Prediction]) -> list[Figure]:
+    """Put beside each figure what the retrained twins reach.
+
+    Parameters
+    ----------
+    figures : list of Figure
+        Made from `evidence`.
+    evidence : Evidence
+    permuted : list of Prediction
+        What each retrained twin says of the same people.
+    """
+    reached: dict[tuple[str, str], list[float]] = {}
+    for prediction in permuted:
+        again = dataclasses.replace(
+            evidence,
+            predictions={**evidence.predictions, TWIN: prediction},
+            weights_BS=evidence.weights_BS[:1],
+            from_rest_runs=None,
+        )
+        for figure in all_figures(again):
+            reached.setdefault((figure.task, figure.metric), []).append(figure.twin.value)
+    return [_beside(figure, np.array(reached.get((figure.task, figure.metric), []))) for figure in figures]
+
+
+def _beside(figure: Figure, values_P: np.ndarray) -> Figure:
+    values_P = values_P[np.isfinite(values_P)]
+    if not len(values_P) or number_or_none(figure.twin.value) is None:
+        return figure
+    as_good = values_P >= figure.twin.value if figure.higher_is_better else values_P <= figure.twin.value
+    best = values_P.max() if figure.higher_is_better else values_P.min()
+    p = (1 + int(as_good.sum())) / (1 + len(values_P))
+    words = (
+        f"{len(values_P)} retrained on permuted connectomes: mean {values_P.mean():.3f}, best {best:.3f}, p = {p:.3f}"
+    )
+    note = "; ".join(filter(None, [figure.note, words]))
+    return dataclasses.replace(figure, note=note, permuted=tuple(values_P.tolist()), permuted_p=p)
