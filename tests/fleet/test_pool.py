@@ -227,6 +227,8 @@ def test_loss_of_a_node_loses_no_work(tmp_path: Path) -> None:
         assert sorted(found(ledger)) == people(24)
         assert summary.num_ok == 24, summary
         assert summary.num_crashes >= 1, summary
+        _, undisturbed = run(folder / "undisturbed", people(24), fleet)
+        assert found(ledger) == found(undisturbed)
         ray.shutdown()
         cluster.shutdown()
         """
