@@ -1,7 +1,7 @@
 """Measure the fan-out: what Ray costs a person, what resuming costs, and how fast twins perform and are searched.
 
     python scripts/bench/fleet.py                                    # synthetic work: 100 to 100,000 people
-    python scripts/bench/fleet.py --shards S --trained T --people 16 # real work, beside the same in one process
+    python scripts/bench/fleet.py --shards S --trained T --people 48 # real work, beside the same in one process
 
 Synthetic work takes no time and writes a row, so that what is left is the fan-out's own cost.
 """
@@ -14,12 +14,12 @@ import functools
 import os
 import platform
 import resource
+import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import torch
@@ -30,10 +30,10 @@ from dtb.fleet.aim import make_aim
 from dtb.fleet.intervene import TABLES as SEARCH_TABLES
 from dtb.fleet.ledger import OK, Ledger, status_table
 from dtb.fleet.performed import TABLES
-from dtb.fleet.pool import Work, Worker, run_pool
+from dtb.fleet.pool import Work, run_pool
 from dtb.fleet.searchers import Searcher, Surveyor
 from dtb.fleet.simulate import Simulator
-from dtb.fleet.twins import Troupe, open_troupe
+from dtb.fleet.twins import open_troupe
 
 BATCH = 4
 """People that an actor takes at once, in real work."""
@@ -108,62 +108,56 @@ def where() -> str:
 
 
 def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
-    """Simulate and search, in this process and through the pool; what a person costs is told by more people against fewer."""
+    """Simulate and search, in this process and through the pool, once everybody has begun."""
     troupe = open_troupe(shards, trained)
-    keys = sorted(troupe.cohort().pseudonyms)
-    print(f"{len(keys)} people in the cohort, {troupe.card.sizes.num_regions} regions; {where()}")
+    everybody = sorted(troupe.cohort().pseudonyms)
+    print(f"{len(everybody)} people in the cohort, {troupe.card.sizes.num_regions} regions; {where()}")
     aim = make_aim(InterveneConfig(), troupe)
+    surveyed = Surveyor([troupe], aim, 0, frozenset(everybody)).work(everybody[:16])
+    survey = aim.survey(surveyed.tables["people"], ())
     simulator = functools.partial(Simulator, seed=0, settings=SimulateConfig())
-    survey = aim.survey(Surveyor([troupe], aim, 0, frozenset(keys)).work(keys[:16]).tables["people"], ())
     searcher = functools.partial(Searcher, aim=aim, seed=0, survey=survey)
-    kinds = (("simulate", simulator, TABLES, 4 * num_people), ("search", searcher, SEARCH_TABLES, num_people))
-    for name, make, tables, num in kinds:
-        few, many = keys[: num // 4], keys[:num]
-        minutes = sum(run.duration_seconds for record in troupe.cohort().records(many) for run in record.runs) / 60
-        alone = each_alone(make([troupe]), tables, few, many)
-        print(f"{name}: one process without Ray {1000 * alone:.1f} ms a person")
+    for name, make, tables, keys in (
+        ("simulate", simulator, TABLES, everybody),
+        ("search", searcher, SEARCH_TABLES, everybody[:num_people]),
+    ):
+        minutes = sum(run.duration_seconds for record in troupe.cohort().records(keys) for run in record.runs) / 60
+        with tempfile.TemporaryDirectory() as folder:
+            worker, ledger = make([troupe]), Ledger(Path(folder), tables)
+            for place in range(0, len(keys), BATCH):
+                batch, start = keys[place : place + BATCH], time.perf_counter()
+                tables_found = worker.work(batch).tables
+                each = (time.perf_counter() - start) / len(batch)
+                ledger.commit(batch, tables_found, status_table([(key, OK, "", each) for key in batch]))
+            alone = pace(ledger, 1)
+            print(f"{name}: one process without Ray {1000 * alone:.1f} ms a person, {working(ledger)}")
         for actors in sorted({1, num_actors}):
-            one = each_pooled(make, troupe, tables, few, many, actors)
+            with tempfile.TemporaryDirectory() as folder:
+                ledger = Ledger(Path(folder), tables)
+                fleet = FleetConfig(num_actors=actors, subjects_per_batch=BATCH)
+                run_pool(make, [troupe], keys, ledger, fleet, description="bench")
+                one, worked = pace(ledger, actors), working(ledger)
+            more = f"{actors * one / alone - 1:+.1%} of an actor's time"
             rate = (
-                f"{minutes / num / one:.1f} subject-minutes a second"
+                f"{minutes / len(keys) / one:.1f} subject-minutes a second"
                 if name == "simulate"
                 else f"{60 / one:.1f} a minute"
             )
             print(
-                f"{name}: {actors} actor(s) {1000 * one:.1f} ms a person ({actors * one / alone - 1:+.1%} of an actor's time), {rate}",
+                f"{name}: {actors} actor(s) {1000 * one:.1f} ms a person, {more}, {worked}; {rate}",
                 flush=True,
             )
 
 
-def each_alone(worker: Worker, tables: Sequence[str], few: Sequence[str], many: Sequence[str]) -> float:
-    """Give the seconds a person takes in this process, results written as an actor writes them."""
-    with tempfile.TemporaryDirectory() as folder:
-        ledger, start = Ledger(Path(folder), tables), 0.0
-        for place in range(0, len(many), BATCH):
-            if place == len(few):
-                start = time.perf_counter()
-            batch = many[place : place + BATCH]
-            work = worker.work(batch)
-            ledger.commit(batch, work.tables, status_table([(key, OK, "", 0.0) for key in batch]))
-        return (time.perf_counter() - start) / (len(many) - len(few))
+def pace(ledger: Ledger, num_actors: int) -> float:
+    """Give the seconds from one person to the next, from when each actor has finished its first batch, so that no start counts."""
+    times = sorted(path.stat().st_mtime for path in (ledger.folder / "status").glob("part-*"))
+    return (times[-1] - times[num_actors - 1]) / (BATCH * (len(times) - num_actors))
 
 
-def each_pooled(
-    make: Callable[[Any], Worker],
-    troupe: Troupe,
-    tables: Sequence[str],
-    few: Sequence[str],
-    many: Sequence[str],
-    actors: int,
-) -> float:
-    """Give the seconds by which a person prolongs a run of the pool, so that the start of the actors does not count."""
-    fleet, seconds = FleetConfig(num_actors=actors, subjects_per_batch=BATCH), []
-    for keys in (few, many):
-        with tempfile.TemporaryDirectory() as folder:
-            seconds.append(
-                run_pool(make, [troupe], keys, Ledger(Path(folder), tables), fleet, description="bench").seconds
-            )
-    return (seconds[1] - seconds[0]) / (len(many) - len(few))
+def working(ledger: Ledger) -> str:
+    """Say what of it is the worker's own time: the rest is writing and waiting."""
+    return f"{1000 * statistics.median(ledger.read('status')['seconds'].to_pylist()):.1f} ms of it at work"
 
 
 def main() -> None:
@@ -173,7 +167,7 @@ def main() -> None:
     parser.add_argument("--actors", type=int, default=4)
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--trained", type=Path)
-    parser.add_argument("--people", type=int, default=16, help="a multiple of 16; four times as many are simulated")
+    parser.add_argument("--people", type=int, default=48, help="how many are searched; all are simulated")
     given = parser.parse_args()
     with connected(ClusterConfig()):
         if given.shards and given.trained:
