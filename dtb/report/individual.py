@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -57,7 +57,7 @@ def link_table(found: Collected, people: Sequence[str]) -> list[Table]:
     return [Table(caption, ("person", "error of mean RT (ms)"), rows, frozenset({1}))]
 
 
-def person_sections(found: Collected, pseudonym: str, tasks: Sequence[str]) -> list[Section]:
+def person_sections(found: Collected, pseudonym: str, tasks: Mapping[str, str]) -> list[Section]:
     """Make the sections of one person's page."""
     twin = twin_section(found, pseudonym, "", tasks)
     return [
@@ -67,7 +67,7 @@ def person_sections(found: Collected, pseudonym: str, tasks: Sequence[str]) -> l
     ]
 
 
-def standing_section(found: Collected, pseudonym: str, tasks: Sequence[str]) -> Section:
+def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str]) -> Section:
     """Show where a person and their twin stand among all."""
     section = Section("standing", "Where this person stands")
     if isinstance(found.evaluation, Missing):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ _INDICATORS = {
 }
 
 
-def intervention_section(found: Collected, pseudonym: str | None, tasks: Sequence[str]) -> Section:
+def intervention_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, str]) -> Section:
     """Show the indicator before and after for everybody, and the example person's change of the connectome."""
     section = Section("intervention", "A search for a change of the connectome")
     interventions = found.interventions

@@ -17,7 +17,7 @@ from dtb.config import Config
 from dtb.report.collect import OPTIONAL, Collected, Evaluation, People
 from dtb.report.individual import FOLDER, chosen_people, link_table, person_sections
 from dtb.report.interventions import intervention_section
-from dtb.report.parts import Section, Table, task_names
+from dtb.report.parts import Section, Table, task_colours
 from dtb.report.person import choose_person, twin_section
 from dtb.report.results import bold_section, choice_section, figures_section, personal_section, reaction_time_section
 from dtb.report.scan import scan_section
@@ -53,7 +53,7 @@ def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[s
     ConfigurationError
         `report.subject` is nobody in the cohort.
     """
-    tasks = task_names(found)
+    tasks = task_colours(found)
     example, why = choose_person(found, config.report.subject)
     people = chosen_people(found, config.report.person_pages, example)
     twin = twin_section(found, example, why, tasks)

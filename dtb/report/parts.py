@@ -6,14 +6,15 @@ All text is plain: the template escapes it and sets what stands between backtick
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from dtb.report.collect import Collected, Evaluation, People
-from dtb.report.style import QUIET, task_colour
+from dtb.report.style import QUIET, colours_by_domain, task_colour
+from dtb.shards.manifest import Manifest
 
 _NEGLIGIBLE = 5e-5
 
@@ -89,13 +90,20 @@ class Section:
         return cells
 
 
-def task_names(found: Collected) -> list[str]:
-    """List the tasks in the order that decides their colours: that of the cohort's task set, or else of the alphabet."""
+def task_colours(found: Collected) -> dict[str, str]:
+    """Give each task its place-holder colour, in the order of the cohort's task set, or else of the alphabet."""
     if isinstance(found.people, People):
-        return [str(spec["name"]) for spec in found.people.manifest.description.taskset["specs"]]
+        domains = task_domains(found.people.manifest)
+        return dict(zip(domains, colours_by_domain(list(domains.values())), strict=True))
     if isinstance(found.evaluation, Evaluation):
-        return sorted({str(row["task"]) for row in found.evaluation.figures["rows"]} - {"all"})
-    return []
+        names = sorted({str(row["task"]) for row in found.evaluation.figures["rows"]} - {"all"})
+        return {name: task_colour(place) for place, name in enumerate(names)}
+    return {}
+
+
+def task_domains(manifest: Manifest) -> dict[str, str]:
+    """Give the domain of each task of a cohort's task set, in its order."""
+    return {str(spec["name"]): str(spec.get("domain", "")) for spec in manifest.description.taskset["specs"]}
 
 
 def conditions_of(people: People, task: str) -> tuple[str, ...]:
@@ -106,9 +114,9 @@ def conditions_of(people: People, task: str) -> tuple[str, ...]:
     return ()
 
 
-def colour_of(task: str, tasks: Sequence[str]) -> str:
+def colour_of(task: str, tasks: Mapping[str, str]) -> str:
     """Give a task's place-holder colour; grey for what concerns no single task."""
-    return task_colour(tasks.index(task)) if task in tasks else QUIET
+    return tasks.get(task, QUIET)
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -8,7 +8,7 @@ Shape letters: `V` volume, `R` region.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from dtb.report.parts import Panel, colour_of, conditions_of, number
 
 
 def behaviour_panels(
-    trials: pd.DataFrame, record: SubjectRecord | None, found: Collected, tasks: Sequence[str], missing: list[str]
+    trials: pd.DataFrame, record: SubjectRecord | None, found: Collected, tasks: Mapping[str, str], missing: list[str]
 ) -> list[Panel]:
     """Draw each task's reaction times, and the share of right answers condition by condition."""
     if trials.empty:
@@ -57,7 +57,7 @@ def _choice_panels(
     session: pd.Series,
     record: SubjectRecord | None,
     found: Collected,
-    tasks: Sequence[str],
+    tasks: Mapping[str, str],
 ) -> list[Panel]:
     """Draw the share of right answers, where trials have conditions and right answers."""
     if record is None or "correct" not in rows or not isinstance(found.people, People):
@@ -102,7 +102,7 @@ def bold_panels(
     pseudonym: str,
     record: SubjectRecord,
     people: People,
-    tasks: Sequence[str],
+    tasks: Mapping[str, str],
     missing: list[str],
 ) -> list[Panel]:
     """Draw, for each task, the BOLD of the region that is predicted neither best nor worst."""
@@ -156,7 +156,7 @@ def bold_panels(
     return panels
 
 
-def _by_task(table: pd.DataFrame, tasks: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+def _by_task(table: pd.DataFrame, tasks: Mapping[str, str]) -> list[tuple[str, pd.DataFrame]]:
     """Divide a table by task, in the order of the tasks."""
     named = table["task"].astype(str)
     order = [*(task for task in tasks if (named == task).any()), *sorted(set(named) - set(tasks))]

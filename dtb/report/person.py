@@ -7,7 +7,7 @@ names somebody.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def errors_of_people(found: Collected) -> pd.Series:
     return errors.groupby(subjects["pseudonym"]).mean().dropna().sort_values(kind="stable")
 
 
-def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Sequence[str]) -> Section:
+def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Mapping[str, str]) -> Section:
     """Show one person's connectome, simulated and observed reaction times, and BOLD time courses."""
     section = Section("twin", "One person's twin")
     if pseudonym is None:

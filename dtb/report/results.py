@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -35,7 +35,7 @@ _SHORT_NAMES = {
 }
 
 
-def reaction_time_section(found: Collected, tasks: Sequence[str]) -> Section:
+def reaction_time_section(found: Collected, tasks: Mapping[str, str]) -> Section:
     """Draw predicted against observed mean reaction times of held-out data, and each figure beside its baselines."""
     section = Section("reaction-times", "Reaction times, predicted and observed")
     if isinstance(found.evaluation, Missing):
@@ -73,7 +73,7 @@ def reaction_time_section(found: Collected, tasks: Sequence[str]) -> Section:
     return dataclasses.replace(section, words=[_part_words(found.split)], missing=missing, panels=panels)
 
 
-def choice_section(found: Collected, tasks: Sequence[str]) -> Section:
+def choice_section(found: Collected, tasks: Mapping[str, str]) -> Section:
     """Draw predicted against observed accuracy, and the choice figures beside an agent that is always correct."""
     section = Section("choices", "Choices, predicted and observed")
     if isinstance(found.evaluation, Missing):
@@ -100,7 +100,7 @@ def choice_section(found: Collected, tasks: Sequence[str]) -> Section:
     return dataclasses.replace(section, words=words, missing=missing, panels=panels)
 
 
-def bold_section(found: Collected, tasks: Sequence[str]) -> Section:
+def bold_section(found: Collected, tasks: Mapping[str, str]) -> Section:
     """Draw the map of predicted task responses against the observed one, region by region."""
     section = Section("bold", "BOLD, predicted and observed")
     if isinstance(found.evaluation, Missing):
@@ -148,7 +148,7 @@ def bold_section(found: Collected, tasks: Sequence[str]) -> Section:
     return dataclasses.replace(section, missing=missing, panels=panels, tables=tables)
 
 
-def personal_section(found: Collected, tasks: Sequence[str]) -> Section:
+def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
     """Show the certificate: test by test, whether the twin is personal, and how well it picks out its own person."""
     section = Section("personal", "Is the twin personal?")
     if isinstance(found.evaluation, Missing):
@@ -262,7 +262,7 @@ def _people_panel(
     task: str,
     rows: pd.DataFrame,
     evaluation: Evaluation,
-    tasks: Sequence[str],
+    tasks: Mapping[str, str],
     *,
     column: str,
     metric: str,
@@ -299,7 +299,9 @@ def _people_panel(
     return [Panel(svg, caption, new_row=new_row)]
 
 
-def _estimate_panels(evaluation: Evaluation, section: str, task: str, tasks: Sequence[str]) -> list[tuple[str, Panel]]:
+def _estimate_panels(
+    evaluation: Evaluation, section: str, task: str, tasks: Mapping[str, str]
+) -> list[tuple[str, Panel]]:
     """Draw the figures of one task that one section shows, each above its baselines; give each with its metric."""
     panels = []
     wanted = _DRAWN[section]

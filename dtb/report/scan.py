@@ -6,7 +6,7 @@ Shape letters: `V` volume, `R` region.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import nibabel
 import numpy as np
@@ -21,7 +21,7 @@ from dtb.report.parts import Panel, Section, conditions_of
 from dtb.report.style import canvas, to_svg
 
 
-def scan_section(found: Collected, pseudonym: str | None, tasks: Sequence[str]) -> Section:
+def scan_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, str]) -> Section:
     """Show the first run of each task with BOLD."""
     section = Section("scan", "What the scanner saw", results=False)
     if isinstance(found.people, Missing) or pseudonym is None:

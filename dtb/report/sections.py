@@ -11,7 +11,7 @@ import pandas as pd
 
 from dtb.report import figures
 from dtb.report.collect import OPTIONAL, Collected, Missing
-from dtb.report.parts import Panel, Section, Table, count, number, task_names
+from dtb.report.parts import Panel, Section, Table, count, number, task_colours, task_domains
 from dtb.shards.manifest import Manifest
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
@@ -48,17 +48,26 @@ def people_section(found: Collected) -> Section:
         *_split_words(found.split),
     ]
     by_task = people.runs.groupby("task", sort=False)
+    tasks, domains = list(task_colours(found)), task_domains(people.manifest)
     rows = [
         (
             str(task),
+            domains[str(task)],
             str(runs["pseudonym"].nunique()),
             str(len(runs)),
             ", ".join(sorted(map(str, runs["label"].unique()))),
             _repetition(runs["repetition_time"]),
         )
-        for task, runs in sorted(by_task, key=lambda pair: task_names(found).index(str(pair[0])))
+        for task, runs in sorted(by_task, key=lambda pair: tasks.index(str(pair[0])))
     ]
-    tables = [Table("Tasks", ("task", "people", "runs", "BIDS labels", "task BOLD"), rows, frozenset({1, 2}))]
+    tables = [
+        Table(
+            "Tasks; figures of cognitive ones are in cool colours, of affective ones in warm",
+            ("task", "domain", "people", "runs", "BIDS labels", "task BOLD"),
+            rows,
+            frozenset({2, 3}),
+        )
+    ]
     aside = people.set_aside
     if aside.empty:
         words.append("Nobody was set aside.")

@@ -2,7 +2,7 @@
 
 Colours are drawn as place-holders and replaced by CSS variables with a fallback, so one SVG serves every theme and still stands
 alone. Text stays text: it can be selected, read aloud and searched. Tasks take the colours of `task_colour` everywhere, chosen
-from Okabe and Ito's palette so that colour-blind readers can tell them apart.
+from Okabe and Ito's palette so that colour-blind readers can tell them apart; those at even places are cool, the others warm.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -76,6 +76,24 @@ _RC: Any = {  # matplotlib types the keys one by one
 def task_colour(index: int) -> str:
     """Give the place-holder colour of a task by its index in the task set; after six tasks the colours repeat."""
     return f"#02000{index % NUM_TASK_COLOURS}"
+
+
+def colours_by_domain(domains: Sequence[str]) -> list[str]:
+    """Give each task a place-holder colour of its own: cool for cognitive ones, warm for affective ones, as long as there are any.
+
+    Examples
+    --------
+    >>> colours_by_domain(["cognitive", "affective", "cognitive", "cognitive", "cognitive"])
+    ['#020000', '#020001', '#020002', '#020004', '#020003']
+    """
+    free: list[int] = []
+    given = []
+    for domain in domains:
+        free = free or list(range(NUM_TASK_COLOURS))
+        own = [index for index in free if index % 2 == (domain == "affective")]
+        given.append((own or free)[0])
+        free.remove(given[-1])
+    return [task_colour(index) for index in given]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from dtb.report.parts import Panel, Section, Table, colour_of, number
 _INDICATORS = {"bold_map": "BOLD contrasts, all regions"}
 
 
-def trial_section(found: Collected, tasks: Sequence[str]) -> list[Section]:
+def trial_section(found: Collected, tasks: Mapping[str, str]) -> list[Section]:
     """Show the trial; nothing where none was done."""
     if found.stages["trial"].state == "absent":
         return []

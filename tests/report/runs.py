@@ -101,7 +101,9 @@ def _write_shards(folder, pseudonyms, test, rng, bold):
         connectome_E = rng.normal(0.2, 0.3, NUM_EDGES).astype(np.float32)
         covariates = {"age": 20.0 + number, "sex": "FM"[number % 2], "site": f"site{number % 2}", "rest_seconds": 480.0}
         writer.add(SubjectRecord(pseudonym, connectome_E, covariates, runs))
-    taskset = {"specs": [{"name": task, "trials": {"conditions": {"easy": {}, "hard": {}}}} for task in TASKS]}
+    trials, domains = {"conditions": {"easy": {}, "hard": {}}}, ("cognitive", "affective")
+    specs = [{"name": task, "domain": domain, "trials": trials} for task, domain in zip(TASKS, domains, strict=True)]
+    taskset = {"specs": specs}
     writer.finish(CohortDescription(REGIONS, taskset, {"kind": "pearson", "scale": "fisher_z"}, "0" * 64))
     rows = [
         "pseudonym\treason",

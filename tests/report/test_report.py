@@ -123,6 +123,13 @@ def test_what_came_from_the_data_stays_text(fake, tmp_path):
         assert text in page.text
 
 
+def test_a_task_has_its_domain_and_one_colour_of_its_domain_throughout(whole):
+    people, times = whole.sections["people"], whole.sections["reaction-times"]
+    assert "<td>stroop</td><td>cognitive</td>" in people
+    assert "<td>hammer</td><td>affective</td>" in people
+    assert set(re.findall(r"--task-\d", times)) == {"--task-0", "--task-1"}
+
+
 def test_everyone_set_aside_is_counted_with_the_reason(whole):
     people = whole.sections["people"]
     assert "3 people were set aside (13%)" in people
