@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -69,3 +70,14 @@ def test_the_ledger_knows_whether_a_batch_is_committed(tmp_path: Path) -> None:
     ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
     assert ledger.status_of(["a"]) == [{"pseudonym": "a", "status": OK, "reason": "", "seconds": 1.0}]
     assert ledger.status_of(["a", "b"]) is None
+
+
+def test_pandas_and_duckdb_read_a_table_in_one_line(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    for keys in (["a", "b"], ["c"]):
+        ledger.commit(keys, {"values": values(*keys)}, status_table([(key, OK, "", 0.1) for key in keys]))
+    table = pd.read_parquet(f"{tmp_path}/values")
+    assert sorted(table["pseudonym"]) == ["a", "b", "c"]
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed (pip install duckdb)")
+    found = duckdb.sql(f"SELECT pseudonym FROM '{tmp_path}/values/*.parquet' ORDER BY pseudonym").fetchall()
+    assert found == [("a",), ("b",), ("c",)]

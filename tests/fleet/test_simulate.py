@@ -310,9 +310,3 @@ def test_the_stage_resumes_where_it_stopped_bit_for_bit(world: tuple[Path, Path]
         mine = cut / path.relative_to(tmp_path / "whole")
         columns = [name for name in pq.read_schema(path).names if name != "seconds" or path.parent.name == "bold"]
         assert pq.read_table(mine, columns=columns).equals(pq.read_table(path, columns=columns))
-    # The lines of docs/simulations.md.
-    trials = pd.read_parquet(f"{cut}/trials")
-    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed (pip install -e .[dev])")
-    assert set(KEYS) < set(trials["pseudonym"])
-    found = duckdb.sql(f"SELECT count(*), avg(rt) FROM '{cut}/trials/*.parquet'").fetchone()
-    assert found == (len(trials), pytest.approx(trials["rt"].mean(), rel=1e-6))
