@@ -9,6 +9,7 @@ Shape letters: `S` subject.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ class Support:
 
     def plain(self) -> dict[str, float | int | None]:
         """Give it for JSON, which knows no NaN."""
-        return {name: None if value != value else value for name, value in dataclasses.asdict(self).items()}  # noqa: PLR0124
+        return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(self).items()}
 
     def in_words(self, name: str) -> str:
         """Say what is known of the target."""

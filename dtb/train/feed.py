@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,8 @@ from dtb.shards.stream import Share, SubjectStream
 from dtb.twin.batch import Batch
 
 _BATCHES_AHEAD = 2
+_Made = tuple[Share, list[Batch]]
+_Begun = tuple[Share, Future[list[Batch]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,22 +48,16 @@ class Feed:
     threads: int = 1
     _without_runs: dict[str, SubjectRecord] = dataclasses.field(default_factory=dict, repr=False)
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Share, list[Batch]]]:
-        """Give this rank's batches of an epoch, each step's in `pieces`, from `first_step` on.
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[_Made]:
+        """Give this rank's batches of an epoch, each step's in `pieces`, from `first_step` on; the first are begun with at once.
 
         The weights are such that the mean over ranks of the summed weighted losses is the mean over the people of the global batch,
         however many ranks there are.
         """
         shares = self.stream.shares(epoch, self.rank, self.world_size, first_step)
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="feed") as pool:
-            waiting: deque[tuple[Share, Future[list[Batch]]]] = deque()
-            for share in shares:
-                waiting.append((share, pool.submit(self._make, share, epoch)))
-                if len(waiting) > _BATCHES_AHEAD * self.threads:
-                    done, made = waiting.popleft()
-                    yield done, made.result()
-            for done, made in waiting:
-                yield done, made.result()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="feed")
+        made = ((share, pool.submit(self._make, share, epoch)) for share in shares)
+        return _in_turn(pool, deque(itertools.islice(made, _BATCHES_AHEAD * self.threads)), made)
 
     def _make(self, share: Share, epoch: int) -> list[Batch]:
         num_regions = len(self.cohort.manifest.description.regions)
@@ -86,3 +83,12 @@ class Feed:
                 self._without_runs[pseudonym] = dataclasses.replace(self.cohort.record(pseudonym), runs=())
             return self._without_runs[pseudonym]
         return self.cohort.record(pseudonym)
+
+
+def _in_turn(pool: ThreadPoolExecutor, waiting: deque[_Begun], further: Iterator[_Begun]) -> Iterator[_Made]:
+    """Give batches in their order, and begin with a further one for each that is taken."""
+    with pool:
+        while waiting:
+            waiting.extend(itertools.islice(further, 1))
+            share, batches = waiting.popleft()
+            yield share, batches.result()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dtb.config import TrainConfig
 from dtb.errors import StageError
+from dtb.shards.stream import Share
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.feed import Feed
 from dtb.train.peak import peak_of_all
@@ -76,17 +77,22 @@ def fit(
     """
     sentinel = GradientSentinel(twin)
     peak_flops = peak_of_all(engine.device, config)
+    batches = feeds["train"].batches(progress.epoch, progress.step)
     while not progress.is_over(config.max_epochs, config.patience_epochs):
         started = time.monotonic()
         trained = train_epoch(
             engine,
             feeds["train"],
+            batches,
             progress,
             config,
             functools.partial(save, best_weights),
             set_aside,
             sentinel,
         )
+        if progress.epoch + 1 < config.max_epochs:
+            # Its first batches are made while validation computes.
+            batches = feeds["train"].batches(progress.epoch + 1)
         validated = validate(engine, feeds["validation"], set_aside)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         if validated["loss"] < progress.best_loss:
@@ -130,13 +136,14 @@ def fit(
 def train_epoch(
     engine: Any,
     feed: Feed,
+    batches: Iterator[tuple[Share, list[Batch]]],
     progress: Progress,
     config: TrainConfig,
     save: Callable[[], None],
     set_aside: Callable[[dict[str, str]], None],
     sentinel: GradientSentinel,
 ) -> dict[str, Any]:
-    """Train on what is left of an epoch, saving every `checkpoint_every_steps` within it (0 for never).
+    """Train on what is left of an epoch, the feed's `batches` of it, saving every `checkpoint_every_steps` within it (0 for never).
 
     Returns
     -------
@@ -151,8 +158,8 @@ def train_epoch(
     wait = Wait()
     forward_seconds = 0.0
     num_steps = feed.stream.steps_per_epoch
-    for share, batches in wait.timed(feed.batches(progress.epoch, progress.step)):
-        for batch in batches:
+    for share, pieces in wait.timed(batches):
+        for batch in pieces:
             began = time.perf_counter()
             on_device = batch.to(engine.device)
             losses = engine(on_device)
