@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from dtb.cohort.glm import run_contrast
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.evaluate.glm import run_contrast
 from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
 

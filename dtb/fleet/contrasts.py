@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dtb.cohort.glm import run_contrast
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.evaluate.glm import run_contrast
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 

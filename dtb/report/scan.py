@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from dtb.cohort.glm import condition_events, design_matrix
 from dtb.cohort.networks import network_of
 from dtb.cohort.records import Run
-from dtb.evaluate.glm import condition_events, design_matrix
 from dtb.report.collect import Collected, Missing
 from dtb.report.parts import Panel, Section, conditions_of
 from dtb.report.style import canvas, to_svg

@@ -9,7 +9,7 @@ import torch
 from nilearn.glm.contrasts import compute_contrast
 from nilearn.glm.first_level import run_glm
 
-from dtb.evaluate.glm import condition_events, contrast_weights, design_matrix, run_contrast
+from dtb.cohort.glm import condition_events, contrast_weights, design_matrix, run_contrast
 from dtb.evaluate.glm_torch import fit_contrast
 from tests.evaluate.people import STROOP, make_person
 

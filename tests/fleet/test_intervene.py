@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from dtb.cohort.glm import run_contrast
 from dtb.cohort.records import matrix_from_edges
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
 from dtb.errors import ConfigurationError, InputDataError
-from dtb.evaluate.glm import run_contrast
 from dtb.fleet.aim import Aim, make_aim
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.intervene import intervene as intervene_stage

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from dtb.cohort.glm import condition_events, design_matrix
 from dtb.config import Config, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError, UserError
-from dtb.evaluate.glm import condition_events, design_matrix
 from dtb.evaluate.glm_torch import fit_contrast
 from dtb.fleet.derivatives import describe_derivatives
 from dtb.fleet.designs import read_designs

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from dtb.cohort.glm import run_contrast
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.evaluate.glm import run_contrast
 from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
