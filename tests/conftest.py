@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ if not torch.cuda.is_available():
 # Before any test imports Ray: tokens on, and every cluster of the tests on loopback alone.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 prepare_environment()
+# A shell starts background jobs with SIGINT ignored, and children inherit that: commands that tests interrupt are to start as from a keyboard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,13 +28,11 @@ def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(number: signal.Signa
     command = [sys.executable, "-m", "dtb", "run", str(REPOSITORY / "configs" / "demo.yaml"), str(tmp_path / "run")]
     command += [f"--{name}={value}" for name, value in small.items()]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    # A shell starts background jobs with SIGINT ignored, and what is ignored is inherited: the command is to start as from a keyboard.
     running = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads run here)
     )
     began = time.monotonic()
     while not (tmp_path / "run" / "shards" / "config.yaml").exists():

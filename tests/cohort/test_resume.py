@@ -96,7 +96,6 @@ def stopped_with(number: int, command: list[str], environment: dict[str, str], p
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads run here)
     )
     began = time.monotonic()
     while len(list(people.glob("*.npz"))) < num_kept:
