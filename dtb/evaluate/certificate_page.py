@@ -32,7 +32,7 @@ _HTML = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Certificate</title>
 <style>
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; background: Canvas; color: CanvasText; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
 .sentence { font-size: 1.25rem; }
 .scroll { overflow-x: auto; }

@@ -1,8 +1,14 @@
 """The pages as people read them, in headless Chromium: on a phone, in the dark, on paper, with the keyboard, without network."""
 
+import dataclasses
+
 import pytest
 
 from dtb.config import Config, ReportConfig
+from dtb.evaluate.certificate import Certificate
+from dtb.evaluate.certificate import Test as Asked
+from dtb.evaluate.certificate_page import to_html
+from dtb.evaluate.statistics import Estimate
 from dtb.report.stage import report
 from scripts.live_page import CHROMIUM, OPTIONS
 from tests.report.runs import make_run
@@ -52,7 +58,24 @@ def places(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("run")).path
     report(Config(name="fake", report=ReportConfig(person_pages=1)), run, run / "report", resume=False)
     person = next((run / "report" / "people").glob("*.html"))
-    return [run / "report" / "index.html", person]
+    test = Asked(
+        "baseline",
+        "a claim",
+        "stroop",
+        "mean RT r",
+        0.5,
+        "ridge",
+        0.4,
+        Estimate(0.1, 0.05, 0.15, 30),
+        0.01,
+        "bootstrap",
+    )
+    tests = tuple(dataclasses.replace(test, verdict=verdict) for verdict in ("yes", "no", "undecided"))
+    certificate = run / "certificate.html"
+    certificate.write_text(
+        to_html(Certificate("undecided", "A sentence.", tests, ("maps",)), ["A note."]), encoding="utf-8"
+    )
+    return [run / "report" / "index.html", person, certificate]
 
 
 @pytest.fixture(scope="module")
