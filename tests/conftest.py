@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dtb.cluster import prepare_environment
+from scripts.live_page import CHROMIUM, OPTIONS
 
 # Before any test imports Triton: without a GPU its kernels run in its interpreter.
 if not torch.cuda.is_available():
@@ -39,3 +40,14 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"DTB_REAL_DATA is {place}, which is not a folder")
     return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, for modules that are skipped where it or playwright is absent."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()

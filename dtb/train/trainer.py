@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -156,25 +156,29 @@ def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
     """Measure the scales, or take those the training was begun with: components are found anew only up to their sign."""
     path = plan.out / NORMALISATION_FILE
     if not path.is_file():
-        people = [who for who in plan.split.train if who not in left_out]
-        reference_RR = None
-        if plan.config.twin.connectome_space == "tangent":
-            records = plan.cohort.records(people)
-            reference_RR, warning = normalise.tangent_reference(records, plan.card.sizes.num_regions)
-            if warning is not None:
-                err.print(f"Warning: {warning}", markup=False)
-        measured = normalise.measure(
-            plan.cohort.records(people),
-            plan.split,
-            plan.card.sizes.num_edges,
-            plan.bold_regions,
-            plan.config.twin.connectome_components,
-            reference_RR,
-            taskset=TaskSet.from_plain(plan.card.taskset) if plan.config.train.start == "regression" else None,
-            num_latents=plan.config.twin.latent_size,
-        )
-        normalise.save(path, measured)
+        normalise.save(path, measure_scales(plan, left_out))
     return normalise.load(path)
+
+
+def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Normalisation:
+    """Measure what a training standardises and begins with, from its training people without those left out."""
+    people = [who for who in plan.split.train if who not in left_out]
+    reference_RR = None
+    if plan.config.twin.connectome_space == "tangent":
+        records = plan.cohort.records(people)
+        reference_RR, warning = normalise.tangent_reference(records, plan.card.sizes.num_regions)
+        if warning is not None:
+            err.print(f"Warning: {warning}", markup=False)
+    return normalise.measure(
+        plan.cohort.records(people),
+        plan.split,
+        plan.card.sizes.num_edges,
+        plan.bold_regions,
+        plan.config.twin.connectome_components,
+        reference_RR,
+        taskset=TaskSet.from_plain(plan.card.taskset) if plan.config.train.start == "regression" else None,
+        num_latents=plan.config.twin.latent_size,
+    )
 
 
 def require_room(config: Config) -> None:

@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dtb.config import Config
 from dtb.shards.read import open_cohort
-from dtb.train import normalise
 from dtb.train.plan import make_plan
+from dtb.train.trainer import measure_scales
 from dtb.train.worker import Job
 
 _TIME_OUT = timedelta(seconds=300)
@@ -69,14 +69,7 @@ def make_job(config: Config, shards: Path, out: Path) -> Job:
     """Plan a training without Ray."""
     plan = make_plan(config, shards, out, open_cohort(shards))
     out.mkdir(parents=True)
-    scales = normalise.measure(
-        plan.cohort.records(plan.split.train),
-        plan.split,
-        plan.card.sizes.num_edges,
-        plan.bold_regions,
-        config.twin.connectome_components,
-    )
-    return Job(plan, scales, {})
+    return Job(plan, measure_scales(plan), {})
 
 
 class Collectives(TorchDispatchMode):

@@ -10,10 +10,10 @@ from dtb.evaluate.certificate import Test as Asked
 from dtb.evaluate.certificate_page import to_html
 from dtb.evaluate.statistics import Estimate
 from dtb.report.stage import report
-from scripts.live_page import CHROMIUM, OPTIONS
+from scripts.live_page import CHROMIUM
 from tests.report.runs import make_run
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
+pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: `apt install chromium`, or CHROMIUM=/path/to/it"),
@@ -76,14 +76,6 @@ def places(tmp_path_factory):
         to_html(Certificate("undecided", "A sentence.", tests, ("maps",)), ["A note."]), encoding="utf-8"
     )
     return [run / "report" / "index.html", person, certificate]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

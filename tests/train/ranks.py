@@ -15,26 +15,16 @@ from types import MappingProxyType
 
 from dtb.config import Config
 from dtb.shards.read import open_cohort
-from dtb.tasks.taskset import TaskSet
-from dtb.train import normalise
 from dtb.train.engine import read_user_settings
 from dtb.train.plan import make_plan
+from dtb.train.trainer import measure_scales
 from dtb.train.worker import Job, work
 
 
 def make_job(config: Config, shards: Path, out: Path) -> Job:
     plan = make_plan(config, shards, out, open_cohort(shards))
     out.mkdir(parents=True, exist_ok=True)
-    scales = normalise.measure(
-        plan.cohort.records(plan.split.train),
-        plan.split,
-        plan.card.sizes.num_edges,
-        plan.bold_regions,
-        config.twin.connectome_components,
-        taskset=TaskSet.from_plain(plan.card.taskset) if config.train.start == "regression" else None,
-        num_latents=config.twin.latent_size,
-    )
-    return Job(plan, scales, read_user_settings(config.train.deepspeed))
+    return Job(plan, measure_scales(plan), read_user_settings(config.train.deepspeed))
 
 
 class StoppedError(Exception):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.live_page import CHROMIUM, OPTIONS, READY, served
+from scripts.live_page import CHROMIUM, READY, served
 from tests.fleet.world import REGIONS
 from tests.view.runs import make_run
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
+pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: `apt install chromium`, or CHROMIUM=/path/to/it"),
@@ -23,14 +23,6 @@ def address(tmp_path_factory):
     """What `dtb view` prints."""
     with served(make_run(tmp_path_factory.mktemp("run"))) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
