@@ -58,6 +58,7 @@ def steps_of(config: Config, run: Path) -> list[Step]:
             "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "
             f"{config.input.bids}. Add `--input.derivatives DIR`."
         )
+    from dtb.cohort.identities import open_key
     from dtb.cohort.ingest import ingest
     from dtb.cohort.synth import synthesise
     from dtb.evaluate.stage import evaluate
@@ -77,9 +78,10 @@ def steps_of(config: Config, run: Path) -> list[Step]:
             "as --input.bids and --input.derivatives, with the atlas that `dtb synth` names."
         )
     truth = cohort / "truth" if is_made_up else None
+    key = open_key(config.seed) if is_made_up else None
     had = config.input.shards
     steps = [
-        Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume))
+        Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume, key=key))
         if had is None
         else Step("ingest", shards, lambda resume: borrow(config, had, shards, resume=resume)),
         Step("train", trained, lambda resume: train(config, shards, trained, resume=resume)),

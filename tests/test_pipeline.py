@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import json
 import os
@@ -13,6 +14,9 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
+from dtb.config import ClusterConfig, Config, InputConfig, SynthConfig
+from dtb.pipeline import steps_of
+from dtb.shards.read import open_cohort
 from tests.test_track import names_in, read_record
 
 REPOSITORY = Path(__file__).parent.parent
@@ -114,3 +118,23 @@ def assert_tracked_without_names(out: Path, pseudonyms: set[str]) -> None:
     secrets = {socket.gethostname(), str(out), str(REPOSITORY), str(Path.home()), getpass.getuser() + "@"} | pseudonyms
     for path in [*records, *files]:
         assert not names_in(path, secrets), path
+
+
+@pytest.mark.cluster
+def test_a_made_up_cohort_is_the_same_each_time_and_people_who_exist_get_pseudonyms_that_nobody_can_know(
+    tmp_path: Path,
+) -> None:
+    synth = SynthConfig(num_subjects=4, num_regions=12, rest_seconds=130, num_causal_edges=4)
+    config = Config(seed=1, synth=synth, cluster=ClusterConfig(num_cpus=1))
+    written = []
+    for name in ("first", "second"):
+        for step in steps_of(config, tmp_path / name)[:2]:
+            step.call(False)
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name / "shards").glob("*.tar")})
+    assert written[0] == written[1] != {}
+    cohort = tmp_path / "first" / "cohort"
+    given = InputConfig(bids=cohort / "bids", derivatives=(cohort / "derivatives" / "xcp_d",))
+    steps_of(dataclasses.replace(config, input=given), tmp_path / "given")[0].call(False)
+    known, hidden = (set(open_cohort(tmp_path / name / "shards").pseudonyms) for name in ("first", "given"))
+    assert len(hidden) == 4
+    assert not known & hidden

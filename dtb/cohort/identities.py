@@ -18,8 +18,13 @@ def identities_path(out: Path) -> Path:
     return out.parent / f"{out.name}.identities.tsv"
 
 
-def load_or_make_key(out: Path) -> bytes:
-    """Read the key from an earlier run's file, so that people keep their pseudonyms, or make a new one.
+def open_key(seed: int) -> bytes:
+    """Give the key for people who are made up: anybody may know it, and the same seed gives the same pseudonyms, and so the same split."""
+    return hashlib.sha256(f"dtb synth {seed}".encode()).digest()
+
+
+def load_or_make_key(out: Path, new: bytes | None = None) -> bytes:
+    """Read the key from an earlier run's file, so that people keep their pseudonyms, or take `new`, by default a random one.
 
     Raises
     ------
@@ -28,7 +33,7 @@ def load_or_make_key(out: Path) -> bytes:
     """
     path = identities_path(out)
     if not path.exists():
-        return secrets.token_bytes(32)
+        return secrets.token_bytes(32) if new is None else new
     lines = path.read_text(encoding="utf-8").splitlines()
     try:
         label, key = lines[0].split("\t")

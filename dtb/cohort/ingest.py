@@ -44,7 +44,14 @@ _NUM_TRIED = 5
 
 
 def ingest(
-    config: Config, bids: Path, derivatives: tuple[Path, ...], out: Path, *, resume: bool, dry_run: bool = False
+    config: Config,
+    bids: Path,
+    derivatives: tuple[Path, ...],
+    out: Path,
+    *,
+    resume: bool,
+    dry_run: bool = False,
+    key: bytes | None = None,
 ) -> None:
     """Make shards of a cohort.
 
@@ -63,6 +70,8 @@ def ingest(
         their files have changed. Pseudonyms stay the same.
     dry_run : bool
         Say what would be read, and write nothing.
+    key : bytes, optional
+        What new pseudonyms are made with; random by default, as it must be for people who exist.
 
     Raises
     ------
@@ -87,7 +96,7 @@ def ingest(
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
 
-    key = load_or_make_key(out)
+    key = load_or_make_key(out, key)
     jobs = [
         PersonJob(person, pseudonym_of(person.label, key), covariates.get(person.label, no_covariates()), derivatives)
         for person in files
