@@ -63,18 +63,26 @@ def press_nll(press_SKTA: Tensor, observed_SKTA: Tensor, at_risk_SKT: Tensor, st
     return exposure_SK.flatten().index_add(0, segment_of_J, log_density_J, alpha=-1).view_as(exposure_SK)
 
 
-def count_trials(observed_SKTA: Tensor, at_risk_SKT: Tensor) -> Tensor:
-    """Count the trials of each segment that carry loss: stretches at risk, which a press also ends.
+def count_trials(trials: TrialTable, at_risk_SKT: Tensor) -> Tensor:
+    """Count the trials of each segment that carry loss: the usable ones that begin before its last step ends.
+
+    Windows may touch, so that what is at risk does not say where one trial ends and the next begins; the table does.
+
+    Parameters
+    ----------
+    trials : TrialTable
+    at_risk_SKT : (S, K, T) Tensor
+        Of the same batch; only its shape is read.
 
     Returns
     -------
     (S, K) int64 Tensor
     """
-    at_risk = at_risk_SKT > 0
-    pressed = observed_SKTA.any(-1)
-    goes_on = torch.zeros_like(at_risk)
-    goes_on[..., 1:] = at_risk[..., :-1] & ~pressed[..., :-1]
-    return (at_risk & ~goes_on).sum(2)
+    num_subjects, num_segments, num_steps = at_risk_SKT.shape
+    counted_J = trials.usable_J & (trials.onset_steps_J < num_steps)
+    count_D = torch.zeros(num_subjects * num_segments, dtype=torch.int64, device=at_risk_SKT.device)
+    place_J = trials.subject_J * num_segments + trials.segment_J
+    return count_D.index_add(0, place_J, counted_J.long()).view(num_subjects, num_segments)
 
 
 def windows(hazard_SKTA: Tensor, trials: TrialTable) -> tuple[Tensor, Tensor]:
@@ -276,13 +284,18 @@ class PressDistribution:
         return time_JD.T.reshape(*leading, -1), step_JD.T.reshape(*leading, -1)
 
     def _locate(self, rt_seconds_J: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Step of the window, seconds since its beginning, and whether the time lies within the window at all."""
+        """Step of the window, seconds since its beginning, and whether the time lies within the window at all, its end included."""
         length_JW = self._length_JW
-        end_JW = length_JW.cumsum(-1)
+        end_JW = length_JW.detach().cumsum(-1).contiguous()
+        last_J = end_JW[:, -1].contiguous()
         rt_seconds_J = rt_seconds_J.to(length_JW.dtype)
-        step_J = torch.searchsorted(end_JW.detach().contiguous(), rt_seconds_J.detach()[:, None], right=True)[:, 0]
-        inside_J = (step_J < length_JW.shape[1]) & (rt_seconds_J >= 0)
-        step_J = step_J.clamp_max(length_JW.shape[1] - 1)
+        # A sum over steps may end a rounding error before the window does.
+        rounding = length_JW.shape[1] * torch.finfo(length_JW.dtype).eps
+        inside_J = (rt_seconds_J >= 0) & (rt_seconds_J <= last_J * (1 + rounding)) & (last_J > 0)
+        rt_seconds_J = torch.minimum(rt_seconds_J, last_J)
+        step_J = torch.searchsorted(end_JW, rt_seconds_J.detach()[:, None], right=True)[:, 0]
+        # The very end belongs to the last step that the window covers.
+        step_J = torch.minimum(step_J, torch.searchsorted(end_JW, last_J[:, None])[:, 0])
         into_J = rt_seconds_J - self._start_JW[torch.arange(len(step_J), device=step_J.device), step_J]
         return step_J, into_J, inside_J
 

@@ -104,7 +104,7 @@ def press_term(twin: Twin, press_SKTA: Tensor, batch: Batch) -> Term:
     """Score presses: per trial with `press: hazard`, per step and alternative with `press: sigmoid`."""
     if twin.config.press == "hazard":
         nll_SK = press_nll(press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
-        return Term(nll_SK, count_trials(batch.press_SKTA, batch.at_risk_SKT))
+        return Term(nll_SK, count_trials(batch.trials, batch.at_risk_SKT))
     target_SKTA = batch.press_SKTA.to(press_SKTA.dtype)
     counted_SKTA = batch.counted_SKT[..., None].expand_as(target_SKTA)
     entropy_SKTA = functional.binary_cross_entropy_with_logits(press_SKTA, target_SKTA, reduction="none")

@@ -10,13 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import SegmentConfig
 from dtb.errors import ConfigurationError
 from dtb.shards.batches import BatchMaker
 from dtb.shards.segments import cut_run
 from dtb.shards.split import Split
+from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
+from dtb.twin.likelihood import count_trials
 from tests.shards.people import make_person
 
 PEOPLE = tuple(f"p{number:04d}" for number in range(4))
@@ -152,3 +155,19 @@ def test_steps_are_counted_unless_an_uncounted_trial_could_have_been_answered_in
         counted_T = batch.counted_SKT[0, segment].numpy() & ~(batch.at_risk_SKT[0, segment] > 0).numpy()
         assert not counted_T[begin_T < start + 5.0 - 1e-6].any()
         assert not counted_T[(begin_T + STEP > begin + 1e-6) & (begin_T < end - 1e-6)].any()
+
+
+def test_trials_are_counted_exactly_on_the_papers_cohort(real_data):
+    """Windows touch in Stroop: an omission lasts until the next trial begins."""
+    spec, paths = load_task("stroop"), sorted((real_data / "tcp").glob("sub-*/func/*_task-stroop*_events.tsv"))
+    assert len(paths) == 354
+    maker = BatchMaker(TaskSet((spec,)), SegmentConfig(), 0.08, (), WHOLE)
+    wanted, found = [], []
+    for path in paths:
+        trials = read_trials(spec, path).trials
+        run = Run("stroop", "stroop", None, None, trials, trials.end_seconds, None, None)
+        batch = maker.batch([SubjectRecord("p", np.zeros(1, np.float32), {}, (run,))])
+        wanted.append(int(trials.usable_J.sum()))
+        found.append(int(count_trials(batch.trials, batch.at_risk_SKT).sum()))
+    assert found == wanted
+    assert sum(wanted) == 27_612

@@ -32,7 +32,7 @@ def test_presses_and_exposure_lie_where_they_happened() -> None:
     batch = make()
     assert batch.press_SKTA.nonzero().tolist() == [[0, 0, 15, 1], [1, 0, 13, 0], [1, 0, 34, 1], [1, 0, 60, 0]]
     assert (batch.at_risk_SKT.sum((1, 2)) * 0.1).tolist() == pytest.approx([0.5 + 1.5, 0.31 + 0.4 + 1.0])
-    assert count_trials(batch.press_SKTA, batch.at_risk_SKT).sum(1).tolist() == [2, 3]
+    assert count_trials(batch.trials, batch.at_risk_SKT).sum(1).tolist() == [2, 3]
     assert len(batch.trials.subject_J) == 5
 
 

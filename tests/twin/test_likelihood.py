@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -211,10 +212,34 @@ def test_windows_cover_what_the_trial_covers() -> None:
     assert hazards.shape == (len(batch.trials.subject_J), covered.shape[1], 2)
 
 
-def test_trials_are_counted_from_the_dense_targets() -> None:
+def test_trials_are_counted_that_are_usable_and_begin_within_the_segment() -> None:
     batch = make_batch()
-    assert count_trials(batch.press_SKTA, batch.at_risk_SKT).sum(1).tolist() == [4, 4, 4]
-    assert count_trials(batch.press_SKTA[:, :, :0], batch.at_risk_SKT[:, :, :0]).sum(1).tolist() == [0, 0, 0]
+    assert count_trials(batch.trials, batch.at_risk_SKT).tolist() == [[2, 2]] * 3
+    assert count_trials(batch.trials, batch.at_risk_SKT[:, :, :40]).tolist() == [[1, 1]] * 3
+    assert count_trials(batch.trials, batch.at_risk_SKT[:, :, :0]).tolist() == [[0, 0]] * 3
+    usable_J = batch.trials.usable_J.clone()
+    usable_J[[0, 1, 6]] = False
+    some = dataclasses.replace(batch.trials, usable_J=usable_J)
+    assert count_trials(some, batch.at_risk_SKT).tolist() == [[0, 2], [2, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_press_at_the_very_end_of_its_window_lies_in_it(dtype: torch.dtype) -> None:
+    """The window covers steps wholly, in part, and some of its row not at all, as a shorter trial's does; sums over steps are rounded."""
+    covered = torch.ones(3, 25, dtype=dtype)
+    covered[0, :1], covered[0, 24:] = 0.3, 0.7
+    covered[1, 20:] = 0.0
+    hazards = torch.rand(3, 25, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    distribution = make_distribution(hazards, covered)
+    end_J = torch.tensor([24.0, 20.0, 25.0], dtype=torch.float64) * STEP
+    last_J = torch.tensor([24, 19, 24])
+    expected_JA = hazards[torch.arange(3), last_J] * distribution.omission_probability_J()[:, None]
+    torch.testing.assert_close(distribution.density_JA(end_J), expected_JA, rtol=1e-5, atol=0)
+    response_JA = torch.tensor([[True, False]]).expand(3, 2)
+    likelihood_J = distribution.log_likelihood_J(end_J, response_JA)
+    torch.testing.assert_close(likelihood_J, expected_JA[:, 0].log(), rtol=1e-5, atol=1e-6)
+    assert (distribution.density_JA(end_J + 1e-3) == 0).all()
+    assert torch.isneginf(distribution.log_likelihood_J(end_J + 1e-3, response_JA)).all()
 
 
 def test_the_papers_decoding_takes_the_first_step_over_one_half() -> None:

@@ -125,9 +125,28 @@ def test_more_data_of_the_same_kind_does_not_weigh_more(batch: Batch) -> None:
         "bold_counted_SKV",
         "volume_seconds_SKV",
     )
-    twice = dataclasses.replace(batch, **{name: doubled(getattr(batch, name)) for name in dense})
+    trials = batch.repeat(2).trials
+    later_J = torch.arange(len(trials.segment_J)) >= len(batch.trials.segment_J)
+    trials = dataclasses.replace(
+        trials,
+        subject_J=batch.trials.subject_J.repeat(2),
+        segment_J=trials.segment_J + batch.task_SK.shape[1] * later_J,
+    )
+    twice = dataclasses.replace(batch, trials=trials, **{name: doubled(getattr(batch, name)) for name in dense})
     objective = Objective(Twin(make_config(), SIZES), 1.0, 1.0)
     torch.testing.assert_close(objective(twice).total, objective(batch).total)
+
+
+def test_trials_whose_windows_touch_weigh_as_others_do(batch: Batch) -> None:
+    """The second trial, not answered, becomes two with half the window each: as surprising together, and three trials in all."""
+    objective = Objective(Twin(make_config(), SIZES), 1.0, 0.0)
+    later_J = batch.trials.onset_steps_J == 40.0
+    half_J = torch.where(later_J, batch.trials.window_steps_J / 2, batch.trials.window_steps_J)
+    both = dataclasses.replace(batch.trials, window_steps_J=half_J)
+    rows = {name: torch.cat([value, value[later_J]]) for name, value in vars(both).items()}
+    rows["onset_steps_J"][len(later_J) :] += batch.trials.window_steps_J[later_J] / 2
+    split = dataclasses.replace(batch, trials=dataclasses.replace(batch.trials, **rows))
+    torch.testing.assert_close(3 * objective(split).press_S, 2 * objective(batch).press_S)
 
 
 def test_a_person_without_presses_or_bold_has_a_loss_of_nought(batch: Batch) -> None:
