@@ -233,7 +233,8 @@ class TwinConfig:
     bold_regions: tuple[str, ...] = ()
     """Names of the regions whose BOLD is predicted, as the cohort names them; all if empty."""
     process_noise: NonNegative = 0.0
-    """Standard deviation of the noise that enters the state at each step."""
+    """Standard deviation of the noise that enters the state at each step, in training and whenever the twin performs; figures of an
+    evaluation are means over ten performances."""
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""

@@ -1,6 +1,7 @@
 """The twin performs the held-out part of people's runs, told each person's own connectome, the mean one, or a stranger's.
 
-Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling. What the twin does better
+Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling; where a twin was trained
+with process noise, they are means over several performances. What the twin does better
 with people's own connectomes than with strangers' is what the connectome adds. The training people's mean is a weaker control: it is unlike
 anybody's connectome, and a trained twin may do anything there.
 
@@ -23,14 +24,16 @@ from dtb.evaluate.metrics import crps_of_hazard, row_correlations
 from dtb.evaluate.observed import People, maps_of_series
 from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction
 from dtb.evaluate.quantiles import TRIAL_LEVELS
-from dtb.shards.batches import BatchMaker
+from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 from dtb.twin.likelihood import PressDistribution, windows
-from dtb.twin.model import Twin, TwinOutput
+from dtb.twin.model import Twin
 
 PEOPLE_AT_ONCE = 8
+NOISE_DRAWS = 10
+"""A twin with process noise performs so many times, each time with noise of its own, and what is scored is the mean."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -98,14 +101,11 @@ def predict(
         for name, told_SE in connectomes.items():
             with torch.inference_mode():
                 told = torch.from_numpy(np.array(told_SE[first : first + len(some)]))
-                outputs = [twin(told, batch.stimulus_SKTI) for twin in twins]
-                pressed = [_pressed(twin, output, batch) for twin, output in zip(twins, outputs, strict=True)]
-                _fill_trials(filled[name], PressDistribution.mean_of(pressed), batch, people, place, first)
+                performed = [_performed(twin, told, batch, some, with_bold=len(bold_regions) > 0) for twin in twins]
+                pressed = PressDistribution.mean_of([presses for presses, _ in performed])
+                _fill_trials(filled[name], pressed, batch, people, place, first)
                 if len(bold_regions):
-                    members = [
-                        twin.bold(output, batch.volume_seconds_SKV) for twin, output in zip(twins, outputs, strict=True)
-                    ]
-                    bold_SKVR = torch.stack(members).double().mean(0).numpy()
+                    bold_SKVR = _mean([bold_SKVR for _, bold_SKVR in performed]).numpy()
                     for row, record in enumerate(some):
                         series = _run_series(bold_SKVR[row], batch, row, record)
                         spans = split.spans(part, record.runs)
@@ -161,9 +161,27 @@ def _row_of_trial(people: People) -> dict[tuple[int, int, int], int]:
     return {key: row for row, key in enumerate(keys)}
 
 
-def _pressed(twin: Twin, output: TwinOutput, batch: Batch) -> PressDistribution:
-    hazard_JWA, covered_JW = windows(twin.hazards(output).double(), batch.trials)
-    return PressDistribution(hazard_JWA, covered_JW, twin.config.step_seconds)
+def _performed(
+    twin: Twin, told_SE: torch.Tensor, batch: Batch, records: Sequence[SubjectRecord], *, with_bold: bool
+) -> tuple[PressDistribution, torch.Tensor]:
+    """Give the presses and the (S, K, V, R) BOLD of one twin, the mean over performances where there is noise in them."""
+    generated = twin.generate(told_SE)
+    seeds: list[torch.Tensor | None] = [None]
+    if twin.config.process_noise > 0:
+        seeds = [torch.tensor([person_seed(who.pseudonym, 0, draw) for who in records]) for draw in range(NOISE_DRAWS)]
+    presses, bolds = [], []
+    for seed_S in seeds:
+        output = twin.perform(generated, batch.stimulus_SKTI, seed_S)
+        hazard_JWA, covered_JW = windows(twin.hazards(output).double(), batch.trials)
+        presses.append(PressDistribution(hazard_JWA, covered_JW, twin.config.step_seconds))
+        if with_bold:
+            bolds.append(twin.bold(output, batch.volume_seconds_SKV))
+    bold_SKVR = _mean(bolds) if bolds else torch.zeros(0)
+    return PressDistribution.mean_of(presses), bold_SKVR
+
+
+def _mean(values: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(values)).double().mean(0)
 
 
 def _fill_trials(

@@ -17,7 +17,7 @@ from dtb.twin.batch import TrialTable
 from dtb.twin.haemodynamics import at_volumes
 from dtb.twin.hypernetwork import Generated, Hypernetwork
 from dtb.twin.likelihood import PressDistribution, first_press, windows
-from dtb.twin.noise import process_noise
+from dtb.twin.noise import performance_seeds, process_noise
 from dtb.twin.outputs import Simulation, TwinOutput
 from dtb.twin.scan import exact, scan
 from dtb.twin.sizes import TwinSizes
@@ -262,9 +262,10 @@ class Twin(nn.Module):
         trials : TrialTable
             When presses are possible: `batch.trials`.
         num_draws : int
-            How many times each trial is performed. With `press: sigmoid` a twin presses at one moment and all draws are alike.
+            How many times each trial is performed: with `process_noise` each time anew, with noise of its own; without it, presses are
+            drawn from the one performance there is. With `press: sigmoid` a twin then presses at one moment and all draws are alike.
         seed : int
-            Of the draws.
+            Of the draws and of their noise.
         volume_seconds_SKV : (S, K, V) Tensor, optional
             Where BOLD is wanted.
 
@@ -272,17 +273,27 @@ class Twin(nn.Module):
         -------
         Simulation
         """
-        output: TwinOutput = self(connectome_SE, stimulus_SKTI)
-        step_seconds = self.config.step_seconds
-        if self.config.press == "hazard":
-            distribution = PressDistribution(*windows(self.hazards(output), trials), step_seconds)
-            choice_DJ, rt_seconds_DJ = distribution.sample(torch.Generator().manual_seed(seed), num_draws)
-        else:
+        step_seconds, generator = self.config.step_seconds, torch.Generator().manual_seed(seed)
+
+        def pressed(output: TwinOutput, num_draws: int) -> tuple[Tensor, Tensor]:
+            if self.config.press == "hazard":
+                distribution = PressDistribution(*windows(self.hazards(output), trials), step_seconds)
+                return distribution.sample(generator, num_draws)
             choice_J, rt_seconds_J = first_press(*windows(torch.sigmoid(output.press_SKTA), trials), step_seconds)
-            choice_DJ, rt_seconds_DJ = choice_J.expand(num_draws, -1), rt_seconds_J.expand(num_draws, -1)
-        bold_SKVR = None
-        if volume_seconds_SKV is not None:
-            bold_SKVR = self.bold(output, volume_seconds_SKV) * exact(self.bold_scale_R)
+            return choice_J.expand(num_draws, -1), rt_seconds_J.expand(num_draws, -1)
+
+        generated = self.generate(connectome_SE)
+        seeds: list[Tensor | None] = [None]
+        if self.config.process_noise > 0:
+            seeds = [performance_seeds(seed, draw, len(connectome_SE)) for draw in range(num_draws)]
+        presses, bolds = [], []
+        for seed_S in seeds:
+            output = self.perform(generated, stimulus_SKTI, seed_S)
+            presses.append(pressed(output, num_draws // len(seeds)))
+            if volume_seconds_SKV is not None:
+                bolds.append(self.bold(output, volume_seconds_SKV))
+        choice_DJ, rt_seconds_DJ = (torch.cat(drawn) for drawn in zip(*presses, strict=True))
+        bold_SKVR = torch.stack(bolds).mean(0) * exact(self.bold_scale_R) if bolds else None
         return Simulation(choice_DJ, rt_seconds_DJ, bold_SKVR)
 
     @classmethod

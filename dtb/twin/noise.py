@@ -57,12 +57,34 @@ def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden:
     return noise_SKTN.to(seed_S.device)
 
 
+def performance_seeds(seed: int, draw: int, num_subjects: int) -> Tensor:
+    """Give people, who have no name but their place, seeds of the noise of one performance of several.
+
+    Parameters
+    ----------
+    seed : int
+    draw : int
+        Which performance, from 0.
+    num_subjects : int
+
+    Returns
+    -------
+    (S,) int64 Tensor
+        Each depends on seed, draw and place alone.
+    """
+    return torch.tensor([_mixed(seed, draw, place) for place in range(num_subjects)], dtype=torch.int64)
+
+
 def _generator(seed: int, stream: int, index: int) -> torch.Generator:
-    """Seed a generator from three numbers, so that neighbouring seeds share nothing (SplitMix64, Steele et al. 2014)."""
+    return torch.Generator().manual_seed(_mixed(seed, stream, index))
+
+
+def _mixed(*parts: int) -> int:
+    """Make one seed of several numbers, so that neighbouring ones share nothing (SplitMix64, Steele et al. 2014)."""
     value = 0
-    for part in (seed, stream, index):
+    for part in parts:
         value = (value ^ part) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
         value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
         value = (value ^ value >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
         value ^= value >> 31
-    return torch.Generator().manual_seed(value & 0x7FFFFFFFFFFFFFFF)
+    return value & 0x7FFFFFFFFFFFFFFF

@@ -45,7 +45,7 @@ class Simulation(NamedTuple):
     rt_seconds_DJ : (D, J) Tensor
         NaN for an omission.
     bold_SKVR : (S, K, V, R) Tensor or None
-        In the units of the training data.
+        In the units of the training data; with process noise, the mean over the draws.
     """
 
     choice_DJ: Tensor

@@ -14,18 +14,19 @@ from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.figure import TWIN
 from dtb.evaluate.observed import collect
-from dtb.evaluate.predict import _fill_bold, _Filled, predict, told_connectomes, within_task
+from dtb.evaluate.predict import NOISE_DRAWS, _fill_bold, _Filled, predict, told_connectomes, within_task
 from dtb.evaluate.predictions import TrialPrediction, person_task_mean, summary_of_people
 from dtb.evaluate.regressions import regressions
 from dtb.evaluate.stage import evaluate, gather
 from dtb.evaluate.statistics import sign_flip_p
 from dtb.evaluate.task import open_task
 from dtb.files import OutputFolder, require_complete
-from dtb.shards.batches import BatchMaker
+from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Span, Split
 from dtb.shards.write import ShardWriter
 from dtb.twin.export import TwinCard, load_twin, save_twin
+from dtb.twin.likelihood import PressDistribution, windows
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
@@ -200,11 +201,12 @@ def test_a_twin_of_another_cohort_or_split_is_refused(unseen, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def performed(records, split: Split):
+def performed(records, split: Split, twin: Twin | None = None):
     people = collect(records, STROOP, Span(0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
     told = {TWIN: people.edges_SE}
-    found = predict([untrained()], maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
+    twins = [twin or untrained()]
+    found = predict(twins, maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
     return people, found[TWIN]
 
 
@@ -230,6 +232,26 @@ def test_every_usable_trial_and_volume_is_predicted():
     assert (np.isfinite(found.trials.crps_J) == np.isfinite(people.trials.rt_J)).all()
     assert np.isfinite(found.summary.maps_STR).all()
     assert np.isfinite(found.series_r_ST).all()
+
+
+def test_a_twin_with_process_noise_is_scored_by_the_mean_over_performances():
+    records = make_people(2)
+    split = by_people(records, 0)
+    twin = untrained(config=dataclasses.replace(TWIN_CONFIG, process_noise=0.5))
+    people, found = performed(records, split, twin)
+    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split)
+    batch, chances = maker.batch(records, "test"), []
+    for draw in range(NOISE_DRAWS):
+        seed_S = torch.tensor([person_seed(record.pseudonym, 0, draw) for record in records])
+        output = twin(batch.connectome_SE, batch.stimulus_SKTI, seed_S)
+        hazards = PressDistribution(*windows(twin.hazards(output).double(), batch.trials), TWIN_CONFIG.step_seconds)
+        chances.append(hazards.omission_probability_J())
+    assert not torch.equal(chances[0], chances[1])
+    # Row by row as the batch has them: one run each, all of its trials.
+    expected_J = torch.stack(chances).mean(0).detach().numpy()[batch.trials.usable_J]
+    np.testing.assert_allclose(found.trials.outcome_JO[:, -1], expected_J, rtol=1e-4)
+    quiet = performed(records, split, untrained())[1]
+    assert not np.allclose(found.summary.maps_STR, quiet.summary.maps_STR, rtol=1e-3)
 
 
 def test_the_twin_cannot_see_what_people_did():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dtb.twin import Twin
-from dtb.twin.batch import Batch
-from dtb.twin.noise import dropout_mask, process_noise
+from dtb.twin.batch import Batch, TrialTable
+from dtb.twin.noise import dropout_mask, performance_seeds, process_noise
+from dtb.twin.outputs import Simulation
 from tests.twin.conftest import SIZES, make_config
 
 
@@ -46,6 +47,34 @@ def test_process_noise_makes_an_ensemble_and_no_seed_makes_none(batch: Batch) ->
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first, quiet)
+
+
+@pytest.mark.parametrize("press", ["hazard", "sigmoid"])
+def test_each_draw_of_a_simulation_has_noise_of_its_own(press: str, batch: Batch) -> None:
+    """Each is the performance with its own seeds: no two alike, a person's the same in whatever company, and BOLD their mean."""
+    twin = Twin(make_config(process_noise=0.5, press=press), SIZES).eval()
+
+    def simulate(num_subjects: int, num_draws: int, seed: int = 3) -> Simulation:
+        kept_J = batch.trials.subject_J < num_subjects
+        trials = TrialTable(**{name: value[kept_J] for name, value in vars(batch.trials).items()})
+        people = (batch.connectome_SE[:num_subjects], batch.stimulus_SKTI[:num_subjects], trials)
+        seconds = batch.volume_seconds_SKV[:num_subjects]
+        return twin.simulate(*people, num_draws=num_draws, seed=seed, volume_seconds_SKV=seconds)
+
+    found, fewer = simulate(3, 20), simulate(3, 4)
+    assert len(torch.unique(found.choice_DJ + found.rt_seconds_DJ.nan_to_num(), dim=0)) > 10
+    assert found.bold_SKVR is not None
+    assert fewer.bold_SKVR is not None
+    assert torch.equal(found.rt_seconds_DJ.nan_to_num(), simulate(3, 20).rt_seconds_DJ.nan_to_num())
+    assert not torch.equal(found.rt_seconds_DJ.nan_to_num(), simulate(3, 20, seed=4).rt_seconds_DJ.nan_to_num())
+    outputs = [
+        twin(batch.connectome_SE, batch.stimulus_SKTI, performance_seeds(3, draw, 3)) for draw in range(4)
+    ]
+    mean_SKVR = torch.stack([twin.bold(output, batch.volume_seconds_SKV) for output in outputs]).mean(0)
+    torch.testing.assert_close(fewer.bold_SKVR, mean_SKVR)
+    torch.testing.assert_close(simulate(2, 4).bold_SKVR, fewer.bold_SKVR[:2])
+    if press == "sigmoid":
+        assert torch.equal(simulate(2, 4).choice_DJ, fewer.choice_DJ[:, batch.trials.subject_J < 2])
 
 
 def test_dropout_acts_in_training_alone(batch: Batch) -> None:
