@@ -223,9 +223,11 @@ class TwinConfig:
     stimulus_delay_steps: CountOrZero = 1
     """Steps by which the stimulus reaches the network late."""
     press: Literal["hazard", "sigmoid"] = "hazard"
-    """`hazard`: press-time likelihood; `sigmoid`: the paper's per-step binary cross-entropy."""
+    """`hazard`: press-time likelihood; `sigmoid`: the paper's per-step binary cross-entropy, for which segments follow each other without
+    room for response windows in training."""
     bold: Literal["hrf", "direct"] = "hrf"
-    """`hrf`: neural readout convolved with a haemodynamic response, compared at the run's own volumes; `direct`: the paper's."""
+    """`hrf`: neural readout convolved with a haemodynamic response, compared at the run's own volumes, from the mean of each run's training
+    part; `direct`: the paper's, a readout compared at every step with the series' cubic spline, z-scored over all training people."""
     hrf: Literal["glover", "spm"] = "glover"
     """Canonical haemodynamic response, from nilearn."""
     hrf_derivatives: bool = False

@@ -173,7 +173,7 @@ def _run(
             series = read_series(file.series, regions, config, derivatives)
         except UserError as error:
             left_out.append(LeftOut(file.series.path.name, None, str(error)))
-    bold_VR = None if series is None else _centred(series)
+    bold_VR, mean_R = (None, None) if series is None else _centred(series)
     entities = file.name.entities
     return Run(
         task=spec.name,
@@ -186,12 +186,16 @@ def _run(
         else len(series.values_VR) * series.repetition_time,
         bold_VR=bold_VR,
         repetition_time=None if series is None else series.repetition_time,
+        bold_mean_R=mean_R,
     )
 
 
-def _centred(series: Series) -> np.ndarray:
-    """Take each region's mean away; a region without a signal becomes NaN throughout."""
+def _centred(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    """Take each region's mean away, and give it too; a region without a signal becomes NaN throughout.
+
+    What remains is small numbers that float32 holds well; what a training part counts from is decided where the split is known.
+    """
     values_VR = np.where(series.present_R[None, :], series.values_VR, np.nan)
     mean_R = np.zeros(values_VR.shape[1])
     mean_R[series.present_R] = values_VR[series.kept_V][:, series.present_R].mean(axis=0)
-    return (values_VR - mean_R).astype(np.float32)
+    return (values_VR - mean_R).astype(np.float32), mean_R.astype(np.float32)

@@ -37,6 +37,8 @@ class Run:
         Parcellated series, each region's mean over the run removed; NaN where a region or a volume is absent.
     repetition_time : float or None
         Seconds from one volume to the next; None without volumes.
+    bold_mean_R : (R,) float32 or None
+        The mean over the run that was removed from each region, in the units of its file; None where none was.
     """
 
     task: str
@@ -47,6 +49,7 @@ class Run:
     duration_seconds: float
     bold_VR: np.ndarray | None
     repetition_time: float | None
+    bold_mean_R: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

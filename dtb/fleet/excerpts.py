@@ -72,6 +72,7 @@ def keep_segments(batch: Batch, kept: Sequence[Sequence[int]]) -> Batch:
     for name in ("task_SK", "run_SK"):
         rows[name] = torch.where(is_real, rows[name], -1)
     rows["bold_counted_SKV"] = rows["bold_counted_SKV"] & is_real[..., None]
+    rows["bold_steps_SKT"] = rows["bold_steps_SKT"] & is_real[..., None]
     rows["press_SKTA"] = rows["press_SKTA"] & is_real[..., None, None]
     rows["counted_SKT"] = rows["counted_SKT"] & is_real[..., None]
     rows["at_risk_SKT"] = torch.where(is_real[..., None], rows["at_risk_SKT"], 0.0)
@@ -90,6 +91,7 @@ _BY_SEGMENT = (
     "counted_SKT",
     "bold_SKVR",
     "bold_counted_SKV",
+    "bold_steps_SKT",
     "volume_seconds_SKV",
 )
 

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.config import SegmentConfig
+from dtb.config import SegmentConfig, TwinConfig
+from dtb.shards.bold import series
 from dtb.shards.segments import Segment, cut_run
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch, TrialTable
+from dtb.twin.interpolation import MARGIN_VOLUMES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class _Person:
     counted_KT: np.ndarray
     bold_KVR: np.ndarray
     bold_counted_KV: np.ndarray
+    bold_steps_KT: np.ndarray
     volume_seconds_KV: np.ndarray
     trials: dict[str, np.ndarray]
 
@@ -59,6 +62,12 @@ class BatchMaker:
     split : Split
     cache_bytes : int
         How much memory may hold people that were laid out before: their layout is the same in each epoch.
+    loss_of : TwinConfig or None
+        The twin whose loss is wanted; None where people only perform. With `press: sigmoid` segments count until they end, and each step
+        has the presses made in it, whichever segment their trials began in: the response windows of the last are cut off. With
+        `bold: direct`, volumes before and after a segment go along for the spline, those of the same part of the run only.
+    bold_mean_R : (R,) ndarray or None
+        Where BOLD counts from, in the scanner's units; the mean of the training part of each run if None.
     """
 
     def __init__(
@@ -69,12 +78,18 @@ class BatchMaker:
         bold_regions: Sequence[int],
         split: Split,
         cache_bytes: int = 1 << 30,
+        *,
+        loss_of: TwinConfig | None = None,
+        bold_mean_R: np.ndarray | None = None,
     ) -> None:
         self.taskset = taskset
         self._segments = segments
         self._step_seconds = step_seconds
         self._bold_regions = np.asarray(bold_regions, dtype=np.int64)
         self._split = split
+        self._by_step = loss_of is not None and loss_of.press == "sigmoid"
+        self._with_spline = loss_of is not None and loss_of.bold == "direct"
+        self._bold_mean_R = bold_mean_R
         self._cache: dict[tuple[str, str], _Person] = {}
         self._cache_bytes_left = cache_bytes
 
@@ -130,6 +145,7 @@ class BatchMaker:
             "counted_SKT": np.zeros((num_rows, num_segments, T), bool),
             "bold_SKVR": np.full((num_rows, num_segments, num_volumes, R), np.nan, np.float32),
             "bold_counted_SKV": np.zeros((num_rows, num_segments, num_volumes), bool),
+            "bold_steps_SKT": np.zeros((num_rows, num_segments, T), bool),
             "volume_seconds_SKV": np.zeros((num_rows, num_segments, num_volumes), np.float32),
         }
         for row, (record, person) in enumerate(zip(records, people, strict=True)):
@@ -146,6 +162,7 @@ class BatchMaker:
             rows["counted_SKT"][row, :K] = person.counted_KT
             rows["bold_SKVR"][row, :K, :V] = person.bold_KVR
             rows["bold_counted_SKV"][row, :K, :V] = person.bold_counted_KV
+            rows["bold_steps_SKT"][row, :K] = person.bold_steps_KT
             rows["volume_seconds_SKV"][row, :K, :V] = person.volume_seconds_KV
         tables = [{"subject_J": np.full(len(p.trials["run_J"]), row), **p.trials} for row, p in enumerate(people)]
         tables = tables or [{"subject_J": np.zeros(0, np.int64), **self._no_trials()}]
@@ -173,12 +190,20 @@ class BatchMaker:
         return person
 
     def _lay_out(self, record: SubjectRecord, part: Part) -> _Person:
-        spans = self._split.spans(part, record.runs)
+        spans = [
+            span.of(run.duration_seconds)
+            for run, span in zip(record.runs, self._split.spans(part, record.runs), strict=True)
+        ]
+        trained = self._split.spans("train", record.runs)
+        bold = [
+            series(run, span, self._bold_regions, self._bold_mean_R)
+            for run, span in zip(record.runs, trained, strict=True)
+        ]
         tested = self._split.spans("test", record.runs)
         pieces = [
             (number, segment)
             for number, run in enumerate(record.runs)
-            for segment in cut_run(run, self._segments, *spans[number].of(run.duration_seconds))
+            for segment in cut_run(run, self._segments, *spans[number], by_step=self._by_step)
         ]
         A, R = self.taskset.num_alternatives, len(self._bold_regions)
         encoded, volumes, tables = [], [], []
@@ -194,9 +219,10 @@ class BatchMaker:
                     step_seconds=self._step_seconds,
                     counted_from_seconds=segment.counted_from_seconds,
                     counted_to_seconds=segment.counted_to_seconds,
+                    by_step=self._by_step,
                 )
             )
-            volumes.append(self._volumes(run, segment))
+            volumes.append(self._volumes(run, bold[number], segment, spans[number]))
             tables.append(self._trials(run, number, place, segment, tested[number]))
         V = max((len(seconds) for _, _, seconds in volumes), default=0)
         bold_KVR = np.full((len(pieces), V, R), np.nan, np.float32)
@@ -219,41 +245,56 @@ class BatchMaker:
             at_risk_KT=np.stack([e[2] for e in encoded]) if encoded else np.zeros((0, T), np.float32),
             counted_KT=np.array(
                 [
-                    self._counted(record.runs[number], segment) | (at_risk_T > 0) | press_TA.any(axis=1)
+                    self._counted(record.runs[number], segment, at_risk_T) | press_TA.any(axis=1)
                     for (number, segment), (_, press_TA, at_risk_T) in zip(pieces, encoded, strict=True)
                 ],
                 bool,
             ).reshape(len(pieces), T),
             bold_KVR=bold_KVR,
             bold_counted_KV=counted_KV,
+            bold_steps_KT=np.array([self._within(segment) for _, segment in pieces], bool).reshape(len(pieces), T),
             volume_seconds_KV=seconds_KV,
             trials={name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         )
 
-    def _counted(self, run: Run, segment: Segment) -> np.ndarray:
-        """Give the steps of the counted span in which no press of an uncounted trial could lie."""
+    def _within(self, segment: Segment) -> np.ndarray:
+        """Say which steps lie within the counted span."""
+        begin_T = segment.start_seconds + self._step_seconds * np.arange(self.num_steps)
+        end_T = begin_T + self._step_seconds
+        return (begin_T >= segment.counted_from_seconds - 1e-9) & (end_T <= segment.counted_to_seconds + 1e-9)
+
+    def _counted(self, run: Run, segment: Segment, at_risk_T: np.ndarray) -> np.ndarray:
+        """Give the steps of the counted span in which no press of an uncounted trial could lie; by trial, also those at risk."""
         trials = run.trials
         begin_T = segment.start_seconds + self._step_seconds * np.arange(self.num_steps)
         end_T = begin_T + self._step_seconds
-        counted_T = (begin_T >= segment.counted_from_seconds - 1e-9) & (end_T <= segment.counted_to_seconds + 1e-9)
+        counted_T = self._within(segment)
         onset_J = trials.onset_seconds_J
-        counted_J = (onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds) & trials.usable_J
+        began_J = (onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds)
+        counted_J = trials.usable_J & (began_J | self._by_step)
         window_end_J = onset_J + trials.window_seconds_J
         near_J = (onset_J < segment.counted_to_seconds) & (window_end_J > segment.counted_from_seconds)
         for trial in np.flatnonzero(~counted_J & near_J):
             counted_T &= (end_T <= onset_J[trial]) | (begin_T >= window_end_J[trial])
-        return counted_T
+        return counted_T if self._by_step else counted_T | (at_risk_T > 0)
 
-    def _volumes(self, run: Run, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give the volumes within a segment, whether each counts, and their times after its beginning."""
-        if run.bold_VR is None or run.repetition_time is None or not len(self._bold_regions):
+    def _volumes(
+        self, run: Run, bold_VR: np.ndarray | None, segment: Segment, span: tuple[float, float]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give the volumes that go with a segment of a part of the run, whether each counts, and their times after its beginning."""
+        if bold_VR is None or run.repetition_time is None or not len(self._bold_regions):
             return np.zeros((0, len(self._bold_regions)), np.float32), np.zeros(0, bool), np.zeros(0, np.float32)
-        seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
-        end_seconds = segment.start_seconds + self.num_steps * self._step_seconds
-        inside_V = (seconds_V >= segment.start_seconds) & (seconds_V < end_seconds)
-        seconds_V = seconds_V[inside_V]
+        seconds_V = np.arange(len(bold_VR)) * run.repetition_time
+        begin_seconds = segment.start_seconds
+        end_seconds = begin_seconds + self.num_steps * self._step_seconds
+        if self._with_spline:
+            margin = MARGIN_VOLUMES * run.repetition_time
+            begin_seconds, end_seconds = max(begin_seconds - margin, span[0]), min(end_seconds + margin, span[1])
+        inside_V = (seconds_V >= begin_seconds) & (seconds_V < end_seconds)
+        seconds_V, bold_VR = seconds_V[inside_V], bold_VR[inside_V]
         counted_V = (seconds_V >= segment.counted_from_seconds) & (seconds_V < segment.counted_to_seconds)
-        bold_VR = run.bold_VR[inside_V][:, self._bold_regions]
+        if self._with_spline:
+            counted_V = np.isfinite(bold_VR).any(axis=1)  # a volume that was censored is no knot
         return bold_VR, counted_V, (seconds_V - segment.start_seconds).astype(np.float32)
 
     def _trials(self, run: Run, number: int, place: int, segment: Segment, tested: Span) -> dict[str, np.ndarray]:

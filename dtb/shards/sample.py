@@ -76,6 +76,8 @@ def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
         )
         if run.bold_VR is not None:
             arrays[f"run{number}.bold_VR"] = run.bold_VR
+        if run.bold_mean_R is not None:
+            arrays[f"run{number}.bold_mean_R"] = run.bold_mean_R
         arrays |= {f"run{number}.{name}": getattr(run.trials, name) for name in _TRIAL_ARRAYS}
     header = {"pseudonym": record.pseudonym, "covariates": record.covariates, "runs": runs}
     if record.rest_runs:
@@ -113,6 +115,7 @@ def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
             Run(
                 trials=Trials(**{name: arrays[f"run{number}.{name}"] for name in _TRIAL_ARRAYS}),
                 bold_VR=arrays.get(f"run{number}.bold_VR"),
+                bold_mean_R=arrays.get(f"run{number}.bold_mean_R"),
                 **fields,
             )
             for number, fields in enumerate(header["runs"])

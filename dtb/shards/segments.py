@@ -1,7 +1,8 @@
 """How a run is cut into segments.
 
 A segment begins with a burn-in that carries no loss, then comes the span that it counts, then room for the last counted trial to
-finish: a trial belongs to the segment in whose counted span its stimulus appears.
+finish: a trial belongs to the segment in whose counted span its stimulus appears. A loss per step, as the paper's, needs no such room:
+then the counted span goes on until the segment ends.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Segment:
     counted_to_seconds: float
 
 
-def cut_run(run: Run, segments: SegmentConfig, from_seconds: float, to_seconds: float) -> list[Segment]:
+def cut_run(
+    run: Run, segments: SegmentConfig, from_seconds: float, to_seconds: float, *, by_step: bool = False
+) -> list[Segment]:
     """Cut the span of a run into segments whose counted spans follow each other without a gap.
 
     Parameters
@@ -41,6 +44,8 @@ def cut_run(run: Run, segments: SegmentConfig, from_seconds: float, to_seconds: 
     segments : SegmentConfig
     from_seconds, to_seconds : float
         The span of the run that is to be counted.
+    by_step : bool
+        Leave no room for the last trial: what counts is what happens in each step, whichever segment its trial began in.
 
     Returns
     -------
@@ -68,10 +73,12 @@ def cut_run(run: Run, segments: SegmentConfig, from_seconds: float, to_seconds: 
             f"segments.burn_in_seconds is {segments.burn_in_seconds:g}; it must be shorter than segments.segment_seconds "
             f"({segments.segment_seconds:g})."
         )
-    usable_J = run.trials.usable_J.astype(bool)
-    longest_window = float(run.trials.window_seconds_J[usable_J].max(initial=0.0))
-    # A window longer than half of what there is room for is cut off at the segment's end instead (a censored observation).
-    counted = room - min(longest_window, room / 2)
+    counted = room
+    if not by_step:
+        usable_J = run.trials.usable_J.astype(bool)
+        longest_window = float(run.trials.window_seconds_J[usable_J].max(initial=0.0))
+        # A window longer than half of what there is room for is cut off at the segment's end instead (a censored observation).
+        counted -= min(longest_window, room / 2)
     found = []
     for number in range(max(0, int(np.ceil((to_seconds - from_seconds) / counted - 1e-9)))):
         begin = from_seconds + number * counted

@@ -25,6 +25,8 @@ def encode_segment(
     step_seconds: float,
     counted_from_seconds: float,
     counted_to_seconds: float,
+    *,
+    by_step: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Encode a piece of a run.
 
@@ -44,6 +46,8 @@ def encode_segment(
     counted_from_seconds, counted_to_seconds : float
         Only trials with an onset in ``[from, to)`` carry a press or are at risk; the stimuli of the others are shown all the same. A
         counted trial whose window or press lies beyond the last step is seen as unanswered until there.
+    by_step : bool
+        Give the presses and the exposure within ``[from, to)`` instead, of whichever trials.
 
     Returns
     -------
@@ -79,15 +83,21 @@ def encode_segment(
     press_TA = np.zeros((num_steps, taskset.num_alternatives), dtype=bool)
     at_risk_T = np.zeros(num_steps)
     onset_J = trials.onset_seconds_J
-    counted_J = trials.usable_J & (onset_J >= counted_from_seconds) & (onset_J < counted_to_seconds)
     pressed_J = trials.pressed_J
     end_J = onset_J + np.where(pressed_J, trials.rt_seconds_J, trials.window_seconds_J)
+    began_J = (end_J if by_step else onset_J) >= counted_from_seconds
+    counted_J = trials.usable_J & began_J & (onset_J < counted_to_seconds)
+    first_seconds, last_seconds = (counted_from_seconds, counted_to_seconds) if by_step else (-np.inf, np.inf)
     num_own = trials.response_JA.shape[1]
     for trial in np.flatnonzero(counted_J & (onset_J < edges[-1]) & (end_J >= edges[0])).tolist():
         low, high = _touched(onset_J[trial], end_J[trial], start_seconds, step_seconds, num_steps)
-        at_risk_T[low:high] += _covered(onset_J[trial], end_J[trial], edges[low : high + 1]) / step_seconds
+        begin, end = max(onset_J[trial], first_seconds), min(end_J[trial], last_seconds)
+        at_risk_T[low:high] += _covered(begin, end, edges[low : high + 1]) / step_seconds
         step = math.floor((end_J[trial] - start_seconds) / step_seconds)
-        if pressed_J[trial] and 0 <= step < num_steps:
+        if by_step:
+            step = min(step, num_steps - 1)  # rounding may put the last step's very end beyond it
+        is_here = first_seconds <= end_J[trial] < last_seconds
+        if pressed_J[trial] and is_here and 0 <= step < num_steps:
             press_TA[step, :num_own] |= trials.response_JA[trial]
     return stimulus_TI.astype(np.float32), press_TA, at_risk_T.astype(np.float32)
 

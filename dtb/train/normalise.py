@@ -17,6 +17,7 @@ import torch
 
 from dtb.cohort.records import SubjectRecord
 from dtb.files import written_whole
+from dtb.shards.bold import series, within
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
 from dtb.train.maps import contrast_maps, map_figures
@@ -39,6 +40,8 @@ class Normalisation:
         does not vary.
     bold_scale_R : (R,) float32
         Standard deviation of each BOLD region over all training volumes; 1 where there is none.
+    bold_mean_R : (R,) float32 or None
+        Mean of each BOLD region over all training volumes, in the scanner's units; None where each run counts from its own.
     components_EC : (E, C) float32 or None
         Principal components of what the encoder reads; None where none were asked for.
     regression_CZ : (C, Z) float32 or None
@@ -57,6 +60,7 @@ class Normalisation:
     tangent_reference_RR: np.ndarray | None = None
     tangent_mean_E: np.ndarray | None = None
     tangent_scale_E: np.ndarray | None = None
+    bold_mean_R: np.ndarray | None = None
 
 
 def save(path: Path, normalisation: Normalisation) -> None:
@@ -129,6 +133,7 @@ def measure(
     *,
     taskset: TaskSet | None = None,
     num_latents: int = 0,
+    bold_of_cohort: bool = False,
 ) -> Normalisation:
     """Measure the scales over training people and training times.
 
@@ -149,6 +154,8 @@ def measure(
         What they performed; None to let latents begin at random.
     num_latents : int
         How many latents begin at regressions of these people's behaviour and task BOLD on the components.
+    bold_of_cohort : bool
+        Whether BOLD is to count from its mean over all these people, as with `bold: direct`, and not from that of each run's training part.
 
     Returns
     -------
@@ -175,10 +182,9 @@ def measure(
                 figures.append(behaviour_figures(record, taskset, split))
                 maps.append(contrast_maps(record, taskset, split, columns))
         for run, span in zip(record.runs, split.spans("train", record.runs), strict=True):
-            if run.bold_VR is not None and run.repetition_time is not None and len(columns):
-                begin, end = span.of(run.duration_seconds)
-                seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
-                bold.add(run.bold_VR[(seconds_V >= begin) & (seconds_V < end)][:, columns])
+            bold_VR = series(run, span, columns, np.zeros(len(columns)) if bold_of_cohort else None)
+            if bold_VR is not None and len(columns):
+                bold.add(bold_VR[within(run, span)])
     components_EC = regression_CZ = None
     if num_components:
         standard_SE = (np.array(kept, np.float32).reshape(-1, num_edges) - read.mean) / read.scale()
@@ -198,6 +204,7 @@ def measure(
         edge_mean_E=edges.mean.astype(np.float32),
         edge_scale_E=edges.scale().astype(np.float32),
         bold_scale_R=bold.scale().astype(np.float32),
+        bold_mean_R=bold.mean.astype(np.float32) if bold_of_cohort else None,
         components_EC=components_EC,
         regression_CZ=regression_CZ,
         tangent_reference_RR=tangent_reference_RR,

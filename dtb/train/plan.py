@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dtb.cohort.records import connectome_in_words, is_correlation
@@ -63,14 +64,16 @@ class Plan:
             people, self.config.train.batch_size, self.config.seed, shuffled=part == "train", left_out=self.left_out
         )
 
-    def feeds(self, rank: int, world_size: int, pieces: int) -> dict[str, Feed]:
-        """Give what a rank trains on and validates with."""
+    def feeds(self, rank: int, world_size: int, pieces: int, bold_mean_R: np.ndarray | None = None) -> dict[str, Feed]:
+        """Give what a rank trains on and validates with; `bold_mean_R` is that of the training's scales."""
         maker = BatchMaker(
             TaskSet.from_plain(self.card.taskset),
             self.config.segments,
             self.config.twin.step_seconds,
             self.bold_regions,
             self.split,
+            loss_of=self.config.twin,
+            bold_mean_R=bold_mean_R,
         )
         threads = self.config.train.loader_threads
         return {

@@ -178,6 +178,7 @@ def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Norm
         reference_RR,
         taskset=TaskSet.from_plain(plan.card.taskset) if plan.config.train.start == "regression" else None,
         num_latents=plan.config.twin.latent_size,
+        bold_of_cohort=plan.config.twin.bold == "direct",
     )
 
 

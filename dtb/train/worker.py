@@ -106,7 +106,7 @@ def work(job: Job) -> None:
         best_weights = fit(
             engine,
             twin,
-            plan.feeds(rank, world_size, accumulation_steps(job.deepspeed)),
+            plan.feeds(rank, world_size, accumulation_steps(job.deepspeed), job.normalisation.bold_mean_R),
             train,
             progress,
             best_weights,

@@ -116,6 +116,7 @@ def batch_from_arrays(
         counted_SKT=torch.ones(people, segments, steps, dtype=torch.bool),
         bold_SKVR=torch.from_numpy(bold.astype(np.float32)),
         bold_counted_SKV=torch.from_numpy(every_volume >= burn_in_seconds),
+        bold_steps_SKT=torch.ones(people, segments, steps, dtype=torch.bool),
         volume_seconds_SKV=torch.from_numpy(every_volume.astype(np.float32)),
         trials=TrialTable(
             subject_J=subject_J,

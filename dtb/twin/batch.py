@@ -80,7 +80,9 @@ class Batch:
     bold_SKVR : (S, K, V, R) float32
         NaN where absent.
     bold_counted_SKV : (S, K, V) bool
-        Whether the volume exists and carries loss (it does not in the burn-in).
+        Whether the volume exists and carries loss (it does not in the burn-in); with `bold: direct`, whether the spline goes through it.
+    bold_steps_SKT : (S, K, T) bool
+        Whether BOLD is wanted in the step: what the paper's loss per step counts, between the first and the last volume.
     volume_seconds_SKV : (S, K, V) float32
         Time of each volume after the segment's beginning.
     trials : TrialTable
@@ -99,6 +101,7 @@ class Batch:
     counted_SKT: Tensor
     bold_SKVR: Tensor
     bold_counted_SKV: Tensor
+    bold_steps_SKT: Tensor
     volume_seconds_SKV: Tensor
     trials: TrialTable
 

@@ -11,6 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+MARGIN_VOLUMES = 16
+"""With as many volumes on either side, the spline within a segment is that of the whole run to 1e-8: what a volume does to it falls to a
+quarter from each volume to the next."""
+
 
 def target_at_steps(
     bold_SKVR: Tensor, counted_SKV: Tensor, volume_seconds_SKV: Tensor, num_steps: int, step_seconds: float

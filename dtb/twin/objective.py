@@ -127,7 +127,7 @@ def bold_term(twin: Twin, bold_SKVR: Tensor, batch: Batch) -> Term:
             bold_SKVR.shape[2],
             twin.config.step_seconds,
         )
-        return _masked((bold_SKVR - target_SKTR).square(), counted_SKTR)
+        return _masked((bold_SKVR - target_SKTR).square(), counted_SKTR & batch.bold_steps_SKT[..., None])
     counted_SKVR = batch.bold_counted_SKV[..., None] & torch.isfinite(batch.bold_SKVR)
     # The target is cleaned before the difference is taken: NaN times 0 would be NaN in the gradient.
     target_SKVR = torch.where(counted_SKVR, batch.bold_SKVR / twin.bold_scale_R, 0.0)

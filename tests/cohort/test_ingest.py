@@ -66,6 +66,9 @@ def test_connectomes_equal_numpys_averaged_over_runs(small_cohort):
     assert read.record.covariates["motion"] > 0
     for run in read.record.runs:
         np.testing.assert_allclose(run.bold_VR.mean(axis=0), 0, atol=1e-5)
+        (path,) = func(small_cohort, "0001").glob(f"*task-{run.task}*timeseries.tsv")
+        table = pd.read_csv(path, sep="\t")
+        np.testing.assert_allclose(run.bold_VR + run.bold_mean_R, table, rtol=1e-5, atol=1e-5)
         assert run.duration_seconds == pytest.approx(len(run.bold_VR) * 0.8)
     assert [run.label for run in read.record.runs] == ["hammerAP", "stroopAP"]
 

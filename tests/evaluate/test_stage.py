@@ -238,7 +238,7 @@ def test_a_twin_with_process_noise_is_scored_by_the_mean_over_performances():
     records = make_people(2)
     split = by_people(records, 0)
     twin = untrained(config=dataclasses.replace(TWIN_CONFIG, process_noise=0.5))
-    people, found = performed(records, split, twin)
+    _, found = performed(records, split, twin)
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split)
     batch, chances = maker.batch(records, "test"), []
     for draw in range(NOISE_DRAWS):

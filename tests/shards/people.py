@@ -49,9 +49,10 @@ def make_person(
     for run in range(num_runs):
         has_bold = run == 0 and num_volumes > 0
         bold_VR = rng.normal(size=(num_volumes, num_regions)).astype(np.float32) if has_bold else None
-        runs.append(
-            Run(task, f"{task}AP", None, str(run + 1), make_trials(rng), 30.0, bold_VR, 1.0 if has_bold else None)
-        )
+        entities = (task, f"{task}AP", None, str(run + 1))
+        mean_R = np.linspace(number, 9.0, num_regions, dtype=np.float32)
+        bold = (bold_VR, 1.0, mean_R) if has_bold else (None, None)
+        runs.append(Run(*entities, make_trials(rng), 30.0, *bold))
     covariates: dict[str, float | str | None] = {"age": 20.0 + number, "site": f"s{number % 2}", "sex": None}
     return SubjectRecord(f"p{number:04d}", connectome_E, covariates, tuple(runs))
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import CubicSpline
 
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.config import SegmentConfig
+from dtb.config import SegmentConfig, TwinConfig
 from dtb.errors import ConfigurationError
 from dtb.shards.batches import BatchMaker
 from dtb.shards.segments import cut_run
@@ -19,8 +20,10 @@ from dtb.shards.split import Split
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
+from dtb.tasks.trials import Trials
+from dtb.twin.interpolation import target_at_steps
 from dtb.twin.likelihood import count_trials
-from tests.shards.people import make_person
+from tests.shards.people import make_person, make_trials
 
 PEOPLE = tuple(f"p{number:04d}" for number in range(4))
 WHOLE = Split("subjects", PEOPLE, PEOPLE, PEOPLE)
@@ -155,6 +158,127 @@ def test_steps_are_counted_unless_an_uncounted_trial_could_have_been_answered_in
         counted_T = batch.counted_SKT[0, segment].numpy() & ~(batch.at_risk_SKT[0, segment] > 0).numpy()
         assert not counted_T[begin_T < start + 5.0 - 1e-6].any()
         assert not counted_T[(begin_T + STEP > begin + 1e-6) & (begin_T < end - 1e-6)].any()
+
+
+BY_STEP = TwinConfig(press="sigmoid", bold="direct")
+
+
+def run_of(trials: Trials, seconds: float, repetition_time: float = 0.8, num_regions: int = 3) -> Run:
+    volumes = np.random.default_rng(0).normal(size=(int(seconds / repetition_time), num_regions)).astype(np.float32)
+    return Run("hammer", "hammer", None, None, trials, len(volumes) * repetition_time, volumes, repetition_time)
+
+
+def touching_trials(num_trials: int = 30) -> Trials:
+    """Every window lasts until the next trial, and presses come late in it; one trial's answer is unknown."""
+    rng = np.random.default_rng(0)
+    few = make_trials(rng, num_trials)
+    return dataclasses.replace(
+        few,
+        window_seconds_J=np.full(num_trials, 4.0),
+        rt_seconds_J=np.where(few.pressed_J, rng.uniform(0.5, 3.9, num_trials), np.nan),
+        usable_J=np.arange(num_trials) != 4,
+    )
+
+
+@pytest.mark.parametrize("segment", [7.0, 10.4, 20.96])
+def test_for_a_loss_per_step_segments_count_to_their_end_and_each_press_is_in_the_step_it_was_made_in(segment):
+    trials, step = touching_trials(), 0.08
+    record = SubjectRecord("p", np.zeros(3, np.float32), {}, (run_of(trials, 124.0),))
+    segments = SegmentConfig(segment_seconds=segment, burn_in_seconds=0.0)
+    maker = BatchMaker(TaskSet((load_task("hammer"),)), segments, step, (0, 1), WHOLE, loss_of=BY_STEP)
+    batch = maker.batch([record], "all")
+    assert batch.run_SK.shape[1] == np.ceil(124.0 / segment)
+    starts_K = batch.start_seconds_SK[0].numpy()
+    np.testing.assert_allclose(starts_K, segment * np.arange(len(starts_K)))
+    place = batch.press_SKTA[0].any(-1).nonzero().numpy()
+    seconds_J = starts_K[place[:, 0]] + step * place[:, 1]
+    used_J = trials.usable_J & trials.pressed_J
+    press_J = (trials.onset_seconds_J + trials.rt_seconds_J)[used_J]
+    assert len(place) == used_J.sum()
+    # Steps need not divide a segment: a press in the rest of one is in its last step.
+    assert (press_J - seconds_J >= -1e-6).all()
+    assert (press_J - seconds_J < step + 0.5 * step).all()
+    later = np.searchsorted(starts_K, trials.onset_seconds_J[used_J], side="right") - 1 != place[:, 0]
+    assert later.any()  # presses of trials that began in the segment before
+    begin_KT = starts_K[:, None] + step * np.arange(batch.counted_SKT.shape[2])
+    onset = trials.onset_seconds_J[4]
+    unknown_KT = (begin_KT + step > onset + 1e-6) & (begin_KT < onset + 4.0 - 1e-6)
+    within_KT = begin_KT + step <= np.minimum(starts_K + segment, 124.0)[:, None] + 1e-6
+    pressed_KT = batch.press_SKTA[0].any(-1).numpy()
+    np.testing.assert_array_equal(batch.counted_SKT[0].numpy(), (within_KT & ~unknown_KT) | pressed_KT)
+    np.testing.assert_array_equal(batch.bold_steps_SKT[0].numpy(), within_KT)
+    exposed = exposure(record) - max(0.0, trials.onset_seconds_J[-1] + 4.0 - 124.0)
+    lost = len(starts_K) * abs(segment - maker.num_steps * step)
+    assert float(batch.at_risk_SKT.sum()) * step == pytest.approx(exposed, abs=lost + 1e-3)
+    table = batch.trials
+    assert sorted(table.trial_J.tolist()) == list(range(trials.num_trials))
+
+
+def test_by_step_the_parts_of_a_run_divide_presses_and_steps_by_time():
+    record = SubjectRecord("p0000", np.zeros(3, np.float32), {}, (run_of(touching_trials(), 124.0),))
+    split = Split("temporal", PEOPLE, PEOPLE, PEOPLE, train_until=0.4, validation_until=0.5)
+    segments = SegmentConfig(segment_seconds=10.4, burn_in_seconds=0.0)
+    maker = BatchMaker(TaskSet((load_task("hammer"),)), segments, 0.08, (0, 1), split, loss_of=BY_STEP)
+    parts = {part: maker.batch([record], part) for part in ("train", "validation", "test", "all")}
+    for name in ("press_SKTA", "bold_steps_SKT"):
+        counts = {part: int(getattr(batch, name).sum()) for part, batch in parts.items()}
+        assert counts["train"] + counts["validation"] + counts["test"] == counts["all"]
+
+
+def test_splines_within_segments_are_those_of_the_whole_run_and_look_at_no_other_part():
+    record = SubjectRecord("p0000", np.zeros(3, np.float32), {}, (run_of(touching_trials(), 124.0),))
+    run, step, regions = record.runs[0], 0.08, [0, 2]
+    segments = SegmentConfig(segment_seconds=20.96, burn_in_seconds=0.0)
+    temporal = Split("temporal", PEOPLE, PEOPLE, PEOPLE, train_until=0.4, validation_until=0.5)
+
+    def target(split, record, part):
+        maker = BatchMaker(TaskSet((load_task("hammer"),)), segments, step, regions, split, loss_of=BY_STEP)
+        batch = maker.batch([record], part)
+        layout = (batch.bold_counted_SKV, batch.volume_seconds_SKV, maker.num_steps, step)
+        target_SKTR, known_SKTR = target_at_steps(batch.bold_SKVR.double(), *layout)
+        known_SKTR &= batch.bold_steps_SKT[..., None]
+        ends_KT = batch.start_seconds_SK[0][:, None] + step * torch.arange(1, maker.num_steps + 1)
+        return target_SKTR[0].numpy(), known_SKTR[0].numpy(), ends_KT.numpy()
+
+    target_KTR, known_KTR, ends_KT = target(WHOLE, record, "all")
+    last = (len(run.bold_VR) - 1) * 0.8
+    np.testing.assert_array_equal(known_KTR, np.broadcast_to((ends_KT <= last + 1e-6)[..., None], known_KTR.shape))
+    whole = CubicSpline(np.arange(len(run.bold_VR)) * 0.8, run.bold_VR[:, regions].astype(float))(ends_KT)
+    # What is left is the rounding of volume times to float32.
+    np.testing.assert_allclose(target_KTR[known_KTR], whole[known_KTR], rtol=0, atol=1e-5)
+
+    others = run.bold_VR.copy()
+    others[int(0.4 * len(others)) + 1 :] += 7.0
+    changed = dataclasses.replace(record, runs=(dataclasses.replace(run, bold_VR=others),))
+    for one, two in zip(target(temporal, record, "train"), target(temporal, changed, "train"), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_bold_of_a_training_part_counts_from_its_own_mean_whatever_comes_after_it():
+    """Ingest takes away the mean of a whole run, the part that tests included."""
+    run = run_of(touching_trials(), 124.0)
+    split = Split("temporal", PEOPLE, PEOPLE, PEOPLE, train_until=0.4, validation_until=0.5)
+    raw_VR = run.bold_VR.astype(np.float64) + 300.0
+    held_out_V = np.arange(len(raw_VR)) * 0.8 >= 0.4 * 124.0
+    batches = []
+    for drift in (0.0, 50.0):
+        values_VR = raw_VR + drift * held_out_V[:, None]
+        mean_R = values_VR.mean(axis=0)
+        stored = dataclasses.replace(run, bold_VR=(values_VR - mean_R).astype(np.float32), bold_mean_R=mean_R)
+        batches.append(
+            {
+                part: make_maker(60.0, 0.0, split, (0, 2)).batch(
+                    [SubjectRecord("p0000", np.zeros(3, np.float32), {}, (stored,))], part
+                )
+                for part in ("train", "test")
+            }
+        )
+    train, other = (batch["train"] for batch in batches)
+    counted = train.bold_counted_SKV
+    torch.testing.assert_close(train.bold_SKVR[counted], other.bold_SKVR[counted], rtol=0, atol=1e-4)
+    torch.testing.assert_close(train.bold_SKVR[counted].mean(0), torch.zeros(2), rtol=0, atol=1e-5)
+    test, other = (batch["test"].bold_SKVR[batch["test"].bold_counted_SKV] for batch in batches)
+    torch.testing.assert_close(test + 50.0, other, rtol=0, atol=1e-4)
 
 
 def test_trials_are_counted_exactly_on_the_papers_cohort(real_data):

@@ -10,6 +10,7 @@ import pytest
 from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, estimated_bytes, make_plan
+from dtb.train.trainer import measure_scales
 from tests.train.conftest import small_config
 
 
@@ -28,6 +29,22 @@ def test_bold_of_the_regions_asked_for_is_what_is_learnt_in_that_order(shards, t
         next(iter(plan.feeds(0, 1, 1)["train"].batches(0)))[1][0].bold_SKVR.numpy() for plan in (every, chosen)
     )
     np.testing.assert_array_equal(part, whole[..., [5, 2]])
+
+
+def test_the_papers_targets_are_laid_out_for_training_in_standard_units_of_all_people(shards, tmp_path):
+    config, cohort = small_config(), open_cohort(shards)
+    config = dataclasses.replace(config, twin=dataclasses.replace(config.twin, press="sigmoid", bold="direct"))
+    plan = make_plan(config, shards, tmp_path, cohort)
+    scales = measure_scales(plan)
+    batch = next(iter(plan.feeds(0, 1, 1, scales.bold_mean_R)["train"].batches(0)))[1][0]
+    usual = next(iter(plan_with(shards, tmp_path).feeds(0, 1, 1)["train"].batches(0)))[1][0]
+    assert batch.task_SK.shape[1] < usual.task_SK.shape[1]  # no room is kept for response windows
+    runs = {person.pseudonym: person.runs[0] for person in cohort.records(plan.split.train)}
+    raw = {who: run.bold_VR + run.bold_mean_R for who, run in runs.items()}
+    np.testing.assert_allclose(scales.bold_mean_R, np.concatenate(list(raw.values())).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(scales.bold_scale_R, np.concatenate(list(raw.values())).std(axis=0, ddof=1), rtol=1e-5)
+    second_R = raw[batch.pseudonyms[0]][1] - scales.bold_mean_R
+    np.testing.assert_allclose(batch.bold_SKVR[0, 0, 1].numpy(), second_R, atol=1e-5)
 
 
 def test_a_region_that_the_cohort_lacks_is_refused_with_the_nearest(shards, tmp_path):

@@ -70,6 +70,7 @@ def make_batch(num_subjects: int = 3, num_segments: int = 2, num_steps: int = 60
         counted_SKT=torch.arange(num_steps).expand(people, segments, -1) >= 8,
         bold_SKVR=normal(people, segments, volumes, SIZES.num_bold_regions),
         bold_counted_SKV=bold_counted_SKV,
+        bold_steps_SKT=torch.ones(people, segments, num_steps, dtype=torch.bool),
         volume_seconds_SKV=(torch.arange(volumes) * 0.85).expand(people, segments, volumes).contiguous(),
         trials=TrialTable(
             subject_J=subject_J,

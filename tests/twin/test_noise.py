@@ -67,9 +67,7 @@ def test_each_draw_of_a_simulation_has_noise_of_its_own(press: str, batch: Batch
     assert fewer.bold_SKVR is not None
     assert torch.equal(found.rt_seconds_DJ.nan_to_num(), simulate(3, 20).rt_seconds_DJ.nan_to_num())
     assert not torch.equal(found.rt_seconds_DJ.nan_to_num(), simulate(3, 20, seed=4).rt_seconds_DJ.nan_to_num())
-    outputs = [
-        twin(batch.connectome_SE, batch.stimulus_SKTI, performance_seeds(3, draw, 3)) for draw in range(4)
-    ]
+    outputs = [twin(batch.connectome_SE, batch.stimulus_SKTI, performance_seeds(3, draw, 3)) for draw in range(4)]
     mean_SKVR = torch.stack([twin.bold(output, batch.volume_seconds_SKV) for output in outputs]).mean(0)
     torch.testing.assert_close(fewer.bold_SKVR, mean_SKVR)
     torch.testing.assert_close(simulate(2, 4).bold_SKVR, fewer.bold_SKVR[:2])

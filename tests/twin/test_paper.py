@@ -12,12 +12,17 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 from torch.nn import functional
 
+from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import Config, load_config
+from dtb.shards.batches import BatchMaker
+from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
+from dtb.tasks.trials import Trials
 from dtb.train.engine import deepspeed_settings
 from dtb.twin import Twin, TwinSizes
 from dtb.twin.batch import Batch
+from dtb.twin.interpolation import target_at_steps
 from dtb.twin.noise import dropout_mask
 from dtb.twin.objective import Objective
 from tests.twin.conftest import SIZES, in_float64, make_batch
@@ -63,6 +68,49 @@ def test_its_settings_are_the_papers(paper: Config) -> None:
     assert settings["optimizer"]["params"] == {"lr": 1e-6, "weight_decay": 0.0, "torch_adam": True}
     assert settings["gradient_clipping"] == 0
     assert "scheduler" not in settings
+
+
+@pytest.mark.parametrize(("task", "window"), [("stroop", 8.25), ("hammer", 2.0)])
+def test_its_segments_of_262_steps_count_every_step_for_presses_and_bold(
+    paper: Config, task: str, window: float
+) -> None:
+    """With a run as long as the cohort's, windows as long as its trials, and its split: 196.8 s, of which the later part validates."""
+    onset_J = np.arange(0.5, 390.0, window)
+    number = len(onset_J)
+    taskset = TaskSet(tuple(load_task(name) for name in paper.ingest.tasks), paper.ingest.channel_layout)
+    response_JA = np.eye(len(load_task(task).alternatives), dtype=bool)[np.zeros(number, int)]
+    none = np.zeros(0)
+    pulses = (none.astype(np.int16), none, none, none.astype(np.float32))
+    always_J = np.ones(number, bool)
+    trials = Trials(
+        onset_J,
+        np.full(number, window),
+        np.full(number, 0.75 * window),
+        response_JA,
+        response_JA,
+        always_J,
+        always_J,
+        np.zeros(number, np.int16),
+        *pulses,
+    )
+    volumes = np.random.default_rng(0).normal(size=(492, 2)).astype(np.float32)
+    record = SubjectRecord(
+        "p", np.zeros(1, np.float32), {}, (Run(task, task, None, None, trials, 393.6, volumes, 0.8),)
+    )
+    share = paper.split.validation_fraction * paper.split.train_seconds
+    ends = (paper.split.train_seconds - share, paper.split.train_seconds)
+    split = Split("temporal", ("p",), ("p",), ("p",), *ends, in_seconds=True)
+    maker = BatchMaker(taskset, paper.segments, paper.twin.step_seconds, (0, 1), split, loss_of=paper.twin)
+    batch = maker.batch([record], "train")
+    assert maker.num_steps == 262
+    assert batch.task_SK.shape[1] == 8
+    assert batch.counted_SKT[0, :7].all()
+    assert batch.bold_steps_SKT[0, :7].all()
+    assert int(batch.counted_SKT[0, 7].sum()) == int(batch.bold_steps_SKT[0, 7].sum()) == round((ends[0] / 0.08) % 262)
+    pressed_J = onset_J + 0.75 * window
+    assert int(batch.press_SKTA.any(-1).sum()) == int((pressed_J < ends[0]).sum())
+    target = target_at_steps(batch.bold_SKVR, batch.bold_counted_SKV, batch.volume_seconds_SKV, 262, 0.08)[1]
+    assert target[0, :7].all()
 
 
 def test_the_encoder_reads_fisher_z_as_it_is_and_nothing_of_absent_edges(paper: Config) -> None:

@@ -1,0 +1,64 @@
+"""What the BOLD of a run counts from: the mean of its training part, or a mean of the whole cohort, and never what is held out.
+
+Shape letters: `V` volume, `R` BOLD region.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtb.cohort.records import Run
+from dtb.shards.split import Span
+
+
+def series(run: Run, trained: Span, columns: np.ndarray, mean_R: np.ndarray | None = None) -> np.ndarray | None:
+    """Give some regions' series, from the mean of the run's training part or from a given mean on.
+
+    Parameters
+    ----------
+    run : Run
+    trained : Span
+        Training part of the run. Where there is none of it, as in a run of which all is held out, the mean of the whole run is taken away:
+        the level is the scanner's, and says nothing of the person.
+    columns : (R,) int
+    mean_R : (R,) ndarray or None
+        In the scanner's units; None for the training part's own.
+
+    Returns
+    -------
+    (V, R) float32 or None
+        None for a run without BOLD.
+
+    Examples
+    --------
+    >>> from dtb.tasks.trials import Trials
+    >>> none = Trials(*[np.zeros(0)] * 2, np.zeros(0), *[np.zeros((0, 1), bool)] * 2, *[np.zeros(0, bool)] * 2, *[np.zeros(0)] * 5)
+    >>> bold_VR = np.array([[-1.0], [0.0], [0.0], [1.0]], np.float32)
+    >>> run = Run("t", "t", None, None, none, 8.0, bold_VR, 2.0, np.array([10.0], np.float32))
+    >>> series(run, Span(0.0, 0.5), np.array([0])).ravel().tolist()
+    [-0.5, 0.5, 0.5, 1.5]
+    >>> series(run, Span(0.0, 0.5), np.array([0]), np.array([9.0])).ravel().tolist()
+    [0.0, 1.0, 1.0, 2.0]
+    """
+    if run.bold_VR is None or run.repetition_time is None:
+        return None
+    bold_VR = run.bold_VR[:, columns]
+    if mean_R is not None:
+        own_R = 0.0 if run.bold_mean_R is None else run.bold_mean_R[columns]
+        return np.asarray(bold_VR + (own_R - mean_R), dtype=np.float32)
+    trained_V = within(run, trained)
+    if trained_V.all() or not trained_V.any():
+        return bold_VR
+    # Of volumes that were censored nothing is known; a region without any value stays without.
+    known_VR = np.isfinite(bold_VR) & trained_V[:, None]
+    sum_R = np.where(known_VR, bold_VR, 0.0).sum(axis=0, dtype=np.float64)
+    return np.asarray(bold_VR - sum_R / np.maximum(known_VR.sum(axis=0), 1), dtype=np.float32)
+
+
+def within(run: Run, span: Span) -> np.ndarray:
+    """Say which volumes of a run with BOLD lie in a part of it, (V,) bool."""
+    assert run.bold_VR is not None
+    assert run.repetition_time is not None
+    begin, end = span.of(run.duration_seconds)
+    seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
+    return (seconds_V >= begin) & (seconds_V < end)
