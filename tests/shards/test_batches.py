@@ -23,6 +23,8 @@ from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials
 from dtb.twin.interpolation import target_at_steps
 from dtb.twin.likelihood import count_trials
+from dtb.twin.model import Twin
+from dtb.twin.sizes import TwinSizes
 from tests.shards.people import make_person, make_trials
 
 PEOPLE = tuple(f"p{number:04d}" for number in range(4))
@@ -279,6 +281,40 @@ def test_bold_of_a_training_part_counts_from_its_own_mean_whatever_comes_after_i
     torch.testing.assert_close(train.bold_SKVR[counted].mean(0), torch.zeros(2), rtol=0, atol=1e-5)
     test, other = (batch["test"].bold_SKVR[batch["test"].bold_counted_SKV] for batch in batches)
     torch.testing.assert_close(test + 50.0, other, rtol=0, atol=1e-4)
+
+
+def bold_in(twin: Twin, record: SubjectRecord, segments: SegmentConfig) -> np.ndarray:
+    """What the twin's BOLD is at each volume of the record's run, cut into such segments."""
+    maker = BatchMaker(TaskSet((load_task("hammer"),)), segments, twin.config.step_seconds, range(8), WHOLE)
+    batch = maker.batch([record], "all")
+    with torch.no_grad():
+        bold_KVR = twin.bold(twin(batch.connectome_SE, batch.stimulus_SKTI), batch.volume_seconds_SKV)[0]
+    return bold_KVR[batch.bold_counted_SKV[0]].numpy()
+
+
+@pytest.mark.parametrize(("hrf", "most"), [("glover", 0.06), ("spm", 0.1)])
+def test_segments_of_the_default_burn_in_give_the_bold_of_the_whole_run(hrf, most):
+    """Twins with random weights, blocks of 20 s; where a run has gone on for long. In standard deviations of each region's BOLD."""
+    begin_Q = np.arange(0.0, 400.0, 20.0)
+    channels = (np.arange(20) % 2).astype(np.int16)
+    trials = dataclasses.replace(
+        make_trials(np.random.default_rng(0), 0),
+        pulse_channel_Q=channels,
+        pulse_onset_seconds_Q=begin_Q,
+        pulse_duration_seconds_Q=np.full(20, 20.0),
+        pulse_value_Q=np.ones(20, np.float32),
+    )
+    edges_E = np.random.default_rng(0).normal(size=28).astype(np.float32)
+    record = SubjectRecord("p", edges_E, {}, (run_of(trials, 400.0, num_regions=8),))
+    differences = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        sizes = TwinSizes(8, TaskSet((load_task("hammer"),)).num_channels, 2, 8)
+        twin = Twin(TwinConfig(connectome_components=0, hrf=hrf), sizes).eval()
+        whole_VR = bold_in(twin, record, SegmentConfig(segment_seconds=460.0, burn_in_seconds=60.0))[50:]
+        apart_VR = bold_in(twin, record, SegmentConfig())[50:]
+        differences.append((np.sqrt(((apart_VR - whole_VR) ** 2).mean(0)) / whole_VR.std(0)).mean())
+    assert np.mean(differences) < most  # with 12 s, .30 and .18
 
 
 def test_trials_are_counted_exactly_on_the_papers_cohort(real_data):
