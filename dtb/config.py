@@ -220,8 +220,9 @@ class TwinConfig:
     """Widths of the layers between connectome and generated parameters."""
     latent_size: CountOrZero = 16
     """Size of the explicit latent `z` between encoder and heads; 0 for none, as in the paper."""
-    connectome_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of edges hidden from the encoder in training; drawn per person, whatever the batch."""
+    connectome_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of edges hidden from the encoder in training; drawn per person, whatever the batch. It would blur what latents begin at with
+    `train.start: regression`; from a random start, a tenth to a third keeps an encoder from learning single edges by heart."""
     stimulus_delay_steps: CountOrZero = 1
     """Steps by which the stimulus reaches the network late."""
     press: Literal["hazard", "sigmoid"] = "hazard"

@@ -56,13 +56,17 @@ def over_folds(runs: Folds, observed: dict[int, np.ndarray], draws: dict[int, np
     return np.mean(each, axis=0)
 
 
-def read(out: Path, people: str) -> tuple[dict[int, np.ndarray], dict[str, Folds], dict[str, dict[str, float]]]:
+def read(
+    out: Path, people: str, only: int | None = None
+) -> tuple[dict[int, np.ndarray], dict[str, Folds], dict[str, dict[str, float]]]:
     """Give what unseen people did in each fold, and what each variant predicted, baselines included, and how it trained."""
     observed: dict[int, np.ndarray] = {}
     runs: dict[str, Folds] = defaultdict(lambda: defaultdict(list))
     told: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for path in sorted(out.glob(f"*-{people}-*.npz")):
         name, _, fold, _ = path.stem.rsplit("-", 3)
+        if only is not None and int(fold) != only:
+            continue
         found = np.load(path)
         if name == "baselines":
             observed[int(fold)] = found["observed"]
@@ -75,9 +79,9 @@ def read(out: Path, people: str) -> tuple[dict[int, np.ndarray], dict[str, Folds
     return observed, runs, means
 
 
-def rows_of(out: Path, people: str, seed: int = 0) -> list[dict[str, object]]:
-    """One row a variant: its correlations, and how far they are from kernel ridge's on the same people."""
-    observed, runs, told = read(out, people)
+def rows_of(out: Path, people: str, only: int | None = None, seed: int = 0) -> list[dict[str, object]]:
+    """One row a variant, over all folds or only one: its correlations, and how far they are from kernel ridge's on the same people."""
+    observed, runs, told = read(out, people, only)
     averaged = {fold: [np.mean(seeds, axis=0)] for fold, seeds in runs.get("regression", {}).items() if len(seeds) > 1}
     if averaged:
         runs["regression, seeds averaged"] = averaged
@@ -160,6 +164,9 @@ def main() -> None:
         print(f"\n{people}\n{markdown(rows)}")
         if people == "all":
             draw(rows, ceilings, options.picture)
+            # Settings chosen on one fold's unseen people say nothing there: each fold by itself.
+            for fold in sorted(read(options.out, people)[0]):
+                print(f"\nfold {fold}\n{markdown(rows_of(options.out, people, fold))}")
 
 
 if __name__ == "__main__":
