@@ -6,13 +6,14 @@ on a GPU it is just called.
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from dtb.twin.precision import ieee
 
 Tensors = Sequence[Tensor | None]
 MOST_GRAPHS = 8
@@ -62,8 +63,8 @@ def replayed(function: Callable[[Any, Tensors], Tensors], static: Hashable, tens
     -------
     sequence of Tensor or None
     """
-    with ieee():
-        first = next(tensor for tensor in tensors if tensor is not None)
+    first = next(tensor for tensor in tensors if tensor is not None)
+    with ieee(first.device.type):
         if first.device.type != "cuda" or torch.cuda.is_current_stream_capturing():
             return function(static, tensors)
         with torch.cuda.device(first.device):
@@ -77,14 +78,3 @@ def replayed(function: Callable[[Any, Tensors], Tensors], static: Hashable, tens
             while len(_recordings) > MOST_GRAPHS:
                 _recordings.popitem(last=False)
             return function(static, tensors) if recording is None else recording(tensors)
-
-
-@contextlib.contextmanager
-def ieee() -> Iterator[None]:
-    """Multiply float32 matrices as float32, whatever the program allows elsewhere: errors of TF32 add up over a recurrence."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -19,6 +19,7 @@ from dtb.twin.hypernetwork import Generated, Hypernetwork
 from dtb.twin.likelihood import PressDistribution, first_press, windows
 from dtb.twin.noise import performance_seeds, process_noise
 from dtb.twin.outputs import Simulation, TwinOutput
+from dtb.twin.precision import ieee, product
 from dtb.twin.scan import exact, scan
 from dtb.twin.sizes import TwinSizes
 from dtb.twin.tangent import Tangent
@@ -185,7 +186,7 @@ class Twin(nn.Module):
         initial_SKN: Tensor | None = None,
     ) -> TwinOutput:
         """Run networks on what `inputs` gave, or on a part of it, from an initial state; zero without one."""
-        with torch.autocast(delayed_SKTI.device.type, enabled=False):
+        with ieee(delayed_SKTI.device.type):
             delayed_SKTI = delayed_SKTI.to(generated.input_SGI.dtype)
             drive_SKTG = _per_person(delayed_SKTI, generated.input_SGI) + generated.bias_SG[:, None, None]
             hidden_SKTN = scan(
@@ -230,7 +231,7 @@ class Twin(nn.Module):
         (S, K, V, R) Tensor
             In units of `bold_scale_R`.
         """
-        with torch.autocast(output.hidden_SKTN.device.type, enabled=False):
+        with ieee(output.hidden_SKTN.device.type):
             kind = self.config.hrf if self.config.bold == "hrf" else None
             # The response is the same for every region, so it is applied to the states, before the readout.
             states_SKVN = at_volumes(
@@ -240,7 +241,8 @@ class Twin(nn.Module):
 
     def bold_at_steps(self, output: TwinOutput) -> Tensor:
         """(S, K, T, R): the BOLD readout of each state, with no haemodynamic response; in units of `bold_scale_R`."""
-        return _per_person(output.hidden_SKTN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
+        with ieee(output.hidden_SKTN.device.type):
+            return _per_person(output.hidden_SKTN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
 
     @torch.no_grad()
     def simulate(
@@ -313,4 +315,4 @@ def _per_person(values_SKTN: Tensor, weight_SON: Tensor) -> Tensor:
     """Multiply each person's values by that person's matrix, in one batched product where memory lies well for it."""
     num_segments, num_steps = values_SKTN.shape[1:3]
     by_time_SDN = values_SKTN.transpose(1, 2).flatten(1, 2)
-    return torch.bmm(by_time_SDN, weight_SON.mT).unflatten(1, (num_steps, num_segments)).transpose(1, 2)
+    return product(by_time_SDN, weight_SON.mT).unflatten(1, (num_steps, num_segments)).transpose(1, 2)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from dtb.twin.precision import product
+
 
 class Recurrence(NamedTuple):
     """Recurrent weights of some people: all of each person's own, or one shared matrix and a personal change of low rank.
@@ -49,4 +51,4 @@ class Recurrence(NamedTuple):
         assert self.shared_GN is not None
         assert self.left_SGQ is not None
         assert self.right_SNQ is not None
-        return self.shared_GN + self.left_SGQ @ self.right_SNQ.mT
+        return self.shared_GN + product(self.left_SGQ, self.right_SNQ.mT)

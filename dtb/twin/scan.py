@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dtb.twin.cells import CellName, next_state
+from dtb.twin.precision import ieee
 from dtb.twin.recurrence import Recurrence
 from dtb.twin.scan_fast import fast_scan
 from dtb.twin.scan_native import is_usable, native_scan
@@ -62,7 +63,7 @@ def scan(
     (S, K, T, N) Tensor
         State after each step.
     """
-    with torch.autocast(drive_SKTG.device.type, enabled=False):
+    with ieee(drive_SKTG.device.type):
         drive_SKTG = exact(drive_SKTG)
         recurrence = Recurrence(*(None if weight is None else exact(weight) for weight in recurrence))
         rate_SN = None if rate_SN is None else exact(rate_SN)

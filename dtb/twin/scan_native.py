@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dtb.twin.cells import CellName
+from dtb.twin.precision import ieee
 from dtb.twin.recurrence import Recurrence
 
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
@@ -131,12 +132,13 @@ class _NativeScan(torch.autograd.Function):
         _call("dtb_scan_backward", ctx.instructions, ctx.sizes, _BackwardArrays(*map(_address, arrays)))
         drive_SDG, before_SDN = drive_gradient_STKG.flatten(1, 2), state_STKN[:, :-1].flatten(1, 2)
         weights: tuple[Tensor | None, ...]
-        if full_SGN is not None:
-            weights = (drive_SDG.mT @ before_SDN, None, None, None)
-        else:
-            shared_GN = drive_SDG.flatten(0, 1).t() @ before_SDN.flatten(0, 1)
-            left_gradient_SGQ = drive_SDG.mT @ (before_SDN @ right_SNQ)
-            weights = (None, shared_GN, left_gradient_SGQ, before_SDN.mT @ (drive_SDG @ left_SGQ))
+        with ieee("cpu"):
+            if full_SGN is not None:
+                weights = (drive_SDG.mT @ before_SDN, None, None, None)
+            else:
+                shared_GN = drive_SDG.flatten(0, 1).t() @ before_SDN.flatten(0, 1)
+                left_gradient_SGQ = drive_SDG.mT @ (before_SDN @ right_SNQ)
+                weights = (None, shared_GN, left_gradient_SGQ, before_SDN.mT @ (drive_SDG @ left_SGQ))
         drive_gradient_SKTG = drive_gradient_STKG.transpose(1, 2)
         return None, None, drive_gradient_SKTG, *weights, rate_gradient_SN, None, initial_gradient_SKN
 

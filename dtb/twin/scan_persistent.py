@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dtb.twin.capture import ieee
 from dtb.twin.cells import CellName
+from dtb.twin.precision import ieee
 
 MOST_UNITS = 128
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
@@ -87,7 +87,7 @@ class _PersistentScan(torch.autograd.Function):
         _launch(
             backward_kernel, ctx.cell, state_SKTN, *given, drive_gradient_SKTG, rate_gradient_SKN, initial_gradient_SKN
         )
-        with ieee():
+        with ieee(outer_SKTN.device.type):
             weight_gradient_SGN = drive_gradient_SKTG.flatten(1, 2).mT @ state_SKTN[:, :, :-1].flatten(1, 2)
         return (
             None,

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dtb.twin import capture
-from dtb.twin.capture import MOST_GRAPHS, Tensors, ieee, replayed
+from dtb.twin.capture import MOST_GRAPHS, Tensors, replayed
+from dtb.twin.precision import ieee
 from tests.twin.test_scan import CELLS, make_case, states_and_gradients
 
 
@@ -28,7 +29,7 @@ def test_products_are_float32_within_and_as_before_afterwards() -> None:
 
     given = [torch.ones(2), None]
     assert replayed(look, "elman", given) is given
-    with pytest.raises(KeyError), ieee():
+    with pytest.raises(KeyError), ieee("cpu"):
         raise KeyError
     assert torch.get_float32_matmul_precision() == "medium"
 
