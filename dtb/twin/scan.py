@@ -62,6 +62,11 @@ def scan(
     -------
     (S, K, T, N) Tensor
         State after each step.
+
+    Raises
+    ------
+    ValueError
+        An argument does not fit the drive.
     """
     with ieee(drive_SKTG.device.type):
         drive_SKTG = exact(drive_SKTG)
@@ -70,14 +75,60 @@ def scan(
         noise_SKTN = None if noise_SKTN is None else noise_SKTN.to(drive_SKTG.dtype)
         initial_SKN = None if initial_SKN is None else initial_SKN.to(drive_SKTG.dtype)
         rest = (rate_SN, noise_SKTN, initial_SKN)
+        _check(cell, drive_SKTG, recurrence, *rest)
         if method == "reference" or drive_SKTG.numel() == 0:
             return _reference_scan(cell, drive_SKTG, recurrence.dense(), *rest)
+        if recurrence.left_SGQ is not None and recurrence.left_SGQ.shape[-1] == 0:
+            recurrence = Recurrence(recurrence.dense())
         if is_usable(drive_SKTG):
             small = recurrence.full_SGN is None and recurrence.dense_bytes <= DENSE_BYTES
             return native_scan(cell, drive_SKTG, Recurrence(recurrence.dense()) if small else recurrence, *rest)
         if fits(drive_SKTG, recurrence.num_hidden):
             return persistent_scan(cell, drive_SKTG, recurrence.dense(), *rest)
         return fast_scan(cell, drive_SKTG, recurrence, *rest)
+
+
+def _check(
+    cell: CellName,
+    drive_SKTG: Tensor,
+    recurrence: Recurrence,
+    rate_SN: Tensor | None,
+    noise_SKTN: Tensor | None,
+    initial_SKN: Tensor | None,
+) -> None:
+    """Refuse what does not fit together: compiled code is given addresses, and would read whatever lies there."""
+    if drive_SKTG.ndim != 4 or (cell == "gated" and drive_SKTG.shape[3] % 2):
+        raise ValueError(
+            f"drive_SKTG has shape {tuple(drive_SKTG.shape)}; it has four axes (subject, segment, step, row), "
+            "and for the gated cell two rows a unit"
+        )
+    if [weight is not None for weight in recurrence] not in ([True, False, False, False], [False, True, True, True]):
+        raise ValueError("recurrence needs either full_SGN, or shared_GN, left_SGQ and right_SNQ")
+    if (rate_SN is not None) != (cell == "leaky"):
+        raise ValueError(
+            f"rate_SN {'is missing' if rate_SN is None else 'is given'}: the leaky cell has rates, no other"
+        )
+    subjects, segments, steps, rows = drive_SKTG.shape
+    hidden = rows // 2 if cell == "gated" else rows
+    rank = 0 if recurrence.left_SGQ is None else recurrence.left_SGQ.shape[-1]
+    for name, tensor, shape in (
+        ("recurrence.full_SGN", recurrence.full_SGN, (subjects, rows, hidden)),
+        ("recurrence.shared_GN", recurrence.shared_GN, (rows, hidden)),
+        ("recurrence.left_SGQ", recurrence.left_SGQ, (subjects, rows, rank)),
+        ("recurrence.right_SNQ", recurrence.right_SNQ, (subjects, hidden, rank)),
+        ("rate_SN", rate_SN, (subjects, hidden)),
+        ("noise_SKTN", noise_SKTN, (subjects, segments, steps, hidden)),
+        ("initial_SKN", initial_SKN, (subjects, segments, hidden)),
+    ):
+        if tensor is None:
+            continue
+        found = (tuple(tensor.shape), tensor.dtype, tensor.device)
+        wanted = (shape, drive_SKTG.dtype, drive_SKTG.device)
+        if found != wanted:
+            raise ValueError(
+                "{} has shape {}, type {} and device {}; ".format(name, *found)
+                + "with this drive_SKTG it needs shape {}, type {} and device {}".format(*wanted)
+            )
 
 
 def exact(tensor: Tensor) -> Tensor:

@@ -229,3 +229,42 @@ def test_nothing_is_allocated_inside_the_loop() -> None:
         return sum(event.self_cpu_memory_usage > 0 for event in profile.events() or [])
 
     assert allocations(50) == allocations(10) > 0
+
+
+@pytest.mark.parametrize("method", ["fast", "reference"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("hidden", [5, 300])
+def test_low_rank_of_rank_nothing_is_the_shared_matrix(
+    hidden: int, cell: CellName, method: Literal["fast", "reference"]
+) -> None:
+    case = make_case(cell, "low_rank", (2, 1, 3, hidden), torch.float32, rank=0)
+    shared = case.matrices[0].expand(2, -1, -1)
+    torch.testing.assert_close(run(case, method), run(case._replace(matrices=[shared]), method))
+
+
+WRONG: dict[str, Callable[[Case], Case]] = {
+    "drive_SKTG has shape": lambda case: case._replace(drive=case.drive[0]),
+    "recurrence.full_SGN has shape": lambda case: case._replace(matrices=[torch.zeros(1, 5, 5)]),
+    "recurrence.full_SGN .* type torch.float64": lambda case: case._replace(matrices=[torch.zeros(3, 5, 5).double()]),
+    "recurrence.full_SGN .* device meta": lambda case: case._replace(matrices=[torch.zeros(3, 5, 5, device="meta")]),
+    "recurrence.shared_GN": lambda case: case._replace(matrices=[torch.zeros(3, n, 2) for n in (5, 5, 5)]),
+    "recurrence.left_SGQ": lambda case: case._replace(matrices=[torch.zeros(5, 5), *torch.zeros(2, 1, 5, 2)]),
+    "recurrence.right_SNQ": lambda case: case._replace(
+        matrices=[torch.zeros(5, 5), torch.zeros(3, 5, 2), torch.zeros(3, 5, 3)]
+    ),
+    "recurrence needs": lambda case: case._replace(matrices=[torch.zeros(5, 5), torch.zeros(3, 5, 2)]),
+    "rate_SN is missing": lambda case: case._replace(rate=None),
+    "rate_SN is given": lambda case: case._replace(cell="elman"),
+    "rate_SN has shape": lambda case: case._replace(rate=torch.zeros(5)),
+    "rate_SN .* type torch.float64": lambda case: case._replace(rate=torch.zeros(3, 5).double()),
+    "noise_SKTN": lambda case: case._replace(noise=torch.zeros(3, 1, 9, 5)),
+    "initial_SKN": lambda case: case._replace(initial=torch.zeros(3, 2, 4)),
+}
+
+
+@pytest.mark.parametrize("named", WRONG)
+def test_what_does_not_fit_the_drive_is_refused_by_name(named: str) -> None:
+    case = make_case("leaky", "full", dtype=torch.float32)
+    run(case)
+    with pytest.raises(ValueError, match=named):
+        run(WRONG[named](case))
