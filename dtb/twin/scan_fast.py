@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from dtb.twin.capture import Tensors, replayed
+from dtb.twin.capture import Tensors, is_recorded, padded_count, replayed
 from dtb.twin.cells import CellName
 from dtb.twin.recurrence import Recurrence
 
@@ -30,8 +31,15 @@ def fast_scan(
     initial_SKN: Tensor | None,
 ) -> Tensor:
     """Run the recurrence; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
+    num_segments = drive_SKTG.shape[1]
+    more = padded_count(num_segments) - num_segments if is_recorded(drive_SKTG) else 0
+    if more:
+        # Segments of nothing, so that batches come in few shapes; they stay apart from the others, and no gradient comes from them.
+        drive_SKTG = functional.pad(drive_SKTG, (0, 0, 0, 0, 0, more))
+        noise_SKTN = None if noise_SKTN is None else functional.pad(noise_SKTN, (0, 0, 0, 0, 0, more))
+        initial_SKN = None if initial_SKN is None else functional.pad(initial_SKN, (0, 0, 0, more))
     result: Tensor = _FastScan.apply(cell, drive_SKTG, *recurrence, rate_SN, noise_SKTN, initial_SKN)
-    return result
+    return result[:, :num_segments] if more else result
 
 
 class _Full:
@@ -192,8 +200,9 @@ def _backward(cell: CellName, tensors: Tensors) -> Tensors:
     actives = active_XKG.unbind(time)
     drive_gradient_XKG = torch.empty_like(active_XKG, memory_format=torch.contiguous_format)
     drive_gradients = drive_gradient_XKG.unbind(time)
-    # The gradient with respect to every state, kept because the rate's gradient needs it at the end.
-    state_gradient_XKN = torch.empty_like(before_XKN, memory_format=torch.contiguous_format)
+    # The gradient with respect to every state is kept only where the rate's gradient needs it at the end.
+    kept_steps = 1 if rate_SN is None else num_steps
+    state_gradient_XKN = torch.empty_like(before_XKN.narrow(time, 0, kept_steps), memory_format=torch.contiguous_format)
     state_gradients = state_gradient_XKN.unbind(time)
     outer = gradient_SKTN.unbind(2)
     scratch_SKN = gradient_SKTN.new_zeros(num_subjects, num_segments, num_hidden)
@@ -202,7 +211,7 @@ def _backward(cell: CellName, tensors: Tensors) -> Tensors:
     rate_SKN = None if rate_SN is None else rate_SN[:, None].expand(-1, num_segments, -1)
     for step in reversed(range(num_steps)):
         active_SKG, gradient_SKG = actives[step], drive_gradients[step]
-        state_gradient_SKN = state_gradients[step]
+        state_gradient_SKN = state_gradients[step % kept_steps]
         torch.add(outer[step], scratch_SKN, out=state_gradient_SKN)
         if cell == "gated":
             gate_SKN, candidate_SKN = active_SKG.split(num_hidden, -1)
@@ -222,7 +231,7 @@ def _backward(cell: CellName, tensors: Tensors) -> Tensors:
         weights.add_backward(step, scratch_SKN, gradient_SKG)
     rate_gradient_SN = None
     if rate_SN is not None:
-        rate_gradient_SN = (state_gradient_XKN * (active_XKG - before_XKN)).sum((time, 2))
+        rate_gradient_SN = (active_XKG - before_XKN).mul_(state_gradient_XKN).sum((time, 2))
     return (
         _output(drive_gradient_XKG, time),
         *weights.weight_gradients(drive_gradient_XKG, before_XKN),
