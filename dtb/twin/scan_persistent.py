@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
+import warnings
 from typing import Any
 
 import torch
@@ -25,20 +25,36 @@ MOST_UNITS = 128
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
 
 
-@functools.cache
-def has_triton() -> bool:
-    """Whether the compiler of the kernels is installed."""
-    return importlib.util.find_spec("triton") is not None
-
-
 def fits(drive_SKTG: Tensor, num_hidden: int) -> bool:
-    """Whether the kernel can run this: float32 on a GPU, and weights that fit on the chip."""
+    """Whether the kernel can run this: float32 on a GPU, weights that fit on the chip, and kernels that start there."""
     return (
         drive_SKTG.device.type == "cuda"
         and drive_SKTG.dtype == torch.float32
         and num_hidden <= MOST_UNITS
-        and has_triton()
+        and starts(drive_SKTG.device)
     )
+
+
+@functools.cache
+def starts(device: torch.device) -> bool:
+    """Try the smallest network there is, once in a process and device; where that fails, warn with the reason.
+
+    That Triton is installed says too little: it builds its link to the driver at the first launch, with a C compiler.
+    """
+    one = torch.ones(1, 1, 1, 1, device=device)
+    try:
+        with torch.no_grad():
+            persistent_scan("elman", one, one[0], None, None)
+    except Exception as error:  # noqa: BLE001 - compilers and drivers fail in many ways, and there is another path
+        warnings.warn(
+            f"Triton's kernels do not start on {device} ({type(error).__name__}: {error}), so networks of up to {MOST_UNITS} units "
+            "take the slower path of recorded batched products. Triton needs a C compiler and the headers of libc and Python: "
+            "`apt-get install gcc libc6-dev python3-dev`, or name a compiler in CC.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def persistent_scan(

@@ -31,6 +31,12 @@ def test_it_has_ray_s_version_of_the_constraints_and_ends_as_an_ordinary_user() 
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "1000:100"
 
 
+def test_the_image_that_is_kept_has_what_triton_builds_its_driver_link_with() -> None:
+    kept = DOCKERFILE.read_text().rsplit("\nFROM ", 1)[1]
+    as_root = kept[kept.index("USER 0") : kept.index("USER 1000:100")]
+    assert {"gcc", "libc6-dev"} <= set(re.findall(r"apt-get install [^&]*", as_root)[0].split())
+
+
 def test_what_is_copied_exists_and_is_let_through() -> None:
     patterns = (REPOSITORY / ".dockerignore").read_text().splitlines()
     let_through = [pattern[1:] for pattern in patterns if pattern.startswith("!")]

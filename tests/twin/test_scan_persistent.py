@@ -6,13 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from dtb.twin import scan_persistent
 from dtb.twin.cells import CellName
-from dtb.twin.scan_persistent import MOST_UNITS, fits, persistent_scan
+from dtb.twin.scan_persistent import MOST_UNITS, fits, persistent_scan, starts
 from tests.twin.test_scan import (
     CELLS,
     Case,
@@ -69,6 +72,36 @@ def test_only_float32_on_a_gpu_and_weights_that_fit_go_there() -> None:
         assert fits(drive, MOST_UNITS)
         assert not fits(drive, MOST_UNITS + 1)
         assert not fits(drive.double(), 64)
+
+
+@pytest.fixture
+def untried() -> Iterator[None]:
+    starts.cache_clear()
+    yield
+    starts.cache_clear()
+
+
+@pytest.mark.usefixtures("untried")
+def test_a_kernel_that_starts_is_tried_once_and_gives_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    assert starts(torch.device(DEVICE))
+    assert starts(torch.device(DEVICE))
+    assert starts.cache_info().misses == 1
+    assert not recwarn
+
+
+@pytest.mark.usefixtures("untried")
+def test_a_kernel_that_does_not_start_leaves_networks_to_the_other_path_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("Failed to find C compiler.")
+
+    monkeypatch.setattr(scan_persistent, "_launch", fail)
+    monkeypatch.setattr(scan_persistent, "starts", lambda _: starts(torch.device(DEVICE)))
+    drive = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    with pytest.warns(RuntimeWarning, match="Failed to find C compiler.*apt-get install gcc") as warned:
+        assert [fits(drive, 64), fits(drive, 64)] == [False, False]  # type: ignore[arg-type]
+    assert len(warned) == 1
 
 
 COMPILED = """
