@@ -55,7 +55,7 @@ def perform_in_blocks(
         noise = None if noise_SKTN is None else noise_SKTN[:, :, part]
         output = twin.advance(generated, delayed_SKTI[:, :, part], noise, state_SKN)
         # A copy: a view would keep the block's states in memory.
-        last_SKN = output.hidden_SKTN[:, :, -1].clone()
+        last_SKN = output.hidden_SKTN[:, :, -1].clone() if num_steps else state_SKN
         if twin.config.bold == "direct":
             return output.press_SKTA, twin.bold_at_steps(output), last_SKN
         if begin > 0:

@@ -5,12 +5,11 @@ Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `E` co
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 _DROPOUT, _PROCESS = 1, 2
-_BLOCK = 16
-"""torch draws normals in blocks of this many; whole blocks make a shorter draw the beginning of a longer one."""
 
 
 def dropout_mask(seed_S: Tensor, num_edges: int, share: float) -> Tensor:
@@ -30,8 +29,8 @@ def dropout_mask(seed_S: Tensor, num_edges: int, share: float) -> Tensor:
         0 for hidden edges, ``1 / (1 - share)`` for the others.
     """
     mask_SE = torch.empty(len(seed_S), num_edges)
-    for row_E, seed in zip(mask_SE, seed_S.tolist(), strict=True):
-        row_E.uniform_(generator=_generator(seed, _DROPOUT, 0))
+    for row_E, seed in zip(mask_SE.numpy(), seed_S.tolist(), strict=True):
+        _generator(seed, _DROPOUT, 0).random(dtype=np.float32, out=row_E)
     return (mask_SE >= share).float().div_(1.0 - share).to(seed_S.device)
 
 
@@ -48,12 +47,10 @@ def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden:
     -------
     (S, K, T, N) float32 Tensor
     """
-    size = num_steps * num_hidden
-    noise_SKD = torch.empty(len(seed_S), num_segments, -(-size // _BLOCK) * _BLOCK)
-    for noise_KD, seed in zip(noise_SKD, seed_S.tolist(), strict=True):
-        for segment, row_D in enumerate(noise_KD):
-            row_D.normal_(generator=_generator(seed, _PROCESS, segment))
-    noise_SKTN = noise_SKD[..., :size].reshape(len(seed_S), num_segments, num_steps, num_hidden)
+    noise_SKTN = torch.empty(len(seed_S), num_segments, num_steps, num_hidden)
+    for noise_KTN, seed in zip(noise_SKTN.numpy(), seed_S.tolist(), strict=True):
+        for segment, noise_TN in enumerate(noise_KTN):
+            _generator(seed, _PROCESS, segment).standard_normal(dtype=np.float32, out=noise_TN)
     return noise_SKTN.to(seed_S.device)
 
 
@@ -72,19 +69,14 @@ def performance_seeds(seed: int, draw: int, num_subjects: int) -> Tensor:
     (S,) int64 Tensor
         Each depends on seed, draw and place alone.
     """
-    return torch.tensor([_mixed(seed, draw, place) for place in range(num_subjects)], dtype=torch.int64)
+    words = [_sequence(seed, draw, place).generate_state(1, np.uint64)[0] for place in range(num_subjects)]
+    return torch.tensor([int(word) >> 1 for word in words], dtype=torch.int64)
 
 
-def _generator(seed: int, stream: int, index: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_mixed(seed, stream, index))
+def _generator(seed: int, stream: int, index: int) -> np.random.Generator:
+    return np.random.default_rng(_sequence(seed, stream, index))
 
 
-def _mixed(*parts: int) -> int:
-    """Make one seed of several numbers, so that neighbouring ones share nothing (SplitMix64, Steele et al. 2014)."""
-    value = 0
-    for part in parts:
-        value = (value ^ part) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
-        value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-        value = (value ^ value >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
-        value ^= value >> 31
-    return value & 0x7FFFFFFFFFFFFFFF
+def _sequence(seed: int, *key: int) -> np.random.SeedSequence:
+    """Mix all bits of some numbers; torch's own generator reads 32 of a seed, and so many people would share their draws."""
+    return np.random.SeedSequence(seed % 2**64, spawn_key=key)

@@ -74,6 +74,18 @@ def test_states_computed_again_take_the_memory_of_one_block() -> None:
     assert kept[1] < kept[0] / 5
 
 
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)
+def test_a_run_without_steps_gives_empty_presses_and_the_bold_of_rest(config: TwinConfig) -> None:
+    twin, batch = Twin(config, SIZES), make_batch()
+    stimulus = batch.stimulus_SKTI[:, :, :0]
+    output = twin(batch.connectome_SE, stimulus)
+    whole = twin.bold_at_steps(output) if config.bold == "direct" else twin.bold(output, batch.volume_seconds_SKV)
+    generated = twin.generate(batch.connectome_SE)
+    press, bold = perform_in_blocks(twin, generated, stimulus, None, batch.volume_seconds_SKV)
+    assert press.shape == output.press_SKTA.shape
+    torch.testing.assert_close(bold, whole)
+
+
 @pytest.mark.parametrize(("steps", "length"), [(0, 128), (750, 128), (128**2, 128), (128**2 + 1, 129), (10**6, 1000)])
 def test_blocks_are_as_long_as_the_root_of_the_run_or_the_shortest(steps: int, length: int) -> None:
     assert block_steps(steps) == length

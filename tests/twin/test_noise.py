@@ -20,6 +20,22 @@ def test_draws_depend_on_the_seed_alone() -> None:
     assert not torch.equal(together[0], together[2])
 
 
+@pytest.mark.parametrize("one", [0, 5, 2**62])
+def test_seeds_that_agree_in_their_lower_half_share_nothing(one: int) -> None:
+    seeds = torch.tensor([one, one ^ 2**32, one ^ 2**61])
+    for drawn in (dropout_mask(seeds, 1000, 0.5), process_noise(seeds, 1, 100, 10).flatten(1)):
+        assert (torch.corrcoef(drawn) - torch.eye(3)).abs().max() < 0.15
+    # Their streams and segments are apart too.
+    noise = process_noise(seeds, 3, 100, 10).flatten(0, 1).flatten(1)
+    assert (torch.corrcoef(noise) - torch.eye(9)).abs().max() < 0.15
+
+
+def test_two_of_many_people_do_not_share_their_draws() -> None:
+    """With 32 bits to tell streams apart, these two of the first 200,000 seeds had the same noise."""
+    first, second = process_noise(torch.tensor([18085, 126391]), 1, 100, 10).flatten(1)
+    assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize("hidden", [1, 5, 16])
 def test_more_segments_and_steps_only_append(hidden: int) -> None:
     seeds = torch.tensor([3, 4])
