@@ -127,6 +127,7 @@ def load_twin(path: Path) -> tuple[Twin, TwinCard]:
             "It was written by another version, or the JSON was edited. Train anew."
         )
     twin.load_state_dict(tensors)
+    twin.region_names, twin.bold_region_names = card.region_names, card.bold_region_names
     return twin.to(dtype=_dtype_of(tensors)).eval(), card
 
 

@@ -21,7 +21,7 @@ from dtb.twin.noise import performance_seeds, process_noise
 from dtb.twin.outputs import Simulation, TwinOutput
 from dtb.twin.precision import ieee, product
 from dtb.twin.scan import exact, scan
-from dtb.twin.sizes import TwinSizes
+from dtb.twin.sizes import PAPER_SIZES, TwinSizes, check_shape
 from dtb.twin.tangent import Tangent
 
 
@@ -33,7 +33,7 @@ class Twin(nn.Module):
     config : TwinConfig
         The model.
     sizes : TwinSizes
-        What the data decide.
+        What the data decide; the paper's if not given.
 
     Attributes
     ----------
@@ -43,6 +43,8 @@ class Twin(nn.Module):
         BOLD is predicted in units of these.
     tangent : Tangent or None
         With `connectome_space: tangent`, the way to what the encoder reads.
+    region_names, bold_region_names : tuple of str
+        Regions of the connectome and of BOLD in order, of a twin that was read from files; empty for one that was made anew.
 
     Examples
     --------
@@ -50,13 +52,15 @@ class Twin(nn.Module):
     >>> output = twin(torch.zeros(3, 6), torch.zeros(3, 1, 50, 2))
     >>> output.press_SKTA.shape, twin.bold(output, torch.tensor([0.8, 1.6]).expand(3, 1, 2)).shape
     (torch.Size([3, 1, 50, 2]), torch.Size([3, 1, 2, 4]))
+    >>> Twin(TwinConfig()).sizes
+    TwinSizes(num_regions=446, num_channels=9, num_alternatives=3, num_bold_regions=20)
     """
 
     edge_mean_E: Tensor
     edge_scale_E: Tensor
     bold_scale_R: Tensor
 
-    def __init__(self, config: TwinConfig, sizes: TwinSizes) -> None:
+    def __init__(self, config: TwinConfig, sizes: TwinSizes = PAPER_SIZES) -> None:
         super().__init__()
         self.config = config
         self.sizes = sizes
@@ -65,6 +69,8 @@ class Twin(nn.Module):
         self.register_buffer("edge_scale_E", torch.ones(sizes.num_edges))
         self.register_buffer("bold_scale_R", torch.ones(sizes.num_bold_regions))
         self.tangent = Tangent(sizes.num_regions) if config.connectome_space == "tangent" else None
+        self.region_names: tuple[str, ...] = ()
+        self.bold_region_names: tuple[str, ...] = ()
 
     @torch.no_grad()
     def set_normalisation(
@@ -141,7 +147,17 @@ class Twin(nn.Module):
             Fisher z of the upper triangle, NaN where absent.
         seed_S : (S,) int64 Tensor or None
             Seeds of the dropout in training.
+
+        Raises
+        ------
+        ValueError
+            An argument is no tensor, or its shape is not this twin's.
         """
+        regions = self.sizes.num_regions
+        edges = f"the upper triangles of {regions} x {regions} matrices (`dtb.twin.edges.edges_of`)"
+        _check("connectome_SE", connectome_SE, (None, self.sizes.num_edges), edges)
+        if seed_S is not None:
+            _check("seed_S", seed_S, (len(connectome_SE),))
         generated: Generated = self.hypernetwork(self.encoder_input(connectome_SE), seed_S)
         return generated
 
@@ -160,11 +176,20 @@ class Twin(nn.Module):
         Returns
         -------
         TwinOutput
+
+        Raises
+        ------
+        ValueError
+            An argument is no tensor, or its shape is not this twin's.
         """
         return self.perform(self.generate(connectome_SE, seed_S), stimulus_SKTI, seed_S)
 
     def perform(self, generated: Generated, stimulus_SKTI: Tensor, seed_S: Tensor | None = None) -> TwinOutput:
         """Run networks that `generate` made; parameters and result as in `forward`."""
+        people = len(generated.bias_SG)
+        _check("stimulus_SKTI", stimulus_SKTI, (people, None, None, self.sizes.num_channels))
+        if seed_S is not None:
+            _check("seed_S", seed_S, (people,))
         return self.advance(generated, *self.inputs(stimulus_SKTI, seed_S))
 
     def inputs(self, stimulus_SKTI: Tensor, seed_S: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -231,6 +256,7 @@ class Twin(nn.Module):
         (S, K, V, R) Tensor
             In units of `bold_scale_R`.
         """
+        _check("volume_seconds_SKV", volume_seconds_SKV, (*output.hidden_SKTN.shape[:2], None))
         with ieee(output.hidden_SKTN.device.type):
             kind = self.config.hrf if self.config.bold == "hrf" else None
             # The response is the same for every region, so it is applied to the states, before the readout.
@@ -304,6 +330,15 @@ class Twin(nn.Module):
         from dtb.twin.export import load_twin
 
         return load_twin(Path(path))[0]
+
+
+def _check(name: str, value: object, shape: tuple[int | None, ...], meaning: str = "") -> None:
+    """Refuse what is no tensor of this shape."""
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{name} is of type {type(value).__name__}; it has to be a torch tensor: `torch.as_tensor(...)`"
+        )
+    check_shape(name, value.shape, shape, meaning)
 
 
 def _standardised(edges_SE: Tensor, mean_E: Tensor, scale_E: Tensor) -> Tensor:

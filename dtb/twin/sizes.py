@@ -48,3 +48,26 @@ class TwinSizes:
     def num_outputs(self) -> int:
         """Rows of the readout: response alternatives, then BOLD regions."""
         return self.num_alternatives + self.num_bold_regions
+
+
+PAPER_SIZES = TwinSizes(num_regions=446, num_channels=9, num_alternatives=3, num_bold_regions=20)
+"""The paper's: its atlas, its two tasks, its task-related regions."""
+
+
+def check_shape(name: str, found: tuple[int, ...], wanted: tuple[int | None, ...], meaning: str = "") -> None:
+    """Refuse an array of another shape than this twin reads; its name ends in its axes, and None is any length.
+
+    Examples
+    --------
+    >>> check_shape("connectome_SE", (3, 4, 4), (None, 6), "pairs of 4 regions")
+    Traceback (most recent call last):
+        ...
+    ValueError: connectome_SE has shape (3, 4, 4); this twin reads (S, E) = (any, 6), pairs of 4 regions
+    """
+    fits = [length is None or length == other for length, other in zip(wanted, found, strict=False)]
+    if len(found) == len(wanted) and all(fits):
+        return
+    axes = ", ".join(name.rsplit("_", 1)[1])
+    lengths = ", ".join("any" if length is None else str(length) for length in wanted)
+    more = f", {meaning}" if meaning else ""
+    raise ValueError(f"{name} has shape {tuple(found)}; this twin reads ({axes}) = ({lengths}){more}")

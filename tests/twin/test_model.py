@@ -109,6 +109,31 @@ def test_a_persons_output_is_independent_of_the_batch(config: TwinConfig, batch:
     torch.testing.assert_close(whole.press_SKTA[1:2, :1, :33], alone.press_SKTA, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("named", ["connectome_SE", "stimulus_SKTI", "seed_S"])
+@pytest.mark.parametrize("wrong", ["numpy", "axes", "people"])
+def test_what_a_twin_cannot_read_is_refused_by_name(named: str, wrong: str, batch: Batch) -> None:
+    twin = Twin(make_config(), SIZES)
+    given = {name: getattr(batch, name) for name in ("connectome_SE", "stimulus_SKTI", "seed_S")}
+    change = {
+        "numpy": lambda value: value.numpy(),
+        "axes": lambda value: value[None],
+        "people": lambda value: value[:2],
+    }
+    given[named] = change[wrong](given[named])
+    # Two connectomes are fine; then it is the seeds that do not fit.
+    found = "seed_S" if (named, wrong) == ("connectome_SE", "people") else named
+    with pytest.raises(
+        ValueError, match=f"^{found} (has shape .* this twin reads|is of type ndarray; .* torch tensor)"
+    ):
+        twin(**given)
+
+
+def test_volume_times_that_do_not_fit_are_refused_by_name(batch: Batch) -> None:
+    twin = Twin(make_config(), SIZES)
+    with pytest.raises(ValueError, match="^volume_seconds_SKV has shape"):
+        twin.bold(twin(batch.connectome_SE, batch.stimulus_SKTI), batch.volume_seconds_SKV[0, 0])
+
+
 def test_wrong_normalisation_is_refused() -> None:
     twin = Twin(make_config(), SIZES)
     with pytest.raises(ValueError, match="edge_mean_E has shape"):

@@ -48,6 +48,7 @@ def test_it_has_the_papers_layers_and_number_of_parameters(paper: Config) -> Non
     taskset = TaskSet(tuple(load_task(name) for name in paper.ingest.tasks), paper.ingest.channel_layout)
     with torch.device("meta"):
         twin = Twin(paper.twin, TwinSizes(446, taskset.num_channels, taskset.num_alternatives, num_bold_regions=20))
+        assert Twin(paper.twin).sizes == twin.sizes
     assert sum(parameter.numel() for parameter in twin.parameters()) == 54_785_623
     layers = [*twin.hypernetwork.encoder.layers, twin.hypernetwork.head]
     assert [tuple(layer.weight.shape) for layer in layers] == [(200, 99_235), (200, 200), (173_623, 200)]
