@@ -7,8 +7,10 @@
 
 The references are a `torch.func.vmap` over an `RNNCell` that writes hidden states into a preallocated output, an unbound loop of
 `baddbmm`, and `torch.nn.RNN` person by person. A training step is the forward pass and the gradient of all weights and inputs.
-Operations and bytes are those of one forward pass of the recurrence; a training step counts as three. Times are the best of several
-runs, of one where a run takes long; the machine's load is printed with them, for they mean little on a crowded one.
+Operations and bytes are those of one forward pass of the recurrence, bytes as if weights were read once and drives and states passed
+once; a training step counts as three of both. The roofline is the most that the machine could do (Williams et al. 2009): the rate of a
+batched matrix product, or that at which memory brings the bytes, by a triad in the same run, whichever is lower. Times are the best of
+several runs, of one where a run takes long; the machine's load is printed with them, for they mean little on a crowded one.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `I` stimulus channel.
 """
@@ -88,6 +90,13 @@ def matmul_rate(num_people: int, num_hidden: int, device: torch.device) -> float
     return 2 * num_people * 256 * num_hidden**2 / seconds
 
 
+def memory_bandwidth(device: torch.device) -> float:
+    """Give the rate at which a triad, ``a = b + 3 c`` on arrays larger than any cache, reads and writes, in bytes per second."""
+    first, second, out = (torch.ones(2**26, device=device) for _ in range(3))
+    seconds = best_seconds(lambda: torch.add(first, second, alpha=3.0, out=out), 5, device)
+    return 3 * out.nbytes / seconds
+
+
 def make_inputs(size: tuple[int, int, int, int], device: torch.device) -> list[Tensor]:
     people, segments, steps, hidden = size
     generator = torch.Generator().manual_seed(0)
@@ -112,7 +121,9 @@ def title_of(name: str, size: tuple[int, ...], operations: float, moved: float) 
     return f"{name}: S={people} K={segments} T={steps} N={hidden}, {operations / 1e9:.1f} GFLOP, {moved / 1e6:.0f} MB"
 
 
-def bench_full(name: str, repeats: int, device: torch.device, table: Table) -> dict[str, tuple[float, float]]:
+def bench_full(
+    name: str, repeats: int, device: torch.device, bandwidth: float, table: Table
+) -> dict[str, tuple[float, float]]:
     """Add the rows of one size to the table; give the seconds of each."""
     size = SIZES[name]
     people, segments, steps, hidden = size
@@ -128,7 +139,7 @@ def bench_full(name: str, repeats: int, device: torch.device, table: Table) -> d
         found[reference] = forward_and_step(run, inputs, repeats)
     for what, seconds in found.items():
         title = title_of(name, size, operations, moved) if what == "ours" else ""
-        row(table, title, what, seconds, found["ours"], operations, rate)
+        row(table, title, what, seconds, found["ours"], operations, rate, bandwidth * operations / moved)
     return found
 
 
@@ -140,8 +151,11 @@ def row(
     own: tuple[float, float],
     operations: float,
     rate: float,
+    fed: float,
 ) -> None:
-    cells = []
+    """Add a row; `fed` is the rate in operations per second at which memory brings what they need."""
+    roofline = min(rate, fed)
+    cells = [f"{roofline / 1e9:.0f} ({'memory' if fed < rate else 'product'})"]
     for index, work in enumerate((operations, 3 * operations)):
         speed = work / seconds[index]
         cells += [
@@ -149,11 +163,14 @@ def row(
             f"{seconds[index] / own[index]:.2f}",
             f"{speed / 1e9:.1f}",
             f"{speed / rate:.0%}",
+            f"{speed / roofline:.0%}",
         ]
     table.add_row(title, what, *cells)
 
 
-def bench_low_rank(size: tuple[int, int, int, int, int], repeats: int, device: torch.device, table: Table) -> None:
+def bench_low_rank(
+    size: tuple[int, int, int, int, int], repeats: int, device: torch.device, bandwidth: float, table: Table
+) -> None:
     """Add full weights and low-rank ones of the same size to the table."""
     people, segments, steps, hidden, rank = size
     note(f"low rank {rank}, N={hidden}")
@@ -174,11 +191,13 @@ def bench_low_rank(size: tuple[int, int, int, int, int], repeats: int, device: t
     others: dict[str, Run] = {"ours": ours} | ({"baddbmm loop": baddbmm_loop} if rank == LOW_RANK[0][-1] else {})
     full = {name: forward_and_step(run, inputs, repeats) for name, run in others.items()}
     operations = 2 * people * segments * steps * hidden * (hidden + 2 * rank)
-    moved = 4 * (hidden**2 + 2 * people * hidden * rank + 2 * people * segments * steps * hidden)
+    passing = 2 * people * segments * steps * hidden
+    moved = 4 * (hidden**2 + 2 * people * hidden * rank + passing)
     title = title_of(f"low rank {rank}", size[:4], operations, moved)
-    row(table, title, "ours, low rank", own, own, operations, rate)
+    row(table, title, "ours, low rank", own, own, operations, rate, bandwidth * operations / moved)
+    operations, moved = 2 * people * segments * steps * hidden**2, 4 * (people * hidden**2 + passing)
     for name, seconds in full.items():
-        row(table, "", f"{name}, full", seconds, own, 2 * people * segments * steps * hidden**2, rate)
+        row(table, "", f"{name}, full", seconds, own, operations, rate, bandwidth * operations / moved)
 
 
 def bench_recomputing(repeats: int, device: torch.device) -> str:
@@ -260,29 +279,35 @@ def main() -> None:
         CLOCK = time.process_time
         torch.set_num_threads(1)
     device = torch.device(options.device)
-    columns = ("ms", "ratio", "GFLOP/s", "of matmul")
+    columns = ("ms", "ratio", "GFLOP/s", "of matmul", "of roofline")
     table = Table(title="The recurrence, forward and training step")
     table.add_column("size")
     table.add_column("what")
+    table.add_column("roofline GFLOP/s", justify="right")
     for part in ("forward", "step"):
         for column in columns:
             table.add_column(f"{part} {column}", justify="right")
     level, load = scan_native.level(), os.getloadavg()[0]
-    found = {name: bench_full(name, options.repeats, device, table) for name in options.sizes if name in SIZES}
+    bandwidth = memory_bandwidth(device)
+    note(f"memory brings {bandwidth / 1e9:.1f} GB/s")
+    found = {
+        name: bench_full(name, options.repeats, device, bandwidth, table) for name in options.sizes if name in SIZES
+    }
     if "low-rank" in options.sizes:
         for size in LOW_RANK:
-            bench_low_rank(size, options.repeats, device, table)
+            bench_low_rank(size, options.repeats, device, bandwidth, table)
     lines = summary(found)
     if "recomputing" in options.sizes:
         lines.append(bench_recomputing(options.repeats, device))
-    console = Console(width=190)
+    console = Console(width=230)
     console.print(table)
     for line in lines:
         console.print(line)
     where = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     clock = "processor" if options.busy else "wall"
     console.print(
-        f"{where}, {torch.get_num_threads()} threads, {clock} time, load {load:.1f} before and {os.getloadavg()[0]:.1f} after on "
+        f"{where}, memory {bandwidth / 1e9:.1f} GB/s (triad), "
+        f"{torch.get_num_threads()} threads, {clock} time, load {load:.1f} before and {os.getloadavg()[0]:.1f} after on "
         f"{os.cpu_count()} cores, torch {torch.__version__}, compiled code: {scan_native.LEVELS[level] if level >= 0 else 'not built'}. "
         "Ratio: time divided by ours."
     )
