@@ -143,10 +143,12 @@ def histogram(rt_J: np.ndarray) -> str:
 
 
 def _headline(spec: TaskSpec, tally: Tally, num_files: int) -> str:
+    adaptive = spec.stimuli_depend_on_responses
     lines = [
         f"Task {spec.name} ({spec.domain}): {num_files} file{'' if num_files == 1 else 's'}, {tally.rows} rows",
         f"  {tally.trials} usable trials, {tally.omissions} of them without a press",
         f"  {tally.not_trials} rows that are no trials, {tally.unusable} unusable rows",
+        *(["  What is shown depends on what the person did before (stimuli_depend_on_responses)"] * adaptive),
     ]
     if tally.scored:
         share = tally.correct / tally.scored

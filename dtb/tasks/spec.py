@@ -264,6 +264,9 @@ class TaskSpec:
     stimuli : tuple of Stimulus
     contrast : dict
         Weight of each condition in the task's contrast of interest; the weights sum to 0.
+    stimuli_depend_on_responses : bool
+        Whether what is shown, or when, depends on what the person did before, as a staircase does: then the stimuli say something of the
+        person, and so does whoever sees them.
     description : str
         Where the design comes from.
     """
@@ -278,6 +281,7 @@ class TaskSpec:
     strip_spaces: bool = False
     clock_offset_seconds: float = 0.0
     derive: dict[str, Derived] = dataclasses.field(default_factory=dict)
+    stimuli_depend_on_responses: bool = False
     description: str = ""
 
     @property

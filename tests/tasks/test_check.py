@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from dtb.errors import TaskError
 from dtb.tasks.check import check_task, histogram, tally_of
 from dtb.tasks.read import read_trials
-from dtb.tasks.spec import load_task
+from dtb.tasks.spec import load_task, shipped_tasks, task_to_plain
 
 HEADER = "onset\tduration\ttrial_type\tresponse_time\taccuracy_binarized\tstimulus_text\tstimulus_color\n"
 ROWS = "1\t3\tcon1\t0.5\t1\tred\tred\n4\t3\tinc1\t0.7\t0\tred\tblue\n8\t3\tinc1\tn/a\t0\tred\tblue\n12\t3\tinc1\t-1\t1\tred\tblue\n"
@@ -55,6 +56,16 @@ def test_every_unusable_row_is_named_however_many_there_are(tmp_path, capsys):
         first, _, last = part.partition("-")
         named |= set(range(int(first), int(last or first) + 1))
     assert named == {i + 2 for i in range(100) if i % 2 or i > 80}
+
+
+def test_it_says_where_stimuli_depend_on_what_the_person_did(events, capsys):
+    check_task("stroop", (events,))
+    assert "stimuli_depend_on_responses" not in capsys.readouterr().out
+    assert [name for name in shipped_tasks() if load_task(name).stimuli_depend_on_responses] == ["bart", "stopsignal"]
+    adaptive = events.parent / "adaptive.yaml"
+    adaptive.write_text(yaml.safe_dump({**task_to_plain(load_task("stroop")), "stimuli_depend_on_responses": True}))
+    check_task(str(adaptive), (events,))
+    assert "depends on what the person did before (stimuli_depend_on_responses)" in capsys.readouterr().out
 
 
 def test_a_histogram_counts_every_press():
