@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 
+from dtb import terminal
 from dtb.config import SplitConfig
 from dtb.errors import ConfigurationError
 from dtb.shards.read import Cohort
@@ -45,12 +46,22 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
         return _by_runs(cohort, people, config)
     covariates = {pseudonym: cohort.header(pseudonym)["covariates"] for pseudonym in people}
 
+    held_out = ""
+
     def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
         return sorted(pseudonyms, key=lambda who: (*_stratum(covariates[who]), _draw(seed, purpose, who)))
 
     if config.kind == "sites":
-        site = _held_out_site(sorted({str(who.get("site")) for who in covariates.values()}), config.fold)
-        test = [who for who in people if str(covariates[who].get("site")) == site]
+        site_of = {who: str(site) for who in people if (site := covariates[who].get("site")) is not None}
+        held_out = _held_out_site(sorted(set(site_of.values())), config.fold)
+        test = [who for who, site in site_of.items() if site == held_out]
+        if len(site_of) < len(people):
+            # They may be of the site that is held out.
+            terminal.err.print(
+                f"{len(people) - len(site_of)} of {len(people)} people have no site and are left out: whether training may see them cannot "
+                "be known. Give them one in the column `site` of participants.tsv."
+            )
+            people = sorted(site_of)
     else:
         _check_folds(len(people), config)
         test = dealt(people, "fold")[config.fold :: config.num_folds]
@@ -66,7 +77,7 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     train = [who for who in rest if who not in set(validation)]
     if config.kind == "tasks":
         return _by_tasks(cohort, train, validation, test, config.held_out)
-    return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
+    return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)), held_out=held_out)
 
 
 def _runs_of(cohort: Cohort, pseudonym: str) -> list[tuple[str, str]]:

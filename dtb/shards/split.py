@@ -67,7 +67,8 @@ class Split:
     in_seconds : bool
         Whether these are seconds and not shares; as long as training and validation take together, testing takes after them.
     held_out : str
-        With `runs`, the label of the runs that test, or empty for each person's last of each task; with `tasks`, the task that tests.
+        With `runs`, the label of the runs that test, or empty for each person's last of each task; with `tasks`, the task that tests; with
+        `subjects`, the site whose people test, if it is one site's.
     """
 
     kind: Literal["subjects", "temporal", "runs", "tasks"]

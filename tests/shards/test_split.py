@@ -65,6 +65,24 @@ def test_a_site_is_held_out_whole(cohort):
         make_split(cohort, SplitConfig(kind="sites", fold=2), seed=0)
 
 
+def test_people_without_a_site_are_no_site_and_are_left_out(tmp_path, capsys):
+    writer = ShardWriter(tmp_path, 4)
+    for number in range(12):
+        person = make_person(number, num_runs=0)
+        writer.add(
+            dataclasses.replace(person, covariates={**person.covariates, "site": ("s0", "s1", None)[number % 3]})
+        )
+    writer.finish(DESCRIPTION)
+    cohort = open_cohort(tmp_path)
+    split = make_split(cohort, SplitConfig(kind="sites", fold=0), seed=0)
+    assert split.held_out == "s0"
+    assert {cohort.header(who)["covariates"]["site"] for who in split.people("all")} == {"s0", "s1"}
+    assert len(split.people("all")) == 8
+    assert "4 of 12 people have no site and are left out" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(ConfigurationError, match="it may be 0 to 1: s0, s1"):
+        make_split(cohort, SplitConfig(kind="sites", fold=2), seed=0)
+
+
 def test_one_site_cannot_be_held_out(tmp_path):
     writer = ShardWriter(tmp_path, 4)
     for number in range(4):
