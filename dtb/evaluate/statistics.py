@@ -4,7 +4,10 @@ A bootstrap draw is a row of counts, how often each person was drawn, so that an
 all draws in one matrix product, and twin and baselines are compared on the same draws (paired). People, not trials, are drawn:
 trials of one person are not independent.
 
-Shape letters: `B` bootstrap draw, `S` subject.
+Where figures rest on several trainings of a twin, values are kept by training and person, and a statistic is the mean of what it is for
+each training (`OverTrainings`): the mean prediction of several twins is an ensemble's, and says more than any of them.
+
+Shape letters: `B` bootstrap draw, `S` subject, `N` training, `C` column of a basis of covariates, `D` permutation.
 """
 
 from __future__ import annotations
@@ -15,8 +18,13 @@ from collections.abc import Callable
 import numpy as np
 
 Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""`statistic(observed_S, predicted_S, weights_BS) -> (B,)`; people with a NaN in either do not count."""
+"""`statistic(observed_S, predicted_S, weights_BS) -> (B,)`; people with a NaN in either do not count.
 
+One that is `OverTrainings` takes (N, S) in place of (S,).
+"""
+
+FEWEST_BEYOND = 3
+"""So many people more than columns a partial correlation needs."""
 FEWEST_PEOPLE = 5
 """Below this many people the bootstrap has too few distinct draws for a percentile to mean anything."""
 
@@ -78,6 +86,74 @@ def explained_variance(observed_S: np.ndarray, predicted_S: np.ndarray, weights_
     return np.where(varies_B, 1 - _divide(weights_BS @ (observed_S - predicted_S) ** 2, spread_B), np.nan)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class PartialCorrelation:
+    """Pearson's r over people of what covariates do not explain, neither of the one nor of the other, in every draw.
+
+    Attributes
+    ----------
+    basis_SC : (S, C)
+        What is taken out by least squares among the people that count, in each draw anew, the mean included. People with a NaN do not
+        count.
+    """
+
+    basis_SC: np.ndarray
+
+    def __call__(self, observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
+        """Give r in every draw; NaN where fewer than three people more than there are columns were drawn, or either does not vary."""
+        x_S, y_S, basis_SC, used_S = self.paired(observed_S, predicted_S)
+        num_columns = basis_SC.shape[1]
+        if len(x_S) < num_columns + FEWEST_BEYOND:
+            return np.full(len(weights_BS), np.nan)
+        x_S, y_S = (values_S - _mean(values_S) for values_S in (x_S, y_S))
+        size_x, size_y = (float(np.sqrt((values_S**2).sum())) for values_S in (x_S, y_S))
+        if size_x <= len(x_S) * _rounding(observed_S) or size_y <= len(y_S) * _rounding(predicted_S):
+            return np.full(len(weights_BS), np.nan)
+        columns = np.column_stack([basis_SC, x_S / size_x, y_S / size_y])
+        upper = np.triu_indices(columns.shape[1])
+        drawn_BS = weights_BS[:, used_S]
+        gram = np.empty((len(drawn_BS), columns.shape[1], columns.shape[1]))
+        gram[:, upper[0], upper[1]] = drawn_BS @ (columns[:, upper[0]] * columns[:, upper[1]])
+        gram[:, upper[1], upper[0]] = gram[:, upper[0], upper[1]]
+        inner, across = gram[:, :num_columns, :num_columns], gram[:, :num_columns, num_columns:]
+        # The columns are orthonormal: the ridge matters only where a draw lacks all who make one up, and then takes nothing out by it.
+        explained = across.transpose(0, 2, 1) @ np.linalg.solve(inner + 1e-10 * np.eye(num_columns), across)
+        rest = gram[:, num_columns:, num_columns:] - explained
+        enough_B = (drawn_BS > 0).sum(axis=1) >= num_columns + FEWEST_BEYOND
+        # What is left of a value that covariates explain wholly is rounding.
+        varies_B = enough_B & (rest[:, 0, 0] > 1e-10) & (rest[:, 1, 1] > 1e-10)
+        scale_B = np.sqrt(np.where(varies_B, rest[:, 0, 0] * rest[:, 1, 1], 1.0))
+        return np.where(varies_B, rest[:, 0, 1] / scale_B, np.nan)
+
+    def paired(
+        self, observed_S: np.ndarray, predicted_S: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Give both values and the basis of the people that count, and who they are."""
+        used_S = np.isfinite(observed_S) & np.isfinite(predicted_S) & np.isfinite(self.basis_SC).all(axis=1)
+        return observed_S[used_S], predicted_S[used_S], self.basis_SC[used_S], used_S
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OverTrainings:
+    """The mean over trainings of a statistic of each; of (N, S) values.
+
+    Attributes
+    ----------
+    statistics : tuple of Statistic
+        Of each training; they differ where what is taken out does.
+    """
+
+    statistics: tuple[Statistic, ...]
+
+    def __call__(self, observed_NS: np.ndarray, predicted_NS: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
+        """Give the mean in every draw."""
+        found = [
+            one(observed_S, predicted_S, weights_BS)
+            for one, observed_S, predicted_S in zip(self.statistics, observed_NS, predicted_NS, strict=True)
+        ]
+        return np.asarray(np.mean(found, axis=0))
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimate:
     """A figure with its interval.
@@ -106,7 +182,7 @@ def estimate(
     Parameters
     ----------
     statistic : Statistic
-    observed_S, predicted_S : (S,) float64
+    observed_S, predicted_S : (S,) or (N, S) float64
         NaN for people without the quantity.
     weights_BS : (B, S) float64
         From `draw_weights`.
@@ -117,7 +193,7 @@ def estimate(
     -------
     Estimate
     """
-    num_people = int((np.isfinite(observed_S) & np.isfinite(predicted_S)).sum())
+    num_people = _count(statistic, np.isfinite(observed_S) & np.isfinite(predicted_S))
     value = _at(statistic, observed_S, predicted_S)
     draws_B = statistic(observed_S, predicted_S, weights_BS)
     return Estimate(value, *_interval(draws_B, confidence, num_people), num_people, _note(value, num_people))
@@ -137,12 +213,25 @@ def difference(
     first_S, second_S = np.where(both_S, first_S, np.nan), np.where(both_S, second_S, np.nan)
     value = _at(statistic, observed_S, first_S) - _at(statistic, observed_S, second_S)
     draws_B = statistic(observed_S, first_S, weights_BS) - statistic(observed_S, second_S, weights_BS)
-    num_people = int(both_S.sum())
+    num_people = _count(statistic, both_S)
     return Estimate(value, *_interval(draws_B, confidence, num_people), num_people, _note(value, num_people))
 
 
+def _count(statistic: Statistic, known_S: np.ndarray) -> int:
+    """Count the people of whom everything is known, in all trainings."""
+    for one, row_S in zip(of_trainings(statistic), np.atleast_2d(known_S), strict=True):
+        if isinstance(one, PartialCorrelation):
+            known_S = known_S & row_S & np.isfinite(one.basis_SC).all(axis=1)
+    return int(np.atleast_2d(known_S).all(axis=0).sum())
+
+
+def of_trainings(statistic: Statistic) -> tuple[Statistic, ...]:
+    """Give the statistic of each training."""
+    return statistic.statistics if isinstance(statistic, OverTrainings) else (statistic,)
+
+
 def _at(statistic: Statistic, observed_S: np.ndarray, predicted_S: np.ndarray) -> float:
-    return float(statistic(observed_S, predicted_S, np.ones((1, len(observed_S))))[0])
+    return float(statistic(observed_S, predicted_S, np.ones((1, observed_S.shape[-1])))[0])
 
 
 def _interval(draws_B: np.ndarray, confidence: float, num_people: int) -> tuple[float, float]:
@@ -186,6 +275,59 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1.0), np.nan)
 
 
+def orthonormal(columns_SC: np.ndarray) -> np.ndarray:
+    """Give an orthonormal basis (S, C) of what columns span, the first column's direction first."""
+    scaled_SC = columns_SC / np.maximum(np.sqrt((columns_SC**2).sum(axis=0)), 1e-300)
+    first_S1 = scaled_SC[:, :1]
+    rest_SC = scaled_SC[:, 1:] - first_S1 @ (first_S1.T @ scaled_SC[:, 1:])
+    vectors_SC, values_C, _ = np.linalg.svd(rest_SC, full_matrices=False)
+    return np.concatenate([first_S1, vectors_SC[:, values_C > 1e-6]], axis=1)
+
+
+def freedman_lane_p(
+    statistic: Statistic, observed_S: np.ndarray, predicted_S: np.ndarray, num_draws: int, seed: int
+) -> float:
+    """Test a partial r > 0: how often would it be as large if what covariates leave of people were dealt to people at random?
+
+    What is dealt is the residual of the observed; from what comes of it covariates are taken out again before it is correlated (Freedman
+    and Lane 1983, J Bus Econ Stat 1, 292; Winkler et al. 2014, NeuroImage 92, 381).
+
+    Parameters
+    ----------
+    statistic : PartialCorrelation or OverTrainings
+        With several trainings the same people are dealt in all of them.
+    observed_S, predicted_S : (S,) or (N, S)
+    num_draws : int
+    seed : int
+
+    Returns
+    -------
+    float
+        (1 + draws at least as large) / (1 + draws); NaN where the partial r is not defined.
+    """
+    own = _at(statistic, observed_S, predicted_S)
+    if not np.isfinite(own):
+        return float("nan")
+    rows = list(zip(of_trainings(statistic), np.atleast_2d(observed_S), np.atleast_2d(predicted_S), strict=True))
+    partials = [one for one, _, _ in rows if isinstance(one, PartialCorrelation)]
+    assert len(partials) == len(rows), "only partial correlations have residuals to deal"
+    used_S = np.all([one.paired(*values)[3] for one, (_, *values) in zip(partials, rows, strict=True)], axis=0)
+    num_people = int(used_S.sum())
+    rng = np.random.default_rng([seed, 0x9E12])
+    order_DS = rng.permuted(np.broadcast_to(np.arange(num_people), (num_draws, num_people)), axis=1)
+    drawn_D = np.zeros(num_draws)
+    reached = 0.0
+    for one, (_, *values) in zip(partials, rows, strict=True):
+        basis_SC = orthonormal(one.basis_SC[used_S])
+        seen_S, said_S = (values_S[used_S] - basis_SC @ (basis_SC.T @ values_S[used_S]) for values_S in values)
+        dealt_DS = seen_S[order_DS]
+        left_D = np.maximum((dealt_DS**2).sum(axis=1) - ((dealt_DS @ basis_SC) ** 2).sum(axis=1), 1e-300)
+        size = np.sqrt((said_S**2).sum())
+        drawn_D += dealt_DS @ said_S / (np.sqrt(left_D) * size * len(rows))
+        reached += seen_S @ said_S / (np.sqrt((seen_S**2).sum()) * size * len(rows))
+    return float((1 + (drawn_D >= reached - 1e-12).sum()) / (1 + num_draws))
+
+
 def permutation_p(observed_S: np.ndarray, predicted_S: np.ndarray, num_draws: int, seed: int) -> float:
     """Test r > 0 over people: how often would predictions dealt to people at random correlate as well?
 
@@ -205,8 +347,17 @@ def permutation_p(observed_S: np.ndarray, predicted_S: np.ndarray, num_draws: in
     return float((1 + (drawn_B >= own - 1e-12).sum()) / (1 + num_draws))
 
 
-def sign_flip_p(gain_S: np.ndarray, num_draws: int, seed: int) -> float:
+def sign_flip_p(gain_S: np.ndarray, num_draws: int, seed: int, leverage: float = 0.0) -> float:
     """Test that the mean of one value a person is above 0: how often would it be as large if each value's sign were chance?
+
+    Parameters
+    ----------
+    gain_S : (S,)
+    num_draws : int
+    seed : int
+    leverage : float
+        Columns taken out of what the values were computed from, over people. Flipped, such values vary less than they do from sample to
+        sample, by that share, which is made up for: effective scores in small samples (Hemerik et al. 2020, J R Stat Soc B 82, 841).
 
     Returns
     -------
@@ -217,7 +368,7 @@ def sign_flip_p(gain_S: np.ndarray, num_draws: int, seed: int) -> float:
     if not len(gain_S):
         return float("nan")
     signs_BS = np.random.default_rng([seed, 0x51B5]).choice([-1.0, 1.0], size=(num_draws, len(gain_S)))
-    drawn_B = signs_BS @ gain_S / len(gain_S)
+    drawn_B = signs_BS @ gain_S / len(gain_S) / np.sqrt(1 - leverage)
     return float((1 + (drawn_B >= gain_S.mean() - 1e-15).sum()) / (1 + num_draws))
 
 

@@ -5,7 +5,20 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from dtb.evaluate.statistics import correlation, difference, draw_weights, estimate, explained_variance, mean_of
+from dtb.evaluate.covariates import covariate_basis
+from dtb.evaluate.metrics import row_correlations
+from dtb.evaluate.statistics import (
+    OverTrainings,
+    PartialCorrelation,
+    correlation,
+    difference,
+    draw_weights,
+    estimate,
+    explained_variance,
+    freedman_lane_p,
+    mean_of,
+    sign_flip_p,
+)
 
 
 @pytest.fixture
@@ -103,3 +116,92 @@ def test_a_prediction_that_differs_in_rounding_alone_has_no_correlation(people):
     single_S = np.full(40, 0.7, np.float32) + np.float32(6e-8) * (np.arange(40) % 2)
     assert np.isnan(correlation(observed_S, single_S.astype(np.float64), np.ones((1, 40)))[0])
     assert np.isnan(explained_variance(nearly_S, observed_S, np.ones((1, 40)))[0])
+
+
+def of_ages(rng: np.random.Generator, num_people: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make people of 18 to 65 years; give their ages as z-values and the basis of their covariates."""
+    age_S, motion_S = rng.uniform(18, 65, num_people), rng.lognormal(-2, 0.4, num_people)
+    facts = [
+        {"age": age, "sex": "FM"[number % 2], "site": "ab"[rng.integers(2)], "motion": motion}
+        for number, (age, motion) in enumerate(zip(age_S, motion_S, strict=True))
+    ]
+    return (age_S - 41.5) / 13.6, covariate_basis(facts, ("age", "sex", "site", "motion"))
+
+
+def test_a_partial_r_takes_covariates_out_in_each_draw_anew():
+    rng = np.random.default_rng(0)
+    z_S, basis_SC = of_ages(rng, 60)
+    observed_S, predicted_S = z_S + rng.normal(size=60), z_S**2 + rng.normal(size=60)
+    observed_S[3] = np.nan
+    weights_BS = draw_weights(60, 10, seed=3)
+    found_B = PartialCorrelation(basis_SC)(observed_S, predicted_S, weights_BS)
+    for found, row in zip(found_B, weights_BS, strict=True):
+        drawn = np.repeat(np.arange(60), row.astype(int))
+        drawn = drawn[drawn != 3]
+        rest = [
+            values_S[drawn] - basis_SC[drawn] @ np.linalg.lstsq(basis_SC[drawn], values_S[drawn])[0]
+            for values_S in (observed_S, predicted_S)
+        ]
+        assert found == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize("law", [lambda z: z, lambda z: 1.3 * (z**2 - 0.85), lambda z: 1.6 * np.maximum(z, 0)])
+def test_whatever_the_law_of_age_a_prediction_that_knows_age_alone_passes_as_seldom_as_it_should(law):
+    rng = np.random.default_rng(1)
+    num_tries, passed, passed_with_line = 300, 0, 0
+    for seed in range(num_tries):
+        z_S, basis_SC = of_ages(rng, 50)
+        observed_S, predicted_S = law(z_S) + rng.normal(size=50), law(z_S) + 0.3 * rng.normal(size=50)
+        passed += freedman_lane_p(PartialCorrelation(basis_SC), observed_S, predicted_S, 300, seed) < 0.05
+        rest_S = observed_S - np.polyval(np.polyfit(z_S, observed_S, 1), z_S)
+        passed_with_line += stats.pearsonr(rest_S, predicted_S, alternative="greater")[1] < 0.05
+    # 0.05 of 300 is 15; a binomial exceeds 28 less than once in a thousand.
+    assert passed <= 28
+    if law(-1.0) == law(1.0):
+        assert passed_with_line > 28, "a line takes too little out"
+
+
+def test_dealing_residuals_is_dealing_people_where_there_is_nothing_to_take_out(people):
+    observed_S, predicted_S = people
+    observed_S = observed_S + 0.3 * np.random.default_rng(5).normal(size=40)
+    expected = stats.permutation_test(
+        (observed_S, predicted_S),
+        lambda x, y: stats.pearsonr(x, y)[0],
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=4000,
+        rng=np.random.default_rng(0),
+    ).pvalue
+    mean_alone = PartialCorrelation(np.full((40, 1), 40**-0.5))
+    assert 0.01 < expected < 0.9
+    assert freedman_lane_p(mean_alone, observed_S, predicted_S, 20_000, 0) == pytest.approx(expected, abs=0.02)
+
+
+def test_signs_of_what_covariates_were_taken_out_of_are_flipped_with_their_leverage():
+    rng = np.random.default_rng(2)
+    num_tries, passed, passed_without = 400, 0, 0
+    for seed in range(num_tries):
+        _, basis_SC = of_ages(rng, 30)
+        shape_R = rng.normal(size=40)
+        maps = [rng.normal(size=(30, 1)) * shape_R + 0.2 * rng.normal(size=(30, 40)) for _ in range(2)]
+        rest = [map_SR - basis_SC @ (basis_SC.T @ map_SR) for map_SR in maps]
+        r_S = row_correlations(*rest)
+        passed += sign_flip_p(r_S, 300, seed, basis_SC.shape[1] / 30) < 0.05
+        passed_without += sign_flip_p(r_S, 300, seed) < 0.05
+    # 0.05 of 400 is 20; a binomial exceeds 35 less than once in a thousand.
+    assert passed <= 35
+    assert passed_without > passed
+
+
+def test_over_trainings_a_figure_is_the_mean_of_what_each_reaches_and_not_that_of_their_mean():
+    rng = np.random.default_rng(0)
+    observed_S = rng.normal(size=150)
+    said_NS = 0.33 * observed_S + rng.normal(size=(5, 150))
+    observed_NS, weights_BS = np.tile(observed_S, (5, 1)), draw_weights(150, 50, 0)
+    statistic = OverTrainings((correlation,) * 5)
+    alone = [correlation(observed_S, said_S, weights_BS) for said_S in said_NS]
+    np.testing.assert_allclose(statistic(observed_NS, said_NS, weights_BS), np.mean(alone, axis=0))
+    found = estimate(statistic, observed_NS, said_NS, weights_BS, 0.95)
+    ensemble = np.corrcoef(observed_S, said_NS.mean(axis=0))[0, 1]
+    assert found.value + 0.1 < ensemble
+    assert found.num_people == 150

@@ -1,0 +1,139 @@
+"""What is known of people besides their connectome, and a basis with which it is taken out of figures: age, sex, site and motion.
+
+What is said to be taken out is what was: a covariate counts as known if nine in ten people have it, of those who trained and of those who
+are tested. Numbers enter by a restricted cubic spline (Harrell 2015, Regression Modeling Strategies, section 2.4.5: four knots, linear
+beyond the outer ones), because reaction times do not rise in a straight line with age; labels by one column each.
+
+Shape letters: `S` subject, `C` column of the basis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dtb.evaluate.statistics import orthonormal
+
+Facts = Sequence[Mapping[str, float | str | None]]
+"""What is known of each person, as in `dtb.cohort.records.SubjectRecord.covariates`."""
+
+SHARE_KNOWN = 0.9
+"""Of the people, for a covariate to count as known."""
+NUMBERS = ("age", "motion", "rest_seconds")
+LABELS = ("sex", "site")
+WORDS = {"age": "age", "sex": "sex", "site": "site", "motion": "motion", "rest_seconds": "length of rest"}
+NEEDED = ("age", "sex", "motion")
+"""Without these, and site where there are several, nothing is said to be a person's own."""
+_KNOTS = (0.05, 0.35, 0.65, 0.95)
+
+
+@dataclasses.dataclass(frozen=True)
+class Covariates:
+    """Which covariates are taken out of figures.
+
+    Attributes
+    ----------
+    known : tuple of str
+        Those that are.
+    lacking : tuple of str
+        Those that would have to be, but are not known.
+    """
+
+    known: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = NEEDED
+
+    @property
+    def in_words(self) -> str:
+        """Name those that are taken out.
+
+        Examples
+        --------
+        >>> Covariates(("age", "sex", "motion"), ()).in_words
+        'age, sex and motion'
+        """
+        return listed(self.known)
+
+    @property
+    def lacking_in_words(self) -> str:
+        """Name those that are lacking."""
+        return listed(self.lacking)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name covariates in a sentence."""
+    words = [WORDS[name] for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def known_covariates(training: Facts, people: Facts) -> Covariates:
+    """Say which covariates can be taken out of figures.
+
+    Site is none where there is one site only, or where nobody has any: what does not differ confounds nothing.
+    """
+    tables = [_table(who) for who in (training, people)]
+
+    def is_known(name: str) -> bool:
+        return all(len(table) > 0 and bool(table[name].notna().mean() >= SHARE_KNOWN) for table in tables)
+
+    wanted = list(WORDS)
+    if pd.concat([table["site"] for table in tables]).nunique() < 2:
+        wanted.remove("site")
+    known = tuple(name for name in wanted if is_known(name))
+    return Covariates(known, tuple(name for name in wanted if name in {*NEEDED, "site"} and name not in known))
+
+
+def covariate_basis(people: Facts, names: Sequence[str]) -> np.ndarray:
+    """Give a basis of what covariates can explain in people.
+
+    Parameters
+    ----------
+    people : sequence of mapping
+    names : sequence of str
+        The covariates, from `Covariates.known`.
+
+    Returns
+    -------
+    (S, C)
+        Orthonormal columns, the first of which spans the mean; NaN for people of whom one of the covariates is not known.
+    """
+    table = _table(people)[list(names)]
+    complete_S = table.notna().all(axis=1).to_numpy()
+    columns = [np.ones(complete_S.sum())]
+    for name in names:
+        values = table.loc[complete_S, name]
+        columns += list((spline(values.to_numpy(np.float64)) if name in NUMBERS else _one_hot(values)).T)
+    basis_SC = orthonormal(np.column_stack(columns))
+    filled_SC = np.full((len(table), basis_SC.shape[1]), np.nan)
+    filled_SC[complete_S] = basis_SC
+    return filled_SC
+
+
+def spline(values_S: np.ndarray) -> np.ndarray:
+    """Give the columns of a restricted cubic spline; of a number with too few values for four knots, the number and its square."""
+    scale = float(values_S.std()) if len(values_S) else 0.0
+    if scale <= 1e-9 * float(np.abs(values_S).max(initial=0.0)):
+        return np.zeros((len(values_S), 0))
+    z_S = (values_S - values_S.mean()) / scale
+    knots = np.quantile(z_S, _KNOTS)
+    if np.diff(knots).min() < 0.05:
+        return np.stack([z_S, z_S**2], axis=1)
+    cube = lambda knot: np.maximum(z_S - knot, 0.0) ** 3
+    last, before = knots[-1], knots[-2]
+    bent = [
+        cube(knot) - cube(before) * (last - knot) / (last - before) + cube(last) * (before - knot) / (last - before)
+        for knot in knots[:-2]
+    ]
+    return np.stack([z_S, *bent], axis=1)
+
+
+def _one_hot(values: pd.Series) -> np.ndarray:
+    return pd.get_dummies(values.astype(str)).to_numpy(np.float64)
+
+
+def _table(people: Facts) -> pd.DataFrame:
+    table = pd.DataFrame(list(people), columns=[*NUMBERS, *LABELS], index=range(len(people)))
+    table[list(NUMBERS)] = table[list(NUMBERS)].apply(pd.to_numeric)
+    return table
