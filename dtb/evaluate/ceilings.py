@@ -23,7 +23,7 @@ from dtb.evaluate.metrics import row_correlations
 from dtb.evaluate.observed import TrialTable
 from dtb.evaluate.predictions import TrialPrediction, every_other, person_task_mean
 from dtb.evaluate.quantiles import TRIAL_LEVELS
-from dtb.evaluate.statistics import correlation
+from dtb.evaluate.statistics import Statistic, correlation
 
 FEWEST_FOR_A_CEILING = 10
 TRUTH_FILE = "ceilings.json"
@@ -38,15 +38,15 @@ _IN_TRUTH = {
 }
 
 
-def ceiling_of_halves(odd_S: np.ndarray, even_S: np.ndarray) -> float | None:
-    """Estimate the largest r that any predictor can have with the whole, from the correlation of its halves.
+def ceiling_of_halves(odd_S: np.ndarray, even_S: np.ndarray, statistic: Statistic = correlation) -> float | None:
+    """Estimate the largest r that any predictor can have with the whole, from the correlation of its halves, plain or partial.
 
     None where there are fewer than ten people or the halves do not agree at all.
     """
     both_S = np.isfinite(odd_S) & np.isfinite(even_S)
     if both_S.sum() < FEWEST_FOR_A_CEILING:
         return None
-    return _of_whole(float(correlation(odd_S, even_S, np.ones((1, len(odd_S))))[0]))
+    return _of_whole(float(statistic(odd_S, even_S, np.ones((1, len(odd_S))))[0]))
 
 
 def ceiling_of_maps(first_SR: np.ndarray, second_SR: np.ndarray) -> float | None:

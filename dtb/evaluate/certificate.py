@@ -1,8 +1,10 @@
 """The certificate: test by test, whether the twin is personal, and one sentence that says so.
 
-A twin is called personal for people it has not seen if their connectomes are of use to it, that is if it predicts them better than the
-same twin given strangers' connectomes, and if what it says of each person holds beyond age, sex, site and motion. Everything else is
-refused the word, people seen in training always: a code number in place of the connectome could score as well there.
+A twin is called personal for people it has not seen if, in one and the same task, their connectomes are of use to it, that is if it
+predicts them better than the same twin given strangers' connectomes, and what it says of each person holds beyond what is known of age,
+sex, site and motion, and holds less from a stranger's connectome: what is shown may depend on what was done before, and then carries the
+answer without any brain. Everything else is refused the word, people seen in training always: a code number in place of the connectome
+could score as well there. And what one training shows is provisional.
 
 Strangers' connectomes and not the mean one: the mean is unlike anybody's, a trained twin may do anything there, and would seem to
 know people by comparison. If a twin's output has nothing to do with the person, own and strangers' connectomes are exchangeable.
@@ -14,17 +16,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 
 from dtb.evaluate.claim import FEWEST_FOR_A_CLAIM, NAMES, SEEDS_FOR_A_CLAIM
+from dtb.evaluate.covariates import SHARE_KNOWN, Covariates
 from dtb.evaluate.figure import TWIN, Figure, number_or_none
-from dtb.evaluate.statistics import Estimate, difference, holm, permutation_p, sign_flip_p
+from dtb.evaluate.people_figures import STRANGER
+from dtb.evaluate.statistics import (
+    Estimate,
+    PartialCorrelation,
+    difference,
+    freedman_lane_p,
+    holm,
+    of_trainings,
+    sign_flip_p,
+)
 
 Verdict = Literal["yes", "no", "undecided"]
+Conclusion = Literal["yes", "provisional", "no", "undecided"]
 Kind = Literal["connectome", "person", "baseline"]
 NUM_PERMUTATIONS = 10_000
 MOST_PEOPLE = 5_000
@@ -37,6 +50,8 @@ QUESTIONS: dict[Kind, str] = {
 """What each kind of test asks."""
 POWER = 0.8
 """How probably the number of people that is named would decide a test."""
+IDENTICAL = 1e-9
+"""A gain that is nowhere larger is rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +77,15 @@ class Test:
         How p was computed.
     verdict : {"yes", "no", "undecided"}
     needs : str
-        What data would decide an undecided test.
+        What data would decide an undecided test, or why nothing can.
     share : float or None
         The twin's share of what is possible (`Figure.fraction_of_ceiling`).
+    is_loss : bool
+        Whether the figure is better when lower.
+    best, best_value : str, float or None
+        The best baseline of the figure.
+    reliability : float or None
+        Of what is observed, from its halves.
     """
 
     kind: Kind
@@ -81,6 +102,10 @@ class Test:
     verdict: Verdict = "undecided"
     needs: str = ""
     share: float | None = None
+    is_loss: bool = False
+    best: str = ""
+    best_value: float | None = None
+    reliability: float | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Give the test as JSON values."""
@@ -92,8 +117,24 @@ class Test:
             "gain_upper": number_or_none(gain["upper"]),
             "n": gain["num_people"],
         }
-        numbers = ("twin", "p", "p_corrected")
-        return plain | {name: number_or_none(plain[name]) for name in numbers}
+        numbers = ("twin", "p", "p_corrected", "against_value", "best_value")
+        return plain | {name: None if plain[name] is None else number_or_none(plain[name]) for name in numbers}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """What the twin and every baseline reach in one figure.
+
+    Attributes
+    ----------
+    task, metric : str
+    values : dict of str to float
+        By predictor, the twin's first.
+    """
+
+    task: str
+    metric: str
+    values: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,26 +143,45 @@ class Certificate:
 
     Attributes
     ----------
-    verdict : {"yes", "no", "undecided"}
-        Whether the twin is personal.
+    verdict : {"yes", "provisional", "no", "undecided"}
+        Whether the twin is personal; provisional if fewer trainings say so than a claim needs.
     sentence : str
     tests : tuple of Test
     not_tested : tuple of str
         Tests for which there are no data, with what would be needed.
+    covariates : Covariates
+        What was taken out of what people are said to be like.
+    figures : tuple of Reached
+        Every figure, with every baseline that was computed.
+    about : dict
+        What is certified: cohort, split, what was held out, trainings, whom, version and date; JSON values.
     """
 
-    verdict: Verdict
+    verdict: Conclusion
     sentence: str
     tests: tuple[Test, ...]
     not_tested: tuple[str, ...]
+    covariates: Covariates = dataclasses.field(default_factory=Covariates)
+    figures: tuple[Reached, ...] = ()
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """Give the certificate as JSON values."""
         return {
             "verdict": self.verdict,
             "sentence": self.sentence,
+            "about": dict(self.about),
             "tests": [test.to_plain() for test in self.tests],
             "not_tested": list(self.not_tested),
+            "covariates": {"known": list(self.covariates.known), "lacking": list(self.covariates.lacking)},
+            "figures": [
+                {
+                    "task": reached.task,
+                    "metric": reached.metric,
+                    "values": {name: number_or_none(value) for name, value in reached.values.items()},
+                }
+                for reached in self.figures
+            ],
         }
 
 
@@ -133,6 +193,7 @@ def certify(
     weights_BS: np.ndarray,
     confidence: float,
     seed: int,
+    covariates: Covariates,
     num_permutations: int = NUM_PERMUTATIONS,
     num_seeds: int = 1,
 ) -> Certificate:
@@ -150,6 +211,8 @@ def certify(
     confidence : float
     seed : int
         Of the permutations.
+    covariates : Covariates
+        What was taken out of the partial figures.
     num_permutations : int
     num_seeds : int
         Trainings of each fold that the figures rest on.
@@ -157,28 +220,33 @@ def certify(
     tests: list[Test] = []
     found = list(figures)
     for figure in found:
-        tests += _tests_of(figure, weights_BS, confidence, seed, num_permutations)
+        tests += _tests_of(figure, covariates, weights_BS, confidence, seed, num_permutations)
     corrected = holm([test.p for test in tests])
-    tests = [_decided(test, p, confidence, len(tests)) for test, p in zip(tests, corrected, strict=True)]
+    tests = [_decided(test, p, confidence, len(tests), covariates) for test, p in zip(tests, corrected, strict=True)]
     tests.sort(key=lambda test: list(QUESTIONS).index(test.kind))
-    verdict, sentence = _conclude(tests, are_seen, num_people)
-    return Certificate(verdict, sentence, tuple(tests), _not_tested(found, are_seen, num_seeds))
+    verdict, sentence = _conclude(tests, covariates, are_seen, num_people, num_seeds)
+    reached = tuple(Reached(each.task, each.metric, {TWIN: each.twin.value, **each.baselines}) for each in found)
+    missing = _not_tested(found, covariates, are_seen, num_seeds)
+    return Certificate(verdict, sentence, tuple(tests), missing, covariates, reached)
 
 
 _AGAINST_STRANGER = {
     "RT CRPS": "reaction times are predicted better from the own connectome than from a stranger's",
     "choice log-loss": "choices are predicted better from the own connectome than from a stranger's",
 }
-_ABOVE_ZERO = {
-    "mean RT r beyond covariates": "differences in speed between people are predicted beyond age, sex, site and motion",
-    "condition effect r beyond covariates": "people's condition effects are predicted beyond age, sex, site and motion",
-    "BOLD map r beyond covariates": "what is particular to a person's BOLD map is predicted beyond age, sex, site and motion",
+_BEYOND = {
+    "mean RT partial r": "differences in speed between people are predicted",
+    "condition effect partial r": "people's condition effects are predicted",
+    "BOLD map partial r": "what is particular to a person's BOLD map is predicted",
+}
+_NEARER = {
     "own minus others, behaviour": "a person's own twin is nearer to the person than others' twins are, in behaviour",
     "own minus others, BOLD map": "a person's own twin is nearer to the person than others' twins are, in BOLD",
 }
 _AGAINST_BEST = {
     "RT CRPS": "reaction times are predicted better than by any baseline",
     "choice log-loss": "choices are predicted better than by any baseline",
+    "choice agreement": "the choices that people made are said more often than by any baseline, erring independently included",
     "mean RT r": "people's mean reaction times are predicted better than by any baseline",
     "condition effect r": "people's condition effects are predicted better than by any baseline",
     "BOLD map r without the group map": "what is particular to a person's BOLD map is predicted better than by any baseline",
@@ -186,83 +254,126 @@ _AGAINST_BEST = {
 
 
 def _tests_of(
-    figure: Figure, weights_BS: np.ndarray, confidence: float, seed: int, num_permutations: int
+    figure: Figure,
+    covariates: Covariates,
+    weights_BS: np.ndarray,
+    confidence: float,
+    seed: int,
+    num_permutations: int,
 ) -> list[Test]:
     sign = 1.0 if figure.higher_is_better else -1.0
     mine_S, tests = figure.scores[TWIN], []
-    is_correlation = figure.unit == "r over people"
+    halves, best = figure.ceilings.get("halves"), figure.best_baseline
 
-    def against(kind: Kind, claim: str, name: str) -> Test:
-        other_S = figure.scores[name]
-        gap = difference(figure.statistic, figure.observed_S, mine_S, other_S, weights_BS, confidence)
+    def against(kind: Kind, claim: str, name: str, p: float, scheme: str, words: str = "") -> Test:
+        gap = difference(figure.statistic, figure.observed_S, mine_S, figure.scores[name], weights_BS, confidence)
         low, high = sorted((sign * gap.lower, sign * gap.upper))
-        gain = dataclasses.replace(gap, value=sign * gap.value, lower=low, upper=high)
-        if is_correlation:
-            draws_B = sign * (
-                figure.statistic(figure.observed_S, mine_S, weights_BS)
-                - figure.statistic(figure.observed_S, other_S, weights_BS)
-            )
-            finite_B = draws_B[np.isfinite(draws_B)]
-            p = (1 + (finite_B <= 0).sum()) / (1 + len(finite_B)) if math.isfinite(gap.lower) else math.nan
-            scheme = "bootstrap over people"
-        else:
-            p, scheme = sign_flip_p(sign * (mine_S - other_S), num_permutations, seed), "sign flips over people"
-        words = NAMES.get(name, name)
         return Test(
             kind,
             claim,
             figure.task,
             figure.metric,
             figure.twin.value,
-            words,
+            (words or NAMES.get(name, name)),
             figure.baselines[name],
-            gain,
-            float(p),
+            dataclasses.replace(gap, value=sign * gap.value, lower=low, upper=high),
+            p,
             scheme,
             share=figure.fraction_of_ceiling,
+            is_loss=not figure.higher_is_better,
+            best="" if best is None else NAMES.get(best, best),
+            best_value=None if best is None else figure.baselines[best],
+            reliability=None if halves is None else halves**2,
         )
 
-    if figure.metric in _AGAINST_STRANGER and "stranger_connectome" in figure.scores:
-        tests.append(against("connectome", _AGAINST_STRANGER[figure.metric], "stranger_connectome"))
-    if figure.metric in _ABOVE_ZERO:
-        if is_correlation:
-            p = permutation_p(figure.observed_S, mine_S, num_permutations, seed)
-            scheme = "predictions dealt to people at random"
-        else:
-            p, scheme = sign_flip_p(mine_S, num_permutations, seed), "sign flips over people"
-        tests.append(
-            Test(
-                "person",
-                _ABOVE_ZERO[figure.metric],
-                figure.task,
-                figure.metric,
-                figure.twin.value,
-                "nothing: 0",
-                0.0,
-                figure.twin,
-                p,
-                scheme,
-                share=figure.fraction_of_ceiling,
-            )
+    def of_gap(name: str) -> tuple[float, str]:
+        """Test a gain over another predictor."""
+        other_S = figure.scores[name]
+        if figure.unit != "r over people":
+            gain_S = _by_person(sign * (mine_S - other_S))
+            return sign_flip_p(gain_S, num_permutations, seed, figure.leverage), "sign flips over people"
+        draws_B = sign * (
+            figure.statistic(figure.observed_S, mine_S, weights_BS)
+            - figure.statistic(figure.observed_S, other_S, weights_BS)
         )
-    if figure.metric in _AGAINST_BEST and figure.best_baseline is not None:
-        tests.append(against("baseline", _AGAINST_BEST[figure.metric], figure.best_baseline))
+        finite_B = draws_B[np.isfinite(draws_B)]
+        p = (1 + (finite_B <= 0).sum()) / (1 + len(finite_B)) if len(finite_B) else math.nan
+        return float(p), "bootstrap over people"
+
+    def above_zero(values_S: np.ndarray) -> tuple[float, str]:
+        if all(isinstance(one, PartialCorrelation) for one in of_trainings(figure.statistic)):
+            p = freedman_lane_p(figure.statistic, figure.observed_S, values_S, num_permutations, seed)
+            return p, "Freedman and Lane's permutation of residuals over people"
+        return (
+            sign_flip_p(_by_person(values_S), num_permutations, seed, figure.leverage),
+            "sign flips over people",
+        )
+
+    if figure.metric in _AGAINST_STRANGER and STRANGER in figure.scores:
+        tests.append(against("connectome", _AGAINST_STRANGER[figure.metric], STRANGER, *of_gap(STRANGER)))
+    if figure.metric in {*_BEYOND, *_NEARER} and STRANGER in figure.scores:
+        claim = _NEARER.get(figure.metric) or (
+            f"{_BEYOND[figure.metric]}{_beyond(covariates)}, better than from the connectome of a stranger"
+        )
+        added_S = mine_S - figure.scores[STRANGER] if figure.added_S is None else figure.added_S
+        own, scheme = above_zero(mine_S)
+        added, _ = above_zero(added_S)
+        # Both have to hold, so the larger p is that of the two together (Berger 1982, Technometrics 24, 295).
+        words = f"0, and {NAMES[STRANGER]}"
+        tests.append(against("person", claim, STRANGER, float(np.maximum(own, added)), scheme, words))
+    if figure.metric in _AGAINST_BEST and best is not None:
+        tests.append(against("baseline", _AGAINST_BEST[figure.metric], best, *of_gap(best)))
     return tests
 
 
-def _decided(test: Test, p_corrected: float, confidence: float, num_tests: int) -> Test:
+def _by_person(values_S: np.ndarray) -> np.ndarray:
+    """Give each person's mean over trainings."""
+    return values_S.mean(axis=0) if values_S.ndim > 1 else values_S
+
+
+def _beyond(covariates: Covariates) -> str:
+    return f" beyond {covariates.in_words}" if covariates.known else ""
+
+
+def _decided(test: Test, p_corrected: float, confidence: float, num_tests: int, covariates: Covariates) -> Test:
     gain = test.gain
-    if math.isfinite(p_corrected) and p_corrected < 1 - confidence and gain.value > 0:
-        return dataclasses.replace(test, p_corrected=p_corrected, verdict="yes")
-    if gain.upper <= 0 or not math.isfinite(gain.value):
-        return dataclasses.replace(test, p_corrected=p_corrected, verdict="no")
-    return dataclasses.replace(test, p_corrected=p_corrected, needs=_needed(gain, confidence, num_tests))
+    test = dataclasses.replace(test, p_corrected=p_corrected)
+    if not math.isfinite(gain.value) or not math.isfinite(p_corrected):
+        reason = gain.note.removeprefix("not defined: ") or "nothing can be dealt to other people"
+        return dataclasses.replace(test, needs=f"not defined because of this: {reason}")
+    if all(abs(value) < IDENTICAL for value in (gain.value, gain.lower, gain.upper) if math.isfinite(value)):
+        nothing = dataclasses.replace(gain, value=0.0, lower=0.0, upper=0.0)
+        return dataclasses.replace(test, gain=nothing, verdict="no", needs="the two are identical")
+    if gain.upper <= 0:
+        return dataclasses.replace(test, verdict="no")
+    if test.metric in _BEYOND and covariates.lacking:
+        needs = f"needs {covariates.lacking_in_words} of at least {SHARE_KNOWN:.0%} of the people"
+        return dataclasses.replace(test, needs=needs)
+    holds = gain.value > 0 and (test.kind != "person" or test.twin > 0)
+    if p_corrected < 1 - confidence and holds:
+        if gain.num_people >= FEWEST_FOR_A_CLAIM:
+            return dataclasses.replace(test, verdict="yes")
+        return dataclasses.replace(
+            test, needs=f"at least {FEWEST_FOR_A_CLAIM} people: {gain.num_people} support no claim"
+        )
+    return dataclasses.replace(test, needs=_needed(gain, confidence, num_tests, test.reliability, _measure(test)))
 
 
-def _needed(gain: Estimate, confidence: float, num_tests: int) -> str:
+def _measure(test: Test) -> str:
+    """Say what there would have to be more of for what is observed to be more reliable; nothing where more would not help as reckoned."""
+    if " r" not in test.metric:
+        return ""
+    return "minutes of task" if "BOLD" in test.metric else "trials"
+
+
+def _needed(
+    gain: Estimate, confidence: float, num_tests: int, reliability: float | None = None, measure: str = ""
+) -> str:
     """Say how many people would decide a test, or how large a gain these would have shown, with a power of 0.8.
 
     By Student's t at the level that is left to each of as many tests (Bonferroni), with the spread between people that the interval shows.
+    With twice the trials, a reliability R of what is observed becomes 2 R / (1 + R) (Spearman and Brown), and correlations grow by the root
+    of the ratio.
     """
     num_people = gain.num_people
     if not math.isfinite(gain.lower):
@@ -271,15 +382,24 @@ def _needed(gain: Estimate, confidence: float, num_tests: int) -> str:
     people = np.arange(num_people, MOST_PEOPLE + 1)
     reach = stats.t.isf((1 - confidence) / num_tests, people - 1) + stats.norm.ppf(POWER)
     shown = error * math.sqrt(num_people / max(num_people - 1, 1)) * reach * np.sqrt(num_people / people)
+
+    def enough(value: float) -> int | None:
+        places = people[(shown <= value) & (people > num_people)]
+        return max(int(places[0]), FEWEST_FOR_A_CLAIM) if len(places) else None
+
     if gain.value <= 0:
         return f"no gain is seen; {num_people} people would show one of about {shown[0]:.2g}"
-    enough = people[(shown <= gain.value) & (people > num_people)]
-    if not len(enough):
-        return f"more than {MOST_PEOPLE:,} people: the gain is next to nothing"
-    return f"about {max(int(enough[0]), FEWEST_FOR_A_CLAIM):,} people"
+    wanted = enough(gain.value)
+    more = enough(gain.value * math.sqrt(2 / (1 + reliability))) if reliability is not None and measure else None
+    cheaper = f", or {more:,} with twice the {measure}" if more and (wanted is None or more <= 0.8 * wanted) else ""
+    if wanted is None:
+        return f"more than {MOST_PEOPLE:,} people{cheaper}: the gain is next to nothing"
+    return f"about {wanted:,} people{cheaper}"
 
 
-def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdict, str]:
+def _conclude(
+    tests: list[Test], covariates: Covariates, are_seen: bool, num_people: int, num_seeds: int
+) -> tuple[Conclusion, str]:
     whom = f"{num_people} {'person' if num_people == 1 else 'people'}"
     few = (
         f"{whom} support{'s' if num_people == 1 else ''} no claim between people "
@@ -294,35 +414,73 @@ def _conclude(tests: list[Test], are_seen: bool, num_people: int) -> tuple[Verdi
     if num_people < FEWEST_FOR_A_CLAIM:
         return "undecided", f"Whether this twin is personal cannot be said: {few}."
     of_use = [test for test in tests if test.kind == "connectome"]
-    of_person = [test for test in tests if test.kind == "person" and not test.metric.startswith("own minus others")]
+    of_person = [test for test in tests if test.kind == "person" and test.metric in _BEYOND]
+    tasks_of_use = {test.task for test in of_use if test.verdict == "yes"}
     passed = [test for test in of_person if test.verdict == "yes"]
-    if any(test.verdict == "yes" for test in of_use) and passed:
-        tasks_of: dict[str, list[str]] = {}
-        for test in passed:
-            tasks_of.setdefault(test.claim, []).append(test.task)
-        what = "; ".join(f"{claim} ({', '.join(tasks)})" for claim, tasks in tasks_of.items())
-        best = [test for test in tests if test.kind == "baseline" and test.verdict == "yes"]
-        regression = (
-            f"It beats every baseline at {', '.join(f'{test.metric} ({test.task})' for test in best)}."
-            if best
-            else "It beats no baseline that it is compared with: a regression would do as well."
+    both = [test for test in passed if test.task in tasks_of_use]
+    if both:
+        words = _what_holds(both, [test for test in tests if test.kind == "baseline" and test.verdict == "yes"])
+        if num_seeds >= SEEDS_FOR_A_CLAIM:
+            return "yes", f"This twin is personal, for {whom} it had not seen, in this: {words}"
+        shown = "one training shows" if num_seeds == 1 else f"{num_seeds} trainings show"
+        return "provisional", (
+            f"As far as {shown}, this twin is personal, for {whom} it had not seen, in this: {words} Another training could come out "
+            f"otherwise: a claim needs {SEEDS_FOR_A_CLAIM} seeds (dtb train --seed 0 to {SEEDS_FOR_A_CLAIM - 1} with the same split.seed, "
+            "dtb evaluate each, then dtb pool)."
         )
-        return "yes", f"This twin is personal, for {whom} it had not seen, in this: {what}. {regression}"
     missing = []
-    if not any(test.verdict == "yes" for test in of_use):
+    if not tasks_of_use:
         missing.append("that its connectome is of use to it")
     if not passed:
-        missing.append("that what it says of a person is that person's, beyond age, sex, site and motion")
-    open_tests = [test for test in (*of_use, *of_person) if test.verdict == "undecided"]
-    verdict: Verdict = "undecided" if open_tests else "no"
+        beyond = f",{_beyond(covariates)}" if covariates.known else ""
+        missing.append(f"that what it says of a person is that person's{beyond}")
+    if not missing:
+        missing.append(
+            f"both in one task: its connectome is of use to it in {', '.join(sorted(tasks_of_use))}, and what it says of a person is that "
+            f"person's in {', '.join(sorted({test.task for test in passed}))}"
+        )
+    verdict: Conclusion = "no" if _is_ruled_out(of_use, of_person) else "undecided"
     word = "is not shown to be personal" if verdict == "undecided" else "is not personal"
-    return verdict, f"This twin {word}: in {whom} it had not seen, it does not show {' nor '.join(missing)}."
+    needs = ""
+    if verdict == "undecided" and covariates.lacking:
+        needs = f" Undecided: needs {covariates.lacking_in_words} of at least {SHARE_KNOWN:.0%} of the people."
+    return verdict, f"This twin {word}: in {whom} it had not seen, it does not show {' nor '.join(missing)}.{needs}"
 
 
-def _not_tested(figures: list[Figure], are_seen: bool, num_seeds: int) -> tuple[str, ...]:
+def _is_ruled_out(of_use: list[Test], of_person: list[Test]) -> bool:
+    """Say whether in every task one of the two things that are asked for is answered by no alone; what was not tested rules nothing out."""
+    tasks = {test.task for test in (*of_use, *of_person)}
+
+    def fails(tests: list[Test], task: str) -> bool:
+        mine = [test for test in tests if test.task == task]
+        return bool(mine) and all(test.verdict == "no" for test in mine)
+
+    return bool(tasks) and all(fails(of_use, task) or fails(of_person, task) for task in tasks)
+
+
+def _what_holds(passed: list[Test], best: list[Test]) -> str:
+    """Say in what a twin is personal, in which tasks and by how many people each, and which baselines it beats."""
+    tasks_of: dict[str, list[str]] = {}
+    for test in passed:
+        tasks_of.setdefault(test.claim, []).append(f"{test.task}: {test.gain.num_people} people")
+    what = "; ".join(f"{claim} ({', '.join(tasks)})" for claim, tasks in tasks_of.items())
+    regression = (
+        f"It beats every baseline at {', '.join(f'{test.metric} ({test.task})' for test in best)}."
+        if best
+        else "It beats no baseline that it is compared with: a regression would do as well."
+    )
+    return f"{what}. {regression}"
+
+
+def _not_tested(figures: list[Figure], covariates: Covariates, are_seen: bool, num_seeds: int) -> tuple[str, ...]:
     missing, metrics = [], {figure.metric for figure in figures}
-    if "mean RT r beyond covariates" not in metrics:
-        missing.append("beyond age, sex, site and motion: needs these covariates for at least ten training people")
+    if covariates.lacking:
+        missing.append(
+            f"beyond {covariates.lacking_in_words}: needs {'these' if len(covariates.lacking) > 1 else 'it'} of at least "
+            f"{SHARE_KNOWN:.0%} of the people, in participants.tsv (motion: in the confounds of the rest scan)"
+        )
+    elif "mean RT partial r" not in metrics:
+        missing.append(f"{_beyond(covariates).strip()}: needs more people than these can explain")
     if "condition effect r" not in metrics:
         missing.append("condition effects: need a task with a contrast of conditions")
     if "BOLD map r" not in metrics:

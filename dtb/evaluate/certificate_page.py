@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jinja2
 
+from dtb.evaluate import about
 from dtb.evaluate.certificate import POWER, QUESTIONS, Certificate, Test
+from dtb.evaluate.claim import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM, SHORT_NAMES
+from dtb.evaluate.figure import TWIN, share_in_words
 
 DISCLAIMER = "Research use: the outputs are hypotheses about a model, no medical advice."
 HEADINGS = (
@@ -18,11 +21,15 @@ HEADINGS = (
     "of what is possible",
     "compared with",
     "gain",
+    "best baseline",
     "n",
     "p",
     "verdict",
     "what would decide",
 )
+
+_NUMBERS = frozenset({"twin", "of what is possible", "gain", "n", "p"})
+APPENDIX = "Every figure, with every baseline that was computed"
 
 _HTML = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
     """<!doctype html>
@@ -40,29 +47,52 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #8884; }
 th.question { padding-top: 1.2rem; font-size: 1rem; }
 td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; }
+dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; }
 .yes { font-weight: bold; color: #00795a; } .no { font-weight: bold; color: #b3261e; } .undecided { color: #7a6200; }
-@media (prefers-color-scheme: dark) { .yes { color: #4fd1a5; } .no { color: #ff8a80; } .undecided { color: #e0c060; } }
+.provisional { font-weight: bold; font-style: italic; color: #1f5fa8; }
+@media (prefers-color-scheme: dark) {
+  .yes { color: #4fd1a5; } .no { color: #ff8a80; } .undecided { color: #e0c060; } .provisional { color: #8ab8f0; }
+}
+/* On a phone each row is a card: nothing is to be scrolled sideways for. */
+@media (max-width: 45rem) {
+  dl { display: block; } dd { margin-bottom: .4rem; }
+  .cards thead { display: none; }
+  .cards, .cards tbody, .cards tr, .cards td, .cards th { display: block; }
+  .cards tr { border-bottom: 1px solid #8884; padding: .4rem 0; }
+  .cards td { border: 0; padding: .1rem 0; }
+  .cards td.number { white-space: normal; }
+  .cards td:not(:empty)::before { content: attr(data-heading) ": "; font-weight: normal; opacity: .8; }
+  .cards td:empty { display: none; }
+}
 </style>
 </head>
 <body>
 <h1>Is this twin personal?</h1>
 <p class="sentence"><span class="{{ certificate.verdict }}">{{ certificate.verdict|capitalize }}.</span> {{ certificate.sentence }}</p>
-<div class="scroll" tabindex="0" role="region" aria-label="The certificate"><table>
-<thead><tr>{% for heading in headings %}<th scope="col">{{ heading }}</th>{% endfor %}</tr></thead>
+{% if about %}<dl>{% for heading, words in about %}<dt>{{ heading }}</dt><dd>{{ words }}</dd>{% endfor %}</dl>{% endif %}
+<div class="scroll" tabindex="0" role="region" aria-label="The certificate"><table class="cards" role="table">
+<thead><tr role="row">{% for heading in headings %}<th scope="col" role="columnheader">{{ heading }}</th>{% endfor %}</tr></thead>
 <tbody>
-{% for question, rows in groups %}<tr><th scope="colgroup" colspan="{{ headings|length }}" class="question">{{ question }}</th></tr>
-{% for cells, test in rows %}<tr>
-{% for cell in cells[:3] %}<td>{{ cell }}</td>{% endfor %}
-{% for cell in cells[3:5] %}<td class="number">{{ cell }}</td>{% endfor %}
-<td>{{ cells[5] }}</td>
-{% for cell in cells[6:9] %}<td class="number">{{ cell }}</td>{% endfor %}
-<td class="{{ test.verdict }}">{{ cells[9] }}</td><td>{{ cells[10] }}</td></tr>
+{% for question, rows in groups %}
+<tr role="row"><th scope="colgroup" colspan="{{ headings|length }}" class="question">{{ question }}</th></tr>
+{% for cells, test in rows %}<tr role="row">
+{% for cell in cells %}<td role="cell" data-heading="{{ headings[loop.index0] }}"
+ class="{{ test.verdict if headings[loop.index0] == "verdict" else "number" if headings[loop.index0] in numbers }}">{{ cell }}</td>
+{% endfor %}</tr>
 {% endfor %}{% endfor %}</tbody>
 </table></div>
 {% if certificate.not_tested %}<h2>Not tested</h2>
 <ul>{% for line in certificate.not_tested %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 <h2>How to read this</h2>
 {% for line in notes %}<p>{{ line }}</p>{% endfor %}
+{% if appendix %}<h2>{{ appendix_title }}</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ appendix_title }}"><table class="cards" role="table">
+<thead><tr role="row">{% for heading in appendix[0] %}<th scope="col" role="columnheader">{{ heading }}</th>{% endfor %}</tr></thead>
+<tbody>{% for cells in appendix[1:] %}<tr role="row">
+{% for cell in cells %}<td role="cell" data-heading="{{ appendix[0][loop.index0] }}">{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody>
+</table></div>{% endif %}
 </body>
 </html>
 """
@@ -79,12 +109,15 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
         From `reading_notes`.
     """
     lines = ["# Is this twin personal?", "", f"**{certificate.verdict.capitalize()}.** {certificate.sentence}", ""]
+    if certificate.about:
+        lines += [*(f"- {heading}: {words}" for heading, words in about.in_words(certificate.about)), ""]
     if certificate.tests:
-        lines += [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
-        lines += [f"| {' | '.join(_cells(test))} |" for test in certificate.tests]
+        lines += _markdown_table([HEADINGS, *map(_cells, certificate.tests)])
     if certificate.not_tested:
         lines += ["", "## Not tested", "", *(f"- {line}" for line in certificate.not_tested)]
     lines += ["", "## How to read this", "", *(f"{line}\n" for line in notes)]
+    if certificate.figures:
+        lines += [f"## {APPENDIX}", "", *_markdown_table(_appendix(certificate))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -95,7 +128,35 @@ def to_html(certificate: Certificate, notes: list[str]) -> str:
         for kind, question in QUESTIONS.items()
     ]
     groups = [group for group in groups if group[1]]
-    return _HTML.render(certificate=certificate, groups=groups, headings=HEADINGS, notes=notes)
+    return _HTML.render(
+        certificate=certificate,
+        groups=groups,
+        headings=HEADINGS,
+        numbers=_NUMBERS,
+        notes=notes,
+        about=about.in_words(certificate.about) if certificate.about else [],
+        appendix=_appendix(certificate),
+        appendix_title=APPENDIX,
+    )
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
+
+
+def _appendix(certificate: Certificate) -> list[Sequence[str]]:
+    """Lay out every figure, one a row, with a column for each predictor; nothing without figures."""
+    if not certificate.figures:
+        return []
+    names = list(dict.fromkeys([TWIN, *(name for figure in certificate.figures for name in figure.values)]))
+    return [
+        ["task", "figure", *(SHORT_NAMES.get(name, name.replace("_", " ")) for name in names)],
+        *(
+            [figure.task, figure.metric, *(_number(figure.values.get(name, math.nan)) for name in names)]
+            for figure in certificate.figures
+        ),
+    ]
 
 
 def reading_notes(
@@ -114,28 +175,51 @@ def reading_notes(
             f"reliability (intraclass correlation) of {edges['median_icc']:.2f}, which bounds what any connectome can tell."
         )
     schemes = sorted({test.scheme for test in certificate.tests})
+    covariates = certificate.covariates
+    beyond = f" beyond {covariates.in_words}" if covariates.known else ""
+    taken_out = (
+        f"In a partial r, {covariates.in_words} are taken out of what is observed and of what is predicted, among the people tested: "
+        "numbers by a restricted cubic spline of four knots, labels by one column each. Its p comes from dealing the residuals of what is "
+        "observed to people at random (Freedman and Lane 1983)."
+        if covariates.known
+        else "No covariate is known of enough people to be taken out."
+    )
+    tasks = certificate.about.get("stimuli_depend_on_responses", [])
+    adaptive = [
+        f"In {', '.join(tasks)}, what is shown depends on what the person did before, so that stimuli say something of the person without "
+        "any connectome: only what a stranger's connectome does not reach as well is the person's."
+    ] * bool(tasks)
     return [
         f"Log-loss and CRPS are losses, better when lower; all others are better when higher. A gain is positive where the twin is better; "
         f"brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
-        f"draws of people. p is one-sided ({', '.join(schemes) or 'no test'}; {num_permutations:,} permutations) and corrected for the "
-        f"{len(certificate.tests)} tests of this page (Holm).",
+        "draws of people, of a partial r with the covariates taken out in each draw anew. p is one-sided "
+        f"({', '.join(schemes) or 'no test'}; {num_permutations:,} permutations) and corrected for the {len(certificate.tests)} tests of "
+        "this page (Holm).",
         f"'Yes' means p below {1 - confidence:.2g}; 'no' means that the twin is no better, by the whole interval; everything between is "
         f"undecided. The last column then says how many people would decide it with a power of {POWER:.0%} if the gain stays as it is, all "
         "tests of this page being made again; or, where no gain is seen, how large a one these people would have shown (four times as many "
-        "would show one of half that). The best baseline is chosen on these same people, which favours the baselines.",
-        "The word 'personal' asks for two things in people who were not seen in training: that their connectomes are of use to the twin "
-        "(against the same twin given strangers' connectomes), and that something it says of each person holds beyond age, sex, site "
-        "and motion.",
+        "would show one of half that). 'With twice the trials' follows from how well halves of them agree (Spearman and Brown). "
+        f"Nothing is 'yes' of fewer than {FEWEST_FOR_A_CLAIM} people. The best baseline is chosen on these same people, which favours the "
+        "baselines.",
+        "The word 'personal' asks for two things, both in one task, in people who were not seen in training: that their connectomes are of "
+        "use to the twin (against the same twin given strangers' connectomes), and that something it says of each person holds"
+        f"{beyond}, better than from the connectome of a stranger. With fewer than {SEEDS_FOR_A_CLAIM} trainings the word is "
+        "'provisional'.",
+        f"{taken_out} Whatever is no smooth function of each covariate by itself, as an effect of age that differs between the sexes, "
+        "stays in. What the own connectome adds to a stranger's is tested in the same way, on the difference of the two predictions. "
+        "Of BOLD maps, covariates are taken out region by region over people, and signs are flipped person by person, with the variance "
+        "that taking them out costs made up for (Hemerik et al. 2020).",
+        *adaptive,
         "'Of what is possible' is the twin's share of its ceiling: how far people's own halves or runs agree, or what the truth of a "
         "ground-truth cohort allows; of a score that is better when lower, the share of the way from the group mean to what a person's own "
-        f"other half of the trials reaches. {rest}",
+        f"other half of the trials reaches. Identification and own minus others have no known ceiling. {rest}",
         DISCLAIMER,
     ]
 
 
 def _cells(test: Test) -> list[str]:
     against = test.against
-    if test.against_value is not None and test.against_value != 0 and math.isfinite(test.against_value):
+    if test.against_value is not None and math.isfinite(test.against_value):
         against += f": {test.against_value:.3f}"
     interval = f" [{test.gain.lower:.3f}, {test.gain.upper:.3f}]" if math.isfinite(test.gain.lower) else ""
     return [
@@ -143,9 +227,10 @@ def _cells(test: Test) -> list[str]:
         test.task,
         test.metric,
         _number(test.twin),
-        "–" if test.share is None else f"{test.share:.0%}",
+        share_in_words(test.share, is_loss=test.is_loss),
         against,
         _number(test.gain.value, "+") + interval,
+        "–" if test.best_value is None else f"{test.best}: {_number(test.best_value)}",
         str(test.gain.num_people),
         _p(test.p_corrected),
         test.verdict,
@@ -154,7 +239,7 @@ def _cells(test: Test) -> list[str]:
 
 
 def _number(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.3f}" if math.isfinite(value) else "–"
+    return f"{value + 0.0:{sign}.3f}" if math.isfinite(value) else "–"
 
 
 def _p(value: float) -> str:

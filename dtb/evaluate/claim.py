@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from dtb.evaluate.figure import Figure
 from dtb.shards.split import Split, held_out_in_words
@@ -30,7 +31,18 @@ NAMES = {
 }
 
 
-def claim_in_words(split: Split, figures: list[Figure]) -> str:
+SHORT_NAMES = {
+    "cpm": "CPM",
+    "demographics_motion": "demographics, motion",
+    "own_earlier": "own earlier part",
+    "stranger_connectome": "stranger's connectome",
+}
+
+Decisions = Mapping[tuple[str, str], str]
+"""By task and metric, the certificate's verdict on whether the best baseline is beaten."""
+
+
+def claim_in_words(split: Split, figures: list[Figure], decided: Decisions | None = None) -> str:
     """Say what the evaluation shows: the verdict in the first sentence, then one sentence for each figure that it rests on.
 
     For unseen people it is about mean reaction times; for other parts of what seen people did, where a claim between people would prove
@@ -40,31 +52,34 @@ def claim_in_words(split: Split, figures: list[Figure]) -> str:
     ----------
     split : Split
     figures : list of Figure
+    decided : mapping, optional
+        The certificate's verdicts, which correct for the number of its tests: what it does not call yes is not called so here.
 
     Returns
     -------
     str
     """
-    num_people = len(split.test)
+    num_people, decided = len(split.test), decided or {}
     few = f"{num_people} {'person supports' if num_people == 1 else 'people support'} no claim between people"
     if split.tests_seen_people:
         main = [figure for figure in figures if figure.metric in {"choice log-loss", "RT CRPS"}]
-        who = f"in {held_out_in_words(split.kind, split.held_out)} of the {num_people} people that it was trained on, {_verdicts(main)}"
+        where = f"in {held_out_in_words(split.kind, split.held_out)} of the {num_people} people that it was trained on"
+        who = f"{where}, {_verdicts(main, decided)}"
         opening = f"{few}: {who}" if num_people < FEWEST_FOR_A_CLAIM else _capital(who)
         caution = "A code number could do as much for people seen in training; only unseen people can show what a connectome says"
     else:
         main = [figure for figure in figures if figure.metric == "mean RT r"]
         where = f" and a task that nobody was trained on, {split.held_out}" if split.kind == "tasks" else ""
-        opening = f"In {num_people} people never seen in training{where}, {_verdicts(main)}"
+        opening = f"In {num_people} people never seen in training{where}, {_verdicts(main, decided)}"
         caution = few if num_people < FEWEST_FOR_A_CLAIM else ""
-    return ". ".join(filter(None, [opening, caution, *(_comparison(figure) for figure in main)])) + "."
+    return ". ".join(filter(None, [opening, caution, *(_comparison(figure, decided) for figure in main)])) + "."
 
 
-def _verdicts(figures: list[Figure]) -> str:
+def _verdicts(figures: list[Figure], decided: Decisions) -> str:
     """Gather figures by what they say, for example "the twin beats the best baseline at RT CRPS (stroop)"."""
     by_verdict: dict[str, dict[str, list[str]]] = {}
     for figure in figures:
-        by_verdict.setdefault(verdict(figure), {}).setdefault(figure.metric, []).append(figure.task)
+        by_verdict.setdefault(verdict(figure, decided), {}).setdefault(figure.metric, []).append(figure.task)
     parts = []
     for words, tasks_of in by_verdict.items():
         at = " and ".join(
@@ -78,11 +93,8 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _comparison(figure: Figure) -> str:
-    """Compare the twin with the best baseline.
-
-    A difference counts if its interval leaves 0 out.
-    """
+def _comparison(figure: Figure, decided: Decisions) -> str:
+    """Compare the twin with the best baseline."""
     own = f"{figure.task}, {figure.metric}: twin {_number(figure.twin.value)}{_interval(figure.twin.lower, figure.twin.upper)}"
     gap = figure.difference
     if figure.best_baseline is None or gap is None or not math.isfinite(gap.value):
@@ -92,11 +104,11 @@ def _comparison(figure: Figure) -> str:
         f"best baseline {_number(figure.baselines[figure.best_baseline])} ({baseline}); "
         f"difference {gap.value:+.3f}{_interval(gap.lower, gap.upper)}"
     )
-    return f"{own}; {against}: {verdict(figure)}"
+    return f"{own}; {against}: {verdict(figure, decided)}"
 
 
-def verdict(figure: Figure) -> str:
-    """Say whether the twin beats the best baseline: its interval must leave 0 out."""
+def verdict(figure: Figure, decided: Decisions | None = None) -> str:
+    """Say whether the twin beats the best baseline: by the certificate where it has tested that, else the interval must leave 0 out."""
     gap = figure.difference
     if gap is None or not math.isfinite(gap.value):
         return "there is no baseline to compare the twin with"
@@ -104,8 +116,11 @@ def verdict(figure: Figure) -> str:
         return "it cannot be said whether the twin beats the best baseline"
     sign = 1 if figure.higher_is_better else -1
     low, high = sorted((sign * gap.lower, sign * gap.upper))
-    if low > 0:
+    by_certificate = (decided or {}).get((figure.task, figure.metric))
+    if by_certificate == "yes" or (by_certificate is None and low > 0):
         return "the twin beats the best baseline"
+    if low > 0:
+        return "it is not shown that the twin beats the best baseline"
     if high < 0:
         return "the twin is worse than the best baseline"
     return "the twin does not beat the best baseline"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from dtb.evaluate.covariates import Covariates
 from dtb.evaluate.figure import Figure, make_figure
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction
@@ -45,8 +46,10 @@ class Evidence:
         What is said of each trial from half of the person's own.
     from_rest_runs : (Summary, Summary) or None
         What the twin says when it is told the connectome of people's first rest run alone, and of their second.
+    covariates : Covariates
+        Which covariates are taken out of figures.
     covariates_SC : (S, C) or None
-        Age, sex, site and motion as numbers, scaled by the training people.
+        Basis of what they can explain (`dtb.evaluate.covariates.covariate_basis`); None if none are known.
     true_ceilings : mapping of (task, metric) to float
         See `dtb.evaluate.ceilings.true_ceilings`; empty where no truth is known.
     """
@@ -63,6 +66,7 @@ class Evidence:
     retest: tuple[Summary, Summary] | None = None
     own_half: TrialPrediction | None = None
     from_rest_runs: tuple[Summary, Summary] | None = None
+    covariates: Covariates = dataclasses.field(default_factory=Covariates)
     covariates_SC: np.ndarray | None = None
     true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
@@ -79,6 +83,8 @@ class Evidence:
         note: str = "",
         ceilings: Mapping[str, float] | None = None,
         further: Mapping[str, np.ndarray] | None = None,
+        added_S: np.ndarray | None = None,
+        leverage: float = 0.0,
     ) -> Figure | None:
         """Make one figure; None where the twin predicts nothing of the kind for anybody.
 
@@ -90,7 +96,7 @@ class Evidence:
             First argument of the statistic; 0 for `mean_of`, which does not look at it.
         score : function
             Gives the statistic's second argument (S,) from a prediction, or None where the prediction has none.
-        higher_is_better, note, ceilings
+        higher_is_better, note, ceilings, added_S, leverage
             See `Figure`.
         further : mapping of str to (S,), optional
             The score of what is compared with the twin in this figure alone.
@@ -108,6 +114,8 @@ class Evidence:
             higher_is_better=higher_is_better,
             note=note,
             ceilings=dict(ceilings or {}) | self._true_ceiling(task, metric),
+            added_S=added_S,
+            leverage=leverage,
         )
 
     def _true_ceiling(self, task: str, metric: str) -> dict[str, float]:

@@ -39,15 +39,20 @@ class Figure:
     ceilings : dict of str to float
         What the best possible predictor would reach: by `truth`, of a ground-truth cohort; by `halves`, how well people's odd trials agree
         with their even ones, or their BOLD in halves of a run; by `runs`, how well their first run agrees with the others; by `own_half`,
-        what is reached by who knows half of the person's own trials.
+        what is reached by who knows half of the person's own trials. `between_halves` bounds nothing: how well one half of what people did
+        finds the other.
     permuted : tuple of float
         What twins reach that were trained on permuted connectomes.
     permuted_p : float or None
         How rarely they would reach what the twin does.
     statistic : Statistic
-    observed_S : (S,)
-    scores : dict of str to (S,)
+    observed_S : (S,), or (N, S) with several trainings
+    scores : dict of str to (S,) or (N, S)
         What `statistic` was computed from, for the twin and each baseline.
+    added_S : (S,) or (N, S), or None
+        What it is computed from for what people's own connectomes add to what the twin says from strangers'.
+    leverage : float
+        Columns that were taken out of what the scores are, over people.
     """
 
     task: str
@@ -63,6 +68,8 @@ class Figure:
     statistic: Statistic = mean_of
     observed_S: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), repr=False)
     scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    added_S: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    leverage: float = 0.0
     permuted: tuple[float, ...] = ()
     permuted_p: float | None = None
 
@@ -113,6 +120,21 @@ def number_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def share_in_words(share: float | None, *, is_loss: bool) -> str:
+    """Write a share of what is possible; behind where the way begins there is none.
+
+    Examples
+    --------
+    >>> share_in_words(0.42, is_loss=False), share_in_words(-7.5, is_loss=True)
+    ('42%', 'below the group mean')
+    """
+    if share is None:
+        return "–"
+    if share < 0:
+        return "below the group mean" if is_loss else "below 0"
+    return f"{share:.0%}"
+
+
 def make_figure(
     task: str,
     metric: str,
@@ -126,8 +148,10 @@ def make_figure(
     higher_is_better: bool = True,
     note: str = "",
     ceilings: Mapping[str, float] | None = None,
+    added_S: np.ndarray | None = None,
+    leverage: float = 0.0,
 ) -> Figure | None:
-    """Make one figure from each predictor's scores (S,); None where the twin predicts nothing of the kind for anybody.
+    """Make one figure from each predictor's scores; None where the twin predicts nothing of the kind for anybody.
 
     Parameters are those of `Evidence.figure` and `Figure`.
     """
@@ -136,7 +160,7 @@ def make_figure(
         return None
     mine_S = known[TWIN]
     twin = estimate(statistic, observed_S, mine_S, weights_BS, confidence)
-    one = np.ones((1, len(observed_S)))
+    one = np.ones((1, observed_S.shape[-1]))
     baselines = {name: float(statistic(observed_S, known[name], one)[0]) for name in known if name != TWIN}
     sign = 1 if higher_is_better else -1
     ranked = sorted(
@@ -159,4 +183,6 @@ def make_figure(
         statistic,
         observed_S,
         known,
+        added_S=added_S,
+        leverage=leverage,
     )

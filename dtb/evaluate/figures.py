@@ -14,10 +14,10 @@ from dtb.evaluate import metrics
 from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_maps
 from dtb.evaluate.evidence import Evidence
 from dtb.evaluate.figure import TWIN, Figure
-from dtb.evaluate.people_figures import BEYOND, DEMOGRAPHICS, people_figures
+from dtb.evaluate.people_figures import BEYOND, DEMOGRAPHICS, STRANGER, people_figures
 from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction, person_task_mean
 from dtb.evaluate.quantiles import quantile_errors
-from dtb.evaluate.statistics import mean_of
+from dtb.evaluate.statistics import FEWEST_BEYOND, mean_of
 
 INDEPENDENT = "independent_errors"
 
@@ -135,6 +135,7 @@ def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
         )
     return [
         beyond,
+        _partial_map_figure(evidence, task),
         evidence.figure(
             spec.name,
             "BOLD map r",
@@ -184,6 +185,39 @@ def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
     ]
 
 
+def _partial_map_figure(evidence: Evidence, task: int) -> Figure | None:
+    """Take what covariates explain over people out of the observed and of the predicted maps, region by region."""
+    if evidence.covariates_SC is None:
+        return None
+    basis_SC, observed_SR = evidence.covariates_SC, evidence.observed.maps_STR[:, task]
+    mine_SR, others = evidence.predictions[TWIN].summary.maps_STR[:, task], evidence.predictions.get(STRANGER)
+    known_S = np.isfinite(observed_SR).any(axis=1) & np.isfinite(mine_SR).any(axis=1)
+    num_people = int((known_S & np.isfinite(basis_SC).all(axis=1)).sum())
+    if num_people < basis_SC.shape[1] + FEWEST_FOR_A_CEILING:
+        return None
+    rest_SR = without_covariates(np.where(known_S[:, None], observed_SR, np.nan), basis_SC)
+
+    def nearness(maps_SR: np.ndarray) -> np.ndarray:
+        own_SR = without_covariates(np.where(known_S[:, None], without_mean(maps_SR), np.nan), basis_SC)
+        return metrics.row_correlations(own_SR, rest_SR)
+
+    demographics = evidence.predictions.get(DEMOGRAPHICS)
+    halves = [without_covariates(half.maps_STR[:, task], basis_SC) for half in evidence.halves]
+    ceiling = ceiling_of_maps(*halves)
+    return evidence.figure(
+        evidence.taskset.specs[task].name,
+        "BOLD map partial r",
+        "mean r over regions",
+        mean_of,
+        np.zeros(len(evidence.people)),
+        lambda p: None if p is demographics else nearness(p.summary.maps_STR[:, task]),
+        note=f"{evidence.covariates.in_words} taken out of both over these people, region by region",
+        ceilings={} if ceiling is None else {"halves": ceiling},
+        added_S=None if others is None else nearness(mine_SR - others.summary.maps_STR[:, task]),
+        leverage=basis_SC.shape[1] / num_people,
+    )
+
+
 def _identification_figures(evidence: Evidence) -> list[Figure | None]:
     """Ask whether what a twin does is nearest to its own person, over mean RT, condition effect and accuracy of all tasks."""
     observed_SF, scale_F = _behaviour(evidence.observed), _behaviour(evidence.training_scale)[0]
@@ -223,9 +257,9 @@ def _identification_figures(evidence: Evidence) -> list[Figure | None]:
 
 
 def _between_halves(values_S: np.ndarray) -> dict[str, float]:
-    """Give, as a ceiling, how well one half of what people did finds the other."""
+    """Say how well one half of what people did finds the other: no bound, for a twin need not have the noise of half of the data."""
     known_S = values_S[np.isfinite(values_S)]
-    return {"halves": float(known_S.mean())} if len(known_S) >= FEWEST_FOR_A_CEILING else {}
+    return {"between_halves": float(known_S.mean())} if len(known_S) >= FEWEST_FOR_A_CEILING else {}
 
 
 def without_mean(maps_SR: np.ndarray) -> np.ndarray:
@@ -236,6 +270,20 @@ def without_mean(maps_SR: np.ndarray) -> np.ndarray:
     size_S1 = np.sqrt(np.where(present_SR, maps_SR, 0.0) ** 2).max(axis=1, keepdims=True, initial=0.0)
     is_rounding_S = (np.abs(np.where(present_SR, own_SR, 0.0)) <= 1e-5 * size_S1).all(axis=1)
     return np.where(is_rounding_S[:, None], np.nan, own_SR)
+
+
+def without_covariates(maps_SR: np.ndarray, basis_SC: np.ndarray) -> np.ndarray:
+    """Take out of each region what ordinary least squares over people explains of it; NaN for whom a covariate is not known."""
+    rest_SR = np.full(maps_SR.shape, np.nan)
+    present_RS = (np.isfinite(maps_SR) & np.isfinite(basis_SC).all(axis=1)[:, None]).T
+    # Regions that the same people have are fitted together.
+    patterns, pattern_R = np.unique(present_RS, axis=0, return_inverse=True)
+    for number, who_S in enumerate(patterns):
+        if who_S.sum() < basis_SC.shape[1] + FEWEST_BEYOND:
+            continue
+        cells = np.ix_(who_S, pattern_R.reshape(-1) == number)
+        rest_SR[cells] = maps_SR[cells] - basis_SC[who_S] @ np.linalg.lstsq(basis_SC[who_S], maps_SR[cells])[0]
+    return rest_SR
 
 
 def _behaviour(summary: Summary) -> np.ndarray:

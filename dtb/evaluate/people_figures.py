@@ -1,4 +1,4 @@
-"""Figures over people: is the slow person predicted to be slow, before and after age, sex, site and motion are taken out?
+"""Figures over people: is the slow person predicted to be slow, before and after what is known of age, sex, site and motion is taken out?
 
 Shape letters: see `dtb.evaluate.observed`; `C` covariate.
 """
@@ -13,11 +13,15 @@ from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_halves
 from dtb.evaluate.evidence import Evidence
 from dtb.evaluate.figure import TWIN, Figure, make_figure
 from dtb.evaluate.predictions import Prediction
-from dtb.evaluate.statistics import correlation, explained_variance
+from dtb.evaluate.statistics import PartialCorrelation, Statistic, correlation, explained_variance
 
 DEMOGRAPHICS = "demographics_motion"
 OF_PEOPLE = {"mean RT": "mean_rt_ST", "condition effect": "condition_rt_ST", "accuracy": "accuracy_ST"}
-BEYOND = "with what age, sex, site and motion do not predict, by a regression fitted to training people"
+STRANGER = "stranger_connectome"
+BEYOND = (
+    "with what the baseline demographics_motion leaves over; it is linear and shrunken, and what it misses of age stays in: "
+    "see the partial r"
+)
 
 
 def people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
@@ -49,7 +53,7 @@ def people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
 
 
 def _beyond_figure(evidence: Evidence, task: int, name: str, attribute: str, demographics: Prediction) -> Figure | None:
-    """Ask for what age, sex, site and motion leave open, by what a regression on training people says from them."""
+    """Ask for what a regression on training people's covariates leaves open."""
     said_S = getattr(demographics.summary, attribute)[:, task]
     score = _of(attribute, task)
     return evidence.figure(
@@ -69,41 +73,43 @@ def _of(attribute: str, task: int) -> Callable[[Prediction], np.ndarray | None]:
 
 
 def _agreement_of_parts(
-    evidence: Evidence, attribute: str, task: int, said_S: np.ndarray | float = 0.0
+    evidence: Evidence,
+    attribute: str,
+    task: int,
+    said_S: np.ndarray | float = 0.0,
+    statistic: Statistic = correlation,
 ) -> dict[str, float]:
     """Give the ceilings of an r over people, by halves and by runs, of what is left when `said_S` is taken out."""
     parts = {"halves": evidence.halves, "runs": evidence.retest}
-    found = {
-        name: ceiling_of_halves(*(getattr(one, attribute)[:, task] - said_S for one in pair))
-        for name, pair in parts.items()
-        if pair is not None
-    }
+    found = {}
+    for name, pair in parts.items():
+        if pair is not None:
+            first_S, second_S = (getattr(one, attribute)[:, task] - said_S for one in pair)
+            found[name] = ceiling_of_halves(first_S, second_S, statistic)
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _partial_figure(evidence: Evidence, task: int, name: str, attribute: str) -> Figure | None:
-    """Make the partial correlation: age, sex, site and motion are taken out of the observed and of the predicted figure."""
+    """Make the partial correlation: what covariates explain is taken out of the observed and of the predicted figure."""
     if evidence.covariates_SC is None:
         return None
-    facts_SC, observed_S = evidence.covariates_SC, getattr(evidence.observed, attribute)[:, task]
-    demographics = evidence.predictions.get(DEMOGRAPHICS)
-
-    def score(prediction: Prediction) -> np.ndarray | None:
-        if prediction is demographics:
-            return None
-        said_S = np.asarray(getattr(prediction.summary, attribute))[:, task]
-        return without_covariates(np.where(np.isfinite(observed_S), said_S, np.nan), facts_SC)
-
-    mine_S = getattr(evidence.predictions[TWIN].summary, attribute)[:, task]
-    rest_S = without_covariates(np.where(np.isfinite(mine_S), observed_S, np.nan), facts_SC)
+    statistic, observed_S = PartialCorrelation(evidence.covariates_SC), getattr(evidence.observed, attribute)[:, task]
+    score = _of(attribute, task)
+    mine_S, others = score(evidence.predictions[TWIN]), evidence.predictions.get(STRANGER)
+    assert mine_S is not None
+    if statistic.paired(observed_S, mine_S)[3].sum() < evidence.covariates_SC.shape[1] + FEWEST_FOR_A_CEILING:
+        return None
+    demographics, theirs_S = evidence.predictions.get(DEMOGRAPHICS), None if others is None else score(others)
     return evidence.figure(
         evidence.taskset.specs[task].name,
         f"{name} partial r",
         "r over people",
-        correlation,
-        rest_S,
-        score,
-        note="age, sex, site and motion regressed out of both, among these people",
+        statistic,
+        observed_S,
+        lambda p: None if p is demographics else score(p),
+        note=f"{evidence.covariates.in_words} taken out of both, among these people",
+        ceilings=_agreement_of_parts(evidence, attribute, task, statistic=statistic),
+        added_S=None if theirs_S is None else mine_S - theirs_S,
     )
 
 
@@ -123,17 +129,6 @@ def _rest_figure(evidence: Evidence, task: int, name: str, attribute: str) -> Fi
         evidence.confidence,
         note="what the twin says from people's first rest run, against what it says from their second",
     )
-
-
-def without_covariates(values_S: np.ndarray, facts_SC: np.ndarray) -> np.ndarray:
-    """Take out of one value a person what ordinary least squares on the facts explains of it; NaN where too few people have one."""
-    known_S = np.isfinite(values_S)
-    design_SC = np.column_stack([np.ones(len(values_S)), facts_SC])
-    rest_S = np.full(len(values_S), np.nan)
-    if known_S.sum() >= design_SC.shape[1] + FEWEST_FOR_A_CEILING:
-        weights_C = np.linalg.lstsq(design_SC[known_S], values_S[known_S])[0]
-        rest_S[known_S] = values_S[known_S] - design_SC[known_S] @ weights_C
-    return rest_S
 
 
 def _contrast_in_words(contrast: Mapping[str, float]) -> str:

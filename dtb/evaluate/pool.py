@@ -2,16 +2,18 @@
 
 Each fold's evaluation keeps what its figures were computed from, person by person. Pooled, means are taken over all people, and
 correlations after each fold's own mean is taken out: the folds' twins and regressions were fitted to different people, and what differs
-between them says nothing of a person. Where there are several seeds, each with all folds, a person's scores are averaged over them, and
-how far the seeds' own figures lie apart is said.
+between them says nothing of a person. Where there are several seeds, each with all folds, a figure is the mean over them of what it is for
+each, in each bootstrap draw: people's mean predictions would be those of an ensemble, which nobody trained. How far the seeds' own figures
+lie apart is said.
 
-Shape letters: `S` subject.
+Shape letters: `S` subject, `N` seed, `X` observed or predictor, `C` column of a basis of covariates, `F` fold.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ import pandas as pd
 from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
+from dtb.evaluate.about import tested_on
 from dtb.evaluate.claim import SEEDS_FOR_A_CLAIM
+from dtb.evaluate.covariates import WORDS, Covariates, covariate_basis
 from dtb.evaluate.figure import TWIN, Figure, make_figure
-from dtb.evaluate.stage import FIGURES_FILE, SCORES_FILE, conclude
-from dtb.evaluate.statistics import Statistic, draw_weights
-from dtb.evaluate.tables import SCORE_PREFIX, STATISTICS
+from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, conclude
+from dtb.evaluate.statistics import OverTrainings, PartialCorrelation, Statistic, draw_weights, orthonormal
+from dtb.evaluate.tables import ADDED, PARTIAL, SCORE_PREFIX, STATISTICS
 from dtb.files import OutputFolder, require_complete, written_whole
 from dtb.shards.split import SEEN_KINDS, Split
 
@@ -51,11 +55,11 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     Raises
     ------
     UserError
-        A folder cannot be used, they are of different cohorts, a person is in two of one seed or not in all seeds, or the output
-        folder is in use.
+        A folder cannot be used, they are of different cohorts or hold out different kinds of thing, a person is in two of one seed or not
+        in all seeds, or the output folder is in use.
     """
-    scores, splits, ceilings = _read(evaluated)
-    people = tuple(sorted(scores["pseudonym"].unique()))
+    scores, splits, ceilings, facts = _read(evaluated)
+    people, split = tuple(sorted(scores["pseudonym"].unique())), _pooled_split(evaluated, splits)
     if dry_run:
         terminal.out.print(f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}.")
         return
@@ -64,15 +68,21 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
     weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, config.seed)
-    figures = pooled_figures(scores, people, weights_BS, config.evaluate.confidence, ceilings)
+    covariates = _pooled_covariates(splits)
+    basis_SC = covariate_basis([facts[who] for who in people], covariates.known) if covariates.known else None
+    figures = pooled_figures(scores, people, weights_BS, config.evaluate.confidence, ceilings, basis_SC)
     with written_whole(out / SCORES_FILE) as temporary:
         scores.to_parquet(temporary, index=False)
-    described = {"kind": "subjects", "num_folds": len(evaluated), "num_test": len(people)}
-    seeds = sorted({int(split.get("seed", 0)) for split in splits})
+    described: dict[str, Any] = {"kind": split.kind, "held_out": split.held_out, "num_folds": len(evaluated)}
+    described |= {"num_test": len(people), "covariates": dataclasses.asdict(covariates)}
+    adaptive = {task for each in splits for task in each["stimuli_depend_on_responses"]}
+    described["stimuli_depend_on_responses"] = sorted(adaptive)
+    seeds = sorted({int(each.get("seed", 0)) for each in splits})
     described["seeds"] = seeds
     described["edge_reliability"] = splits[0].get("edge_reliability")
-    described |= {"cohort_hash": splits[0]["cohort_hash"], "split_hashes": [split["split_hash"] for split in splits]}
-    conclude(folder, config, figures, Split("subjects", (), (), people), weights_BS, described)
+    described |= {"cohort_hash": splits[0]["cohort_hash"], "split_hashes": [each["split_hash"] for each in splits]}
+    split = dataclasses.replace(split, test=people)
+    conclude(folder, config, figures, split, weights_BS, described, [facts[who] for who in people])
     if len(seeds) < SEEDS_FOR_A_CLAIM:
         terminal.err.print(
             f"{len(seeds)} {'seed is' if len(seeds) == 1 else 'seeds are'} pooled; another could come out otherwise. Train with at least "
@@ -86,6 +96,7 @@ def pooled_figures(
     weights_BS: np.ndarray,
     confidence: float,
     ceilings: Mapping[tuple[str, str], Mapping[str, float]],
+    basis_SC: np.ndarray | None = None,
 ) -> list[Figure]:
     """Make every figure from the folds' scores.
 
@@ -99,44 +110,95 @@ def pooled_figures(
     confidence : float
     ceilings : mapping of (task, metric) to mapping
         The figures' ceilings, as in `Figure`.
+    basis_SC : (S, C), optional
+        What covariates can explain in everybody; without it there are no partial figures. Each fold has a mean of its own beside it.
     """
     found = []
+    seeds = sorted(scores["seed"].unique())
     predictors = [column for column in scores.columns if column.startswith(SCORE_PREFIX)]
     for (task, metric), rows in scores.groupby(["task", "metric"], sort=False):
-        first, statistic = rows.iloc[0], STATISTICS[rows.iloc[0]["statistic"]]
-        each = rows[["observed", *predictors]].to_numpy(dtype=np.float64)
+        first = rows.iloc[0]
+        is_partial = first["statistic"] == PARTIAL
+        if is_partial and basis_SC is None:
+            continue
+        each = rows[["observed", *predictors, ADDED]].to_numpy(dtype=np.float64)
         if first["statistic"] == "r":
             each = without_fold_means(each, rows["fold"].to_numpy())
-        table = pd.DataFrame(each, index=pd.Index(rows["pseudonym"]))
-        values = table.groupby(level=0).mean().reindex(list(people)).to_numpy()
-        notes = [first["note"], FOLD_NOTE if first["statistic"] == "r" else ""]
-        notes.append(_apart(statistic, each, rows["seed"].to_numpy(), 1 + predictors.index(f"{SCORE_PREFIX}{TWIN}")))
+        table = pd.DataFrame(each, index=pd.MultiIndex.from_frame(rows[["seed", "pseudonym"]]))
+        everybody = pd.MultiIndex.from_product([seeds, people])
+        values_NSX = table.reindex(everybody).to_numpy().reshape(len(seeds), len(people), -1)
+        alone: list[Statistic] = []
+        for seed in seeds:
+            if is_partial and basis_SC is not None:
+                fold_of = rows[rows["seed"] == seed].set_index("pseudonym")["fold"]
+                alone.append(PartialCorrelation(_with_fold_means(basis_SC, fold_of.reindex(list(people)).to_numpy())))
+            else:
+                alone.append(STATISTICS[first["statistic"]])
+        notes = [first["note"], FOLD_NOTE if first["statistic"] in {"r", PARTIAL} else ""]
+        notes.append(_apart(alone, values_NSX, 1 + predictors.index(f"{SCORE_PREFIX}{TWIN}")))
+        added_NS = values_NSX[..., -1]
         figure = make_figure(
             str(task),
             str(metric),
             first["unit"],
-            statistic,
-            values[:, 0],
-            {name.removeprefix(SCORE_PREFIX): values[:, place + 1] for place, name in enumerate(predictors)},
+            OverTrainings(tuple(alone)),
+            values_NSX[..., 0],
+            {name.removeprefix(SCORE_PREFIX): values_NSX[..., place + 1] for place, name in enumerate(predictors)},
             weights_BS,
             confidence,
             higher_is_better=bool(first["higher_is_better"]),
             note="; ".join(filter(None, notes)),
             ceilings=ceilings.get((str(task), str(metric))),
+            added_S=added_NS if np.isfinite(added_NS).any() else None,
+            leverage=float(rows["leverage"].mean()),
         )
         if figure is not None:
             found.append(figure)
     return found
 
 
-def _apart(statistic: Statistic, values_X: np.ndarray, seed: np.ndarray, twin: int) -> str:
+def _apart(alone: Sequence[Statistic], values_NSX: np.ndarray, twin: int) -> str:
     """Say what each of several seeds reaches alone; nothing for one seed."""
-    seeds = np.unique(seed)
-    if len(seeds) < 2:
+    if len(alone) < 2:
         return ""
-    alone = [values_X[seed == one] for one in seeds]
-    reached = [float(statistic(part[:, 0], part[:, twin], np.ones((1, len(part))))[0]) for part in alone]
-    return f"{len(seeds)} seeds, each person's mean over them; alone {min(reached):.3f} to {max(reached):.3f}"
+    one = np.ones((1, values_NSX.shape[1]))
+    reached = [
+        float(statistic(values_SX[:, 0], values_SX[:, twin], one)[0])
+        for statistic, values_SX in zip(alone, values_NSX, strict=True)
+    ]
+    return f"{len(alone)} seeds, mean over them; alone {min(reached):.3f} to {max(reached):.3f}"
+
+
+def _with_fold_means(basis_SC: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
+    """Put a mean of each fold beside what covariates can explain; a person without a fold does not count."""
+    complete_S = np.isfinite(basis_SC).all(axis=1) & ~pd.isna(fold_S)
+    means_SF = pd.get_dummies(pd.Series(fold_S[complete_S])).to_numpy(np.float64)
+    found_SC = orthonormal(np.concatenate([basis_SC[complete_S], means_SF], axis=1))
+    filled_SC = np.full((len(fold_S), found_SC.shape[1]), np.nan)
+    filled_SC[complete_S] = found_SC
+    return filled_SC
+
+
+def _pooled_split(evaluated: tuple[Path, ...], splits: list[dict[str, Any]]) -> Split:
+    """Give what the evaluations held out, without the people; all have to be of one kind, and of one task."""
+    first = splits[0]
+    for folder, split in zip(evaluated, splits, strict=True):
+        is_alike = split["kind"] == first["kind"] and bool(split["held_out"]) == bool(first["held_out"])
+        if not is_alike or (split["kind"] == "tasks" and split["held_out"] != first["held_out"]):
+            raise InputDataError(
+                f"{folder} was tested on {tested_on(split)}; {evaluated[0]} on {tested_on(first)}. What is pooled has to have held out "
+                "the same kind of thing: pool each kind by itself."
+            )
+    return Split(first["kind"], (), (), (), held_out=", ".join(sorted({split["held_out"] for split in splits})))
+
+
+def _pooled_covariates(splits: list[dict[str, Any]]) -> Covariates:
+    """Give the covariates that are known in all evaluations, and those that are lacking in any."""
+    known, lacking = ([split["covariates"][name] for split in splits] for name in ("known", "lacking"))
+    return Covariates(
+        tuple(name for name in known[0] if all(name in some for some in known)),
+        tuple(name for name in WORDS if any(name in some for some in lacking)),
+    )
 
 
 def without_fold_means(values_SX: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
@@ -167,12 +229,18 @@ def mean_ceilings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], di
 
 def _read(
     evaluated: tuple[Path, ...],
-) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[tuple[str, str], dict[str, float]]]:
+) -> tuple[
+    pd.DataFrame,
+    list[dict[str, Any]],
+    dict[tuple[str, str], dict[str, float]],
+    dict[str, dict[str, Any]],
+]:
     if len(evaluated) < 2:
         raise InputDataError("Pooling needs the folders of at least two evaluations; give one a fold.")
     tables: list[pd.DataFrame] = []
     splits: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
+    facts: dict[str, dict[str, Any]] = {}
     for fold, folder in enumerate(evaluated):
         require_complete(folder, "evaluate")
         try:
@@ -181,6 +249,10 @@ def _read(
             rows += figures["rows"]
             table = pd.read_parquet(folder / SCORES_FILE)
             cohort_hash, kind = split["cohort_hash"], split["kind"]
+            _ = split["covariates"], split["stimuli_depend_on_responses"], split["held_out"], table["leverage"]
+            people = pd.read_parquet(folder / COVARIATES_FILE).set_index("pseudonym").astype(object)
+            known = people.where(people.notna(), None).to_dict(orient="index")
+            facts |= {str(who): {str(name): value for name, value in each.items()} for who, each in known.items()}
         except (OSError, ValueError, KeyError) as error:
             raise DamagedOutputError(f"{folder} cannot be read ({error}). Run `dtb evaluate` anew.") from None
         if kind in SEEN_KINDS:
@@ -210,4 +282,4 @@ def _read(
                 f"{len(everybody - some)} people of other seeds are in no evaluation with seed {seed}, for example "
                 f"{min(everybody - some)}; give all folds of every seed."
             )
-    return scores, splits, mean_ceilings(rows)
+    return scores, splits, mean_ceilings(rows), facts

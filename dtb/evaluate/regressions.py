@@ -1,7 +1,7 @@
 """Predictors of people from their connectome or from who they are: what a regression finds without any model of behaviour.
 
 Ridge, kernel ridge and connectome-based predictive modelling see the same edges as the twin's encoder; *demographics and motion* sees
-age, sex, site and head motion alone.
+what is known of age, sex, site, head motion and length of rest alone.
 Every step, filling in and scaling included, is fitted on training people only, and every choice of a penalty is made among them.
 
 Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target, `P` level of significance.
@@ -23,6 +23,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from dtb.evaluate.covariates import LABELS, NUMBERS
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary
 
@@ -30,9 +31,6 @@ FEWEST_TO_FIT = 10
 """A regression is not fitted to fewer training people."""
 
 PENALTIES = np.logspace(-2, 6, 17)
-NUMBERS = ("age", "motion", "rest_seconds")
-LABELS = ("sex", "site")
-
 CPM_P = (0.001, 0.005, 0.01, 0.05)
 CPM_TARGETS_AT_ONCE = 32
 KERNEL_PENALTIES = np.logspace(-3, 1, 5)

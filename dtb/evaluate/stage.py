@@ -1,8 +1,9 @@
 """``dtb evaluate``: the exported twin against the data it has not seen, beside baselines fitted to the same training data.
 
 Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task), `bold_map.parquet` (mean
-contrast maps, observed and predicted), `scores.parquet` (what each figure was computed from, one row a figure and person) and
-`certificate.json`, `.md` and `.html` (whether the twin is personal, test by test).
+contrast maps, observed and predicted), `scores.parquet` (what each figure was computed from, one row a figure and person),
+`covariates.parquet` (of the people tested, for `dtb pool`) and `certificate.json`, `.md` and `.html` (whether the twin is personal, test by
+test).
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from rich.progress import Progress
 
 from dtb import terminal
-from dtb.config import Config, sections
+from dtb.config import Config, load_config, sections
+from dtb.evaluate.about import about
 from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
 from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
 from dtb.evaluate.claim import claim_in_words
+from dtb.evaluate.covariates import Covariates, Facts, covariate_basis, known_covariates
 from dtb.evaluate.evidence import Evidence
 from dtb.evaluate.figure import TWIN, Figure
 from dtb.evaluate.figures import all_figures
 from dtb.evaluate.observed import People, Spans, collect, maps_of_halves
-from dtb.evaluate.people_figures import DEMOGRAPHICS
 from dtb.evaluate.predict import predict, told_connectomes
 from dtb.evaluate.predictions import (
     Prediction,
@@ -41,13 +44,13 @@ from dtb.evaluate.predictions import (
     summary_of_prediction,
     with_means_of_others,
 )
-from dtb.evaluate.regressions import regressions, scaled_covariates
+from dtb.evaluate.regressions import regressions
 from dtb.evaluate.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
 from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
 from dtb.evaluate.task import Task, open_task
 from dtb.evaluate.tracked import log_evaluation
-from dtb.files import OutputFolder, read_stage, write_json, write_text, written_whole
+from dtb.files import CONFIG_FILE, OutputFolder, read_stage, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
@@ -57,6 +60,7 @@ FIGURES_FILE = "figures.json"
 SUBJECTS_FILE = "subjects.parquet"
 BOLD_MAP_FILE = "bold_map.parquet"
 SCORES_FILE = "scores.parquet"
+COVARIATES_FILE = "covariates.parquet"
 PERMUTED_FOLDER, RETRAINED_FOLDER = "permuted", "retrained"
 
 
@@ -127,11 +131,18 @@ def evaluate(
         evidence.observed, evidence.predictions[TWIN].summary, task.taskset, task.card.bold_region_names
     )
     scores = scores_table(figures, evidence.people.pseudonyms)
-    for name, table in ((SUBJECTS_FILE, subjects), (BOLD_MAP_FILE, maps), (SCORES_FILE, scores)):
+    facts = pd.DataFrame(evidence.people.covariates, index=pd.Index(evidence.people.pseudonyms, name="pseudonym"))
+    tables = {SUBJECTS_FILE: subjects, BOLD_MAP_FILE: maps, SCORES_FILE: scores, COVARIATES_FILE: facts.reset_index()}
+    for name, table in tables.items():
         with written_whole(out / name) as temporary:
             table.to_parquet(temporary, index=False)
-    described = {**_split_in_words(task), "edge_reliability": edge_reliability(shards)}
-    conclude(folder, config, figures, task.split, evidence.weights_BS, described)
+    described = {
+        **_split_in_words(task, trained),
+        "covariates": dataclasses.asdict(evidence.covariates),
+        "stimuli_depend_on_responses": [spec.name for spec in task.taskset.specs if spec.stimuli_depend_on_responses],
+        "edge_reliability": edge_reliability(shards),
+    }
+    conclude(folder, config, figures, task.split, evidence.weights_BS, described, evidence.people.covariates)
     log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
 
 
@@ -142,6 +153,7 @@ def conclude(
     split: Split,
     weights_BS: np.ndarray,
     described: dict[str, Any],
+    people: Facts,
 ) -> None:
     """Write figures, claim and certificate, finish the folder, and print what came out.
 
@@ -157,9 +169,10 @@ def conclude(
         Bootstrap draws that the figures were made with.
     described : dict
         What `figures.json` says about the split.
+    people : sequence of mapping
+        Covariates of the test people.
     """
     out, num_people = folder.path, len(split.test)
-    claim = claim_in_words(split, figures)
     certificate = certify(
         figures,
         are_seen=split.tests_seen_people,
@@ -167,8 +180,12 @@ def conclude(
         weights_BS=weights_BS,
         confidence=config.evaluate.confidence,
         seed=config.seed,
+        covariates=Covariates(**{name: tuple(value) for name, value in described["covariates"].items()}),
         num_seeds=len(described.get("seeds", [0])),
     )
+    certificate = dataclasses.replace(certificate, about=about(described, people))
+    decided = {(test.task, test.metric): test.verdict for test in certificate.tests if test.kind == "baseline"}
+    claim = claim_in_words(split, figures, decided)
     write_json(
         out / FIGURES_FILE,
         {
@@ -232,11 +249,10 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         seen=task.split.tests_seen_people,
     )
     progress.advance(bar)
-    half_maps = None
+    covariates, half_maps = known_covariates(training.covariates, people.covariates), None
     if len(regions):
         spans = partial(task.split.spans, "test")
         half_maps = maps_of_halves(task.cohort.records(task.split.test), task.taskset, spans, regions, scale_R)
-    facts = scaled_covariates(training, people) if DEMOGRAPHICS in predictions else None
     return Evidence(
         task.taskset,
         people,
@@ -250,7 +266,8 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
         summaries_of_runs(people, task.taskset),
         said_by_other_half(training.trials, people.trials),
         _from_rest_runs(task, people),
-        None if facts is None else facts[1],
+        covariates,
+        covariate_basis(people.covariates, covariates.known) if covariates.known else None,
     )
 
 
@@ -349,9 +366,12 @@ def _deviation_over_people(values_ST: np.ndarray) -> np.ndarray:
     return np.sqrt(_mean_over_people((values_ST - mean_1T) ** 2))
 
 
-def _split_in_words(task: Task) -> dict[str, Any]:
-    split = task.split
+def _split_in_words(task: Task, trained: Path) -> dict[str, Any]:
+    split, settings = task.split, load_config(trained / CONFIG_FILE).split
+    # Which fold it is the settings know, for the split holds people alone.
+    fold = {"fold": settings.fold, "num_folds": settings.num_folds}
     return {
+        **(fold if split.kind in {"subjects", "tasks"} and settings.kind in {"subjects", "tasks"} else {}),
         "kind": split.kind,
         "held_out": split.held_out,
         "seed": task.card.seed,

@@ -16,7 +16,10 @@ from dtb.evaluate.statistics import Statistic, correlation, explained_variance, 
 from dtb.tasks.taskset import TaskSet
 
 STATISTICS: dict[str, Statistic] = {"mean": mean_of, "r": correlation, "R2": explained_variance}
+PARTIAL = "partial r"
+"""Name of the statistic that takes covariates out: it is made anew for the people it is of."""
 SCORE_PREFIX = "score_"
+ADDED = "added"
 
 
 def figures_table(figures: list[Figure]) -> Table:
@@ -71,11 +74,13 @@ def scores_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataF
                 "metric": figure.metric,
                 "unit": figure.unit,
                 "higher_is_better": figure.higher_is_better,
-                "statistic": names[figure.statistic],
+                "statistic": names.get(figure.statistic, PARTIAL),
                 "note": figure.note,
+                "leverage": figure.leverage,
                 "pseudonym": pseudonyms,
                 "observed": figure.observed_S,
                 **{f"{SCORE_PREFIX}{name}": score_S for name, score_S in figure.scores.items()},
+                ADDED: np.nan if figure.added_S is None else figure.added_S,
             }
         )
         for figure in figures

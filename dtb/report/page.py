@@ -72,7 +72,7 @@ def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[s
         failures_section(found),
         methods_section(found),
     ]
-    claim = [sentence.rstrip(".") + "." for sentence in claim_of(found).split(". ")]
+    claim = [sentence.rstrip(".") + "." for words in claims_of(found) for sentence in words.split(". ")]
     troubles = [state.reason for state in found.stages.values() if state.state != "done" and state.name not in OPTIONAL]
     made = {MAIN: _html(config.name, claim, sections, troubles=troubles, facts=_facts(found), others=others)}
     for person in people:
@@ -129,11 +129,11 @@ def prose(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def claim_of(found: Collected) -> str:
-    """Give the sentence that the page opens with: the evaluation's claim, or that there is none."""
+def claims_of(found: Collected) -> list[str]:
+    """Give what the page opens with: what the certificate comes to and then what the figures do, or that there is no claim."""
     if isinstance(found.evaluation, Evaluation):
-        return str(found.evaluation.figures["claim"])
-    return f"No claim can be made: {found.evaluation.reason}"
+        return [str(found.evaluation.certificate["sentence"]), str(found.evaluation.figures["claim"])]
+    return [f"No claim can be made: {found.evaluation.reason}"]
 
 
 def methods_section(found: Collected) -> Section:

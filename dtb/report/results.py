@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dtb.evaluate.claim import NAMES
+from dtb.evaluate.claim import NAMES, SHORT_NAMES
+from dtb.evaluate.figure import share_in_words
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
@@ -27,12 +28,6 @@ _DRAWN = {
     ),
 }
 _REGIONS_SHOWN = 8
-_SHORT_NAMES = {
-    "cpm": "CPM",
-    "demographics_motion": "demographics, motion",
-    "own_earlier": "own earlier part",
-    "stranger_connectome": "stranger's connectome",
-}
 
 
 def reaction_time_section(found: Collected, tasks: Mapping[str, str]) -> Section:
@@ -160,9 +155,11 @@ def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
             str(test["task"]),
             str(test["metric"]),
             number(test.get("twin")),
-            "–" if test.get("share") is None else f"{test['share']:.0%}",
-            str(test["against"]) + (f": {number(test['against_value'])}" if test.get("against_value") else ""),
+            share_in_words(test.get("share"), is_loss=bool(test.get("is_loss"))),
+            str(test["against"])
+            + (f": {number(test['against_value'])}" if test.get("against_value") is not None else ""),
             _signed(test.get("gain"), test.get("gain_lower"), test.get("gain_upper")),
+            f"{test['best']}: {number(test['best_value'])}" if test.get("best") else "–",
             str(test.get("n", "")),
             _p_value(test.get("p_corrected")),
             str(test["verdict"]),
@@ -178,12 +175,13 @@ def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
         "of what is possible",
         "compared with",
         "gain",
+        "best baseline",
         "people",
         "p",
         "verdict",
         "what would decide",
     )
-    tables = [Table("The certificate", columns, rows, frozenset({3, 4, 7, 8}))] if rows else []
+    tables = [Table("The certificate", columns, rows, frozenset({3, 4, 8, 9}))] if rows else []
     panels = [
         panel for task in ("all", *tasks) for _, panel in _estimate_panels(found.evaluation, "personal", task, tasks)
     ]
@@ -372,7 +370,7 @@ def _better(row: dict[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    return _SHORT_NAMES.get(name, name.replace("_", " "))
+    return SHORT_NAMES.get(name, name.replace("_", " "))
 
 
 def _metric_name(row: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def make_person(number: int, *, with_bold: bool = True, trait_weight: float = 0.
         "age": float(20 + number % 30),
         "sex": "FM"[number % 2],
         "site": "ab"[number % 2],
-        "motion": None if number % 7 == 0 else 0.1,
+        "motion": None if number % 11 == 0 else 0.1,
     }
     return SubjectRecord(f"p{number:04d}", edges_E.astype(np.float32), covariates, (run,))
 

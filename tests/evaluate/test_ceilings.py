@@ -8,11 +8,11 @@ import pytest
 from dtb.evaluate.baselines import group_mean
 from dtb.evaluate.ceilings import ceiling_of_maps, edge_reliability, said_by_other_half
 from dtb.evaluate.figure import TWIN, make_figure
+from dtb.evaluate.figures import without_covariates
 from dtb.evaluate.observed import collect, maps_of_halves, observed_maps
-from dtb.evaluate.people_figures import without_covariates
 from dtb.evaluate.predictions import every_other
 from dtb.evaluate.stage import _from_rest_runs, _perform
-from dtb.evaluate.statistics import draw_weights, mean_of
+from dtb.evaluate.statistics import PartialCorrelation, draw_weights, mean_of, orthonormal
 from dtb.evaluate.task import open_task
 from dtb.shards.split import Span
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
@@ -82,9 +82,14 @@ def test_partial_correlation_is_that_of_the_inverse_correlation_matrix():
     predicted_S = facts_SC @ [2, -1, 1] + 0.5 * observed_S + rng.normal(size=60)
     precision = np.linalg.inv(np.corrcoef(np.column_stack([observed_S, predicted_S, facts_SC]), rowvar=False))
     expected = -precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1])
-    rest = [without_covariates(values_S, facts_SC) for values_S in (observed_S, predicted_S)]
-    assert np.corrcoef(*rest)[0, 1] == pytest.approx(expected)
-    assert np.isnan(without_covariates(np.where(np.arange(60) < 12, observed_S, np.nan), facts_SC)).all()
+    statistic, one = PartialCorrelation(orthonormal(np.column_stack([np.ones(60), facts_SC]))), np.ones((1, 60))
+    assert statistic(observed_S, predicted_S, one)[0] == pytest.approx(expected)
+    few_S = np.where(np.arange(60) < 6, observed_S, np.nan)
+    assert np.isnan(statistic(few_S, predicted_S, one)).all()
+    maps_SR = np.stack([observed_S, few_S, predicted_S], axis=1)
+    rest_SR = without_covariates(maps_SR, statistic.basis_SC)
+    assert np.corrcoef(rest_SR[:, 0], rest_SR[:, 2])[0, 1] == pytest.approx(expected)
+    assert np.isnan(rest_SR[:, 1]).all()
 
 
 def test_the_twin_is_asked_whether_it_says_the_same_from_another_rest_run(tmp_path):

@@ -184,6 +184,17 @@ def test_the_verdict_needs_an_interval_that_leaves_zero_out():
     )
 
 
+def test_the_claim_calls_nothing_beaten_that_the_certificate_does_not():
+    many = tuple(f"p{number}" for number in range(40))
+    found = [figure("mean RT r", 0.3, 0.2, 0.4)]
+    for decided, words in (
+        ("yes", "the twin beats the best"),
+        ("undecided", "it is not shown that the twin beats the best"),
+    ):
+        claim = claim_in_words(Split("subjects", ("a",), ("b",), many), found, {("stroop", "mean RT r"): decided})
+        assert claim.count(f"{words} baseline") == 2
+
+
 def test_eight_people_support_no_claim_between_people():
     eight = tuple(f"p{number}" for number in range(8))
     claim = claim_in_words(Split("temporal", eight, eight, eight, 0.4, 0.5), [figure("RT CRPS", 0.1, -0.1, 0.2)])
@@ -268,9 +279,10 @@ def test_every_figure_is_in_the_documents_with_a_test_that_exists(evidence):
     tests = "".join(path.read_text(encoding="utf-8") for path in here.parent.glob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", "".join(rows.values())):
         assert f"def {name}(" in tests, name
-    facts_SC = np.random.default_rng(0).normal(size=(len(evidence.people), 1))
+    facts_SC = np.full((len(evidence.people), 1), len(evidence.people) ** -0.5)
     rest = (evidence.observed, evidence.observed)
     everything = dataclasses.replace(evidence, covariates_SC=facts_SC, from_rest_runs=rest)
+    assert "BOLD map partial r" in by_metric(all_figures(everything))
     for metric in by_metric(all_figures(everything)):
         general = re.sub("^(mean RT|condition effect|accuracy) (?=r beyond|partial|r from)", "... ", metric)
         assert "test_" in rows.get(metric, rows.get(general, "")), metric

@@ -11,7 +11,7 @@ from dtb.config import Config, EvaluateConfig
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.pool import pool, pooled_figures, without_fold_means
 from dtb.evaluate.stage import evaluate
-from dtb.evaluate.statistics import draw_weights
+from dtb.evaluate.statistics import draw_weights, orthonormal
 from dtb.shards.split import Split
 from tests.evaluate.people import make_people
 from tests.evaluate.test_stage import lay_out
@@ -65,6 +65,8 @@ def test_what_differs_between_folds_alone_is_no_correlation():
             "pseudonym": people,
             "observed": observed_S,
             "score_twin": rng.normal(size=40) + 5 * fold_S,
+            "added": np.nan,
+            "leverage": 0.0,
             "fold": fold_S,
             "seed": 0,
         }
@@ -77,7 +79,7 @@ def test_what_differs_between_folds_alone_is_no_correlation():
     np.testing.assert_allclose(without_fold_means(observed_S[:, None], fold_S)[:, 0], within)
 
 
-def test_seeds_are_averaged_person_by_person_and_said_apart(folds, tmp_path, capsys):
+def test_figures_are_averaged_over_seeds_and_said_apart(folds, tmp_path, capsys):
     again = []
     for number, folder in enumerate(folds):
         shutil.copytree(folder, tmp_path / f"seed1-{number}")
@@ -101,6 +103,64 @@ def test_seeds_are_averaged_person_by_person_and_said_apart(folds, tmp_path, cap
     assert f"alone {low:.3f} to {low + 0.5:.3f}" in both["RT CRPS"]["note"]
     with pytest.raises(InputDataError, match="6 people of other seeds are in no evaluation with seed 1"):
         pool(SMALL, (*folds, again[0]), tmp_path / "out", resume=False)
+
+
+def test_covariates_are_taken_out_of_all_people_together_and_kinds_of_split_are_kept_apart(folds, tmp_path):
+    pool(SMALL, tuple(folds), tmp_path / "out", resume=False)
+    assert "mean RT partial r" not in rows_of(folds[0]), "six people are too few"
+    found = json.loads((tmp_path / "out" / "certificate.json").read_text())
+    assert found["about"]["kind"] == "subjects"
+    assert len(found["about"]["split_hashes"]) == 2
+    assert found["about"]["people"]["sex"] == {"F": 6, "M": 6, "smaller or unknown": 0}
+
+    def held_out(folder, kind: str, what: str):
+        shutil.copytree(folder, tmp_path / f"{kind}-{what}-{folder.name}", dirs_exist_ok=True)
+        again = tmp_path / f"{kind}-{what}-{folder.name}"
+        figures = json.loads((again / "figures.json").read_text())
+        figures["split"] |= {"kind": kind, "held_out": what}
+        (again / "figures.json").write_text(json.dumps(figures))
+        return again
+
+    for first, second in (
+        (folds[0], held_out(folds[1], "subjects", "b")),
+        (folds[0], held_out(folds[1], "tasks", "stroop")),
+        (held_out(folds[0], "tasks", "hammer"), held_out(folds[1], "tasks", "stroop")),
+    ):
+        with pytest.raises(InputDataError, match="What is pooled has to have held out the same kind of thing"):
+            pool(SMALL, (first, second), tmp_path / "mixed", resume=False)
+    sites = held_out(folds[0], "subjects", "a"), held_out(folds[1], "subjects", "b")
+    pool(SMALL, sites, tmp_path / "sites", resume=False)
+    about = json.loads((tmp_path / "sites" / "certificate.json").read_text())["about"]
+    assert about["tested_on"] == "people never seen in training: those of the site a, b"
+
+
+def test_a_pooled_partial_r_is_that_of_all_people_with_the_folds_means_taken_out():
+    rng = np.random.default_rng(0)
+    people = tuple(f"p{number:03d}" for number in range(120))
+    age_S, fold_S = rng.normal(size=120), np.arange(120) % 3
+    observed_S, said_S = age_S + rng.normal(size=120), age_S + 4 * fold_S + 0.3 * rng.normal(size=120)
+    scores = pd.DataFrame(
+        {
+            "task": "t",
+            "metric": "mean RT partial r",
+            "unit": "r over people",
+            "higher_is_better": True,
+            "statistic": "partial r",
+            "note": "",
+            "pseudonym": people,
+            "observed": observed_S,
+            "score_twin": said_S,
+            "added": said_S,
+            "leverage": 0.0,
+            "fold": fold_S,
+            "seed": 0,
+        }
+    )
+    basis_SC = orthonormal(np.column_stack([np.ones(120), age_S]))
+    (found,) = pooled_figures(scores, people, draw_weights(120, 100, 0), 0.95, {}, basis_SC)
+    design = np.column_stack([age_S, *(fold_S == fold for fold in range(3))])
+    rest = [values_S - design @ np.linalg.lstsq(design, values_S)[0] for values_S in (observed_S, said_S)]
+    assert found.twin.value == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-6)
 
 
 def test_folds_that_share_people_or_are_of_other_cohorts_or_kinds_are_refused(folds, tmp_path):

@@ -101,7 +101,9 @@ def test_it_opens_with_the_claim_and_every_section_of_results_says_research_use_
     page = whole
     claim = json.loads((fake.path / "evaluate" / "figures.json").read_text())["claim"]
     first, second = claim.split(". ", 1)
-    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == f"{first}."
+    certificate = json.loads((fake.path / "evaluate" / "certificate.json").read_text())
+    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == certificate["sentence"]
+    assert f"<li>{first}.</li>" in page.html
     assert f"<li>{second}</li>" in page.html
     results = {"reaction-times", "choices", "bold", "personal", "twin", "intervention", "figures"}
     assert results == {key for key, html in page.sections.items() if "Research use only" in html.split("</main>")[0]}
