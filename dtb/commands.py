@@ -173,7 +173,7 @@ class Evaluate(_ReadsTwin):
 
     Writes OUT/certificate.html (whether the twin is personal, test by test), OUT/figures.json (every figure with its interval and its
     baselines, and what may be claimed), OUT/subjects.parquet (a row for each person and task) and OUT/bold_map.parquet. With --members,
-    the mean prediction of an ensemble is evaluated.
+    the mean prediction of an ensemble is evaluated. One training shows at most that the twin is provisionally personal: see `dtb pool`.
 
     Example: dtb evaluate shards trained evaluated
     """
@@ -447,7 +447,7 @@ class Pool(Stage):
 
     Reads the folders of several `dtb evaluate`, each with other people held out (--split.fold 0, 1, ... of `dtb train`), and writes the
     same figures and certificate over all of them: OUT/certificate.html, OUT/figures.json. Several seeds (--seed of `dtb train`), each
-    with all of its folds, are pooled too: a person's scores are averaged over them.
+    with all of its folds, are pooled too: each figure is then the mean over them.
 
     Example: dtb pool pooled evaluated0 evaluated1 evaluated2 evaluated3 evaluated4
     """

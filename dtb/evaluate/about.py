@@ -39,7 +39,7 @@ def about(described: Mapping[str, Any], people: Facts) -> dict[str, Any]:
         "split_hashes": [one for one in dict.fromkeys(hashes) if one],
         "kind": described["kind"],
         "held_out": described.get("held_out", ""),
-        "tested_on": tested_on(described),
+        "tested_on": what_was_tested(described),
         "seeds": list(described.get("seeds") or [described.get("seed", 0)]),
         "num_members": described.get("num_members", 1),
         "people": whom(people),
@@ -56,14 +56,14 @@ def _today() -> str:
     return (datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch.isdigit() else now).date().isoformat()
 
 
-def tested_on(described: Mapping[str, Any]) -> str:
+def what_was_tested(described: Mapping[str, Any]) -> str:
     """Say what was held out.
 
     Examples
     --------
-    >>> tested_on({"kind": "subjects", "fold": 1, "num_folds": 5})
-    'people never seen in training: fold 1 of 0 to 4'
-    >>> tested_on({"kind": "subjects", "held_out": "UCLA"})
+    >>> what_was_tested({"kind": "subjects", "fold": 1, "num_folds": 5})
+    'people never seen in training: fold 1 (of 0 to 4)'
+    >>> what_was_tested({"kind": "subjects", "held_out": "UCLA"})
     'people never seen in training: those of the site UCLA'
     """
     kind, held_out = described["kind"], described.get("held_out", "")
@@ -74,7 +74,7 @@ def tested_on(described: Mapping[str, Any]) -> str:
     if held_out:
         return f"people never seen in training: those of the site {held_out}"
     if "fold" in described:
-        return f"people never seen in training: fold {described['fold']} of 0 to {described['num_folds'] - 1}"
+        return f"people never seen in training: fold {described['fold']} (of 0 to {described['num_folds'] - 1})"
     return "people never seen in training"
 
 

@@ -63,7 +63,7 @@ dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; }
   .cards td { border: 0; padding: .1rem 0; }
   .cards td.number { white-space: normal; }
   .cards td:not(:empty)::before { content: attr(data-heading) ": "; font-weight: normal; opacity: .8; }
-  .cards td:empty { display: none; }
+  .cards td:empty, .cards td.none { display: none; }
 }
 </style>
 </head>
@@ -90,7 +90,8 @@ dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; }
 <div class="scroll" tabindex="0" role="region" aria-label="{{ appendix_title }}"><table class="cards" role="table">
 <thead><tr role="row">{% for heading in appendix[0] %}<th scope="col" role="columnheader">{{ heading }}</th>{% endfor %}</tr></thead>
 <tbody>{% for cells in appendix[1:] %}<tr role="row">
-{% for cell in cells %}<td role="cell" data-heading="{{ appendix[0][loop.index0] }}">{{ cell }}</td>{% endfor %}</tr>
+{% for cell in cells %}<td role="cell" data-heading="{{ appendix[0][loop.index0] }}"
+ {%- if cell == "–" %} class="none"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>
 </table></div>{% endif %}
 </body>

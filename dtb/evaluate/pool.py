@@ -23,7 +23,7 @@ import pandas as pd
 from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.evaluate.about import tested_on
+from dtb.evaluate.about import what_was_tested
 from dtb.evaluate.claim import SEEDS_FOR_A_CLAIM
 from dtb.evaluate.covariates import WORDS, Covariates, covariate_basis
 from dtb.evaluate.figure import TWIN, Figure, make_figure
@@ -186,8 +186,8 @@ def _pooled_split(evaluated: tuple[Path, ...], splits: list[dict[str, Any]]) -> 
         is_alike = split["kind"] == first["kind"] and bool(split["held_out"]) == bool(first["held_out"])
         if not is_alike or (split["kind"] == "tasks" and split["held_out"] != first["held_out"]):
             raise InputDataError(
-                f"{folder} was tested on {tested_on(split)}; {evaluated[0]} on {tested_on(first)}. What is pooled has to have held out "
-                "the same kind of thing: pool each kind by itself."
+                f"{folder} was tested on {what_was_tested(split)}; {evaluated[0]} on {what_was_tested(first)}. What is pooled has to have "
+                "held out the same kind of thing: pool each kind by itself."
             )
     return Split(first["kind"], (), (), (), held_out=", ".join(sorted({split["held_out"] for split in splits})))
 

@@ -328,25 +328,6 @@ def freedman_lane_p(
     return float((1 + (drawn_D >= reached - 1e-12).sum()) / (1 + num_draws))
 
 
-def permutation_p(observed_S: np.ndarray, predicted_S: np.ndarray, num_draws: int, seed: int) -> float:
-    """Test r > 0 over people: how often would predictions dealt to people at random correlate as well?
-
-    Returns
-    -------
-    float
-        (1 + draws at least as large) / (1 + draws); NaN where r is not defined.
-    """
-    observed_S, predicted_S, _ = _paired(observed_S, predicted_S, np.ones((1, len(observed_S))))
-    own = float(correlation(observed_S, predicted_S, np.ones((1, len(observed_S))))[0])
-    if not np.isfinite(own):
-        return float("nan")
-    rng = np.random.default_rng([seed, 0x9E12])
-    dealt_BS = rng.permuted(np.broadcast_to(predicted_S - _mean(predicted_S), (num_draws, len(predicted_S))), axis=1)
-    centred_S = observed_S - _mean(observed_S)
-    drawn_B = dealt_BS @ centred_S / np.sqrt((centred_S**2).sum() * (dealt_BS[0] ** 2).sum())
-    return float((1 + (drawn_B >= own - 1e-12).sum()) / (1 + num_draws))
-
-
 def sign_flip_p(gain_S: np.ndarray, num_draws: int, seed: int, leverage: float = 0.0) -> float:
     """Test that the mean of one value a person is above 0: how often would it be as large if each value's sign were chance?
 

@@ -161,22 +161,6 @@ def test_whatever_the_law_of_age_a_prediction_that_knows_age_alone_passes_as_sel
         assert passed_with_line > 28, "a line takes too little out"
 
 
-def test_dealing_residuals_is_dealing_people_where_there_is_nothing_to_take_out(people):
-    observed_S, predicted_S = people
-    observed_S = observed_S + 0.3 * np.random.default_rng(5).normal(size=40)
-    expected = stats.permutation_test(
-        (observed_S, predicted_S),
-        lambda x, y: stats.pearsonr(x, y)[0],
-        permutation_type="pairings",
-        alternative="greater",
-        n_resamples=4000,
-        rng=np.random.default_rng(0),
-    ).pvalue
-    mean_alone = PartialCorrelation(np.full((40, 1), 40**-0.5))
-    assert 0.01 < expected < 0.9
-    assert freedman_lane_p(mean_alone, observed_S, predicted_S, 20_000, 0) == pytest.approx(expected, abs=0.02)
-
-
 def test_signs_of_what_covariates_were_taken_out_of_are_flipped_with_their_leverage():
     rng = np.random.default_rng(2)
     num_tries, passed, passed_without = 400, 0, 0

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 from dtb.config import Config, ReportConfig
-from dtb.evaluate.certificate import Certificate
+from dtb.evaluate.certificate import Certificate, Reached
 from dtb.evaluate.certificate import Test as Asked
 from dtb.evaluate.certificate_page import to_html
+from dtb.evaluate.claim import NAMES
 from dtb.evaluate.statistics import Estimate
 from dtb.report.stage import report
 from scripts.live_page import CHROMIUM
@@ -71,9 +72,11 @@ def places(tmp_path_factory):
         "bootstrap",
     )
     tests = tuple(dataclasses.replace(test, verdict=verdict) for verdict in ("yes", "no", "undecided"))
+    figures = (Reached("stroop", "mean RT r", dict.fromkeys(NAMES, 0.123)),)
     certificate = run / "certificate.html"
     certificate.write_text(
-        to_html(Certificate("undecided", "A sentence.", tests, ("maps",)), ["A note."]), encoding="utf-8"
+        to_html(Certificate("undecided", "A sentence.", tests, ("maps",), figures=figures), ["A note."]),
+        encoding="utf-8",
     )
     return [run / "report" / "index.html", person, certificate]
 
@@ -103,6 +106,12 @@ def test_on_a_phone_nothing_is_wider_than_it_and_every_text_stands_out_from_its_
         page = opened(path, viewport=PHONE, color_scheme=scheme)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"], path
         assert page.evaluate(FAINT) == [], path
+
+
+def test_on_a_phone_no_table_of_the_certificate_is_scrolled_sideways(opened, places):
+    page = opened(places[2], viewport=PHONE)
+    assert page.locator(".scroll").count() == 2
+    assert page.evaluate("() => [...document.querySelectorAll('.scroll')].every(e => e.scrollWidth <= e.clientWidth)")
 
 
 def test_the_keyboard_skips_to_the_content_and_reaches_every_wide_table(opened, places):
