@@ -86,6 +86,8 @@ class Test:
         The best baseline of the figure.
     reliability : float or None
         Of what is observed, from its halves.
+    alone : Estimate or None
+        The twin's own figure, where it has to be above 0 as well.
     """
 
     kind: Kind
@@ -106,15 +108,18 @@ class Test:
     best: str = ""
     best_value: float | None = None
     reliability: float | None = None
+    alone: Estimate | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Give the test as JSON values."""
         plain = dataclasses.asdict(self)
-        gain = plain.pop("gain")
+        gain, alone = plain.pop("gain"), plain.pop("alone") or {"lower": math.nan, "upper": math.nan}
         plain |= {
             "gain": number_or_none(gain["value"]),
             "gain_lower": number_or_none(gain["lower"]),
             "gain_upper": number_or_none(gain["upper"]),
+            "twin_lower": number_or_none(alone["lower"]),
+            "twin_upper": number_or_none(alone["upper"]),
             "n": gain["num_people"],
         }
         numbers = ("twin", "p", "p_corrected", "against_value", "best_value")
@@ -284,6 +289,7 @@ def _tests_of(
             best="" if best is None else NAMES.get(best, best),
             best_value=None if best is None else figure.baselines[best],
             reliability=None if halves is None else halves**2,
+            alone=figure.twin if kind == "person" else None,
         )
 
     def of_gap(name: str) -> tuple[float, str]:
@@ -344,19 +350,21 @@ def _decided(test: Test, p_corrected: float, confidence: float, num_tests: int, 
     if all(abs(value) < IDENTICAL for value in (gain.value, gain.lower, gain.upper) if math.isfinite(value)):
         nothing = dataclasses.replace(gain, value=0.0, lower=0.0, upper=0.0)
         return dataclasses.replace(test, gain=nothing, verdict="no", needs="the two are identical")
-    if gain.upper <= 0:
+    both = [one for one in (gain, test.alone) if one is not None]
+    if any(one.upper <= 0 for one in both):
         return dataclasses.replace(test, verdict="no")
     if test.metric in _BEYOND and covariates.lacking:
         needs = f"needs {covariates.lacking_in_words} of at least {SHARE_KNOWN:.0%} of the people"
         return dataclasses.replace(test, needs=needs)
-    holds = gain.value > 0 and (test.kind != "person" or test.twin > 0)
-    if p_corrected < 1 - confidence and holds:
+    if p_corrected < 1 - confidence and all(one.value > 0 for one in both):
         if gain.num_people >= FEWEST_FOR_A_CLAIM:
             return dataclasses.replace(test, verdict="yes")
         return dataclasses.replace(
             test, needs=f"at least {FEWEST_FOR_A_CLAIM} people: {gain.num_people} support no claim"
         )
-    return dataclasses.replace(test, needs=_needed(gain, confidence, num_tests, test.reliability, _measure(test)))
+    # What is further from being decided says what is needed.
+    weaker = min(both, key=lambda one: one.value / (one.upper - one.lower) if one.upper > one.lower else -math.inf)
+    return dataclasses.replace(test, needs=_needed(weaker, confidence, num_tests, test.reliability, _measure(test)))
 
 
 def _measure(test: Test) -> str:

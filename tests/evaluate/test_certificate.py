@@ -240,6 +240,10 @@ def test_what_is_not_defined_is_undecided_and_what_is_identical_is_no(evidence):
     nothing = replaced_gain(Estimate(np.nan, np.nan, np.nan, 1, "not defined: no variation over people, or too few"))
     assert nothing.verdict == "undecided"
     assert nothing.needs == "not defined because of this: no variation over people, or too few"
+    far = dataclasses.replace(open_test(Estimate(0.5, 0.1, 0.9, 40)), alone=Estimate(0.05, -0.3, 0.4, 40))
+    assert _decided(far, 1.0, 0.95, 20, ALL).needs == _needed(far.alone, 0.95, 20)
+    below = dataclasses.replace(far, alone=Estimate(-0.2, -0.3, -0.1, 40))
+    assert _decided(below, 1.0, 0.95, 20, ALL).verdict == "no"
     same = replaced_gain(Estimate(-1e-17, -3e-17, 2e-17, 40))
     assert (same.verdict, same.needs) == ("no", "the two are identical")
     assert "-0.000" not in to_markdown(Certificate("no", "", (same,), ()), [])
@@ -450,8 +454,11 @@ def test_no_gain_is_no_only_where_the_interval_leaves_none():
 
 
 def replaced_gain(gain: Estimate) -> Asked:
-    test = Asked("baseline", "better", "t", "RT CRPS", 0.2, "the group mean", 0.1, gain, 0.6, "sign flips over people")
-    return _decided(test, 1.0, 0.95, 20, ALL)
+    return _decided(open_test(gain), 1.0, 0.95, 20, ALL)
+
+
+def open_test(gain: Estimate) -> Asked:
+    return Asked("baseline", "better", "t", "RT CRPS", 0.2, "the group mean", 0.1, gain, 0.6, "sign flips over people")
 
 
 def test_permutation_p_values_are_scipys():
