@@ -15,8 +15,12 @@ from dtb.cohort.rest import Rest, read_rest
 from dtb.cohort.series import Series, read_series
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
-from dtb.tasks.read import read_trials
+from dtb.tasks.read import EventsRead, UnusableRow, read_trials
 from dtb.tasks.taskset import TaskSet
+from dtb.tasks.trials import Trials
+
+_LONGEST_RUN_SECONDS = 4 * 3600.0  # where no series says how long a run is
+_LONGEST_SPACING_SECONDS = 60.0  # of trials: read as milliseconds, it would be too short for any task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +170,6 @@ def _run(
 ) -> Run:
     spec = tasks.specs[file.task_index]
     events = read_trials(spec, file.path)
-    left_out += [LeftOut(file.path.name, row.row, row.reason) for row in events.unusable]
     series: Series | None = None
     if file.series is not None:
         try:
@@ -174,20 +177,64 @@ def _run(
         except UserError as error:
             left_out.append(LeftOut(file.series.path.name, None, str(error)))
     bold_VR, mean_R = (None, None) if series is None else _centred(series)
+    trials, outside = _within_the_run(events, series)
+    left_out += [LeftOut(file.path.name, row.row, row.reason) for row in (*events.unusable, *outside)]
     entities = file.name.entities
     return Run(
         task=spec.name,
         label=entities["task"] + entities.get("dir", ""),
         session=entities.get("ses"),
         run=entities.get("run"),
-        trials=events.trials,
-        duration_seconds=events.trials.end_seconds
-        if series is None
-        else len(series.values_VR) * series.repetition_time,
+        trials=trials,
+        duration_seconds=trials.end_seconds if series is None else series.seconds,
         bold_VR=bold_VR,
         repetition_time=None if series is None else series.repetition_time,
         bold_mean_R=mean_R,
     )
+
+
+def _within_the_run(events: EventsRead, series: Series | None) -> tuple[Trials, list[UnusableRow]]:
+    """Take trials out of use that begin before a run's first volume, or after its end.
+
+    Returns
+    -------
+    trials : Trials
+    outside : list of UnusableRow
+        Those trials, unless they were unusable already.
+
+    Raises
+    ------
+    InputDataError
+        Most trials do, or a run without a series lasts longer than anybody lies in a scanner: times are of another unit, clock or run.
+    """
+    trials = events.trials
+    onset_J = trials.onset_seconds_J
+    if series is None:
+        seconds, length = (
+            _LONGEST_RUN_SECONDS,
+            f"lasts at most {_LONGEST_RUN_SECONDS:g} s where no series says how long",
+        )
+    else:
+        seconds = series.seconds
+        volumes = f"{len(series.values_VR)} volumes, RepetitionTime {series.repetition_time:g} s"
+        length = f"is {seconds:g} s long ({volumes})"
+    outside_J = (onset_J < 0) | (onset_J >= seconds)
+    if 2 * outside_J.sum() > len(onset_J) or (series is None and trials.end_seconds > seconds):
+        advice = (
+            "These seem to be milliseconds: say so in the task specification (`columns: {onset: ms}`), or write seconds."
+            if len(onset_J) > 1 and np.median(np.diff(onset_J)) > _LONGEST_SPACING_SECONDS
+            else "Check that the events are of this run, the unit of their times, the task's clock_offset_seconds and the RepetitionTime."
+        )
+        raise InputDataError(
+            f"{outside_J.sum()} of {len(onset_J)} trials begin outside the run, which {length}: onsets go from {onset_J.min():.1f} to "
+            f"{onset_J.max():.1f} s, and the last event ends at {trials.end_seconds:.1f} s. {advice}"
+        )
+    found_J = outside_J & trials.usable_J
+    rows = []
+    for line, onset in zip(events.line_J[found_J], onset_J[found_J], strict=True):
+        place = "before the first volume" if onset < 0 else f"after the end of the run, which {length}"
+        rows.append(UnusableRow(int(line), f"the onset, {onset:g} s, is {place}"))
+    return trials.without(outside_J), rows
 
 
 def _centred(series: Series) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,11 @@ class Series:
     motion: float | None
 
     @property
+    def seconds(self) -> float:
+        """How long the run is, censored volumes included."""
+        return len(self.values_VR) * self.repetition_time
+
+    @property
     def present_R(self) -> np.ndarray:
         """(R,) bool: whether the region has a signal at all."""
         known_VR = self.values_VR[self.kept_V]

@@ -76,7 +76,7 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
         )
     reads = [read for _, read in found]
     tally = tally_of(spec, reads)
-    terminal.out.print(_headline(spec, tally, len(found)))
+    terminal.out.print(_headline(spec, tally, [read.trials.onset_seconds_J for read in reads]))
     terminal.out.print(_response_table(spec, tally))
     rt_J = np.concatenate([read.trials.rt_seconds_J for read in reads])
     terminal.out.print(histogram(rt_J[np.isfinite(rt_J)]))
@@ -142,10 +142,11 @@ def histogram(rt_J: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def _headline(spec: TaskSpec, tally: Tally, num_files: int) -> str:
+def _headline(spec: TaskSpec, tally: Tally, onsets: list[np.ndarray]) -> str:
     adaptive = spec.stimuli_depend_on_responses
     lines = [
-        f"Task {spec.name} ({spec.domain}): {num_files} file{'' if num_files == 1 else 's'}, {tally.rows} rows",
+        f"Task {spec.name} ({spec.domain}): {len(onsets)} file{'' if len(onsets) == 1 else 's'}, {tally.rows} rows",
+        f"  {_times(onsets)}",
         f"  {tally.trials} usable trials, {tally.omissions} of them without a press",
         f"  {tally.not_trials} rows that are no trials, {tally.unusable} unusable rows",
         *(["  What is shown depends on what the person did before (stimuli_depend_on_responses)"] * adaptive),
@@ -159,6 +160,15 @@ def _headline(spec: TaskSpec, tally: Tally, num_files: int) -> str:
         lines.append("  no trial has a right answer")
     lines.append(f"  stimulus channels: {', '.join(spec.channels)}")
     return "\n".join(lines)
+
+
+def _times(onsets: list[np.ndarray]) -> str:
+    """Say when trials begin in each file's own time: a wrong unit or clock shows there first."""
+    if not any(map(len, onsets)):
+        return "no trial has an onset"
+    onset_J, spacing_J = np.concatenate(onsets), np.concatenate([np.diff(each) for each in onsets])
+    between = f", one every {np.median(spacing_J):.3g} s (median)" if len(spacing_J) else ""
+    return f"trials begin from {onset_J.min():.1f} to {onset_J.max():.1f} s{between}"
 
 
 def _response_table(spec: TaskSpec, tally: Tally) -> ScreenTable:

@@ -53,6 +53,15 @@ class Trials:
     pulse_duration_seconds_Q: np.ndarray
     pulse_value_Q: np.ndarray
 
+    def without(self, which_J: np.ndarray) -> Trials:
+        """Give the same run with some trials out of use; their stimuli stay."""
+        return dataclasses.replace(
+            self,
+            rt_seconds_J=np.where(which_J, np.nan, self.rt_seconds_J),
+            response_JA=self.response_JA & ~which_J[:, None],
+            usable_J=self.usable_J & ~which_J,
+        )
+
     @property
     def num_trials(self) -> int:
         """How many trials there are, usable or not."""

@@ -38,6 +38,7 @@ def test_everything_is_shown_and_a_file_that_cannot_be_read_does_not_hide_the_ot
     check_task("stroop", (events, other))
     shown = capsys.readouterr()
     assert "3 usable trials, 1 of them without a press" in shown.out
+    assert "  trials begin from 1.0 to 12.0 s, one every 4 s (median)" in shown.out
     assert "  sub-1_task-stroop_events.tsv\n    line 5: column 'response_time' has -1 s" in shown.out
     assert "no column 'duration'" in shown.err
     with pytest.raises(TaskError, match="None of the 1 events files"):

@@ -1,0 +1,111 @@
+"""What does not fit together is said: events and volumes, names that differ, regions that a run has in part."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtb.cohort.index import index_people
+from dtb.cohort.participants import no_covariates
+from dtb.cohort.person import PersonJob, PersonRead, read_person
+from dtb.config import IngestConfig
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
+
+TASKS = TaskSet((load_task("stroop"),))
+REGIONS = ("a", "b", "c")
+NUM_VOLUMES, REPETITION_TIME = 100, 0.8
+HEADER = "onset\tduration\ttrial_type\tresponse_time\taccuracy_binarized\tstimulus_text\tstimulus_color\n"
+ONSETS = [2.0 + 6 * place for place in range(12)]
+
+
+class Person:
+    """One person's files: rest, and a Stroop run of 100 volumes with twelve trials."""
+
+    def __init__(self, root: Path) -> None:
+        self.bids, self.derived = root / "bids", root / "xcp_d"
+        self.raw, self.func = self.bids / "sub-01" / "func", self.derived / "sub-01" / "func"
+        for folder in (self.raw, self.func):
+            folder.mkdir(parents=True)
+        self.series("rest", 300)
+        self.series("stroop_run-01", NUM_VOLUMES)
+        self.events(ONSETS)
+
+    def series(self, run: str, num_volumes: int, repetition_time: float = REPETITION_TIME, **regions) -> Path:
+        rng = np.random.default_rng(len(run))
+        values_VR = rng.standard_normal((num_volumes, len(REGIONS))).astype(str)
+        for name, cells in regions.items():
+            values_VR[:, REGIONS.index(name)] = cells
+        path = self.func / f"sub-01_task-{run}_space-MNI152NLin2009cAsym_seg-Toy_timeseries.tsv"
+        path.write_text("\t".join(REGIONS) + "\n" + "".join("\t".join(row) + "\n" for row in values_VR))
+        path.with_suffix(".json").write_text(json.dumps({"RepetitionTime": repetition_time}))
+        return path
+
+    def events(self, onsets, name: str = "stroop_run-01") -> Path:
+        path = self.raw / f"sub-01_task-{name}_events.tsv"
+        rows = [f"{onset!r}\t3\t{'con1' if i % 2 else 'inc1'}\t0.5\t1\tred\tred\n" for i, onset in enumerate(onsets)]
+        path.write_text(HEADER + "".join(rows))
+        return path
+
+    def read(self, **options) -> PersonRead:
+        config = IngestConfig(tasks=("stroop",), **options)
+        (files,) = index_people(self.bids, (self.derived,), config, TASKS)
+        return read_person(PersonJob(files, "p", no_covariates(), (self.derived,)), REGIONS, TASKS, config)
+
+
+@pytest.fixture
+def person(tmp_path) -> Person:
+    return Person(tmp_path)
+
+
+def test_trials_outside_the_volumes_are_unusable_rows_and_the_others_stay(person):
+    person.events([-0.5, *ONSETS[1:-1], 80.0])
+    read = person.read()
+    (run,) = read.record.runs
+    assert run.trials.usable_J.tolist() == [False, *[True] * 10, False]
+    assert np.isnan(run.trials.rt_seconds_J[[0, -1]]).all()
+    assert not run.trials.response_JA[[0, -1]].any()
+    assert [(each.line, each.reason) for each in read.left_out] == [
+        (2, "the onset, -0.5 s, is before the first volume"),
+        (
+            13,
+            "the onset, 80 s, is after the end of the run, which is 80 s long (100 volumes, RepetitionTime 0.8 s)",
+        ),
+    ]
+    person.events([*ONSETS[:-1], 79.9])
+    assert not person.read().left_out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda person: person.events([1000 * onset for onset in ONSETS]),
+            "2000.0 to 68000.0 s.*These seem to be milliseconds",
+        ),
+        (lambda person: person.events([onset - 300 for onset in ONSETS]), "-298.0 to -232.0 s.*clock_offset_seconds"),
+        (
+            lambda person: person.series("stroop_run-01", NUM_VOLUMES, 0.2),
+            "20 s long .*RepetitionTime 0.2 s.*2.0 to 68.0 s",
+        ),
+    ],
+)
+def test_events_of_another_unit_clock_or_run_are_left_out_with_what_was_found(person, change, said):
+    change(person)
+    read = person.read()
+    assert read.record is None
+    (left_out,) = read.left_out
+    assert left_out.line is None
+    assert re.search(f"of 12 trials begin outside the run.*{said}", left_out.reason)
+
+
+def test_without_a_series_a_run_of_days_is_refused(person):
+    next(person.func.glob("*stroop*.tsv")).unlink()
+    assert person.read().record.runs[0].duration_seconds == pytest.approx(71)
+    person.events([1000 * onset for onset in ONSETS])
+    read = person.read()
+    assert read.record is None
+    assert "lasts at most 14400 s where no series says how long" in read.reason
+    assert "These seem to be milliseconds" in read.reason
