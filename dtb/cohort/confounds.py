@@ -17,6 +17,9 @@ from dtb.cohort.atlas import UNREADABLE, first_line
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
+_FEWEST_FREE = 10  # degrees of freedom: with fewer, noise alone correlates by a third and more
+_ROUNDING = 1e-9  # standard deviation of numbers that are all the same, relative to them
+_LEFT = 1e-6  # of a standard deviation: what rounding leaves of a drift that is taken out
 _STRATEGIES: dict[str, dict[str, Any]] = {
     "24p": {"strategy": ("high_pass", "motion"), "motion": "full"},
     "24p_gsr": {"strategy": ("high_pass", "motion", "global_signal"), "motion": "full", "global_signal": "basic"},
@@ -45,35 +48,46 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
     Returns
     -------
     (V, R) float64
-        NaN also in volumes that fMRIPrep found before the steady state.
+        NaN also in volumes that fMRIPrep found before the steady state, and in regions of which nothing is left.
 
     Raises
     ------
     InputDataError
-        The confounds are absent, incomplete, or of another run.
+        The confounds are absent, incomplete, of another run, or so many that hardly anything is left of the run.
     """
     if config.confounds == "none" and config.low_pass_hz == 0:
         return values_VR
     from nilearn.interfaces.fmriprep import load_confounds
     from nilearn.signal import clean
 
+    if config.low_pass_hz * 2 * repetition_time >= 1:
+        raise InputDataError(
+            f"ingest.low_pass_hz {config.low_pass_hz:g} would take nothing out of {path.name}, which has a volume every "
+            f"{repetition_time:g} s and so no frequency above {0.5 / repetition_time:.4g} Hz. Give less, or 0 to keep all."
+        )
     table, kept = None, None
     if config.confounds != "none":
+        image = (
+            f"{path}.gz" if path.suffix == ".nii" else str(path)
+        )  # nilearn goes by the name, and knows no other ending
         try:
-            table, kept = load_confounds(str(path), **_STRATEGIES[config.confounds])
+            table, kept = load_confounds(image, **_STRATEGIES[config.confounds])
         except UNREADABLE as error:
             raise InputDataError(f"Confounds of {path.name} for `{config.confounds}`: {first_line(error)}") from None
         if len(table) != len(values_VR):
             raise InputDataError(f"{path.name} has {len(values_VR)} volumes, its confounds {len(table)} rows.")
     present_R = np.isfinite(values_VR).all(axis=0)
     kept_V = np.arange(len(values_VR)) if kept is None else np.asarray(kept)
-    result_VR = np.full_like(values_VR, np.nan)
+    confounds_VC = None if table is None else table.to_numpy()[kept_V]
+    if confounds_VC is not None:
+        _require_freedom(confounds_VC, path, config)
+    known_VR = values_VR[np.ix_(kept_V, present_R)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            result_VR[np.ix_(kept_V, present_R)] = clean(
-                values_VR[np.ix_(kept_V, present_R)],
-                confounds=None if table is None else table.to_numpy()[kept_V],
+            clean_VR = clean(
+                known_VR,
+                confounds=confounds_VC,
                 detrend=True,
                 standardize=None,
                 standardize_confounds=True,
@@ -82,7 +96,33 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
             )
     except (ValueError, IndexError, np.linalg.LinAlgError) as error:
         raise InputDataError(f"Confounds of {path.name} cannot be taken out: {first_line(error)}") from None
+    result_VR = np.full_like(values_VR, np.nan)
+    result_VR[np.ix_(kept_V, present_R)] = np.where(_has_signal(known_VR, clean_VR), clean_VR, np.nan)
     return result_VR
+
+
+def _require_freedom(confounds_VC: np.ndarray, path: Path, config: IngestConfig) -> None:
+    """Refuse a run in which so many regressors leave next to nothing: correlations of what is left would be noise, and large."""
+    num_volumes = len(confounds_VC)
+    centred_VC = confounds_VC - confounds_VC.mean(axis=0)
+    scale_C = centred_VC.std(axis=0)
+    drift_VC = np.column_stack([np.ones(num_volumes), np.linspace(-1, 1, num_volumes)])
+    nuisance_VC = np.column_stack([centred_VC / np.where(scale_C > 0, scale_C, 1.0), drift_VC])
+    rank = int(np.linalg.matrix_rank(np.nan_to_num(nuisance_VC)))
+    if num_volumes - rank < _FEWEST_FREE:
+        raise InputDataError(
+            f"{path.name} has {num_volumes} volumes, of which {nuisance_VC.shape[1]} regressors (confounds, mean and drift) leave "
+            f"{num_volumes - rank} degrees of freedom; expected at least {_FEWEST_FREE}. Was the run cut? Else choose fewer confounds than "
+            f"`{config.confounds}` (ingest.confounds)."
+        )
+
+
+def _has_signal(before_VR: np.ndarray, after_VR: np.ndarray) -> np.ndarray:
+    """Say of which regions more is left than the rounding of numbers, (R,) bool: not of a constant, nor of a pure drift."""
+    before_R, after_R = before_VR.std(axis=0), after_VR.std(axis=0)
+    return np.asarray(
+        (before_R > _ROUNDING * np.abs(before_VR).max(axis=0, initial=0.0)) & (after_R > _LEFT * before_R)
+    )
 
 
 def mean_displacement_of(path: Path) -> Path | None:

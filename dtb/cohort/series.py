@@ -28,6 +28,9 @@ from dtb.cohort.volumes import parcellate_volumes
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
+_ROUNDING = 1e-9  # range of numbers that are all the same, relative to them
+_FAINTEST = 1e-6  # of most regions' range: whatever has less was a constant before it was filtered
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Series:
@@ -54,13 +57,13 @@ class Series:
 
     @property
     def present_R(self) -> np.ndarray:
-        """(R,) bool: whether the region has a signal at all."""
+        """(R,) bool: whether the region has a signal at all, beyond the rounding of numbers that are all the same."""
         known_VR = self.values_VR[self.kept_V]
-        return (
-            np.asarray(np.isfinite(known_VR).all(axis=0) & (np.ptp(known_VR, axis=0) > 0))
-            if len(known_VR)
-            else (np.zeros(self.values_VR.shape[1], dtype=bool))
-        )
+        present_R = np.isfinite(known_VR).all(axis=0) & bool(len(known_VR))
+        if present_R.any():
+            range_R, largest_R = np.ptp(known_VR[:, present_R], axis=0), np.abs(known_VR[:, present_R]).max(axis=0)
+            present_R[present_R] = range_R > np.maximum(_ROUNDING * largest_R, _FAINTEST * np.median(range_R))
+        return np.asarray(present_R)
 
     @property
     def kept_V(self) -> np.ndarray:

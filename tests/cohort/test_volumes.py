@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dtb.cohort import volumes
 from dtb.cohort.atlas import VolumeAtlas, read_region_table
 from dtb.cohort.confounds import cleaned
+from dtb.cohort.series import Series
 from dtb.cohort.volumes import parcellate_volumes, read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
@@ -182,9 +183,8 @@ def test_region_tables_in_three_forms(tmp_path):
         read_region_table(path)
 
 
-def test_confounds_leave_a_series_that_is_orthogonal_to_them(tmp_path):
-    rng = np.random.default_rng(0)
-    num = 200
+def confounds_table(rng, num):
+    """24 motion parameters as fMRIPrep names them, the global signal and a drift."""
     names = [
         f"{kind}_{axis}{more}"
         for kind in ("trans", "rot")
@@ -194,11 +194,25 @@ def test_confounds_leave_a_series_that_is_orthogonal_to_them(tmp_path):
     table = pd.DataFrame(rng.standard_normal((num, len(names))), columns=names)
     table["global_signal"], table["cosine00"] = rng.standard_normal(num), np.cos(np.pi * np.arange(num) / num)
     table["framewise_displacement"], table["non_steady_state_outlier00"] = 0.1, np.eye(num)[0]
+    return table, names
+
+
+def write_confounds(folder, table, extension="nii.gz"):
+    """Write a table beside an image, and give the image."""
     stem = "sub-1_task-rest_desc-confounds_timeseries"
-    table.to_csv(tmp_path / f"{stem}.tsv", sep="\t", index=False, na_rep="n/a")
-    (tmp_path / f"{stem}.json").write_text("{}")
-    image = tmp_path / "sub-1_task-rest_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
+    table.to_csv(folder / f"{stem}.tsv", sep="\t", index=False, na_rep="n/a")
+    (folder / f"{stem}.json").write_text("{}")
+    image = folder / f"sub-1_task-rest_space-MNI152NLin2009cAsym_desc-preproc_bold.{extension}"
     image.touch()
+    return image
+
+
+@pytest.mark.parametrize("extension", ["nii.gz", "nii"])
+def test_confounds_leave_a_series_that_is_orthogonal_to_them(tmp_path, extension):
+    rng = np.random.default_rng(0)
+    num = 200
+    table, names = confounds_table(rng, num)
+    image = write_confounds(tmp_path, table, extension)
     signal_VR = rng.standard_normal((num, 3))
     dirty_VR = (
         signal_VR
@@ -214,3 +228,50 @@ def test_confounds_leave_a_series_that_is_orthogonal_to_them(tmp_path):
     np.testing.assert_allclose(found_VR[1:, 0], residual, atol=1e-6)
     with pytest.raises(InputDataError, match=r"Confounds of sub-1.*`36p`"):
         cleaned(dirty_VR, image, 2.0, IngestConfig(confounds="36p"))
+
+
+def test_what_rounding_leaves_of_a_constant_or_of_a_drift_is_no_signal(tmp_path):
+    rng = np.random.default_rng(0)
+    num = 200
+    image = write_confounds(tmp_path, confounds_table(rng, num)[0])
+    values_VR = 1e4 / 3 + rng.standard_normal((num, 5))
+    values_VR[:, 1], values_VR[:, 2], values_VR[:, 3] = 1e4 / 3, 1e4 / 3 + 0.1 * np.arange(num), 0.0
+    found_VR = cleaned(values_VR, image, 2.0, IngestConfig(confounds="24p"))
+    assert np.isfinite(found_VR[1:]).all(axis=0).tolist() == [True, False, False, False, True]
+    noise_V, signal_VR = rng.standard_normal(num), rng.standard_normal((num, 4))
+    rounded_VR = np.column_stack([values_VR, 7.0 + 1e-15 * noise_V, 1e-12 * noise_V, signal_VR])
+    assert Series(rounded_VR, 2.0, None).present_R.tolist() == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+        *[True] * 4,
+    ]
+    assert Series(1e-9 * rng.standard_normal((num, 3)), 2.0, None).present_R.all()  # whatever the unit
+
+
+def test_a_run_that_its_confounds_fill_is_refused_with_the_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    values_VR = rng.standard_normal((38, 3))
+    for num, left in ((37, 9), (38, 10)):
+        image = write_confounds(
+            tmp_path, confounds_table(rng, num)[0]
+        )  # 24 + 1, the mean, the drift; the first is left out
+        if left < 10:
+            with pytest.raises(
+                InputDataError, match=r"36 volumes.*27 regressors.*9 degrees of freedom.*ingest\.confounds"
+            ):
+                cleaned(values_VR[:num], image, 2.0, IngestConfig(confounds="24p"))
+        else:
+            assert np.isfinite(cleaned(values_VR, image, 2.0, IngestConfig(confounds="24p"))[1:]).all()
+
+
+def test_a_low_pass_that_lets_everything_through_is_refused(tmp_path):
+    image = write_confounds(tmp_path, confounds_table(np.random.default_rng(0), 100)[0])
+    values_VR = np.random.default_rng(0).standard_normal((100, 2))
+    with pytest.raises(InputDataError, match=r"low_pass_hz 0\.25 would take nothing.*above 0\.25 Hz"):
+        cleaned(values_VR, image, 2.0, IngestConfig(low_pass_hz=0.25))
+    assert np.isfinite(cleaned(values_VR, image, 2.0, IngestConfig(low_pass_hz=0.2))[1:]).all()
