@@ -20,6 +20,7 @@ from dtb.errors import InputDataError
 from dtb.tasks.tables import read_tsv
 
 _MOST_VOXELS = 2**28
+_BLOCK_VOXELS = 2**20
 _LARGEST_LABEL, _MOST_DIGITS = 2**31, 12
 BAD_BYTES: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, IsalError)  # type: ignore[assignment]
 """What reading a file raises, compressed or not, that was cut or altered."""
@@ -140,7 +141,9 @@ class VolumeAtlas:
         """R; a region that the image lacks is absent everywhere."""
         return len(self.labels)
 
-    def on_grid(self, shape: tuple[int, int, int], affine: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def on_grid(
+        self, shape: tuple[int, int, int], affine: np.ndarray, name: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the atlas on the grid of the image of that name.
 
         Returns
@@ -149,6 +152,8 @@ class VolumeAtlas:
             Voxels of the atlas in the order in which NIfTI files hold them (first dimension fastest).
         region_M : (M,) int
             Region of each, counted from 0.
+        size_R : (R,) float
+            Voxels that each region would have if the image contained all of it.
 
         Raises
         ------
@@ -156,20 +161,44 @@ class VolumeAtlas:
             The atlas is no labelled volume, or does not meet the image.
         """
         image = load_small_volume(self.path)
+        place_M, region_M = self._labelled(np.asarray(image.dataobj))
+        share_R = np.ones(self.num_regions)
         if image.shape != shape or not np.allclose(image.affine, affine, atol=1e-3):
             from nilearn.image import resample_img
 
+            inside_M = _within(place_M, image.shape, np.linalg.inv(affine) @ image.affine, shape)
+            whole_R = np.bincount(region_M, minlength=self.num_regions)
+            share_R = np.bincount(region_M[inside_M], minlength=self.num_regions) / np.maximum(whole_R, 1)
             try:
                 image = resample_img(
                     image, affine, shape, interpolation="nearest", force_resample=True, copy_header=True
                 )
             except ValueError as error:
                 raise InputDataError(f"{self.path.name} and {name} do not meet: {str(error).splitlines()[0]}") from None
-        rounded = whole_numbers(np.asarray(image.dataobj).reshape(-1, order="F"))
-        order = np.argsort(self.labels)
-        at = np.searchsorted(self.labels[order], rounded)
-        is_region = (at < len(order)) & (self.labels[order][np.minimum(at, len(order) - 1)] == rounded)
-        place_M = np.flatnonzero(is_region)
+            place_M, region_M = self._labelled(np.asarray(image.dataobj))
         if not len(place_M):
             raise InputDataError(f"{self.path.name} has none of its regions within {name}: are they in the same space?")
-        return place_M, order[at[place_M]]
+        in_image_R = np.bincount(region_M, minlength=self.num_regions)
+        return place_M, region_M, np.divide(in_image_R, share_R, out=np.zeros(self.num_regions), where=share_R > 0)
+
+    def _labelled(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give the place and the region of the voxels that have one, a block at a time: a large image is mostly background."""
+        order = np.argsort(self.labels)
+        known = self.labels[order]
+        flat = values.reshape(-1, order="F")
+        places, regions = [], []
+        for start in range(0, len(flat), _BLOCK_VOXELS):
+            rounded = whole_numbers(flat[start : start + _BLOCK_VOXELS])
+            at = np.minimum(np.searchsorted(known, rounded), len(known) - 1)
+            found = np.flatnonzero(known[at] == rounded)
+            places.append(found + start)
+            regions.append(order[at[found]])
+        return np.concatenate(places), np.concatenate(regions)
+
+
+def _within(
+    place_M: np.ndarray, shape: tuple[int, int, int], to_image: np.ndarray, image_shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Say which voxels, of a grid that `to_image` maps to another, have their centre in a voxel of that."""
+    at_3M = to_image[:3, :3] @ np.stack(np.unravel_index(place_M, shape, order="F")) + to_image[:3, 3:]
+    return np.asarray(((at_3M > -0.5) & (at_3M < np.array(image_shape)[:, None] - 0.5)).all(axis=0))

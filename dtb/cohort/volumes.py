@@ -38,7 +38,7 @@ class Parcellated:
     values_VR : (V, R) float64
         NaN throughout for a parcel that is covered too little.
     coverage_R : (R,) float64
-        Share of each parcel's voxels that have a signal.
+        Share of each parcel's voxels that have a signal; voxels beyond the image have none.
     repetition_time : float or None
         Seconds, as the header has it.
     """
@@ -162,7 +162,7 @@ def parcellate_volumes(
         raise InputDataError(
             f"{path.name} has {header.num_volumes} volumes: their means need more than ingest.max_memory_gib {max_memory_gib:g}."
         )
-    place_M, label_M = atlas.on_grid(header.shape, header.affine, path.name)
+    place_M, label_M, size_R = atlas.on_grid(header.shape, header.affine, path.name)
     if mask is not None:
         inside_M = _read_mask(mask, header)[place_M]
         kept_place_M, kept_label_M = place_M[inside_M], label_M[inside_M]
@@ -186,7 +186,6 @@ def parcellate_volumes(
             volume += 1
     alive_R = np.bincount(sorted_label_M[alive_M], minlength=atlas.num_regions)
     counted_R = np.bincount(sorted_label_M, minlength=atlas.num_regions)
-    size_R = np.bincount(label_M, minlength=atlas.num_regions)
     coverage_R = np.divide(alive_R, size_R, out=np.zeros(atlas.num_regions), where=size_R > 0)
     # Voxels without a signal hold the stored number that means 0: they add nothing to the sums once that is taken off.
     sums_VR -= dead_value * (counted_R - alive_R)

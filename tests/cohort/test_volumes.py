@@ -106,6 +106,23 @@ def test_an_atlas_on_another_grid_is_brought_to_the_runs(tmp_path):
     np.testing.assert_allclose(found.values_VR[:, 1], values[4:].mean(axis=(0, 1, 2)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("voxel_mm", [2.0, 1.0])
+def test_what_lies_beyond_the_image_is_not_covered(tmp_path, voxel_mm):
+    """A slab holds the first region in full, a tenth of the second and nothing of the third."""
+    per_mm = round(2 / voxel_mm)
+    labelled = np.zeros((4 * per_mm, 4 * per_mm, 30 * per_mm), dtype=np.int16)
+    labelled[..., : 10 * per_mm], labelled[..., 10 * per_mm : 20 * per_mm], labelled[..., 20 * per_mm :] = 3, 10, 4
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = (voxel_mm - 2) / 2  # the corners of the two grids are the same
+    nibabel.save(nibabel.Nifti1Image(labelled, affine), tmp_path / "whole.nii")
+    values = np.random.default_rng(0).uniform(1, 2, (4, 4, 11, 5))
+    values[0, :, :, :] = 0.0
+    path = make_run(tmp_path / "slab.nii", values)
+    found = parcellate_volumes(path, VolumeAtlas(tmp_path / "whole.nii", LABELS), max_memory_gib=1, min_coverage=0.5)
+    np.testing.assert_allclose(found.coverage_R, [0.75, 0.075, 0.0, 0.0])
+    assert np.isfinite(found.values_VR).all(axis=0).tolist() == [True, False, False, False]
+
+
 @pytest.mark.parametrize("cut", [-1, -500, 400, 360, 100, 10])
 @pytest.mark.parametrize("extension", ["nii", "nii.gz"])
 def test_a_cut_image_is_refused(tmp_path, atlas, cut, extension):
