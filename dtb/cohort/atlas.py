@@ -91,8 +91,18 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(np.abs(values) < _LARGEST_LABEL, np.rint(values), 0).astype(np.int64))
 
 
-def load_small_volume(path: Path) -> Any:
+Grid = tuple[tuple[int, int, int], np.ndarray]
+"""Shape, and affine."""
+
+
+def load_small_volume(path: Path, grid: Grid | None = None) -> Any:
     """Load an atlas or a mask, with its numbers in memory.
+
+    Parameters
+    ----------
+    path : Path
+    grid : (shape, affine) or None
+        What the image must have; nothing is loaded of one that has another, however large it says it is.
 
     Returns
     -------
@@ -102,7 +112,7 @@ def load_small_volume(path: Path) -> Any:
     Raises
     ------
     InputDataError
-        The file is damaged, or something else, or larger than such images are.
+        The file is damaged, or something else, larger than such images are, or on another grid.
     """
     try:
         image: Any = nibabel.load(path)
@@ -115,6 +125,8 @@ def load_small_volume(path: Path) -> Any:
             raise InputDataError(f"{path.name} has shape {shape}; an atlas or mask has 1 to {_MOST_VOXELS} voxels.")
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
             raise InputDataError(f"{path.name} has an affine that places its voxels nowhere: {affine.tolist()}.")
+        if grid is not None and (shape != grid[0] or not np.allclose(affine, grid[1], atol=1e-3)):
+            raise InputDataError(f"{path.name} is on another grid than its run.")
         return type(image)(np.asarray(image.dataobj), image.affine)
     except UNREADABLE as error:
         if isinstance(error, InputDataError):
@@ -141,17 +153,13 @@ class VolumeAtlas:
         """R; a region that the image lacks is absent everywhere."""
         return len(self.labels)
 
-    def on_grid(
-        self, shape: tuple[int, int, int], affine: np.ndarray, name: str
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def on_grid(self, shape: tuple[int, int, int], affine: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Give the atlas on the grid of the image of that name.
 
         Returns
         -------
-        place_M : (M,) int
-            Voxels of the atlas in the order in which NIfTI files hold them (first dimension fastest).
-        region_M : (M,) int
-            Region of each, counted from 0.
+        region_M : (M,) int32
+            Region of each voxel, counted from 0, in the order in which NIfTI files hold them (first dimension fastest); -1 for none.
         size_R : (R,) float
             Voxels that each region would have if the image contained all of it.
 
@@ -161,44 +169,45 @@ class VolumeAtlas:
             The atlas is no labelled volume, or does not meet the image.
         """
         image = load_small_volume(self.path)
-        place_M, region_M = self._labelled(np.asarray(image.dataobj))
-        share_R = np.ones(self.num_regions)
+        region_M, share_R = self._regions(image), np.ones(self.num_regions)
         if image.shape != shape or not np.allclose(image.affine, affine, atol=1e-3):
             from nilearn.image import resample_img
 
-            inside_M = _within(place_M, image.shape, np.linalg.inv(affine) @ image.affine, shape)
-            whole_R = np.bincount(region_M, minlength=self.num_regions)
-            share_R = np.bincount(region_M[inside_M], minlength=self.num_regions) / np.maximum(whole_R, 1)
+            share_R = self._share_within(region_M, image, shape, affine)
             try:
                 image = resample_img(
                     image, affine, shape, interpolation="nearest", force_resample=True, copy_header=True
                 )
             except ValueError as error:
                 raise InputDataError(f"{self.path.name} and {name} do not meet: {str(error).splitlines()[0]}") from None
-            place_M, region_M = self._labelled(np.asarray(image.dataobj))
-        if not len(place_M):
+            region_M = self._regions(image)
+        in_image_R = self.count(region_M)
+        if not in_image_R.any():
             raise InputDataError(f"{self.path.name} has none of its regions within {name}: are they in the same space?")
-        in_image_R = np.bincount(region_M, minlength=self.num_regions)
-        return place_M, region_M, np.divide(in_image_R, share_R, out=np.zeros(self.num_regions), where=share_R > 0)
+        return region_M, np.divide(in_image_R, share_R, out=np.zeros(self.num_regions), where=share_R > 0)
 
-    def _labelled(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give the place and the region of the voxels that have one, a block at a time: a large image is mostly background."""
+    def count(self, region_M: np.ndarray) -> np.ndarray:
+        """Count the voxels of each region, (R,) int."""
+        return np.bincount(region_M[region_M >= 0], minlength=self.num_regions)
+
+    def _regions(self, image: Any) -> np.ndarray:
+        """Give the region of each voxel, (M,) int32, a block at a time: what is needed in between is as large as several images."""
         order = np.argsort(self.labels)
         known = self.labels[order]
-        flat = values.reshape(-1, order="F")
-        places, regions = [], []
-        for start in range(0, len(flat), _BLOCK_VOXELS):
-            rounded = whole_numbers(flat[start : start + _BLOCK_VOXELS])
+        values_M = np.asarray(image.dataobj).reshape(-1, order="F")
+        region_M = np.empty(len(values_M), dtype=np.int32)
+        for start in range(0, len(values_M), _BLOCK_VOXELS):
+            rounded = whole_numbers(values_M[start : start + _BLOCK_VOXELS])
             at = np.minimum(np.searchsorted(known, rounded), len(known) - 1)
-            found = np.flatnonzero(known[at] == rounded)
-            places.append(found + start)
-            regions.append(order[at[found]])
-        return np.concatenate(places), np.concatenate(regions)
+            region_M[start : start + _BLOCK_VOXELS] = np.where(known[at] == rounded, order[at], -1)
+        return region_M
 
-
-def _within(
-    place_M: np.ndarray, shape: tuple[int, int, int], to_image: np.ndarray, image_shape: tuple[int, int, int]
-) -> np.ndarray:
-    """Say which voxels, of a grid that `to_image` maps to another, have their centre in a voxel of that."""
-    at_3M = to_image[:3, :3] @ np.stack(np.unravel_index(place_M, shape, order="F")) + to_image[:3, 3:]
-    return np.asarray(((at_3M > -0.5) & (at_3M < np.array(image_shape)[:, None] - 0.5)).all(axis=0))
+    def _share_within(
+        self, region_M: np.ndarray, image: Any, shape: tuple[int, int, int], affine: np.ndarray
+    ) -> np.ndarray:
+        """Give the share of each region's voxels, (R,), whose centre lies within a grid of that shape and place."""
+        place_M = np.flatnonzero(region_M >= 0)
+        to_grid = np.linalg.inv(affine) @ image.affine
+        at_3M = to_grid[:3, :3] @ np.stack(np.unravel_index(place_M, image.shape, order="F")) + to_grid[:3, 3:]
+        inside_M = ((at_3M > -0.5) & (at_3M < np.array(shape)[:, None] - 0.5)).all(axis=0)
+        return self.count(region_M[place_M[inside_M]]) / np.maximum(self.count(region_M), 1)

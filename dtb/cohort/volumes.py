@@ -26,6 +26,8 @@ from dtb.errors import InputDataError
 _BLOCK_BYTES = 32 * 2**20
 _BLOCKS_AHEAD = 2
 _LARGEST_OFFSET = 64 * 2**20  # of the data within the file: header extensions are small
+_BYTES_PER_VOXEL = 24  # of the atlas on the image's grid, resampled, and of the mask
+_BYTES_PER_LABELLED = 32  # of the voxels that have a region, which are put in order
 _LARGEST_DEFLATION = 1032  # bytes that one byte of a gzip file can become
 
 
@@ -120,12 +122,7 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         affine=affine,
         repetition_time=seconds if 0 < seconds < 100 else None,
     )
-    needed = _block_bytes(found) * (_BLOCKS_AHEAD + 2) + found.num_voxels * 8
-    if needed > max_memory_gib * 2**30:
-        raise InputDataError(
-            f"{path.name} has the shape {shape}: reading it needs {needed / 2**30:.3g} GiB, more than ingest.max_memory_gib "
-            f"{max_memory_gib:g}. If the header is right, raise the limit."
-        )
+    _require_memory(path, found, 0, max_memory_gib)
     expected = found.offset + found.num_voxels * found.num_volumes * dtype.itemsize
     if path.stat().st_size * (_LARGEST_DEFLATION if path.suffix == ".gz" else 1) < expected:
         raise InputDataError(
@@ -162,15 +159,14 @@ def parcellate_volumes(
         raise InputDataError(
             f"{path.name} has {header.num_volumes} volumes: their means need more than ingest.max_memory_gib {max_memory_gib:g}."
         )
-    place_M, label_M, size_R = atlas.on_grid(header.shape, header.affine, path.name)
+    region_M, size_R = atlas.on_grid(header.shape, header.affine, path.name)
     if mask is not None:
-        inside_M = _read_mask(mask, header)[place_M]
-        kept_place_M, kept_label_M = place_M[inside_M], label_M[inside_M]
-    else:
-        kept_place_M, kept_label_M = place_M, label_M
-    order = np.argsort(kept_label_M, kind="stable")
-    gathered_M, sorted_label_M = kept_place_M[order], kept_label_M[order]
-    found_labels, first = np.unique(sorted_label_M, return_index=True)
+        region_M[~_read_mask(mask, header)] = -1
+    counted_R = atlas.count(region_M)
+    _require_memory(path, header, int(counted_R.sum()) * _BYTES_PER_LABELLED, max_memory_gib)
+    gathered_M = _by_region(region_M)
+    found_labels = np.flatnonzero(counted_R)
+    first = (np.cumsum(counted_R) - counted_R)[found_labels]
     sums_VR = np.zeros((header.num_volumes, atlas.num_regions))
     alive_M = np.zeros(len(gathered_M), dtype=bool)
     dead_value = -header.intercept / header.slope
@@ -184,8 +180,7 @@ def parcellate_volumes(
             if len(found_labels):
                 sums_VR[volume, found_labels] = np.add.reduceat(values_M, first, dtype=np.float64)
             volume += 1
-    alive_R = np.bincount(sorted_label_M[alive_M], minlength=atlas.num_regions)
-    counted_R = np.bincount(sorted_label_M, minlength=atlas.num_regions)
+    alive_R = atlas.count(region_M[gathered_M[alive_M]])
     coverage_R = np.divide(alive_R, size_R, out=np.zeros(atlas.num_regions), where=size_R > 0)
     # Voxels without a signal hold the stored number that means 0: they add nothing to the sums once that is taken off.
     sums_VR -= dead_value * (counted_R - alive_R)
@@ -193,6 +188,22 @@ def parcellate_volumes(
     enough_R = (coverage_R >= min_coverage) & (alive_R > 0)
     values_VR[:, enough_R] = header.slope * sums_VR[:, enough_R] / alive_R[enough_R] + header.intercept
     return Parcellated(values_VR, coverage_R, header.repetition_time)
+
+
+def _require_memory(path: Path, header: VolumeHeader, more: int, max_memory_gib: float) -> None:
+    """Refuse an image whose blocks and whose atlas, together with `more` bytes, need too much."""
+    needed = _block_bytes(header) * (_BLOCKS_AHEAD + 2) + header.num_voxels * _BYTES_PER_VOXEL + more
+    if needed > max_memory_gib * 2**30:
+        raise InputDataError(
+            f"{path.name} has the shape {(*header.shape, header.num_volumes)}: reading it needs {needed / 2**30:.3g} GiB, more than "
+            f"ingest.max_memory_gib {max_memory_gib:g}. If the header is right, raise the limit."
+        )
+
+
+def _by_region(region_M: np.ndarray) -> np.ndarray:
+    """Give the places of the voxels that have a region, region after region."""
+    place_M = np.flatnonzero(region_M >= 0)
+    return np.asarray(place_M[np.argsort(region_M[place_M], kind="stable")])
 
 
 def _block_bytes(header: VolumeHeader) -> int:
@@ -258,7 +269,5 @@ def _fill(stream: Any, target: memoryview) -> None:
 
 
 def _read_mask(path: Path, header: VolumeHeader) -> np.ndarray:
-    image = load_small_volume(path)
-    if image.shape != header.shape or not np.allclose(image.affine, header.affine, atol=1e-3):
-        raise InputDataError(f"{path.name} is on another grid than its run.")
+    image = load_small_volume(path, (header.shape, header.affine))
     return np.asarray(np.asarray(image.dataobj).reshape(-1, order="F") > 0)

@@ -2,6 +2,8 @@
 
 import gzip
 import resource
+import subprocess
+import sys
 
 import nibabel
 import numpy as np
@@ -144,6 +146,56 @@ def test_a_header_that_asks_for_the_moon_is_refused_before_anything_is_allocated
     with pytest.raises(InputDataError, match=r"30000.*ingest\.max_memory_gib"):
         read_header(path, 1.5)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+MEASURE = """
+import os, resource, sys
+from pathlib import Path
+import nilearn.image, numpy, scipy.ndimage
+from dtb.cohort.atlas import VolumeAtlas
+from dtb.cohort.volumes import parcellate_volumes
+from dtb.errors import InputDataError
+run, atlas, mask = map(Path, sys.argv[1:4])
+for limit, masked in ((0.25, False), (0.15, False), (0.09, False), (0.25, True)):
+    if os.fork() == 0:  # a child's peak begins where the parent is, not where another has been
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        limits = {"max_memory_gib": limit, "min_coverage": 0}
+        try:
+            parcellate_volumes(run, VolumeAtlas(atlas, numpy.array([1, 2])), mask=mask if masked else None, **limits)
+            said = "read"
+        except InputDataError as error:
+            said = str(error)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20 / limit, said, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def ones(path, shape, dtype):
+    """A compressed image of ones, of 300 mm along each side."""
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_sform(np.diag([300 / shape[0]] * 3 + [1.0]), 1)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    content = np.ones(int(np.prod(shape)), dtype=header.get_data_dtype()).tobytes()
+    path.write_bytes(gzip.compress(header.binaryblock + b"\0" * 4 + content, 1))
+    return path
+
+
+def test_a_process_stays_within_its_memory_whatever_the_headers_say(tmp_path):
+    """150 voxels along each side, all of them in a region of an atlas on another grid; a mask on a third grid asks for 0.2 GiB."""
+    run = ones(tmp_path / "run.nii.gz", (150, 150, 150, 2), np.uint8)
+    atlas = ones(tmp_path / "atlas.nii.gz", (75, 75, 75), np.uint8)
+    mask = ones(tmp_path / "mask.nii.gz", (300, 300, 300), np.float64)
+    call = [sys.executable, "-c", MEASURE, run, atlas, mask]
+    lines = subprocess.run(call, check=True, capture_output=True, text=True, timeout=120).stdout.splitlines()
+    peaks, said = zip(*(line.split(" ", 1) for line in lines), strict=True)
+    assert [float(peak) < 1 for peak in peaks] == [True] * 4
+    assert said[0] == "read"
+    assert "more than ingest.max_memory_gib 0.15" in said[1]
+    assert "more than ingest.max_memory_gib 0.09" in said[2]
+    assert said[3] == "mask.nii.gz is on another grid than its run."
 
 
 def test_data_that_begin_beyond_reason_are_refused(tmp_path, atlas):
