@@ -125,7 +125,7 @@ class IngestConfig:
     max_memory_gib: Positive = 1.5
     """An image whose header asks for more memory than this, in one process, is refused."""
     repetition_time: Positive | None = None
-    """Seconds from one volume to the next, for series of which no file says it."""
+    """Seconds from one volume to the next, for series of which no file says it; files that say something else are refused."""
     halfpipe_feature: str = "corrMatrix5"
     """Which HALFpipe feature's series to read (the name after `feature-`)."""
     region_labels: Path | None = None

@@ -30,6 +30,8 @@ from dtb.errors import InputDataError
 
 _ROUNDING = 1e-9  # range of numbers that are all the same, relative to them
 _FAINTEST = 1e-6  # of most regions' range: whatever has less was a constant before it was filtered
+_SHORTEST, _LONGEST = 0.1, 20.0  # repetition times in seconds
+_SAME_TIME = 0.01  # relative: what headers in single precision and rounded sidecars differ by
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,8 +115,8 @@ def read_series(
     Raises
     ------
     InputDataError
-        The file is damaged or of another parcellation, nothing says its repetition time, or censored volumes were taken out and nothing
-        says which.
+        The file is damaged or of another parcellation, nothing says its repetition time or files contradict each other, or censored volumes
+        were taken out and nothing says which.
     """
     header_time: float | None = None
     if config.layout == "xcpd":
@@ -183,18 +185,35 @@ def _numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> di
 def _repetition_time(
     file: SeriesFile, sidecar: dict[str, object], header_time: float | None, config: IngestConfig
 ) -> float:
-    """Take the repetition time from the series' sidecar, the raw run's, the header, or the configuration, in this order."""
+    """Take the repetition time from the series' sidecar, the raw run's, the header, or the configuration; all that say it must agree."""
     raw = _json_at(file.raw_sidecar) if file.raw_sidecar is not None else {}
-    for found in (sidecar.get("RepetitionTime"), raw.get("RepetitionTime"), header_time, config.repetition_time):
-        if found is None:
+    sources = {
+        sidecar_path(file.path).name: sidecar.get("RepetitionTime"),
+        f"the raw tree's {file.raw_sidecar.name if file.raw_sidecar else 'sidecar'}": raw.get("RepetitionTime"),
+        "the header": header_time,
+        "ingest.repetition_time": config.repetition_time,
+    }
+    found: dict[str, float] = {}
+    for source, value in sources.items():
+        if value is None:
             continue
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 100:
-            raise InputDataError(f"{file.path.name}: RepetitionTime is {found!r}; expected seconds.")
-        return float(found)
-    raise InputDataError(
-        f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {sidecar_path(file.path).name}, no *_bold.json of the run in the "
-        "raw tree. Set ingest.repetition_time."
-    )
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _SHORTEST <= value <= _LONGEST:
+            raise InputDataError(
+                f"{file.path.name}: RepetitionTime is {value!r} in {source}; expected {_SHORTEST:g} to {_LONGEST:g} seconds."
+            )
+        found[source] = float(value)
+    if not found:
+        raise InputDataError(
+            f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {sidecar_path(file.path).name}, no *_bold.json of the run in "
+            "the raw tree. Set ingest.repetition_time."
+        )
+    first, seconds = next(iter(found.items()))
+    for source, other in found.items():
+        if abs(other - seconds) > _SAME_TIME * seconds:
+            raise InputDataError(
+                f"{file.path.name}: the RepetitionTime is {seconds:g} s in {first}, but {other:g} s in {source}. Correct what is wrong."
+            )
+    return seconds
 
 
 def sidecar_path(path: Path) -> Path:

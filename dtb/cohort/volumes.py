@@ -25,6 +25,7 @@ from dtb.errors import InputDataError
 
 _BLOCK_BYTES = 32 * 2**20
 _BLOCKS_AHEAD = 2
+_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _LARGEST_OFFSET = 64 * 2**20  # of the data within the file: header extensions are small
 _BYTES_PER_VOXEL = 24  # of the atlas on the image's grid, resampled, and of the mask
 _BYTES_PER_LABELLED = 32  # of the voxels that have a region, which are put in order
@@ -66,6 +67,7 @@ class VolumeHeader:
         What turns stored numbers into values.
     affine : (4, 4) float
     repetition_time : float or None
+        Seconds; None if the header has no unit of time.
     """
 
     shape: tuple[int, int, int]
@@ -97,7 +99,8 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         header = image.header
         shape = tuple(int(size) for size in header.get_data_shape())
         dtype = np.dtype(header.get_data_dtype()).newbyteorder(header.endianness)
-        seconds = float(header.get_zooms()[-1]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1.0)
+        # Without a unit the number is as often a left-over 1 as seconds.
+        seconds = float(header.get_zooms()[-1]) * _SECONDS.get(header.get_xyzt_units()[1], 0.0)
         affine = np.asarray(image.affine, dtype=float)
     except UNREADABLE as error:
         raise InputDataError(f"{path.name} is not a readable NIfTI image: {first_line(error)}") from None
@@ -120,7 +123,7 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         slope=float(stored.slope),
         intercept=float(stored.inter),
         affine=affine,
-        repetition_time=seconds if 0 < seconds < 100 else None,
+        repetition_time=seconds if seconds > 0 else None,
     )
     _require_memory(path, found, 0, max_memory_gib)
     expected = found.offset + found.num_voxels * found.num_volumes * dtype.itemsize

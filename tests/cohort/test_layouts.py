@@ -105,6 +105,7 @@ def test_fmriprep_volumes_become_a_person(tmp_path):
         stem = f"sub-01_ses-2_task-rest_space-{space}"
         image = nibabel.Nifti1Image(values, affine)
         image.header.set_zooms((3, 3, 3, 2.0))
+        image.header.set_xyzt_units("mm", "sec")
         nibabel.save(image, func / f"{stem}_desc-preproc_bold.nii.gz")
         nibabel.save(nibabel.Nifti1Image(np.ones((6, 6, 6), np.uint8), affine), func / f"{stem}_desc-brain_mask.nii.gz")
     bids, root = raw_tree(tmp_path, "01"), (tmp_path / "fmriprep",)

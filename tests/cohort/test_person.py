@@ -109,3 +109,19 @@ def test_without_a_series_a_run_of_days_is_refused(person):
     assert read.record is None
     assert "lasts at most 14400 s where no series says how long" in read.reason
     assert "These seem to be milliseconds" in read.reason
+
+
+@pytest.mark.parametrize(
+    ("raw", "options", "said"),
+    [
+        ("0.807", {}, ""),
+        ("0.82", {}, "0.8 s in p_task-rest_.*timeseries.json, but 0.82 s in the raw tree's task-rest_bold.json"),
+        ("0.8", {"repetition_time": 2.0}, "but 2 s in ingest.repetition_time"),
+        ("800", {}, "RepetitionTime is 800 in the raw tree's task-rest_bold.json; expected 0.1 to 20 seconds"),
+    ],
+)
+def test_files_that_contradict_each_other_about_the_repetition_time_are_refused(person, raw, options, said):
+    (person.bids / "task-rest_bold.json").write_text(f'{{"RepetitionTime": {raw}}}')
+    read = person.read(**options)
+    assert (read.record is None) == bool(said)
+    assert re.search(said, read.reason)

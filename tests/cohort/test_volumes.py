@@ -61,6 +61,14 @@ def test_means_equal_numpys(tmp_path, atlas, dtype, extension, monkeypatch):
     assert found.repetition_time == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(("unit", "seconds"), [("sec", 1.0), ("msec", 0.001), ("unknown", None), ("hz", None)])
+def test_a_header_without_a_unit_of_time_says_no_repetition_time(tmp_path, unit, seconds):
+    image = nibabel.Nifti1Image(np.ones((*SHAPE, 2), np.int16), AFFINE)
+    image.header.set_xyzt_units("mm", unit)
+    nibabel.save(image, tmp_path / "run.nii")
+    assert read_header(tmp_path / "run.nii", 1).repetition_time == (None if seconds is None else pytest.approx(seconds))
+
+
 def test_scaled_integers_and_voxels_without_signal(tmp_path, atlas):
     values = np.random.default_rng(1).integers(-300, 300, (*SHAPE, 6)).astype(np.int16)
     labelled = atlas[1]
