@@ -114,7 +114,8 @@ class IngestConfig:
     """Atlas for `fmriprep` (a labelled NIfTI volume, its names in a table of the same name or in `region_labels`) and `fmriprep_cifti` (a
     `dlabel.nii`)."""
     space: str | None = None
-    """Which space to read (the name after `space-`), where a derivative tree holds several."""
+    """Which space to read (the name after `space-`), where a derivative tree holds several, or one that is none of the MNI's and that the
+    atlas's file name does not say."""
     confounds: Literal["24p", "24p_gsr", "36p", "none"] = "24p_gsr"
     """With `fmriprep` and `fmriprep_cifti`, what is regressed out beside slow drifts: 24 motion parameters; those and the global signal;
     those and the global, white-matter and CSF signals with derivatives and squares."""

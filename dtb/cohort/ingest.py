@@ -21,7 +21,7 @@ from dtb import terminal
 from dtb.cohort.build import read_people
 from dtb.cohort.connectome import description
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
-from dtb.cohort.index import PersonFiles, index_people
+from dtb.cohort.index import PersonFiles, SeriesFile, index_people
 from dtb.cohort.kept import KeptPeople, forget_people, state_of
 from dtb.cohort.matrices import read_matrix_regions
 from dtb.cohort.participants import no_covariates, read_covariates
@@ -30,7 +30,7 @@ from dtb.cohort.quality import PersonQuality
 from dtb.cohort.qualitypage import write_quality
 from dtb.cohort.reliability import EdgeReliability
 from dtb.cohort.selection import wanted_specs
-from dtb.cohort.series import read_region_names
+from dtb.cohort.series import read_region_names, require_atlas_space
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
 from dtb.files import OutputFolder, write_text
@@ -82,6 +82,7 @@ def ingest(
     wanted = _with_absolute_paths(config.ingest)
     tasks = TaskSet(wanted_specs(config.ingest), config.ingest.channel_layout)
     files = index_people(bids, derivatives, wanted, tasks)
+    require_atlas_space([*(file for person in files for file in person.rest), *_task_series(files)], wanted)
     regions = _region_names(files, derivatives, wanted)
     _require_same_regions(files, regions, derivatives, wanted)
     covariates = read_covariates(bids)
@@ -175,12 +176,16 @@ def _require_same_regions(
     """
     if config.connectome != "precomputed" or config.layout in {"xcpd", "xcpd_cifti"}:
         return
-    series = [file.series for person in people for file in person.events if file.series is not None]
+    series = _task_series(people)
     if series and read_region_names(series[0], derivatives, config) != regions:
         raise InputDataError(
             f"{series[0].path.name} and other series have other regions than the connectivity matrices, which have {len(regions)} "
             f"({regions[0]}, ...). Give series of the same parcellation, or no derivative tree that holds series."
         )
+
+
+def _task_series(people: list[PersonFiles]) -> list[SeriesFile]:
+    return [file.series for person in people for file in person.events if file.series is not None]
 
 
 def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,33 @@ def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: 
         problem = f"the region {twice[0]!r} occurs twice" if twice else "fewer than two regions"
         raise InputDataError(f"{first.path.name}: {problem}.")
     return names
+
+
+def require_atlas_space(files: Iterable[SeriesFile], config: IngestConfig) -> None:
+    """Stop before volumes are averaged over an atlas of another space: the numbers would look like any others.
+
+    Raises
+    ------
+    InputDataError
+        The atlas's name says another space than the series' do; or it says none, and the series are neither all in one MNI space nor
+        chosen by `ingest.space`.
+    """
+    if config.layout != "fmriprep" or config.atlas is None:
+        return
+    example = {file.name.entities.get("space", ""): file.path.name for file in files}
+    named = re.search(r"(?:^|_)(?:space|tpl)-([A-Za-z0-9+]+)", config.atlas.name)
+    if named is not None:
+        fits = set(example) <= {named[1]}
+    else:
+        fits = config.space is not None or (len(example) < 2 and all(space.startswith("MNI") for space in example))
+    if not fits:
+        none = "a space that its name does not say"
+        listed = "; ".join(f"{name} in {space or none}" for space, name in sorted(example.items()))
+        raise InputDataError(
+            f"The series and the atlas must be in the same space. {config.atlas.name} is in {named[1] if named else none}, the series are, "
+            f"for example: {listed}. Choose series with ingest.space, or give an atlas of their space, with space-NAME or tpl-NAME in its "
+            "file name."
+        )
 
 
 def read_series(

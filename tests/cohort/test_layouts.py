@@ -1,5 +1,6 @@
 """Every layout that laboratories have comes out as the same series: CIFTI, fMRIPrep volumes, the TCP's HDF5."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, ParcelsAxis, SeriesAxis
 
 from dtb.cohort.cifti import parcellate_dense, read_label_names, read_parcel_series
-from dtb.cohort.index import index_people
+from dtb.cohort.index import SeriesFile, index_people
+from dtb.cohort.ingest import ingest
+from dtb.cohort.names import BidsName
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.records import matrix_from_edges
-from dtb.cohort.series import read_region_names, read_series
-from dtb.config import IngestConfig
+from dtb.cohort.series import read_region_names, read_series, require_atlas_space
+from dtb.config import Config, IngestConfig
 from dtb.errors import InputDataError
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
@@ -127,6 +130,40 @@ def test_fmriprep_volumes_become_a_person(tmp_path):
     expected = np.arctanh(np.corrcoef(means)[np.triu_indices(4, 1)])
     np.testing.assert_allclose(record.connectome_E, expected, atol=1e-5)
     assert record.covariates["rest_seconds"] == 200
+    native = Config(ingest=dataclasses.replace(config, tasks=("stroop",), space=None))
+    for path in func.glob("*MNI152*"):
+        path.unlink()
+    with pytest.raises(InputDataError, match="must be in the same space.*in T1w"):
+        ingest(native, bids, root, tmp_path / "out", resume=False, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "atlas", "space", "fits"),
+    [
+        (("MNI152NLin6Asym",), "schaefer400.nii.gz", None, True),
+        (("MNI152NLin6Asym",), "tpl-MNI152NLin6Asym_res-02_atlas-X_dseg.nii.gz", None, True),
+        (("T1w",), "schaefer400_space-T1w.nii.gz", None, True),
+        (("MyTemplate",), "schaefer400.nii.gz", "MyTemplate", True),
+        (("MNI152NLin6Asym",), "tpl-MNI152NLin2009cAsym_dseg.nii.gz", None, False),
+        (("MNI152NLin6Asym",), "tpl-MNI152NLin2009cAsym_dseg.nii.gz", "MNI152NLin6Asym", False),
+        (("MNI152NLin6Asym", "MNI152NLin2009cAsym"), "schaefer400.nii.gz", None, False),
+        (("T1w",), "schaefer400.nii.gz", None, False),
+        ((None,), "schaefer400.nii.gz", None, False),
+        ((None, "MNI152NLin6Asym"), "tpl-MNI152NLin6Asym_dseg.nii.gz", None, False),
+    ],
+)
+def test_volumes_are_averaged_over_an_atlas_of_their_own_space_only(spaces, atlas, space, fits):
+    files = []
+    for place, name in enumerate(spaces):
+        entities = {"sub": "1", "task": "rest", "run": str(place)} | ({} if name is None else {"space": name})
+        path = Path("_".join(f"{key}-{value}" for key, value in entities.items()) + "_desc-preproc_bold.nii.gz")
+        files.append(SeriesFile(path, BidsName(entities, "bold", ".nii.gz")))
+    config = IngestConfig(layout="fmriprep", atlas=Path(atlas), space=space)
+    if fits:
+        require_atlas_space(files, config)
+        return
+    with pytest.raises(InputDataError, match=r"must be in the same space.*sub-1_task-rest_run-0.*ingest\.space"):
+        require_atlas_space(files, config)
 
 
 REAL = os.environ.get("DTB_REAL_DATA")
