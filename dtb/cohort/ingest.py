@@ -24,7 +24,7 @@ from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_o
 from dtb.cohort.index import PersonFiles, SeriesFile, index_people
 from dtb.cohort.kept import KeptPeople, forget_people, state_of
 from dtb.cohort.matrices import read_matrix_regions
-from dtb.cohort.participants import no_covariates, read_covariates
+from dtb.cohort.participants import read_covariates
 from dtb.cohort.person import LeftOut, PersonJob
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.qualitypage import write_quality
@@ -85,7 +85,7 @@ def ingest(
     require_atlas_space([*(file for person in files for file in person.rest), *_task_series(files)], wanted)
     regions = _region_names(files, derivatives, wanted)
     _require_same_regions(files, regions, derivatives, wanted)
-    covariates = read_covariates(bids)
+    covariates = read_covariates(bids, [person.label for person in files])
     _require_readable(tasks, files)
     if dry_run:
         _print_plan(files, regions, tasks, out)
@@ -99,8 +99,7 @@ def ingest(
 
     key = load_or_make_key(out, key)
     jobs = [
-        PersonJob(person, pseudonym_of(person.label, key), covariates.get(person.label, no_covariates()), derivatives)
-        for person in files
+        PersonJob(person, pseudonym_of(person.label, key), covariates[person.label], derivatives) for person in files
     ]
     jobs.sort(key=lambda job: job.pseudonym)  # the shards' order says nothing about who is who
     save_identities(out, key, {job.files.label: job.pseudonym for job in jobs})
