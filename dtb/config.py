@@ -127,6 +127,9 @@ class IngestConfig:
     """An image whose header asks for more memory than this, in one process, is refused."""
     repetition_time: Positive | None = None
     """Seconds from one volume to the next, for series of which no file says it; files that say something else are refused."""
+    dropped_volumes: CountOrZero = 0
+    """Volumes that were taken from the beginning of every task series, as XCP-D does with `--dummy-scans`: they count as missing, so that
+    events keep their place."""
     halfpipe_feature: str = "corrMatrix5"
     """Which HALFpipe feature's series to read (the name after `feature-`)."""
     region_labels: Path | None = None

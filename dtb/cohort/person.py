@@ -13,6 +13,7 @@ from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_qu
 from dtb.cohort.records import Run, SubjectRecord
 from dtb.cohort.rest import Rest, read_rest
 from dtb.cohort.series import Series, read_series
+from dtb.cohort.volumes import read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
 from dtb.tasks.read import EventsRead, UnusableRow, read_trials
@@ -173,7 +174,9 @@ def _run(
     series: Series | None = None
     if file.series is not None:
         try:
-            series = read_series(file.series, regions, config, derivatives)
+            found = read_series(file.series, regions, config, derivatives).after(config.dropped_volumes)
+            _require_all_volumes(found, file, config)
+            series = found
         except UserError as error:
             left_out.append(LeftOut(file.series.path.name, None, str(error)))
     bold_VR, mean_R = (None, None) if series is None else _centred(series)
@@ -191,6 +194,34 @@ def _run(
         repetition_time=None if series is None else series.repetition_time,
         bold_mean_R=mean_R,
     )
+
+
+def _require_all_volumes(series: Series, file: EventsFile, config: IngestConfig) -> None:
+    """Refuse a task series of another length than the run's raw image, where that is there: it would lie at the wrong events.
+
+    Raises
+    ------
+    InputDataError
+        It says how many volumes are missing.
+    """
+    stem = file.path.name.removesuffix("_events.tsv")
+    raw = next(
+        (path for end in ("nii.gz", "nii") if (path := file.path.with_name(f"{stem}_bold.{end}")).is_file()), None
+    )
+    if raw is None:
+        return
+    try:
+        expected = read_header(raw, np.inf).num_volumes
+    except InputDataError:
+        return  # raw images are not read: a place-holder for one is no reason to do without the series
+    found = len(series.values_VR)
+    if found != expected:
+        number = expected - found + config.dropped_volumes
+        advice = f"If they were taken from the beginning, set ingest.dropped_volumes: {number}. " if number > 0 else ""
+        raise InputDataError(
+            f"{file.path.name}: its series has {found - config.dropped_volumes} volumes, {raw.name} {expected}, and "
+            f"ingest.dropped_volumes is {config.dropped_volumes}. {advice}Else events would lie at the wrong volumes."
+        )
 
 
 def _within_the_run(events: EventsRead, series: Series | None) -> tuple[Trials, list[UnusableRow]]:

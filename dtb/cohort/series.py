@@ -54,6 +54,11 @@ class Series:
     repetition_time: float
     motion: float | None
 
+    def after(self, num_volumes: int) -> Series:
+        """Give the series behind volumes that are missing, which keep its place in time."""
+        missing_VR = np.full((num_volumes, self.values_VR.shape[1]), np.nan)
+        return dataclasses.replace(self, values_VR=np.concatenate([missing_VR, self.values_VR]))
+
     @property
     def seconds(self) -> float:
         """How long the run is, censored volumes included."""

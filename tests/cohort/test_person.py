@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -26,7 +27,7 @@ class Person:
 
     def __init__(self, root: Path) -> None:
         self.bids, self.derived = root / "bids", root / "xcp_d"
-        self.raw, self.func = self.bids / "sub-01" / "func", self.derived / "sub-01" / "func"
+        self.raw, self.func = self.bids / "sub-sue" / "func", self.derived / "sub-sue" / "func"
         for folder in (self.raw, self.func):
             folder.mkdir(parents=True)
         self.series("rest", 300)
@@ -38,13 +39,13 @@ class Person:
         values_VR = rng.standard_normal((num_volumes, len(REGIONS))).astype(str)
         for name, cells in regions.items():
             values_VR[:, REGIONS.index(name)] = cells
-        path = self.func / f"sub-01_task-{run}_space-MNI152NLin2009cAsym_seg-Toy_timeseries.tsv"
+        path = self.func / f"sub-sue_task-{run}_space-MNI152NLin2009cAsym_seg-Toy_timeseries.tsv"
         path.write_text("\t".join(REGIONS) + "\n" + "".join("\t".join(row) + "\n" for row in values_VR))
         path.with_suffix(".json").write_text(json.dumps({"RepetitionTime": repetition_time}))
         return path
 
     def events(self, onsets, name: str = "stroop_run-01") -> Path:
-        path = self.raw / f"sub-01_task-{name}_events.tsv"
+        path = self.raw / f"sub-sue_task-{name}_events.tsv"
         rows = [f"{onset!r}\t3\t{'con1' if i % 2 else 'inc1'}\t0.5\t1\tred\tred\n" for i, onset in enumerate(onsets)]
         path.write_text(HEADER + "".join(rows))
         return path
@@ -125,3 +126,27 @@ def test_files_that_contradict_each_other_about_the_repetition_time_are_refused(
     read = person.read(**options)
     assert (read.record is None) == bool(said)
     assert re.search(said, read.reason)
+
+
+def test_volumes_dropped_from_the_beginning_are_missing_and_shift_nothing(person):
+    whole = person.read().record.runs[0]
+    path = next(person.func.glob("*stroop*.tsv"))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], *lines[6:]]))
+    run = person.read(dropped_volumes=5).record.runs[0]
+    assert run.duration_seconds == whole.duration_seconds
+    assert np.isnan(run.bold_VR[:5]).all()
+    np.testing.assert_allclose(
+        run.bold_VR[5:] - whole.bold_VR[5:], np.zeros((95, 3)) + (run.bold_VR - whole.bold_VR)[5], atol=1e-5
+    )
+
+    raw = nibabel.Nifti1Image(np.zeros((2, 2, 2, NUM_VOLUMES), np.int16), np.eye(4))
+    raw.to_filename(person.raw / "sub-sue_task-stroop_run-01_bold.nii.gz")
+    assert not person.read(dropped_volumes=5).left_out
+    for dropped in (0, 3):
+        read = person.read(dropped_volumes=dropped)
+        assert read.record.runs[0].bold_VR is None
+        assert "has 95 volumes, p_task-stroop_run-01_bold.nii.gz 100" in read.left_out[0].reason
+        assert "set ingest.dropped_volumes: 5." in read.left_out[0].reason
+    (person.raw / "sub-sue_task-stroop_run-01_bold.nii.gz").write_text("/annex/objects/MD5E-s1--0.nii.gz")
+    assert person.read().record.runs[0].bold_VR is not None
