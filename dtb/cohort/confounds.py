@@ -7,6 +7,7 @@ Shape letters: `V` volume, `R` region.
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,6 @@ def _has_signal(before_VR: np.ndarray, after_VR: np.ndarray) -> np.ndarray:
 
 def mean_displacement_of(path: Path) -> Path | None:
     """Give the confounds table beside an fMRIPrep image, which holds the framewise displacement."""
-    stem = path.name.split("_space-")[0].split("_desc-")[0].split("_bold")[0]
+    stem = re.split("_(?:echo|space|desc)-|_bold", path.name)[0]
     found = sorted(path.parent.glob(f"{stem}_desc-confounds_*.tsv"))
     return found[0] if found else None

@@ -11,6 +11,9 @@ from dtb.cohort.records import LARGEST_CORRELATION, edges_from_matrix
 from dtb.cohort.series import Series
 from dtb.config import IngestConfig
 
+FEWEST_VOLUMES = 3
+"""Two volumes correlate perfectly, whatever they hold."""
+
 _RUNS = {
     "average": "mean of z, weighted by volumes",
     "concatenate": "standardised and concatenated",
@@ -59,7 +62,7 @@ def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
     """
     present_R = series.present_R
     correlation_RR = np.full((len(present_R), len(present_R)), np.nan)
-    if present_R.sum() >= 2 and series.kept_V.sum() >= 3:
+    if present_R.sum() >= 2 and series.kept_V.sum() >= FEWEST_VOLUMES:
         known_VR = series.values_VR[series.kept_V][:, present_R]
         correlation_RR[np.ix_(present_R, present_R)] = _correlation(known_VR, kind)
     return np.asarray(np.arctanh(np.clip(edges_from_matrix(correlation_RR), -LARGEST_CORRELATION, LARGEST_CORRELATION)))

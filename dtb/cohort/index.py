@@ -50,12 +50,24 @@ class SeriesFile:
 
 @dataclasses.dataclass(frozen=True)
 class EventsFile:
-    """Events of one task run, and the parcellated series of the same run where there is one."""
+    """Events of one task run, and the parcellated series of the same run where there is one.
+
+    Attributes
+    ----------
+    path : Path
+    name : BidsName
+    task_index : int
+        Place of the task among the specifications.
+    series : SeriesFile or None
+    near : Path or None
+        Without a series, one that may be meant: of the two names, only one has the entity `run`.
+    """
 
     path: Path
     name: BidsName
     task_index: int
     series: SeriesFile | None
+    near: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +185,13 @@ def _person(
     problem = next((tree.refused[label] for tree in (raw, *derived) if label in tree.refused), "")
     if problem:
         return PersonFiles(label, (), (), problem)
-    runs = {name.run_key: (path, name) for path, name in raw.files.get(label, [])}
-    series = _series(label, raw.root, runs, derived, config, selection)
+    # Images last, which have the last word: their names may have an echo, and then so has their sidecar's.
+    files = sorted(raw.files.get(label, []), key=lambda file: file[1].suffix == "bold")
+    runs = {name.run_key: (path, name) for path, name in files}
+    try:
+        series = _series(label, raw.root, runs, derived, config, selection)
+    except _SeveralEchoesError as error:
+        return PersonFiles(label, (), (), str(error))
     rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
     events: dict[RunKey, EventsFile] = {}
     for path, name in raw.files.get(label, []):
@@ -191,11 +208,26 @@ def _person(
         if key in events:
             problem = f"several events files of one run, {events[key].path.name} and {path.name}"
             return PersonFiles(label, (), (), problem)
-        events[key] = EventsFile(path, name, matching[0], series.get(key))
+        events[key] = EventsFile(path, name, matching[0], series.get(key), _near(key, series))
     return PersonFiles(label, rest, tuple(events[key] for key in sorted(events)))
 
 
 RunKey = tuple[tuple[str, str], ...]
+
+
+class _SeveralEchoesError(InputDataError):
+    """Somebody's echoes were not combined, which need not stop the others."""
+
+
+def _near(key: RunKey, series: dict[RunKey, SeriesFile]) -> Path | None:
+    """Give the first series that the entity `run` alone, which only one of both has, tells from a run without a series."""
+    own = dict(key)
+    has_run = own.pop("run", None) is not None
+    for other, file in series.items() if key not in series else ():
+        entities = dict(other)
+        if (entities.pop("run", None) is None) == has_run and entities == own:
+            return file.path
+    return None
 
 
 def _series(
@@ -214,6 +246,11 @@ def _series(
             if "task" not in name.entities or not is_series(name, config) or not selection.wants(name):
                 continue
             key = name.run_key
+            if key in found and name.entities.get("echo") != found[key].name.entities.get("echo"):
+                raise _SeveralEchoesError(
+                    f"several echoes of one run, {found[key].path.name} and {path.name}: combine them first (fMRIPrep does, or tedana), or "
+                    'choose one with ingest.bids_filter_file: {"bold": {"echo": 2}}; null for what has no echo in its name'
+                )
             if key in found:
                 raise InputDataError(
                     f"sub-{label} has several series of one run: {found[key].path} and {path}. Choose with ingest.parcellation, "
@@ -251,6 +288,6 @@ def _raw_sidecar(bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None) 
     entities = name.entities if raw is None else raw[1].entities
     person = bids / f"sub-{entities['sub']}"
     session = person / f"ses-{entities['ses']}" if "ses" in entities else person
-    stem = "_".join(f"{key}-{value}" for key, value in entities.items() if key in {"sub", *RUN_ENTITIES})
+    stem = "_".join(f"{key}-{value}" for key, value in entities.items() if key in {"sub", *RUN_ENTITIES, "echo"})
     paths = (session / "func" / f"{stem}_bold.json", bids / f"task-{entities['task']}_bold.json")
     return next((path for path in paths if path.is_file()), None)

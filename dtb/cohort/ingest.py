@@ -273,7 +273,8 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
     )
     if left_out:
         terminal.err.print(
-            f"Warning: {whole} runs or series and {len(left_out) - whole} rows of events were not used; left_out.tsv says why."
+            f"Warning: {whole} runs, series or regions of a series and {len(left_out) - whole} rows of events were not used; left_out.tsv "
+            "says why."
         )
     terminal.out.print(f"How good the data are: {out / 'quality.html'}")
     terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-RUN_ENTITIES = ("ses", "task", "acq", "ce", "dir", "rec", "run", "echo")
+RUN_ENTITIES = ("ses", "task", "acq", "ce", "dir", "rec", "run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class BidsName:
 
     @property
     def run_key(self) -> tuple[tuple[str, str], ...]:
-        """What tells one run of a person from another, whatever was derived from it; ``run-1`` and ``run-01`` are the same."""
+        """What tells one run of a person from another, whatever was derived from it: ``run-1`` and ``run-01`` do not, nor do echoes."""
         values = [(key, self.entities[key]) for key in RUN_ENTITIES if key in self.entities]
         return tuple((key, str(int(value)) if key == "run" and value.isdecimal() else value) for key, value in values)
 

@@ -12,7 +12,7 @@ from dtb.cohort.index import EventsFile, PersonFiles
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.records import Run, SubjectRecord
 from dtb.cohort.rest import Rest, read_rest
-from dtb.cohort.series import Series, read_series
+from dtb.cohort.series import Series, gaps, read_series
 from dtb.cohort.volumes import read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
@@ -26,14 +26,14 @@ _LONGEST_SPACING_SECONDS = 60.0  # of trials: read as milliseconds, it would be 
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """A run, or one row of a run's events, that was not used.
+    """A run, a series or some regions of it, or one row of a run's events, that was not used.
 
     Attributes
     ----------
     run : str
         File name.
     line : int or None
-        Line of the events file; None for a whole run.
+        Line of the events file; None for a whole run, its series or regions.
     reason : str
     """
 
@@ -130,22 +130,22 @@ def _record(
     config: IngestConfig,
     left_out: list[LeftOut],
 ) -> tuple[SubjectRecord, tuple[RunQuality, ...]]:
-    found = []
+    found, problems = [], []
     for events in job.files.events:
         try:
             run = _run(events, regions, tasks, config, job.derivatives, left_out)
         except UserError as error:
-            left_out.append(LeftOut(events.path.name, None, str(error)))
+            problems.append(LeftOut(events.path.name, None, str(error)))
             continue
         quality = run_quality(run, tasks.specs[events.task_index])
         problem = why_left_out(quality, config) if run.trials.usable_J.any() else "no usable trial"
         if problem is None:
             found.append((run, quality))
         else:
-            left_out.append(LeftOut(events.path.name, None, problem))
+            problems.append(LeftOut(events.path.name, None, problem))
+    left_out += problems
     if not found:
-        whole = [each.reason for each in left_out if each.line is None]
-        raise InputDataError(f"no task run that can be used{f': {whole[0]}' if whole else ''}")
+        raise InputDataError(f"no task run that can be used{f': {problems[0].reason}' if problems else ''}")
     found.sort(key=lambda pair: (pair[0].label, pair[0].session or "", pair[0].run or ""))
     record = SubjectRecord(
         pseudonym=job.pseudonym,
@@ -177,8 +177,13 @@ def _run(
             found = read_series(file.series, regions, config, derivatives).after(config.dropped_volumes)
             _require_all_volumes(found, file, config)
             series = found
+            if absent := gaps(series, regions):
+                left_out.append(LeftOut(file.series.path.name, None, absent))
         except UserError as error:
             left_out.append(LeftOut(file.series.path.name, None, str(error)))
+    elif file.near is not None:
+        problem = f"not taken for the series of {file.path.name}: one of the two names has a run-, the other has none"
+        left_out.append(LeftOut(file.near.name, None, problem))
     bold_VR, mean_R = (None, None) if series is None else _centred(series)
     trials, outside = _within_the_run(events, series)
     left_out += [LeftOut(file.path.name, row.row, row.reason) for row in (*events.unusable, *outside)]

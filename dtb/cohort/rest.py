@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.connectome import averaged, concatenated, fisher_z
+from dtb.cohort.connectome import FEWEST_VOLUMES, averaged, concatenated, fisher_z
 from dtb.cohort.index import PersonFiles
 from dtb.cohort.matrices import read_matrix
 from dtb.cohort.records import matrix_from_edges
-from dtb.cohort.series import Series, read_series
+from dtb.cohort.series import Series, gaps, read_series
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
 
@@ -45,7 +45,7 @@ def read_rest(
     config: IngestConfig,
     unread: list[tuple[str, str]],
 ) -> Rest:
-    """Read a person's connectome; names of files that cannot be read, and why, are added to `unread`.
+    """Read a person's connectome; names of files that cannot be read, or not in full, and why, are added to `unread`.
 
     Raises
     ------
@@ -86,9 +86,17 @@ def _from_series(
     found: dict[str, Series] = {}
     for file in files.rest:
         try:
-            found[file.name.run_label] = read_series(file, regions, config, derivatives)
+            one = read_series(file, regions, config, derivatives)
+            if one.kept_V.sum() < FEWEST_VOLUMES:
+                raise InputDataError(
+                    f"{file.path.name} has {one.kept_V.sum()} volumes that can be used; a correlation needs {FEWEST_VOLUMES}."
+                )
         except UserError as error:
             unread.append((file.path.name, str(error)))
+            continue
+        found[file.name.run_label] = one
+        if absent := gaps(one, regions):
+            unread.append((file.path.name, absent))
     if not found:
         raise InputDataError(f"no resting-state series could be read: {unread[0][1]}")
     series = list(found.values())

@@ -80,6 +80,18 @@ class Series:
         return np.asarray(np.isfinite(self.values_VR).any(axis=1))
 
 
+def gaps(series: Series, regions: tuple[str, ...]) -> str:
+    """Say which regions are absent from a run because some volumes have no value of them; empty if none is."""
+    known_VR = np.isfinite(series.values_VR[series.kept_V])
+    number_R = (~known_VR).sum(axis=0)
+    (partly,) = np.nonzero((number_R > 0) & known_VR.any(axis=0))
+    if not len(partly):
+        return ""
+    first = partly[0]
+    others = f", and {len(partly) - 1} more" if len(partly) > 1 else ""
+    return f"absent from this run: the region {regions[first]}, which has no value in {number_R[first]} of {len(known_VR)} volumes{others}"
+
+
 def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
     """Give the names of the cohort's regions: those of its first series, or of the table or atlas that goes with it.
 

@@ -50,10 +50,13 @@ def read_with_header(path: Path, regions: tuple[str, ...], max_memory_gib: float
 
 def in_order(found_VR: np.ndarray, found: tuple[str, ...], regions: tuple[str, ...], path: Path) -> np.ndarray:
     """Bring columns into the order of the cohort's regions."""
+    twice = next((name for place, name in enumerate(found) if name in found[:place]), None)
+    if twice is not None:
+        raise InputDataError(f"{path.name} has the region {twice!r} more than once.")
     unknown = sorted(set(found) - set(regions))
-    if unknown or len(set(found)) != len(found):
+    if unknown:
         raise InputDataError(
-            f"{path.name} has the region {(unknown or ['twice'])[0]!r}, which the cohort's first series has not: another parcellation?"
+            f"{path.name} has the region {unknown[0]!r}, which the cohort's first series has not: another parcellation?"
         )
     place = {name: at for at, name in enumerate(regions)}
     values_VR = np.full((len(found_VR), len(regions)), np.nan)

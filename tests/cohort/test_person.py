@@ -12,6 +12,7 @@ from dtb.cohort.index import index_people
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, PersonRead, read_person
 from dtb.config import IngestConfig
+from dtb.errors import InputDataError
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 
@@ -150,3 +151,75 @@ def test_volumes_dropped_from_the_beginning_are_missing_and_shift_nothing(person
         assert "set ingest.dropped_volumes: 5." in read.left_out[0].reason
     (person.raw / "sub-sue_task-stroop_run-01_bold.nii.gz").write_text("/annex/objects/MD5E-s1--0.nii.gz")
     assert person.read().record.runs[0].bold_VR is not None
+
+
+def test_echoes_of_a_run_are_refused_unless_one_is_chosen(person, tmp_path):
+    for run in ("rest", "stroop_run-01"):
+        path = next(person.func.glob(f"*task-{run}_*.tsv"))
+        for echo in (1, 2, 3):
+            for extension in (".tsv", ".json"):
+                source = path.with_suffix(extension)
+                source.with_name(source.name.replace("_space", f"_echo-{echo}_space")).write_bytes(source.read_bytes())
+        for extension in (".tsv", ".json"):
+            path.with_suffix(extension).unlink()
+    with pytest.raises(InputDataError, match=r"several echoes of one run.*ingest\.bids_filter_file"):
+        person.read()  # nobody else's rest is there
+    filters = tmp_path / "filter.json"
+    filters.write_text('{"bold": {"echo": 2}}')
+    record = person.read(bids_filter_file=filters).record
+    assert record.covariates["rest_seconds"] == 240
+    assert record.runs[0].bold_VR is not None
+
+
+def test_somebodys_echoes_do_not_stop_the_others(person):
+    folder = person.derived / "sub-tom" / "func"
+    folder.mkdir(parents=True)
+    (person.bids / "sub-tom" / "func").mkdir(parents=True)
+    for echo in (1, 2):
+        (folder / f"sub-tom_task-rest_echo-{echo}_seg-Toy_timeseries.tsv").touch()
+    first, second = index_people(person.bids, (person.derived,), IngestConfig(tasks=("stroop",)), TASKS)
+    assert (first.problem, len(first.rest)) == ("", 1)
+    assert second.problem.startswith("several echoes of one run")
+
+
+@pytest.mark.parametrize(("events", "series"), [("stroop", "stroop_run-01"), ("stroop_run-01", "stroop")])
+def test_a_series_that_the_entity_run_alone_parts_from_its_events_is_named(person, events, series):
+    for path in (*person.raw.glob("*stroop*"), *person.func.glob("*stroop*")):
+        path.unlink()
+    person.events(ONSETS, events)
+    path = person.series(series, NUM_VOLUMES)
+    read = person.read()
+    assert read.record.runs[0].bold_VR is None
+    (left_out,) = read.left_out
+    assert left_out.run == path.name.replace("sub-sue", "p")
+    assert f"p_task-{events}_events.tsv" in left_out.reason
+
+
+def test_a_run_without_a_series_is_no_matter_where_the_names_are_alike(person):
+    person.events(ONSETS, "stroop_run-02")
+    read = person.read()
+    assert [run.bold_VR is None for run in read.record.runs] == [False, True]
+    assert not read.left_out
+
+
+def test_a_region_that_single_volumes_lack_is_absent_and_said_so(person):
+    person.series("rest", 300, b=["n/a", "n/a", *["0.5", "1.5"] * 149])
+    person.series("stroop_run-01", NUM_VOLUMES, a=["n/a", *["0.5"] * 99], c=[*["1.5"] * 99, "n/a"])
+    read = person.read(min_region_fraction=0.5)
+    assert np.isnan(read.record.runs[0].bold_VR).all(axis=0).tolist() == [True, False, True]
+    assert [(each.line, each.reason) for each in read.left_out] == [
+        (None, "absent from this run: the region b, which has no value in 2 of 300 volumes"),
+        (None, "absent from this run: the region a, which has no value in 1 of 100 volumes, and 1 more"),
+    ]
+
+
+def test_rest_of_a_volume_or_two_is_refused_in_words(person):
+    for number in (1, 2):
+        person.series("rest", number)
+        assert f"has {number} volumes that can be used; a correlation needs 3" in person.read(min_rest_seconds=0).reason
+
+
+def test_a_region_named_twice_is_named(person):
+    path = next(person.func.glob("*task-rest_*.tsv"))
+    path.write_text(path.read_text().replace("a\tb\tc", "a\tb\tb", 1))
+    assert "has the region 'b' more than once" in person.read().reason
