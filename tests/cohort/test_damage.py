@@ -266,7 +266,7 @@ def test_what_lies_beside_a_series(tmp_path, which, damage):
     beside = {
         "outliers": ("framewise_displacement\n" + "\n".join(map(str, marks)) + "\n").encode(),
         "motion": ("framewise_displacement\nn/a\n" + "\n".join(["0.25"] * 13) + "\n").encode(),
-        "sidecar": json.dumps({"RepetitionTime": 0.7, "FDMean": 0.2}).encode(),
+        "sidecar": json.dumps({"RepetitionTime": 0.8, "FDMean": 0.2}).encode(),
     }
     names = {"outliers": "run_outliers.tsv", "motion": "run_motion.tsv", "sidecar": "run.json"}
     path = spoil(tmp_path, "run.tsv", "\t".join(REGIONS).encode() + b"\n" + text)
