@@ -84,6 +84,11 @@ class SynthConfig:
     """Edges that carry each trait."""
     trait_strength: NonNegative = 1.0
     """Scale of the traits' effect on behaviour and task BOLD; 0 makes a cohort whose connectome says nothing."""
+    age_on_behaviour: Annotated[float, Field(ge=0, le=0.7)] = 0.0
+    """Log drift that 13.6 years of age take away in every task by a way that no connectome is part of. Connectomes that carry age then
+    predict behaviour without a cause, for whoever does not take age out."""
+    age_law: Literal["linear", "curved"] = "linear"
+    """How: `linear`, the same each year; `curved`, least at 35 years and ever more after."""
     bold_noise: NonNegative = 1.0
     """Standard deviation of autocorrelated BOLD noise, in units of the task response."""
     lapse_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.03

@@ -14,7 +14,7 @@ import functools
 
 import numpy as np
 
-from dtb.cohort.population import Person
+from dtb.cohort.population import AGE_SPREAD, MIDDLE_AGE, Person
 from dtb.config import SynthConfig
 from dtb.errors import ConfigurationError
 
@@ -60,15 +60,18 @@ class Decider:
     drift : dict
         Drift for each condition of each task, per second.
     boundary, non_decision_seconds : float
+    age_speed : float
+        Factor in the drift by which age acts past the connectome.
     """
 
     drift: dict[str, float]
     boundary: float
     non_decision_seconds: float
+    age_speed: float = 1.0
 
     def without_habits(self) -> Decider:
-        """Give the process of somebody with the same connectome and everybody's mean caution and speed of pressing."""
-        return Decider(self.drift, _BOUNDARY, _NON_DECISION)
+        """Give the process of somebody with the same connectome and everybody's mean caution, speed of pressing and age."""
+        return Decider({name: drift / self.age_speed for name, drift in self.drift.items()}, _BOUNDARY, _NON_DECISION)
 
 
 def make_design(task: str, run: int, seed: int) -> Design:
@@ -88,7 +91,8 @@ def make_design(task: str, run: int, seed: int) -> Design:
 def make_decider(person: Person, config: SynthConfig, seed: int, index: int) -> Decider:
     """Give the decision process that follows from a person's scores, and from what no connectome shows."""
     rng = np.random.default_rng([seed, 3, index])
-    speed = np.exp(-_SLOWNESS_EFFECT * config.trait_strength * person.scores["slowness"])
+    age_speed = float(np.exp(-config.age_on_behaviour * _age_effect(person.age, config.age_law)))
+    speed = age_speed * np.exp(-_SLOWNESS_EFFECT * config.trait_strength * person.scores["slowness"])
     loss = np.clip(0.3 + _CONFLICT_EFFECT * config.trait_strength * person.scores["conflict"], 0.0, 0.8)
     return Decider(
         drift={
@@ -99,7 +103,15 @@ def make_decider(person: Person, config: SynthConfig, seed: int, index: int) -> 
         },
         boundary=float(_BOUNDARY * np.exp(0.08 * rng.standard_normal())),
         non_decision_seconds=float(np.clip(_NON_DECISION + 0.03 * rng.standard_normal(), 0.2, 0.7)),
+        age_speed=age_speed,
     )
+
+
+def _age_effect(age: float, law: str) -> float:
+    """Give how much age slows, with mean 0 and standard deviation 1 over ages that are uniform from 18 to 65."""
+    age_z = (age - MIDDLE_AGE) / AGE_SPREAD
+    # Of a uniform z, z and z^2 - 1 are uncorrelated, with variances 1 and 4/5.
+    return age_z if law == "linear" else (age_z + age_z**2 - 1) / np.sqrt(1.8)
 
 
 def decide(

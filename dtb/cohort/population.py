@@ -23,8 +23,10 @@ TRAITS = ("slowness", "conflict", "reactivity")
 EDGE_STEP = 0.12
 """Fisher z by which one standard deviation of a trait moves each of its edges."""
 
+MIDDLE_AGE, AGE_SPREAD = 41.5, 13.6
+"""Mean and standard deviation of ages between 18 and 65, in years."""
+
 _AGE_STEP, _SITE_STEP = 0.08, 0.06
-_MIDDLE_AGE, _AGE_SPREAD = 41.5, 13.6
 _MIN_EIGENVALUE = 0.05
 
 
@@ -139,7 +141,7 @@ def make_person(population: Population, config: SynthConfig, seed: int, index: i
     """Make person `index`; who they are depends on the seed and the index alone."""
     rng = np.random.default_rng([seed, 1, index])
     age = float(np.round(rng.uniform(*config.age_years), 1))
-    age_z = (age - _MIDDLE_AGE) / _AGE_SPREAD
+    age_z = (age - MIDDLE_AGE) / AGE_SPREAD
     site = int(rng.integers(config.num_sites))
     site_z = 0.0 if config.num_sites == 1 else 2.0 * site / (config.num_sites - 1) - 1.0
     target_E = population.base_E.copy()

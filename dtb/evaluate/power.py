@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold
 from dtb.cohort.behaviour import decide, make_decider, make_design
 from dtb.cohort.population import Person, make_person, make_population
 from dtb.cohort.records import edges_from_matrix
-from dtb.cohort.signals import autocorrelated
+from dtb.cohort.signals import artefact, autocorrelated, displacement, motion_level
 from dtb.cohort.truth import CONDITIONS
 from dtb.config import PlanConfig, SynthConfig
 
@@ -105,12 +105,19 @@ def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
 
 
 def estimated_connectome(person: Person, minutes: float, synth: SynthConfig, seed: int, index: int) -> np.ndarray:
-    """Estimate a connectome, Fisher z (E,), from minutes of rest."""
+    """Estimate a connectome, Fisher z (E,), from minutes of rest, with what moving does to them."""
     rng = np.random.default_rng([seed, 20, index])
     num_volumes = max(3, round(60 * minutes / synth.repetition_time))
     series_VR = autocorrelated(person.correlation_RR, num_volumes, synth.repetition_time, rng)
+    moved_V = displacement(motion_of(person, synth, seed, index), num_volumes, synth, rng)
+    series_VR = series_VR + artefact(moved_V, synth)[:, None]
     correlation_E = edges_from_matrix(np.corrcoef(series_VR, rowvar=False))
     return np.arctanh(np.clip(correlation_E, -0.9999999, 0.9999999)).astype(np.float32)
+
+
+def motion_of(person: Person, synth: SynthConfig, seed: int, index: int) -> float:
+    """Give how much a person moves, as the person's files would say: mean framewise displacement in millimetres."""
+    return motion_level(person, synth, np.random.default_rng([seed, 6, index]))
 
 
 def _targets(people: list[Person], config: PlanConfig, synth: SynthConfig, seed: int) -> dict[int, np.ndarray]:

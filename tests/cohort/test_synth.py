@@ -115,6 +115,23 @@ def test_without_trait_strength_people_differ_only_by_what_no_connectome_shows()
     assert deciders[0].drift == deciders[1].drift == deciders[2].drift
 
 
+@pytest.mark.parametrize("law", ["linear", "curved"])
+def test_age_can_slow_people_past_their_connectomes(law):
+    config = SynthConfig(trait_strength=0, age_on_behaviour=0.3, age_law=law)
+    population = make_population(config, 0)
+    people = [make_person(population, config, 0, index) for index in range(300)]
+    deciders = [make_decider(person, config, 0, index) for index, person in enumerate(people)]
+    age_z = (np.array([person.age for person in people]) - 41.5) / 13.6
+    slowing = -np.log([decider.drift["congruent"] / 2.3 for decider in deciders]) / 0.3
+    expected = age_z if law == "linear" else (age_z + age_z**2 - 1) / np.sqrt(1.8)
+    np.testing.assert_allclose(slowing, expected, atol=1e-9)
+    assert slowing.mean() == pytest.approx(0, abs=0.15)
+    assert slowing.std() == pytest.approx(1, abs=0.1)
+    # What follows from the connectome alone is the same for everybody.
+    habitless = np.array([decider.without_habits().drift["congruent"] for decider in deciders])
+    np.testing.assert_allclose(habitless, 2.3)
+
+
 def test_kernel_ridge_on_estimated_edges_predicts_unseen_mean_reaction_times_below_the_ceiling():
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.model_selection import KFold, cross_val_predict
