@@ -1,25 +1,30 @@
-"""Predictors of trials that know no brain: what any claim about a twin has to beat.
+"""Predictors of trials without a model of behaviour: what any claim about a twin has to beat.
 
 - *always correct*: an agent that never errs.
 - *group mean*: what training people did, on average, in the same condition.
+- *of a regression*: the group mean, made as much slower and as much less often right as a regression says that the person is.
 - *own earlier part*: what the same person did, in the same condition, in the part of the run that was trained on; it exists for
   people who were seen in training only.
 
 Where there is a right answer, a trial's outcome is predicted through its class: right, wrong or no press. The probability of a wrong
 press is divided evenly over the wrong alternatives, for a condition's mean cannot know which.
 
-Shape letters: see `dtb.evaluate.observed`; `C` class of outcomes.
+Shape letters: see `dtb.evaluate.observed`; `C` class of outcomes, `Q` quantile.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 
 from dtb.evaluate.metrics import crps_of_sample
 from dtb.evaluate.observed import TrialTable
-from dtb.evaluate.predictions import TrialPrediction
+from dtb.evaluate.predictions import Summary, TrialPrediction
 from dtb.evaluate.quantiles import TRIAL_LEVELS
 
+FURTHEST_ACCURACY = 0.995
+"""A regression may say of people that they are right in more trials than there are: it is followed to this, or 1 minus this, no further."""
 SHRINKAGE_TRIALS = 4.0
 """A cell's frequencies are pulled towards those of its task as if this many trials had been seen there."""
 
@@ -53,6 +58,51 @@ def group_mean(training: TrialTable, trials: TrialTable) -> TrialPrediction:
     _, outcome_JO = _by_cell(training, trials, keys[0], keys[1], task_share_JC)
     by_condition = [[table.task_J, table.condition_J] for table in (training, trials)]
     return TrialPrediction(outcome_JO, *_reaction_times(training, trials, *by_condition))
+
+
+def of_regression(training: TrialTable, trials: TrialTable, target: Summary, said: Summary) -> TrialPrediction:
+    """Predict trials by what a regression says of people: training people's, with each person's own speed and accuracy.
+
+    Reaction times are the group's of the condition, shifted by how much slower than the mean of training people the person is said to be.
+    The odds of being right are the group's, times the odds that are said of the person over those of training people.
+
+    Parameters
+    ----------
+    training : TrialTable
+        Trials of training people.
+    trials : TrialTable
+        Trials to predict.
+    target, said : Summary
+        What training people did, and what is said of the people of `trials`.
+    """
+    slower_ST = said.mean_rt_ST - _mean_of_known(target.mean_rt_ST)
+    better_ST = _log_odds(said.accuracy_ST) - _log_odds(_mean_of_known(target.accuracy_ST))
+    slower_J, better_J = (values_ST[trials.person_J, trials.task_J] for values_ST in (slower_ST, better_ST))
+    group = group_mean(training, dataclasses.replace(trials, rt_J=trials.rt_J - slower_J))
+    assert group.rt_quantiles_JQ is not None
+    right_J = np.where(trials.correct_JO, group.outcome_JO, 0.0).sum(axis=1)
+    wrong_J = 1.0 - right_J
+    own_J = right_J / np.maximum(right_J + wrong_J * np.exp(-better_J), 1e-300)
+    factor_JO = np.where(
+        trials.correct_JO,
+        (own_J / np.maximum(right_J, 1e-300))[:, None],
+        ((1.0 - own_J) / np.maximum(wrong_J, 1e-300))[:, None],
+    )
+    outcome_JO = np.where(trials.scored_J[:, None], group.outcome_JO * factor_JO, group.outcome_JO)
+    return TrialPrediction(
+        outcome_JO, group.mean_rt_J + slower_J, group.crps_J, group.rt_quantiles_JQ + slower_J[:, None]
+    )
+
+
+def _mean_of_known(values_ST: np.ndarray) -> np.ndarray:
+    """Give the mean (T,) over people; NaN for a task of which nothing is known."""
+    count_T = np.isfinite(values_ST).sum(axis=0)
+    return np.where(count_T > 0, np.nansum(values_ST, axis=0) / np.maximum(count_T, 1), np.nan)
+
+
+def _log_odds(share: np.ndarray) -> np.ndarray:
+    within = np.clip(share, 1 - FURTHEST_ACCURACY, FURTHEST_ACCURACY)
+    return np.asarray(np.log(within / (1 - within)))
 
 
 def own_earlier(training: TrialTable, trials: TrialTable) -> TrialPrediction:

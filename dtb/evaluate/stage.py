@@ -22,7 +22,7 @@ from rich.progress import Progress
 from dtb import terminal
 from dtb.config import Config, load_config, sections
 from dtb.evaluate.about import about
-from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
+from dtb.evaluate.baselines import always_correct, group_mean, of_regression, own_earlier
 from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
@@ -346,7 +346,10 @@ def baselines(
         earlier = dataclasses.replace(training.trials, person_J=row_S[training.trials.person_J])
         own = _of_people(target, [training.pseudonyms.index(who) for who in people.pseudonyms])
         found["own_earlier"] = Prediction(own, own_earlier(earlier, people.trials))
-    return found | regressions(training, target, people)
+    for name, prediction in regressions(training, target, people).items():
+        trials = of_regression(training.trials, people.trials, target, prediction.summary)
+        found[name] = dataclasses.replace(prediction, trials=trials)
+    return found
 
 
 def _of_people(summary: Summary, rows: list[int]) -> Summary:

@@ -1,5 +1,7 @@
 """Baselines say what they should, and cannot see what they should not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
@@ -9,7 +11,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from dtb.evaluate import regressions as fits
-from dtb.evaluate.baselines import always_correct, group_mean, own_earlier
+from dtb.evaluate.baselines import always_correct, group_mean, of_regression, own_earlier
 from dtb.evaluate.observed import collect
 from dtb.evaluate.predictions import summary_of_people, summary_of_prediction
 from dtb.evaluate.stage import baselines
@@ -69,6 +71,41 @@ def test_own_earlier_part_is_the_persons_own():
         mine_J = (early.trials.person_J == person) & (early.trials.condition_J == 1)
         theirs_J = (late.trials.person_J == person) & (late.trials.condition_J == 1)
         np.testing.assert_allclose(predicted.mean_rt_J[theirs_J], np.nanmean(early.trials.rt_J[mine_J]))
+
+
+def test_of_a_regression_people_are_the_group_made_slower_and_less_often_right(training, unseen):
+    target, trials = summary_of_people(training, STROOP), unseen.trials
+    group = group_mean(training.trials, trials)
+    mean_rt, accuracy = target.mean_rt_ST.mean(), target.accuracy_ST.mean()
+
+    def said(slower_S, accuracy_S):
+        summary = dataclasses.replace(
+            summary_of_people(unseen, STROOP),
+            mean_rt_ST=mean_rt + np.asarray(slower_S)[:, None],
+            accuracy_ST=np.asarray(accuracy_S)[:, None],
+        )
+        return of_regression(training.trials, trials, target, summary)
+
+    def right(prediction):
+        return np.where(trials.correct_JO, prediction.outcome_JO, 0).sum(axis=1)
+
+    same = said(np.zeros(12), np.full(12, accuracy))
+    for name in ("outcome_JO", "mean_rt_J", "crps_J", "rt_quantiles_JQ"):
+        np.testing.assert_allclose(getattr(same, name), getattr(group, name))
+    slower_S = np.linspace(-0.1, 0.1, 12)
+    slower = said(slower_S, np.linspace(0.5, 1.2, 12))
+    np.testing.assert_allclose(slower.mean_rt_J - group.mean_rt_J, slower_S[trials.person_J])
+    later_JQ = slower.rt_quantiles_JQ - group.rt_quantiles_JQ
+    np.testing.assert_allclose(later_JQ, np.repeat(slower_S[trials.person_J][:, None], later_JQ.shape[1], axis=1))
+    np.testing.assert_allclose(slower.outcome_JO.sum(axis=1), 1)
+    odds_J = right(slower) / (1 - right(slower)) / (right(group) / (1 - right(group)))
+    first_J = trials.person_J == 0
+    np.testing.assert_allclose(odds_J[first_J], (1 - accuracy) / accuracy)
+    assert right(slower)[trials.person_J == 11].min() > right(group).max()
+    assert (right(slower) < 1).all()
+    unknown = said(np.full(12, np.nan), np.full(12, np.nan))
+    assert np.isnan(unknown.crps_J).all()
+    assert np.isnan(unknown.outcome_JO).all()
 
 
 def test_nothing_is_predicted_for_people_who_were_not_seen_earlier(training):

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from dtb.evaluate.about import about
-from dtb.evaluate.baselines import own_earlier
+from dtb.evaluate.baselines import group_mean, own_earlier
 from dtb.evaluate.certificate import POWER, Certificate, _decided, _needed, certify
 from dtb.evaluate.certificate import Test as Asked
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
@@ -119,6 +119,34 @@ def test_a_twin_that_knows_unseen_people_is_personal(evidence):
     assert "differences in speed between people" in found.sentence
     # Four of the 40 have no known motion, so that covariates cannot be taken out of theirs.
     assert "(stroop: 36 people)" in found.sentence
+
+
+def test_a_regression_in_the_twins_place_beats_no_baseline(evidence):
+    """Of a regression, trials are predicted too: the group's, as much slower as it says. A twin that is one never beats itself."""
+    training, trials = gather(make_people(80, with_bold=False)[:40]), evidence.people.trials
+    mean_rt = np.nanmean(summary_of_people(training, STROOP).mean_rt_ST)
+    for name in ("ridge", "kernel_ridge", "cpm", "demographics_motion"):
+        summary = evidence.predictions[name].summary
+        slower_J = summary.mean_rt_ST[trials.person_J, 0] - mean_rt
+        group = group_mean(training.trials, dataclasses.replace(trials, rt_J=trials.rt_J - slower_J))
+        said = TrialPrediction(group.outcome_JO, group.mean_rt_J + slower_J, group.crps_J)
+        stranger = evidence.predictions["group_mean"]
+        predictions = {**evidence.predictions, TWIN: Prediction(summary, said), "stranger_connectome": stranger}
+        figures = all_figures(dataclasses.replace(evidence, predictions=predictions))
+        crps = next(figure for figure in figures if figure.metric == "RT CRPS")
+        assert crps.baselines[name] == pytest.approx(crps.twin.value)
+        found = certify(
+            figures,
+            are_seen=False,
+            covariates=evidence.covariates,
+            num_people=40,
+            weights_BS=evidence.weights_BS,
+            confidence=0.95,
+            seed=0,
+            num_permutations=2000,
+        )
+        assert all(test.verdict != "yes" for test in found.tests if test.kind == "baseline"), name
+        assert "It beats every baseline" not in found.sentence
 
 
 def test_what_fewer_trainings_than_five_show_is_provisional(evidence):
