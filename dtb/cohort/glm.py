@@ -2,7 +2,8 @@
 
 The contrast of an ordinary least-squares fit is linear in the data, so one row of weights serves every region, and the observed
 and the predicted series of a run get exactly the same treatment. Design matrices are nilearn's: Glover response and its
-derivative for each condition, cosine drifts below 0.01 Hz (eight for a run of 410 s, as in the paper) and a constant.
+derivative for each condition, cosine drifts below 0.01 Hz and a constant. How many drifts follows from the length of the run: the paper's
+eight for 410 s, seven for the 492 or 493 volumes of 0.8 s that the runs of the Transdiagnostic Connectome Project have.
 
 Shape letters: `V` volume, `R` region.
 """

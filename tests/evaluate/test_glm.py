@@ -28,8 +28,10 @@ def test_the_design_is_the_papers(design):
     assert {"congruent", "incongruent", "congruent_derivative", "incongruent_derivative", "constant"} <= set(
         design.columns
     )
-    long = design_matrix(condition_events(RUN, SPEC.conditions), np.arange(513) * 0.8)
-    assert sum(str(column).startswith("drift") for column in long.columns) == 8
+    # The paper says eight; the runs of its cohort have 492 or 493 volumes, which are too short for the eighth.
+    for num_volumes, num_drifts in ((513, 8), (493, 7), (492, 7)):
+        long = design_matrix(condition_events(RUN, SPEC.conditions), np.arange(num_volumes) * 0.8)
+        assert sum(str(column).startswith("drift") for column in long.columns) == num_drifts
 
 
 def test_effect_and_t_are_nilearns(design):
