@@ -46,7 +46,7 @@ in the first half is then known to whatever was trained on it, and it predicts t
 ![First-half against second-half mean reaction time](images/first-and-second-half.png)
 
 A correlation of this size is had by remembering how fast somebody is. It cannot show that a connectome was of use:
-[a twin that is given a code number in its place](an-impostor.md) reaches about as much.
+[a twin that is given a code number in its place](an-impostor.md) reaches as much in the Stroop task, and nearly as much with faces.
 
 ## 2. "The twins' choices agree with the people's at .94 and .90"
 
@@ -78,6 +78,8 @@ stable property of people, over runs and even tasks; the condition effects, of w
 {effect}
 
 {retest}
+
+Those at or below chance in a run may not have followed the task; rows that leave them out say so.
 
 A claim of a personal twin needs people who were not seen in training; the own earlier part, the group mean and demographics beside it;
 a figure such as the condition effect that is not only speed; and intervals. That is what `dtb evaluate` prints.

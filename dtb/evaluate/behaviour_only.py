@@ -218,13 +218,20 @@ def _within_run(
 
 def _between_runs(halves: dict[str, RunHalves], seed: int) -> list[Finding]:
     first, second = _matched(halves["Stroop AP"], halves["Stroop PA"])
-    faces, stroop = _matched(halves["Emotional Faces"], halves["Stroop AP"])
     able_S = halves["Stroop AP"].above_chance_S[first] & halves["Stroop PA"].above_chance_S[second]
 
     def column(run: str, figure: str, rows: np.ndarray) -> np.ndarray:
         return np.asarray(getattr(halves[run].whole, figure)[rows, 0])
 
-    effect_S = np.where(able_S, column("Stroop PA", "condition_rt_ST", second), np.nan)
+    effect_S = column("Stroop PA", "condition_rt_ST", second)
+    between_tasks = []
+    for run in ("Stroop AP", "Stroop PA"):
+        faces, stroop = _matched(halves["Emotional Faces"], halves[run])
+        speed = (column(run, "mean_rt_ST", stroop), column("Emotional Faces", "mean_rt_ST", faces))
+        name = f"Emotional Faces with {run}"
+        between_tasks.append(
+            Finding("retest", name, "mean RT in the other task", "r", _estimate(correlation, *speed, seed))
+        )
     return [
         Finding(
             "retest",
@@ -235,25 +242,17 @@ def _between_runs(halves: dict[str, RunHalves], seed: int) -> list[Finding]:
                 correlation, column("Stroop PA", "mean_rt_ST", second), column("Stroop AP", "mean_rt_ST", first), seed
             ),
         ),
-        Finding(
-            "retest",
-            "Stroop AP to PA",
-            "Stroop effect in the other run",
-            "r",
-            _estimate(correlation, effect_S, column("Stroop AP", "condition_rt_ST", first), seed),
+        *(
+            Finding(
+                "retest",
+                "Stroop AP to PA",
+                f"Stroop effect in the other run{whom}",
+                "r",
+                _estimate(correlation, some_S, column("Stroop AP", "condition_rt_ST", first), seed),
+            )
+            for whom, some_S in (("", effect_S), (", people above chance in both", np.where(able_S, effect_S, np.nan)))
         ),
-        Finding(
-            "retest",
-            "Emotional Faces with Stroop AP",
-            "mean RT in the other task",
-            "r",
-            _estimate(
-                correlation,
-                column("Stroop AP", "mean_rt_ST", stroop),
-                column("Emotional Faces", "mean_rt_ST", faces),
-                seed,
-            ),
-        ),
+        *between_tasks,
     ]
 
 

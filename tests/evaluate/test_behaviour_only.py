@@ -30,6 +30,14 @@ def test_the_open_cohorts_figures_are_those_measured_on_all_its_participants(rea
     assert value("choice", "Stroop AP", "correct") == pytest.approx(0.916, abs=0.01)
     assert value("retest", "Stroop AP to PA", "mean RT in the other run") == pytest.approx(0.87, abs=0.01)
     assert value("retest", "Stroop AP to PA", "effect in the other run") == pytest.approx(0.51, abs=0.06)
+    # With and without those at or below chance: who is left out is said.
+    effects = {row.predictor: row.figure for row in found if "effect in the other run" in row.predictor}
+    assert {words: round(figure.value, 3) for words, figure in effects.items()} == {
+        "Stroop effect in the other run": 0.550,
+        "Stroop effect in the other run, people above chance in both": 0.562,
+    }
+    assert [figure.num_people for figure in effects.values()] == [175, 165]
+    assert value("retest", "Emotional Faces with Stroop PA", "other task") == pytest.approx(0.645, abs=0.001)
     assert 0.58 < value("retest", "Emotional Faces with Stroop AP", "other task") < 0.67
 
 
