@@ -57,6 +57,7 @@ CONFIG = Config(
     cluster=ClusterConfig(num_cpus=1),
 )
 
+NAMES = {"hammer": "Emotional Faces", "stroop": "Stroop"}
 PUBLISHED = {("hammer", "mean RT r"): 0.90, ("stroop", "mean RT r"): 0.85}
 PUBLISHED |= {("hammer", "choice agreement"): 0.94, ("stroop", "choice agreement"): 0.90}
 
@@ -74,6 +75,8 @@ Brackets hold 95% percentile intervals over 2,000 bootstrap draws of people. Bot
 {table}
 
 **What the certificate says:** {sentence}
+
+{against_paper}
 
 The code lets the network tell the people of its training apart, and so remember how fast and how accurate each of them is. With a
 stranger's code the same network knows nothing of them. So figures of this size, for people seen in training, do not show that a
@@ -106,7 +109,6 @@ def write_shards(root: Path, out: Path) -> int:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Lay out the figures that the paper has too, and the condition effects."""
-    names = {"hammer": "Emotional Faces", "stroop": "Stroop"}
     lines = [
         "| task | figure | the paper's twins | impostor | with a stranger's code | own earlier part | n |",
         "|---|---|---|---|---|---|---|",
@@ -116,7 +118,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             published = PUBLISHED.get((row["task"], row["metric"]))
             others = [row["baselines"].get(name) for name in ("stranger_connectome", "own_earlier")]
             cells = [
-                names[row["task"]],
+                NAMES[row["task"]],
                 row["metric"],
                 "" if published is None else f"{published:.2f}",
                 f"**{row['twin']:.3f}** [{row['lower']:.3f}, {row['upper']:.3f}]",
@@ -127,6 +129,28 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def against_paper(rows: list[dict[str, Any]]) -> str:
+    """Say in words where the impostor reaches what the paper reports, and where it falls short."""
+    reached, short = [], []
+    for row in rows:
+        published = PUBLISHED.get((row["task"], row["metric"]))
+        if published is None:
+            continue
+        figure = f"{row['metric']} ({NAMES[row['task']]})"
+        if row["twin"] >= published:
+            reached.append(figure)
+        else:
+            inside = row["upper"] >= published
+            where = "its interval reaches that" if inside else "even the upper end of its interval is lower"
+            short.append(f"{figure}, {row['twin']:.3f} where the paper has {published:.2f}: {where}")
+    words = []
+    if reached:
+        words.append(f"The impostor is as high in {', '.join(reached)}.")
+    if short:
+        words.append(f"It falls short in {'; '.join(short)}.")
+    return " ".join(["**Beside the paper's twins.**", *words])
+
+
 def write_page(people: int, evaluated: Path, docs: Path) -> None:
     """Write docs/an-impostor.md from an evaluation."""
     figures = json.loads((evaluated / "figures.json").read_text(encoding="utf-8"))
@@ -135,6 +159,7 @@ def write_page(people: int, evaluated: Path, docs: Path) -> None:
         num_edges=NUM_REGIONS * (NUM_REGIONS - 1) // 2,
         table=table(figures["rows"]),
         sentence=figures["certificate"]["sentence"],
+        against_paper=against_paper(figures["rows"]),
         seed=CONFIG.seed,
         epochs=CONFIG.train.max_epochs,
     )
