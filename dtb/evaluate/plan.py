@@ -11,7 +11,7 @@ from rich.table import Table
 
 from dtb import terminal
 from dtb.config import Config, PlanConfig, sections
-from dtb.evaluate.power import Outcome, make_study, outcome, predicted_r, settings
+from dtb.evaluate.power import NUM_TESTS, Outcome, make_study, outcome, predicted_r, settings
 from dtb.files import OutputFolder, write_json, written_whole
 
 CLAIMS = {
@@ -51,14 +51,15 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
     if folder.is_complete:
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
-    r_values: dict[int, list[float]] = {place: [] for place in range(len(chosen))}
+    found: dict[int, list[tuple[float, float]]] = {place: [] for place in range(len(chosen))}
     with terminal.progress() as progress:
         for cohort in progress.track(range(config.plan.num_cohorts), description="cohorts"):
             study = make_study(config.plan, config.synth, config.seed * 100_003 + cohort)
             for place, setting in enumerate(chosen):
-                edges_SE = study.edges_SE[setting.rest_minutes][: setting.people]
-                r_values[place].append(predicted_r(edges_SE, study.target_S[setting.trials][: setting.people]))
-    outcomes = [outcome(setting, r_values[place], config.plan.significance) for place, setting in enumerate(chosen)]
+                some = slice(setting.people)
+                edges_SE, target_S = study.edges_SE[setting.rest_minutes][some], study.target_S[setting.trials][some]
+                found[place].append(predicted_r(edges_SE, target_S, study.facts[some]))
+    outcomes = [outcome(setting, found[place], config.plan.significance) for place, setting in enumerate(chosen)]
     sentence = in_words(outcomes, config.plan)
     rows = [{**dataclasses.asdict(each.setting), **_figures(each)} for each in outcomes]
     write_json(out / "plan.json", {"claim": config.plan.claim, "sentence": sentence, "rows": rows})
@@ -84,10 +85,11 @@ def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
     more = f"; and with {minutes:g} minutes of rest, {'; '.join(counts)}" if counts else ""
     largest = max(outcomes, key=lambda each: (each.setting.people, each.setting.rest_minutes, each.setting.trials))
     return (
-        f"To claim {CLAIMS[config.claim]}, at power {config.power:.0%} and with {trials} trials of {config.task}, "
+        f"To claim {CLAIMS[config.claim]} beyond age, sex, site and motion, as one of the {NUM_TESTS} tests of a certificate, "
+        f"at power {config.power:.0%} and with {trials} trials of {config.task}, "
         f"a regression needs: {'; '.join(rests)}{more}. That is for made-up people whose true effects are as large as `synth` says: "
         f"{largest.setting.people} of them with {largest.setting.rest_minutes:g} minutes and {largest.setting.trials} trials reach "
-        f"r = {largest.mean_r:.2f}. For a smaller effect give a smaller --synth.trait-strength."
+        f"a partial r = {largest.mean_r:.2f}. For a smaller effect give a smaller --synth.trait-strength."
     )
 
 
@@ -130,7 +132,7 @@ def draw(outcomes: list[Outcome], config: PlanConfig) -> Picture:
 
 def _table(outcomes: list[Outcome]) -> Table:
     table = Table(title="What a claim needs", title_justify="left")
-    for heading in ("people", "rest, minutes", "trials", "power", "interval", "mean r"):
+    for heading in ("people", "rest, minutes", "trials", "power", "interval", "partial r"):
         table.add_column(heading, justify="right")
     for each in outcomes:
         setting = each.setting

@@ -9,16 +9,36 @@ from scipy import stats
 from dtb.config import Config, PlanConfig, SynthConfig
 from dtb.errors import OutputInUseError
 from dtb.evaluate.plan import in_words, plan
-from dtb.evaluate.power import Outcome, Setting, came_out, make_study, outcome, predicted_r, settings
+from dtb.evaluate.power import NUM_TESTS, Outcome, Setting, make_study, outcome, predicted_r, settings
+from tests.evaluate.test_certificate import certified, evidence, true_shift  # noqa: F401 - a fixture
 
 SMALL = SynthConfig(num_regions=12, num_causal_edges=6)
 
 
-def test_what_has_no_effect_comes_out_at_the_level_of_significance():
+def facts_of(rng: np.random.Generator, num: int) -> list[dict]:
+    return [
+        {
+            "age": rng.uniform(18, 65),
+            "sex": "FM"[number % 2],
+            "site": "ab"[number // 2 % 2],
+            "motion": rng.gamma(4, 0.03),
+        }
+        for number in range(num)
+    ]
+
+
+@pytest.mark.parametrize("law", [lambda age_z: 0.0, lambda age_z: age_z, lambda age_z: age_z + age_z**2])
+def test_what_has_no_effect_but_that_of_age_comes_out_at_the_level_of_significance(law):
     rng = np.random.default_rng(0)
-    hits = sum(came_out(predicted_r(rng.normal(size=(40, 30)), rng.normal(size=40)), 40, 0.05) for _ in range(200))
-    # A binomial at 0.05 exceeds 20 of 200 once in a thousand.
-    assert hits <= 20
+    p_values = []
+    for _ in range(100):
+        facts = facts_of(rng, 60)
+        age_z_S = np.array([(who["age"] - 41.5) / 13.6 for who in facts])
+        edges_SE = rng.normal(size=(60, 30))
+        edges_SE[:, :6] += age_z_S[:, None]
+        p_values.append(predicted_r(edges_SE, 2 * law(age_z_S) + rng.normal(size=60), facts)[1])
+    # A binomial at 0.05 exceeds 13 of 100 once in two thousand.
+    assert (np.array(p_values) < 0.05).sum() <= 13
 
 
 def test_r_of_an_exact_law_is_one_and_people_without_behaviour_do_not_count():
@@ -26,14 +46,21 @@ def test_r_of_an_exact_law_is_one_and_people_without_behaviour_do_not_count():
     edges_SE = rng.normal(size=(200, 5))
     target_S = edges_SE @ np.arange(5.0)
     target_S[3] = np.nan
-    assert predicted_r(edges_SE, target_S) > 0.999
+    assert predicted_r(edges_SE, target_S, facts_of(rng, 200))[0] > 0.999
 
 
-def test_the_level_of_significance_is_students():
-    r = 0.3
-    p = stats.t.sf(r * np.sqrt(44 / (1 - r**2)), 44)
-    assert came_out(r, 50, p + 1e-6)
-    assert not came_out(r, 50, p - 1e-6)
+def test_the_level_of_significance_is_students_and_its_part_the_certificates():
+    rng = np.random.default_rng(1)
+    edges_SE, facts = rng.normal(size=(80, 5)), facts_of(rng, 80)
+    r, p = predicted_r(edges_SE, edges_SE[:, 0] + 2 * rng.normal(size=80), facts)
+    # Taken out are three columns of age, three of motion, one each of sex and site, and the means of five folds.
+    assert p == pytest.approx(stats.t.sf(r * np.sqrt(66 / (1 - r**2)), 66))
+    assert outcome(Setting(80, 5.0, 40), [(r, p)], 10 * p + 1e-6).power == 1
+    assert outcome(Setting(80, 5.0, 40), [(r, p)], 10 * p - 1e-6).power == 0
+
+
+def test_a_certificate_of_one_task_has_as_many_tests_as_the_plan_reckons_with(evidence):  # noqa: F811
+    assert len(certified(evidence, true_shift(evidence)).tests) == NUM_TESTS
 
 
 def test_connectomes_are_nearer_the_truth_with_more_rest_and_behaviour_with_more_trials():
@@ -63,7 +90,7 @@ def test_the_sentence_names_the_smallest_number_that_is_enough():
     rows = [Outcome(Setting(people, 5.0, 40), power, 0, 1, 0.3) for people, power in ((20, 0.5), (40, 0.85))]
     assert "5 minutes of rest: 40 people" in in_words(rows, config)
     assert "more than 20" in in_words(rows[:1], config)
-    assert outcome(Setting(60, 5.0, 40), [0.9] * 9 + [-0.5], 0.05).power == 0.9
+    assert outcome(Setting(60, 5.0, 40), [(0.9, 1e-9)] * 9 + [(-0.5, 0.9)], 0.05).power == 0.9
 
 
 def test_the_stage_writes_table_and_picture(tmp_path, capsys):
