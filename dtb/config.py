@@ -361,7 +361,8 @@ class EvaluateConfig:
     seeds of one fold of `dtb sweep` do."""
     num_permuted: CountOrZero = 0
     """Twins to train anew, as this one was, where the training people's connectomes are dealt to one another: what they reach stands beside
-    each figure. Each takes as long as the training did; with 19, the smallest p-value is 0.05."""
+    each figure, and on the certificate. Each takes as long as the training did; with 19, the smallest p-value is 0.05, before correction.
+    Not for twins that are tested on people seen in training."""
     retrained: tuple[Literal["additive", "codes"], ...] = ()
     """Baselines to train anew, by the settings of this twin's training, early stopping included: `additive`, one network for all people
     with the connectome as a further input; `codes`, this twin with a code number in place of each connectome, for people seen in training.
@@ -491,7 +492,8 @@ class PlanConfig:
     power: OpenFraction = 0.8
     """Share of the cohorts in which the claim should come out."""
     significance: OpenFraction = 0.05
-    """One-sided level at which it counts as having come out."""
+    """One-sided level of a certificate of one task: the claim counts as having come out at a tenth of it, which correction for the
+    certificate's ten tests leaves to the first to pass, and beyond age, sex, site and motion."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -88,6 +88,8 @@ class Test:
         Of what is observed, from its halves.
     alone : Estimate or None
         The twin's own figure, where it has to be above 0 as well.
+    smallest_p : float
+        No p can be smaller: of so many trainings on permuted connectomes, one more is at best the first.
     """
 
     kind: Kind
@@ -109,6 +111,7 @@ class Test:
     best_value: float | None = None
     reliability: float | None = None
     alone: Estimate | None = None
+    smallest_p: float = 0.0
 
     def to_plain(self) -> dict[str, Any]:
         """Give the test as JSON values."""
@@ -239,6 +242,10 @@ _AGAINST_STRANGER = {
     "RT CRPS": "reaction times are predicted better from the own connectome than from a stranger's",
     "choice log-loss": "choices are predicted better from the own connectome than from a stranger's",
 }
+_AGAINST_PERMUTED = {
+    "RT CRPS": "reaction times are predicted better than by the same training on connectomes dealt to other people",
+    "choice log-loss": "choices are predicted better than by the same training on connectomes dealt to other people",
+}
 _BEYOND = {
     "mean RT partial r": "differences in speed between people are predicted",
     "condition effect partial r": "people's condition effects are predicted",
@@ -271,16 +278,21 @@ def _tests_of(
     halves, best = figure.ceilings.get("halves"), figure.best_baseline
 
     def against(kind: Kind, claim: str, name: str, p: float, scheme: str, words: str = "") -> Test:
-        gap = difference(figure.statistic, figure.observed_S, mine_S, figure.scores[name], weights_BS, confidence)
+        return compared(kind, claim, words or NAMES.get(name, name), (mine_S, figure.scores[name]), p, scheme)
+
+    def compared(
+        kind: Kind, claim: str, words: str, scores: tuple[np.ndarray, np.ndarray], p: float, scheme: str
+    ) -> Test:
+        gap = difference(figure.statistic, figure.observed_S, *scores, weights_BS, confidence)
         low, high = sorted((sign * gap.lower, sign * gap.upper))
         return Test(
             kind,
             claim,
             figure.task,
             figure.metric,
-            figure.twin.value,
-            (words or NAMES.get(name, name)),
-            figure.baselines[name],
+            of_all(scores[0]),
+            words,
+            of_all(scores[1]),
             dataclasses.replace(gap, value=sign * gap.value, lower=low, upper=high),
             p,
             scheme,
@@ -291,6 +303,10 @@ def _tests_of(
             reliability=None if halves is None else halves**2,
             alone=figure.twin if kind == "person" else None,
         )
+
+    def of_all(score_S: np.ndarray) -> float:
+        one = np.ones((1, score_S.shape[-1]))
+        return float(figure.statistic(figure.observed_S, score_S, one)[0])
 
     def of_gap(name: str) -> tuple[float, str]:
         """Test a gain over another predictor."""
@@ -317,6 +333,13 @@ def _tests_of(
 
     if figure.metric in _AGAINST_STRANGER and STRANGER in figure.scores:
         tests.append(against("connectome", _AGAINST_STRANGER[figure.metric], STRANGER, *of_gap(STRANGER)))
+    if figure.metric in _AGAINST_STRANGER and figure.permuted_p is not None and figure.alone_S is not None:
+        # These figures are means over people, so that the mean over trainings of a person's scores is the mean of their figures.
+        num, mean_S = len(figure.permuted), np.mean(figure.permuted_scores, axis=0)
+        claim, words = _AGAINST_PERMUTED[figure.metric], f"{num} twins trained on permuted connectomes, on average"
+        scheme = f"rank among {num} trainings on permuted connectomes"
+        test = compared("connectome", claim, words, (figure.alone_S, mean_S), figure.permuted_p, scheme)
+        tests.append(dataclasses.replace(test, smallest_p=1 / (1 + num)))
     if figure.metric in {*_BEYOND, *_NEARER} and STRANGER in figure.scores:
         claim = _NEARER.get(figure.metric) or (
             f"{_BEYOND[figure.metric]}{_beyond(covariates)}, better than from the connectome of a stranger"
@@ -362,6 +385,10 @@ def _decided(test: Test, p_corrected: float, confidence: float, num_tests: int, 
         return dataclasses.replace(
             test, needs=f"at least {FEWEST_FOR_A_CLAIM} people: {gain.num_people} support no claim"
         )
+    if test.smallest_p * num_tests >= 1 - confidence and all(one.value > 0 for one in both):
+        enough = math.floor(num_tests / (1 - confidence) + 1e-9)
+        needs = f"{enough} trainings on permuted connectomes (dtb evaluate --num-permuted {enough}), or fewer where other tests pass"
+        return dataclasses.replace(test, needs=needs)
     # What is further from being decided says what is needed.
     weaker = min(both, key=lambda one: one.value / (one.upper - one.lower) if one.upper > one.lower else -math.inf)
     return dataclasses.replace(test, needs=_needed(weaker, confidence, num_tests, test.reliability, _measure(test)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,13 @@ class Figure:
     permuted : tuple of float
         What twins reach that were trained on permuted connectomes.
     permuted_p : float or None
-        How rarely they would reach what the twin does.
+        How rarely they would reach what the twin does, alone as they are.
+    permuted_note : str
+        Both in words.
+    permuted_scores : tuple of (S,) or (N, S)
+        What `permuted` was computed from.
+    alone_S : (S,) or (N, S), or None
+        The scores of the twin that is compared with them: without other members, where it is an ensemble.
     statistic : Statistic
     observed_S : (S,), or (N, S) with several trainings
     scores : dict of str to (S,) or (N, S)
@@ -72,6 +78,9 @@ class Figure:
     leverage: float = 0.0
     permuted: tuple[float, ...] = ()
     permuted_p: float | None = None
+    permuted_note: str = ""
+    permuted_scores: tuple[np.ndarray, ...] = dataclasses.field(default=(), repr=False)
+    alone_S: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @property
     def ceiling(self) -> float | None:
@@ -111,7 +120,7 @@ class Figure:
             "permuted": list(self.permuted),
             "permuted_p": self.permuted_p,
             "n": self.twin.num_people,
-            "note": self.note,
+            "note": "; ".join(filter(None, [self.note, self.permuted_note])),
         }
 
 
@@ -185,4 +194,39 @@ def make_figure(
         known,
         added_S=added_S,
         leverage=leverage,
+    )
+
+
+def beside_permuted(figure: Figure, mine_S: np.ndarray, permuted_scores: Sequence[np.ndarray]) -> Figure:
+    """Put beside a figure what twins reach that were trained on permuted connectomes.
+
+    Parameters
+    ----------
+    figure : Figure
+    mine_S : (S,) or (N, S)
+        Scores of the twin alone, without other members of its ensemble: those that it is compared with have none.
+    permuted_scores : sequence of (S,) or (N, S)
+        Scores of each of them; one for which the figure is not defined does not count.
+    """
+    one = np.ones((1, figure.observed_S.shape[-1]))
+    reached = [float(figure.statistic(figure.observed_S, score_S, one)[0]) for score_S in (mine_S, *permuted_scores)]
+    known = [place for place, value in enumerate(reached[1:]) if math.isfinite(value)]
+    mine, values_P = reached[0], np.array([reached[1 + place] for place in known])
+    if not known or not math.isfinite(mine):
+        return figure
+    as_good = values_P >= mine if figure.higher_is_better else values_P <= mine
+    best = values_P.max() if figure.higher_is_better else values_P.min()
+    p = (1 + int(as_good.sum())) / (1 + len(values_P))
+    words = (
+        f"{len(values_P)} retrained on permuted connectomes: mean {values_P.mean():.3f}, best {best:.3f}, p = {p:.3f}"
+    )
+    if abs(mine - figure.twin.value) > 1e-9:
+        words += f" for the first member alone, {mine:.3f}"
+    return dataclasses.replace(
+        figure,
+        permuted_note=words,
+        permuted=tuple(values_P.tolist()),
+        permuted_p=p,
+        permuted_scores=tuple(permuted_scores[place] for place in known),
+        alone_S=mine_S,
     )

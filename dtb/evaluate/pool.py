@@ -26,10 +26,10 @@ from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.about import what_was_tested
 from dtb.evaluate.claim import SEEDS_FOR_A_CLAIM
 from dtb.evaluate.covariates import WORDS, Covariates, covariate_basis
-from dtb.evaluate.figure import TWIN, Figure, make_figure
+from dtb.evaluate.figure import TWIN, Figure, beside_permuted, make_figure
 from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, conclude
 from dtb.evaluate.statistics import OverTrainings, PartialCorrelation, Statistic, draw_weights, orthonormal
-from dtb.evaluate.tables import ADDED, PARTIAL, SCORE_PREFIX, STATISTICS
+from dtb.evaluate.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS
 from dtb.files import OutputFolder, require_complete, written_whole
 from dtb.shards.split import SEEN_KINDS, Split
 
@@ -116,12 +116,13 @@ def pooled_figures(
     found = []
     seeds = sorted(scores["seed"].unique())
     predictors = [column for column in scores.columns if column.startswith(SCORE_PREFIX)]
+    permuted = [column for column in scores.columns if column.startswith(PERMUTED_PREFIX)]
     for (task, metric), rows in scores.groupby(["task", "metric"], sort=False):
         first = rows.iloc[0]
         is_partial = first["statistic"] == PARTIAL
         if is_partial and basis_SC is None:
             continue
-        each = rows[["observed", *predictors, ADDED]].to_numpy(dtype=np.float64)
+        each = rows[["observed", *predictors, ADDED, ALONE, *permuted]].to_numpy(dtype=np.float64)
         if first["statistic"] == "r":
             each = without_fold_means(each, rows["fold"].to_numpy())
         table = pd.DataFrame(each, index=pd.MultiIndex.from_frame(rows[["seed", "pseudonym"]]))
@@ -134,9 +135,10 @@ def pooled_figures(
                 alone.append(PartialCorrelation(_with_fold_means(basis_SC, fold_of.reindex(list(people)).to_numpy())))
             else:
                 alone.append(STATISTICS[first["statistic"]])
+        added, alone_at = 1 + len(predictors), 2 + len(predictors)
         notes = [first["note"], FOLD_NOTE if first["statistic"] in {"r", PARTIAL} else ""]
         notes.append(_apart(alone, values_NSX, 1 + predictors.index(f"{SCORE_PREFIX}{TWIN}")))
-        added_NS = values_NSX[..., -1]
+        added_NS = values_NSX[..., added]
         figure = make_figure(
             str(task),
             str(metric),
@@ -153,8 +155,16 @@ def pooled_figures(
             leverage=float(rows["leverage"].mean()),
         )
         if figure is not None:
-            found.append(figure)
+            found.append(_beside_permuted(figure, values_NSX[..., alone_at:]))
     return found
+
+
+def _beside_permuted(figure: Figure, values_NSX: np.ndarray) -> Figure:
+    """Put beside a figure what twins alone reach, the first on own and the others on permuted connectomes, where all folds have them."""
+    known_NS = np.isfinite(figure.scores[TWIN])
+    alone_NS, *theirs = (values_NSX[..., place] for place in range(values_NSX.shape[-1]))
+    in_all = [score_NS for score_NS in theirs if np.isfinite(score_NS[known_NS]).all()]
+    return beside_permuted(figure, alone_NS, in_all) if np.isfinite(alone_NS[known_NS]).all() else figure
 
 
 def _apart(alone: Sequence[Statistic], values_NSX: np.ndarray, twin: int) -> str:
@@ -249,7 +259,13 @@ def _read(
             rows += figures["rows"]
             table = pd.read_parquet(folder / SCORES_FILE)
             cohort_hash, kind = split["cohort_hash"], split["kind"]
-            _ = split["covariates"], split["stimuli_depend_on_responses"], split["held_out"], table["leverage"]
+            _ = (
+                split["covariates"],
+                split["stimuli_depend_on_responses"],
+                split["held_out"],
+                table["leverage"],
+                table[ALONE],
+            )
             people = pd.read_parquet(folder / COVARIATES_FILE).set_index("pseudonym").astype(object)
             known = people.where(people.notna(), None).to_dict(orient="index")
             facts |= {str(who): {str(name): value for name, value in each.items()} for who, each in known.items()}

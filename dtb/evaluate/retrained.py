@@ -23,7 +23,7 @@ from dtb.config import Config, load_config, sections
 from dtb.errors import ConfigurationError
 from dtb.evaluate.controls import with_code, write_control
 from dtb.evaluate.evidence import Evidence
-from dtb.evaluate.figure import TWIN, Figure, number_or_none
+from dtb.evaluate.figure import TWIN, Figure, beside_permuted
 from dtb.evaluate.figures import all_figures
 from dtb.evaluate.predictions import Prediction
 from dtb.evaluate.task import Task
@@ -68,8 +68,15 @@ def require_possible(config: Config, task: Task) -> None:
     Raises
     ------
     ConfigurationError
-        Codes are asked for where people are tested who were not seen in training.
+        Codes are asked for where people are tested who were not seen in training, or permuted connectomes where such are.
     """
+    if config.evaluate.num_permuted and task.split.tests_seen_people:
+        raise ConfigurationError(
+            f"evaluate.num_permuted is {config.evaluate.num_permuted}, but this twin is tested on the people of its training. A twin that "
+            "was trained on connectomes dealt among them would meet each of these as somebody else's, and do worse than one that knows "
+            "nothing: what it reaches is no chance level. Leave it at 0 (for seen people there is evaluate.retrained: codes), or train "
+            "with split.kind: subjects, sites or tasks."
+        )
     if "codes" in config.evaluate.retrained and not task.split.tests_seen_people:
         raise ConfigurationError(
             "evaluate.retrained names codes, but this twin is tested on people whom training has not seen, of whom no code says anything. "
@@ -136,7 +143,9 @@ def _trained_anew(config: Config, settings: Config, out: Path, shards: Path | Ca
     return load_twin(again / "twin")[0]
 
 
-def with_permuted(figures: list[Figure], evidence: Evidence, permuted: list[Prediction]) -> list[Figure]:
+def with_permuted(
+    figures: list[Figure], evidence: Evidence, permuted: list[Prediction], alone: Prediction | None = None
+) -> list[Figure]:
     """Put beside each figure what the retrained twins reach.
 
     Parameters
@@ -146,9 +155,11 @@ def with_permuted(figures: list[Figure], evidence: Evidence, permuted: list[Pred
     evidence : Evidence
     permuted : list of Prediction
         What each retrained twin says of the same people.
+    alone : Prediction, optional
+        What the twin says without the other members of its ensemble, for the retrained ones have none; needed where there are members.
     """
-    reached: dict[tuple[str, str], list[float]] = {}
-    for prediction in permuted:
+    scores: dict[tuple[str, str], list[np.ndarray]] = {}
+    for prediction in [evidence.predictions[TWIN] if alone is None else alone, *permuted]:
         again = dataclasses.replace(
             evidence,
             predictions={**evidence.predictions, TWIN: prediction},
@@ -156,19 +167,9 @@ def with_permuted(figures: list[Figure], evidence: Evidence, permuted: list[Pred
             from_rest_runs=None,
         )
         for figure in all_figures(again):
-            reached.setdefault((figure.task, figure.metric), []).append(figure.twin.value)
-    return [_beside(figure, np.array(reached.get((figure.task, figure.metric), []))) for figure in figures]
-
-
-def _beside(figure: Figure, values_P: np.ndarray) -> Figure:
-    values_P = values_P[np.isfinite(values_P)]
-    if not len(values_P) or number_or_none(figure.twin.value) is None:
-        return figure
-    as_good = values_P >= figure.twin.value if figure.higher_is_better else values_P <= figure.twin.value
-    best = values_P.max() if figure.higher_is_better else values_P.min()
-    p = (1 + int(as_good.sum())) / (1 + len(values_P))
-    words = (
-        f"{len(values_P)} retrained on permuted connectomes: mean {values_P.mean():.3f}, best {best:.3f}, p = {p:.3f}"
-    )
-    note = "; ".join(filter(None, [figure.note, words]))
-    return dataclasses.replace(figure, note=note, permuted=tuple(values_P.tolist()), permuted_p=p)
+            scores.setdefault((figure.task, figure.metric), []).append(figure.scores[TWIN])
+    found = []
+    for figure in figures:
+        mine_S, *theirs = scores.get((figure.task, figure.metric), [figure.scores[TWIN]])
+        found.append(beside_permuted(figure, mine_S, theirs))
+    return found

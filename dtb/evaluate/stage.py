@@ -125,7 +125,8 @@ def evaluate(
         twins = permuted_twins(config, shards, trained, task.training_people, out / PERMUTED_FOLDER)
         told = {TWIN: evidence.people.edges_SE}
         permuted = [_perform(task, [twin], evidence.people, told)[TWIN] for twin in twins]
-        figures = with_permuted(figures, evidence, permuted)
+        alone = _perform(task, [task.twin], evidence.people, told)[TWIN] if task.members else None
+        figures = with_permuted(figures, evidence, permuted, alone)
     subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
     maps = bold_map_table(
         evidence.observed, evidence.predictions[TWIN].summary, task.taskset, task.card.bold_region_names

@@ -20,6 +20,8 @@ PARTIAL = "partial r"
 """Name of the statistic that takes covariates out: it is made anew for the people it is of."""
 SCORE_PREFIX = "score_"
 ADDED = "added"
+ALONE, PERMUTED_PREFIX = "alone", "permuted_"
+"""Scores of the twin and of those that were trained on permuted connectomes, each without an ensemble."""
 
 
 def figures_table(figures: list[Figure]) -> Table:
@@ -81,6 +83,8 @@ def scores_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataF
                 "observed": figure.observed_S,
                 **{f"{SCORE_PREFIX}{name}": score_S for name, score_S in figure.scores.items()},
                 ADDED: np.nan if figure.added_S is None else figure.added_S,
+                ALONE: np.nan if figure.alone_S is None else figure.alone_S,
+                **{f"{PERMUTED_PREFIX}{place}": score_S for place, score_S in enumerate(figure.permuted_scores)},
             }
         )
         for figure in figures

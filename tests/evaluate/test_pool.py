@@ -66,6 +66,7 @@ def test_what_differs_between_folds_alone_is_no_correlation():
             "observed": observed_S,
             "score_twin": rng.normal(size=40) + 5 * fold_S,
             "added": np.nan,
+            "alone": np.nan,
             "leverage": 0.0,
             "fold": fold_S,
             "seed": 0,
@@ -77,6 +78,41 @@ def test_what_differs_between_folds_alone_is_no_correlation():
     assert raw > 0.8
     within = np.concatenate([observed_S[fold_S == fold] - observed_S[fold_S == fold].mean() for fold in (0, 1)])
     np.testing.assert_allclose(without_fold_means(observed_S[:, None], fold_S)[:, 0], within)
+
+
+def test_permuted_trainings_are_pooled_where_every_fold_has_them():
+    rng = np.random.default_rng(0)
+    error_S = rng.uniform(0.1, 0.2, 40)
+    fold_S = np.repeat([0, 1], 20)
+    permuted = {f"permuted_{place}": error_S + 0.1 * (place - 1) for place in range(4)}
+    # The second fold has three permuted trainings alone.
+    permuted["permuted_3"] = np.where(fold_S == 0, permuted["permuted_3"], np.nan)
+    scores = pd.DataFrame(
+        {
+            "task": "t",
+            "metric": "RT CRPS",
+            "unit": "seconds",
+            "higher_is_better": False,
+            "statistic": "mean",
+            "note": "",
+            "pseudonym": tuple(f"p{number}" for number in range(40)),
+            "observed": 0.0,
+            "score_twin": error_S - 0.05,
+            "added": np.nan,
+            "alone": error_S,
+            **permuted,
+            "leverage": 0.0,
+            "fold": fold_S,
+            "seed": 0,
+        }
+    )
+    (found,) = pooled_figures(scores, tuple(scores["pseudonym"]), draw_weights(40, 100, 0), 0.95, {})
+    assert found.permuted == pytest.approx([error_S.mean() + 0.1 * (place - 1) for place in range(3)])
+    # One of them is as good as a twin alone, which is what they are; the ensemble is better than all but one.
+    assert found.permuted_p == pytest.approx(3 / 4)
+    lacking = scores.assign(alone=np.where(fold_S == 0, error_S, np.nan))
+    (none,) = pooled_figures(lacking, tuple(scores["pseudonym"]), draw_weights(40, 100, 0), 0.95, {})
+    assert none.permuted_p is None
 
 
 def test_figures_are_averaged_over_seeds_and_said_apart(folds, tmp_path, capsys):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dtb.config import Config, EvaluateConfig
 from dtb.errors import ConfigurationError
+from dtb.evaluate.certificate import certify
 from dtb.evaluate.controls import write_control
-from dtb.evaluate.retrained import with_permuted
+from dtb.evaluate.retrained import require_possible, with_permuted
 from dtb.evaluate.stage import evaluate
+from dtb.evaluate.tables import scores_table
 from dtb.shards.read import open_cohort
+from dtb.shards.split import Split
 from dtb.train.trainer import train
 from dtb.twin.export import load_twin
 from tests.evaluate.test_figures import all_figures, by_metric, evidence  # noqa: F401 - a fixture
@@ -35,8 +39,9 @@ def test_only_training_people_are_dealt_others_connectomes(tmp_path):
 
 def test_a_figure_stands_beside_what_permuted_twins_reach(evidence):  # noqa: F811
     found = all_figures(evidence)
-    ridge, group = (evidence.predictions[name] for name in ("group_mean", "ridge"))
-    beside = by_metric(with_permuted(found, evidence, [ridge, group, evidence.predictions["twin"]]))
+    group, of_people = evidence.predictions["group_mean"], evidence.predictions["ridge"]
+    of_people = dataclasses.replace(of_people, trials=None)
+    beside = by_metric(with_permuted(found, evidence, [group, of_people, evidence.predictions["twin"]]))
     agreement = beside["choice agreement"]
     # The twin agrees always, and so does the third, which is the twin.
     assert len(agreement.permuted) == 2
@@ -44,9 +49,54 @@ def test_a_figure_stands_beside_what_permuted_twins_reach(evidence):  # noqa: F8
     assert agreement.permuted[0] == by_metric(found)["choice agreement"].baselines["group_mean"]
     loss = beside["RT CRPS"]
     assert loss.permuted_p == pytest.approx(2 / 3)
-    assert "2 retrained on permuted connectomes: mean" in loss.note
+    assert "2 retrained on permuted connectomes: mean" in loss.to_plain()["note"]
     assert loss.to_plain()["permuted"] == list(loss.permuted)
     assert with_permuted(found, evidence, [])[0].permuted_p is None
+
+
+def test_an_ensemble_is_compared_by_one_of_its_members_for_a_retrained_twin_has_no_others(evidence):  # noqa: F811
+    group = evidence.predictions["group_mean"]
+    found = by_metric(with_permuted(all_figures(evidence), evidence, [group], alone=group))["RT CRPS"]
+    assert found.twin.value == 0
+    assert found.permuted_p == 1
+    assert f"for the first member alone, {found.baselines['group_mean']:.3f}" in found.to_plain()["note"]
+
+
+def test_the_certificate_tests_against_permuted_trainings_and_says_how_many_would_do(evidence):  # noqa: F811
+    rng = np.random.default_rng(0)
+    group = evidence.predictions["group_mean"]
+    worse = [
+        dataclasses.replace(group, trials=dataclasses.replace(group.trials, crps_J=group.trials.crps_J + rng.uniform()))
+        for _ in range(19)
+    ]
+    figures = with_permuted(all_figures(evidence), evidence, worse)
+    found = certify(
+        figures,
+        are_seen=False,
+        num_people=12,
+        weights_BS=evidence.weights_BS,
+        confidence=0.95,
+        seed=0,
+        covariates=evidence.covariates,
+        num_permutations=100,
+    )
+    test = next(test for test in found.tests if "19 twins trained on permuted connectomes" in test.against)
+    assert (test.kind, test.metric, test.p) == ("connectome", "RT CRPS", 1 / 20)
+    crps = by_metric(figures)["RT CRPS"]
+    assert test.gain.value == pytest.approx(np.mean(crps.permuted) - crps.twin.value)
+    assert test.verdict == "undecided"
+    assert f"{20 * len(found.tests)} trainings on permuted connectomes" in test.needs
+    table = scores_table(figures, evidence.people.pseudonyms)
+    rows = table[table["metric"] == "RT CRPS"]
+    np.testing.assert_array_equal(rows["permuted_18"], crps.permuted_scores[18])
+    np.testing.assert_array_equal(rows["alone"], crps.scores["twin"])
+
+
+@pytest.mark.parametrize("kind", ["temporal", "runs"])
+def test_permuted_trainings_say_nothing_of_the_people_they_trained_on(kind):
+    task = SimpleNamespace(split=Split(kind, ("a",), (), ("a",)))
+    with pytest.raises(ConfigurationError, match="would meet each of these as somebody else's"):
+        require_possible(Config(evaluate=EvaluateConfig(num_permuted=19)), task)
 
 
 @pytest.mark.cluster
