@@ -25,7 +25,7 @@ from dtb.cohort.index import PersonFiles, SeriesFile, index_people
 from dtb.cohort.kept import KeptPeople, forget_people, state_of
 from dtb.cohort.matrices import read_matrix_regions
 from dtb.cohort.participants import read_covariates
-from dtb.cohort.person import LeftOut, PersonJob
+from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.qualitypage import write_quality
 from dtb.cohort.reliability import EdgeReliability
@@ -108,23 +108,28 @@ def ingest(
     finished = kept_people.finished(jobs)
     if finished:
         terminal.out.print(f"Going on: {len(finished)} of {len(jobs)} people are finished already.")
+    set_aside: dict[str, PersonRead] = {}
+    with terminal.progress() as progress:
+        todo = [job for job in jobs if job.pseudonym not in finished]
+        reading = read_people(todo, regions, tasks, wanted, config.cluster)
+        for job, read in progress.track(reading, total=len(todo), description="People"):
+            if read.record is None:
+                set_aside[job.pseudonym] = read
+            else:
+                kept_people.keep(job, read)
+    # The order decides the bytes of the shards, so it must not depend on who was finished first.
     writer = ShardWriter(out, config.ingest.subjects_per_shard)
     quarantined: list[tuple[str, str]] = []
     left_out: list[tuple[str, LeftOut]] = []
     people: list[tuple[str, PersonQuality]] = []
     reliability = EdgeReliability()
     with terminal.progress() as progress:
-        reading = read_people(
-            [job for job in jobs if job.pseudonym not in finished], regions, tasks, wanted, config.cluster
-        )
-        for job in progress.track(jobs, description="People"):
-            read = kept_people.load(job) if job.pseudonym in finished else next(reading)
+        for job in progress.track(jobs, description="Shards"):
+            read = set_aside.get(job.pseudonym) or kept_people.load(job)
             left_out += [(read.pseudonym, each) for each in read.left_out]
             if read.record is None or read.quality is None:
                 quarantined.append((read.pseudonym, read.reason))
                 continue
-            if job.pseudonym not in finished:
-                kept_people.keep(job, read)
             writer.add(read.record)
             people.append((read.pseudonym, read.quality))
             if read.rest_KE is not None:
