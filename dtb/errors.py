@@ -19,6 +19,10 @@ class InputDataError(UserError):
     """A file or folder that was given cannot be used."""
 
 
+class AmbiguousFilesError(InputDataError):
+    """Several of a person's files could be meant, and nothing says which."""
+
+
 class TaskError(InputDataError):
     """A task specification, or an events file read through one, cannot be used."""
 

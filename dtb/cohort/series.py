@@ -232,10 +232,14 @@ def _repetition_time(
     file: SeriesFile, sidecar: dict[str, object], header_time: float | None, config: IngestConfig
 ) -> float:
     """Take the repetition time from the series' sidecar, the raw run's, the header, or the configuration; all that say it must agree."""
-    raw = _json_at(file.raw_sidecar) if file.raw_sidecar is not None else {}
+    raw, said_raw = "sidecar", None
+    for path in file.raw_sidecars:
+        raw, said_raw = path.name, _json_at(path).get("RepetitionTime")
+        if said_raw is not None:
+            break
     sources = {
         sidecar_path(file.path).name: sidecar.get("RepetitionTime"),
-        f"the raw tree's {file.raw_sidecar.name if file.raw_sidecar else 'sidecar'}": raw.get("RepetitionTime"),
+        f"the raw tree's {raw}": said_raw,
         "the header": header_time,
         "ingest.repetition_time": config.repetition_time,
     }
@@ -251,7 +255,7 @@ def _repetition_time(
     if not found:
         raise InputDataError(
             f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {sidecar_path(file.path).name}, no *_bold.json of the run in "
-            "the raw tree. Set ingest.repetition_time."
+            "the raw tree, its own or one that it inherits. Set ingest.repetition_time."
         )
     first, seconds = next(iter(found.items()))
     for source, other in found.items():
