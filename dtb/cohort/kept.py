@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from pydantic import TypeAdapter
 
 import dtb
 from dtb.cohort.confounds import mean_displacement_of
-from dtb.cohort.person import LeftOut, PersonJob, PersonRead
+from dtb.cohort.person import LeftOut, PersonJob, PersonRead, paths_in
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.series import sidecar_path
 from dtb.files import written_whole
@@ -94,7 +93,7 @@ class KeptPeople:
 
     def _read_from(self, job: PersonJob) -> bytes:
         """Name what a person is read from: files by path, size and time of change, and all that is shared."""
-        files = list(_paths(job.files))
+        files = list(paths_in(job.files))
         beside = [found for path in files for found in (sidecar_path(path), mean_displacement_of(path)) if found]
         states = [(str(path), state_of(path)) for path in dict.fromkeys(files + beside)]
         return hashlib.sha256(repr((self._read_with, job.covariates, states)).encode()).hexdigest().encode()
@@ -103,18 +102,6 @@ class KeptPeople:
 def forget_people(out: Path) -> None:
     """Remove everybody who was kept within an output folder: the shards hold them."""
     shutil.rmtree(out / _FOLDER, ignore_errors=True)
-
-
-def _paths(value: object) -> Iterator[Path]:
-    """Go through every path within a dataclass."""
-    if isinstance(value, Path):
-        yield value
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _paths(each)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _paths(getattr(value, field.name))
 
 
 def state_of(path: Path) -> tuple[int, int] | None:

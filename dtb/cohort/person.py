@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +107,11 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     return PersonRead(
         job.pseudonym,
         record,
-        without_label(reason, job),
+        without_label(reason, job, config),
         tuple(
-            dataclasses.replace(each, run=without_label(each.run, job), reason=without_label(each.reason, job))
+            dataclasses.replace(
+                each, run=without_label(each.run, job, config), reason=without_label(each.reason, job, config)
+            )
             for each in left_out
         ),
         quality,
@@ -116,10 +119,35 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     )
 
 
-def without_label(text: str, job: PersonJob) -> str:
-    """Put the pseudonym in the place of the person's label, and leave out folders, which may name people too."""
-    text = re.sub(r"(?:/[^\s/:;,]+)+/(?=[^\s/]+)", "", text)
-    return re.sub(rf"(?<![A-Za-z0-9])(sub-)?{re.escape(job.files.label)}(?![A-Za-z0-9])", job.pseudonym, text)
+def without_label(text: str, job: PersonJob, config: IngestConfig) -> str:
+    """Put the pseudonym in the place of the person's label, and leave out folders, which may name people too.
+
+    Numbers are no labels: where a label has digits only, it counts after ``sub-`` and at the beginning of a file's name.
+    """
+    label = job.files.label
+    paths = [*paths_in(job.files), *paths_in(config), *(root / "_" for root in job.derivatives)]
+    # By name, the longest first: nothing tells where a folder with a space in its name begins or ends.
+    for folder in sorted({str(each) for path in paths for each in path.parents if each.name}, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w./-]){re.escape(folder)}/", "", text)
+    text = re.sub(r"(?<![\w)])(?:/[^\s/:;,]+)+/(?=[^\s/]+)", "", text)
+    for name in {path.name for path in paths if re.match(rf"{re.escape(label)}[_.]", path.name)}:
+        text = text.replace(name, job.pseudonym + name.removeprefix(label))
+    text = re.sub(rf"(?<![A-Za-z0-9])sub-{re.escape(label)}(?![A-Za-z0-9])", job.pseudonym, text)
+    if label.isdecimal():
+        return text
+    return re.sub(rf"(?<![A-Za-z0-9-]){re.escape(label)}(?![A-Za-z0-9])", job.pseudonym, text)
+
+
+def paths_in(value: object) -> Iterator[Path]:
+    """Go through every path within a dataclass."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from paths_in(each)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from paths_in(getattr(value, field.name))
 
 
 def _record(
