@@ -10,6 +10,7 @@ from pathlib import Path
 from dtb.cohort.reliability import RELIABILITY_FILE
 from dtb.config import Config, sections
 from dtb.files import OutputFolder, write_bytes, write_text
+from dtb.shards.manifest import SEALED
 from dtb.shards.read import PLACE_FILE, open_cohort, require_ingested
 from dtb.shards.remote import is_there, read_bytes, url_of
 
@@ -48,4 +49,4 @@ def borrow(config: Config, shards: Path, out: Path, *, resume: bool) -> None:
             write_bytes(out / name, (cohort.path / name).read_bytes())
     write_text(out / PLACE_FILE, f"{url or cohort.path}\n")
     cohort.manifest.save(out)
-    folder.finish({"subjects": len(cohort)})
+    folder.finish({"subjects": len(cohort)}, SEALED)
