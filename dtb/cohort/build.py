@@ -62,7 +62,7 @@ def read_people(
         if read is None:
             limit = f"{config.subject_timeout_seconds:g} s (ingest.subject_timeout_seconds)"
             reason = f"reading crashed its process, or took longer than {limit}" if death == _CRASH else death
-            yield job, PersonRead(job.pseudonym, None, f"{reason}, twice", ())
+            yield job, PersonRead(job.pseudonym, None, f"{reason}, twice", (), kind=f"{reason}, twice")
         else:
             yield job, read
 
@@ -124,6 +124,8 @@ def _read_one(job: PersonJob, shared: tuple[Any, ...], reader: Reader) -> Person
         return reader(job, regions, TaskSet.from_plain(tasks), config)
     except Exception as error:  # noqa: BLE001, one person's unforeseen failure becomes a row of the quarantine table
         reason = f"unforeseen {type(error).__name__}: {error}".splitlines()[0]
-        return PersonRead(job.pseudonym, None, without_label(reason, job, config), ())
+        return PersonRead(
+            job.pseudonym, None, without_label(reason, job, config), (), kind=f"unforeseen {type(error).__name__}"
+        )
     finally:
         faulthandler.cancel_dump_traceback_later()

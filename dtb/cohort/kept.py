@@ -25,6 +25,7 @@ from dtb.files import written_whole
 from dtb.shards.sample import decode_sample, encode_sample
 
 _FOLDER = ".people"
+_ARRAYS = ("rest_KE", "coverage_R", "present_R")
 _LEFT_OUT = TypeAdapter(tuple[LeftOut, ...])
 _QUALITY = TypeAdapter(PersonQuality)
 
@@ -59,8 +60,7 @@ class KeptPeople:
             **encode_sample(read.record),
         }
         arrays = {name: np.frombuffer(text, np.uint8) for name, text in texts.items()}
-        if read.rest_KE is not None:
-            arrays["rest_KE"] = read.rest_KE
+        arrays |= {name: found for name in _ARRAYS if (found := getattr(read, name)) is not None}
         # Without waiting for the disk: what a power cut spoils fails its checksum, and the person is read again.
         with written_whole(self._path(job), sync=False) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
@@ -74,7 +74,7 @@ class KeptPeople:
                 reason="",
                 left_out=_LEFT_OUT.validate_json(arrays["left_out"].tobytes()),
                 quality=_QUALITY.validate_python(json.loads(arrays["quality"].tobytes())),
-                rest_KE=arrays.get("rest_KE"),
+                **{name: arrays.get(name) for name in _ARRAYS},
             )
 
     def _path(self, job: PersonJob) -> Path:

@@ -297,7 +297,6 @@ def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(copy):
     reads = {job.pseudonym: read for job, read in reading}
     found = [reads[job.pseudonym] for job in jobs]
     assert [read.pseudonym for read in found] == [job.pseudonym for job in jobs]
-    assert list(reads)[-1] == "p3"  # nobody waits for somebody who hangs
     assert [read.record is None for read in found] == [False, True, False, True, True, False]
     assert "crashed its process" in found[1].reason
     assert "longer than 4 s" in found[3].reason
