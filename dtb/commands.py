@@ -489,8 +489,9 @@ class Plan(Stage):
 class Task(Stage):
     """Show what a task specification makes of events files (check), list those that come with dtb (list), or convert HCP's EVs (from-hcp).
 
-    `check` prints trials, omissions, responses, reaction times, and every row that could not be used with its reason. TASK is the name of
-    a shipped specification or the path of a YAML file of your own; configs/tasks/stroop.yaml is the commented example. Nothing is written.
+    `check` prints trials, omissions, responses, reaction times, and every row that could not be used with its reason; it exits with 1 if it
+    had to refuse some of the files. TASK is the name of a shipped specification or the path of a YAML file of your own;
+    configs/tasks/stroop.yaml is the commented example. Nothing is written.
 
     `from-hcp HCP_1200 BIDS` writes events.tsv for the WM and EMOTION runs of the Human Connectome Project, whose releases have EVs and
     E-Prime tables instead; the tasks `nback` and `emotion` read them.

@@ -19,6 +19,24 @@ class InputDataError(UserError):
     """A file or folder that was given cannot be used."""
 
 
+class SetAsideError(InputDataError):
+    """Somebody cannot be used.
+
+    Attributes
+    ----------
+    kind : str
+        A few words that all for whom it is the same reason share, whatever their figures: the option that decided, for example.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class AmbiguousFilesError(InputDataError):
+    """Several of a person's files could be meant, and nothing says which."""
+
+
 class TaskError(InputDataError):
     """A task specification, or an events file read through one, cannot be used."""
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +181,12 @@ class OutputFolder:
             write_text(path / CONFIG_FILE, to_yaml(config))
         return folder
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Declare the folder complete, with a few figures (JSON values) that describe it."""
-        self._write_stage(complete=True, summary=summary)
+    def finish(self, summary: dict[str, Any], sealed: Sequence[str] = ()) -> None:
+        """Declare the folder complete, with a few figures (JSON values) that describe it, and the SHA-256 of files that are there."""
+        seals = {name: sha256_of(self.path / name) for name in sealed if (self.path / name).is_file()}
+        self._write_stage(complete=True, summary=summary, **({"sha256": seals} if seals else {}))
 
-    def _write_stage(self, *, complete: bool, summary: dict[str, Any]) -> None:
+    def _write_stage(self, *, complete: bool, summary: dict[str, Any], **more: Any) -> None:
         write_json(
             self.path / STAGE_FILE,
             {
@@ -194,8 +195,15 @@ class OutputFolder:
                 "config_hash": self.config_hash,
                 "dtb_version": dtb.__version__,
                 "summary": summary,
+                **more,
             },
         )
+
+
+def broken_seals(path: Path) -> list[str]:
+    """Name the files of a folder that are not as the stage left them, which says of them in `stage.json`."""
+    seals: dict[str, str] = read_stage(path).get("sha256", {})
+    return [name for name, seal in seals.items() if not (path / name).is_file() or sha256_of(path / name) != seal]
 
 
 def read_stage(path: Path) -> dict[str, Any]:

@@ -1,15 +1,13 @@
-"""Everybody on Ray: one task a person, a bounded number of them in flight, results in the order that was asked for.
+"""Everybody on Ray: one task a person, a bounded number of them unfinished, results as they come.
 
-The order decides the bytes of the shards, so it must not depend on who finishes first. A person whose file crashes the worker, or
-takes for ever, costs that person only.
+A person whose file crashes the worker, or takes for ever, costs that person only, and keeps nobody waiting.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import functools
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -19,7 +17,15 @@ from dtb.config import ClusterConfig, IngestConfig
 from dtb.tasks.taskset import TaskSet
 
 _IN_FLIGHT_PER_CPU = 2
-_CRASH_RETRIES = 1
+_TRIES = 2
+_CRASH = "its process crashed"
+_DEATHS = {
+    "WorkerCrashedError": _CRASH,
+    "OutOfMemoryError": "the machine's memory ran out, and its process was ended; fewer at once need less (cluster.num_cpus)",
+    "NodeDiedError": "the machine that worked on it was lost",
+    "ObjectLostError": "its result was lost with the machine that held it",
+}
+"""Ray's errors that say nothing of the work itself, which is tried again; none is a kind of another."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +39,7 @@ def read_people(
     config: IngestConfig,
     cluster: ClusterConfig,
     reader: Reader = read_person,
-) -> Iterator[PersonRead]:
+) -> Iterator[tuple[PersonJob, PersonRead]]:
     """Read people on a Ray cluster.
 
     Parameters
@@ -48,57 +54,66 @@ def read_people(
 
     Yields
     ------
-    PersonRead
-        One a job, in the order of `jobs`.
+    PersonJob, PersonRead
+        In the order in which they are finished.
     """
     work = functools.partial(_read_one, reader=reader)
-    for job, read in in_order(work, jobs, (regions, tasks.to_plain(), config), cluster):
+    for job, read, death in as_finished(work, jobs, (regions, tasks.to_plain(), config), cluster):
         if read is None:
             limit = f"{config.subject_timeout_seconds:g} s (ingest.subject_timeout_seconds)"
-            reason = f"reading crashed its process, or took longer than {limit}, twice"
-            yield PersonRead(job.pseudonym, None, reason, ())
+            reason = f"reading crashed its process, or took longer than {limit}" if death == _CRASH else death
+            yield job, PersonRead(job.pseudonym, None, f"{reason}, twice", (), kind=f"{reason}, twice")
         else:
-            yield read
+            yield job, read
 
 
-def in_order(
-    work: Callable[[Item, Any], Result], items: Sequence[Item], shared: Any, cluster: ClusterConfig
-) -> Iterator[tuple[Item, Result | None]]:
-    """Do `work(item, shared)` for each item on a Ray cluster, with a bounded number in flight.
+def as_finished(
+    work: Callable[[Item, Any], Result], items: Iterable[Item], shared: Any, cluster: ClusterConfig
+) -> Iterator[tuple[Item, Result | None, str]]:
+    """Do `work(item, shared)` for each item on a Ray cluster, with a bounded number begun and not yet yielded.
 
     Parameters
     ----------
     work : callable
         It can be pickled.
-    items : sequence
+    items : iterable
     shared : object
         What all need; it is sent to each node once.
     cluster : ClusterConfig
 
     Yields
     ------
-    item, result
-        In the order of `items`; the result is None if the process that worked on the item died, twice.
+    item, result, death
+        In the order in which they are finished. If it was cut off twice, the result is None, and `death` says by what.
     """
     with connected(cluster):
         import ray
 
+        deaths = {getattr(ray.exceptions, name): words for name, words in _DEATHS.items()}
         stored = ray.put(shared)
-        task = ray.remote(max_retries=_CRASH_RETRIES)(work.func if isinstance(work, functools.partial) else work)
+        # Ray would try again for ever where memory runs out: tries are counted here.
+        task = ray.remote(max_retries=0)(work.func if isinstance(work, functools.partial) else work)
         extra = work.keywords if isinstance(work, functools.partial) else {}
         window = max(2, _IN_FLIGHT_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
         waiting = iter(items)
-        flying: deque[tuple[Item, Any]] = deque()
+        flying: dict[Any, tuple[Item, int]] = {}
         while True:
-            flying.extend((item, task.remote(item, stored, **extra)) for item in islice(waiting, window - len(flying)))
+            for item in islice(waiting, window - len(flying)):
+                flying[task.remote(item, stored, **extra)] = item, 1
             if not flying:
                 return
-            item, result = flying.popleft()
+            (reference,), _ = ray.wait(list(flying), num_returns=1)
+            item, tries = flying.pop(reference)
+            found, death = None, ""
             try:
-                found = ray.get(result)
-            except ray.exceptions.WorkerCrashedError:
-                found = None
-            yield item, found
+                found = ray.get(reference)
+            except tuple(deaths) as error:
+                if tries < _TRIES:
+                    flying[task.remote(item, stored, **extra)] = item, tries + 1
+                    continue
+                death = next(words for kind, words in deaths.items() if isinstance(error, kind))
+            del reference  # the cluster keeps a result for as long as something refers to it
+            yield item, found, death
 
 
 def _read_one(job: PersonJob, shared: tuple[Any, ...], reader: Reader) -> PersonRead:
@@ -109,6 +124,8 @@ def _read_one(job: PersonJob, shared: tuple[Any, ...], reader: Reader) -> Person
         return reader(job, regions, TaskSet.from_plain(tasks), config)
     except Exception as error:  # noqa: BLE001, one person's unforeseen failure becomes a row of the quarantine table
         reason = f"unforeseen {type(error).__name__}: {error}".splitlines()[0]
-        return PersonRead(job.pseudonym, None, without_label(reason, job), ())
+        return PersonRead(
+            job.pseudonym, None, without_label(reason, job, config), (), kind=f"unforeseen {type(error).__name__}"
+        )
     finally:
         faulthandler.cancel_dump_traceback_later()

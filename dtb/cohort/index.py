@@ -16,9 +16,9 @@ from dtb.cohort.layouts import is_series, looked_for, tcp_tree
 from dtb.cohort.matrices import PATTERNS, MatrixFile, find_matrices
 from dtb.cohort.names import RUN_ENTITIES, BidsName
 from dtb.cohort.selection import Selection, read_selection, require_known
-from dtb.cohort.tree import Tree, list_tree
+from dtb.cohort.tree import Tree, list_tree, parse_name
 from dtb.config import IngestConfig
-from dtb.errors import InputDataError
+from dtb.errors import AmbiguousFilesError, InputDataError
 from dtb.tasks.taskset import TaskSet
 
 
@@ -36,8 +36,8 @@ class SeriesFile:
         Table that marks the volumes which were censored.
     mask : Path or None
         Brain mask on the same grid.
-    raw_sidecar : Path or None
-        What the raw tree says of this run (`*_bold.json`, its own or its task's).
+    raw_sidecars : tuple of Path
+        What the raw tree says of this run: `*_bold.json` in its folder and those above, each of which fills what those before it lack.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class SeriesFile:
     motion: Path | None = None
     outliers: Path | None = None
     mask: Path | None = None
-    raw_sidecar: Path | None = None
+    raw_sidecars: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +99,8 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     Raises
     ------
     InputDataError
-        A tree does not exist or holds nobody, a wanted participant, session or task is not there, a run has several series to choose
-        from, or nobody has a resting-state series.
+        A tree does not exist or holds nobody, a wanted participant, session or task is not there, most people have several files of one
+        run to choose from, or nobody has a resting-state series.
     """
     for folder in (bids, *derivatives):
         if not folder.is_dir():
@@ -124,12 +124,20 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     )
     _warn_of_strangers(raw, derived)
     _require_labels((raw, *derived), selection, tasks, config.rest_task)
-    people = [_person(label, raw, derived, config, selection, tasks) for label in chosen]
-    if config.connectome == "precomputed":
-        people = [
-            dataclasses.replace(person, matrices=find_matrices(derivatives, person.label, config, selection))
-            for person in people
-        ]
+    people: list[PersonFiles] = []
+    sidecars: dict[Path, list[tuple[Path, BidsName]]] = {}
+    ambiguous: list[AmbiguousFilesError] = []
+    for label in chosen:
+        try:
+            person = _person(label, raw, derived, config, selection, tasks, sidecars)
+            if config.connectome == "precomputed":
+                person = dataclasses.replace(person, matrices=find_matrices(derivatives, label, config, selection))
+        except AmbiguousFilesError as error:
+            ambiguous.append(error)
+            person = PersonFiles(label, (), (), str(error))
+        people.append(person)
+    if 2 * len(ambiguous) > len(people):
+        raise InputDataError(f"{ambiguous[0]} So it is with {len(ambiguous)} of {len(people)} people.")
     _warn_of_empty(people, selection)
     if config.connectome == "precomputed" and not any(person.matrices for person in people):
         patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
@@ -180,7 +188,13 @@ def _warn_of_empty(people: list[PersonFiles], selection: Selection) -> None:
 
 
 def _person(
-    label: str, raw: Tree, derived: list[Tree], config: IngestConfig, selection: Selection, tasks: TaskSet
+    label: str,
+    raw: Tree,
+    derived: list[Tree],
+    config: IngestConfig,
+    selection: Selection,
+    tasks: TaskSet,
+    sidecars: dict[Path, list[tuple[Path, BidsName]]],
 ) -> PersonFiles:
     problem = next((tree.refused[label] for tree in (raw, *derived) if label in tree.refused), "")
     if problem:
@@ -188,10 +202,7 @@ def _person(
     # Images last, which have the last word: their names may have an echo, and then so has their sidecar's.
     files = sorted(raw.files.get(label, []), key=lambda file: file[1].suffix == "bold")
     runs = {name.run_key: (path, name) for path, name in files}
-    try:
-        series = _series(label, raw.root, runs, derived, config, selection)
-    except _SeveralEchoesError as error:
-        return PersonFiles(label, (), (), str(error))
+    series = _series(label, raw.root, runs, derived, config, selection, sidecars)
     rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
     events: dict[RunKey, EventsFile] = {}
     for path, name in raw.files.get(label, []):
@@ -215,10 +226,6 @@ def _person(
 RunKey = tuple[tuple[str, str], ...]
 
 
-class _SeveralEchoesError(InputDataError):
-    """Somebody's echoes were not combined, which need not stop the others."""
-
-
 def _near(key: RunKey, series: dict[RunKey, SeriesFile]) -> Path | None:
     """Give the first series that the entity `run` alone, which only one of both has, tells from a run without a series."""
     own = dict(key)
@@ -237,6 +244,7 @@ def _series(
     derived: list[Tree],
     config: IngestConfig,
     selection: Selection,
+    sidecars: dict[Path, list[tuple[Path, BidsName]]],
 ) -> dict[RunKey, SeriesFile]:
     """Give a person's series by run; what lies beside one is taken from its own tree, and from another where its own has none."""
     tables = [_beside(tree.files.get(label, [])) for tree in derived]
@@ -247,12 +255,12 @@ def _series(
                 continue
             key = name.run_key
             if key in found and name.entities.get("echo") != found[key].name.entities.get("echo"):
-                raise _SeveralEchoesError(
+                raise AmbiguousFilesError(
                     f"several echoes of one run, {found[key].path.name} and {path.name}: combine them first (fMRIPrep does, or tedana), or "
-                    'choose one with ingest.bids_filter_file: {"bold": {"echo": 2}}; null for what has no echo in its name'
+                    'choose one with ingest.bids_filter_file: {"bold": {"echo": 2}}; null for what has no echo in its name.'
                 )
             if key in found:
-                raise InputDataError(
+                raise AmbiguousFilesError(
                     f"sub-{label} has several series of one run: {found[key].path} and {path}. Choose with ingest.parcellation, "
                     "ingest.space or ingest.bids_filter_file, or give one derivative tree."
                 )
@@ -263,7 +271,7 @@ def _series(
                 motion=_first(near, ("motion", key)),
                 outliers=_first(near, ("outliers", key)),
                 mask=_first(near, ("mask", key, name.entities.get("space"), name.entities.get("res"))),
-                raw_sidecar=_raw_sidecar(bids, name, runs.get(key)),
+                raw_sidecars=_raw_sidecars(bids, name, runs.get(key), sidecars),
             )
     return found
 
@@ -283,11 +291,27 @@ def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
     return found
 
 
-def _raw_sidecar(bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None) -> Path | None:
-    """Give what the raw tree says of a run, its own file before its task's. A run's raw files may write its name in another way."""
-    entities = name.entities if raw is None else raw[1].entities
-    person = bids / f"sub-{entities['sub']}"
-    session = person / f"ses-{entities['ses']}" if "ses" in entities else person
-    stem = "_".join(f"{key}-{value}" for key, value in entities.items() if key in {"sub", *RUN_ENTITIES, "echo"})
-    paths = (session / "func" / f"{stem}_bold.json", bids / f"task-{entities['task']}_bold.json")
-    return next((path for path in paths if path.is_file()), None)
+def _raw_sidecars(
+    bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None, known: dict[Path, list[tuple[Path, BidsName]]]
+) -> tuple[Path, ...]:
+    """Give what the raw tree says of a run, by BIDS's inheritance principle: the nearest folder first, in it what names most of the run.
+
+    A run's raw files may write its name in another way. Folders that were listed are added to `known`.
+    """
+    own = name if raw is None else raw[1]
+    wanted = {("sub", own.entities["sub"]), ("echo", own.entities.get("echo")), *own.run_key}
+    person = bids / f"sub-{own.entities['sub']}"
+    session = person / f"ses-{own.entities['ses']}" if "ses" in own.entities else person
+    found = []
+    for folder in dict.fromkeys((session / "func", session, person, bids)):
+        if folder not in known:
+            parsed = [(path, parse_name(path.name)) for path in folder.glob("*bold.json")]
+            known[folder] = [(path, each) for path, each in parsed if each is not None and each.suffix == "bold"]
+        here = {path: each for path, each in known[folder] if _says_no_more(each, wanted)}
+        found += sorted(here, key=lambda path: (-len(here[path].entities), path.name))
+    return tuple(path for path in found if path.is_file())
+
+
+def _says_no_more(name: BidsName, wanted: set[tuple[str, str | None]]) -> bool:
+    rest = {(key, value) for key, value in name.entities.items() if key not in RUN_ENTITIES}
+    return rest | set(name.run_key) <= wanted

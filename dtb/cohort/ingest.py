@@ -3,6 +3,8 @@
 OUT/shard-*.tar, OUT/manifest.json   the people
 OUT/quarantine.tsv                   who is not among them, and why
 OUT/left_out.tsv                     runs and rows of events that were not used, and why
+OUT/quality.html, OUT/quality.tsv    how good the data are, also of those who were set aside
+OUT/coverage.tsv                     how far images cover each region at rest, and how many people lack it
 OUT.identities.tsv                   whose pseudonym is whose; keep it at home
 """
 
@@ -20,21 +22,22 @@ from rich.markup import escape
 from dtb import terminal
 from dtb.cohort.build import read_people
 from dtb.cohort.connectome import description
+from dtb.cohort.coverage import RegionCoverage
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
 from dtb.cohort.index import PersonFiles, SeriesFile, index_people
 from dtb.cohort.kept import KeptPeople, forget_people, state_of
 from dtb.cohort.matrices import read_matrix_regions
 from dtb.cohort.participants import read_covariates
-from dtb.cohort.person import LeftOut, PersonJob
+from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
-from dtb.cohort.qualitypage import write_quality
+from dtb.cohort.qualitypage import SetAside, commonest, write_quality
 from dtb.cohort.reliability import EdgeReliability
 from dtb.cohort.selection import wanted_specs
 from dtb.cohort.series import read_region_names, require_atlas_space
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
 from dtb.files import OutputFolder, write_text
-from dtb.shards.manifest import CohortDescription
+from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
 from dtb.tasks.read import read_trials
 from dtb.tasks.taskset import TaskSet
@@ -108,37 +111,46 @@ def ingest(
     finished = kept_people.finished(jobs)
     if finished:
         terminal.out.print(f"Going on: {len(finished)} of {len(jobs)} people are finished already.")
+    set_aside: dict[str, PersonRead] = {}
+    with terminal.progress() as progress:
+        todo = [job for job in jobs if job.pseudonym not in finished]
+        reading = read_people(todo, regions, tasks, wanted, config.cluster)
+        for job, read in progress.track(reading, total=len(todo), description="People"):
+            if read.record is None:
+                set_aside[job.pseudonym] = read
+            else:
+                kept_people.keep(job, read)
+    # The order decides the bytes of the shards, so it must not depend on who was finished first.
     writer = ShardWriter(out, config.ingest.subjects_per_shard)
-    quarantined: list[tuple[str, str]] = []
+    quarantined: list[SetAside] = []
     left_out: list[tuple[str, LeftOut]] = []
     people: list[tuple[str, PersonQuality]] = []
-    reliability = EdgeReliability()
+    reliability, coverage = EdgeReliability(), RegionCoverage(regions)
     with terminal.progress() as progress:
-        reading = read_people(
-            [job for job in jobs if job.pseudonym not in finished], regions, tasks, wanted, config.cluster
-        )
-        for job in progress.track(jobs, description="People"):
-            read = kept_people.load(job) if job.pseudonym in finished else next(reading)
+        for job in progress.track(jobs, description="Shards"):
+            read = set_aside.get(job.pseudonym) or kept_people.load(job)
             left_out += [(read.pseudonym, each) for each in read.left_out]
-            if read.record is None or read.quality is None:
-                quarantined.append((read.pseudonym, read.reason))
+            if read.quality is not None:
+                people.append((read.pseudonym, read.quality))
+            if read.coverage_R is not None and read.present_R is not None:
+                coverage.add(read.coverage_R, read.present_R)
+            if read.record is None:
+                quarantined.append(SetAside(read.pseudonym, read.reason, read.kind))
                 continue
-            if job.pseudonym not in finished:
-                kept_people.keep(job, read)
             writer.add(read.record)
-            people.append((read.pseudonym, read.quality))
             if read.rest_KE is not None:
                 reliability.add(read.rest_KE)
     _write_tables(out, quarantined, left_out)
     num_whole = sum(each.line is None for _, each in left_out)
     icc_E = reliability.save(out).get("icc_E")
-    write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, config.ingest)
+    coverage.save(out)
+    write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, coverage.mean_R, config.ingest)
     _refuse_if_too_many(quarantined, len(jobs), config, out)
     manifest = writer.finish(
         CohortDescription(regions, tasks.to_plain(), description(config.ingest), folder.config_hash)
     )
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
-    folder.finish(summary)
+    folder.finish(summary, SEALED)
     forget_people(out)
     _print_summary(summary, left_out, out)
 
@@ -219,8 +231,8 @@ def _with_absolute_paths(config: IngestConfig) -> IngestConfig:
     return dataclasses.replace(config, **found)
 
 
-def _write_tables(out: Path, quarantined: list[tuple[str, str]], left_out: list[tuple[str, LeftOut]]) -> None:
-    rows = [f"{pseudonym}\t{_one_cell(reason)}" for pseudonym, reason in quarantined]
+def _write_tables(out: Path, quarantined: list[SetAside], left_out: list[tuple[str, LeftOut]]) -> None:
+    rows = [f"{each.pseudonym}\t{_one_cell(each.reason)}" for each in quarantined]
     write_text(out / "quarantine.tsv", "\n".join(["pseudonym\treason", *rows]) + "\n")
     rows = [
         f"{pseudonym}\t{each.run}\t{'n/a' if each.line is None else each.line}\t{_one_cell(each.reason)}"
@@ -233,12 +245,14 @@ def _one_cell(text: str) -> str:
     return " ".join(text.split())
 
 
-def _refuse_if_too_many(quarantined: list[tuple[str, str]], num_people: int, config: Config, out: Path) -> None:
+def _refuse_if_too_many(quarantined: list[SetAside], num_people: int, config: Config, out: Path) -> None:
     limit = config.ingest.max_quarantined_fraction
     if len(quarantined) <= limit * num_people and len(quarantined) < num_people:
         return
-    common = Counter(_one_cell(reason) for _, reason in quarantined).most_common(3)
-    listed = "\n".join(f"  {count} x {reason}" for reason, count in common)
+    listed = "\n".join(
+        f"  {count} x {_one_cell(kind)}" + (f", for example: {_one_cell(example)}" if example != kind else "")
+        for kind, count, example in commonest(quarantined)[:3]
+    )
     raise InputDataError(
         f"{len(quarantined)} of {num_people} people had to be set aside, more than ingest.max_quarantined_fraction {limit:g} allows. "
         f"All reasons are in {out / 'quarantine.tsv'}; the most common:\n{listed}"

@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,14 @@ from pydantic import TypeAdapter
 
 import dtb
 from dtb.cohort.confounds import mean_displacement_of
-from dtb.cohort.person import LeftOut, PersonJob, PersonRead
+from dtb.cohort.person import LeftOut, PersonJob, PersonRead, paths_in
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.series import sidecar_path
 from dtb.files import written_whole
 from dtb.shards.sample import decode_sample, encode_sample
 
 _FOLDER = ".people"
+_ARRAYS = ("rest_KE", "coverage_R", "present_R")
 _LEFT_OUT = TypeAdapter(tuple[LeftOut, ...])
 _QUALITY = TypeAdapter(PersonQuality)
 
@@ -60,8 +60,7 @@ class KeptPeople:
             **encode_sample(read.record),
         }
         arrays = {name: np.frombuffer(text, np.uint8) for name, text in texts.items()}
-        if read.rest_KE is not None:
-            arrays["rest_KE"] = read.rest_KE
+        arrays |= {name: found for name in _ARRAYS if (found := getattr(read, name)) is not None}
         # Without waiting for the disk: what a power cut spoils fails its checksum, and the person is read again.
         with written_whole(self._path(job), sync=False) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
@@ -75,7 +74,7 @@ class KeptPeople:
                 reason="",
                 left_out=_LEFT_OUT.validate_json(arrays["left_out"].tobytes()),
                 quality=_QUALITY.validate_python(json.loads(arrays["quality"].tobytes())),
-                rest_KE=arrays.get("rest_KE"),
+                **{name: arrays.get(name) for name in _ARRAYS},
             )
 
     def _path(self, job: PersonJob) -> Path:
@@ -94,7 +93,7 @@ class KeptPeople:
 
     def _read_from(self, job: PersonJob) -> bytes:
         """Name what a person is read from: files by path, size and time of change, and all that is shared."""
-        files = list(_paths(job.files))
+        files = list(paths_in(job.files))
         beside = [found for path in files for found in (sidecar_path(path), mean_displacement_of(path)) if found]
         states = [(str(path), state_of(path)) for path in dict.fromkeys(files + beside)]
         return hashlib.sha256(repr((self._read_with, job.covariates, states)).encode()).hexdigest().encode()
@@ -103,18 +102,6 @@ class KeptPeople:
 def forget_people(out: Path) -> None:
     """Remove everybody who was kept within an output folder: the shards hold them."""
     shutil.rmtree(out / _FOLDER, ignore_errors=True)
-
-
-def _paths(value: object) -> Iterator[Path]:
-    """Go through every path within a dataclass."""
-    if isinstance(value, Path):
-        yield value
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _paths(each)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _paths(getattr(value, field.name))
 
 
 def state_of(path: Path) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from dtb.cohort.names import BidsName
 from dtb.cohort.records import LARGEST_CORRELATION, edges_from_matrix
 from dtb.cohort.selection import Selection
 from dtb.config import IngestConfig
-from dtb.errors import InputDataError
+from dtb.errors import AmbiguousFilesError, InputDataError
 
 PATTERNS = ("*_relmat.tsv", "*_relmat.dense.tsv", "*connectivity.mat")
 """Names of the matrices' files, if `ingest.matrix_files` does not say: BEP017's, and those of QSIRecon and DSI Studio."""
@@ -52,7 +52,7 @@ def find_matrices(
 
     Raises
     ------
-    InputDataError
+    AmbiguousFilesError
         Several files belong to the same run.
     """
     patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
@@ -69,7 +69,7 @@ def find_matrices(
                 continue
             run = name.run_label
             if run in found:
-                raise InputDataError(
+                raise AmbiguousFilesError(
                     f"{found[run].path.name} and {path.name} are matrices of the same run; say which is meant with ingest.matrix_files, a "
                     "pattern of file names."
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ import numpy as np
 from dtb.cohort.index import EventsFile, PersonFiles
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.records import Run, SubjectRecord
-from dtb.cohort.rest import Rest, read_rest
-from dtb.cohort.series import Series, gaps, read_series
+from dtb.cohort.rest import Rest, read_rest, require_good
+from dtb.cohort.series import Series, gaps, read_series, require_volumes
 from dtb.cohort.volumes import read_header
 from dtb.config import IngestConfig
-from dtb.errors import InputDataError, UserError
+from dtb.errors import InputDataError, SetAsideError, UserError
 from dtb.tasks.read import EventsRead, UnusableRow, read_trials
 from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials
@@ -55,8 +56,15 @@ class PersonRead:
         Why; empty with a record.
     left_out : tuple of LeftOut
     quality : PersonQuality or None
+        Also of somebody who is set aside, if their rest could be read.
     rest_KE : (K, E) float32 or None
         Fisher z of each rest run, of somebody with more than one.
+    coverage_R : (R,) float64 or None
+        Share of each parcel that the images of rest cover, NaN where nothing says it; None if rest could not be read.
+    present_R : (R,) bool or None
+        Which regions have any edge.
+    kind : str
+        The reason in words that all share for whom it is the same, whatever their figures; empty with a record.
     """
 
     pseudonym: str
@@ -65,6 +73,9 @@ class PersonRead:
     left_out: tuple[LeftOut, ...]
     quality: PersonQuality | None = None
     rest_KE: np.ndarray | None = None
+    coverage_R: np.ndarray | None = None
+    present_R: np.ndarray | None = None
+    kind: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,65 +100,99 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     """
     left_out: list[LeftOut] = []
     record: SubjectRecord | None = None
-    quality: PersonQuality | None = None
-    rest_KE: np.ndarray | None = None
-    reason = ""
+    rest: Rest | None = None
+    runs: list[tuple[Run, RunQuality]] = []
+    reason = kind = ""
     try:
         unread: list[tuple[str, str]] = []
         try:
             rest = read_rest(job.files, job.derivatives, regions, config, unread)
         finally:
             left_out += [LeftOut(name, None, problem) for name, problem in unread]
-        record, runs = _record(job, rest, regions, tasks, config, left_out)
-        quality = person_quality(record, runs)
-        rest_KE = np.stack(list(rest.runs.values())) if len(rest.runs) > 1 else None
+        runs, problems = _read_runs(job, regions, tasks, config, left_out)
+        require_good(rest, config)
+        record = _record(job, rest, runs, problems, config)
     except UserError as error:
-        reason = str(error)
+        reason = without_label(str(error), job, config)
+        kind = error.kind if isinstance(error, SetAsideError) else reason
     return PersonRead(
         job.pseudonym,
         record,
-        without_label(reason, job),
+        reason,
         tuple(
-            dataclasses.replace(each, run=without_label(each.run, job), reason=without_label(each.reason, job))
+            dataclasses.replace(
+                each, run=without_label(each.run, job, config), reason=without_label(each.reason, job, config)
+            )
             for each in left_out
         ),
-        quality,
-        rest_KE,
+        None if rest is None else person_quality(rest, tuple(quality for _, quality in runs), kind),
+        np.stack(list(rest.runs.values())) if record is not None and rest is not None and len(rest.runs) > 1 else None,
+        None if rest is None else rest.coverage_R,
+        None if rest is None else rest.present_R,
+        kind,
     )
 
 
-def without_label(text: str, job: PersonJob) -> str:
-    """Put the pseudonym in the place of the person's label, and leave out folders, which may name people too."""
-    text = re.sub(r"(?:/[^\s/:;,]+)+/(?=[^\s/]+)", "", text)
-    return re.sub(rf"(?<![A-Za-z0-9])(sub-)?{re.escape(job.files.label)}(?![A-Za-z0-9])", job.pseudonym, text)
+def without_label(text: str, job: PersonJob, config: IngestConfig) -> str:
+    """Put the pseudonym in the place of the person's label, and leave out folders, which may name people too.
+
+    Numbers are no labels: where a label has digits only, it counts after ``sub-`` and at the beginning of a file's name.
+    """
+    label = job.files.label
+    paths = [*paths_in(job.files), *paths_in(config), *(root / "_" for root in job.derivatives)]
+    # By name, the longest first: nothing tells where a folder with a space in its name begins or ends.
+    for folder in sorted({str(each) for path in paths for each in path.parents if each.name}, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w./-]){re.escape(folder)}/", "", text)
+    text = re.sub(r"(?<![\w)])(?:/[^\s/:;,]+)+/(?=[^\s/]+)", "", text)
+    for name in {path.name for path in paths if re.match(rf"{re.escape(label)}[_.]", path.name)}:
+        text = text.replace(name, job.pseudonym + name.removeprefix(label))
+    text = re.sub(rf"(?<![A-Za-z0-9])sub-{re.escape(label)}(?![A-Za-z0-9])", job.pseudonym, text)
+    if label.isdecimal():
+        return text
+    return re.sub(rf"(?<![A-Za-z0-9-]){re.escape(label)}(?![A-Za-z0-9])", job.pseudonym, text)
 
 
-def _record(
-    job: PersonJob,
-    rest: Rest,
-    regions: tuple[str, ...],
-    tasks: TaskSet,
-    config: IngestConfig,
-    left_out: list[LeftOut],
-) -> tuple[SubjectRecord, tuple[RunQuality, ...]]:
+def paths_in(value: object) -> Iterator[Path]:
+    """Go through every path within a dataclass."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from paths_in(each)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from paths_in(getattr(value, field.name))
+
+
+def _read_runs(
+    job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig, left_out: list[LeftOut]
+) -> tuple[list[tuple[Run, RunQuality]], list[str]]:
+    """Read a person's task runs, in order, those that the rules leave out among them, and say what is wrong with those and others."""
     found, problems = [], []
     for events in job.files.events:
         try:
-            run = _run(events, regions, tasks, config, job.derivatives, left_out)
+            run, volumes_fraction = _run(events, regions, tasks, config, job.derivatives, left_out)
         except UserError as error:
             problems.append(LeftOut(events.path.name, None, str(error)))
             continue
-        quality = run_quality(run, tasks.specs[events.task_index])
-        problem = why_left_out(quality, config) if run.trials.usable_J.any() else "no usable trial"
-        if problem is None:
-            found.append((run, quality))
-        else:
-            problems.append(LeftOut(events.path.name, None, problem))
+        quality = run_quality(run, tasks.specs[events.task_index], volumes_fraction)
+        if problem := why_left_out(quality, config):
+            problems.append(LeftOut(events.path.name, None, str(problem)))
+            quality = dataclasses.replace(quality, left_out=problem.kind)
+        found.append((run, quality))
     left_out += problems
-    if not found:
-        raise InputDataError(f"no task run that can be used{f': {problems[0].reason}' if problems else ''}")
     found.sort(key=lambda pair: (pair[0].label, pair[0].session or "", pair[0].run or ""))
-    record = SubjectRecord(
+    return found, [each.reason for each in problems]
+
+
+def _record(
+    job: PersonJob, rest: Rest, runs: list[tuple[Run, RunQuality]], problems: list[str], config: IngestConfig
+) -> SubjectRecord:
+    used = tuple(run for run, quality in runs if not quality.left_out)
+    if not used:
+        kind = "no task run that can be used"
+        raise SetAsideError(kind, f"{kind}{f': {problems[0]}' if problems else ''}")
+    return SubjectRecord(
         pseudonym=job.pseudonym,
         connectome_E=rest.connectome_E,
         covariates={
@@ -155,10 +200,9 @@ def _record(
             "motion": rest.motion,
             "rest_seconds": rest.seconds,
         },
-        runs=tuple(run for run, _ in found),
+        runs=used,
         rest_runs=rest.runs if config.rest_runs == "separate" else {},
     )
-    return record, tuple(quality for _, quality in found)
 
 
 def _run(
@@ -168,13 +212,18 @@ def _run(
     config: IngestConfig,
     derivatives: tuple[Path, ...],
     left_out: list[LeftOut],
-) -> Run:
+) -> tuple[Run, float | None]:
+    """Read a task run, and give the share of the volumes left of a series of which that is too little."""
     spec = tasks.specs[file.task_index]
     events = read_trials(spec, file.path)
     series: Series | None = None
+    volumes_fraction: float | None = None
     if file.series is not None:
         try:
-            found = read_series(file.series, regions, config, derivatives).after(config.dropped_volumes)
+            found = read_series(file.series, regions, config, derivatives)
+            volumes_fraction = float(found.kept_V.mean())
+            require_volumes(found, file.series, config)
+            volumes_fraction, found = None, found.after(config.dropped_volumes)
             _require_all_volumes(found, file, config)
             series = found
             if absent := gaps(series, regions):
@@ -188,7 +237,7 @@ def _run(
     trials, outside = _within_the_run(events, series)
     left_out += [LeftOut(file.path.name, row.row, row.reason) for row in (*events.unusable, *outside)]
     entities = file.name.entities
-    return Run(
+    run = Run(
         task=spec.name,
         label=entities["task"] + entities.get("dir", ""),
         session=entities.get("ses"),
@@ -199,6 +248,7 @@ def _run(
         repetition_time=None if series is None else series.repetition_time,
         bold_mean_R=mean_R,
     )
+    return run, volumes_fraction
 
 
 def _require_all_volumes(series: Series, file: EventsFile, config: IngestConfig) -> None:

@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binom
 
-from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
+from dtb.cohort.records import Run
+from dtb.cohort.rest import Rest
 from dtb.config import IngestConfig
+from dtb.errors import SetAsideError
 from dtb.tasks.spec import TaskSpec
 
 _ALPHA_BELOW, _ALPHA_ABOVE = 0.01, 0.05
@@ -45,6 +47,8 @@ class RunQuality:
     num_volumes : int
     volumes_fraction : float
         Share of the volumes that censoring left; NaN without volumes.
+    left_out : str
+        What the run was left out for, in a word; empty for one that is used.
     """
 
     task: str
@@ -61,6 +65,7 @@ class RunQuality:
     rt_outlier_fraction: float
     num_volumes: int
     volumes_fraction: float
+    left_out: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,31 +77,38 @@ class PersonQuality:
     motion : float or None
         Mean framewise displacement at rest in millimetres.
     rest_seconds : float
+    rest_volumes_fraction : float
+        Share of the volumes of rest that censoring left; NaN without volumes.
     region_fraction : float
         Share of the regions that are present.
     runs : tuple of RunQuality
+        Those that are used, and those that the rules left out.
+    set_aside : str
+        What the person was set aside for, in a few words; empty for somebody who stayed.
     """
 
     motion: float | None
     rest_seconds: float
+    rest_volumes_fraction: float
     region_fraction: float
     runs: tuple[RunQuality, ...]
+    set_aside: str = ""
 
 
-def person_quality(record: SubjectRecord, runs: tuple[RunQuality, ...]) -> PersonQuality:
+def person_quality(rest: Rest, runs: tuple[RunQuality, ...], set_aside: str = "") -> PersonQuality:
     """Sum up a person."""
-    present_R = np.isfinite(matrix_from_edges(record.connectome_E, diagonal=np.nan)).any(axis=1)
-    motion, seconds = record.covariates.get("motion"), record.covariates.get("rest_seconds")
     return PersonQuality(
-        motion=motion if isinstance(motion, float) else None,
-        rest_seconds=seconds if isinstance(seconds, float) else 0.0,
-        region_fraction=float(present_R.mean()),
+        motion=rest.motion,
+        rest_seconds=rest.seconds or 0.0,
+        rest_volumes_fraction=rest.volumes_fraction,
+        region_fraction=float(rest.present_R.mean()),
         runs=runs,
+        set_aside=set_aside,
     )
 
 
-def run_quality(run: Run, spec: TaskSpec) -> RunQuality:
-    """Sum up a task run."""
+def run_quality(run: Run, spec: TaskSpec, volumes_fraction: float | None = None) -> RunQuality:
+    """Sum up a task run; `volumes_fraction` is that of a series that is not part of the run, because too little of it was left."""
     trials = run.trials
     usable_J, pressed_J = trials.usable_J, trials.pressed_J
     has_answer_J = trials.correct_JA.any(axis=1)
@@ -120,24 +132,35 @@ def run_quality(run: Run, spec: TaskSpec) -> RunQuality:
         median_rt=float(np.median(rt_J)) if len(rt_J) else float("nan"),
         rt_outlier_fraction=_outlier_fraction(rt_J),
         num_volumes=0 if run.bold_VR is None else len(run.bold_VR),
-        volumes_fraction=float("nan") if run.bold_VR is None else float(np.mean(np.isfinite(run.bold_VR).any(axis=1))),
+        volumes_fraction=volumes_fraction if volumes_fraction is not None else _share_left(run),
     )
 
 
-def why_left_out(quality: RunQuality, config: IngestConfig) -> str | None:
+def _share_left(run: Run) -> float:
+    return float("nan") if run.bold_VR is None else float(np.mean(np.isfinite(run.bold_VR).any(axis=1)))
+
+
+def why_left_out(quality: RunQuality, config: IngestConfig) -> SetAsideError | None:
     """Say why the rules leave a run out; None if they keep it."""
+    if not quality.num_usable:
+        return SetAsideError("no usable trial", "no usable trial")
     if quality.omission_fraction > config.max_omission_fraction:
-        return (
+        return SetAsideError(
+            "ingest.max_omission_fraction",
             f"{quality.omission_fraction:.0%} of the trials have no press, more than ingest.max_omission_fraction "
-            f"{config.max_omission_fraction:g}"
+            f"{config.max_omission_fraction:g}",
         )
     if quality.rt_outlier_fraction > config.max_rt_outlier_fraction:
-        return (
+        return SetAsideError(
+            "ingest.max_rt_outlier_fraction",
             f"{quality.rt_outlier_fraction:.0%} of the reaction times are outliers, more than ingest.max_rt_outlier_fraction "
-            f"{config.max_rt_outlier_fraction:g}"
+            f"{config.max_rt_outlier_fraction:g}",
         )
     if quality.flag == "below chance" and config.below_chance == "drop":
-        return f"{quality.accuracy:.0%} of the presses are right where guessing gives {quality.chance:.0%} (ingest.below_chance)"
+        return SetAsideError(
+            "ingest.below_chance",
+            f"{quality.accuracy:.0%} of the presses are right where guessing gives {quality.chance:.0%} (ingest.below_chance)",
+        )
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import math
 from collections import Counter
@@ -36,12 +37,15 @@ figcaption { font-size: .85rem; color: var(--quiet); max-width: 19rem; }
 </style></head><body>
 <h1>Quality of the cohort</h1>
 <p>{{ kept }} of {{ total }} people can be used; {{ total - kept }} were set aside.
-{{ num_left_out }} runs and {{ num_rows }} rows of events
-of those who stayed were not used (left_out.tsv).</p>
+{{ num_left_out }} runs, series or regions of a series
+and {{ num_rows }} rows of events were not used (left_out.tsv).</p>
 {% if reasons %}<h2>Set aside</h2><div class="scroll" tabindex="0" role="region" aria-label="Set aside"><table>
-<tr><th scope="col">people</th><th scope="col">reason</th></tr>
-{% for reason, count in reasons %}<tr><td>{{ count }}</td><td>{{ reason }}</td></tr>{% endfor %}</table></div>{% endif %}
-<h2>Those who stayed</h2><div class="figures">
+<tr><th scope="col">people</th><th scope="col">reason</th><th scope="col">one of them</th></tr>
+{% for kind, count, example in reasons %}<tr><td>{{ count }}</td><td>{{ kind }}</td>
+<td>{{ example if example != kind }}</td></tr>{% endfor %}</table></div>{% endif %}
+<h2>How the figures are spread</h2>
+{% if num_shown_aside or num_runs_aside %}<p>Light: {{ num_shown_aside }} people who were set aside but whose rest could be read,
+and {{ num_runs_aside }} runs of theirs or that were left out.</p>{% endif %}<div class="figures">
 {% for title, image, note in figures %}<figure><img src="data:image/png;base64,{{ image }}" alt="{{ title }}: {{ note }}" width="300">
 <figcaption><b>{{ title }}.</b> {{ note }}</figcaption></figure>{% endfor %}</div>
 <h2>Runs to look at</h2>
@@ -55,18 +59,43 @@ of those who stayed were not used (left_out.tsv).</p>
 {% else %}<p>No run's answers are at or below chance.</p>{% endif %}
 {% if icc %}<h2>Edges</h2><p>Over the rest runs of one person, an edge of one run has the intraclass correlation {{ icc }} (median, and the
 middle half); test-retest and between-people standard deviations are in reliability.safetensors.</p>{% endif %}
-<p>Every figure is in quality.tsv. People go by pseudonyms.
+<p>Every figure is in quality.tsv, also of those who were set aside; how far images cover each region at rest is in
+coverage.tsv. People go by pseudonyms.
 The page that <code>dtb report</code> makes links here. Research use only.</p></body></html>
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class SetAside:
+    """Somebody who was set aside.
+
+    Attributes
+    ----------
+    pseudonym : str
+    reason : str
+    kind : str
+        The reason in words that all share for whom it is the same, whatever their figures.
+    """
+
+    pseudonym: str
+    reason: str
+    kind: str
+
+
+def commonest(quarantined: Sequence[SetAside]) -> list[tuple[str, int, str]]:
+    """Give each kind of reason, how many people it is of, and the reason of the first of them; the commonest first."""
+    example = {each.kind: each.reason for each in reversed(quarantined)}
+    return [(kind, count, example[kind]) for kind, count in Counter(each.kind for each in quarantined).most_common()]
 
 
 def write_quality(
     folder: Path,
     people: Sequence[tuple[str, PersonQuality]],
-    quarantined: Sequence[tuple[str, str]],
+    quarantined: Sequence[SetAside],
     num_left_out: int,
     num_rows: int,
     icc_E: np.ndarray | None,
+    coverage_R: np.ndarray,
     config: IngestConfig,
 ) -> None:
     """Write `quality.tsv` and `quality.html`.
@@ -75,28 +104,36 @@ def write_quality(
     ----------
     folder : Path
     people : sequence of (pseudonym, PersonQuality)
-        Those who stayed.
-    quarantined : sequence of (pseudonym, reason)
+        Those who stayed, and of those who were set aside everybody whose rest could be read.
+    quarantined : sequence of SetAside
     num_left_out, num_rows : int
         Runs and rows of events that were not used.
     icc_E : (E,) float or None
         Intraclass correlation of each edge.
+    coverage_R : (R,) float
+        Mean share of each region that images cover; NaN where nothing says it.
     config : IngestConfig
         Its limits are drawn.
     """
     _write_table(folder / "quality.tsv", people)
-    runs = [(pseudonym, run) for pseudonym, person in people for run in person.runs]
+    runs = [
+        (pseudonym, run, not person.set_aside and not run.left_out)
+        for pseudonym, person in people
+        for run in person.runs
+    ]
     known = icc_E[np.isfinite(icc_E)] if icc_E is not None else np.zeros(0)
     quartiles = np.percentile(known, [25, 50, 75]) if len(known) else None
     page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE)
     text = page.render(
-        kept=len(people),
-        total=len(people) + len(quarantined),
+        kept=sum(not person.set_aside for _, person in people),
+        total=sum(not person.set_aside for _, person in people) + len(quarantined),
+        num_shown_aside=sum(bool(person.set_aside) for _, person in people),
+        num_runs_aside=sum(not used for _, _, used in runs),
         num_left_out=num_left_out,
         num_rows=num_rows,
-        reasons=Counter(reason for _, reason in quarantined).most_common(),
-        figures=_figures([person for _, person in people], [run for _, run in runs], config),
-        flagged=[(pseudonym, run) for pseudonym, run in runs if run.flag],
+        reasons=commonest(quarantined),
+        figures=_figures([person for _, person in people], [(run, used) for _, run, used in runs], coverage_R, config),
+        flagged=[(pseudonym, run) for pseudonym, run, used in runs if run.flag and used],
         icc=None if quartiles is None else f"{quartiles[1]:.2f} ({quartiles[0]:.2f} to {quartiles[2]:.2f})",
     )
     write_text(folder / "quality.html", text)
@@ -104,14 +141,16 @@ def write_quality(
 
 def _write_table(path: Path, people: Sequence[tuple[str, PersonQuality]]) -> None:
     columns = [
-        "pseudonym", "motion", "rest_seconds", "region_fraction", "task", "label", "session", "run", "num_trials", "num_usable",
+        "pseudonym", "set_aside", "motion", "rest_seconds", "rest_volumes_fraction", "region_fraction",
+        "task", "label", "session", "run", "num_trials", "num_usable",
         "omission_fraction", "accuracy", "chance", "flag", "median_rt", "rt_outlier_fraction", "num_volumes", "volumes_fraction",
+        "left_out",
     ]  # fmt: skip
     lines = ["\t".join(columns)]
     for pseudonym, person in people:
-        for run in person.runs:
-            values = {"pseudonym": pseudonym, **vars(person), **vars(run)}
-            lines.append("\t".join(_cell(values[name]) for name in columns))
+        for run in person.runs or (None,):
+            values = {"pseudonym": pseudonym, **vars(person), **({} if run is None else vars(run))}
+            lines.append("\t".join(_cell(values.get(name)) for name in columns))
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -122,57 +161,75 @@ def _cell(value: object) -> str:
 
 
 def _figures(
-    people: Sequence[PersonQuality], runs: Sequence[RunQuality], config: IngestConfig
+    people: Sequence[PersonQuality],
+    runs: Sequence[tuple[RunQuality, bool]],
+    coverage_R: np.ndarray,
+    config: IngestConfig,
 ) -> list[tuple[str, str, str]]:
-    """Give title, picture and note of each distribution."""
-    wanted: list[tuple[str, str, list[float], float | None]] = [
-        ("Motion", "mm", [p.motion for p in people if p.motion is not None], config.max_motion_mm),
-        ("Rest", "minutes", [p.rest_seconds / 60 for p in people], config.min_rest_seconds / 60),
-        ("Regions present", _SHARE, [p.region_fraction for p in people], config.min_region_fraction),
+    """Give title, picture and note of each distribution, those who were set aside and runs that were left out included."""
+    stayed = [not person.set_aside for person in people]
+    wanted: list[tuple[str, str, list[float], list[bool], float | None]] = [
+        ("Motion", "mm", [math.nan if p.motion is None else p.motion for p in people], stayed, config.max_motion_mm),
+        ("Rest", "minutes", [p.rest_seconds / 60 for p in people], stayed, config.min_rest_seconds / 60),
+        ("Volumes left, rest", _SHARE, [p.rest_volumes_fraction for p in people], stayed, config.min_volumes_fraction),
+        ("Regions present", _SHARE, [p.region_fraction for p in people], stayed, config.min_region_fraction),
+        (
+            "Regions' mean coverage at rest",
+            f"{_SHARE} of the region",
+            coverage_R.tolist(),
+            [True] * len(coverage_R),
+            config.min_parcel_coverage,
+        ),
     ]
-    for task in dict.fromkeys(run.task for run in runs):
-        own = [run for run in runs if run.task == task]
-        chance = own[0].chance
-        wanted += [
-            (f"Right answers, {task}", f"{_SHARE} of presses", [run.accuracy for run in own], chance),
-            (f"Median reaction time, {task}", "s", [run.median_rt for run in own], None),
+    for task in dict.fromkeys(run.task for run, _ in runs):
+        own = [run for run, _ in runs if run.task == task]
+        used = [is_used for run, is_used in runs if run.task == task]
+        chance = next((run.chance for run in own if not math.isnan(run.chance)), None)
+        measures: list[tuple[str, str, list[float], float | None]] = [
+            ("Right answers", f"{_SHARE} of presses", [run.accuracy for run in own], chance),
+            ("Median reaction time", "s", [run.median_rt for run in own], None),
             (
-                f"Reaction times that are outliers, {task}",
+                "Reaction times that are outliers",
                 _SHARE,
                 [run.rt_outlier_fraction for run in own],
                 config.max_rt_outlier_fraction,
             ),
-            (
-                f"Volumes left, {task}",
-                _SHARE,
-                [run.volumes_fraction for run in own],
-                config.min_volumes_fraction,
-            ),
-            (
-                f"Trials without a press, {task}",
-                _SHARE,
-                [run.omission_fraction for run in own],
-                config.max_omission_fraction,
-            ),
+            ("Volumes left", _SHARE, [run.volumes_fraction for run in own], config.min_volumes_fraction),
+            ("Trials without a press", _SHARE, [run.omission_fraction for run in own], config.max_omission_fraction),
         ]
+        wanted += [(f"{title}, {task}", unit, values, used, limit) for title, unit, values, limit in measures]
     figures = []
-    for title, unit, values, limit in wanted:
-        known = np.array([value for value in values if not math.isnan(value)])
-        if len(known):
-            drawn = None if limit is None or math.isnan(limit) else limit
+    for title, unit, values, is_used, limit in wanted:
+        shown, aside = (
+            np.array(
+                [value for value, used in zip(values, is_used, strict=True) if used == which and not math.isnan(value)]
+            )
+            for which in (True, False)
+        )
+        both = np.concatenate([shown, aside])
+        if len(both):
             measure = "" if unit.startswith(_SHARE) else f" {unit}"
-            note = f"Median {np.median(known):.3g}{measure}, from {known.min():.3g} to {known.max():.3g}, {len(known)} in all."
-            note += "" if drawn is None else f" Dashed: {drawn:.3g}."
-            figures.append((title, _histogram(known, unit, drawn), note))
+            note = (
+                f"Median {np.median(both):.3g}{measure}, from {both.min():.3g} to {both.max():.3g}, {len(both)} in all."
+            )
+            note += f" Light: {len(aside)} not used." if len(aside) else ""
+            note += "" if limit is None else f" Dashed: {limit:.3g}."
+            figures.append((title, _histogram(shown, aside, unit, limit), note))
     return figures
 
 
-def _histogram(values: np.ndarray, unit: str, limit: float | None) -> str:
+def _histogram(shown: np.ndarray, aside: np.ndarray, unit: str, limit: float | None) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2, 2.1), dpi=130, layout="constrained")
     axes = figure.subplots()
-    axes.hist(values, bins=_NUM_BINS, range=(0, 1) if unit.startswith(_SHARE) else None, color="#3b6ea5")
+    axes.hist(
+        [shown, aside],
+        bins=_NUM_BINS,
+        range=(0, 1) if unit.startswith(_SHARE) else None,
+        color=["#3b6ea5", "#b9cde2"],
+        stacked=True,
+    )
     if limit is not None:
         axes.axvline(limit, color="#b03a2e", linestyle="--", linewidth=1)
     axes.set_xlabel(unit)

@@ -14,9 +14,9 @@ from dtb.cohort.connectome import FEWEST_VOLUMES, averaged, concatenated, fisher
 from dtb.cohort.index import PersonFiles
 from dtb.cohort.matrices import read_matrix
 from dtb.cohort.records import matrix_from_edges
-from dtb.cohort.series import Series, gaps, read_series
+from dtb.cohort.series import Series, gaps, read_series, require_volumes
 from dtb.config import IngestConfig
-from dtb.errors import InputDataError, UserError
+from dtb.errors import InputDataError, SetAsideError, UserError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,12 +30,23 @@ class Rest:
         The connectome of each run, by the run's entities.
     seconds, motion : float or None
         Length of rest, and mean framewise displacement in millimetres; None where unknown.
+    volumes_fraction : float
+        Share of the volumes that censoring left, of all runs that could be read; NaN for matrices.
+    coverage_R : (R,) float64
+        Share of each parcel that the images cover, the mean over runs; NaN where nothing says it.
     """
 
     connectome_E: np.ndarray
     runs: dict[str, np.ndarray]
     seconds: float | None
     motion: float | None
+    volumes_fraction: float
+    coverage_R: np.ndarray
+
+    @property
+    def present_R(self) -> np.ndarray:
+        """(R,) bool: whether the region has any edge."""
+        return np.asarray(np.isfinite(matrix_from_edges(self.connectome_E, diagonal=np.nan)).any(axis=1))
 
 
 def read_rest(
@@ -50,28 +61,39 @@ def read_rest(
     Raises
     ------
     InputDataError
-        There is none, none that could be read, or it falls short of `ingest.min_rest_seconds`, `max_motion_mm` or `min_region_fraction`.
+        There is none, or none that could be read.
     """
     if files.problem:
         raise InputDataError(files.problem)
     if config.connectome == "precomputed":
-        rest = _from_matrices(files, regions, config, unread)
-    else:
-        rest = _from_series(files, derivatives, regions, config, unread)
+        return _from_matrices(files, regions, config, unread)
+    return _from_series(files, derivatives, regions, config, unread)
+
+
+def require_good(rest: Rest, config: IngestConfig) -> None:
+    """Hold rest against the rules of the configuration.
+
+    Raises
+    ------
+    SetAsideError
+        It falls short of `ingest.min_rest_seconds`, `max_motion_mm` or `min_region_fraction`.
+    """
     if rest.seconds is not None and rest.seconds < config.min_rest_seconds:
-        raise InputDataError(
-            f"{rest.seconds:.0f} s of rest, fewer than ingest.min_rest_seconds {config.min_rest_seconds:g}"
+        raise SetAsideError(
+            "ingest.min_rest_seconds",
+            f"{rest.seconds:.0f} s of rest, fewer than ingest.min_rest_seconds {config.min_rest_seconds:g}",
         )
     if rest.motion is not None and rest.motion > config.max_motion_mm:
-        raise InputDataError(
-            f"mean framewise displacement {rest.motion:.2f} mm, more than ingest.max_motion_mm {config.max_motion_mm:g}"
+        raise SetAsideError(
+            "ingest.max_motion_mm",
+            f"mean framewise displacement {rest.motion:.2f} mm, more than ingest.max_motion_mm {config.max_motion_mm:g}",
         )
-    present = np.isfinite(matrix_from_edges(rest.connectome_E, diagonal=np.nan)).any(axis=1)
-    if present.mean() < config.min_region_fraction:
-        raise InputDataError(
-            f"{present.sum()} of {len(present)} regions present, less than ingest.min_region_fraction {config.min_region_fraction:g}"
+    present_R = rest.present_R
+    if present_R.mean() < config.min_region_fraction:
+        raise SetAsideError(
+            "ingest.min_region_fraction",
+            f"{present_R.sum()} of {len(present_R)} regions present, less than ingest.min_region_fraction {config.min_region_fraction:g}",
         )
-    return rest
 
 
 def _from_series(
@@ -84,9 +106,12 @@ def _from_series(
     if not files.rest:
         raise InputDataError("no resting-state series")
     found: dict[str, Series] = {}
+    num_kept = num_volumes = 0
     for file in files.rest:
         try:
             one = read_series(file, regions, config, derivatives)
+            num_kept, num_volumes = num_kept + int(one.kept_V.sum()), num_volumes + len(one.kept_V)
+            require_volumes(one, file, config)
             if one.kept_V.sum() < FEWEST_VOLUMES:
                 raise InputDataError(
                     f"{file.path.name} has {one.kept_V.sum()} volumes that can be used; a correlation needs {FEWEST_VOLUMES}."
@@ -98,7 +123,8 @@ def _from_series(
         if absent := gaps(one, regions):
             unread.append((file.path.name, absent))
     if not found:
-        raise InputDataError(f"no resting-state series could be read: {unread[0][1]}")
+        kind = "no resting-state series could be read"
+        raise SetAsideError(kind, f"{kind}: {unread[0][1]}")
     series = list(found.values())
     edges_KE = np.stack([fisher_z(one, config.connectome) for one in series])
     num_volumes_K = np.array([one.kept_V.sum() for one in series])
@@ -112,6 +138,10 @@ def _from_series(
         dict(zip(found, edges_KE.astype(np.float32), strict=True)),
         sum(float(one.kept_V.sum()) * one.repetition_time for one in series),
         float(np.mean(motion)) if motion else None,
+        num_kept / num_volumes,
+        np.mean(
+            [np.full(len(regions), np.nan) if one.coverage_R is None else one.coverage_R for one in series], axis=0
+        ),
     )
 
 
@@ -127,7 +157,8 @@ def _from_matrices(
         except UserError as error:
             unread.append((file.path.name, str(error)))
     if not found:
-        raise InputDataError(f"no connectivity matrix could be read: {unread[0][1]}")
+        kind = "no connectivity matrix could be read"
+        raise SetAsideError(kind, f"{kind}: {unread[0][1]}")
     connectome_E = averaged(np.stack(list(found.values())), np.ones(len(found)))
     runs = {label: edges_E.astype(np.float32) for label, edges_E in found.items()}
-    return Rest(connectome_E, runs, None, None)
+    return Rest(connectome_E, runs, None, None, float("nan"), np.full(len(regions), np.nan))

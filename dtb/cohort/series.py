@@ -48,11 +48,14 @@ class Series:
         Seconds.
     motion : float or None
         Mean framewise displacement in millimetres.
+    coverage_R : (R,) float64 or None
+        Share of each parcel that the images cover; None for series that others parcellated.
     """
 
     values_VR: np.ndarray
     repetition_time: float
     motion: float | None
+    coverage_R: np.ndarray | None = None
 
     def after(self, num_volumes: int) -> Series:
         """Give the series behind volumes that are missing, which keep its place in time."""
@@ -165,6 +168,7 @@ def read_series(
         were taken out and nothing says which.
     """
     header_time: float | None = None
+    coverage_R: np.ndarray | None = None
     if config.layout == "xcpd":
         values_VR = read_with_header(file.path, regions, config.max_memory_gib)
     elif config.layout == "xcpd_cifti":
@@ -184,6 +188,7 @@ def read_series(
             else parcellate_dense(file.path, config.atlas, numbers, **limits)
         )
         values_VR, header_time = parcellated.values_VR, parcellated.repetition_time
+        coverage_R = parcellated.coverage_R
     if np.isinf(values_VR).any():
         raise InputDataError(f"{file.path.name} has infinite values.")
     sidecar = _sidecar(file.path)
@@ -198,13 +203,22 @@ def read_series(
     if file.motion is not None:
         motion = mean_displacement(file.motion, len(values_VR), file.path)
     is_number = isinstance(motion, int | float) and not isinstance(motion, bool) and np.isfinite(motion)
-    series = Series(values_VR, repetition_time, float(motion) if is_number else None)  # type: ignore[arg-type]
+    return Series(values_VR, repetition_time, float(motion) if is_number else None, coverage_R)  # type: ignore[arg-type]
+
+
+def require_volumes(series: Series, file: SeriesFile, config: IngestConfig) -> None:
+    """Refuse a series of which censoring left too little.
+
+    Raises
+    ------
+    InputDataError
+        Less than `ingest.min_volumes_fraction` is left.
+    """
     if series.kept_V.mean() < config.min_volumes_fraction:
         raise InputDataError(
-            f"{file.path.name} has {series.kept_V.sum()} of {len(values_VR)} volumes left, less than ingest.min_volumes_fraction "
+            f"{file.path.name} has {series.kept_V.sum()} of {len(series.kept_V)} volumes left, less than ingest.min_volumes_fraction "
             f"{config.min_volumes_fraction:g}."
         )
-    return series
 
 
 def _numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:
@@ -232,10 +246,14 @@ def _repetition_time(
     file: SeriesFile, sidecar: dict[str, object], header_time: float | None, config: IngestConfig
 ) -> float:
     """Take the repetition time from the series' sidecar, the raw run's, the header, or the configuration; all that say it must agree."""
-    raw = _json_at(file.raw_sidecar) if file.raw_sidecar is not None else {}
+    raw, said_raw = "sidecar", None
+    for path in file.raw_sidecars:
+        raw, said_raw = path.name, _json_at(path).get("RepetitionTime")
+        if said_raw is not None:
+            break
     sources = {
         sidecar_path(file.path).name: sidecar.get("RepetitionTime"),
-        f"the raw tree's {file.raw_sidecar.name if file.raw_sidecar else 'sidecar'}": raw.get("RepetitionTime"),
+        f"the raw tree's {raw}": said_raw,
         "the header": header_time,
         "ingest.repetition_time": config.repetition_time,
     }
@@ -251,7 +269,7 @@ def _repetition_time(
     if not found:
         raise InputDataError(
             f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {sidecar_path(file.path).name}, no *_bold.json of the run in "
-            "the raw tree. Set ingest.repetition_time."
+            "the raw tree, its own or one that it inherits. Set ingest.repetition_time."
         )
     first, seconds = next(iter(found.items()))
     for source, other in found.items():

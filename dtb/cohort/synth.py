@@ -24,7 +24,7 @@ from rich.table import Table
 
 from dtb import terminal
 from dtb.cohort.behaviour import Design, decide, events_table, expectations, make_decider, make_design
-from dtb.cohort.build import in_order
+from dtb.cohort.build import as_finished
 from dtb.cohort.population import Person, Population, make_person, make_population
 from dtb.cohort.signals import artefact, autocorrelated, displacement, motion_level, regressors, response_maps
 from dtb.cohort.synthfiles import write_descriptions, write_parcels, write_participants, write_table
@@ -67,23 +67,21 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     write_descriptions(out, population, synth)
     if synth.volumes:
         write_atlas(out, population, synth)
-    people: list[Person] = []
-    truths: list[dict[str, TaskTruth]] = []
     shared = (out.absolute(), population, designs, synth, config.seed)
     indices = range(synth.num_subjects)
-    made: Iterable[tuple[int, tuple[Person, dict[str, TaskTruth]] | None]]
+    made: Iterable[tuple[int, tuple[Person, dict[str, TaskTruth]] | None, str]]
     if synth.num_subjects < _FEW:
-        made = ((index, _make_one(index, shared)) for index in indices)
+        made = ((index, _make_one(index, shared), "") for index in indices)
     else:
-        made = in_order(_make_one, indices, shared, config.cluster)
+        made = as_finished(_make_one, indices, shared, config.cluster)
+    results: dict[int, tuple[Person, dict[str, TaskTruth]]] = {}
     with terminal.progress() as progress:
-        for index, result in progress.track(made, total=len(indices), description="People"):
+        for index, result, death in progress.track(made, total=len(indices), description="People"):
             if result is None:
-                raise StageError(
-                    f"The process that made person {index + 1} died twice; is there memory enough? See `dtb doctor`."
-                )
-            people.append(result[0])
-            truths.append(result[1])
+                raise StageError(f"Person {index + 1} could not be made, twice: {death}. See `dtb doctor`.")
+            results[index] = result
+    people = [results[index][0] for index in indices]
+    truths = [results[index][1] for index in indices]
     write_participants(out, people)
     ceilings = write_truth(out, people, truths, population, synth)
     folder.finish({"num_subjects": synth.num_subjects, "num_regions": synth.num_regions, "ceilings": ceilings})

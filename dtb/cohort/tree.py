@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from dtb.errors import InputDataError
 
 _SUFFIXES = ("events", "timeseries", "bold", "mask", "motion", "outliers")
 _CHUNK = 100
+_LABEL = re.compile(r"[A-Za-z0-9+]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path,
         found[label] = []
         for file in listed.files:
             path = root / file
-            name = _name(path.name)
+            name = parse_name(path.name)
             if name is None:
                 odd.append(file)
             elif name.entities.get("sub") != label:
@@ -159,12 +161,13 @@ def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path,
     return found
 
 
-def _name(name: str) -> BidsName | None:
-    """Parse a file name; None where a part of it is no entity, or one stands there twice or empty."""
+def parse_name(name: str) -> BidsName | None:
+    """Parse a file name; None where a part of it is no entity, an entity stands there twice, or what it says is no label."""
     entities = bids2table.parse_bids_entities(name)
     suffix, extension = entities.pop("suffix"), entities.pop("ext")
     num_parts = name.partition(".")[0].count("_")
-    return BidsName(entities, suffix, extension) if len(entities) == num_parts and all(entities.values()) else None
+    good = len(entities) == num_parts and all(_LABEL.fullmatch(value) for value in entities.values())
+    return BidsName(entities, suffix, extension) if good else None
 
 
 def _warn(reason: str, names: Collection[str]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from dtb.cohort.records import SubjectRecord
 from dtb.config import Config, sections
 from dtb.files import OutputFolder
-from dtb.shards.manifest import CohortDescription, Manifest
+from dtb.shards.manifest import SEALED, CohortDescription, Manifest
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.write import ShardWriter
 
@@ -81,7 +81,7 @@ def write_cohort(
     for record in records:
         writer.add(record)
     manifest = writer.finish(description)
-    folder.finish({"control": True, "subjects": manifest.counts["subjects"]})
+    folder.finish({"control": True, "subjects": manifest.counts["subjects"]}, SEALED)
     return manifest
 
 

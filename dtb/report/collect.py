@@ -90,7 +90,7 @@ class People:
     left_out : DataFrame
         Rows of left_out.tsv: runs and rows of events that were not used, as text.
     quality : DataFrame
-        Rows of quality.tsv, one a run; empty if there is no such file.
+        Rows of quality.tsv, one a run that is used; empty if there is no such file.
     """
 
     manifest: Manifest
@@ -282,8 +282,14 @@ def _read_people(folder: Path) -> People:
         pd.DataFrame(runs),
         _read_table(folder / "quarantine.tsv"),
         _read_table(folder / "left_out.tsv"),
-        pd.read_csv(quality, sep="\t", na_values="n/a") if quality.is_file() else pd.DataFrame(),
+        _quality_of_used(pd.read_csv(quality, sep="\t", na_values="n/a")) if quality.is_file() else pd.DataFrame(),
     )
+
+
+def _quality_of_used(quality: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows of those who stayed, and of the runs of theirs that are used."""
+    aside = [quality[name].notna() for name in ("set_aside", "left_out") if name in quality]
+    return quality[~np.any(aside, axis=0)] if aside else quality
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dtb.cohort.coverage import COVERAGE_FILE
 from dtb.cohort.reliability import RELIABILITY_FILE
 from dtb.config import Config, sections
 from dtb.files import OutputFolder, write_bytes, write_text
+from dtb.shards.manifest import SEALED
 from dtb.shards.read import PLACE_FILE, open_cohort, require_ingested
 from dtb.shards.remote import is_there, read_bytes, url_of
 
-_BESIDE = ("quarantine.tsv", "left_out.tsv", "quality.tsv", RELIABILITY_FILE)
+_BESIDE = ("quarantine.tsv", "left_out.tsv", "quality.tsv", COVERAGE_FILE, RELIABILITY_FILE)
 
 
 def borrow(config: Config, shards: Path, out: Path, *, resume: bool) -> None:
@@ -48,4 +50,4 @@ def borrow(config: Config, shards: Path, out: Path, *, resume: bool) -> None:
             write_bytes(out / name, (cohort.path / name).read_bytes())
     write_text(out / PLACE_FILE, f"{url or cohort.path}\n")
     cohort.manifest.save(out)
-    folder.finish({"subjects": len(cohort)})
+    folder.finish({"subjects": len(cohort)}, SEALED)

@@ -11,12 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from dtb import terminal
-from dtb.cohort.reliability import load_reliability
+from dtb.cohort.reliability import RELIABILITY_FILE, load_reliability
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.files import sha256_of
-from dtb.shards.manifest import Manifest
+from dtb.files import STAGE_FILE, broken_seals, read_stage, sha256_of
+from dtb.shards.manifest import COUNTS, MANIFEST_FILE, Manifest
 from dtb.shards.read import home_of, open_cohort
 from dtb.shards.remote import url_of
+from dtb.shards.write import counts_of
 
 
 def print_info(folder: Path) -> None:
@@ -74,16 +75,18 @@ def _rest_in_words(folder: Path, headers: list[dict[str, Any]]) -> list[str]:
 
 
 def verify_shards(folder: Path) -> None:
-    """Compare every shard with its size and SHA-256, and say all that is wrong.
+    """Compare shards with their sizes and SHA-256, the manifest with `stage.json` and with what they hold, and say all that is wrong.
 
     Raises
     ------
     InputDataError
         There is no such folder.
     DamagedOutputError
-        A shard is missing, cut or altered, or one lies there that the manifest does not name.
+        A shard is missing, cut or altered, or one lies there that the manifest does not name; or the manifest, or what tells that it is
+        whole, was altered.
     """
     manifest = Manifest.load(folder)
+    outer = folder
     folder = home_of(folder)
     if url_of(folder) is not None:
         raise InputDataError(f"{folder}: shards at a URL are compared with their checksums whenever one is read.")
@@ -101,11 +104,37 @@ def verify_shards(folder: Path) -> None:
     problems += [
         f"{path.name} is not in the manifest" for path in sorted(folder.glob("*.tar")) if path.name not in named
     ]
+    problems += _problems_of_manifest(outer, manifest) if not problems else []
     if problems:
         raise DamagedOutputError(
             f"{folder} is damaged; run `dtb ingest` anew:\n" + "\n".join(f"  {line}" for line in problems)
         )
     terminal.out.print(escape(f"{folder}: all {len(manifest.shards)} shards are whole."))
+
+
+def _problems_of_manifest(folder: Path, manifest: Manifest) -> list[str]:
+    """Say what of a manifest is not as it was written, where its shards are."""
+    if not (folder / STAGE_FILE).is_file():
+        return [f"{STAGE_FILE} is missing, which tells whether {MANIFEST_FILE} is as it was written"]
+    sealed = read_stage(folder).get("sha256", {})
+    if MANIFEST_FILE not in sealed:
+        return [f"{STAGE_FILE} does not tell whether {MANIFEST_FILE} is as it was written: an older dtb made it"]
+    broken = [f"{name} was altered: its SHA-256 is not that in {STAGE_FILE}" for name in broken_seals(folder)]
+    if broken:
+        return broken
+    if (folder / RELIABILITY_FILE).is_file() and RELIABILITY_FILE not in sealed:
+        return [f"{RELIABILITY_FILE} was added: {STAGE_FILE} does not name it"]
+    counts = Counter(dict.fromkeys(COUNTS, 0))
+    try:
+        for record in open_cohort(folder, verify=False).records():
+            counts.update(counts_of(record))
+    except DamagedOutputError as error:
+        return [str(error)]
+    return [
+        f"{MANIFEST_FILE} counts {manifest.counts[name]} {name.replace('_', ' ')}, the shards hold {counts[name]}"
+        for name in COUNTS
+        if manifest.counts[name] != counts[name]
+    ]
 
 
 def _summary(values: list[object]) -> str:

@@ -21,6 +21,8 @@ from dtb.shards.remote import read_bytes, url_of
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA_VERSION = 1
+SEALED = (MANIFEST_FILE, "reliability.safetensors")
+"""Files whose SHA-256 `stage.json` holds, as the manifest holds the shards'."""
 COUNTS = ("subjects", "runs", "trials", "usable_trials", "volumes", "absent_edges")
 _SHARD_NAME = re.compile(r"shard-\d{5,9}\.tar")
 
@@ -157,6 +159,10 @@ class Manifest:
                 f"{path}: "
                 + (f"{strange[0]!r} is no name of a shard" if strange else "a shard or a person is named twice")
                 + "; run `dtb ingest` anew."
+            )
+        if manifest.counts.get("subjects") != len(manifest.pseudonyms):
+            raise DamagedOutputError(
+                f"{path} counts {manifest.counts.get('subjects')} people and names {len(manifest.pseudonyms)}; run `dtb ingest` anew."
             )
         if absent := [name for name in COUNTS if manifest.counts.get(name, -1) < 0]:
             raise DamagedOutputError(f"{path} lacks the count of {absent[0]}; run `dtb ingest` anew.")

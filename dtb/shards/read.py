@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from dtb.cohort.records import SubjectRecord
 from dtb.errors import DamagedOutputError, InputDataError, UserError
-from dtb.files import require_complete, sha256_of
+from dtb.files import STAGE_FILE, broken_seals, require_complete, sha256_of
 from dtb.shards.manifest import Manifest, ShardEntry
 from dtb.shards.remote import open_copy, url_of
 from dtb.shards.sample import decode_header, decode_sample
@@ -167,9 +167,13 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
     InputDataError
         There is no such folder.
     DamagedOutputError
-        The manifest is absent or unreadable, or a shard is missing, cut short or altered; the message names it.
+        The manifest is absent, unreadable or altered, or a shard is missing, cut short or altered; the message names it.
     """
     manifest = Manifest.load(path)
+    if url_of(path) is None and (path / STAGE_FILE).is_file() and (broken := broken_seals(path)):
+        raise DamagedOutputError(
+            f"{path / broken[0]} is not as `dtb ingest` wrote it: its SHA-256 is not that in {STAGE_FILE}. {_ADVICE}"
+        )
     path = home_of(path)
     if url_of(path) is not None:
         return Cohort(path, manifest)

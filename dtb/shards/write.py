@@ -14,6 +14,18 @@ from dtb.shards.manifest import COUNTS, MANIFEST_FILE, CohortDescription, Manife
 from dtb.shards.sample import encode_sample
 
 
+def counts_of(record: SubjectRecord) -> dict[str, int]:
+    """Give one person's part in the counts of a manifest."""
+    return {
+        "subjects": 1,
+        "runs": len(record.runs),
+        "trials": sum(run.trials.num_trials for run in record.runs),
+        "usable_trials": sum(int(run.trials.usable_J.sum()) for run in record.runs),
+        "volumes": sum(len(run.bold_VR) for run in record.runs if run.bold_VR is not None),
+        "absent_edges": int(np.isnan(record.connectome_E).sum()),
+    }
+
+
 class ShardWriter:
     """Writes people, in the order in which they are given, into tars of a fixed number of people.
 
@@ -55,14 +67,7 @@ class ShardWriter:
             raise ValueError(f"{record.pseudonym} was added twice")
         self._seen.add(record.pseudonym)
         self._waiting.append((record.pseudonym, encode_sample(record)))
-        self._counts.update(
-            subjects=1,
-            runs=len(record.runs),
-            trials=sum(run.trials.num_trials for run in record.runs),
-            usable_trials=sum(int(run.trials.usable_J.sum()) for run in record.runs),
-            volumes=sum(len(run.bold_VR) for run in record.runs if run.bold_VR is not None),
-            absent_edges=int(np.isnan(record.connectome_E).sum()),
-        )
+        self._counts.update(counts_of(record))
         if len(self._waiting) == self._subjects_per_shard:
             self._write_shard()
 

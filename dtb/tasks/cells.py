@@ -36,6 +36,7 @@ class Cells:
         self._raw = table.columns
         self._strip = spec.strip_spaces
         self._columns: dict[str, np.ndarray] = {}
+        self._unlearnt: dict[str, np.ndarray] = {}
         for name, derived in spec.derive.items():
             if derived.recode is not None:
                 self._set(name, (derived.values.get(cell, ABSENT) for cell in self.column(derived.recode)))
@@ -49,12 +50,18 @@ class Cells:
             elif derived.count_before is not None:
                 self._set(name, self._counts_before(self.fits(derived.count_before), derived.within))
 
-    def add_mapped(self, spec: TaskSpec, mapping: dict[tuple[str, ...], str]) -> None:
-        """Add the derived columns that look up a learnt mapping."""
+    def add_mapped(self, spec: TaskSpec, mapping: dict[tuple[str, ...], str] | None) -> None:
+        """Add the derived columns that look up a mapping; None if there was nothing to learn one from."""
         for name, derived in spec.derive.items():
             if derived.mapping_of is not None:
-                keys = zip(*(self.column(source) for source in derived.mapping_of), strict=True)
-                self._set(name, (mapping.get(key, ABSENT) for key in keys))
+                keys = list(zip(*(self.column(source) for source in derived.mapping_of), strict=True))
+                self._set(name, ((mapping or {}).get(key, ABSENT) for key in keys))
+                if mapping is not None:
+                    self._unlearnt[name] = np.array([ABSENT not in key and key not in mapping for key in keys])
+
+    def unlearnt(self, name: str) -> np.ndarray:
+        """(rows,) bool: whether a column looks up a mapping that a person's presses leave unclear."""
+        return self._unlearnt.get(name, np.zeros(self.num_rows, dtype=bool))
 
     def column(self, name: str) -> np.ndarray:
         """(rows,) text of a column, in the spelling of `dtb.tasks.spec.plain_text`."""

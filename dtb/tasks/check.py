@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table as ScreenTable
 
 from dtb import terminal
-from dtb.errors import TaskError, UserError
+from dtb.errors import StageError, TaskError, UserError
 from dtb.tasks.read import EventsRead, read_trials
 from dtb.tasks.spec import TaskSpec, load_task, shipped_tasks
 
@@ -59,7 +59,9 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
     Raises
     ------
     TaskError
-        The specification cannot be used, or none of the files can be read; a file that cannot is reported among others that can.
+        The specification cannot be used, or none of the files can be read.
+    StageError
+        Some of the files cannot be read; what is in the others was printed.
     """
     spec = load_task(task)
     found: list[tuple[Path, EventsRead]] = []
@@ -81,6 +83,10 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
     rt_J = np.concatenate([read.trials.rt_seconds_J for read in reads])
     terminal.out.print(histogram(rt_J[np.isfinite(rt_J)]))
     _print_unusable(found)
+    if refused:
+        raise StageError(
+            f"{len(refused)} of {len(events)} events files were refused, for the reasons above; the figures are of the others."
+        )
 
 
 def list_tasks() -> None:

@@ -106,7 +106,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
 
     can_learn = responses or set(response_columns(spec)) <= {*table.columns, *spec.derive}
     mapping, notes = learn_mapping(spec, cells, rows) if can_learn else ({}, [])
-    cells.add_mapped(spec, mapping)
+    cells.add_mapped(spec, mapping if can_learn else None)
     correct = read_correct(spec, cells, rows, mapping)
     if responses:
         response_JA, rt_J = read_responses(spec, cells, rows, correct, window[rows], where)
@@ -204,7 +204,7 @@ def _heights(spec: TaskSpec, cells: Cells, place: int, shown: np.ndarray) -> np.
                 heights[:, column] = np.where(shown & (values == value), drawn, heights[:, column])
             else:
                 heights[shown & (values == value), column] = level
-    unknown = shown & ~np.isin(values, list(_codes(stimulus)))
+    unknown = shown & ~np.isin(values, list(_codes(stimulus))) & ~cells.unlearnt(stimulus.column)
     cells.problem(unknown, f"column {stimulus.column!r} has {{!r}}, which no stimulus stands for", shown_text(values))
     return heights
 

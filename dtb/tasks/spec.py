@@ -82,7 +82,7 @@ class Derived:
     """Column that says which rows belong together, for `count_before`."""
     mapping_of: tuple[str, ...] | None = None
     """Columns to look up in the mapping that `trials.correct.mapping` learns, in place of its `by`: which alternative they stand for.
-    For use in `stimuli`, so that a twin is told what its person was told."""
+    For use in `stimuli`, so that a twin is told what its person was told; of what could not be learnt nothing is shown."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Derived:
@@ -158,7 +158,8 @@ class Mapping:
     """Columns that decide, through the unknown mapping, which alternative is correct."""
     accuracy: FromAccuracy
     min_agreement: Annotated[float, Field(gt=0.5, le=1)] = 0.9
-    """Share of the presses that must agree on what is correct; below it the trials count as having no right answer."""
+    """Share of the presses that must agree on what is correct; below it the trials count as having no right answer, and stimuli
+    that tell the mapping are not shown."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

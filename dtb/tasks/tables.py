@@ -45,7 +45,8 @@ def read_tsv(path: Path) -> Table:
     Raises
     ------
     InputDataError
-        The file is absent, empty, not UTF-8 text, names a column twice, or has a row whose number of cells is not the header's.
+        The file is absent, empty, not UTF-8 text or without line feeds, names a column twice, or has a row whose number of cells is not
+        the header's.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -57,6 +58,10 @@ def read_tsv(path: Path) -> Table:
         ) from None
     if "\0" in text:
         raise InputDataError(f"{path} holds binary data; expected a tab-separated table.")
+    if "\r" in text and "\n" not in text:
+        raise InputDataError(
+            f"{path} ends its lines with carriage returns alone, as old Macs did. Save it with line feeds (`\\n`)."
+        )
     lines = text.replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()

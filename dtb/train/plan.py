@@ -11,7 +11,7 @@ import torch
 
 from dtb.cohort.records import connectome_in_words, is_correlation
 from dtb.config import Config
-from dtb.errors import ConfigurationError
+from dtb.errors import ConfigurationError, DamagedOutputError
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split
 from dtb.shards.read import Cohort
@@ -126,6 +126,8 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
             "`connectome_space: edges`."
         )
     bold_regions = _bold_regions(config.twin.bold_regions, cohort.manifest.bold_regions)
+    if config.twin.bold == "direct" and bold_regions:
+        _require_levels(cohort, split.train)
     sizes = TwinSizes(
         num_regions=len(description.regions),
         num_channels=taskset.num_channels,
@@ -145,6 +147,23 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
         segments=config.segments,
     )
     return Plan(config, absolute(shards), out.resolve(), cohort, split, card)
+
+
+def _require_levels(cohort: Cohort, people: tuple[str, ...]) -> None:
+    """Refuse shards of an older dtb, which took each run's mean away and did not keep it: as if it were 0, all runs would look alike."""
+    for pseudonym in people:
+        try:
+            if all(run["repetition_time"] is None for run in cohort.header(pseudonym)["runs"]):
+                continue
+            runs = cohort.record(pseudonym).runs
+        except DamagedOutputError:  # training sets such people aside
+            continue
+        if any(run.bold_VR is not None and run.bold_mean_R is None for run in runs):
+            raise ConfigurationError(
+                f"{cohort.path} does not have the level of each run's BOLD, from which `twin.bold: direct` counts: an older dtb made "
+                "it. Run `dtb ingest` anew, or train with `bold: hrf`."
+            )
+        return
 
 
 def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str, ...]:

@@ -376,7 +376,7 @@ def test_cnp_people_are_found_with_every_task_and_what_the_raw_tree_says_of_rest
     assert len(people) == 8
     for person in people:
         (rest,) = person.rest
-        assert rest.raw_sidecar.name == f"sub-{person.label}_task-rest_bold.json"
+        assert rest.raw_sidecars[0].name == f"sub-{person.label}_task-rest_bold.json"
     path = filter_file(tmp_path, {"bold": {"task": ["rest", "scap"], "feature": "corrMatrix5"}})
     with pytest.raises(UserError, match=r"bold\.feature is no BIDS entity"):
         find(root, root / "derivatives" / "halfpipe", tasks=tasks, layout="halfpipe", bids_filter_file=path)
@@ -384,3 +384,39 @@ def test_cnp_people_are_found_with_every_task_and_what_the_raw_tree_says_of_rest
     people = find(root, root / "derivatives" / "halfpipe", tasks=tasks, layout="halfpipe", bids_filter_file=path)
     assert {tasks.specs[file.task_index].name for person in people for file in person.events} == {"scap"}
     assert [len(person.rest) for person in people] == [1] * 8
+
+
+def test_sidecars_are_inherited_from_the_nearest_folder_that_has_one(tmp_path):
+    bids, derived = study(tmp_path, ("01",))
+    for path in [*bids.rglob("*_bold.json"), *derived.rglob("*.json")]:
+        path.unlink()
+    places = ["", "sub-01", "sub-01/ses-pre", "sub-01/ses-pre/func"]
+    for place, name in [
+        (0, "task-rest_bold.json"),
+        (0, "task-rest_dir-AP_bold.json"),
+        (0, "task-rest_acq-other_bold.json"),
+        (1, "sub-01_task-rest_bold.json"),
+        (1, "sub-02_task-rest_bold.json"),
+        (2, "sub-01_ses-pre_bold.json"),
+        (3, "sub-01_ses-pre_task-rest_dir-AP_run-1_bold.json"),
+    ]:
+        (bids / places[place] / name).write_text("{}")
+    found = {file.name.run_label: [path.name for path in file.raw_sidecars] for file in find(bids, derived)[0].rest}
+    ap, pa = (found[f"ses-{where}_run-1"] for where in ("pre_task-rest_acq-mb_dir-AP", "post_task-rest_acq-mb_dir-PA"))
+    assert ap == [
+        "sub-01_ses-pre_task-rest_dir-AP_run-1_bold.json",
+        "sub-01_ses-pre_bold.json",
+        "sub-01_task-rest_bold.json",
+        "task-rest_dir-AP_bold.json",
+        "task-rest_bold.json",
+    ]
+    assert pa == ["sub-01_task-rest_bold.json", "task-rest_bold.json"]
+
+
+def test_a_label_with_a_space_is_not_as_bids_has_it_and_said(tmp_path, capsys):
+    bids, derived = study(tmp_path, ("01",))
+    path = next(bids.rglob("*task-stroop*_events.tsv"))
+    path.rename(path.with_name(path.name.replace("task-stroop", "task-stroop AP")))
+    before = len(list(bids.rglob("*_events.tsv")))
+    assert sum(len(person.events) for person in find(bids, derived)) == before - 1
+    assert "their names are not as BIDS has them" in " ".join(capsys.readouterr().err.split())

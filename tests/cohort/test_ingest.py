@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def paths(cohort: Path) -> tuple[Path, tuple[Path]]:
 
 def jobs_of(cohort: Path, config: IngestConfig) -> list[PersonJob]:
     people = index_people(*paths(cohort), config, TASKS)
-    return [PersonJob(person, f"p{place}", no_covariates()) for place, person in enumerate(people)]
+    return [PersonJob(person, f"p{place}", no_covariates(), paths(cohort)[1]) for place, person in enumerate(people)]
 
 
 def regions_of(cohort: Path) -> tuple[str, ...]:
@@ -210,11 +211,21 @@ def test_an_absent_derivative_tree_is_named(small_cohort, tmp_path):
         ingest(ONE_CPU, small_cohort / "bids", (tmp_path / "nowhere",), tmp_path / "out", resume=False)
 
 
-def test_several_parcellations_must_be_chosen_from(copy):
-    for path in list(func(copy, "0003").glob("*_seg-Toy20_*")):
-        shutil.copy(path, path.with_name(path.name.replace("Toy20", "Other")))
-    with pytest.raises(InputDataError, match=r"several series of one run.*ingest\.parcellation"):
-        index_people(*paths(copy), IngestConfig(), TASKS)
+@pytest.mark.parametrize("num_ambiguous", [1, 3, 4, 6])
+def test_several_parcellations_must_be_chosen_from_by_most_people_or_set_somebody_aside(copy, num_ambiguous):
+    for label in range(1, num_ambiguous + 1):
+        for path in list(func(copy, f"{label:04d}").glob("*_seg-Toy20_*")):
+            shutil.copy(path, path.with_name(path.name.replace("Toy20", "Other")))
+    said = r"several series of one run.*ingest\.parcellation"
+    if num_ambiguous > 3:
+        with pytest.raises(InputDataError, match=rf"{said}.*{num_ambiguous} of 6 people"):
+            index_people(*paths(copy), IngestConfig(), TASKS)
+    else:
+        jobs = jobs_of(copy, IngestConfig())
+        assert [bool(job.files.problem) for job in jobs] == [place < num_ambiguous for place in range(6)]
+        reason = read_person(jobs[0], regions_of(copy), TASKS, IngestConfig()).reason
+        assert re.search(said, reason)
+        assert str(copy) not in reason
     people = index_people(*paths(copy), IngestConfig(parcellation="Toy20"), TASKS)
     assert all("Toy20" in file.path.name for person in people for file in person.rest)
 
@@ -282,7 +293,9 @@ def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(copy):
     pipe = rest_file(copy, "0004", "AP")
     pipe.unlink()
     os.mkfifo(pipe)  # nobody writes into it: whoever opens it waits for ever, deep in the system
-    found = list(read_people(jobs, regions_of(copy), TASKS, config, ClusterConfig(num_cpus=2), crash_or_fail))
+    reading = read_people(jobs, regions_of(copy), TASKS, config, ClusterConfig(num_cpus=2), crash_or_fail)
+    reads = {job.pseudonym: read for job, read in reading}
+    found = [reads[job.pseudonym] for job in jobs]
     assert [read.pseudonym for read in found] == [job.pseudonym for job in jobs]
     assert [read.record is None for read in found] == [False, True, False, True, True, False]
     assert "crashed its process" in found[1].reason

@@ -10,7 +10,7 @@ from dtb.cohort.index import index_people
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.quality import run_quality, why_left_out
-from dtb.cohort.qualitypage import write_quality
+from dtb.cohort.qualitypage import SetAside, commonest, write_quality
 from dtb.cohort.records import Run
 from dtb.cohort.reliability import EdgeReliability, load_reliability
 from dtb.config import IngestConfig
@@ -50,7 +50,7 @@ def test_accuracy_is_judged_against_guessing_and_omissions_against_the_limit(cou
     assert quality.omission_fraction == pytest.approx(counts[2] / 100)
     assert quality.flag == flag
     found = why_left_out(quality, IngestConfig(below_chance="drop"))
-    assert (found is None) if problem is None else (problem in found)
+    assert (found is None) if problem is None else (problem in str(found))
 
 
 def test_somebody_who_moved_too_much_is_set_aside(small_cohort):
@@ -87,11 +87,12 @@ def test_the_page_shows_who_was_left_out_and_why_without_any_label(small_cohort,
     config = IngestConfig()
     reads = [read_person(job, regions_of(small_cohort), TASKS, config) for job in jobs_of(small_cohort, config)]
     people = [(read.pseudonym, read.quality) for read in reads]
-    write_quality(tmp_path, people, [("p9", "no rest & <nothing>")], 2, 3, np.array([0.2, 0.5, 0.9]), config)
+    aside = [SetAside("p9", "no rest & <nothing>", "no rest & <nothing>")]
+    write_quality(tmp_path, people, aside, 2, 3, np.array([0.2, 0.5, 0.9]), np.array([0.5, np.nan]), config)
     page = (tmp_path / "quality.html").read_text()
     assert "6 of 7 people" in page
     assert "no rest &amp; &lt;nothing&gt;" in page
-    assert page.count("data:image/png;base64") == 13
+    assert page.count("data:image/png;base64") == 15
     assert "http" not in page
     table = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
     assert len(table) == 12
@@ -125,7 +126,7 @@ def test_reaction_times_far_from_the_others_leave_a_run_out_past_the_limit():
     run = dataclasses.replace(run, trials=dataclasses.replace(run.trials, rt_seconds_J=rt_J))
     quality = run_quality(run, load_task("hammer"))
     assert quality.rt_outlier_fraction == pytest.approx(0.4, abs=0.01)
-    assert "max_rt_outlier_fraction 0.3" in why_left_out(quality, IngestConfig())
+    assert "max_rt_outlier_fraction 0.3" in str(why_left_out(quality, IngestConfig()))
     assert why_left_out(quality, IngestConfig(max_rt_outlier_fraction=0.5)) is None
 
 
@@ -144,6 +145,37 @@ def test_a_series_of_which_censoring_left_too_little_is_not_used(copy, task):  #
         assert refused.record.runs[1].trials.num_trials == kept.record.runs[1].trials.num_trials
         assert stroop.volumes_fraction == pytest.approx(1 / 3, abs=0.01)
         assert "ingest.min_volumes_fraction 0.5" in refused.left_out[0].reason
+        assert refused.quality.runs[1].volumes_fraction == stroop.volumes_fraction
     else:
         assert "ingest.min_volumes_fraction 0.5" in refused.reason
         assert kept.record.covariates["rest_seconds"] == pytest.approx(160, abs=2)
+        assert kept.quality.rest_volumes_fraction == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_those_set_aside_are_in_the_table_and_the_pictures_and_their_reasons_are_one(small_cohort, tmp_path):
+    config = IngestConfig(max_motion_mm=0.01)
+    reads = [read_person(job, regions_of(small_cohort), TASKS, config) for job in jobs_of(small_cohort, config)]
+    assert len({read.reason for read in reads}) > 1
+    aside = [SetAside(read.pseudonym, read.reason, read.kind) for read in reads]
+    assert commonest(aside) == [("ingest.max_motion_mm", 6, reads[0].reason)]
+    write_quality(
+        tmp_path, [(read.pseudonym, read.quality) for read in reads], aside, 0, 0, None, np.full(20, np.nan), config
+    )
+    page, table = (tmp_path / "quality.html").read_text(), pd.read_csv(tmp_path / "quality.tsv", sep="\t")
+    assert "0 of 6 people" in page
+    assert "6 in all. Light: 6 not used. Dashed: 0.01." in page
+    assert set(table.set_aside) == {"ingest.max_motion_mm"}
+    assert table.motion.notna().all()
+    assert len(table) == 12
+
+
+def test_runs_that_the_rules_leave_out_keep_their_figures_and_a_person_without_runs_has_a_row(small_cohort, tmp_path):
+    config = IngestConfig(max_omission_fraction=0.0)
+    reads = [read_person(job, regions_of(small_cohort), TASKS, config) for job in jobs_of(small_cohort, config)]
+    runs = [run for read in reads for run in read.quality.runs]
+    assert [bool(run.left_out) for run in runs] == [run.omission_fraction > 0 for run in runs]
+    assert any(run.left_out == "ingest.max_omission_fraction" for run in runs)
+    bare = dataclasses.replace(reads[0].quality, runs=(), set_aside="no task run that can be used")
+    write_quality(tmp_path, [("p0", bare)], [], 0, 0, None, np.zeros(0), config)
+    (row,) = pd.read_csv(tmp_path / "quality.tsv", sep="\t").to_dict("records")
+    assert (row["pseudonym"], np.isnan(row["accuracy"]), row["motion"] > 0) == ("p0", True, True)

@@ -13,9 +13,11 @@ import pytest
 import safetensors.numpy
 from hypothesis import example, given
 
+from dtb.config import Config
 from dtb.errors import DamagedOutputError, UserError
+from dtb.files import STAGE_FILE, OutputFolder
 from dtb.shards.inspect import verify_shards
-from dtb.shards.manifest import MANIFEST_FILE, Manifest
+from dtb.shards.manifest import MANIFEST_FILE, SEALED, Manifest
 from dtb.shards.read import open_cohort
 from dtb.shards.sample import encode_sample
 from tests.damage import DAMAGES, cases, whole
@@ -34,7 +36,9 @@ def folder(tmp_path) -> Path:
 def shard_of(num_people: int) -> dict[str, bytes]:
     """Give the files of a folder of shards with so many people."""
     with tempfile.TemporaryDirectory() as name:
+        stage = OutputFolder.claim(Path(name), "ingest", Config(), resume=False)
         write_people(Path(name), num_people)
+        stage.finish({}, SEALED)
         return {path.name: path.read_bytes() for path in Path(name).iterdir()}
 
 
@@ -50,6 +54,7 @@ def put(folder: Path, content: bytes) -> None:
     shard.write_bytes(content)
     manifest["shards"][0] |= {"num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    (folder / STAGE_FILE).unlink()  # it would tell on the manifest
 
 
 def packed(*members: tuple[str, bytes]) -> bytes:

@@ -1,20 +1,79 @@
 """`dtb shards verify` names everything that is wrong with a folder, and `info` counts what is there."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from dtb.cohort.reliability import EdgeReliability
+from dtb.cohort.reliability import RELIABILITY_FILE, EdgeReliability
+from dtb.config import Config
 from dtb.errors import DamagedOutputError
+from dtb.files import STAGE_FILE, OutputFolder, sha256_of
 from dtb.shards.inspect import print_info, verify_shards
+from dtb.shards.manifest import MANIFEST_FILE, SEALED
+from dtb.shards.read import open_cohort
 from tests.shards.people import write_people
 
 
 @pytest.fixture
 def folder(tmp_path):
-    write_people(tmp_path / "shards", 5, subjects_per_shard=2)
-    return tmp_path / "shards"
+    return write_folder(tmp_path / "shards")
+
+
+def write_folder(path):
+    """Write five people as a stage does."""
+    stage = OutputFolder.claim(path, "ingest", Config(), resume=False)
+    write_people(path, 5, subjects_per_shard=2)
+    stage.finish({}, SEALED)
+    return path
+
+
+def regions_renamed(plain):
+    plain["description"]["regions"][0] = "renamed"
+
+
+def another_seal(folder):
+    stage = json.loads((folder / STAGE_FILE).read_text())
+    stage["sha256"] = {name: sha256_of(folder / name) for name in stage["sha256"]}
+    (folder / STAGE_FILE).write_text(json.dumps(stage))
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (regions_renamed, "manifest.json was altered"),
+        (lambda plain: plain["counts"].update(trials=800), "manifest.json was altered"),
+        (lambda plain: plain["counts"].update(subjects=800), "counts 800 people and names 5"),
+    ],
+)
+def test_an_edited_manifest_is_found_and_not_opened(folder, edit, said):
+    plain = json.loads((folder / MANIFEST_FILE).read_text())
+    edit(plain)
+    (folder / MANIFEST_FILE).write_text(json.dumps(plain))
+    with pytest.raises(DamagedOutputError, match=said):
+        verify_shards(folder)
+    with pytest.raises(DamagedOutputError, match=r"manifest\.json"):
+        open_cohort(folder, verify=False)
+
+
+def test_counts_are_held_against_the_shards_even_if_the_seal_agrees(folder):
+    plain = json.loads((folder / MANIFEST_FILE).read_text())
+    plain["counts"]["usable_trials"] += 1
+    (folder / MANIFEST_FILE).write_text(json.dumps(plain))
+    another_seal(folder)
+    with pytest.raises(DamagedOutputError, match=r"usable trials, the shards hold \d+"):
+        verify_shards(folder)
+
+
+def test_verify_misses_neither_the_seal_nor_altered_reliability(folder):
+    (folder / RELIABILITY_FILE).write_bytes(b"x")
+    with pytest.raises(DamagedOutputError, match="reliability.safetensors was added"):
+        verify_shards(folder)
+    (folder / RELIABILITY_FILE).unlink()
+    (folder / STAGE_FILE).unlink()
+    with pytest.raises(DamagedOutputError, match="stage.json is missing"):
+        verify_shards(folder)
 
 
 def test_a_whole_folder_passes_and_is_described(folder, capsys):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dtb.errors import TaskError
+from dtb.cli import exit_code
+from dtb.errors import StageError, TaskError
 from dtb.tasks.check import check_task, histogram, tally_of
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task, shipped_tasks, task_to_plain
@@ -35,7 +36,10 @@ def test_counts_add_up(events):
 def test_everything_is_shown_and_a_file_that_cannot_be_read_does_not_hide_the_others(events, tmp_path, capsys):
     other = tmp_path / "other.tsv"
     other.write_text("onset\n1\n")
-    check_task("stroop", (events, other))
+    with pytest.raises(StageError, match=r"1 of 2 events files were refused"):
+        check_task("stroop", (events, other))
+    assert exit_code(["task", "check", "stroop", str(events), str(other)]) == 1
+    assert exit_code(["task", "check", "stroop", str(events)]) == 0
     shown = capsys.readouterr()
     assert "3 usable trials, 1 of them without a press" in shown.out
     assert "  trials begin from 1.0 to 12.0 s, one every 4 s (median)" in shown.out
@@ -94,3 +98,9 @@ def test_balloons_grow_with_the_pumps_before_and_bursts_are_no_choices(tmp_path)
     assert not trials.scored_J.any()
     assert [row.row for row in found.unusable] == [5, 7]
     assert found.num_not_trials == 1
+
+
+def test_line_ends_without_line_feeds_are_named(events):
+    events.write_bytes(events.read_bytes().replace(b"\n", b"\r"))
+    with pytest.raises(TaskError, match="carriage returns alone"):
+        check_task("stroop", (events,))

@@ -176,6 +176,13 @@ def test_a_counterbalanced_mapping_is_learnt_from_accuracy_even_of_someone_who_e
     assert found.trials.correct_JA[:10].tolist() == [[True, False]] * 10
     assert not found.trials.scored_J[10]
     assert "shape, circle is unclear" in found.notes[0]
+    # Who is unsure of one rule was told the other all the same: every trial stays, and only what is unclear is not shown.
+    assert found.unusable == []
+    assert found.trials.usable_J.all()
+    shown = {load_task("taskswitch").channels[channel] for channel in found.trials.pulse_channel_Q}
+    assert shown == {"cue_color", "cue_shape", "color_left"}
+    path.write_text(header + rows.replace("circle", "n/a", 1))
+    assert [row.row for row in read_trials(load_task("taskswitch"), path).unusable] == [2]
 
 
 def test_values_drawn_from_a_range_are_the_same_each_time_and_within_it(tmp_path):
@@ -291,7 +298,11 @@ def test_counts_of_all_cnp_participants_equal_an_independent_count(task, tmp_pat
         silent, bad = trials.ButtonPressCode.isna(), ~trials.ButtonPressCode.isin([5, 28])
         bad &= ~silent
     if task == "taskswitch":
-        bad |= ~cnp_says(table, "color", "StimulusColor") | ~cnp_says(table, "shape", "StimulusShape")
+        unclear = ~cnp_says(table, "color", "StimulusColor") | ~cnp_says(table, "shape", "StimulusShape")
+        unsure = {path for path, each in zip(paths, found, strict=True) if each.notes}
+        assert {str(path) for path in unsure} == set(table.path[unclear])
+        assert len(unsure) >= 10
+        assert all(each.trials.usable_J.any() for each in found)
     assert sum(each.num_rows for each in found) == len(table)
     assert sum(each.num_not_trials for each in found) == len(table) - len(trials)
     assert sum(len(each.unusable) for each in found) == bad.sum()

@@ -11,7 +11,7 @@ from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.trainer import measure_scales
-from tests.train.conftest import small_config
+from tests.train.conftest import small_config, write_cohort
 
 
 def plan_with(shards, out, *regions: str) -> Plan:
@@ -45,6 +45,20 @@ def test_the_papers_targets_are_laid_out_for_training_in_standard_units_of_all_p
     np.testing.assert_allclose(scales.bold_scale_R, np.concatenate(list(raw.values())).std(axis=0, ddof=1), rtol=1e-5)
     second_R = raw[batch.pseudonyms[0]][1] - scales.bold_mean_R
     np.testing.assert_allclose(batch.bold_SKVR[0, 0, 1].numpy(), second_R, atol=1e-5)
+
+
+def test_shards_that_do_not_say_the_level_of_bold_are_refused_where_it_counts(tmp_path):
+    def without_level(person):
+        return dataclasses.replace(
+            person, runs=tuple(dataclasses.replace(run, bold_mean_R=None) for run in person.runs)
+        )
+
+    shards = write_cohort(tmp_path / "shards", spoil=without_level)
+    config = small_config()
+    make_plan(config, shards, tmp_path, open_cohort(shards))
+    direct = dataclasses.replace(config, twin=dataclasses.replace(config.twin, press="sigmoid", bold="direct"))
+    with pytest.raises(ConfigurationError, match=r"level of each run's BOLD.*`dtb ingest` anew"):
+        make_plan(direct, shards, tmp_path, open_cohort(shards))
 
 
 def test_a_region_that_the_cohort_lacks_is_refused_with_the_nearest(shards, tmp_path):

@@ -1,0 +1,49 @@
+"""Everybody on a cluster: nobody waits for somebody who hangs, and whatever cuts work off costs one item, in words."""
+
+import time
+from collections import Counter
+
+import pytest
+
+from dtb.cohort.build import as_finished
+from dtb.config import ClusterConfig
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.cluster
+TWO_CPUS = ClusterConfig(num_cpus=2)
+
+
+def linger_over_the_first(item: int, seconds: float) -> int:
+    time.sleep(seconds if item == 0 else 0)
+    return item**2
+
+
+def test_all_others_are_finished_while_one_hangs():
+    found = list(as_finished(linger_over_the_first, range(60), 6.0, TWO_CPUS))
+    assert found[-1] == (0, 0, "")
+    assert sorted(found) == [(item, item**2, "") for item in range(60)]
+
+
+def test_whatever_cuts_work_off_is_tried_again_then_said_and_the_others_go_on(monkeypatch):
+    errors = {
+        0: ray.exceptions.OutOfMemoryError("killed"),
+        1: ray.exceptions.NodeDiedError("gone"),
+        4: ray.exceptions.ObjectReconstructionFailedError("0" * 56, None, "stack"),
+    }
+    tries: Counter[int] = Counter()
+
+    def get(reference, real=ray.get):
+        square = real(reference)
+        tries[square] += 1
+        if square in errors or (square == 9 and tries[square] == 1):
+            raise errors.get(square, errors[0])
+        return square
+
+    monkeypatch.setattr(ray, "get", get)
+    found = {item: rest for item, *rest in as_finished(linger_over_the_first, range(6), 0.0, TWO_CPUS)}
+    assert tries == {0: 2, 1: 2, 4: 2, 9: 2, 16: 1, 25: 1}
+    assert [found[item] for item in (3, 4, 5)] == [[9, ""], [16, ""], [25, ""]]
+    for item, said in enumerate(("memory ran out", "machine that worked on it was lost", "its result was lost")):
+        result, death = found[item]
+        assert result is None
+        assert said in death
