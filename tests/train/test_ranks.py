@@ -128,3 +128,8 @@ def test_a_slow_rank_is_waited_for_and_told_of(one, cohort, tmp_path):
     assert furthest(rows, one[:FEWER]) < 1e-5
     (told,) = [line for line in (tmp_path / "notes.log").read_text().splitlines() if "as long" in line]
     assert told.startswith("Rank 1 takes ")
+
+
+def test_waiting_for_data_is_that_of_the_rank_that_waits_most(cohort, tmp_path):
+    (row,) = train_on_ranks(config(max_epochs=1), cohort, tmp_path, 2, waiting={1: 2.0})
+    assert row["data_wait_share"] * row["seconds"] > 2.0
