@@ -27,7 +27,7 @@ from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
-from dtb.train.notes import METRICS_FILE, read_metrics
+from dtb.train.notes import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
 from dtb.train.telling import told
@@ -318,18 +318,14 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
 
 
 def _summary(out: Path) -> dict[str, Any]:
-    from dtb.train.checkpoint import newest_manifest
-    from dtb.train.worker import CHECKPOINTS
-
     rows = read_metrics(out / METRICS_FILE)
     best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
-    checkpoint = newest_manifest(out / CHECKPOINTS)
     return {
         "epochs": len(rows),
         "best_epoch": best["epoch"],
         "best_validation_loss": best["validation_loss"],
         # `dtb evaluate` logs in the same run.
-        "tracker_id": checkpoint[1]["progress"]["tracker_id"] if checkpoint else None,
+        "tracker_id": read_tracker_id(out),
     }
 
 
