@@ -3,8 +3,8 @@
 Nothing is rounded to steps: a stimulus that covers a third of a step has a third of its height there, and the steps' shares at risk sum
 to the observed exposure exactly.
 
-Shape letters: `T` model step, `I` stimulus channel, `A` response alternative, `J` trial, `Q` stimulus pulse, `P` pulse or trial, `F` step that
-a pulse or a trial touches.
+Shape letters: `T` model step, `I` stimulus channel, `A` response alternative, `J` trial, `Q` stimulus pulse, `P` pulse or trial, `F` a step
+that a pulse or a trial touches.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def test_a_cluster_with_an_address_is_given_time_to_grow(monkeypatch, capsys):
     there = iter([{"CPU": 0.0}, {"CPU": 0.0}, {"CPU": 4.0}])
     asked = []
     monkeypatch.setattr("ray.cluster_resources", lambda: next(there))
-    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda bundles: asked.append(bundles))
+    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", asked.append)
     grows = dataclasses.replace(small_config(num_workers=4), cluster=ClusterConfig(ray_address="auto"))
     require_room(grows)
     assert asked == [[{"CPU": 1.0}] * 4, []]
