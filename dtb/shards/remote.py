@@ -98,7 +98,9 @@ def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:
                     _make_room(folder, num_bytes)
                     _read_into(path, url, sha256, num_bytes)
         else:
-            os.utime(stream.fileno())  # used last now
+            # Used last now. The clock's own time: what the system would take is as coarse as its ticks, so that two uses could be one.
+            now = time.time_ns()
+            os.utime(stream.fileno(), ns=(now, now))
             return stream
 
 
