@@ -319,7 +319,8 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "float32"
     """Precision of the hypernetwork; the recurrent state is float32 always."""
     deepspeed: Path | None = None
-    """A DeepSpeed JSON file merged with the settings above; a contradiction is refused."""
+    """A DeepSpeed JSON file merged with the settings above; a contradiction is refused. `"optimizer": {"params": {"torch_adam": false}}`
+    takes DeepSpeed's own Adam."""
     recompute_states: bool = False
     """Keep the network's states of one block of steps at a time and compute them again for the gradient: long segments in little memory,
     for up to two thirds more time."""

@@ -21,9 +21,13 @@ from dtb.errors import ConfigurationError, DamagedOutputError, OutputInUseError
 from dtb.files import read_stage
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
+from dtb.track import Tracker
 from dtb.train.checkpoint import newest_complete
 from dtb.train.notes import ALIVE_FILE
-from dtb.train.trainer import require_room, train
+from dtb.train.plan import make_plan
+from dtb.train.progress import Progress
+from dtb.train.trainer import _keep, require_room, train
+from dtb.train.worker import _Book
 from dtb.twin.export import load_twin
 from tests.test_track import read_record
 from tests.train.conftest import small_config
@@ -166,9 +170,6 @@ def read_rows_so_far(out):
 
 
 def test_cohort_that_changed_is_not_gone_on_with(shards, tmp_path):
-    from dtb.train.plan import make_plan
-    from dtb.train.trainer import _keep
-
     plan = make_plan(small_config(), shards, tmp_path, open_cohort(shards))
     _keep(plan, tmp_path, {})
     changed = dataclasses.replace(plan, card=dataclasses.replace(plan.card, cohort_hash="f" * 64))
@@ -208,7 +209,7 @@ def test_a_cluster_with_an_address_is_given_time_to_grow(monkeypatch, capsys):
     there = iter([{"CPU": 0.0}, {"CPU": 0.0}, {"CPU": 4.0}])
     asked = []
     monkeypatch.setattr("ray.cluster_resources", lambda: next(there))
-    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", asked.append)
+    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda **them: asked.append(them["bundles"]))
     grows = dataclasses.replace(small_config(num_workers=4), cluster=ClusterConfig(ray_address="auto"))
     require_room(grows)
     assert asked == [[{"CPU": 1.0}] * 4, []]
@@ -217,3 +218,21 @@ def test_a_cluster_with_an_address_is_given_time_to_grow(monkeypatch, capsys):
     for config, seconds in ((grows, 0.01), (small_config(num_workers=4), 600)):
         with pytest.raises(ConfigurationError, match=r"needs 4 CPU, but the cluster has 0\. Lower"):
             require_room(config, seconds)
+
+
+def test_a_training_that_begins_again_before_its_first_checkpoint_goes_on_with_its_tracked_run(
+    shards, tmp_path, monkeypatch
+):
+    opened = []
+
+    def open_one(_config, _folder, _settings, run_id, _tell):
+        opened.append(run_id)
+        tracker = Tracker()
+        tracker.run_id = run_id or "the first"
+        return tracker
+
+    monkeypatch.setattr("dtb.train.worker.open_tracker", open_one)
+    plan = make_plan(small_config(), shards, tmp_path, open_cohort(shards))
+    for _ in range(2):
+        _Book(plan, Progress())
+    assert opened == [None, "the first"]
