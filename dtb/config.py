@@ -533,7 +533,7 @@ class TrackConfig:
     """Weights & Biases."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    """`auto`: online if the user has a key, offline otherwise."""
+    """`auto`: online if the user has a key and W&B answers, offline otherwise."""
     project: str = "dtb"
     """W&B project."""
     name: str | None = None
