@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dtb.shards.stream import SubjectStream
@@ -63,7 +63,6 @@ def test_epochs_and_seeds_give_different_orders():
     assert len({tuple(order) for order in orders}) == 9
 
 
-@settings(deadline=None)
 @given(people=PEOPLE, size=SIZES, world=RANKS, epoch=EPOCHS, left_out=st.sets(st.integers(0, 59)))
 def test_everybody_is_at_home_unless_it_is_full_and_ranks_have_as_many_as_dealt_in_turn(
     people, size, world, epoch, left_out
