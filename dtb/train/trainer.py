@@ -212,7 +212,7 @@ def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
     shortage = _shortage(config)
     if shortage is None:
         return
-    if config.cluster.ray_address is not None and grow_seconds:
+    if config.cluster.ray_address is not None:
         from ray.autoscaler.sdk import request_resources
 
         err.print(f"{shortage}. Waiting until it has grown, {grow_seconds:g} s at most.", markup=False)
@@ -360,5 +360,6 @@ def _describe(plan: Plan, user: dict[str, Any]) -> None:
 
             there = ray.cluster_resources()
             console.print(f"cluster         {there.get('CPU', 0):g} CPU, {there.get('GPU', 0):g} GPU")
-            require_room(config, grow_seconds=0)
+            if shortage := _shortage(config):
+                console.print(f"room            {shortage}; training would wait for it to grow")
     console.print("dry run         nothing was written")

@@ -205,7 +205,7 @@ def test_deepspeed_file_that_fits_some_numbers_of_workers_only_is_refused_at_the
         train(small_config(num_workers=2, min_workers=1, deepspeed=path), shards, tmp_path / "out", resume=False)
 
 
-def test_a_cluster_with_an_address_is_given_time_to_grow(monkeypatch, capsys):
+def test_a_cluster_with_an_address_is_given_time_to_grow(shards, tmp_path, monkeypatch, capsys):
     there = iter([{"CPU": 0.0}, {"CPU": 0.0}, {"CPU": 4.0}])
     asked = []
     monkeypatch.setattr("ray.cluster_resources", lambda: next(there))
@@ -215,6 +215,9 @@ def test_a_cluster_with_an_address_is_given_time_to_grow(monkeypatch, capsys):
     assert asked == [[{"CPU": 1.0}] * 4, []]
     assert "needs 4 CPU, but the cluster has 0. Waiting until it has grown" in capsys.readouterr().err
     monkeypatch.setattr("ray.cluster_resources", dict)
+    monkeypatch.setattr("dtb.train.trainer.connected", lambda _: contextlib.nullcontext())
+    train(grows, shards, tmp_path / "out", resume=False, dry_run=True)
+    assert "training would wait for it to grow" in " ".join(capsys.readouterr().out.split())
     for config, seconds in ((grows, 0.01), (small_config(num_workers=4), 600)):
         with pytest.raises(ConfigurationError, match=r"needs 4 CPU, but the cluster has 0\. Lower"):
             require_room(config, seconds)
