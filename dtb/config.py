@@ -328,7 +328,8 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "float32"
     """Precision of the hypernetwork; the recurrent state is float32 always."""
     deepspeed: Path | None = None
-    """A DeepSpeed JSON file merged with the settings above; a contradiction is refused."""
+    """A DeepSpeed JSON file merged with the settings above; a contradiction is refused. `"optimizer": {"params": {"torch_adam": false}}`
+    takes DeepSpeed's own Adam."""
     recompute_states: bool = False
     """Keep the network's states of one block of steps at a time and compute them again for the gradient: long segments in little memory,
     for up to two thirds more time."""
@@ -543,7 +544,7 @@ class TrackConfig:
     """Weights & Biases."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    """`auto`: online if the user has a key, offline otherwise."""
+    """`auto`: online if the user has a key and W&B answers, offline otherwise."""
     project: str = "dtb"
     """W&B project."""
     name: str | None = None

@@ -247,7 +247,8 @@ def _judge_operations(machine: Machine) -> Finding:
         name,
         "ok",
         f"none compiled, and none can be: {' and '.join(missing)} absent",
-        "dtb needs none of them, unless train.deepspeed offloads the optimizer. Then install a compiler, and `pip install ninja`.",
+        "dtb needs none of them, unless train.deepspeed offloads the optimizer to DeepSpeed's own Adam (`torch_adam` false). Then install "
+        "a compiler, and `pip install ninja`.",
     )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import html
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dtb.config import TrackConfig
+from dtb.errors import StageError
+from dtb.terminal import err
 
 
 class Tracker:
@@ -98,7 +100,13 @@ class _WandbTracker(Tracker):
         self._wandb.teardown()
 
 
-def open_tracker(config: TrackConfig, folder: Path, settings: Mapping[str, Any], run_id: str | None = None) -> Tracker:
+def open_tracker(
+    config: TrackConfig,
+    folder: Path,
+    settings: Mapping[str, Any],
+    run_id: str | None = None,
+    tell: Callable[[str], None] = err.print,
+) -> Tracker:
     """Open the tracker that the configuration asks for.
 
     Parameters
@@ -110,6 +118,8 @@ def open_tracker(config: TrackConfig, folder: Path, settings: Mapping[str, Any],
         The configuration to log; it must hold no path and no label of a person.
     run_id : str, optional
         Continue this run.
+    tell : callable
+        Takes a sentence for the user.
 
     Returns
     -------
@@ -119,7 +129,25 @@ def open_tracker(config: TrackConfig, folder: Path, settings: Mapping[str, Any],
         return Tracker()
     online = config.wandb == "online" or (config.wandb == "auto" and has_key())
     folder.mkdir(parents=True, exist_ok=True)
-    return _WandbTracker(config, "online" if online else "offline", folder, settings, run_id)
+    if not online:
+        return _WandbTracker(config, "offline", folder, settings, run_id)
+    from wandb.errors import CommError
+
+    try:
+        return _WandbTracker(config, "online", folder, settings, run_id)
+    except CommError as error:
+        if config.wandb == "online":
+            raise StageError(
+                f"Weights & Biases cannot be used ({_first_line(error)}). Set track.wandb to offline, or to auto, which falls back to it."
+            ) from None
+        tell(
+            f"Weights & Biases cannot be used ({_first_line(error)}): the record stays offline, in {folder / 'wandb'}, for `wandb sync`."
+        )
+        return _WandbTracker(config, "offline", folder, settings, run_id)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def has_key() -> bool:

@@ -3,8 +3,9 @@
     python scripts/bench/train.py --out scaling.json
     python scripts/scaling_model.py scaling.json docs/images/scaling.svg
 
-A step is arithmetic, or the model steps one after the other where those take longer; then what goes over all parameters of the
-hypernetwork; then its gradients and weights between the ranks, hidden behind nothing. On this machine, rates are those that the bench
+A step is the copy of a rank's people to the GPU; then arithmetic, or the model steps one after the other where those take longer; then
+what goes over all parameters of the hypernetwork; then its gradients and weights between the ranks, hidden behind nothing. Beside it a
+core makes the next batches, and a step takes as long as that if that takes longer. On this machine, rates are those that the bench
 measured on 1 rank and on the link alone, so 2 and 4 ranks are a prediction that can be wrong. On GPUs, rates are those of data sheets
 times assumed shares, and nothing has been measured.
 """
@@ -24,6 +25,11 @@ import matplotlib.pyplot as plt
 MODEL_STEPS, SEGMENTS = 262, 30
 """Of a person of the paper: three runs, of each the first 196.8 s, in segments of 20.96 s."""
 NUM_CHANNELS, NUM_OUTPUTS, NUM_EDGES = 9, 23, 99_235
+PERSON_BYTES = 1.3e6
+"""Of a person's connectome, stimuli, presses and BOLD as tensors."""
+FIRST_SECONDS, AGAIN_SECONDS = 13e-3, 0.3e-3
+"""Of one core here: to read a person and lay them out, and to take one from memory."""
+LARGEST_BUCKET = 5e7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,19 +63,21 @@ class Size:
 class Gpus:
     """GPUs of one kind in nodes of eight.
 
-    NVIDIA's data sheets for H100 SXM (67 TFLOP/s in float32, 3.35 TB/s, 80 GB; NVLink 900 GB/s both ways together) and ConnectX-7 (400
-    Gb/s, one for each GPU as in DGX H100). Shares of them, and the seconds of a model step and of a message, are assumptions.
+    NVIDIA's data sheets for H100 SXM (67 TFLOP/s in float32, 3.35 TB/s, 80 GB; NVLink 900 GB/s and PCIe 128 GB/s, both ways together) and
+    ConnectX-7 (400 Gb/s, one for each GPU as in DGX H100). Shares of them, and the seconds of a model step and of a message, are
+    assumptions.
     """
 
     flops: float = 0.3 * 67e12
     memory_bytes_per_second: float = 0.7 * 3.35e12
     inside_bytes_per_second: float = 0.8 * 450e9
     between_bytes_per_second: float = 0.8 * 8 * 50e9
+    copied_bytes_per_second: float = 0.8 * 64e9
     seconds_per_model_step: float = 20e-6
     seconds_per_message: float = 10e-6
 
-    def step_seconds(self, size: Size, num_gpus: int, zero_stage: int) -> dict[str, float]:
-        """Give the seconds of a step by what they are spent on."""
+    def step_seconds(self, size: Size, num_gpus: int, zero_stage: int, *, first: bool = False) -> dict[str, float]:
+        """Give the seconds of a step by what they are spent on: in the first epoch, or when each rank knows its people."""
         rows = math.ceil(size.batch_size / num_gpus)
         arithmetic = rows * size.flops_per_person / self.flops
         in_order = MODEL_STEPS * self.seconds_per_model_step
@@ -79,24 +87,32 @@ class Gpus:
         link = self.inside_bytes_per_second if num_gpus <= 8 else self.between_bytes_per_second
         moved = bytes_moved(size.num_parameters, num_gpus, zero_stage) / link
         messages = 2 * math.log2(num_gpus) * self.seconds_per_message if num_gpus > 1 else 0.0
-        return {"arithmetic": max(arithmetic, in_order), "weights": weights, "communication": moved + messages}
+        spent = {
+            "copy": rows * PERSON_BYTES / self.copied_bytes_per_second,
+            "arithmetic": max(arithmetic, in_order),
+            "weights": weights,
+            "communication": moved + messages,
+        }
+        made = rows * (FIRST_SECONDS if first else AGAIN_SECONDS)
+        return {**spent, "waiting": max(0.0, made - sum(spent.values()))}
 
 
 def bytes_moved(num_parameters: int, num_ranks: int, zero_stage: int) -> float:
     """Give the bytes that each rank sends in a step, by the ring algorithm, for the collectives that the bench counted."""
     ring = 4.0 * num_parameters * (num_ranks - 1) / num_ranks
-    # A sum over ranks goes around twice, a gather or a sum that is scattered once.
-    times = {0: 2, 1: 3, 2: 3, 3: 2 if num_parameters < 1e9 else 3}
+    # A sum over ranks goes around twice, a gather or a sum that goes to its owner once.
+    times = {0: 2, 1: 2, 2: 2, 3: 2 if num_parameters < 1e9 else 3}
     return ring * times[zero_stage]
 
 
 def memory_bytes(size: Size, num_gpus: int, zero_stage: int) -> float:
-    """Give a GPU's bytes in float32: weights, gradients, optimizer, and what its people's networks need."""
+    """Give a GPU's bytes in float32: weights, gradients, optimizer, the bucket of gradients that are sent, and what its people need."""
     divided = {0: (4, 4, 8), 1: (4, 4, 12 / num_gpus), 2: (4, 4 / num_gpus, 12 / num_gpus)}
     each = sum(divided.get(zero_stage, (4 / num_gpus, 4 / num_gpus, 12 / num_gpus)))
     rows = math.ceil(size.batch_size / num_gpus)
     states = rows * SEGMENTS * MODEL_STEPS * (3 * size.num_hidden + NUM_CHANNELS) * 4.0
-    return each * size.num_parameters + states + rows * size.num_generated * 4.0 * 4
+    bucket = 4.0 * min(size.num_parameters, LARGEST_BUCKET) if zero_stage else 0.0
+    return each * size.num_parameters + bucket + states + rows * (size.num_generated * 4.0 * 4 + PERSON_BYTES)
 
 
 PAPER = Size("the paper's, 54.8 million", 400, (200, 200), 50)
@@ -121,8 +137,8 @@ def check(figures: dict[str, Any]) -> None:
             rows = math.ceil(found["batch_size"] / num_ranks)
             computed = one * rows / found["batch_size"] * slowed * max(1.0, num_ranks / cores)
             share = found["num_parameters"] / figures["paper"]["num_parameters"]
-            # ZeRO 1 sums gradients and gathers weights: half as much again as the sum that was timed.
-            predicted = computed + 1.5 * share * link["large"] + 2 * link["small"]
+            # ZeRO 1 sums gradients at their owners and gathers weights: together as much as the sum that was timed.
+            predicted = computed + share * link["large"] + 2 * link["small"]
             measured = found["ranks"][ranks]["step_seconds"]
             print(
                 f"| {name} | {ranks} | {predicted:.3f} | {measured:.3f} | {one / predicted:.2f}x | {one / measured:.2f}x |"
@@ -133,9 +149,10 @@ def predict(size: Size, gpus: Gpus) -> list[float]:
     """Print a size's table and give its speeds relative to one GPU."""
     print(f"\n{size.name} ({size.num_parameters:,} parameters, batches of {size.batch_size:,})\n")
     print(
-        "| GPUs | ms a step, ZeRO 0 / 1 / 3 | of it communication, ZeRO 0 | speed-up | efficiency | GiB a GPU, ZeRO 0 / 1 / 2 / 3 |"
+        "| GPUs | ms a step, ZeRO 0 / 1 / 3 | first epoch | of it communication, ZeRO 0 | speed-up | efficiency "
+        "| GiB a GPU, ZeRO 0 / 1 / 2 / 3 |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|")
     alone = sum(gpus.step_seconds(size, 1, 0).values())
     speeds = []
     for number in NUM_GPUS:
@@ -145,7 +162,8 @@ def predict(size: Size, gpus: Gpus) -> list[float]:
         stages = " / ".join(f"{1e3 * sum(gpus.step_seconds(size, number, stage).values()):.1f}" for stage in (0, 1, 3))
         memory = " / ".join(f"{memory_bytes(size, number, stage) / 2**30:.1f}" for stage in range(4))
         share, gain = parts["communication"] / total, alone / total
-        print(f"| {number} | {stages} | {share:.0%} | {gain:.1f}x | {gain / number:.0%} | {memory} |")
+        first = 1e3 * sum(gpus.step_seconds(size, number, 0, first=True).values())
+        print(f"| {number} | {stages} | {first:.0f} | {share:.0%} | {gain:.1f}x | {gain / number:.0%} | {memory} |")
     return speeds
 
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from dtb.cluster import prepare_environment
 from scripts.live_page import CHROMIUM, OPTIONS
 
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("dtb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dtb")
 # Before any test imports Triton: without a GPU its kernels run in its interpreter.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dtb.config import TrackConfig
+from dtb.errors import StageError
 from dtb.track import Tracker, open_tracker
 
 
@@ -112,3 +113,24 @@ def test_offline_record_holds_the_figures_and_nothing_of_the_machine(tmp_path, m
     assert names_in(record, [tracker.run_id, "train_loss"]) == [tracker.run_id, "train_loss"]
     for path in sent:
         assert not names_in(path, secrets), path
+
+
+@pytest.mark.slow
+def test_a_key_without_network_leaves_the_record_offline_and_says_so(tmp_path, monkeypatch):
+    with socket.socket() as nobody:  # bound, so that nobody else takes it, and not listened at
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+        told = []
+        tracker = open_tracker(TrackConfig(wandb="auto"), tmp_path, {}, tell=told.append)
+        tracker.log({"train_loss": 0.5}, step=1)
+        tracker.finish()
+        with pytest.raises(StageError, match=r"Set track\.wandb to offline, or to auto"):
+            open_tracker(TrackConfig(wandb="online"), tmp_path, {})
+    (sentence,) = told
+    assert sentence.startswith("Weights & Biases cannot be used")
+    assert "\n" not in sentence
+    (record,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    assert tracker.run_id in record.name
+    assert any(entry.WhichOneof("record_type") == "history" for entry in read_record(record.read_bytes()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 
@@ -37,7 +38,9 @@ def render_slurm(config: Config, out: str) -> str:
     """
     launch, nodes = config.launch, count_nodes(config)
     num_nodes = max(nodes.train, nodes.fleet)  # an allocation does not grow, and one stage runs at a time
-    parcel = pack(config, out, resume=True)
+    # `ray symmetric-run` makes all nodes alike, so that none would be in a pool.
+    everywhere = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, pools=False))
+    parcel = pack(everywhere, out, resume=True)
     place = shlex.quote(parcel.place)
     lines = [
         "#!/usr/bin/env bash",
@@ -69,7 +72,8 @@ def render_slurm(config: Config, out: str) -> str:
         "",
         "# The script runs on the first node of the allocation, and so does the run.",
         "head=$(hostname -I | awk '{print $1}')",
-        f"srun --nodes={num_nodes} --ntasks={num_nodes} --ntasks-per-node=1 \\",
+        # srun does not inherit the number of cores.
+        f"srun --nodes={num_nodes} --ntasks={num_nodes} --ntasks-per-node=1 --cpus-per-task={launch.node_cpus} \\",
         f'    ray symmetric-run --address "$head:{_PORT}" --min-nodes {num_nodes} \\',
         f"    --num-cpus {launch.node_cpus} --num-gpus {launch.node_gpus} --disable-usage-stats -- \\",
         f"    {shlex.join(parcel.command)}",

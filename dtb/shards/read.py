@@ -16,7 +16,7 @@ from dtb.cohort.records import SubjectRecord
 from dtb.errors import DamagedOutputError, InputDataError, UserError
 from dtb.files import STAGE_FILE, broken_seals, require_complete, sha256_of
 from dtb.shards.manifest import Manifest, ShardEntry
-from dtb.shards.remote import open_copy, url_of
+from dtb.shards.remote import open_copy, url_of, warn_if_cache_is_small
 from dtb.shards.sample import decode_header, decode_sample
 
 PLACE_FILE = "shards_lie_at.txt"
@@ -176,6 +176,8 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
         )
     path = home_of(path)
     if url_of(path) is not None:
+        if verify:
+            warn_if_cache_is_small(sum(shard.num_bytes for shard in manifest.shards))
         return Cohort(path, manifest)
     for shard in manifest.shards:
         file = path / shard.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import re
 import time
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
 from dtb.files import cache_folder, sha256_of, written_whole
+from dtb.terminal import err
 
 PLACE_VARIABLE, SIZE_VARIABLE = "DTB_CACHE", "DTB_CACHE_GIB"
 _DEFAULT_GIB = 20.0
@@ -62,6 +64,18 @@ def is_there(url: str) -> bool:
     return bool(_patiently(url, lambda files, path: files.exists(path)))
 
 
+def warn_if_cache_is_small(num_bytes: int) -> None:
+    """Say so if so many bytes of shards do not fit into this node's cache together, and how large it would have to be."""
+    limit = _limit_bytes()
+    if num_bytes > limit:
+        err.print(
+            f"The shards come to {num_bytes / 2**30:.2f} GiB, more than this node's cache of {limit / 2**30:.2f} GiB: in a shuffled "
+            f"order they push one another out, and are read over the network again and again. Set {SIZE_VARIABLE} to "
+            f"{math.ceil(num_bytes / 2**30 * 100) / 100:.2f} at least, where Ray is started.",
+            markup=False,
+        )
+
+
 def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:
     """Open this node's copy of the file at a URL, reading it into the cache if it is not there.
 
@@ -98,7 +112,9 @@ def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:
                     _make_room(folder, num_bytes)
                     _read_into(path, url, sha256, num_bytes)
         else:
-            os.utime(stream.fileno())  # used last now
+            # Used last now. The clock's own time: what the system would take is as coarse as its ticks, so that two uses could be one.
+            now = time.time_ns()
+            os.utime(stream.fileno(), ns=(now, now))
             return stream
 
 

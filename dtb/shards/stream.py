@@ -1,13 +1,14 @@
 """Which people each rank sees at each step: a pure function of seed, epoch and the list of people.
 
 The workers enter only at the end, when a global batch is dealt to them, so the batches, and with them the loss curve, are the same on
-any number of workers; and an interrupted epoch goes on from (epoch, step) alone.
+any number of workers; and an interrupted epoch goes on from (epoch, step) alone. Each person has a home among the ranks and goes there
+whenever there is room, since a rank remembers how it laid out whom it has seen.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -91,6 +92,7 @@ class SubjectStream:
             As many on every rank; none for a batch whose people are all left out.
         """
         order = self.order(epoch)
+        place_of = {who: place for place, who in enumerate(sorted(self.pseudonyms))}
         for step in range(first_step, self.steps_per_epoch):
             place = step * self.batch_size
             people = [who for who in order[place : place + self.batch_size] if who not in self.left_out]
@@ -98,7 +100,26 @@ class SubjectStream:
                 continue
             yield Share(
                 step=step,
-                pseudonyms=tuple(people[rank::world_size]),
+                pseudonyms=_dealt(people, place_of, world_size)[rank],
                 num_rows=-(-len(people) // world_size),
                 global_count=len(people),
             )
+
+
+def _dealt(people: Sequence[str], place_of: Mapping[str, int], world_size: int) -> list[tuple[str, ...]]:
+    """Deal a global batch to the ranks: as many people to each as when they are dealt in turn, and to their homes where there is room.
+
+    Those who must leave a full home are the last of the sorted list, so that it is mostly the same people who move.
+    """
+    room = [len(range(rank, len(people), world_size)) for rank in range(world_size)]
+    rank_of: dict[str, int] = {}
+    surplus = []
+    for who in sorted(people, key=place_of.__getitem__):
+        home = place_of[who] % world_size
+        if room[home]:
+            room[home] -= 1
+            rank_of[who] = home
+        else:
+            surplus.append(who)
+    rank_of.update(zip(surplus, (rank for rank in range(world_size) for _ in range(room[rank])), strict=True))
+    return [tuple(who for who in people if rank_of[who] == rank) for rank in range(world_size)]

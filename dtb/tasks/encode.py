@@ -3,7 +3,8 @@
 Nothing is rounded to steps: a stimulus that covers a third of a step has a third of its height there, and the steps' shares at risk sum
 to the observed exposure exactly.
 
-Shape letters: `T` model step, `I` stimulus channel, `A` response alternative, `J` trial, `Q` stimulus pulse.
+Shape letters: `T` model step, `I` stimulus channel, `A` response alternative, `J` trial, `Q` stimulus pulse, `P` pulse or trial, `F` a step
+that a pulse or a trial touches.
 """
 
 from __future__ import annotations
@@ -71,46 +72,48 @@ def encode_segment(
     ([1.0, 1.0, 0.5, 0.0, 0.0], [False, False, True, False, False])
     """
     edges = start_seconds + step_seconds * np.arange(num_steps + 1)
-    stimulus_TI = np.tile(taskset.flags(task_index), (num_steps, 1)).astype(np.float64)
-    first = taskset.first_channel(task_index)
     begin_Q = trials.pulse_onset_seconds_Q
     end_Q = begin_Q + trials.pulse_duration_seconds_Q
-    for pulse in np.flatnonzero((begin_Q < edges[-1]) & (end_Q > edges[0])).tolist():
-        low, high = _touched(begin_Q[pulse], end_Q[pulse], start_seconds, step_seconds, num_steps)
-        share = _covered(begin_Q[pulse], end_Q[pulse], edges[low : high + 1]) / step_seconds
-        stimulus_TI[low:high, first + trials.pulse_channel_Q[pulse]] += trials.pulse_value_Q[pulse] * share
+    (shown,) = np.nonzero((begin_Q < edges[-1]) & (end_Q > edges[0]))
+    pulse_F, step_F, share_F = _shares(begin_Q[shown], end_Q[shown], edges, step_seconds)
+    channel_F = taskset.first_channel(task_index) + trials.pulse_channel_Q[shown][pulse_F].astype(np.int64)
+    height_F = trials.pulse_value_Q[shown][pulse_F] * share_F
+    flags_I = taskset.flags(task_index)
+    pulses = np.bincount(step_F * len(flags_I) + channel_F, height_F, minlength=num_steps * len(flags_I))
+    stimulus_TI = flags_I + pulses.reshape(num_steps, len(flags_I))
 
     press_TA = np.zeros((num_steps, taskset.num_alternatives), dtype=bool)
-    at_risk_T = np.zeros(num_steps)
     onset_J = trials.onset_seconds_J
     pressed_J = trials.pressed_J
     end_J = onset_J + np.where(pressed_J, trials.rt_seconds_J, trials.window_seconds_J)
     began_J = (end_J if by_step else onset_J) >= counted_from_seconds
     counted_J = trials.usable_J & began_J & (onset_J < counted_to_seconds)
     first_seconds, last_seconds = (counted_from_seconds, counted_to_seconds) if by_step else (-np.inf, np.inf)
+    (seen,) = np.nonzero(counted_J & (onset_J < edges[-1]) & (end_J >= edges[0]))
+    at_risk_from, at_risk_to = np.maximum(onset_J[seen], first_seconds), np.minimum(end_J[seen], last_seconds)
+    _, step_F, share_F = _shares(at_risk_from, at_risk_to, edges, step_seconds)
+    at_risk_T = np.bincount(step_F, share_F, minlength=num_steps)
     num_own = trials.response_JA.shape[1]
-    for trial in np.flatnonzero(counted_J & (onset_J < edges[-1]) & (end_J >= edges[0])).tolist():
-        low, high = _touched(onset_J[trial], end_J[trial], start_seconds, step_seconds, num_steps)
-        begin, end = max(onset_J[trial], first_seconds), min(end_J[trial], last_seconds)
-        at_risk_T[low:high] += _covered(begin, end, edges[low : high + 1]) / step_seconds
+    for trial in seen[pressed_J[seen]].tolist():
         step = math.floor((end_J[trial] - start_seconds) / step_seconds)
         if by_step:
             step = min(step, num_steps - 1)  # rounding may put the last step's very end beyond it
-        is_here = first_seconds <= end_J[trial] < last_seconds
-        if pressed_J[trial] and is_here and 0 <= step < num_steps:
+        if first_seconds <= end_J[trial] < last_seconds and 0 <= step < num_steps:
             press_TA[step, :num_own] |= trials.response_JA[trial]
     return stimulus_TI.astype(np.float32), press_TA, at_risk_T.astype(np.float32)
 
 
-def _touched(begin: float, end: float, start: float, step: float, num_steps: int) -> tuple[int, int]:
-    """Give the range of steps that an interval can touch, one wider on each side than rounding could make it wrong."""
-    low = math.floor((begin - start) / step) - 1
-    high = math.ceil((end - start) / step) + 1
-    return max(0, low), max(0, min(num_steps, high))
-
-
-def _covered(begin: float, end: float, edges: np.ndarray) -> np.ndarray:
-    """Give how many seconds of each step the interval covers."""
-    # Not np.diff of np.clip: for the few edges of one trial, those two take several times as long.
-    inside = np.minimum(np.maximum(edges, begin), end)
-    return inside[1:] - inside[:-1]
+def _shares(
+    begin_P: np.ndarray, end_P: np.ndarray, edges: np.ndarray, step_seconds: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give which intervals touch which steps, and the share of the step that each covers: of all of them together, for a loop is slow."""
+    # One step wider on each side than rounding could make it wrong.
+    low_P = np.floor((begin_P - edges[0]) / step_seconds) - 1
+    high_P = np.ceil((end_P - edges[0]) / step_seconds) + 1
+    low_P, high_P = (np.clip(step_P, 0, len(edges) - 1).astype(np.int64) for step_P in (low_P, high_P))
+    touched_P = np.maximum(high_P - low_P, 0)
+    interval_F = np.repeat(np.arange(len(begin_P)), touched_P)
+    before_P = np.cumsum(touched_P) - touched_P
+    step_F = np.arange(len(interval_F)) + (low_P - before_P)[interval_F]
+    share_F = np.minimum(edges[1:][step_F], end_P[interval_F]) - np.maximum(edges[step_F], begin_P[interval_F])
+    return interval_F, step_F, np.maximum(share_F, 0.0) / step_seconds

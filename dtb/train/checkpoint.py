@@ -23,6 +23,7 @@ from dtb.files import sha256_of, write_json, written_whole
 from dtb.train.progress import Progress
 
 MANIFEST_FILE = "manifest.json"
+_DAMAGED = "manifest.damaged.json"
 _BEST_FILE = "best.safetensors"
 _UNIVERSAL = "universal"
 
@@ -145,6 +146,13 @@ def newest_complete(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             passed_over.append(f"{path.name} is passed over: {error}")
     return None, passed_over
+
+
+def discount_newer(folder: Path, found: Checkpoint | None) -> None:
+    """Take their manifest from checkpoints that `newest_complete` passed over for `found`: else they count as the newest that are kept."""
+    for path in folder.glob(f"epoch-*/{MANIFEST_FILE}"):
+        if found is None or path.parent.name > found.path.name:
+            path.replace(path.with_name(_DAMAGED))
 
 
 def newest_manifest(folder: Path) -> tuple[str, dict[str, Any]] | None:

@@ -1,6 +1,7 @@
 """DeepSpeed's settings made from ours, merged with a user's JSON file, and the engine itself.
 
-Where our settings and the file say different things about one matter, neither wins: the contradiction is refused with both names.
+Where our settings and the file say different things about one matter, neither wins: the contradiction is refused with both names. What
+is only how DeepSpeed goes about it has a default here, and the file's word wins.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from dtb.errors import ConfigurationError
 
 # Where a matter of ours lies in DeepSpeed's JSON.
 _OURS = {
-    ("optimizer", "type"): "train.optimizer",
     ("optimizer", "params", "lr"): "train.learning_rate",
     ("optimizer", "params", "weight_decay"): "train.weight_decay",
-    ("optimizer", "params", "torch_adam"): "train.optimizer",
     ("zero_optimization", "stage"): "train.zero_stage",
     ("bf16", "enabled"): "train.precision",
     ("gradient_clipping",): "train.gradient_clipping",
     ("train_batch_size",): "train.batch_size",
-    ("train_micro_batch_size_per_gpu",): "train.batch_size divided by train.num_workers",
+    ("train_micro_batch_size_per_gpu",): "train.batch_size divided by the number of workers",
 }
+_LARGEST_BUCKET = 50_000_000
+"""Numbers that are summed over the ranks at once. DeepSpeed's own is ten times as many, of which it makes room for all beforehand."""
 
 
 def read_user_settings(path: Path | None) -> dict[str, Any]:
@@ -96,23 +97,55 @@ def deepspeed_settings(config: TrainConfig, world_size: int, user: dict[str, Any
         "gradient_accumulation_steps": accumulation,
         "optimizer": {
             "type": "AdamW",
-            # torch's own: no extension to compile, and the same arithmetic on every machine.
-            "params": {"lr": config.learning_rate, "weight_decay": config.weight_decay, "torch_adam": True},
+            "params": {"lr": config.learning_rate, "weight_decay": config.weight_decay},
         },
         "gradient_clipping": config.gradient_clipping,
         "zero_optimization": {"stage": config.zero_stage},
         "bf16": {"enabled": config.precision == "bf16"},
-        "steps_per_print": 1 << 30,
     }
     user = {key: value for key, value in user.items() if key != "gradient_accumulation_steps"}
     total = user.pop("train_batch_size", "auto")
-    if total not in {"auto", config.batch_size}:
+    if total not in ("auto", config.batch_size):
         _refuse(("train_batch_size",), total, config.batch_size, config)
-    if user.get("fp16", {}).get("enabled", False):
+    half = user.pop("fp16", "auto")
+    enabled = half.get("enabled", False) if isinstance(half, dict) else half
+    if enabled not in ("auto", False, None):
         raise ConfigurationError(
-            "train.deepspeed: `fp16.enabled` is true, but train.precision may be float32 or bf16. Remove fp16 from the file."
+            f"{config.deepspeed or 'train.deepspeed'}: `fp16.enabled` is {enabled!r}, but train.precision may be float32 or bf16. Remove "
+            "fp16 from the file."
         )
-    return _merged(ours, user, (), config)
+    scheduler = user.pop("scheduler", "auto")
+    if scheduler not in ("auto", {}, None):
+        raise ConfigurationError(
+            f"{config.deepspeed or 'train.deepspeed'}: `scheduler` is {scheduler!r}, but the learning rate follows train.schedule "
+            f"({config.schedule}). Remove scheduler from the file."
+        )
+    return _filled(_merged(ours, user, (), config))
+
+
+def _filled(settings: dict[str, Any]) -> dict[str, Any]:
+    """Add how DeepSpeed is to go about what the file leaves open."""
+    optimizer = settings["optimizer"]["params"]
+    # torch's own: no extension to compile, and the same arithmetic on every machine.
+    if _fill(optimizer, "torch_adam", True):
+        # One pass over the parameters instead of a dozen.
+        _fill(optimizer, "fused", not optimizer.get("foreach"))
+    # A gradient goes to the rank that owns it, not to all: half the bytes.
+    _fill(settings["zero_optimization"], "use_multi_rank_bucket_allreduce", False)
+    _fill(settings, "steps_per_print", 1 << 30)
+    return settings
+
+
+def _fill(settings: dict[str, Any], key: str, value: Any) -> Any:
+    if settings.get(key, "auto") == "auto":
+        settings[key] = value
+    return settings[key]
+
+
+def bucket_size(settings: dict[str, Any], num_parameters: int) -> int:
+    """Give for how many gradients a rank has room beside the gradients themselves, to sum them over the ranks (from ZeRO stage 1 on)."""
+    found = settings["zero_optimization"].get("reduce_bucket_size", "auto")
+    return min(num_parameters, _LARGEST_BUCKET) if found == "auto" else int(found)
 
 
 def _merged(ours: dict[str, Any], user: dict[str, Any], path: tuple[str, ...], config: TrainConfig) -> dict[str, Any]:
@@ -129,10 +162,14 @@ def _merged(ours: dict[str, Any], user: dict[str, Any], path: tuple[str, ...], c
 
 
 def _refuse(path: tuple[str, ...], found: Any, wanted: Any, config: TrainConfig) -> None:
-    theirs, mine = ".".join(path), _OURS.get(path, "dtb's own setting")
+    theirs, mine = ".".join(path), _OURS.get(path)
+    where = f"{config.deepspeed or 'train.deepspeed'}: `{theirs}` is {found!r}, but"
+    if mine is None:
+        raise ConfigurationError(
+            f"{where} dtb needs {wanted!r} there, which no option changes. Remove it from the file."
+        )
     raise ConfigurationError(
-        f"{config.deepspeed or 'train.deepspeed'}: `{theirs}` is {found!r}, but {mine} asks for {wanted!r}. "
-        f'Change one of the two, or write "auto" for `{theirs}`.'
+        f'{where} {mine} asks for {wanted!r}. Change one of the two, or write "auto" for `{theirs}`.'
     )
 
 
@@ -165,6 +202,8 @@ def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:
 
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    size = bucket_size(settings, sum(parameter.numel() for parameter in parameters))
+    settings = {**settings, "zero_optimization": {**settings["zero_optimization"], "reduce_bucket_size": size}}
     engine, *_ = deepspeed.initialize(model=module, model_parameters=parameters, config=settings)
     return engine
 
@@ -178,10 +217,9 @@ def gradient_norm(engine: Any) -> float | None:
 
 
 def set_learning_rate(engine: Any, learning_rate: float) -> None:
-    """Set the rate of the next step, unless the user's DeepSpeed file has a scheduler of its own."""
-    if engine.lr_scheduler is None:
-        for group in engine.optimizer.param_groups:
-            group["lr"] = learning_rate
+    """Set the rate of the next step."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = learning_rate
 
 
 def full_weights(engine: Any, twin: torch.nn.Module) -> dict[str, torch.Tensor] | None:

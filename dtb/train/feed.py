@@ -64,25 +64,25 @@ class Feed:
         rows = -(-share.num_rows // self.pieces)
         made = []
         for piece in range(self.pieces):
+            records = [self._record(who) for who in share.pseudonyms[piece :: self.pieces]]
             batch = self.maker.batch(
-                [self._record(who) for who in share.pseudonyms[piece :: self.pieces]],
+                records,
                 part=self.part,
                 seed=self.stream.seed,
                 epoch=epoch,
                 num_subjects=rows,
                 num_edges=num_regions * (num_regions - 1) // 2,
             )
+            for record in records:
+                if self.maker.remembers(record.pseudonym, self.part):
+                    self._without_runs.setdefault(record.pseudonym, dataclasses.replace(record, runs=()))
             scale = self.world_size * self.pieces / share.global_count
             made.append(dataclasses.replace(batch, weight_S=batch.weight_S * scale))
         return made
 
     def _record(self, pseudonym: str) -> SubjectRecord:
         """Read a person, or of a person whose layout the maker remembers give what else it needs, from memory."""
-        if self.maker.remembers(pseudonym, self.part):
-            if pseudonym not in self._without_runs:
-                self._without_runs[pseudonym] = dataclasses.replace(self.cohort.record(pseudonym), runs=())
-            return self._without_runs[pseudonym]
-        return self.cohort.record(pseudonym)
+        return self._without_runs.get(pseudonym) or self.cohort.record(pseudonym)
 
 
 def _in_turn(pool: ThreadPoolExecutor, waiting: deque[_Begun], further: Iterator[_Begun]) -> Iterator[_Made]:

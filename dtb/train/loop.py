@@ -24,7 +24,7 @@ from dtb.train.feed import Feed
 from dtb.train.peak import peak_of_all
 from dtb.train.progress import Progress
 from dtb.train.sentinel import GradientSentinel
-from dtb.train.tally import Sums, Wait, means_of, peak_memory, slowest_rank
+from dtb.train.tally import Stopwatch, Sums, Wait, largest_of_ranks, means_of, peak_memory, slowest_rank
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
 from dtb.twin.objective import Losses
@@ -80,6 +80,7 @@ def fit(
     batches = feeds["train"].batches(progress.epoch, progress.step)
     while not progress.is_over(config.max_epochs, config.patience_epochs):
         started = time.monotonic()
+        wait = Wait()
         trained = train_epoch(
             engine,
             feeds["train"],
@@ -89,11 +90,12 @@ def fit(
             functools.partial(save, best_weights),
             set_aside,
             sentinel,
+            wait,
         )
         if progress.epoch + 1 < config.max_epochs:
             # Its first batches are made while validation computes.
             batches = feeds["train"].batches(progress.epoch + 1)
-        validated = validate(engine, feeds["validation"], set_aside)
+        validated = validate(engine, feeds["validation"], set_aside, wait)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         if validated["loss"] < progress.best_loss:
             progress.best_loss, progress.best_epoch = validated["loss"], progress.epoch
@@ -121,7 +123,7 @@ def fit(
                     for name, what in (("subjects", "people"), ("segments", "segments"), ("flops", "flops"))
                 },
                 "peak_flops_share": (trained["flops"] + validated["flops"]) / seconds / peak_flops,
-                "data_wait_share": trained["data_wait_share"],
+                "data_wait_share": largest_of_ranks(wait.share, engine.device),
                 "slowest_rank": trained["slowest_rank"],
                 "slowest_rank_times": trained["slowest_rank_times"],
                 **peak_memory(engine.device),
@@ -142,6 +144,7 @@ def train_epoch(
     save: Callable[[], None],
     set_aside: Callable[[dict[str, str]], None],
     sentinel: GradientSentinel,
+    wait: Wait,
 ) -> dict[str, Any]:
     """Train on what is left of an epoch, the feed's `batches` of it, saving every `checkpoint_every_steps` within it (0 for never).
 
@@ -149,25 +152,22 @@ def train_epoch(
     -------
     dict
         Means over the people of the whole epoch of `loss`, `press` and `bold`, those of each of the `tasks`, how many `people`, `segments`
-        and `flops` there were, the mean `grad_norm`, `data_wait_share`, the share of this rank's time that went by waiting for
-        data, and which rank was slowest, by how many times.
+        and `flops` there were, the mean `grad_norm`, and which rank was slowest, by how many times.
     """
     engine.train()
     # A step's gradient takes two further products for each of the forward pass; states that are not kept are computed twice.
     sums = Sums(engine, feed.maker.taskset, passes=4 if config.recompute_states else 3)
-    wait = Wait()
-    forward_seconds = 0.0
+    forward = Stopwatch(engine.device)
     num_steps = feed.stream.steps_per_epoch
     for share, pieces in wait.timed(batches):
         for batch in pieces:
-            began = time.perf_counter()
-            on_device = batch.to(engine.device)
-            losses = engine(on_device)
-            _refuse(batch, _finite_S(losses), "loss", set_aside)
             # Forward alone: in the rest of a step ranks wait for one another, and all take as long as the slowest.
-            forward_seconds += time.perf_counter() - began
+            with forward:
+                on_device = batch.to(engine.device)
+                losses = engine(on_device)
             engine.backward(losses.total)
-            _refuse(batch, sentinel.finite_S(), "gradient", set_aside)
+            # Of both at once, and before the optimizer takes them: each look at a number waits for the GPU.
+            _refuse(batch, {"loss": _finite_S(losses), "gradient": sentinel.finite_S()}, set_aside)
             before_clipping = gradient_norm(engine)
             if config.schedule == "cosine":
                 set_learning_rate(
@@ -189,8 +189,7 @@ def train_epoch(
     return {
         **means_of(progress.sums, tasks),
         "grad_norm": norm,
-        "data_wait_share": wait.share,
-        **slowest_rank(forward_seconds, engine.device),
+        **slowest_rank(forward.seconds(), engine.device),
     }
 
 
@@ -206,15 +205,15 @@ def cosine(highest: float, epochs_done: float, max_epochs: int) -> float:
 
 
 @torch.no_grad()
-def validate(engine: Any, feed: Feed, set_aside: Callable[[dict[str, str]], None]) -> dict[str, Any]:
+def validate(engine: Any, feed: Feed, set_aside: Callable[[dict[str, str]], None], wait: Wait) -> dict[str, Any]:
     """Give for a part's people what `train_epoch` gives of losses and counts, without training on them."""
     engine.eval()
     sums = Sums(engine, feed.maker.taskset, passes=1)
-    for share, batches in feed.batches(epoch=0):
+    for share, batches in wait.timed(feed.batches(epoch=0)):
         for batch in batches:
             on_device = batch.to(engine.device)
             losses = engine(on_device)
-            _refuse(batch, _finite_S(losses), "loss", set_aside)
+            _refuse(batch, {"loss": _finite_S(losses)}, set_aside)
             sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
     return means_of(sums.over_ranks(), [spec.name for spec in feed.maker.taskset.specs])
 
@@ -223,11 +222,13 @@ def _finite_S(losses: Losses) -> Tensor:
     return torch.isfinite(losses.press_S) & torch.isfinite(losses.bold_S)
 
 
-def _refuse(batch: Batch, finite_S: Tensor | None, what: str, set_aside: Callable[[dict[str, str]], None]) -> None:
+def _refuse(batch: Batch, finite: dict[str, Tensor | None], set_aside: Callable[[dict[str, str]], None]) -> None:
     """Set aside the people of this rank whose loss or gradient is not finite, and stop; the next worker group goes on without them."""
-    if finite_S is None or bool(finite_S.all()):
+    found = {what: finite_S for what, finite_S in finite.items() if finite_S is not None}
+    if bool(torch.stack(list(found.values())).all()):
         return
-    people = [who for who, finite in zip(batch.pseudonyms, finite_S.tolist(), strict=True) if who and not finite]
+    what, finite_S = next((what, finite_S) for what, finite_S in found.items() if not finite_S.all())
+    people = [who for who, is_finite in zip(batch.pseudonyms, finite_S.tolist(), strict=True) if who and not is_finite]
     set_aside(dict.fromkeys(people, f"the {what} is not a finite number"))
     raise StageError(
         f"The {what} of {', '.join(people)} is not a finite number. If it is everybody's, training diverged: a smaller "

@@ -11,6 +11,8 @@ METRICS_FILE = "metrics.jsonl"
 NOTES_FILE = "notes.log"
 ALIVE_FILE = ".alive"
 """Touched by the driver every few seconds while it lives, so that `dtb watch` can tell a training from one that was killed."""
+TRACKER_FILE = ".tracker_id"
+"""The training's run in the tracker: it is the same however often the training begins again, also before its first checkpoint."""
 _BROKEN_FILE = ".broken"
 
 
@@ -18,6 +20,12 @@ def note(out: Path, sentence: str) -> None:
     """Add a line for the user to the training's notes, which the driver prints."""
     with (out / NOTES_FILE).open("a", encoding="utf-8") as stream:
         stream.write(sentence + "\n")
+
+
+def read_tracker_id(out: Path) -> str | None:
+    """Read which run of the tracker a training logs in, or None."""
+    path = out / TRACKER_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def tell_broken(out: Path, sentence: str | None) -> None:

@@ -182,13 +182,21 @@ def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str,
     return wanted or there
 
 
-def estimated_bytes(num_parameters: int, config: Config, plan: Plan) -> dict[str, int]:
+def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size: int) -> dict[str, int]:
     """Estimate the memory of one worker: weights, gradients and Adam's moments by ZeRO stage, and states kept for the backward pass.
+
+    Parameters
+    ----------
+    num_parameters : int
+    config : Config
+    plan : Plan
+    bucket_size : int
+        For how many gradients there is room beside the gradients; see `dtb.train.engine.bucket_size`.
 
     Returns
     -------
     dict
-        Bytes for `weights`, `gradients`, `optimizer` and `states`.
+        Bytes for `weights`, `gradients`, `bucket`, `optimizer` and `states`.
     """
     train, workers = config.train, config.train.num_workers
     # The optimizer has float32 weights of its own with bf16, and with ZeRO in float32 too.
@@ -207,6 +215,7 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan) -> dict[str
     return {
         "weights": num_parameters * weight // (workers if train.zero_stage == 3 else 1),
         "gradients": num_parameters * weight // (workers if train.zero_stage >= 2 else 1),
+        "bucket": bucket_size * weight if train.zero_stage >= 1 else 0,
         "optimizer": num_parameters * (8 + master) // (workers if train.zero_stage >= 1 else 1),
         "states": int(rows * steps * per_step * 4),
     }

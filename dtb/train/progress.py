@@ -24,8 +24,6 @@ class Progress:
         Smallest validation loss so far.
     best_epoch : int
         The epoch (from 1) that reached it; 0 before any.
-    tracker_id : str or None
-        The run's name in the tracker, so that a resumed job continues it.
     """
 
     epoch: int = 0
@@ -33,7 +31,6 @@ class Progress:
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     best_loss: float = math.inf
     best_epoch: int = 0
-    tracker_id: str | None = None
 
     def is_over(self, max_epochs: int, patience_epochs: int) -> bool:
         """Whether all epochs are done, or the validation loss has not fallen for too long."""

@@ -45,6 +45,36 @@ class Wait:
         return self._waited / max(time.perf_counter() - self._began, 1e-9)
 
 
+class Stopwatch:
+    """How long a device computes what is launched within the block; on a GPU nothing waits for it before `seconds` does."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        self._began: list[Any] = []
+        self._ended: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._began.append(self._now())
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.append(self._now())
+
+    def seconds(self) -> float:
+        """Give the seconds of all blocks together."""
+        if self._on_gpu:
+            torch.cuda.synchronize()
+            pairs = zip(self._began, self._ended, strict=True)
+            return sum(began.elapsed_time(ended) for began, ended in pairs) / 1e3
+        return float(sum(self._ended) - sum(self._began))
+
+    def _now(self) -> Any:
+        if not self._on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
 class Sums:
     """Sums over people, and over the segments of each task, kept on the device until they are asked for."""
 
@@ -99,6 +129,13 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     if device.type == "cuda":
         found["peak_gpu_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
     return found
+
+
+def largest_of_ranks(value: float, device: torch.device) -> float:
+    """Give the largest of the ranks' values; every rank must call it."""
+    largest = torch.tensor([value], dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
+    return float(largest)
 
 
 def slowest_rank(seconds: float, device: torch.device) -> dict[str, float]:

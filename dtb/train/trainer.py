@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -19,21 +20,23 @@ from typing import Any
 from dtb.cluster import TRAIN_POOL, connected, pool_share
 from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
-from dtb.files import CONFIG_FILE, OutputFolder, write_text
+from dtb.files import CONFIG_FILE, OutputFolder, write_json, write_text
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
-from dtb.train.engine import deepspeed_settings, read_user_settings
-from dtb.train.notes import METRICS_FILE, read_metrics
+from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
+from dtb.train.notes import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
 from dtb.train.telling import told
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
+DEEPSPEED_FILE = "deepspeed.json"
 _RAY_FOLDER = ".ray-train"
+_GROW_SECONDS = 600.0
 
 # Read by Ray Train's controller. A lost node's cores are counted for a while after it is gone; the group waits for them in vain.
 _RAY_TRAIN = {
@@ -61,7 +64,7 @@ def train(
         Output folder of `dtb ingest`.
     out : Path
         Takes `config.yaml`, `split.json`, `normalisation.safetensors`, `quarantine.tsv`, `metrics.jsonl`, `notes.log`, `checkpoints/`
-        and `twin/`. Every node must see it, and `shards`, at the same path.
+        and `twin/`, and `deepspeed.json` if there are settings of DeepSpeed's own. Every node must see it, and `shards`, at the same path.
     resume : bool
         Go on from the newest complete checkpoint in `out`.
     dry_run : bool
@@ -80,7 +83,8 @@ def train(
     cohort = open_cohort(shards)
     plan = make_plan(config, shards, out, cohort)
     user = read_user_settings(config.train.deepspeed)
-    deepspeed_settings(config.train, config.train.num_workers, user)
+    for num_workers in range(_fewest_workers(config), config.train.num_workers + 1):
+        deepspeed_settings(config.train, num_workers, user)
     if config.train.gpus_per_worker < 1 < config.train.num_workers and config.train.use_gpu:
         raise ConfigurationError(
             f"train.gpus_per_worker is {config.train.gpus_per_worker:g} with {config.train.num_workers} workers, but two ranks cannot "
@@ -91,13 +95,13 @@ def train(
             f"train.min_workers is {config.train.min_workers}; it may be at most train.num_workers ({config.train.num_workers})."
         )
     if dry_run:
-        _describe(plan)
+        _describe(plan, user)
         return
     folder = OutputFolder.claim(out, "train", _what_matters(config), resume=resume)
     if folder.is_complete:
         console.print(f"{out} holds a finished training of this configuration; nothing to do.")
         return
-    _keep(plan, out)
+    _keep(plan, out, user)
     with told(out, config.train.max_epochs, on_epoch):
         left_out = _set_aside_unfit(plan)
         normalisation = _normalisation(plan, left_out)
@@ -108,9 +112,9 @@ def train(
 
 
 def _what_matters(config: Config) -> Config:
-    """Give the configuration without what may differ when a training is resumed: the machines it runs on."""
+    """Give the configuration without what may differ when a training is resumed: the machines it runs on, and where a file lies."""
     default = TrainConfig()
-    machines = (
+    free = (
         "num_workers",
         "min_workers",
         "cpus_per_worker",
@@ -122,13 +126,14 @@ def _what_matters(config: Config) -> Config:
         "checkpoint_every_steps",
         "checkpoints_kept",
         "loader_threads",
+        "deepspeed",  # what it holds is compared by `_keep`
     )
-    same = dataclasses.replace(config.train, **{name: getattr(default, name) for name in machines})
+    same = dataclasses.replace(config.train, **{name: getattr(default, name) for name in free})
     return sections(dataclasses.replace(config, train=same), "seed", "segments", "twin", "split", "train")
 
 
-def _keep(plan: Plan, out: Path) -> None:
-    """Write configuration and split into the output, or see that they are those it was begun with."""
+def _keep(plan: Plan, out: Path, user: dict[str, Any]) -> None:
+    """Write configuration, split and DeepSpeed's own settings into the output, or see that they are those it was begun with."""
     path = out / SPLIT_FILE
     if path.exists():
         begun = json.loads(path.read_text(encoding="utf-8"))
@@ -136,6 +141,14 @@ def _keep(plan: Plan, out: Path) -> None:
             raise OutputInUseError(
                 f"{out} was begun on another cohort than {plan.shards} holds now. Give those shards, or another output folder."
             )
+        kept = out / DEEPSPEED_FILE
+        if (json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}) != user:
+            raise OutputInUseError(
+                f"{out} was begun with other settings of DeepSpeed's than {plan.config.train.deepspeed or 'none'} holds now: "
+                f"{f'{kept} has them' if kept.exists() else 'with none'}. Give those as train.deepspeed, or another output folder."
+            )
+    if user:
+        write_json(out / DEEPSPEED_FILE, user)
     plan.split.save(path, cohort_hash=plan.card.cohort_hash)
     write_text(out / CONFIG_FILE, to_yaml(plan.config))
 
@@ -182,26 +195,55 @@ def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Norm
     )
 
 
-def require_room(config: Config) -> None:
+def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
     """Refuse to ask a cluster for more than it has: Ray would wait for it forever.
+
+    Parameters
+    ----------
+    config : Config
+    grow_seconds : float
+        How long a cluster with an address, which may grow, is given to do so.
 
     Raises
     ------
     ConfigurationError
         The workers do not fit; the message says what is needed and what is there.
     """
+    shortage = _shortage(config)
+    if shortage is None:
+        return
+    if config.cluster.ray_address is not None:
+        from ray.autoscaler.sdk import request_resources
+
+        err.print(f"{shortage}. Waiting until it has grown, {grow_seconds:g} s at most.", markup=False)
+        request_resources(bundles=[resources_of_worker(config)] * _fewest_workers(config))
+        until = time.monotonic() + grow_seconds
+        while shortage is not None and time.monotonic() < until:
+            time.sleep(1.0)
+            shortage = _shortage(config)
+        request_resources(bundles=[])  # from here on the workers themselves ask
+    if shortage is not None:
+        raise ConfigurationError(
+            f"{shortage}. Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
+        )
+
+
+def _shortage(config: Config) -> str | None:
+    """Say what the cluster lacks for the fewest workers that may train, or None."""
     import ray
 
-    there = ray.cluster_resources()
-    wanted = config.train
-    workers = wanted.min_workers or wanted.num_workers
-    needed = {kind: workers * amount for kind, amount in resources_of_worker(config).items()}
-    for kind, amount in needed.items():
-        if there.get(kind, 0.0) < amount:
-            raise ConfigurationError(
-                f"train.{'min' if wanted.min_workers else 'num'}_workers is {workers}, which needs {amount:g} {kind}, but the "
-                f"cluster has {there.get(kind, 0.0):g}. Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
+    there, workers = ray.cluster_resources(), _fewest_workers(config)
+    for kind, each in resources_of_worker(config).items():
+        if there.get(kind, 0.0) < workers * each:
+            return (
+                f"train.{'min' if config.train.min_workers else 'num'}_workers is {workers}, which needs {workers * each:g} {kind}, "
+                f"but the cluster has {there.get(kind, 0.0):g}"
             )
+    return None
+
+
+def _fewest_workers(config: Config) -> int:
+    return config.train.min_workers or config.train.num_workers
 
 
 def resources_of_worker(config: Config) -> dict[str, float]:
@@ -211,7 +253,7 @@ def resources_of_worker(config: Config) -> dict[str, float]:
 
 
 def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
-    """Train until it is done. People whose loss is not finite, and who are set aside now, do not count as failures."""
+    """Train until it is done; whenever people had to be set aside, `train.max_failures` is counted anew."""
     for name, value in _RAY_TRAIN.items():
         os.environ.setdefault(name, value)
     from ray.exceptions import RayError
@@ -276,26 +318,23 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
 
 
 def _summary(out: Path) -> dict[str, Any]:
-    from dtb.train.checkpoint import newest_manifest
-    from dtb.train.worker import CHECKPOINTS
-
     rows = read_metrics(out / METRICS_FILE)
     best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
-    checkpoint = newest_manifest(out / CHECKPOINTS)
     return {
         "epochs": len(rows),
         "best_epoch": best["epoch"],
         "best_validation_loss": best["validation_loss"],
         # `dtb evaluate` logs in the same run.
-        "tracker_id": checkpoint[1]["progress"]["tracker_id"] if checkpoint else None,
+        "tracker_id": read_tracker_id(out),
     }
 
 
-def _describe(plan: Plan) -> None:
+def _describe(plan: Plan, user: dict[str, Any]) -> None:
     """Print what a training would come to."""
     config = plan.config
     num_parameters = sum(parameter.numel() for parameter in plan.twin().parameters())
-    memory = estimated_bytes(num_parameters, config, plan)
+    bucket = bucket_size(deepspeed_settings(config.train, config.train.num_workers, user), num_parameters)
+    memory = estimated_bytes(num_parameters, config, plan, bucket)
     people = {part: len(plan.split.people(part)) for part in ("train", "validation", "test")}
     steps = plan.stream("train").steps_per_epoch
     console.print(f"people          {', '.join(f'{count} {part}' for part, count in people.items())}")
@@ -321,5 +360,6 @@ def _describe(plan: Plan) -> None:
 
             there = ray.cluster_resources()
             console.print(f"cluster         {there.get('CPU', 0):g} CPU, {there.get('GPU', 0):g} GPU")
-            require_room(config)
+            if shortage := _shortage(config):
+                console.print(f"room            {shortage}; training would wait for it to grow")
     console.print("dry run         nothing was written")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from dtb.train import checkpoint as checkpoints
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
 from dtb.train.loop import fit
 from dtb.train.normalise import Normalisation
-from dtb.train.notes import METRICS_FILE, note, read_metrics, tell_going_on
+from dtb.train.notes import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_going_on
 from dtb.train.plan import Plan
 from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
@@ -159,6 +160,7 @@ def _found_by_first(folder: Path, rank: int) -> checkpoints.Checkpoint | None:
     told: list[checkpoints.Checkpoint | None] = [None]
     if rank == 0:
         told[0], passed_over = checkpoints.newest_complete(folder)
+        checkpoints.discount_newer(folder, told[0])
         for sentence in passed_over:
             note(folder.parent, f"Checkpoint {sentence}")
     torch.distributed.broadcast_object_list(told, src=0)
@@ -176,8 +178,15 @@ class _Book:
         settings = {name: to_plain(getattr(plan.config, name)) for name in ("segments", "twin", "split", "train")}
         settings["train"].pop("deepspeed")
         settings["seed"] = plan.config.seed
-        self._tracker: Tracker = open_tracker(plan.config.track, plan.out, settings, progress.tracker_id)
-        progress.tracker_id = self._tracker.run_id
+        self._tracker: Tracker = open_tracker(
+            plan.config.track,
+            plan.out,
+            settings,
+            read_tracker_id(plan.out),
+            functools.partial(note, plan.out),
+        )
+        if self._tracker.run_id is not None:
+            write_text(plan.out / TRACKER_FILE, self._tracker.run_id)
         self._progress = progress
         self._out = plan.out
         self._told_of: set[int] = set()

@@ -131,7 +131,9 @@ def _moved(table, device):  # type: ignore[no-untyped-def]
     values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
     for name, value in values.items():
         if isinstance(value, Tensor):
-            values[name] = value.to(device)
+            # From pinned memory a GPU takes it while this process goes on.
+            to_gpu = torch.device(device).type == "cuda" and value.device.type == "cpu"
+            values[name] = (value.pin_memory() if to_gpu else value).to(device, non_blocking=to_gpu)
         elif isinstance(value, TrialTable):
             values[name] = _moved(value, device)
     return dataclasses.replace(table, **values)

@@ -192,9 +192,9 @@ def zero_rows(stages: dict[int, Measured], num_parameters: int) -> list[Row]:
 def expected_bytes(stage: int, num_parameters: int, world_size: int) -> tuple[float, float]:
     """Give a rank's bytes of optimizer state in float32, and those that it hands to collectives in a step.
 
-    Two moments, with ZeRO also DeepSpeed's own weights, divided over the ranks. Gradients are summed once, whole; with ZeRO 1 and 2 the
-    weights are gathered afterwards, with ZeRO 3 before, and kept for the backward pass as long as they are fewer than
-    `stage3_max_live_parameters`, which is a billion.
+    Two moments, with ZeRO also DeepSpeed's own weights, divided over the ranks. Gradients are summed once, whole, with ZeRO 1 and 2 each at
+    its owner alone. With those two the weights are gathered afterwards, with ZeRO 3 before, and kept for the backward pass as long as they
+    are fewer than `stage3_max_live_parameters`, which is a billion.
     """
     state = 8.0 if stage == 0 else 12.0 / world_size
     return state * num_parameters, (4.0 if stage == 0 else 8.0) * num_parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import secrets
 import shutil
@@ -15,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SECRET_NAME = "DTB_TEST_SECRET"
+_LOCKS: list[IO[str]] = []
+"""Of ports that were found free: Ray listens at them only some time later."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +61,15 @@ def plain_environment() -> dict[str, str]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Find ports of the loopback below those that Ray gives to its workers."""
+    """Find free ports of the loopback below those that Ray gives to its workers; until this process ends, no other of the tests does."""
     found: list[int] = []
     for port in range(6400, 9900):
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        lock = (Path(tempfile.gettempdir()) / f"dtb-test-port-{port}.lock").open("w")
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             probe.bind(("127.0.0.1", port))
             found.append(port)
+            _LOCKS.append(lock)
         if len(found) == number:
             return found
     raise OSError("no free port")

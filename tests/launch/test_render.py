@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from dtb.cli import exit_code, parse
-from dtb.config import Config, ConfigurationError, from_mapping
+from dtb.config import ClusterConfig, Config, ConfigurationError, from_mapping
 from dtb.launch.nodes import Nodes, count_nodes
 from dtb.launch.rayjob import MAX_NAME, job_name, render_rayjob
 from dtb.launch.slurm import render_slurm
@@ -157,11 +158,13 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
     environment = {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "WANDB_API_KEY": "hush-hush"}
     if shutil.which("python", path=environment["PATH"]) is None:
         (programs / "python").symlink_to(shutil.which("python3") or "python3")
-    script = render_slurm(config, str(out))
+    pooled = dataclasses.replace(config, cluster=ClusterConfig(pools=True))
+    script = render_slurm(pooled, str(out))
     done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True, env=environment)
     assert done.returncode == 3, done.stderr  # the run's own
     mode, length, auth, *words = done.stdout.splitlines()
     assert (mode, length, auth) == ("600", "64", "token")
+    assert "--cpus-per-task=16" in words  # srun's own, which it does not inherit
     assert words[words.index("symmetric-run") :] == [
         *["symmetric-run", "--address", "10.0.0.7:6379", "--min-nodes", "2", "--num-cpus", "16", "--num-gpus", "4"],
         *[
@@ -179,6 +182,7 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
     assert {path.name for path in Path(f"{out}.submitted").iterdir()} == {"config.yaml", "1-zero.json"}  # no token
     there = from_mapping(Config, yaml.safe_load(Path(f"{out}.submitted/config.yaml").read_text()), "there")
     assert (there.train.deepspeed, there.cluster.ray_address) == (Path(f"{out}.submitted/1-zero.json"), "auto")
+    assert not there.cluster.pools  # which `ray symmetric-run` cannot make
 
     del environment["WANDB_API_KEY"]
     done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True, env=environment)

@@ -98,6 +98,18 @@ def test_cache_stays_within_its_size_and_keeps_what_was_used_last(served, cache,
     assert sum(path.endswith(".tar") for path in asked) == 3
 
 
+def test_cache_that_is_smaller_than_the_cohort_is_told_of_with_the_size_needed(served, monkeypatch, capsys):
+    folder, url, _ = served
+    needed = sum(shard.num_bytes for shard in Manifest.load(folder).shards) / 2**30
+    monkeypatch.setenv("DTB_CACHE_GIB", repr(needed))
+    open_cohort(Path(url))
+    monkeypatch.setenv("DTB_CACHE_GIB", repr(needed * 0.9))
+    open_cohort(Path(url), verify=False)
+    assert capsys.readouterr().err == ""
+    open_cohort(Path(url))
+    assert "Set DTB_CACHE_GIB to 0.01 at least" in " ".join(capsys.readouterr().err.split())
+
+
 def test_ranks_of_a_node_read_each_shard_once(served):
     _, url, asked = served
     context = multiprocessing.get_context("fork")

@@ -61,3 +61,31 @@ def test_epochs_and_seeds_give_different_orders():
     people = tuple(f"p{number}" for number in range(40))
     orders = [SubjectStream(people, 4, seed).order(epoch) for seed in range(3) for epoch in range(3)]
     assert len({tuple(order) for order in orders}) == 9
+
+
+@given(people=PEOPLE, size=SIZES, world=RANKS, epoch=EPOCHS, left_out=st.sets(st.integers(0, 59)))
+def test_everybody_is_at_home_unless_it_is_full_and_ranks_have_as_many_as_dealt_in_turn(
+    people, size, world, epoch, left_out
+):
+    order = sorted(people)
+    away = frozenset(order[place] for place in left_out if place < len(order))
+    stream = SubjectStream(tuple(people), size, seed=4, left_out=away)
+    for step in zip(*everything(stream, epoch, world), strict=True):
+        count = step[0].global_count
+        assert [len(share.pseudonyms) for share in step] == [len(range(count)[rank::world]) for rank in range(world)]
+        homes = [[order.index(who) % world for who in share.pseudonyms] for share in step]
+        elsewhere = {home for rank, there in enumerate(homes) for home in there if home != rank}
+        assert all(set(homes[home]) == {home} or not homes[home] for home in elsewhere)
+
+
+def test_from_the_second_epoch_on_few_people_are_new_to_their_rank():
+    """The paper's 228 people in its batches of 50, on two ranks; dealt in turn, half of them would move each epoch."""
+    stream = SubjectStream(tuple(f"p{number:03d}" for number in range(228)), batch_size=50, seed=0)
+    seen, new = [set(), set()], []
+    for epoch in range(6):
+        shares = [{who for share in each for who in share.pseudonyms} for each in everything(stream, epoch, 2)]
+        new.append(sum(len(there - known) for there, known in zip(shares, seen, strict=True)) / 228)
+        seen = [there | known for there, known in zip(shares, seen, strict=True)]
+    assert new[0] == 1
+    assert new[1] < 0.15
+    assert max(new[2:]) < 0.05

@@ -54,6 +54,22 @@ def test_stimulus_keeps_the_area_of_a_pulse(start, step, begin, length, value):
     assert stimulus_TI[:, 2].astype(float).sum() * step == pytest.approx(area, abs=1e-4)
 
 
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(-3, 9), st.floats(0, 6), st.floats(-2, 2)), max_size=8))
+def test_each_step_shows_the_sum_of_what_each_pulse_covers_of_it(pulses):
+    pulses = ((0, 0.0, 0.0, 0.0), *pulses)
+    step, num_steps, start = 0.3, 20, -0.7
+    wanted_TI = np.zeros((num_steps, TASKS.num_channels))
+    for channel, begin, length, value in pulses:
+        for place in range(num_steps):
+            edge = start + place * step
+            covered = min(edge + step, begin + length) - max(edge, begin)
+            wanted_TI[place, channel] += np.float32(value) * max(0.0, covered) / step
+    stimulus_TI, _, _ = encode_segment(
+        make_trials([0.0], [1.0], [np.nan], pulses=pulses), 0, TASKS, start, num_steps, step, 0, 1
+    )
+    np.testing.assert_allclose(stimulus_TI - TASKS.flags(0), wanted_TI, atol=1e-6)
+
+
 def test_pieces_of_a_run_make_the_whole():
     rng = np.random.default_rng(0)
     onset = np.cumsum(rng.uniform(2, 4, 30))

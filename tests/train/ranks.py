@@ -32,12 +32,20 @@ class StoppedError(Exception):
 
 
 def one_rank(
-    rank: int, world_size: int, store: str, job: Job, stop_after: int | None, seconds_longer: float = 0.0
+    rank: int,
+    world_size: int,
+    store: str,
+    job: Job,
+    stop_after: int | None,
+    seconds_longer: float = 0.0,
+    seconds_a_batch: float = 0.0,
 ) -> None:
     import torch
 
     if seconds_longer:
         take_longer(seconds_longer)
+    if seconds_a_batch:
+        make_batches_slowly(seconds_a_batch)
     if stop_after is not None:
         stop_in_step(stop_after + 1)
 
@@ -68,6 +76,19 @@ def take_longer(seconds: float) -> None:
     Objective.forward = slowly
 
 
+def make_batches_slowly(seconds: float) -> None:
+    """Make each batch of this process take so much longer to be made."""
+    from dtb.train.feed import Feed
+
+    make = Feed._make
+
+    def slowly(feed, *args):
+        time.sleep(seconds)
+        return make(feed, *args)
+
+    Feed._make = slowly
+
+
 def stop_in_step(step: int) -> None:
     """Make the training of this process stop when it begins its `step`-th step."""
     from dtb.train.feed import Feed
@@ -92,10 +113,11 @@ def train_on_ranks(
     world_size: int,
     stop_after: int | None = None,
     slow: Mapping[int, float] = MappingProxyType({}),
+    waiting: Mapping[int, float] = MappingProxyType({}),
 ) -> list[dict]:
     """Train on `world_size` processes, for some steps or to the end, and give the rows of `metrics.jsonl`.
 
-    Ranks in `slow` take so many seconds longer for each forward pass.
+    Ranks in `slow` take so many seconds longer for each forward pass, those in `waiting` for each batch that is made for them.
     """
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, num_workers=world_size))
     job = make_job(config, shards, out)
@@ -103,7 +125,10 @@ def train_on_ranks(
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "store")
         ranks = [
-            context.Process(target=one_rank, args=(rank, world_size, store, job, stop_after, slow.get(rank, 0.0)))
+            context.Process(
+                target=one_rank,
+                args=(rank, world_size, store, job, stop_after, slow.get(rank, 0.0), waiting.get(rank, 0.0)),
+            )
             for rank in range(world_size)
         ]
         for process in ranks:

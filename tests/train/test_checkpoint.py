@@ -79,6 +79,21 @@ def test_going_on_from_a_checkpoint_gives_the_same_losses_and_twin(copied, train
         assert tensor.equal(other.state_dict()[name]), name
 
 
+def test_damaged_one_does_not_outlive_those_that_come_after_it(copied, trained, shards):
+    """With one checkpoint kept, the damaged one would be the newest for long, and each later one removed as older."""
+    cut_short(copied / "checkpoints" / "epoch-00004-step-000000")
+    for epoch in (2, 3):
+        shutil.rmtree(copied / "checkpoints" / f"epoch-{epoch:05d}-step-000000")
+    config = small_config(max_epochs=4, checkpoints_kept=1)
+    train_on_ranks(config, shards, copied, 1, stop_after=2)
+    found, _ = newest_complete(copied / "checkpoints")
+    assert found is not None
+    assert found.progress.epoch == 2
+    for row, undisturbed in zip(train_on_ranks(config, shards, copied, 1), read_rows(trained), strict=True):
+        assert row["train_loss"] == undisturbed["train_loss"]
+    assert [path.name for path in (copied / "checkpoints").glob("epoch-*")] == ["epoch-00004-step-000000"]
+
+
 def test_the_learning_rate_falls_along_the_cosine(trained):
     highest = small_config().train.learning_rate
     # The few training people make one batch an epoch.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from dtb.config import TrainConfig
 from dtb.errors import ConfigurationError
-from dtb.train.engine import accumulation_steps, deepspeed_settings, read_user_settings
+from dtb.train.engine import accumulation_steps, bucket_size, deepspeed_settings, read_user_settings
 
 
 def test_settings_follow_the_configuration():
@@ -27,7 +29,7 @@ def test_other_keys_are_taken_over_and_auto_means_ours():
         "wall_clock_breakdown": True,
     }
     settings = deepspeed_settings(TrainConfig(), 2, user)
-    assert settings["zero_optimization"] == {"stage": 1, "overlap_comm": False}
+    assert settings["zero_optimization"].items() >= {"stage": 1, "overlap_comm": False}.items()
     assert settings["optimizer"]["params"]["betas"] == [0.9, 0.95]
     assert settings["optimizer"]["params"]["lr"] == TrainConfig().learning_rate
     assert settings["wall_clock_breakdown"] is True
@@ -44,6 +46,8 @@ def test_other_keys_are_taken_over_and_auto_means_ours():
         ({"train_batch_size": 7}, "train_batch_size", "train.batch_size"),
         ({"train_micro_batch_size_per_gpu": 7}, "train_micro_batch_size_per_gpu", "train.batch_size"),
         ({"fp16": {"enabled": True}}, "fp16.enabled", "train.precision"),
+        ({"fp16": True}, "fp16.enabled", "train.precision"),
+        ({"scheduler": {"type": "WarmupLR", "params": {}}}, "scheduler", "train.schedule"),
     ],
 )
 def test_contradiction_names_both_keys(user, theirs, ours):
@@ -51,6 +55,40 @@ def test_contradiction_names_both_keys(user, theirs, ours):
         deepspeed_settings(TrainConfig(), 2, user)
     assert theirs in str(caught.value)
     assert ours in str(caught.value)
+    assert all(
+        name in {field.name for field in dataclasses.fields(TrainConfig)} for name in named_options(caught.value)
+    )
+
+
+def named_options(error):
+    """What a message says of options: each of them is to exist."""
+    return re.findall(r"train\.(\w+)", str(error))
+
+
+def test_another_optimizer_is_refused_without_naming_an_option_that_does_not_exist():
+    with pytest.raises(ConfigurationError, match=r"`optimizer\.type` is 'Lion', but dtb needs 'AdamW'") as caught:
+        deepspeed_settings(TrainConfig(), 2, {"optimizer": {"type": "Lion"}})
+    assert named_options(caught.value) == ["deepspeed"]
+
+
+def test_how_deepspeed_goes_about_it_has_defaults_that_the_file_overrides():
+    ours = deepspeed_settings(
+        TrainConfig(), 2, {"steps_per_print": "auto", "scheduler": None, "fp16": {"enabled": False}}
+    )
+    assert ours["optimizer"]["params"].items() >= {"torch_adam": True, "fused": True}.items()
+    assert ours["zero_optimization"]["use_multi_rank_bucket_allreduce"] is False
+    assert [bucket_size(ours, count) for count in (1000, 10**9)] == [1000, 50_000_000]
+    user = {
+        "steps_per_print": 10,
+        "optimizer": {"params": {"torch_adam": False}},
+        "zero_optimization": {"use_multi_rank_bucket_allreduce": True, "reduce_bucket_size": 5e8},
+    }
+    theirs = deepspeed_settings(TrainConfig(), 2, user)
+    assert theirs["steps_per_print"] == 10
+    assert theirs["optimizer"]["params"]["torch_adam"] is False
+    assert "fused" not in theirs["optimizer"]["params"]  # DeepSpeed's Adam does not know it
+    assert theirs["zero_optimization"]["use_multi_rank_bucket_allreduce"] is True
+    assert bucket_size(theirs, 1000) == 500_000_000
 
 
 def test_accumulation_divides_the_micro_batch():

@@ -33,12 +33,13 @@ def test_a_failure_is_one_line_that_names_who_is_lost(tmp_path, errors, words):
     assert (tmp_path / "notes.log").read_text() == f"{words} Training begins again where the newest checkpoint is.\n"
 
 
-def test_what_a_worker_said_itself_is_not_said_twice_and_the_time_is_known(tmp_path):
+def test_what_a_worker_said_itself_is_not_said_twice_and_the_time_is_known(tmp_path, monkeypatch):
     errors = {0: UserExceptionWithTraceback(StageError("The loss of p1 is not a finite number."), "...")}
     TellFailures(tmp_path).after_exception(None, errors)
     assert not (tmp_path / "notes.log").exists()
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps({"epoch": epoch}) + "\n" for epoch in (1, 2, 3)))
-    os.utime(tmp_path / ".broken", (time.time() - 7, time.time() - 7))
+    os.utime(tmp_path / ".broken", (1000, 1000))
+    monkeypatch.setattr(time, "time", lambda: 1007.2)
     tell_going_on(tmp_path, ("epoch-00002-step-000000", 2))
     tell_going_on(tmp_path, None)  # nothing has broken since
     assert (tmp_path / "notes.log").read_text() == (

@@ -74,4 +74,6 @@ def test_a_dry_run_tells_the_optimizer_bytes_that_deepspeed_takes(shards, tmp_pa
     config = small_config(num_workers=2, zero_stage=zero_stage, precision=precision)
     plan = make_plan(config, shards, tmp_path, open_cohort(shards))
     # As `scripts/bench/train.py` counts them in DeepSpeed's engines.
-    assert estimated_bytes(1000, config, plan)["optimizer"] == 1000 * each
+    found = estimated_bytes(1000, config, plan, bucket_size=700)
+    assert found["optimizer"] == 1000 * each
+    assert found["bucket"] == (0 if zero_stage == 0 else 700 * (2 if precision == "bf16" else 4))

@@ -26,6 +26,14 @@ def cohort(tmp_path_factory):
     return write_cohort(tmp_path_factory.mktemp("cohort") / "shards", num_people=21)
 
 
+@pytest.fixture(scope="module")
+def dividing(tmp_path_factory):
+    """With a file by which ZeRO 3 divides the smallest weights too: by itself it leaves those of the tests whole on every rank."""
+    path = tmp_path_factory.mktemp("deepspeed") / "zero3.json"
+    path.write_text('{"zero_optimization": {"stage3_param_persistence_threshold": 0}}')
+    return path
+
+
 def config(**train):
     # Trainings of different lengths are compared, so the rate must not depend on the length.
     values = {
@@ -57,8 +65,8 @@ def test_ranks_agree_over_fifty_steps(one, cohort, tmp_path, world_size):
 
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
-def test_zero_stages_agree(one, cohort, tmp_path, zero_stage):
-    rows = train_on_ranks(config(zero_stage=zero_stage, max_epochs=FEWER), cohort, tmp_path, 2)
+def test_zero_stages_agree(one, cohort, dividing, tmp_path, zero_stage):
+    rows = train_on_ranks(config(zero_stage=zero_stage, deepspeed=dividing, max_epochs=FEWER), cohort, tmp_path, 2)
     assert furthest(rows, one[:FEWER]) < 1e-5
 
 
@@ -80,8 +88,9 @@ def test_offload_agrees(one, cohort, tmp_path, zero_stage):
 
 
 @pytest.mark.parametrize("zero_stage", [1, 3])
-def test_bf16_stays_near_float32(one, cohort, tmp_path, zero_stage):
-    rows = train_on_ranks(config(precision="bf16", zero_stage=zero_stage, max_epochs=FEWER), cohort, tmp_path, 2)
+def test_bf16_stays_near_float32(one, cohort, dividing, tmp_path, zero_stage):
+    settings = config(precision="bf16", zero_stage=zero_stage, deepspeed=dividing, max_epochs=FEWER)
+    rows = train_on_ranks(settings, cohort, tmp_path, 2)
     for row, other in zip(rows, one[:FEWER], strict=True):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.01)
     assert rows[-1]["train_loss"] != one[FEWER - 1]["train_loss"]
@@ -100,9 +109,9 @@ def test_bf16_stays_near_float32(one, cohort, tmp_path, zero_stage):
         pytest.param(3, (2, 1, 4), marks=pytest.mark.rehearsal),
     ],
 )
-def test_resume_on_other_numbers_of_ranks_in_mid_epoch(one, cohort, tmp_path, zero_stage, world_sizes):
+def test_resume_on_other_numbers_of_ranks_in_mid_epoch(one, cohort, dividing, tmp_path, zero_stage, world_sizes):
     """Each group of workers stops in the middle of an epoch, and the next one goes on from its last checkpoint, converted."""
-    settings = config(zero_stage=zero_stage, checkpoint_every_steps=2, max_epochs=FEWER)
+    settings = config(zero_stage=zero_stage, deepspeed=dividing, checkpoint_every_steps=2, max_epochs=FEWER)
     out = tmp_path / "out"
     for place, world_size in enumerate(world_sizes[:-1], 1):
         train_on_ranks(settings, cohort, out, world_size, stop_after=5 if place == 1 else 3)
@@ -119,3 +128,8 @@ def test_a_slow_rank_is_waited_for_and_told_of(one, cohort, tmp_path):
     assert furthest(rows, one[:FEWER]) < 1e-5
     (told,) = [line for line in (tmp_path / "notes.log").read_text().splitlines() if "as long" in line]
     assert told.startswith("Rank 1 takes ")
+
+
+def test_waiting_for_data_is_that_of_the_rank_that_waits_most(cohort, tmp_path):
+    (row,) = train_on_ranks(config(max_epochs=1), cohort, tmp_path, 2, waiting={1: 2.0})
+    assert row["data_wait_share"] * row["seconds"] > 2.0
