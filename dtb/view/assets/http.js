@@ -24,8 +24,9 @@ function reason(text) {
 
 export const json = async (path, body) => (await fetched(path, body)).json();
 
-// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. Meanwhile the page says that it waits.
-export function latest(work) {
+// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. What may wait until nobody asks for more,
+// `afterwards` does, if the work was done. Meanwhile the page says that it waits.
+export function latest(work, afterwards) {
   let running = false, again = false;
   return async function ask() {
     if (running) {
@@ -37,7 +38,7 @@ export function latest(work) {
     try {
       do {
         again = false;
-        await work();
+        if ((await work()) && !again) await afterwards();
       } while (again);
     } finally {
       running = false;
