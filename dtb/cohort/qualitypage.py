@@ -18,6 +18,7 @@ from dtb.files import write_text
 
 _NUM_BINS = 24
 _SHARE = "share"
+_INK = "#757d87"
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Quality of the cohort</title>
@@ -130,6 +131,7 @@ def _figures(
         ("Rest", "minutes", [p.rest_seconds / 60 for p in people], config.min_rest_seconds / 60),
         ("Regions present", _SHARE, [p.region_fraction for p in people], config.min_region_fraction),
     ]
+    num_of_people = len(wanted)
     for task in dict.fromkeys(run.task for run in runs):
         own = [run for run in runs if run.task == task]
         chance = own[0].chance
@@ -156,27 +158,34 @@ def _figures(
             ),
         ]
     figures = []
-    for title, unit, values, limit in wanted:
+    for place, (title, unit, values, limit) in enumerate(wanted):
         known = np.array([value for value in values if not math.isnan(value)])
         if len(known):
             drawn = None if limit is None or math.isnan(limit) else limit
             measure = "" if unit.startswith(_SHARE) else f" {unit}"
             note = f"Median {np.median(known):.3g}{measure}, from {known.min():.3g} to {known.max():.3g}, {len(known)} in all."
             note += "" if drawn is None else f" Dashed: {drawn:.3g}."
-            figures.append((title, _histogram(known, unit, drawn), note))
+            each = "people" if place < num_of_people else "runs"
+            figures.append((title, _histogram(known, unit, each, drawn), note))
     return figures
 
 
-def _histogram(values: np.ndarray, unit: str, limit: float | None) -> str:
+def _histogram(values: np.ndarray, unit: str, each: str, limit: float | None) -> str:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(3.2, 2.1), dpi=130, layout="constrained")
     axes = figure.subplots()
-    axes.hist(values, bins=_NUM_BINS, range=(0, 1) if unit.startswith(_SHARE) else None, color="#3b6ea5")
+    axes.hist(values, bins=_NUM_BINS, range=(0, 1) if unit.startswith(_SHARE) else None, color="#4a86c5")
     if limit is not None:
-        axes.axvline(limit, color="#b03a2e", linestyle="--", linewidth=1)
-    axes.set_xlabel(unit)
+        axes.axvline(limit, color="#d0473a", linestyle="--", linewidth=1)
+    # The ground is the page's own, light or dark: the ink stands out from both.
+    axes.set_xlabel(unit, color=_INK)
+    axes.set_ylabel(each, color=_INK)
+    axes.tick_params(colors=_INK)
+    axes.spines[:].set_color(_INK)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
+    figure.savefig(stream, format="png", transparent=True)
     return base64.b64encode(stream.getvalue()).decode()

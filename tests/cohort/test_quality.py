@@ -1,16 +1,19 @@
 """Quality: figures that equal their definitions, rules that are obeyed, and a page that says so."""
 
+import base64
 import dataclasses
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from dtb.cohort.index import index_people
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.quality import run_quality, why_left_out
-from dtb.cohort.qualitypage import write_quality
+from dtb.cohort.qualitypage import _histogram, write_quality
 from dtb.cohort.records import Run
 from dtb.cohort.reliability import EdgeReliability, load_reliability
 from dtb.config import IngestConfig
@@ -147,3 +150,13 @@ def test_a_series_of_which_censoring_left_too_little_is_not_used(copy, task):  #
     else:
         assert "ingest.min_volumes_fraction 0.5" in refused.reason
         assert kept.record.covariates["rest_seconds"] == pytest.approx(160, abs=2)
+
+
+def test_pictures_have_the_ground_of_the_page_and_an_ink_for_the_light_and_the_dark():
+    picture = Image.open(io.BytesIO(base64.b64decode(_histogram(np.linspace(0, 1, 30), "share", "runs", 0.5))))
+    pixels = np.asarray(picture.convert("RGBA"))
+    assert pixels[0, 0, 3] == 0
+    drawn = pixels[pixels[..., 3] == 255][:, :3].astype(float) / 255
+    linear = np.where(drawn <= 0.04045, drawn / 12.92, ((drawn + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    assert 1.05 / (linear.max() + 0.05) > 3, "against white"
+    assert (linear.min() + 0.05) / (0.0055 + 0.05) > 3, "against the dark page's ground"
