@@ -143,12 +143,12 @@ class Viewer:
         wish, matrices = self._wish(request), []
         with self._lock:
             people = [self._meet(pseudonym) for pseudonym in request.people]
-            if request.dose:
-                self._require_found(people)
-            for met in people:
-                change_SE = fulfil(wish, met.start, met.found()).change_SE
-                changed_SRR = met.start.base_SRR + matrix_of(change_SE, len(self._card.region_names), diagonal=0.0)
-                matrices.append(changed_SRR[0].cpu().numpy().astype("<f4").tobytes())
+        if request.dose:
+            self._require_found(people)
+        for met in people:  # not under the lock: whoever moves a slider meanwhile need not wait for a picture
+            change_SE = fulfil(wish, met.start, met.found()).change_SE
+            changed_SRR = met.start.base_SRR + matrix_of(change_SE, len(self._card.region_names), diagonal=0.0)
+            matrices.append(changed_SRR[0].cpu().numpy().astype("<f4").tobytes())
         return b"".join(matrices)
 
     def block(self, pseudonym: str, task: str, number: int, bold_region: str | None) -> api.Block:

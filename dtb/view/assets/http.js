@@ -24,25 +24,30 @@ function reason(text) {
 
 export const json = async (path, body) => (await fetched(path, body)).json();
 
-// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. What may wait until nobody asks for more,
-// `afterwards` does, if the work was done. Meanwhile the page says that it waits.
+// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. If the work was done, `afterwards` does what
+// may wait until nobody asks for more; it is given a way to know whether somebody asked since, whom it does not hold up. Until all that is
+// done the page says that it waits.
 export function latest(work, afterwards) {
-  let running = false, again = false;
+  let running = false, again = false, asked = 0;
   return async function ask() {
+    asked += 1;
     if (running) {
       again = true;
       return;
     }
     running = true;
     document.body.dataset.waiting = "";
+    let done = false;
     try {
       do {
         again = false;
-        if ((await work()) && !again) await afterwards();
+        done = await work();
       } while (again);
     } finally {
       running = false;
-      delete document.body.dataset.waiting;
     }
+    const mine = asked, isLast = () => asked === mine;
+    if (done) await afterwards(isLast);
+    if (isLast()) delete document.body.dataset.waiting;
   };
 }

@@ -101,15 +101,17 @@ const answer = latest(told(async () => {
   shown.changed = change ? await json("api/scene", request(change)) : null;
   if (!isStale) draw();
   return !isStale;
-}), told(async () => {
-  const change = changeAsked(shown.run), had = shown.moved;
-  shown.moved = change ? await changedMatrices(change) : null;
-  if (had || shown.moved) drawConnectome();
+}), told(async (isLast) => {
+  const change = changeAsked(shown.run), moved = change ? await changedMatrices(change) : null;
+  if (!isLast() || (!moved && !shown.moved)) return;
+  shown.moved = moved;
+  drawConnectome();
 }));
 
 async function changedMatrices(change) {
-  const bytes = await (await fetched("api/connectomes", { people: performers(), ...change })).arrayBuffer(), size = shown.run.regions.length ** 2;
-  return performers().map((_, place) => new Float32Array(bytes, 4 * size * place, size));
+  const people = performers(), size = shown.run.regions.length ** 2;
+  const bytes = await (await fetched("api/connectomes", { people, ...change })).arrayBuffer();
+  return people.map((_, place) => new Float32Array(bytes, 4 * size * place, size));
 }
 
 function refresh() {
@@ -229,11 +231,11 @@ function drawConnectome() {
     : moved ? `${short(first)}'s own above the diagonal, changed below it: ` : "";
   $("matrix-note").textContent = `${sides}${regions.length} regions. A click on a cell takes its edge to the controls.`;
   $("matrix").setAttribute("aria-label", `Correlations of ${regions.length} regions of ${performers().join(" and ")}. ${sides}`
-    + (moved ? shown.changed.performers.map(farthest).join(" ") : "Nothing is changed."));
+    + (moved ? performers().map(farthest).join(" ") : "Nothing is changed."));
 }
 
 // Says in words which edge was moved farthest: what the eye finds in the matrix.
-function farthest({ person: name }, place) {
+function farthest(name, place) {
   const { regions } = shown.run, own = shown.matrices[name], now = shown.moved[place];
   const best = now.reduce((kept, value, at) => (Math.abs(value - own[at]) > Math.abs(now[kept] - own[kept]) ? at : kept), 0);
   return `${short(name)}: the edge that moved farthest joins ${regions[Math.floor(best / regions.length)]} and ${regions[best % regions.length]}, `
