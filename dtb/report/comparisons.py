@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from scipy import stats
 
-from dtb.report.style import INK, QUIET, canvas, to_svg
+from dtb.report.style import PERSON_MARK, QUIET, canvas, to_svg
 
 _NINE_IN_TEN = (5.0, 95.0)
 _SHARE_IN_BAND = 0.9
@@ -134,8 +134,8 @@ def right_answers(
             low, high = np.percentile(sessions, _NINE_IN_TEN)
             first = row == 0
             axes.plot([low, high], [row, row], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
-            axes.plot([sessions.mean()], [row], "o", color=colour, markersize=8, label="twin" if first else None)
-            axes.plot([share], [row], "D", color=INK, markersize=7, label="this person" if first else None, zorder=4)
+            axes.plot([sessions.mean()], [row], "o", color=colour, markersize=7, label="twin" if first else None)
+            axes.plot([share], [row], label="this person" if first else None, zorder=4, **PERSON_MARK)
             words.append(f"{condition} {share:.0%}, twin {sessions.mean():.0%} ({low:.0%} to {high:.0%})")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
