@@ -227,6 +227,10 @@ def test_each_alternative_has_a_pattern_of_its_own(opened):
     alternatives = [shape for name, shape in bars if name != "no press"]
     assert len(alternatives) >= 2
     assert len(set(alternatives)) == len(alternatives)
+    fills = page.evaluate(
+        "() => [...document.querySelectorAll('#course defs pattern rect')].map(one => getComputedStyle(one).fill)"
+    )
+    assert "rgb(88, 201, 140)" in fills, "on the alternative's own colour: green"
 
 
 def test_a_block_is_played_trial_by_trial(opened):

@@ -90,7 +90,9 @@ function choiceTraces(block, rows, selected) {
       base: bars.map((bar) => bar.top), y: bars.map((bar) => bar.bottom - bar.top),
       marker: {
         color: a < block.alternatives.length ? choiceColour(block.alternatives, a) : style("--grid"),
-        pattern: { shape: a < block.alternatives.length ? PATTERNS[a % PATTERNS.length] : "", fgcolor: "#000", fgopacity: 0.5, size: 5, solidity: 0.25 },
+        pattern: {
+          shape: a < block.alternatives.length ? PATTERNS[a % PATTERNS.length] : "", fillmode: "overlay", fgcolor: "#000", fgopacity: 0.5, size: 6, solidity: 0.25,
+        },
         opacity: selected === null ? 1 : bars.map((bar) => (bar.j === selected ? 1 : 0.35)), line: { width: 0 },
       },
       customdata: bars.map(({ trial, j, label, share }) => [j, j + 1, share, trial.condition ?? "", trial.correct.join(" or ") || "to withhold", label]),

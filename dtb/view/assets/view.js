@@ -190,7 +190,7 @@ function moved({ person: name, connectome }) {
 
 function text(kind, value) {
   const [, unit, digits] = FIGURES[kind];
-  return value === null || value === undefined ? "–" : `${(unit === "%" ? 100 * value : value).toFixed(digits)} ${unit}`;
+  return value === null || value === undefined ? "–" : `${(unit === "%" ? 100 * value : value).toFixed(digits).replace("-", "−")} ${unit}`;
 }
 
 function table(all, block) {
