@@ -46,6 +46,7 @@ SMALLER = {
     "simulate": {"simulate.num-draws": 2, "fleet.num-actors": 1, "fleet.gpus-per-actor": 0},
     "intervene": {"intervene.num-steps": 2, "fleet.num-actors": 1},
     "trial": {"fleet.num-actors": 1},
+    "report": {"report.person-pages": 1},
 }
 SMALLER["sweep"] = SMALLER["train"]
 SMALLER["run"] = {name: value for options in SMALLER.values() for name, value in options.items()}
@@ -148,6 +149,7 @@ def prepare(page: str, world: Path, place: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_tutorial_runs_from_beginning_to_end(cluster, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("configs", "scripts"):
