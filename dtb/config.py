@@ -468,7 +468,8 @@ class ReportConfig:
     subject: str | None = None
     """Pseudonym of the person shown as an example; the median one if not given."""
     person_pages: CountOrZero = 8
-    """How many people get a page of their own, evenly from the best to the worst predicted; 0 for none."""
+    """How many people get a page of their own: of those held out, evenly from the best to the worst predicted, and with a number larger
+    than theirs others too; 0 for none."""
     atlas: Path | None = None
     """Where the regions lie, to draw on a brain: the cohort's atlas as a labelled volume with its names in `STEM.tsv` beside it, or a table
     of centres (`name`, `x`, `y`, `z` in mm). If not given, the atlas that `dtb ingest` read, if it read one."""

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import importlib.metadata
 import json
 import os
+import platform
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +24,7 @@ import dtb
 from dtb.config import config_hash, to_yaml
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 
+_PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "scikit-learn", "numpy")
 STAGE_FILE = "stage.json"
 CONFIG_FILE = "config.yaml"
 _PARTIAL = ".partial"
@@ -194,6 +199,7 @@ class OutputFolder:
                 "complete": complete,
                 "config_hash": self.config_hash,
                 "dtb_version": dtb.__version__,
+                "versions": versions_here(),
                 "summary": summary,
                 **more,
             },
@@ -204,6 +210,22 @@ def broken_seals(path: Path) -> list[str]:
     """Name the files of a folder that are not as the stage left them, which says of them in `stage.json`."""
     seals: dict[str, str] = read_stage(path).get("sha256", {})
     return [name for name, seal in seals.items() if not (path / name).is_file() or sha256_of(path / name) != seal]
+
+
+@functools.cache
+def versions_here() -> dict[str, str]:
+    """Give the versions of Python and of the packages that results depend on, and dtb's commit where it runs from its repository."""
+    found = {"Python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    root = Path(dtb.__file__).parent.parent
+    if (root / ".git").exists() and (root / "pyproject.toml").exists():
+        asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        with contextlib.suppress(OSError):
+            answer = subprocess.run(asked, check=False, capture_output=True, text=True)
+            found |= {"commit": answer.stdout.strip()} if answer.returncode == 0 else {}
+    return found
 
 
 def read_stage(path: Path) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import dtb
 from dtb.config import Config
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.files import OutputFolder, read_stage, require_complete, sha256_of, write_json, write_text, written_whole
@@ -89,3 +93,15 @@ def test_a_damaged_stage_file_is_named(tmp_path: Path, text: str) -> None:
         read_stage(tmp_path)
     with pytest.raises(InputDataError, match="does not exist"):
         read_stage(tmp_path / "absent")
+
+
+def test_a_stage_says_which_versions_it_ran_with(tmp_path: Path) -> None:
+    folder = OutputFolder.claim(tmp_path / "out", "train", Config(), resume=False)
+    folder.finish({})
+    versions = read_stage(tmp_path / "out")["versions"]
+    assert versions["Python"] == platform.python_version()
+    assert versions["torch"] == importlib.metadata.version("torch")
+    repository = Path(dtb.__file__).parent.parent
+    if (repository / ".git").exists() and shutil.which("git"):
+        head = subprocess.run(["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True)
+        assert versions["commit"] == head.stdout.decode().strip()

@@ -19,6 +19,7 @@ from dtb.files import write_text
 
 _NUM_BINS = 24
 _SHARE = "share"
+_INK = "#757d87"
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Quality of the cohort</title>
@@ -44,7 +45,7 @@ and {{ num_rows }} rows of events were not used (left_out.tsv).</p>
 {% for kind, count, example in reasons %}<tr><td>{{ count }}</td><td>{{ kind }}</td>
 <td>{{ example if example != kind }}</td></tr>{% endfor %}</table></div>{% endif %}
 <h2>How the figures are spread</h2>
-{% if num_shown_aside or num_runs_aside %}<p>Light: {{ num_shown_aside }} people who were set aside but whose rest could be read,
+{% if num_shown_aside or num_runs_aside %}<p>Grey: {{ num_shown_aside }} people who were set aside but whose rest could be read,
 and {{ num_runs_aside }} runs of theirs or that were left out.</p>{% endif %}<div class="figures">
 {% for title, image, note in figures %}<figure><img src="data:image/png;base64,{{ image }}" alt="{{ title }}: {{ note }}" width="300">
 <figcaption><b>{{ title }}.</b> {{ note }}</figcaption></figure>{% endfor %}</div>
@@ -181,6 +182,7 @@ def _figures(
             config.min_parcel_coverage,
         ),
     ]
+    num_of_people = len(wanted) - 1
     for task in dict.fromkeys(run.task for run, _ in runs):
         own = [run for run, _ in runs if run.task == task]
         used = [is_used for run, is_used in runs if run.task == task]
@@ -199,7 +201,7 @@ def _figures(
         ]
         wanted += [(f"{title}, {task}", unit, values, used, limit) for title, unit, values, limit in measures]
     figures = []
-    for title, unit, values, is_used, limit in wanted:
+    for place, (title, unit, values, is_used, limit) in enumerate(wanted):
         shown, aside = (
             np.array(
                 [value for value, used in zip(values, is_used, strict=True) if used == which and not math.isnan(value)]
@@ -212,14 +214,16 @@ def _figures(
             note = (
                 f"Median {np.median(both):.3g}{measure}, from {both.min():.3g} to {both.max():.3g}, {len(both)} in all."
             )
-            note += f" Light: {len(aside)} not used." if len(aside) else ""
+            note += f" Grey: {len(aside)} not used." if len(aside) else ""
             note += "" if limit is None else f" Dashed: {limit:.3g}."
-            figures.append((title, _histogram(shown, aside, unit, limit), note))
+            each = "people" if place < num_of_people else "regions" if place == num_of_people else "runs"
+            figures.append((title, _histogram(shown, aside, unit, each, limit), note))
     return figures
 
 
-def _histogram(shown: np.ndarray, aside: np.ndarray, unit: str, limit: float | None) -> str:
+def _histogram(shown: np.ndarray, aside: np.ndarray, unit: str, each: str, limit: float | None) -> str:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(3.2, 2.1), dpi=130, layout="constrained")
     axes = figure.subplots()
@@ -227,13 +231,18 @@ def _histogram(shown: np.ndarray, aside: np.ndarray, unit: str, limit: float | N
         [shown, aside],
         bins=_NUM_BINS,
         range=(0, 1) if unit.startswith(_SHARE) else None,
-        color=["#3b6ea5", "#b9cde2"],
+        color=["#4a86c5", "#8c8c8c"],
         stacked=True,
     )
     if limit is not None:
-        axes.axvline(limit, color="#b03a2e", linestyle="--", linewidth=1)
-    axes.set_xlabel(unit)
+        axes.axvline(limit, color="#d0473a", linestyle="--", linewidth=1)
+    # The ground is the page's own, light or dark: the ink stands out from both.
+    axes.set_xlabel(unit, color=_INK)
+    axes.set_ylabel(each, color=_INK)
+    axes.tick_params(colors=_INK)
+    axes.spines[:].set_color(_INK)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
+    figure.savefig(stream, format="png", transparent=True)
     return base64.b64encode(stream.getvalue()).decode()

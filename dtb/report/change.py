@@ -58,6 +58,7 @@ def add_change(
             figures.matrix(
                 "intervention-change",
                 change_RR,
+                regions=names,
                 limit=_limit(change_E),
                 title="The change, as a matrix",
                 quantity="change of correlation",

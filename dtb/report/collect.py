@@ -61,6 +61,8 @@ class StageState:
         The stage's own figures.
     settings : dict
         The configuration that it was run with, as saved beside its output.
+    versions : dict of str to str
+        Of Python, the packages that matter and, from a repository, the commit, where it ran; empty if it did not save them.
     """
 
     name: str
@@ -70,6 +72,7 @@ class StageState:
     config_hash: str = ""
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -264,6 +267,7 @@ def state_of(name: str, folder: Path) -> StageState:
         str(found["config_hash"]),
         dict(found["summary"]),
         settings if isinstance(settings, dict) else {},
+        {str(name): str(version) for name, version in (found.get("versions") or {}).items()},
     )
 
 

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from markupsafe import Markup
+from scipy import stats
 
-from dtb.report.style import INK, QUIET, canvas, to_svg
+from dtb.report.style import PERSON_MARK, QUIET, canvas, to_svg
 
 _NINE_IN_TEN = (5.0, 95.0)
+_SHARE_IN_BAND = 0.9
 _SPREADS = 1.64  # nine in ten of a normal distribution
 
 
@@ -55,10 +57,9 @@ def rt_distribution(
         sessions = np.unique(session)
         if len(sessions) > 1:
             each = np.array([_density(simulated[is_press & (session == one)], edges) for one in sessions])
-            low, high = np.percentile(each, _NINE_IN_TEN, axis=0)
-            axes.stairs(
-                high, edges, baseline=low, fill=True, color=colour, alpha=0.25, gid="band", label="90% of its sessions"
-            )
+            low, high = band_of_whole_curves(each, _SHARE_IN_BAND)
+            label = f"{_SHARE_IN_BAND:.0%} of its sessions lie within"
+            axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.25, gid="band", label=label)
         axes.stairs(
             _density(drawn, edges), edges, color=colour, linewidth=2.2, label=f"twin ({len(sessions)} sessions)"
         )
@@ -68,6 +69,39 @@ def rt_distribution(
         axes.legend(loc="upper right")
         beyond = f" {late} draws are later than {end:.3g} s and not shown." if late else ""
         return to_svg(figure, name, f"{title}. Observed: {_summary(seen)}. Simulated: {_summary(drawn)}.{beyond}")
+
+
+def band_of_whole_curves(curves: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Give the band within which a share of curves lies from end to end.
+
+    A band of pointwise percentiles promises less: of curves with many points, most leave it somewhere. So the most extreme curves, by
+    the rank at their most extreme point (then at the next, and so on), are set aside, and the others span the band [1]_.
+
+    Parameters
+    ----------
+    curves : (N, B) float
+    share : float
+        Of the curves; at least so many lie within.
+
+    Returns
+    -------
+    low, high : (B,) float
+
+    References
+    ----------
+    .. [1] Myllymäki et al. 2017, J R Stat Soc B 79, 10.1111/rssb.12172: the extreme rank length.
+
+    Examples
+    --------
+    >>> low, high = band_of_whole_curves(np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 1.5], [1.5, 2.0]]), 0.75)
+    >>> low.tolist(), high.tolist()
+    ([1.0, 1.0], [2.0, 2.0])
+    """
+    from_below, from_above = (stats.rankdata(sign * curves, method="max", axis=0) for sign in (1, -1))
+    rank = np.sort(np.minimum(from_below, from_above), axis=1)
+    most_extreme_first = np.lexsort(rank.T[::-1])
+    kept = curves[most_extreme_first[len(curves) - int(np.ceil(share * len(curves))) :]]
+    return kept.min(axis=0), kept.max(axis=0)
 
 
 def right_answers(
@@ -100,8 +134,8 @@ def right_answers(
             low, high = np.percentile(sessions, _NINE_IN_TEN)
             first = row == 0
             axes.plot([low, high], [row, row], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
-            axes.plot([sessions.mean()], [row], "o", color=colour, markersize=8, label="twin" if first else None)
-            axes.plot([share], [row], "D", color=INK, markersize=7, label="this person" if first else None, zorder=4)
+            axes.plot([sessions.mean()], [row], "o", color=colour, markersize=7, label="twin" if first else None)
+            axes.plot([share], [row], label="this person" if first else None, zorder=4, **PERSON_MARK)
             words.append(f"{condition} {share:.0%}, twin {sessions.mean():.0%} ({low:.0%} to {high:.0%})")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -126,7 +160,7 @@ def time_course(
     colour: str,
     title: str,
 ) -> Markup:
-    """Draw one region's BOLD over a run, observed and predicted, both in their own standard deviations.
+    """Draw one region's BOLD over a run, observed and predicted, both in standard deviations of what was observed about its mean.
 
     Parameters
     ----------
@@ -135,21 +169,23 @@ def time_course(
     seconds_V, observed_V, predicted_V : (V,) float
         NaN where absent.
     spread_V : (V,) float or None
-        Standard deviation of the prediction over performances. Without it, the band is that of the residuals.
+        Standard deviation of the prediction over performances. Without it, the band is that of the errors.
     colour : str
         Place-holder colour of the prediction.
     title : str
     """
-    observed_V, told_V = _standard(observed_V), _standard(predicted_V)
-    left_V = (observed_V - told_V)[np.isfinite(observed_V - told_V)]
-    residual = float(left_V.std()) if len(left_V) else 0.0
-    unit = float(np.nan_to_num(predicted_V).std()) or 1.0
-    half_V = _SPREADS * (np.full_like(told_V, residual) if spread_V is None else spread_V / unit)
+    known = observed_V[np.isfinite(observed_V)]
+    middle, unit = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+    # One unit for both: a prediction that is far too small must look so.
+    observed_V, told_V = ((values - middle) / (unit or 1.0) for values in (observed_V, predicted_V))
+    error_V = (observed_V - told_V)[np.isfinite(observed_V - told_V)]
+    error = float(np.sqrt(np.mean(error_V**2))) if len(error_V) else 0.0
+    half_V = _SPREADS * (np.full_like(told_V, error) if spread_V is None else spread_V / (unit or 1.0))
     with canvas(4.4, 2.9) as (figure, axes):
         axes.fill_between(seconds_V, told_V - half_V, told_V + half_V, color=colour, alpha=0.2, linewidth=0, gid="band")
         axes.plot(seconds_V, observed_V, color=QUIET, linewidth=0.9, label="observed")
         axes.plot(seconds_V, told_V, color=colour, label="twin")
-        axes.set(xlabel="time in the run (s)", ylabel="BOLD (SD)")
+        axes.set(xlabel="time in the run (s)", ylabel="BOLD (SD of the observed)")
         axes.margins(x=0)
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.22 * (high - low))
@@ -159,19 +195,14 @@ def time_course(
         return to_svg(
             figure,
             name,
-            f"{title}. Observed and predicted BOLD over {begin:.3g} to {end:.3g} seconds, in standard deviations; the band about the "
-            f"prediction is {2 * float(np.nan_to_num(half_V).mean()):.2g} wide on average.",
+            f"{title}. Observed and predicted BOLD over {begin:.3g} to {end:.3g} seconds, in standard deviations of the observed; the "
+            f"prediction's own is {float(np.nan_to_num(told_V).std()):.2g}, and the band about it is "
+            f"{2 * float(np.nan_to_num(half_V).mean()):.2g} wide on average.",
         )
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.asarray(np.histogram(values, edges)[0] / max(len(values), 1) / np.diff(edges))
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    spread = values[known].std() if known.any() else 0.0
-    return (values - values[known].mean()) / spread if spread else values * 0.0
 
 
 def _summary(values: np.ndarray) -> str:

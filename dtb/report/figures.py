@@ -9,7 +9,8 @@ Shape letters: `S` subject, `R` region, `V` volume.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -17,11 +18,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dtb.report.style import GRID, INK, QUIET, SURFACE, canvas, to_svg
+from dtb.cohort.networks import OTHER, network_of
+from dtb.report.style import GRID, INK, PERSON_MARK, QUIET, SURFACE, canvas, to_svg
 
 _BASELINE_MARKERS = ("^", "s", "D", "v", "P", "X")
 _MAX_PEOPLE_DRAWN = 60
 _MAX_POINTS = 400
+_SMALLEST_LABELLED = 0.04
 
 
 def learning_curves(
@@ -144,6 +147,8 @@ def estimates(
     title: str,
     quantity: str,
     ceiling: float | None = None,
+    ceiling_name: str = "ceiling",
+    chance: float | None = None,
 ) -> Markup:
     """Draw the twin's figure with its interval above the baselines' figures, on one axis.
 
@@ -162,7 +167,11 @@ def estimates(
     title, quantity : str
         Heading, and name of the axis with its unit.
     ceiling : float, optional
-        What could be reached at most, given the noise of the data.
+        What could be reached, given the noise of the data.
+    ceiling_name : str
+        What stands beside its line.
+    chance : float, optional
+        What is reached without knowing anything; drawn as a dotted line.
     """
     labels = ["twin", *baselines]
     with canvas(4.4, 1.25 + 0.3 * len(labels)) as (figure, axes):
@@ -179,19 +188,22 @@ def estimates(
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
-        if ceiling is not None:
-            axes.axvline(ceiling, color=INK, linewidth=1.2, linestyle="--", gid="ceiling")
-            axes.annotate(
-                "ceiling",
-                (ceiling, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(-3, 1),
-                textcoords="offset points",
-                ha="right",
-                fontsize=9,
-            )
+        lines = (("ceiling", ceiling, ceiling_name, "--"), ("chance", chance, "chance", ":"))
+        for line, (gid, place, words, dash) in enumerate(lines):
+            if place is not None:
+                axes.axvline(place, color=INK, linewidth=1.2, linestyle=dash, gid=gid)
+                axes.annotate(
+                    words,
+                    (place, 1),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(0, 1 + 11 * line),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=9,
+                )
         axes.margins(x=0.12)
-        axes.set_xlabel(quantity)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(quantity.replace("; ", "\n"))  # in one line it may be wider than the axes, and leave the figure
         # The labels at the left take much of the width, so the title begins at the figure's edge.
         figure.suptitle("\n".join(textwrap.wrap(title, 46)), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
         others = ", ".join(f"{label} {value:.3g}" for label, value in baselines.items()) or "none"
@@ -201,12 +213,17 @@ def estimates(
             figure,
             name,
             f"{title}, {quantity}. Twin {own}{bounds}; baselines: {others}."
-            + ("" if ceiling is None else f" Ceiling {ceiling:.3g}."),
+            + ("" if ceiling is None else f" {ceiling_name.capitalize()} {ceiling:.3g}.")
+            + ("" if chance is None else f" Chance {chance:.3g}."),
         )
 
 
-def matrix(name: str, matrix_RR: np.ndarray, *, limit: float, title: str, quantity: str) -> Markup:
+def matrix(
+    name: str, matrix_RR: np.ndarray, *, regions: Sequence[str] = (), limit: float, title: str, quantity: str
+) -> Markup:
     """Draw a region-by-region matrix, blue below zero and red above; absent regions stay empty.
+
+    Regions whose names tell networks stand network by network; others in the order they have, counted from 1.
 
     Parameters
     ----------
@@ -214,28 +231,58 @@ def matrix(name: str, matrix_RR: np.ndarray, *, limit: float, title: str, quanti
         Identifier of the figure.
     matrix_RR : (R, R) float
         NaN where absent.
+    regions : sequence of str
+        Their names, if they are known.
     limit : float
         Value of the strongest colour, either way.
     title, quantity : str
         Heading, and name of the colour scale with its unit.
     """
+    names = [network_of(region) for region in regions]
+    order = sorted(range(len(names)), key=lambda region: (names[region] == OTHER, names[region], region))
+    networks = Counter(names[region] for region in order)
+    shown_RR = matrix_RR[np.ix_(order, order)] if len(networks) > 1 else matrix_RR
+    size = len(matrix_RR)
     with canvas(4.4, 3.9) as (figure, axes):
+        figure.set_layout_engine("compressed", w_pad=0.1)  # for a square, which otherwise leaves no room for its labels
         axes.grid(visible=False)
         axes.set_facecolor(GRID)
-        image = axes.imshow(matrix_RR, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="none")
+        extent = (0.5, size + 0.5, size + 0.5, 0.5)
+        image = axes.imshow(shown_RR, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="none", extent=extent)
         bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.03)
         bar.set_label(quantity)
         bar.outline.set_visible(False)
         axes.set(xlabel="region", ylabel="region")
+        if len(networks) > 1:
+            _label_networks(axes, networks)
         axes.set_title(title)
         absent = int(np.isnan(matrix_RR).all(axis=1).sum())
         values = matrix_RR[np.isfinite(matrix_RR)]
         return to_svg(
             figure,
             name,
-            f"{title}. Matrix of {len(matrix_RR)} by {len(matrix_RR)} regions, {quantity} from {_range(values)}"
+            f"{title}. Matrix of {size} by {size} regions, {quantity} from {_range(values)}"
+            + (f"; networks in order: {', '.join(networks)}" if len(networks) > 1 else "")
             + (f"; {absent} regions are absent." if absent else "."),
         )
+
+
+def _label_networks(axes: Axes, networks: Mapping[str, int]) -> None:
+    """Write networks beside their regions, and draw lines between them; those too small for a word stay without."""
+    ends = 0.5 + np.cumsum(list(networks.values()))
+    for end in ends[:-1]:
+        axes.axhline(end, color=QUIET, linewidth=0.5)
+        axes.axvline(end, color=QUIET, linewidth=0.5)
+    named = [
+        (end - count / 2, name)
+        for end, (name, count) in zip(ends, networks.items(), strict=True)
+        if count >= _SMALLEST_LABELLED * sum(networks.values())
+    ]
+    places, words = zip(*named, strict=True) if named else ((), ())
+    axes.set_xticks(places, words, rotation=90, fontsize=8)
+    axes.set_yticks(places, words, fontsize=8)
+    axes.tick_params(length=0)
+    axes.set(xlabel="regions, by network", ylabel="")
 
 
 def before_and_after(
@@ -445,8 +492,8 @@ def standing(
     with canvas(4.4, 1.75) as (figure, axes):
         heights = np.random.default_rng(0).uniform(-0.25, 0.25, len(known))
         axes.scatter(known, heights, s=14, color=QUIET, alpha=0.4, linewidths=0, label="others")
-        axes.plot([observed], [0], "D", color=INK, markersize=9, label="this person", gid="observed", zorder=3)
-        axes.plot([predicted], [0], "o", color=colour, markersize=9, label="their twin", gid="predicted", zorder=4)
+        axes.plot([observed], [0], label="this person", gid="observed", zorder=4, **PERSON_MARK)
+        axes.plot([predicted], [0], "o", color=colour, markersize=8, label="their twin", gid="predicted", zorder=3)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_yticks([])
         axes.set_ylim(-0.6, 1.1)

@@ -20,7 +20,7 @@ _INDICATORS_SHOWN = 20
 
 
 def chosen_people(found: Collected, num_pages: int, example: str | None) -> list[str]:
-    """Choose who gets a page: held-out people, evenly from the best to the worst predicted, and the example.
+    """Choose who gets a page: held-out people, evenly from the best to the worst predicted, then all others, and the example.
 
     Parameters
     ----------
@@ -33,12 +33,14 @@ def chosen_people(found: Collected, num_pages: int, example: str | None) -> list
     if not isinstance(found.people, People) or not num_pages:
         return []
     known = set(found.people.cohort.pseudonyms)
-    ranked = [str(name) for name in errors_of_people(found).index if name in known] or sorted(known)
+    ranked = [str(name) for name in errors_of_people(found).index if name in known]
+    others = sorted(known - set(ranked))
     places = np.unique(np.linspace(0, len(ranked) - 1, min(num_pages, len(ranked))).round().astype(int))
-    chosen = [ranked[place] for place in places]
+    chosen = [ranked[place] for place in places] + others[: num_pages - len(places)]
     if example in known and example not in chosen:
         chosen[len(chosen) // 2] = str(example)
-    return sorted(chosen, key=lambda name: ranked.index(name) if name in ranked else len(ranked))
+    order = {name: place for place, name in enumerate([*ranked, *others])}
+    return sorted(chosen, key=order.__getitem__)
 
 
 def link_table(found: Collected, people: Sequence[str]) -> list[Table]:
@@ -53,7 +55,7 @@ def link_table(found: Collected, people: Sequence[str]) -> list[Table]:
         )
         for person in people
     ]
-    caption = "People with a page of their own, from the best to the worst predicted"
+    caption = "People with a page of their own: those held out from the best to the worst predicted, then others"
     return [Table(caption, ("person", "error of mean RT (ms)"), rows, frozenset({1}))]
 
 
@@ -95,8 +97,13 @@ def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str])
                 title=f"{task}: {words}",
                 quantity=f"{words} ({unit})",
             )
-            below = (rows[seen] < own[seen].iloc[0]).mean()
-            caption = f"{below:.0%} of {rows[seen].notna().sum()} people in the held-out data are below this person."
+            others = rows.loc[(rows["pseudonym"].astype(str) != pseudonym), seen].dropna()
+            below = (others < own[seen].iloc[0]).mean()
+            caption = (
+                f"{below:.0%} of {len(others)} others in the held-out data are below this person."
+                if len(others)
+                else "Nobody else in the held-out data has such a value."
+            )
             panels.append(Panel(svg, caption, new_row=column == "mean_rt"))
     missing = [] if panels else ["This person is not in the held-out data."]
     return dataclasses.replace(section, panels=panels, missing=missing)

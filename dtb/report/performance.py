@@ -43,7 +43,7 @@ def behaviour_panels(
         )
         words = (
             f"{task}: grey bars are what the person did, the line is what the twin does in the same trials; nine in ten of its "
-            f"{session.nunique()} sessions lie in the band. {omitted} have no press."
+            f"{session.nunique()} sessions lie in the band from end to end. {omitted} have no press."
         )
         choices = _choice_panels(f"twin-choice-{index}", task, rows, session, record, found, tasks)
         panels += [Panel(svg, words, new_row=bool(index and choices)), *choices]
@@ -77,8 +77,8 @@ def _choice_panels(
         title=f"{task}: choices",
     )
     caption = (
-        f"{task}: share of right answers; a press that is due and does not come is none. The bar spans nine in ten of the twin's sessions; "
-        "after each condition, the person's number of trials."
+        f"{task}: share of right answers; a press that is due and does not come is none. Within each condition, the bar spans "
+        "the middle nine in ten of the twin's sessions; after its name, the person's number of trials."
     )
     return [Panel(svg, caption)]
 
@@ -143,14 +143,15 @@ def bold_panels(
             title=f"{task}: BOLD of {names[region]}",
         )
         band = (
-            "what the prediction leaves over in this run (1.64 standard deviations either way)"
+            "how far the prediction errs in this run (1.64 times the root of its mean squared error, either way)"
             if spread_V is None
             else "how the twin's performances differ among themselves (1.64 standard deviations either way)"
         )
         caption = (
             f"{task}, {names[region]}: of {len(known)} regions the one with the median correlation of observed with predicted BOLD, "
             f"r = {number(correlation_R[region], 2)}; over regions r goes from {number(correlation_R[known].min(), 2)} to "
-            f"{number(correlation_R[known].max(), 2)}. The band is {band}."
+            f"{number(correlation_R[known].max(), 2)}. Both are in standard deviations of what was observed, so that the size of the "
+            f"prediction shows too. The band is {band}."
         )
         panels.append(Panel(svg, caption, new_row=index == 0))
     return panels

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, number
 from dtb.report.performance import behaviour_panels, bold_panels
+from dtb.shards.manifest import CohortDescription
 
 
 def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str]:
@@ -86,7 +86,7 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Mappi
         except (OSError, ValueError) as error:
             missing.append(f"No connectome can be shown: {error}")
     if record is not None and isinstance(found.people, People):
-        panels.append(_connectome_panel(record, found.people.manifest.description.connectome))
+        panels.append(_connectome_panel(record, found.people.manifest.description))
     if isinstance(found.simulations, Missing):
         missing.append(f"No simulated behaviour can be shown. {found.simulations.reason}")
     else:
@@ -98,7 +98,8 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Mappi
     )
 
 
-def _connectome_panel(record: SubjectRecord, made: Mapping[str, Any]) -> Panel:
+def _connectome_panel(record: SubjectRecord, description: CohortDescription) -> Panel:
+    made = description.connectome
     shown_RR = matrix_from_edges(record.connectome_E.astype(float), diagonal=np.nan)
     if made.get("scale") in {None, "fisher_z"}:
         shown_RR, limit = np.tanh(shown_RR), 1.0
@@ -110,7 +111,14 @@ def _connectome_panel(record: SubjectRecord, made: Mapping[str, Any]) -> Panel:
         what = f"how regions are connected ({made['scale']}), from matrices that were given"
     absent = int(np.isnan(shown_RR).all(axis=1).sum())
     return Panel(
-        figures.matrix("twin-connectome", shown_RR, limit=limit, title="Connectome", quantity=quantity),
+        figures.matrix(
+            "twin-connectome",
+            shown_RR,
+            regions=description.regions,
+            limit=limit,
+            title="Connectome",
+            quantity=quantity,
+        ),
         f"What the twin knows of this person: {what}."
         + (
             f" {absent} regions are absent from this person's data; the twin is told so, and nothing is filled in."

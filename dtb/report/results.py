@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,24 @@ _DRAWN = {
     ),
 }
 _REGIONS_SHOWN = 8
+# By kind of ceiling, in the order in which an evaluation takes the first that there is: its mark in a figure, and what may be said of it.
+_CEILINGS = {
+    "truth": (
+        "truth",
+        "By the truth of this made-up cohort, perfect knowledge would reach about {} on average; few people may show more by chance.",
+    ),
+    "halves": (
+        "ceiling, est.",
+        "From how well people's own halves agree, about {} is the most to expect with data this noisy; that is itself an estimate.",
+    ),
+    "runs": (
+        "ceiling, est.",
+        "From how well people's own runs agree, about {} is the most to expect with data this noisy; that is itself an estimate.",
+    ),
+    "own_half": ("own half", "About {} is reached by who knows the other half of each person's own trials."),
+}
+_OF_OWN_PERSON = ("identification by ", "own minus others")
+_BETWEEN_HALVES = ("own half", "One half of each person's own data, taken as a twin of the other half, reaches {}.")
 
 
 def reaction_time_section(found: Collected, tasks: Mapping[str, str]) -> Section:
@@ -109,7 +128,7 @@ def bold_section(found: Collected, tasks: Mapping[str, str]) -> Section:
             rows["predicted"].to_numpy(float),
             colour=colour_of(str(task), tasks),
             title=str(task),
-            quantity="contrast",
+            quantity="contrast (units of the signal)",
             each="regions",
         )
         caption = (
@@ -152,6 +171,7 @@ def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
     rows = [
         (
             str(test["claim"]),
+            str(test["verdict"]),
             str(test["task"]),
             str(test["metric"]),
             number(test.get("twin")),
@@ -162,13 +182,13 @@ def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
             f"{test['best']}: {number(test['best_value'])}" if test.get("best") else "–",
             str(test.get("n", "")),
             _p_value(test.get("p_corrected")),
-            str(test["verdict"]),
             str(test.get("needs") or ""),
         )
         for test in certificate["tests"]
     ]
     columns = (
         "claim",
+        "verdict",
         "task",
         "figure",
         "twin",
@@ -178,15 +198,14 @@ def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
         "best baseline",
         "people",
         "p",
-        "verdict",
         "what would decide",
     )
-    tables = [Table("The certificate", columns, rows, frozenset({3, 4, 8, 9}))] if rows else []
+    tables = [Table("The certificate", columns, rows, frozenset({4, 5, 9, 10}))] if rows else []
     panels = [
         panel for task in ("all", *tasks) for _, panel in _estimate_panels(found.evaluation, "personal", task, tasks)
     ]
     words = [
-        f"{str(certificate['verdict']).capitalize()}. {certificate['sentence']}",
+        with_minus(f"{str(certificate['verdict']).capitalize()}. {certificate['sentence']}"),
         "Below: how often a twin's behaviour (or BOLD map) is nearer to its own person's than to anybody else's, and by how much.",
     ]
     missing = [f"Not tested: {line}" for line in certificate["not_tested"]]
@@ -212,11 +231,11 @@ def figures_section(found: Collected) -> Section:
             _better(row),
             number(row.get("twin")),
             interval_words(row.get("lower"), row.get("upper")),
-            number(row.get("ceiling")),
+            number(row.get("ceiling")) + (f" ({_ceiling(row)[0]})" if row.get("ceiling") is not None else ""),
             ", ".join(f"{_plain(name)} {number(value)}" for name, value in _baselines(row).items()) or "–",
             _difference(row),
             str(row.get("n", "")),
-            str(row.get("note") or ""),
+            with_minus(str(row.get("note") or "")),
         )
         for row in found.evaluation.figures["rows"]
     ]
@@ -320,16 +339,46 @@ def _estimate_panels(
             title=str(row["metric"]) if task == "all" else f"{task}: {row['metric']}",
             quantity=f"{row.get('unit') or row['metric']}; {_better(row)} is better",
             ceiling=row.get("ceiling"),
+            ceiling_name=_ceiling(row)[0],
+            chance=_chance(row),
         )
-        caption = f"{count(int(row.get('n') or 0), 'person', 'people')}; the bar is the twin's interval."
+        caption = count(int(row.get("n") or 0), "person", "people")
+        caption += "." if lower is None or upper is None else "; the bar is the twin's interval."
         if row.get("difference") is not None:
             caption += f" Twin minus {_plain(str(row.get('best_baseline')))}: {_difference(row)}."
         if row.get("ceiling") is not None:
-            caption += f" With data this noisy, about {number(row['ceiling'])} is the most that could be reached."
+            caption += " " + _ceiling(row)[1].format(number(row["ceiling"]))
         if row.get("note"):
-            caption += f" Note: {row['note']}."
+            caption += f" Note: {with_minus(row['note'])}."
         panels.append((str(row["metric"]), Panel(svg, caption)))
     return panels
+
+
+def _ceiling(row: dict[str, Any]) -> tuple[str, str]:
+    """Give the mark of a figure's ceiling, and the sentence that may be said of it, with a gap for its value."""
+    kind = next((name for name in _CEILINGS if name in (row.get("ceilings") or {})), None)
+    if kind == "halves" and str(row["metric"]).startswith(_OF_OWN_PERSON):
+        return _BETWEEN_HALVES
+    return _CEILINGS[kind] if kind else ("ceiling", "Its ceiling is about {}.")
+
+
+def _chance(row: dict[str, Any]) -> float | None:
+    """Give what a twin that knows nobody would reach, of figures about finding the own person; None for all others."""
+    if not str(row["metric"]).startswith(_OF_OWN_PERSON):
+        return None
+    by_identification = re.search(r"chance is 1 in (\d+)", str(row.get("note") or ""))
+    return 1 / int(by_identification[1]) if by_identification else 0.0
+
+
+def with_minus(text: str) -> str:
+    """Set minus signs before numbers, which stages write with a hyphen.
+
+    Examples
+    --------
+    >>> with_minus("difference -0.242 [-0.567, -0.050] in a one-sided test of 3-4 people")
+    'difference −0.242 [−0.567, −0.050] in a one-sided test of 3-4 people'
+    """
+    return re.sub(r"(?<![\w.)-])-(?=\.?\d)", "−", text)
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:

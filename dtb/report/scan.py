@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from dtb.cohort.glm import condition_events, design_matrix
 from dtb.cohort.networks import network_of
@@ -89,7 +90,10 @@ def carpet(name: str, bold_VR: np.ndarray, repetition_time: float, regions: Sequ
     with canvas(4.4, 3.3) as (figure, axes):
         plot_carpet(image, mask_img=mask, t_r=repetition_time, axes=axes, standardize="zscore_sample")
         axes.grid(visible=False)
-        axes.xaxis.set_major_formatter("{x:g}")
+        # Seconds in place of columns, whatever nilearn left out of a long run; and every column in the file, however small it is drawn.
+        axes.images[0].set(extent=(0.0, repetition_time * len(bold_VR), shown_VR.shape[1], 0.0), interpolation="none")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.set_ylabel("regions, by network")
         axes.set_title(title)
         left_out = int((~np.isfinite(bold_VR[:, present_R])).all(axis=1).sum())
@@ -116,7 +120,7 @@ def design_figure(name: str, design: pd.DataFrame, *, title: str) -> Markup:
 
     with canvas(4.4, 3.9) as (figure, axes):
         plot_design_matrix(design, axes=axes)
-        axes.images[0].set_cmap("gray")
+        axes.images[0].set(cmap="gray", interpolation="none")
         axes.grid(visible=False)
         named = [str(column) for column in design.columns]
         axes.set_xticklabels(["" if column.startswith("drift") else column for column in named])

@@ -108,14 +108,24 @@ def _quality_tables(quality: pd.DataFrame) -> list[Table]:
     return tables
 
 
+_KINDS = {
+    "pearson": "Pearson's correlations between the rest signals of regions",
+    "ledoit_wolf": "correlations between the rest signals of regions, shrunk after Ledoit and Wolf (2004)",
+    "partial": "partial correlations between the rest signals of regions, from the inverse of a matrix shrunk after Ledoit and Wolf (2004)",
+    "precomputed": "matrices that were given",
+}
+
+
 def connectome_words(manifest: Manifest) -> str:
     """Say how the connectomes were made, in a sentence."""
-    described: Any = manifest.description.connectome
-    if isinstance(described, Mapping):
-        described = (
-            "Connectomes: " + ", ".join(f"{key} {value}" for key, value in described.items()).replace("_", " ") + "."
-        )
-    return str(described).replace("_", " ")
+    made: Mapping[str, Any] = manifest.description.connectome
+    kind = _KINDS.get(str(made.get("kind")), str(made.get("kind", "not described")))
+    matrix = f" ({made['matrix']})" if made.get("matrix") else ""
+    scale = {"fisher_z": ", as Fisher's z", "as it is": ""}.get(
+        str(made.get("scale", "as it is")), f", as {made.get('scale')}"
+    )
+    runs = f"; of several rest runs: {made['runs']}" if made.get("runs") else ""
+    return f"Connectomes are {kind}{matrix}{scale}{runs}."
 
 
 def training_section(found: Collected) -> Section:

@@ -23,6 +23,8 @@ INK = "#010101"
 QUIET = "#010102"
 GRID = "#010103"
 SURFACE = "#010104"
+# A person beside their twin: an open mark about a full one, so that both are seen where they agree.
+PERSON_MARK: Any = {"marker": "D", "mfc": "none", "mec": INK, "mew": 1.8, "markersize": 11, "linestyle": ""}
 LESS, MORE = "#030000", "#030001"
 NUM_TASK_COLOURS = 6
 # The variables stand in templates/page.css; what follows here is for an SVG that is taken out of the page.

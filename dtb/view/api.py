@@ -5,7 +5,7 @@ Numbers are rounded to what can be seen, and null where there is none.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,18 +33,23 @@ class GainWish(_Strict):
     gain: Annotated[float, Field(ge=0, le=3)]
 
 
-class SceneRequest(_Strict):
-    """Whose twins perform which block of a task, with what done to their connectomes."""
+class ChangeRequest(_Strict):
+    """What is to be done to whose connectomes."""
 
     people: Annotated[list[Name], Field(min_length=1, max_length=MAX_PEOPLE)]
-    """Pseudonyms. The first person's block is performed by all of them."""
-    task: Name
-    block: Annotated[int, Field(ge=0)] = 0
-    """Place among the first person's blocks of the task."""
+    """Pseudonyms."""
     edges: Annotated[list[EdgeWish], Field(max_length=50)] = []
     gains: Annotated[list[GainWish], Field(max_length=50)] = []
     dose: Annotated[float, Field(ge=0, le=2)] = 0.0
     """How much of the change that `dtb intervene` found for each person; 1 is all of it."""
+
+
+class SceneRequest(ChangeRequest):
+    """Whose twins perform which block of a task, with what done to their connectomes. The first person's block is performed by all."""
+
+    task: Name
+    block: Annotated[int, Field(ge=0)] = 0
+    """Place among the first person's blocks of the task."""
     bold_region: Name | None = None
     """Whose BOLD to give; the first of the twin's if none is named."""
 
@@ -81,6 +86,13 @@ class Performer(_Strict):
     """For each trial, the density of a press at each of `rt_seconds`, per second."""
     bold: list[Number]
     """At each of `bold_seconds`, in standard deviations over the training people."""
+
+
+class Refusal(_Strict):
+    """Why a request was not answered."""
+
+    detail: str | list[dict[str, Any]]
+    """In words; or, where a request has the wrong form, each mistake with its place (`loc`) and what is wrong (`msg`)."""
 
 
 class SceneReply(_Strict):

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Path as InPath
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.security import APIKeyCookie, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -18,13 +22,18 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 import dtb
 from dtb.errors import InputDataError, StageError, UserError
 from dtb.view import api
-from dtb.view.guard import Guard
+from dtb.view.guard import Guard, cookie_name
 from dtb.view.viewer import NOTICE, Viewer
 
 ASSETS = Path(__file__).parent / "assets"
 STYLE = Path(dtb.__file__).parent / "report" / "templates" / "page.css"
 PLOTLY = Path(str(resources.files("plotly"))) / "package_data" / "plotly.min.js"
 DOCS = "/docs"
+
+_MATRICES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_Name = Annotated[str, InPath(max_length=200)]
 
 _DESCRIPTION = f"""Twins of one run perform tasks, with connectomes as they are or changed. {NOTICE}
 
@@ -48,9 +57,26 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
     FastAPI
     """
     viewer = Viewer(run)
+    # The guard asks for the token, before anything here is reached; these tell the description of the interface how it is given.
+    described = [
+        Depends(HTTPBearer(auto_error=False)),
+        Depends(APIKeyCookie(name=cookie_name(token), auto_error=False)),
+    ]
     app = FastAPIOffline(
-        docs_url=DOCS, redoc_url=None, title="dtb: the live twin", version=dtb.__version__, description=_DESCRIPTION
+        docs_url=DOCS,
+        redoc_url=None,
+        title="dtb: the live twin",
+        version=dtb.__version__,
+        description=_DESCRIPTION,
+        dependencies=described,
+        responses=_refusals(
+            {
+                401: "The token is absent or wrong (plain text).",
+                422: "The request has the wrong form, or cannot be met.",
+            }
+        ),
     )
+    unknown = _refusals({404: "There is no such person, task, block or region, or no change to give a dose of."})
     app.add_middleware(Guard, token=token, inline_scripts=(DOCS,))
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
 
@@ -61,6 +87,12 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
     @app.exception_handler(StageError)
     def fail(_request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    def correct(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without what was sent: it may be what JSON cannot hold.
+        mistakes = [{key: one[key] for key in ("loc", "msg", "type")} for one in error.errors()]
+        return JSONResponse({"detail": jsonable_encoder(mistakes)}, 422)
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
@@ -76,35 +108,56 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
 
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
 
-    @app.get("/api/run")
+    @app.get("/api/run", summary="Who and what can be looked at")
     def run_description() -> api.RunDescription:
-        """Say who and what can be looked at."""
+        """Say who and what can be looked at: people, tasks, regions, and what an intervention was searched for."""
         return viewer.description()
 
-    @app.get("/api/people/{person}")
-    def person(person: str) -> api.Person:
+    @app.get("/api/people/{person}", summary="A person's tasks and blocks", responses=unknown)
+    def person(person: _Name) -> api.Person:
         """Say which blocks of which tasks a person has."""
         return viewer.person(person)
 
     @app.get(
         "/api/people/{person}/connectome",
+        summary="A person's connectome",
         response_class=Response,
-        responses={200: {"content": {"application/octet-stream": {}}}},
+        responses={**_MATRICES, **unknown},
     )
-    def connectome(person: str) -> Response:
+    def connectome(person: _Name) -> Response:
         """Give a person's correlation matrix: R x R float32, little-endian, row by row; regions in the order of `/api/run`."""
         return Response(viewer.connectome(person), media_type="application/octet-stream")
 
-    @app.get("/api/people/{person}/blocks/{task}/{block}")
+    @app.post(
+        "/api/connectomes",
+        summary="People's changed connectomes",
+        response_class=Response,
+        responses={**_MATRICES, **unknown},
+    )
+    def connectomes(request: api.ChangeRequest) -> Response:
+        """Give people's correlation matrices changed as asked, as far as they stay valid, one person's after the other's: each R x R
+        float32, little-endian, row by row; regions in the order of `/api/run`."""
+        return Response(viewer.changed_connectomes(request), media_type="application/octet-stream")
+
+    @app.get(
+        "/api/people/{person}/blocks/{task}/{block}", summary="What a person saw and did in a block", responses=unknown
+    )
     def block(
-        person: str, task: str, block: int, bold_region: Annotated[str | None, Query(max_length=200)] = None
+        person: _Name,
+        task: _Name,
+        block: Annotated[int, InPath(ge=0)],
+        bold_region: Annotated[str | None, Query(max_length=200)] = None,
     ) -> api.Block:
-        """Say what a person saw and did in a block."""
+        """Give a block's stimuli and trials, what the person did in them, and BOLD; the first block is 0."""
         return viewer.block(person, task, block, bold_region)
 
-    @app.post("/api/scene")
+    @app.post("/api/scene", summary="Let twins perform a block", responses=unknown)
     def scene(request: api.SceneRequest) -> api.SceneReply:
         """Let people's twins perform a block, with their connectomes changed as asked."""
         return viewer.scene(request)
 
     return app
+
+
+def _refusals(words: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": api.Refusal, "description": what} for status, what in words.items()}

@@ -23,6 +23,14 @@ _POLICY = (
 _REFUSAL = "Not allowed: open the address that `dtb view` printed, token included, or send the header `Authorization: Bearer TOKEN`.\n"
 
 
+def cookie_name(token: str) -> str:
+    """Name the cookie of a token.
+
+    Browsers keep cookies by host and not by port: two servers on one machine must not overwrite each other's.
+    """
+    return f"dtb-view-{hashlib.sha256(token.encode()).hexdigest()[:12]}"
+
+
 class Guard:
     """Lets requests with the token through, and tells browsers to be strict with what comes back.
 
@@ -38,8 +46,7 @@ class Guard:
         self._app = app
         self._token = token
         self._inline_scripts = inline_scripts
-        # Browsers keep cookies by host and not by port: two servers on one machine must not overwrite each other's.
-        self._cookie = f"dtb-view-{hashlib.sha256(token.encode()).hexdigest()[:12]}"
+        self._cookie = cookie_name(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

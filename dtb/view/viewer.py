@@ -29,6 +29,7 @@ from dtb.intervene.spaces import Start
 from dtb.report.collect import FOLDERS, read_change, state_of
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
+from dtb.twin.edges import matrix_of
 from dtb.view import api, replies
 from dtb.view.scene import Scene, Wish, fulfil, judge, perform
 
@@ -58,6 +59,10 @@ class _Met:
     def places(self, task: int) -> list[int]:
         """Where the segments of a task lie in the batch."""
         return list(torch.nonzero(self.batch.task_SK[0] == task).flatten().tolist())
+
+    def found(self) -> Tensor:
+        """Give the change (1, E) that was found; 0 where none was."""
+        return self.start.budget_S.new_zeros(1, self.start.num_edges) if self.found_SE is None else self.found_SE
 
 
 class Viewer:
@@ -126,6 +131,25 @@ class Viewer:
         with self._lock:
             met = self._meet(pseudonym)
         return met.start.base_SRR[0].cpu().numpy().astype("<f4").tobytes()
+
+    def changed_connectomes(self, request: api.ChangeRequest) -> bytes:
+        """Give people's correlation matrices, changed as asked, one after the other: float32, little-endian, row by row.
+
+        Raises
+        ------
+        InputDataError
+            There is no such person or region, or no intervention to give a dose of.
+        """
+        wish, matrices = self._wish(request), []
+        with self._lock:
+            people = [self._meet(pseudonym) for pseudonym in request.people]
+        if request.dose:
+            self._require_found(people)
+        for met in people:  # not under the lock: whoever moves a slider meanwhile need not wait for a picture
+            change_SE = fulfil(wish, met.start, met.found()).change_SE
+            changed_SRR = met.start.base_SRR + matrix_of(change_SE, len(self._card.region_names), diagonal=0.0)
+            matrices.append(changed_SRR[0].cpu().numpy().astype("<f4").tobytes())
+        return b"".join(matrices)
 
     def block(self, pseudonym: str, task: str, number: int, bold_region: str | None) -> api.Block:
         """Say what a person saw and did in a block."""
@@ -198,7 +222,7 @@ class Viewer:
     def _perform(self, block: Batch, wish: Wish, met: _Met) -> tuple[api.Connectome, Scene]:
         """Let one person's twin perform; a core each, for a person's matrices are too small for two."""
         nothing_SE = met.start.budget_S.new_zeros(1, met.start.num_edges)
-        move = fulfil(wish, met.start, nothing_SE if met.found_SE is None else met.found_SE)
+        move = fulfil(wish, met.start, met.found())
         own_SE, changed_SE = (met.start.connectome(change_SE) for change_SE in (nothing_SE, move.change_SE))
         scene = perform(self._company.twin, block, changed_SE, self._company.outlines)
         if not (scene.choice_SJA.isfinite().all() and scene.bold_SVR.isfinite().all()):
@@ -233,14 +257,14 @@ class Viewer:
         taskset = self._company.taskset
         self._require("task", task, [spec.name for spec in taskset.specs])
         places = met.places(taskset.index(task))
-        if number >= len(places):
+        if not 0 <= number < len(places):
             raise InputDataError(
                 f"{met.record.pseudonym} has {len(places)} blocks of {task}, and block {number} was asked for. "
                 "The first is 0." + ("" if places else " This person has no run of the task.")
             )
         return keep_segments(met.batch, [[places[number]]]), places[number], taskset.specs[taskset.index(task)]
 
-    def _wish(self, request: api.SceneRequest) -> Wish:
+    def _wish(self, request: api.ChangeRequest) -> Wish:
         names = self._card.region_names
         edges = []
         for one in request.edges:

@@ -1,16 +1,19 @@
 """Quality: figures that equal their definitions, rules that are obeyed, and a page that says so."""
 
+import base64
 import dataclasses
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from dtb.cohort.index import index_people
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.quality import run_quality, why_left_out
-from dtb.cohort.qualitypage import SetAside, commonest, write_quality
+from dtb.cohort.qualitypage import SetAside, _histogram, commonest, write_quality
 from dtb.cohort.records import Run
 from dtb.cohort.reliability import EdgeReliability, load_reliability
 from dtb.config import IngestConfig
@@ -163,7 +166,7 @@ def test_those_set_aside_are_in_the_table_and_the_pictures_and_their_reasons_are
     )
     page, table = (tmp_path / "quality.html").read_text(), pd.read_csv(tmp_path / "quality.tsv", sep="\t")
     assert "0 of 6 people" in page
-    assert "6 in all. Light: 6 not used. Dashed: 0.01." in page
+    assert "6 in all. Grey: 6 not used. Dashed: 0.01." in page
     assert set(table.set_aside) == {"ingest.max_motion_mm"}
     assert table.motion.notna().all()
     assert len(table) == 12
@@ -179,3 +182,15 @@ def test_runs_that_the_rules_leave_out_keep_their_figures_and_a_person_without_r
     write_quality(tmp_path, [("p0", bare)], [], 0, 0, None, np.zeros(0), config)
     (row,) = pd.read_csv(tmp_path / "quality.tsv", sep="\t").to_dict("records")
     assert (row["pseudonym"], np.isnan(row["accuracy"]), row["motion"] > 0) == ("p0", True, True)
+
+
+def test_pictures_have_the_ground_of_the_page_and_an_ink_for_the_light_and_the_dark():
+    picture = Image.open(
+        io.BytesIO(base64.b64decode(_histogram(np.linspace(0, 1, 30), np.linspace(0, 1, 9), "share", "runs", 0.5)))
+    )
+    pixels = np.asarray(picture.convert("RGBA"))
+    assert pixels[0, 0, 3] == 0
+    drawn = pixels[pixels[..., 3] == 255][:, :3].astype(float) / 255
+    linear = np.where(drawn <= 0.04045, drawn / 12.92, ((drawn + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    assert 1.05 / (linear.max() + 0.05) > 3, "against white"
+    assert (linear.min() + 0.05) / (0.0055 + 0.05) > 3, "against the dark page's ground"

@@ -9,11 +9,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from markdown.extensions.toc import slugify
 
+import dtb
 from dtb.cli import parse
 from dtb.commands import COMMANDS
 from dtb.config import Config, load_config, to_plain
+from dtb.report.methods import REFERENCE
 from dtb.tasks.spec import load_task, shipped_tasks
 from scripts.docs_reference import made_pages
 from tests.docs.pages import PAGES, ROOT, blocks, commands
@@ -38,6 +41,12 @@ def test_every_command_is_one_that_dtb_or_this_repository_has(monkeypatch):
     assert seen > 20
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_command_stands_outside_the_blocks_that_are_run(page):
+    outside = re.sub(r"^( *)```.*?^\1```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert not re.findall(r"^(?: {4,}|\t+)(?:\$ )?dtb .*$", outside, re.MULTILINE)
+
+
 def test_every_yaml_block_is_a_configuration_or_a_task(tmp_path):
     found = blocks("yaml")
     assert len(found) >= 2
@@ -59,6 +68,13 @@ def test_every_option_that_is_named_exists():
                 assert option in sections[section], f"{page.name}: {section}.{option}"
                 named += 1
     assert named > 20
+
+
+def test_the_citation_names_this_version_and_the_paper_that_the_report_cites():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["version"] == dtb.__version__
+    assert [one["doi"] for one in cited["references"]] == [REFERENCE["doi"]]
 
 
 def test_every_link_and_image_leads_to_a_file_and_every_anchor_to_a_heading():

@@ -1,6 +1,7 @@
 """Every command of the documentation is run as it stands, on few people and for few epochs, in places that stand in for those it names.
 
-A page's commands are run one after the other in a folder of the page's own, so each finds what those before it made.
+A page's commands are run one after the other in a folder of the page's own, so each finds what those before it made. The tutorial is walked
+with the ordinary tests of a cluster, for it is what a newcomer meets first; the other pages, whose commands take longer, on request.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from dtb.shards.manifest import Manifest
 from tests.docs.pages import ROOT, commands
 from tests.docs.stand_ins import SMALL, make_small_things, make_study, make_tcp
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.cluster]
+pytestmark = pytest.mark.cluster
 PAGES = sorted({page for page, _ in commands()})
+TUTORIAL = "tutorial.md"
 ELSEWHERE = {  # what is not run here, and what runs it
     "bash scripts/demo": "`dtb run configs/demo.yaml`, run here, in an environment that it makes",
     "bash scripts/test": "these tests",
@@ -44,6 +46,7 @@ SMALLER = {
     "simulate": {"simulate.num-draws": 2, "fleet.num-actors": 1, "fleet.gpus-per-actor": 0},
     "intervene": {"intervene.num-steps": 2, "fleet.num-actors": 1},
     "trial": {"fleet.num-actors": 1},
+    "report": {"report.person-pages": 1},
 }
 SMALLER["sweep"] = SMALLER["train"]
 SMALLER["run"] = {name: value for options in SMALLER.values() for name, value in options.items()}
@@ -119,7 +122,6 @@ def prepare(page: str, world: Path, place: Path) -> None:
     make_small_things(place, list(Manifest.load(run / "shards").description.regions))
     (place / "runs").mkdir()
     links = {
-        "tutorial.md": {"runs/demo": run},
         "clusters.md": {"shards": run / "shards"},
         "certificate.md": {
             "runs/demo": run,
@@ -128,6 +130,14 @@ def prepare(page: str, world: Path, place: Path) -> None:
             **{name: world / name for name in ("evaluated0", "evaluated1")},
         },
     }
+    if page == "simulations.md":
+        links[page] = {"shards": run / "shards", "trained": run / "train"}
+        for number in (2, 3):
+            call(
+                f"dtb train {run}/shards {place}/trained{number} --config {ROOT}/configs/demo.yaml --seed {number} --split.seed 1"
+            )
+        (events,) = (run / "cohort" / "bids" / "sub-0001" / "func").glob("*stroop*_events.tsv")
+        shutil.copy(events, place / "task-stroop_events.tsv")
     for name, target in links.get(page, {}).items():
         (place / name).symlink_to(target)
     if page == "paper-cohort.md":
@@ -138,10 +148,35 @@ def prepare(page: str, world: Path, place: Path) -> None:
         shutil.copy(events, place / "sub-01" / "func" / "sub-01_task-stroop_events.tsv")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_tutorial_runs_from_beginning_to_end(cluster, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("configs", "scripts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "demo").symlink_to(
+        tmp_path / "by-hand"
+    )  # what `dtb run` makes is what its stages make one by one
+    walk(TUTORIAL, tmp_path, capsys)
+    table = (ROOT / "docs" / TUTORIAL).read_text(encoding="utf-8").split("| folder |")[1].split("\n\n")[0]
+    named = re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE)
+    assert [name for name, _ in named] == ["cohort", "shards", "train", "evaluate", "simulate", "intervene", "report"]
+    for folder, row in named:
+        for content in re.findall(r"`([\w/]+(?:\.\w+|/))`", row):
+            assert (tmp_path / "by-hand" / folder / content).exists(), f"{folder}: {content}"
+
+
+@pytest.mark.rehearsal
+@pytest.mark.parametrize("page", [page for page in PAGES if page != TUTORIAL])
 def test_the_commands_of_a_page_run_one_after_the_other(page, world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     prepare(page, world, tmp_path)
+    walk(page, world, capsys)
+
+
+def walk(page: str, world: Path, capsys) -> None:
+    """Run a page's commands in the folder that the test stands in; what pages name under / lies in `world`."""
     for line in [line for name, line in commands() if name == page]:
         if line.startswith(tuple(ELSEWHERE)) or "cnp" in line:
             continue
@@ -153,7 +188,9 @@ def test_the_commands_of_a_page_run_one_after_the_other(page, world, tmp_path, m
             call("dtb evaluate runs/my-study/shards runs/trained1 runs/evaluated1")
         rendered = "--render" in line  # its paths are a cluster's
         here = line if rendered else re.sub(r"(?<= )(?=/(data|shared|scratch)/)", str(world), line)
-        words = smaller(re.sub(r"(https|s3)://\S+/shards", (world / "url").read_text(), here))
+        if "://" in here:
+            here = re.sub(r"(https|s3)://\S+/shards", (world / "url").read_text(), here)
+        words = smaller(here)
         words = [str(found) for word in words for found in (sorted(Path().glob(word)) if "*" in word else [word])]
         place = WRITES.get(words[1])
         if place and not {"--resume", "--dry-run"} & set(words):  # an alternative to an example before
@@ -162,6 +199,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(page, world, tmp_path, m
         assert exit_code(words[1:]) == 0, f"{page}: {line}\n{capsys.readouterr().err}"
 
 
+@pytest.mark.rehearsal
 @pytest.mark.parametrize("page", ["README.md", "your-data.md"])
 def test_the_real_cohort_that_pages_name_is_run(page, cluster, real_data, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -115,7 +115,7 @@ def test_on_a_phone_no_table_of_the_certificate_is_scrolled_sideways(opened, pla
 
 
 def test_the_keyboard_skips_to_the_content_and_reaches_every_wide_table(opened, places):
-    page = opened(places[0], viewport=PHONE)
+    page = opened(places[0], viewport={"width": 700, "height": 844})
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
@@ -128,6 +128,21 @@ def test_the_keyboard_skips_to_the_content_and_reaches_every_wide_table(opened, 
     page.wait_for_function("table => table.scrollLeft > 0", arg=wide.element_handle())
 
 
+def test_on_a_phone_a_row_of_a_wide_table_is_a_card_and_the_contents_are_one_tap_away(opened, places):
+    page = opened(places[0], viewport=PHONE)
+    outside = """() => [...document.querySelectorAll("table.wide td:not(.absent)")].filter(cell => {
+        const box = cell.getBoundingClientRect();
+        return !box.width || box.left < 0 || box.right > innerWidth;
+    }).map(cell => cell.innerText)"""
+    assert page.locator("table.wide").count() >= 3
+    assert page.evaluate(outside) == []
+    verdict = page.locator('#personal td[data-column="verdict"]').first
+    assert page.evaluate("cell => getComputedStyle(cell, '::before').content", verdict.element_handle()) == '"verdict "'
+    page.locator("#methods").scroll_into_view_if_needed()
+    page.click(".to-contents")
+    page.wait_for_function("() => scrollY < innerHeight && location.hash === '#contents'")
+
+
 def test_on_paper_it_is_dark_on_white_without_what_only_a_screen_needs(opened, places, tmp_path):
     page = opened(places[0], color_scheme="dark")
     page.emulate_media(media="print")
@@ -135,4 +150,10 @@ def test_on_paper_it_is_dark_on_white_without_what_only_a_screen_needs(opened, p
     assert page.evaluate(FAINT) == []
     ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(255, 255, 255)"
+    size = page.evaluate("() => parseFloat(getComputedStyle(document.body).fontSize)")
+    for aside in (".note", "footer p", "figcaption", "td", ".research"):
+        assert page.evaluate("(at) => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)", aside) < size
+    # A heading stays with what follows it; a section's last note does not hold on to the next section.
+    assert page.evaluate("() => getComputedStyle(document.querySelector('.opening')).breakAfter") == "avoid"
+    assert page.evaluate("() => getComputedStyle(document.querySelector('section > .note')).breakAfter") == "auto"
     assert page.pdf(path=tmp_path / "page.pdf", format="A4")[:5] == b"%PDF-"

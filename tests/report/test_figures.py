@@ -1,9 +1,12 @@
 """Each figure shows the numbers that it was given: as marks in the right places, and in its alternative text."""
 
+import base64
+import io
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dtb.report import figures
 from dtb.report.style import task_colour
@@ -137,3 +140,29 @@ def test_a_ceiling_is_drawn_at_its_value_and_said():
     across = float(next(line.iter(f"{SVG}path")).attrib["d"].split()[1])
     assert across == pytest.approx((twin + ridge) / 2, abs=0.01)
     assert root.attrib["aria-label"].endswith("Ceiling 0.75.")
+
+
+def test_a_matrix_stands_network_by_network_and_counts_from_one_where_names_tell_none():
+    regions = ["Toy_B_1", "Toy_A_1", "Toy_B_2", "Toy_A_2"]
+    same_RR = np.array([[one[4] == other[4] for other in regions] for one in regions], dtype=float)
+    root = _root(figures.matrix("f", same_RR, regions=regions, limit=1.0, title="t", quantity="r"))
+    texts = ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
+    assert texts.count("A") == texts.count("B") == 2
+    assert "networks in order: A, B" in root.attrib["aria-label"]
+    encoded = next(root.iter(f"{SVG}image")).attrib["href"].split(",")[1]
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")).sum(axis=2)
+    assert (drawn[:2, :2] == drawn[0, 0]).all(), "the two regions of a network stand side by side"
+    assert (drawn[:2, 2:] == drawn[0, 2]).all()
+    assert drawn[0, 0] != drawn[0, 2]
+    unnamed = _root(figures.matrix("f", np.eye(4), limit=1.0, title="t", quantity="r"))
+    assert {"1", "4"} <= {"".join(element.itertext()) for element in unnamed.iter(f"{SVG}text")}
+    assert "0" not in {"".join(element.itertext()) for element in unnamed.iter(f"{SVG}text")}
+
+
+def test_chance_is_drawn_at_its_value_and_said():
+    svg = figures.estimates("f", 0.5, None, {"ridge": 1.0}, colour=task_colour(0), title="t", quantity="r", chance=0.75)
+    root = _root(svg)
+    twin, ridge = _places(root, ("twin", "baseline-1"))
+    line = next(group for group in root.iter(f"{SVG}g") if group.attrib.get("id") == "f-chance")
+    assert float(next(line.iter(f"{SVG}path")).attrib["d"].split()[1]) == pytest.approx((twin + ridge) / 2, abs=0.01)
+    assert root.attrib["aria-label"].endswith("Chance 0.75.")

@@ -7,6 +7,7 @@ import pytest
 
 from dtb.cohort.records import SubjectRecord
 from dtb.report.person import _connectome_panel
+from dtb.shards.manifest import CohortDescription
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from dtb.report.person import _connectome_panel
 )
 def test_a_connectome_is_shown_in_its_units(made, quantity, largest):
     record = SubjectRecord("p1", np.array([3.0, 0.5, np.nan, 0.1, np.nan, np.nan], np.float32), {}, ())
-    panel = _connectome_panel(record, made)
+    panel = _connectome_panel(record, CohortDescription(("a", "b", "c", "d"), {"specs": []}, made, "0" * 64))
     shown = " ".join(str(panel).split())
     assert quantity in shown
     assert f"to {largest}" in shown

@@ -104,7 +104,7 @@ def test_it_opens_with_the_claim_and_every_section_of_results_says_research_use_
     certificate = json.loads((fake.path / "evaluate" / "certificate.json").read_text())
     assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == certificate["sentence"]
     assert f"<li>{first}.</li>" in page.html
-    assert f"<li>{second}</li>" in page.html
+    assert f"<li>{second.replace('[-', '[−')}</li>" in page.html, "with a true minus sign"
     results = {"reaction-times", "choices", "bold", "personal", "twin", "intervention", "figures"}
     assert results == {key for key, html in page.sections.items() if "Research use only" in html.split("</main>")[0]}
 
@@ -333,3 +333,109 @@ def test_somebody_who_was_named_is_shown_even_where_the_search_failed_and_that_i
     page = Page((tmp_path / "page" / "people" / f"{failed}.html").read_text(encoding="utf-8"))
     assert f"There is no change to show for {failed}" in page.sections["search"]
     assert "not in the held-out data" in page.sections["standing"]
+
+
+def _with_figures(fake, tmp_path, change):
+    """Copy the run, with what `change` makes of each row of its figures and each test of its certificate."""
+    run = _copy(fake, tmp_path)
+    for name, key in (("figures.json", "rows"), ("certificate.json", "tests")):
+        content = json.loads((run / "evaluate" / name).read_text())
+        for row in content[key]:
+            change(row)
+        (run / "evaluate" / name).write_text(json.dumps(content))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark", "words"),
+    [
+        ("truth", "truth", "By the truth of this made-up cohort, perfect knowledge would reach about 0.123 on average"),
+        (
+            "halves",
+            "ceiling, est.",
+            "own halves agree, about 0.123 is the most to expect with data this noisy; that is itself an estimate",
+        ),
+        ("own_half", "own half", "About 0.123 is reached by who knows the other half of each person's own trials."),
+    ],
+)
+def test_of_a_ceiling_no_more_is_said_than_its_kind_allows(fake, tmp_path, kind, mark, words):
+    run = _with_figures(fake, tmp_path, lambda row: row.update(ceiling=0.123, ceilings={kind: 0.123}))
+    page = _page(run, tmp_path)
+    assert words in page.text.split("Every figure")[1]
+    assert f"{mark.capitalize()} 0.123." in page.sections["choices"]
+    assert f"0.123 ({mark})" in page.sections["figures"]
+    assert "the most that could be reached" not in page.text
+
+
+def test_finding_ones_own_person_stands_beside_chance_and_the_other_half_and_no_bar_is_promised_where_there_is_none(
+    fake, tmp_path
+):
+    run = _with_figures(fake, tmp_path, lambda row: row.update(ceiling=0.5, ceilings={"halves": 0.5}))
+    personal = Page(_page(run, tmp_path).sections["personal"])
+    assert "Own half 0.5. Chance 0.143." in personal.html
+    assert "One half of each person's own data, taken as a twin of the other half, reaches 0.5." in personal.text
+    assert "7 people. " in personal.text
+    assert "the bar is" not in personal.text
+
+
+def test_who_has_not_set_out_on_the_way_to_the_ceiling_gets_words_and_no_percentage(fake, tmp_path):
+    for is_loss, words in ((False, "below 0"), (True, "below the group mean")):
+        place = tmp_path / words.replace(" ", "-")
+        place.mkdir()
+        run = _with_figures(fake, place, lambda row: row.update(share=-130.9, is_loss=is_loss))  # noqa: B023
+        cells = _page(run, place).sections["personal"]
+        assert f">{words}</td>" in cells
+        assert "13090" not in cells
+
+
+def test_the_verdict_stands_beside_the_claim_and_each_cell_of_a_wide_table_says_its_column(whole):
+    row = re.search(r'<tr role="row"><td.*?</tr>', whole.sections["personal"])[0]
+    cells = re.findall(r'data-column="([^"]*)" class="[^"]*">(.*?)</td>', row)
+    assert cells[:2] == [("claim", "its connectome is of use"), ("verdict", "undecided")]
+    assert len(cells) == 12
+
+
+def test_as_many_people_as_are_asked_for_get_a_page_whoever_trained(fake, tmp_path):
+    _page(fake.path, tmp_path, Config(name="fake", report=ReportConfig(person_pages=len(fake.pseudonyms))))
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (tmp_path / "page" / "people").iterdir()}
+    assert set(pages) == set(fake.pseudonyms)
+    for html in pages.values():
+        footer = html.split("<footer>")[1]
+        assert "The twin was trained by dtb " in footer
+        assert re.search(r"Cohort hash \w{12}; split hash a{12}; settings of ingest \w{12}", footer)
+
+
+def test_a_person_is_compared_with_others_who_have_the_value(fake, tmp_path):
+    run = _copy(fake, tmp_path)
+    subjects = pd.read_parquet(run / "evaluate" / "subjects.parquet")
+    stroop = subjects["task"] == "stroop"
+    subjects.loc[stroop, "observed_mean_rt"] = [np.nan, 0.5, 0.6, 0.7, 0.8, 0.9, np.nan]
+    subjects.to_parquet(run / "evaluate" / "subjects.parquet")
+    who = subjects.loc[stroop, "pseudonym"].iloc[3]
+    _page(run, tmp_path, Config(name="fake", report=ReportConfig(person_pages=1, subject=who)))
+    person = (tmp_path / "page" / "people" / f"{who}.html").read_text(encoding="utf-8")
+    assert "50% of 4 others in the held-out data are below this person." in person
+
+
+def test_the_methods_are_prose_with_the_versions_of_the_machine_that_trained(fake, whole, tmp_path):
+    methods = Page(whole.sections["methods"]).text
+    for words in (
+        "Connectomes are Pearson's correlations between the rest signals of regions, as Fisher's z.",
+        "There are 12 regions and 66 edges.",
+        "A hypernetwork reads a person's connectome",
+        "AdamW with a learning rate of",
+        "one fold of 5",
+        "bootstrap draws over people",
+        "10.34133/bmef.0231",
+        "DeepSpeed (Rasley et al. 2020",
+    ):
+        assert words in methods
+    run = _copy(fake, tmp_path)
+    stage = json.loads((run / "train" / "stage.json").read_text())
+    assert stage["versions"]["torch"]
+    stage["versions"] |= {"torch": "9.9.9", "commit": "c0ffee" * 7}
+    (run / "train" / "stage.json").write_text(json.dumps(stage))
+    methods = _page(run, tmp_path).sections["methods"]
+    assert "<td>torch</td><td>9.9.9</td>" in methods
+    assert "<td>torch, where this page was made</td>" in methods
+    assert "(commit c0ffeec0ffee) did the work" in methods

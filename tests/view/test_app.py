@@ -135,6 +135,50 @@ def test_mistakes_are_answered_in_words(client, change, words):
     assert words in json.dumps(answer.json()["detail"])
 
 
+@pytest.mark.parametrize("number", ["-1", "-99", "x"])
+def test_a_block_before_the_first_is_none(client, number):
+    answer = client.get(f"/api/people/p0000/blocks/stroop/{number}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["path", "block"]
+
+
+@pytest.mark.parametrize("dose", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_has_not_is_answered_in_words(client, dose):
+    body = json.dumps({**SCENE, "dose": 0}).replace('"dose": 0', f'"dose": {dose}')
+    answer = client.post("/api/scene", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    (mistake,) = answer.json()["detail"]
+    assert mistake["loc"] == ["body", "dose"]
+    assert "input" not in mistake
+
+
+def test_the_description_says_how_to_get_in_and_what_else_may_be_answered(client):
+    found = client.get("/openapi.json").json()
+    kinds = {(one["type"], one.get("scheme"), one.get("in")) for one in found["components"]["securitySchemes"].values()}
+    assert kinds == {("http", "bearer", None), ("apiKey", None, "cookie")}
+    for path, methods in found["paths"].items():
+        for asked in methods.values():
+            assert asked["security"], path
+            assert {"200", "401", "422"} <= set(asked["responses"]), path
+            assert ("404" in asked["responses"]) == (path != "/api/run"), path
+            assert " " in asked["summary"], "a phrase and not a function's name"
+
+
+def test_changed_connectomes_are_what_the_scene_says_they_became(client):
+    asked = {"people": ["p0000", "p0002"], "edges": [{"first": REGIONS[2], "second": REGIONS[7], "by": 1.5}]}
+    answer = client.post("/api/connectomes", json=asked)
+    changed = np.frombuffer(answer.content, "<f4").reshape(2, len(REGIONS), len(REGIONS))
+    scene = client.post("/api/scene", json={**asked, "task": "stroop"}).json()
+    for person, matrix, one in zip(asked["people"], changed, scene["performers"], strict=True):
+        own = np.frombuffer(client.get(f"/api/people/{person}/connectome").content, "<f4").reshape(matrix.shape)
+        ((before, after),) = one["connectome"]["edges"]
+        assert (own[2, 7], matrix[2, 7]) == (pytest.approx(before, abs=1e-4), pytest.approx(after, abs=1e-4))
+        assert np.linalg.norm(matrix - own) / np.linalg.norm(own - np.eye(len(own))) == pytest.approx(
+            one["connectome"]["made"], abs=1e-4
+        )
+    assert client.post("/api/connectomes", json={**asked, "dose": 1}).status_code == 404
+
+
 def test_broken_json_and_other_hands_are_refused(client):
     assert client.post("/api/scene", content=b"{", headers={"Content-Type": "application/json"}).status_code == 422
     # A form on another page could send this much; only a script that the browser would ask about first can send JSON.
@@ -154,6 +198,11 @@ def test_many_at_once_get_what_each_would_alone(client):
     alone = [ask(body) for body in asked]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(ask, asked)) == alone
+
+
+def test_the_viewer_itself_has_no_block_before_the_first(tmp_path):
+    with pytest.raises(InputDataError, match="and block -1 was asked for"):
+        Viewer(make_run(tmp_path, 1, found_for=())).block("p0000", "stroop", -1, None)
 
 
 def test_a_person_whom_many_ask_for_is_read_once(tmp_path, monkeypatch):

@@ -143,6 +143,7 @@ def test_bad_input_is_answered_in_words_and_changes_nothing(opened):
     page.click("#add-region")
     page.fill(".knob.region .first", "<b>nowhere</b>")
     page.press(".knob.region .first", "Tab")
+    page.wait_for_selector(READY)  # and an answer to what was asked before does not take the words away
     assert "There is no region “<b>nowhere</b>”" in page.inner_text("#problem")
     assert page.get_attribute(".knob.region .first", "aria-invalid") == "true"
     page.fill('.knob.region [type="number"]', "0.5")
@@ -181,6 +182,55 @@ def test_two_people_are_compared_on_the_same_block(opened):
     assert _figure(page, column=1) != _figure(page, column=2)
     page.fill("#dose-number", "1")
     page.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 6")
+
+
+def _matrix(page) -> list[list[float]]:
+    return page.evaluate("() => [...document.getElementById('matrix').data[0].z].map(row => [...row])")
+
+
+def test_the_connectome_shows_the_change_against_the_own_and_is_told_in_words(opened):
+    page = opened()
+    own = _matrix(page)
+    assert own == [list(row) for row in zip(*own, strict=True)]
+    assert "Nothing is changed" in page.get_attribute("#matrix", "aria-label")
+    page.fill("#dose-number", "1")
+    page.wait_for_selector(READY)
+    changed = _matrix(page)
+    assert [changed[i][j] for i in range(len(own)) for j in range(i, len(own))] == [
+        own[i][j] for i in range(len(own)) for j in range(i, len(own))
+    ]
+    assert changed[-1][-2] - own[-1][-2] == pytest.approx(0.02, abs=2e-3), "what was found, regions 8 and 9"
+    assert "p0000's own above the diagonal, changed below it" in page.inner_text("#matrix-note")
+    assert f"joins {REGIONS[8]} and {REGIONS[9]}" in page.get_attribute("#matrix", "aria-label")
+    page.select_option("#other", "p0001")
+    page.wait_for_function("() => document.getElementById('matrix-note').innerText.includes('both changed')")
+    page.click("#reset")
+    page.wait_for_selector(READY)
+    assert "changed" not in page.inner_text("#matrix-note")
+
+
+def test_the_words_for_a_chart_follow_the_trial_that_is_picked(opened):
+    page = opened()
+    assert "in all trials" in page.get_attribute("#rt", "aria-label")
+    page.select_option("#trial", "1")
+    assert "in trial 2. p0000: mean 0." in page.get_attribute("#rt", "aria-label")
+    assert "trial 2 of" in page.get_attribute("#course", "aria-label")
+
+
+def test_each_alternative_has_a_pattern_of_its_own(opened):
+    page = opened()
+    page.select_option("#task", "stroop")
+    page.wait_for_selector(READY)
+    bars = page.evaluate(
+        "() => document.getElementById('course').data.filter(one => one.type === 'bar').map(one => [one.name, one.marker.pattern.shape])"
+    )
+    alternatives = [shape for name, shape in bars if name != "no press"]
+    assert len(alternatives) >= 2
+    assert len(set(alternatives)) == len(alternatives)
+    fills = page.evaluate(
+        "() => [...document.querySelectorAll('#course defs pattern rect')].map(one => getComputedStyle(one).fill)"
+    )
+    assert "rgb(88, 201, 140)" in fills, "on the alternative's own colour: green"
 
 
 def test_a_block_is_played_trial_by_trial(opened):

@@ -1,7 +1,9 @@
 // Draws what some twins did. A performance is {label, colour, own, performer}: `own` ones come from connectomes without any change.
 
 const CHOICES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
-const NAMED = { red: "#d1495b", green: "#2a9d62", blue: "#2f7fc4", yellow: "#e0b13f", orange: "#e07b1f" };
+// Of a lightness each, so that they differ for everybody's eyes; and each alternative has a pattern too.
+const NAMED = { red: "#9c1430", green: "#58c98c", blue: "#2b6fc0", yellow: "#f4dc6c", orange: "#e07b1f" };
+const PATTERNS = ["", "/", ".", "x", "\\", "+"];
 const SILENT = { displayModeBar: false, responsive: true, doubleClick: "reset" };
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -88,6 +90,9 @@ function choiceTraces(block, rows, selected) {
       base: bars.map((bar) => bar.top), y: bars.map((bar) => bar.bottom - bar.top),
       marker: {
         color: a < block.alternatives.length ? choiceColour(block.alternatives, a) : style("--grid"),
+        pattern: {
+          shape: a < block.alternatives.length ? PATTERNS[a % PATTERNS.length] : "", fillmode: "overlay", fgcolor: "#000", fgopacity: 0.5, size: 6, solidity: 0.25,
+        },
         opacity: selected === null ? 1 : bars.map((bar) => (bar.j === selected ? 1 : 0.35)), line: { width: 0 },
       },
       customdata: bars.map(({ trial, j, label, share }) => [j, j + 1, share, trial.condition ?? "", trial.correct.join(" or ") || "to withhold", label]),
@@ -119,7 +124,7 @@ export function drawTimes(place, block, rtSeconds, performances, selected) {
   }), SILENT);
 }
 
-// One matrix; with two people, one of them on either side of the diagonal.
+// Two matrices, one on either side of the diagonal: of two people, or of one before and after a change.
 export function drawMatrix(place, regions, upper, lower, edges) {
   const size = regions.length;
   const z = Array.from({ length: size }, (_, i) => Float32Array.from({ length: size }, (_, j) => (i <= j ? upper : lower)[i * size + j]));

@@ -24,24 +24,30 @@ function reason(text) {
 
 export const json = async (path, body) => (await fetched(path, body)).json();
 
-// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. Meanwhile the page says that it waits.
-export function latest(work) {
-  let running = false, again = false;
+// Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. If the work was done, `afterwards` does what
+// may wait until nobody asks for more; it is given a way to know whether somebody asked since, whom it does not hold up. Until all that is
+// done the page says that it waits.
+export function latest(work, afterwards) {
+  let running = false, again = false, asked = 0;
   return async function ask() {
+    asked += 1;
     if (running) {
       again = true;
       return;
     }
     running = true;
     document.body.dataset.waiting = "";
+    let done = false;
     try {
       do {
         again = false;
-        await work();
+        done = await work();
       } while (again);
     } finally {
       running = false;
-      delete document.body.dataset.waiting;
     }
+    const mine = asked, isLast = () => asked === mine;
+    if (done) await afterwards(isLast);
+    if (isLast()) delete document.body.dataset.waiting;
   };
 }

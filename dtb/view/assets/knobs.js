@@ -3,6 +3,13 @@
 const $ = (id) => document.getElementById(id);
 const tell = (moved) => document.dispatchEvent(new CustomEvent("knob", { detail: { moved } }));
 
+// Says what is wrong with an input; it stays until that is mended, whatever is answered meanwhile.
+function complain(words) {
+  delete $("problem").dataset.answer;
+  $("problem").hidden = !words;
+  $("problem").textContent = words;
+}
+
 // Keeps a slider and its number alike; `changed` is called for values that are allowed.
 export function pair(slider, number, changed) {
   slider.addEventListener("input", () => {
@@ -13,8 +20,7 @@ export function pair(slider, number, changed) {
   number.addEventListener("input", () => {
     const fits = number.value !== "" && Number(number.value) >= Number(number.min) && Number(number.value) <= Number(number.max);
     number.setAttribute("aria-invalid", String(!fits));
-    $("problem").hidden = fits;
-    $("problem").textContent = fits ? "" : `${number.getAttribute("aria-label")}: a number from ${number.min} to ${number.max}.`;
+    complain(fits ? "" : `${number.getAttribute("aria-label")}: a number from ${number.min} to ${number.max}.`);
     if (fits) {
       slider.value = number.value;
       changed();
@@ -40,13 +46,13 @@ function make(kind) {
     input.addEventListener("change", () => {
       const known = input.value === "" || [...$("regions").options].some((one) => one.value === input.value);
       input.setAttribute("aria-invalid", String(!known));
-      $("problem").hidden = known;
-      $("problem").textContent = known ? "" : `There is no region “${input.value}”. Choose one from the list that opens while you type.`;
+      complain(known ? "" : `There is no region “${input.value}”. Choose one from the list that opens while you type.`);
       if (known) tell(false);
     });
   }
   knob.querySelector(".remove").addEventListener("click", () => {
     knob.remove();
+    complain("");
     tell(false);
   });
   $("knobs").append(knob);
@@ -82,5 +88,5 @@ export function undoAll() {
   $("knobs").replaceChildren();
   $("dose").value = $("dose-number").value = 0;
   for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
-  $("problem").hidden = true;
+  complain("");
 }

@@ -9,10 +9,14 @@ import { asCsv, save } from "./take.js";
 const $ = (id) => document.getElementById(id);
 const FIGURES = { mean_rt: ["Reaction time", "s", 3], condition_rt: ["Condition effect", "s", 3], accuracy: ["Right answers", "%", 1] };
 
-// What is shown: `own` is the scene without any change, `changed` with what is asked, null while nothing is.
-const shown = { run: null, people: {}, matrices: {}, block: null, own: null, changed: null, playing: null };
+// What is shown: `own` is the scene without any change, `changed` with what is asked, null while nothing is; `moved` are the changed
+// matrices, one a performer.
+const shown = { run: null, people: {}, matrices: {}, moved: null, block: null, own: null, changed: null, playing: null };
 
+// Says why there is no answer, or that there is one again; what is said of an input stays.
 function say(problem) {
+  if (!problem && !("answer" in $("problem").dataset)) return;
+  $("problem").dataset.answer = "";
   $("problem").hidden = !problem;
   $("problem").textContent = problem ?? "";
 }
@@ -66,7 +70,7 @@ async function reload() {
     json("api/scene", asked),
   ]);
   const isSame = ["person", "task", "block"].every((key) => shown.block?.[key] === block[key]);
-  Object.assign(shown, { block, own });
+  Object.assign(shown, { block, own, moved: null });
   const trials = block.trials.map((trial, j) => [String(j), `${j + 1}, at ${trial.onset.toFixed(1)} s${trial.condition ? `: ${trial.condition}` : ""}`]);
   fill($("trial"), [["", `all ${block.trials.length} of the block`], ...trials], isSame ? $("trial").value : "");
   const part = { training: "was trained on", validation: "was stopped by", test: "has never seen", none: "has never seen" }[who.part];
@@ -96,7 +100,19 @@ const answer = latest(told(async () => {
   const change = changeAsked(shown.run);
   shown.changed = change ? await json("api/scene", request(change)) : null;
   if (!isStale) draw();
+  return !isStale;
+}), told(async (isLast) => {
+  const change = changeAsked(shown.run), moved = change ? await changedMatrices(change) : null;
+  if (!isLast() || (!moved && !shown.moved)) return;
+  shown.moved = moved;
+  drawConnectome();
 }));
+
+async function changedMatrices(change) {
+  const people = performers(), size = shown.run.regions.length ** 2;
+  const bytes = await (await fetched("api/connectomes", { people, ...change })).arrayBuffer();
+  return people.map((_, place) => new Float32Array(bytes, 4 * size * place, size));
+}
 
 function refresh() {
   isStale = true;
@@ -133,8 +149,18 @@ function draw() {
   $("speed").textContent = `Answered in ${milliseconds} ms.`;
   $("speed").dataset.milliseconds = milliseconds;
   const right = all.map((one) => `${one.label}: mean reaction time ${text("mean_rt", one.performer.figures.mean_rt)}`).join("; ");
-  $("course").setAttribute("aria-label", `Stimuli, probability of each choice for ${block.trials.length} trials, and BOLD of ${block.bold_region ?? "no region"}. ${right}.`);
-  $("rt").setAttribute("aria-label", `Distribution of reaction times. ${right}.`);
+  const which = trial === null ? `${block.trials.length} trials` : `trial ${trial + 1} of ${block.trials.length}, stressed among the others`;
+  $("course").setAttribute("aria-label", `Stimuli, probability of each choice for ${which}, and BOLD of ${block.bold_region ?? "no region"}. ${right}.`);
+  describeTimes(all, trial);
+}
+
+function describeTimes(all, trial) {
+  const each = all.map(({ label, performer }) => {
+    const seconds = trial === null ? performer.figures.mean_rt : performer.mean_rt[trial];
+    return `${label}: mean ${text("mean_rt", seconds)}`;
+  });
+  const of = trial === null ? "all trials" : `trial ${trial + 1}`;
+  $("rt").setAttribute("aria-label", `Distribution of reaction times in ${of}. ${each.join("; ")}.`);
 }
 
 // Called while the block plays, with the trial that it is in.
@@ -143,6 +169,7 @@ function follow(trial) {
   shown.playing = trial;
   const all = performances(), { block } = shown;
   drawTimes($("rt"), block, shown.own.rt_seconds, all, selectedTrial());
+  describeTimes(all, selectedTrial());
   if (trial === null) return;
   const { condition, correct, choice, rt } = block.trials[trial];
   const twins = all.map((one) => {
@@ -163,7 +190,7 @@ function moved({ person: name, connectome }) {
 
 function text(kind, value) {
   const [, unit, digits] = FIGURES[kind];
-  return value === null || value === undefined ? "–" : `${(unit === "%" ? 100 * value : value).toFixed(digits)} ${unit}`;
+  return value === null || value === undefined ? "–" : `${(unit === "%" ? 100 * value : value).toFixed(digits).replace("-", "−")} ${unit}`;
 }
 
 function table(all, block) {
@@ -196,12 +223,23 @@ function cell(kind, content, className = "") {
 }
 
 function drawConnectome() {
-  const [first, second] = performers(), { regions } = shown.run;
+  const [first, second] = performers(), { regions } = shown.run, { moved } = shown;
   const places = edgesAsked(shown.run).map((edge) => [regions.indexOf(edge.first), regions.indexOf(edge.second)]);
-  drawMatrix($("matrix"), regions, shown.matrices[first], shown.matrices[second ?? first], places);
-  const both = second ? `${short(first)} above the diagonal, ${short(second)} below it: ` : "";
-  $("matrix-note").textContent = `${both}${regions.length} regions. A click on a cell takes its edge to the controls.`;
-  $("matrix").setAttribute("aria-label", `Correlations of ${regions.length} regions of ${performers().join(" and ")}. ${both}`);
+  const [upper, lower] = second ? moved ?? [shown.matrices[first], shown.matrices[second]] : [shown.matrices[first], moved?.[0] ?? shown.matrices[first]];
+  drawMatrix($("matrix"), regions, upper, lower, places);
+  const sides = second ? `${short(first)} above the diagonal, ${short(second)} below it${moved ? ", both changed" : ""}: `
+    : moved ? `${short(first)}'s own above the diagonal, changed below it: ` : "";
+  $("matrix-note").textContent = `${sides}${regions.length} regions. A click on a cell takes its edge to the controls.`;
+  $("matrix").setAttribute("aria-label", `Correlations of ${regions.length} regions of ${performers().join(" and ")}. ${sides}`
+    + (moved ? performers().map(farthest).join(" ") : "Nothing is changed."));
+}
+
+// Says in words which edge was moved farthest: what the eye finds in the matrix.
+function farthest(name, place) {
+  const { regions } = shown.run, own = shown.matrices[name], now = shown.moved[place];
+  const best = now.reduce((kept, value, at) => (Math.abs(value - own[at]) > Math.abs(now[kept] - own[kept]) ? at : kept), 0);
+  return `${short(name)}: the edge that moved farthest joins ${regions[Math.floor(best / regions.length)]} and ${regions[best % regions.length]}, `
+    + `${own[best].toFixed(2)} → ${now[best].toFixed(2)}.`;
 }
 
 function pickEdge(event) {
