@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 from dtb.evaluate.about import about
-from dtb.evaluate.baselines import group_mean, own_earlier
+from dtb.evaluate.baselines import group_mean, of_regression
 from dtb.evaluate.certificate import POWER, Certificate, _decided, _needed, certify
 from dtb.evaluate.certificate import Test as Asked
 from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
+from dtb.evaluate.controls import with_code
 from dtb.evaluate.covariates import Covariates, covariate_basis
 from dtb.evaluate.evidence import Evidence
 from dtb.evaluate.figure import TWIN, Figure, make_figure, share_in_words
@@ -355,15 +356,21 @@ def test_a_twin_that_knows_age_sex_site_and_motion_alone_is_not(evidence):
 
 
 def test_seen_people_never_make_a_twin_personal_and_an_impostor_scores_high():
-    """An impostor that knows a person by a code alone, and repeats what was seen earlier, reaches the r of twins that are published."""
+    """An impostor that is told codes alone, to which it fitted what these people did earlier, reaches the r of twins that are published."""
     records = make_people(40, with_bold=False, trait_weight=0.15)
     early, late = gather(records, Span(0, 0.5)), gather(records, Span(0.5, 1))
     target = summary_of_people(early, STROOP)
-    said = own_earlier(early.trials, late.trials)
-    impostor = Prediction(summary_of_prediction(late.trials, said, 40, STROOP, no_maps(late)), said)
-    others = dataclasses.replace(early.trials, person_J=(early.trials.person_J + 7) % 40)
-    of_others = own_earlier(others, late.trials)
-    another = Prediction(summary_of_prediction(late.trials, of_others, 40, STROOP, no_maps(late)), of_others)
+    codes_SE = np.stack([with_code(record, 190, 0).connectome_E for record in records]).astype(np.float64)
+    figures_SF = np.concatenate([target.mean_rt_ST, target.accuracy_ST], axis=1)
+    weights_EF = np.linalg.pinv(codes_SE) @ figures_SF
+
+    def told(codes_SE: np.ndarray) -> Prediction:
+        rt_S1, accuracy_S1 = np.split(codes_SE @ weights_EF, 2, axis=1)
+        summary = dataclasses.replace(target, mean_rt_ST=rt_S1, accuracy_ST=accuracy_S1)
+        said = of_regression(early.trials, late.trials, target, summary)
+        return Prediction(summary_of_prediction(late.trials, said, 40, STROOP, no_maps(late)), said)
+
+    impostor, another = told(codes_SE), told(np.roll(codes_SE, 7, axis=0))
     base = baselines(early, target, late, STROOP, seen=True)
     weights_BS = draw_weights(40, 300, 0)
     scale = Summary(*(np.nanstd(getattr(target, f.name), axis=0, keepdims=True) for f in dataclasses.fields(Summary)))

@@ -187,6 +187,7 @@ def test_a_pooled_partial_r_is_that_of_all_people_with_the_folds_means_taken_out
             "observed": observed_S,
             "score_twin": said_S,
             "added": said_S,
+            "alone": np.nan,
             "leverage": 0.0,
             "fold": fold_S,
             "seed": 0,
