@@ -423,6 +423,11 @@ class InterveneConfig:
     """Edges that may change, with `space: sparse`."""
     max_regions: Count = 3
     """Regions whose gain may change, with `space: regions`."""
+    regions: tuple[str, ...] = ()
+    """Names of the regions among which `space: regions` may choose, as those that a stimulator reaches; all of them if not given."""
+    max_distance: Positive | None = None
+    """How far from the cohort's mean a changed connectome may lie, as root mean square over edges in standard deviations between the people
+    of the training; whoever lies farther already may not go farther still. No bound if not given."""
     metric: Literal["cohort", "euclidean"] = "cohort"
     """`cohort`: steps go where people differ, the slope weighted with the covariance of connectomes over people; `euclidean`: the steepest
     slope, which may be a pattern of edges that nobody has. `space: regions` is not affected."""

@@ -131,17 +131,23 @@ class Performance:
         self._with_bold = any(one.kind == "bold_contrast" for one in indicators)
         self._lay_out(1)
 
-    def by(self, twin: Twin) -> Performance:
-        """Let another twin perform the same."""
-        batch, contrast_SKV = self._once
-        return Performance(twin, batch, contrast_SKV, self._tasks, self._indicators)
-
     def _lay_out(self, times: int) -> None:
         """Prepare for people that come several times over; what depends on the design alone is made once for a whole search."""
         batch, contrast_SKV = self._once
         self._times = times
         self._batch, self._contrast_SKV = batch.repeat(times), contrast_SKV.repeat(times, 1, 1)
         self._rows = {task: self._trial_weights(task) for task in {one.task for one in self._indicators}}
+
+    def has(self, place: int) -> Tensor:
+        """(S,) bool: who has the data for an indicator."""
+        one = self._indicators[place]
+        if one.kind == "bold_contrast":
+            return self._has_contrast(one.task)
+        return self._rows[one.task][one.kind][1]
+
+    def _has_contrast(self, task: int) -> Tensor:
+        of_task_SK = self._batch.task_SK == task
+        return (of_task_SK[..., None] & (self._contrast_SKV != 0)).any(-1).any(-1)
 
     def __call__(self, connectome_SE: Tensor) -> Tensor:
         """Simulate, and give the (S, M) indicators; NaN where a person has no data on the task.
@@ -225,10 +231,9 @@ class Performance:
         if indicator.kind == "bold_contrast":
             assert bold_SKR is not None
             of_task_SK = self._batch.task_SK == indicator.task
-            has_S = (of_task_SK[..., None] & (self._contrast_SKV != 0)).any(-1).any(-1)
             effect_SK = bold_SKR[..., list(indicator.regions)].mean(-1)
             effect_S = torch.where(of_task_SK, effect_SK, 0.0).sum(1)
-            return torch.where(has_S, effect_S, torch.nan)
+            return torch.where(self._has_contrast(indicator.task), effect_S, torch.nan)
         weight_J, has_S = self._rows[indicator.task][indicator.kind]
         value_J = right_J if indicator.kind == "accuracy" else rt_J
         # Trials without weight are left out by selection, so that no gradient comes of them.
