@@ -19,7 +19,7 @@ from dtb.fleet.support import Support, support_of
 from dtb.fleet.twins import Troupe, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
-from dtb.intervene.search import Goal, make_goal
+from dtb.intervene.search import Goal, make_goal, wanted_with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Aim:
         Which indicator is weighed against the target.
     second_sign : float
         1 to increase it, -1 to decrease it.
+    among_R : (R,) bool ndarray or None
+        Regions of the connectome whose gains may change; all of them if None.
     """
 
     settings: InterveneConfig
@@ -52,6 +54,12 @@ class Aim:
     retest_sd_E: np.ndarray | None = None
     second: int | None = None
     second_sign: float = 1.0
+    among_R: np.ndarray | None = None
+
+    @property
+    def wanted(self) -> list[bool]:
+        """Which indicators are the aim, and not off it."""
+        return wanted_with(self.indicators, self.target)
 
     @property
     def name(self) -> str:
@@ -103,22 +111,27 @@ class Aim:
             for column in ("before", "rehearsed")
         )
         unseen_S = ~table["pseudonym"].isin(list(seen)).to_numpy()
-        observed_S = table["observed"].to_numpy(dtype=np.float64)
-        support = support_of(values_SM[unseen_S, self.target], observed_S[unseen_S])
+
+        def support_for(place: int, observed: str) -> Support:
+            return support_of(values_SM[unseen_S, place], table[observed].to_numpy(dtype=np.float64)[unseen_S])
+
+        support = support_for(self.target, "observed")
+        second_support = None if self.second is None else support_for(self.second, "observed_second")
         table = table[table["slope"].notna() & np.isfinite(values_SM[:, self.target])]
         target_S = np.array([values_M[self.target] for values_M in table["before"]])
-        along_P, spread = pls_direction(np.stack(table["parameters"].to_list()), target_S)
+        of_members = zip(*table["parameters"], strict=True)
+        directions = [pls_direction(np.stack(parameters), target_S) for parameters in of_members]
         edges_QE = np.stack(table["edges"].to_list())
         ridge_E = ridge_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64))
         return Survey(
             goal=goal,
             support=support,
+            second_support=second_support,
             rehearsal_goal=rehearsal_goal,
             # Two halves differ by twice the error of the whole.
             retest_sd=float(halves_S.std(ddof=1)) / 2 if len(halves_S) > 1 else None,
             population_E=np.stack(table["slope"].to_list()).mean(0, dtype=np.float64),
-            parameters_P=self.sign * along_P,
-            parameters_spread=spread,
+            parameters=[(self.sign * along_P, spread) for along_P, spread in directions],
             edges_QE=edges_QE - edges_QE.mean(0),
             ridge_E=None if ridge_E is None else self.sign * ridge_E,
         )
@@ -133,16 +146,17 @@ class Survey:
     goal : Goal
     support : Support
         Whether the target can be searched for.
+    second_support : Support or None
+        The same of the second aim, if there is one.
     rehearsal_goal : Goal
         The same in units of what people do in the excerpts that searches perform: a contrast of few volumes varies more.
     retest_sd : float or None
         Standard deviation with which people's own figure would be found again, from odd and even trials; None where there are none.
     population_E : (E,) ndarray
         Mean gradient of people's correlations.
-    parameters_P : (P,) ndarray
-        Direction of the generated parameters, as in the published method.
-    parameters_spread : float
-        Standard deviation of people along it.
+    parameters : list of ((P,) ndarray, float)
+        For each member of the ensemble, the direction of its generated parameters, as in the published method, and the standard deviation
+        of people along it.
     edges_QE : (Q, E) float32 ndarray
         Standardised edges of a sample of people, their mean removed.
     ridge_E : (E,) ndarray or None
@@ -151,11 +165,11 @@ class Survey:
 
     goal: Goal
     support: Support
+    second_support: Support | None
     rehearsal_goal: Goal
     retest_sd: float | None
     population_E: np.ndarray
-    parameters_P: np.ndarray
-    parameters_spread: float
+    parameters: list[tuple[np.ndarray, float]]
     edges_QE: np.ndarray
     ridge_E: np.ndarray | None
 
@@ -206,7 +220,24 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
         retest_sd_E=_retest_sd(settings, troupe),
         second=second,
         second_sign=second_sign,
+        among_R=_stimulable(settings, troupe.card.region_names),
     )
+
+
+def _stimulable(settings: InterveneConfig, names: Sequence[str]) -> np.ndarray | None:
+    """Find the regions of the connectome that the configuration names."""
+    if not settings.regions:
+        return None
+    if settings.space != "regions":
+        raise ConfigurationError(
+            f"intervene.regions names {', '.join(settings.regions)}, but intervene.space is {settings.space!r}; they go with "
+            "`space: regions`."
+        )
+    if unknown := [name for name in settings.regions if name not in names]:
+        raise ConfigurationError(
+            f"intervene.regions names {', '.join(unknown)}; the connectome has {len(names)} regions: {_some(names)}"
+        )
+    return np.isin(np.array(names), settings.regions)
 
 
 _WORDS = re.compile(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -18,6 +19,7 @@ from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
 from dtb.errors import ConfigurationError, InputDataError
 from dtb.fleet.aim import Aim, make_aim
 from dtb.fleet.contrasts import Contrasts
+from dtb.fleet.intervene import _figures as figures_of
 from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.pool import Work
 from dtb.fleet.rankings import rank_networks
@@ -26,7 +28,7 @@ from dtb.fleet.support import Support
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES, make_goal
+from dtb.intervene.search import DOSES, make_goal, perform_all
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import matrix_of
 from tests.fleet.world import REGIONS, make_world
@@ -126,6 +128,20 @@ def test_a_person_is_searched_the_same_alone_and_in_company(troupe: Troupe, work
         np.testing.assert_allclose(alone[column], together[column], atol=1e-3 * together["spread"].max())
 
 
+def test_with_batches_of_one_shape_a_person_is_searched_the_same_bit_for_bit_whoever_else_is(troupe: Troupe) -> None:
+    aim, worker = searcher(troupe)
+    padded = Searcher([troupe], aim, 0, worker._survey, num_rows=8)
+    wanted = None
+    # In the same place: the layers of this small twin are narrower than a vector of the processor.
+    for company in (["p0000", "p0001", "p0002"], ["p0004", "p0003", "p0002", "p0000"], ["p0003", "p0000", "p0002"]):
+        tables = padded.work(company).tables
+        found = {name: table.filter(pc.equal(table["pseudonym"], "p0002")) for name, table in tables.items()}
+        assert set(tables["results"]["pseudonym"].to_pylist()) == set(company)
+        wanted = wanted or found
+        for name, table in found.items():
+            np.testing.assert_equal(table.to_pylist(), wanted[name].to_pylist(), name)
+
+
 def test_bold_contrasts_are_those_of_the_linear_model(troupe: Troupe, work: Work) -> None:
     company = Company(troupe, 0)
     records, batch = company.meet(KEYS)
@@ -163,6 +179,14 @@ def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troup
     for column in ("before", "after"):
         np.testing.assert_allclose(target[column], regions.groupby("pseudonym")[column].mean(), rtol=1e-5, atol=1e-6)
     assert (target["after"] > target["before"]).all()
+    # What is wanted is the network, and so its regions, in every table alike.
+    is_aim = (results["indicator"] == "bold_contrast") & (results["task"] == "hammer")
+    assert (results["is_wanted"] == is_aim).all()
+    figures = figures_of([pa.Table.from_pandas(results)], aim, searcher(troupe, aim.settings)[1]._survey)
+    assert figures is not None
+    others = results[~is_aim & results["spread"].notna()]
+    moved = ((others["after"] - others["before"]).abs() / others["spread"]).groupby(others["pseudonym"]).median()
+    assert figures["off_target_median_moved_in_spreads"]["after"] == pytest.approx(moved.median())
     values_SM = torch.randn(9, len(aim.indicators), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     penalty_M = make_goal(aim.indicators, aim.target, 1.0, values_SM).penalty_M
     held = {(one.kind, aim.tasks[one.task].name) for one, share in zip(aim.indicators, penalty_M, strict=True) if share}
@@ -272,6 +296,50 @@ def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(tr
     assert moved.mean() > 0
 
 
+def test_the_published_method_moves_each_member_along_its_own_direction(troupe: Troupe) -> None:
+    """An ensemble of two alike is moved as one of them; and a member that is not moved leaves half of it."""
+    aim, alone = searcher(troupe)
+    _, twice = searcher(troupe, num_members=2)
+    shifts = {}
+    for name, worker in (("alone", alone), ("twice", twice)):
+        met = worker._meet(KEYS)
+        before_SM = perform_all(met.performances, met.start, [torch.zeros(1, met.start.num_edges)]).mean((0, 1))
+        bias_P = worker._companies[0].twin.hypernetwork.head.bias.clone()
+        shifts[name] = (worker._shifted(met.performances, met.start) - before_SM)[:, aim.target]
+        assert torch.equal(bias_P, worker._companies[0].twin.hypernetwork.head.bias)
+    torch.testing.assert_close(shifts["alone"], shifts["twice"])
+    (along_P, spread), _ = twice._survey.parameters
+    twice._survey = dataclasses.replace(twice._survey, parameters=[(along_P, spread), (0 * along_P, 0.0)])
+    met = twice._meet(KEYS)
+    half_S = (twice._shifted(met.performances, met.start) - before_SM)[:, aim.target]
+    torch.testing.assert_close(half_S, 0.5 * shifts["alone"], rtol=1e-3, atol=1e-6)
+
+
+def test_a_change_says_what_it_is_relative_to(troupe: Troupe, work: Work) -> None:
+    _, batch = Company(troupe, 0).meet(KEYS)
+    changes = work.tables["changes"].to_pandas().set_index("pseudonym")
+    base_SE = np.stack(changes.loc[KEYS, "base_E"].to_list())
+    np.testing.assert_allclose(base_SE, batch.connectome_SE.tanh().nan_to_num(), atol=2e-6)
+
+
+def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so(troupe: Troupe) -> None:
+    _, worker = searcher(troupe, dataclasses.replace(SETTINGS, space="sparse", max_edges=5))
+    meet = worker._companies[0].meet
+
+    def of_a_short_scan(keys, runs=()):  # type: ignore[no-untyped-def]
+        records, batch = meet(keys, runs)
+        series_VR = np.random.default_rng(0).normal(size=(6, len(REGIONS)))
+        short_E = np.arctanh(np.corrcoef(series_VR, rowvar=False)[np.triu_indices(len(REGIONS), 1)])
+        batch.connectome_SE[0] = torch.from_numpy(short_E).float()
+        return records, batch
+
+    worker._companies[0].meet = of_a_short_scan  # type: ignore[method-assign]
+    work = worker.work(["p0000", "p0002"])
+    assert "is singular (fewer volumes than regions)" in work.failures["p0000"]
+    assert "ledoit_wolf" in work.failures["p0000"]
+    assert "p0002" not in work.failures
+
+
 def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) -> None:
     company, aim = Company(troupe, 0), make_aim(SETTINGS, troupe)
     records, batch = company.meet(KEYS)
@@ -303,6 +371,11 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
         ({"indicator": "bold_contrast"}, "give either intervene.region or intervene.network"),
         ({"indicator": "bold_contrast", "region": "amygdala"}, "'amygdala'; .* one of the 4 regions: region0"),
         ({"region": "region0"}, "goes with `bold_contrast` only"),
+        ({"regions": ("region0",)}, "they go with `space: regions`"),
+        (
+            {"regions": ("region0", "insula"), "space": "regions"},
+            "names insula; the connectome has 10 regions: region0",
+        ),
     ],
 )
 def test_names_that_the_twin_does_not_know_are_refused(troupe: Troupe, wrong: dict[str, str], message: str) -> None:
@@ -320,11 +393,47 @@ def test_the_stage_writes_everyone_and_finishes(
     intervene_stage(config, *world, tmp_path / "out", resume=False)
     said = capsys.readouterr().out
     assert "mean_rt in stroop, to decrease: median" in said
+    assert "Tables results, changes, regions, networks are in" in said
     results = pd.read_parquet(tmp_path / "out" / "results")
     assert sorted(results["pseudonym"].unique()) == KEYS
     assert pq.read_table(tmp_path / "out" / "changes").num_rows == 5
     intervene_stage(config, *world, tmp_path / "out", resume=True)
     assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_search_among_named_regions_leaves_edges_between_the_others(troupe: Troupe) -> None:
+    settings = dataclasses.replace(SETTINGS, space="regions", max_regions=2, regions=("region1", "region5", "region6"))
+    _, worker = searcher(troupe, settings)
+    found = worker.work(KEYS)
+    regions = found.tables["regions"].to_pandas().query("rank == 1")
+    assert set(regions["region"]) <= set(settings.regions)
+    change_SE = np.stack(found.tables["changes"]["change_E"].to_pylist())
+    rows, columns = np.triu_indices(len(REGIONS), 1)
+    assert (change_SE[:, ~np.isin(rows, [1, 5, 6]) & ~np.isin(columns, [1, 5, 6])] == 0).all()
+
+
+def test_nobody_is_taken_beyond_the_largest_distance(troupe: Troupe) -> None:
+    free = searcher(troupe)[1].work(KEYS).tables["results"].to_pandas().query("is_target")
+    bound = float(free["distance_before"].max() + 0.3 * (free["distance_after"] - free["distance_before"]).max())
+    held = (
+        searcher(troupe, dataclasses.replace(SETTINGS, max_distance=bound))[1].work(KEYS).tables["results"].to_pandas()
+    )
+    held = held.query("is_target")
+    assert (free["distance_after"] > bound).any()
+    assert (held["distance_after"] <= np.maximum(bound, held["distance_before"])).all()
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_second_aim_that_the_twin_does_not_know_is_abstained_from_on_the_front(troupe: Troupe, knows: bool) -> None:
+    settings = dataclasses.replace(SETTINGS, against="increase mean_rt in hammer", front_points=2, num_steps=2)
+    _, worker = searcher(troupe, settings)
+    second = dataclasses.replace(SHOWN, p_value=0.01 if knows else 0.5)
+    worker._survey = dataclasses.replace(worker._survey, second_support=second)
+    work = worker.work(KEYS[:2])
+    assert (work.tables["fronts"].to_pandas()["abstained"] != knows).all()
+    assert not work.tables["results"].to_pandas()["abstained"].any()
+    assert all("abstained from the front: " in note for note in work.notes.values())
+    assert set(work.notes) == (set() if knows else set(KEYS[:2]) - set(work.failures))
 
 
 def test_a_front_goes_from_one_aim_to_the_other(troupe: Troupe) -> None:
