@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -257,15 +258,36 @@ def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(troup
     if not validator.exists():
         pytest.skip("bids-validator-deno is not installed (pip install -e .[dev])")
 
-    def errors() -> set[str]:
-        said = subprocess.run([validator, "--json", tmp_path], capture_output=True, text=True, timeout=120, check=False)
-        found = json.loads(said.stdout)["issues"]["issues"]
-        return {issue["code"] for issue in found if issue["severity"] == "error"}
+    def validated(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
+        """Give the errors, with the files of each, and whose files were looked at."""
+        said = subprocess.run([validator, "--json", folder], capture_output=True, text=True, timeout=120, check=False)
+        found = json.loads(said.stdout)
+        errors: dict[str, set[str]] = {}
+        for issue in found["issues"]["issues"]:
+            if issue["severity"] == "error":
+                errors.setdefault(issue["code"], set()).add(Path(issue.get("location", "")).name)
+        return errors, set(found["summary"]["subjects"])
 
-    assert errors() == set()
+    assert validated(tmp_path)[0] == {}
+    # The files that are left out for their names are looked at under the name that the standard has for events.
+    renamed = tmp_path.parent / "renamed"
+    shutil.copytree(
+        tmp_path,
+        renamed,
+        ignore=lambda _, names: [name for name in names if "_timeseries" in name or "_relmat" in name],
+    )
+    (renamed / ".bidsignore").unlink()
+    for path in sorted(renamed.rglob("*_desc-sim_events.*")):
+        path.rename(path.with_name(path.name.replace("_desc-sim", "")))
+    assert validated(renamed) == ({}, set(KEYS))
+    broken = renamed / "sub-p0001" / "func" / "sub-p0001_task-stroopAP_events.tsv"
+    broken.write_text(broken.read_text().replace("onset\t", "begin\t"))
+    assert broken.name in set().union(*validated(renamed)[0].values())
     # Without the list of names that the standard does not know, nothing is wrong but those names.
     (tmp_path / ".bidsignore").unlink()
-    assert errors() == {"NOT_INCLUDED", "ENTITY_NOT_IN_RULE"}
+    errors, _ = validated(tmp_path)
+    assert set(errors) == {"NOT_INCLUDED", "ENTITY_NOT_IN_RULE"}
+    assert all(re.search("_(timeseries|relmat|desc-sim_events)", name) for names in errors.values() for name in names)
 
 
 def test_without_task_bold_there_is_no_bold_table(tmp_path: Path) -> None:
