@@ -134,7 +134,7 @@ def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Seq
         description="Performing unchanged",
         cluster=config.cluster,
     )
-    return aim.survey(ledger.read("people"), seen_in_training(troupes))
+    return aim.survey(ledger.parts("people"), seen_in_training(troupes))
 
 
 def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:

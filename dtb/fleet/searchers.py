@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.cohort.records import SubjectRecord
+from dtb.cohort.records import Run, SubjectRecord
 from dtb.fleet.aim import Aim, Survey
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import write_relmat
@@ -75,6 +75,7 @@ class Meeting:
 
     Attributes
     ----------
+    records : list of SubjectRecord
     batch : Batch
     start : Start
     performances : list of Performance
@@ -83,6 +84,7 @@ class Meeting:
         What they perform at every step of a search: enough for everything that is searched for.
     """
 
+    records: list[SubjectRecord]
     batch: Batch
     start: Start
     performances: list[Performance]
@@ -97,6 +99,7 @@ class _Performers:
         self._aim = aim
         self._seed = seed
         self._contrasts = Contrasts(self._companies[0].taskset)
+        self._sought = [place for place in (aim.target, aim.second) if place is not None]
 
     def _meet(self, keys: Sequence[str]) -> Meeting:
         aim, first = self._aim, self._companies[0]
@@ -105,11 +108,11 @@ class _Performers:
             records, batch = company.meet(keys)
             performances.append(self._performance(company, records, batch))
             # A linear model of a few minutes says too little of the whole run's contrast to search for one.
-            if aim.settings.segments_per_task and aim.settings.indicator != "bold_contrast":
+            if aim.settings.segments_per_task and not any(aim.indicators[place].regions for place in self._sought):
                 rehearsals.append(self._rehearsal(company, records, batch, performances[-1]))
         retest_sd_E = None if aim.retest_sd_E is None else torch.from_numpy(aim.retest_sd_E)
         start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget, retest_sd_E)
-        return Meeting(batch, start, performances, rehearsals or performances)
+        return Meeting(records, batch, start, performances, rehearsals or performances)
 
     def _rehearsal(
         self, company: Company, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
@@ -117,15 +120,16 @@ class _Performers:
         """Let people perform a part that has what is searched for; whoever needs more performs everything."""
         num = self._aim.settings.segments_per_task
         part = self._performance(company, records, excerpt(batch, num))
-        wanted = [place for place in (self._aim.target, self._aim.second) if place is not None]
-        lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in wanted]).any(0)
+        lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in self._sought]).any(0)
         if not lacking_S.any():
             return part
         return self._performance(company, records, excerpt(batch, num, lacking_S.cpu().numpy()))
 
     def _performance(self, company: Company, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
-        contrast_SKV = self._contrasts.weights(records, batch)
-        return Performance(company.twin, batch, contrast_SKV, self._aim.tasks, self._aim.indicators)
+        contrast_SKV, indicators = self._contrasts.weights(records, batch), self._aim.indicators
+        has_t = any(one.kind == "bold_t" for one in indicators)
+        basis_SKVP = self._contrasts.basis(records, batch) if has_t else None
+        return Performance(company.twin, batch, contrast_SKV, self._aim.tasks, indicators, basis_SKVP)
 
 
 class Surveyor(_Performers):
@@ -166,7 +170,7 @@ class Surveyor(_Performers):
             "before": pa.array(list(numbers_of(before_SM)), pa.list_(pa.float64())),
             "rehearsed": pa.array(list(numbers_of(rehearsed_SM)), pa.list_(pa.float64())),
             "observed": pa.array(numbers_of(observed_S)),
-            "halves_apart": pa.array(numbers_of(performances[0].halves_apart(target))),
+            "halves_apart": pa.array(self._halves_apart(met)),
             "slope": sampled(slope_SE),
             "edges": sampled(twin.standardise(batch.connectome_SE)),
             # A list a member: members of another size would generate another number of parameters.
@@ -178,6 +182,21 @@ class Surveyor(_Performers):
         if aim.second is not None:
             columns["observed_second"] = pa.array(numbers_of(performances[0].observed(aim.indicators[aim.second])))
         return Work({"people": pa.table(columns)})
+
+    def _halves_apart(self, met: Meeting) -> np.ndarray:
+        """Say how far apart people's own figures are in two halves of what they did, (S,); NaN where it cannot be told."""
+        target, first = self._aim.indicators[self._aim.target], self._companies[0]
+        if target.kind != "bold_contrast":
+            return met.performances[0].halves_apart(target)[: len(met.records)].double().cpu().numpy()
+        names, chosen = first.card.region_names, list(target.regions)
+        columns = [names.index(first.card.bold_region_names[region]) for region in chosen]
+        scale_R = first.twin.bold_scale_R[chosen].cpu().numpy()
+
+        def series_of(run: Run) -> np.ndarray:
+            assert run.bold_VR is not None
+            return (run.bold_VR[:, columns].astype(np.float64) / scale_R).mean(axis=1)
+
+        return np.array([self._contrasts.halves_apart(record, target.task, series_of) for record in met.records])
 
 
 class Searcher(_Performers):
@@ -390,6 +409,7 @@ class Searcher(_Performers):
             "task": each_indicator([aim.tasks[one.task].name for one in indicators], pa.string()),
             "domain": each_indicator([aim.tasks[one.task].domain for one in indicators], pa.string()),
             "region": each_indicator([aim.where(one) for one in indicators], pa.string()),
+            "alternative": each_indicator([aim.which(one) for one in indicators], pa.string()),
             "unit": each_indicator([one.unit for one in indicators], pa.string()),
             "is_target": each_indicator([place == aim.target for place in range(num)], pa.bool_()),
             "is_wanted": each_indicator(wanted, pa.bool_()),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from torch import Tensor
 
@@ -105,7 +106,8 @@ def trial(
             description="Trying",
             cluster=config.cluster,
         )
-    outcomes = ledger.read("outcomes").to_pandas()
+    parts = list(ledger.parts("outcomes", _ANALYSED))
+    outcomes = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
     if not len(outcomes):
         raise StageError(f"Nobody went through the trial; every person's reason is in {folder / 'status'}.")
     in_retest_sd = float(survey.goal.spread_M[aim.target]) / survey.retest_sd if survey.retest_sd else None
@@ -228,6 +230,7 @@ class TrialWorker(Searcher):
         )
 
 
+_ANALYSED = ("pseudonym", "arm", "dose", "task", "indicator", "is_target", "moved", "abstained")
 _SCHEMA = pa.schema(
     [
         ("pseudonym", pa.string()),

@@ -112,7 +112,7 @@ def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
             spec.name,
             spec.domain,
             tuple(float(spec.contrast.get(condition, 0.0)) for condition in spec.conditions),
-            len(spec.alternatives),
+            spec.alternatives,
         )
         for spec in taskset.specs
     ]

@@ -85,25 +85,55 @@ class Goal:
         return wanted_S - off_target_weight * unwanted_SM.sum(1)
 
 
-def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_SM: Tensor) -> Goal:
+@dataclasses.dataclass(eq=False)
+class Moments:
+    """Mean and spread of each indicator over people who come part by part, so that many need not be in memory at once.
+
+    Parameters
+    ----------
+    num_indicators : int
+    """
+
+    num_indicators: int
+
+    def __post_init__(self) -> None:
+        self.num_M, self.mean_M, self._squares_M = torch.zeros(3, self.num_indicators, dtype=torch.float64)
+
+    def add(self, values_SM: Tensor) -> Moments:
+        """Take further people in (S, M); NaN where there is no value (Chan, Golub & LeVeque, 1979)."""
+        num_M = values_SM.isfinite().sum(0)
+        mean_M = torch.where(num_M > 0, torch.where(values_SM.isfinite(), values_SM, torch.nan).nanmean(0), 0.0)
+        squares_M = torch.where(values_SM.isfinite(), (values_SM - mean_M) ** 2, 0.0).sum(0)
+        total_M, apart_M = self.num_M + num_M, mean_M - self.mean_M
+        share_M = num_M / total_M.clamp_min(1)
+        self._squares_M += squares_M + apart_M**2 * self.num_M * share_M
+        self.mean_M += apart_M * share_M
+        self.num_M = total_M
+        return self
+
+    @property
+    def spread_M(self) -> Tensor:
+        """Standard deviation of each indicator."""
+        return (self._squares_M / (self.num_M - 1).clamp_min(1)).sqrt()
+
+
+def make_goal(indicators: Sequence[Indicator], target: int, sign: float, people: Tensor | Moments) -> Goal:
     """Take each indicator's spread from what people have before any change.
 
-    The regions of one task's BOLD contrast count as one indicator in the penalty, so that they do not drown the others; those of a network
-    that is to change are not held back.
+    The regions of one task's BOLD contrast count as one indicator in the penalty, so that they do not drown the others; those that are part
+    of the aim are not held back.
 
     Parameters
     ----------
     indicators : sequence of Indicator
     target : int
     sign : float
-    values_SM : (S, M) float64 Tensor
-        Everybody's indicators; NaN where there are none.
+    people : (S, M) float64 Tensor, or Moments
+        Everybody's indicators, NaN where there are none; or what there is to know of them.
     """
-    mean_M = values_SM.nanmean(0)
-    num_M = values_SM.isfinite().sum(0)
-    variance_M = ((values_SM - mean_M) ** 2).nansum(0) / (num_M - 1).clamp_min(1)
-    spread_M = variance_M.sqrt()
-    varies_M = (num_M > 1) & (spread_M > 1e-6 * mean_M.abs())
+    moments = people if isinstance(people, Moments) else Moments(people.shape[1]).add(people)
+    mean_M, spread_M = moments.mean_M, moments.spread_M
+    varies_M = (moments.num_M > 1) & (spread_M > 1e-6 * mean_M.abs())
     spread_M = torch.where(varies_M, spread_M, torch.nan)
     if not varies_M[target]:
         # One person, or people without differences: the target is then measured in tenths of itself.
@@ -120,7 +150,7 @@ def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_
 
 
 def wanted_with(indicators: Sequence[Indicator], target: int) -> list[bool]:
-    """Say of each indicator whether it is part of the aim: the target itself, and of a network that is to change its regions.
+    """Say of each indicator whether it is part of the aim: the target itself, and effects of its contrast on its regions.
 
     Examples
     --------
@@ -130,8 +160,7 @@ def wanted_with(indicators: Sequence[Indicator], target: int) -> list[bool]:
     """
     aim = indicators[target]
     return [
-        place == target
-        or ((one.kind, one.task) == (aim.kind, aim.task) and not set(one.regions).isdisjoint(aim.regions))
+        place == target or (one.task == aim.task and not set(one.regions).isdisjoint(aim.regions))
         for place, one in enumerate(indicators)
     ]
 

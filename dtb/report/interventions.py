@@ -26,7 +26,9 @@ _INDICATORS = {
     "mean_rt": "mean reaction time",
     "condition_rt": "condition effect on reaction time",
     "accuracy": "accuracy",
+    "choice": "probability of choosing",
     "bold_contrast": "BOLD contrast",
+    "bold_t": "t of the BOLD contrast",
 }
 
 
@@ -93,8 +95,9 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
 
 def indicator_name(row: pd.Series) -> str:
     """Name an indicator, a row of the search's results, in words."""
-    region = row.get("region")
-    name = f"{_INDICATORS.get(str(row['indicator']), str(row['indicator']))} in {row['task']}"
+    region, alternative = row.get("region"), row.get("alternative")
+    kind = _INDICATORS.get(str(row["indicator"]), str(row["indicator"]))
+    name = f"{kind}{f' {alternative}' if isinstance(alternative, str) else ''} in {row['task']}"
     return name + (f", {region}" if isinstance(region, str) else "")
 
 

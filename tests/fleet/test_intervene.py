@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dtb.cohort.glm import run_contrast
+from dtb.cohort.glm import condition_events, design_matrix, run_contrast
 from dtb.cohort.records import matrix_from_edges
-from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
+from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError
+from dtb.evaluate.glm_torch import fit_contrast
 from dtb.fleet.aim import Aim, make_aim
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.intervene import _figures as figures_of
@@ -24,6 +25,7 @@ from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.pool import Work
 from dtb.fleet.rankings import rank_networks
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
+from dtb.fleet.simulate import Simulator
 from dtb.fleet.support import Support
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, violation
@@ -31,7 +33,7 @@ from dtb.intervene.indicators import Performance
 from dtb.intervene.search import DOSES, make_goal, perform_all
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import matrix_of
-from tests.fleet.world import REGIONS, make_world
+from tests.fleet.world import REGIONS, make_person, make_world
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
 SHOWN = Support(num_people=30, r=0.6, p_value=0.001)
@@ -51,7 +53,7 @@ def troupe(world: tuple[Path, Path]) -> Troupe:
 def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS, num_members: int = 1) -> tuple[Aim, Searcher]:
     aim, troupes = make_aim(settings, troupe), [troupe] * num_members
     surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
-    survey = aim.survey(surveyed.tables["people"], ())
+    survey = aim.survey([surveyed.tables["people"]], ())
     return aim, Searcher(troupes, aim, seed=0, survey=dataclasses.replace(survey, support=SHOWN))
 
 
@@ -169,6 +171,77 @@ def test_a_bold_contrast_can_be_the_target(troupe: Troupe) -> None:
     assert (target["after"] > target["before"]).all()
 
 
+def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(troupe: Troupe) -> None:
+    settings = InterveneConfig(
+        indicator="bold_t", task="stroop", region="region2", direction="increase", budget=0.2, num_steps=4
+    )
+    aim, worker = searcher(troupe, settings)
+    results = worker.work(KEYS).tables["results"].to_pandas()
+    target = results.query("is_target").set_index("pseudonym")
+    assert (target["after"] > target["before"]).all()
+    assert results[results["is_wanted"]]["indicator"].unique().tolist() == ["bold_contrast", "bold_t"]
+    met = worker._meet(KEYS)
+    company, spec = worker._companies[0], worker._companies[0].taskset.specs[1]
+    output = company.twin(met.start.connectome(torch.zeros(1, met.start.num_edges)).float(), met.batch.stimulus_SKTI)
+    bold_SKVR = company.twin.bold(output, met.batch.volume_seconds_SKV).double().numpy()
+    observed_S = met.performances[0].observed(aim.indicators[aim.target])
+    for place in (0, 2):
+        run = met.records[place].runs[1]
+        design = design_matrix(condition_events(run, spec.conditions), np.arange(40) * 1.0)
+        mine_K = met.batch.run_SK[place] == 1
+        simulated_V = bold_SKVR[place][mine_K][met.batch.bold_counted_SKV[place, mine_K]][:, 2]
+        assert run.bold_VR is not None
+        for series_V, found in (
+            (simulated_V, target.loc[KEYS[place], "before"]),
+            (run.bold_VR[:, 2], observed_S[place]),
+        ):
+            fit = fit_contrast(torch.from_numpy(series_V)[:, None].double(), design, spec.contrast)
+            matrix = design.to_numpy()
+            left_V = series_V - matrix @ np.linalg.lstsq(matrix, series_V, rcond=None)[0]
+            weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), np.ones(40, dtype=bool))
+            freedom = 40 - np.linalg.matrix_rank(matrix)
+            error = np.sqrt(left_V @ left_V / freedom * (weights_V @ weights_V))
+            assert float(found) == pytest.approx(float(fit.effect_R[0]) / error, rel=1e-3)
+
+
+def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(troupe: Troupe) -> None:
+    settings = dataclasses.replace(
+        SETTINGS, indicator="choice", task="hammer", alternative="left", direction="increase"
+    )
+    aim, worker = searcher(troupe, settings)
+    assert aim.name == "choice of left in hammer"
+    target = worker.work(KEYS).tables["results"].to_pandas().query("is_target").set_index("pseudonym")
+    assert (target["alternative"] == "left").all()
+    assert (target["after"] > target["before"]).all()
+    expected = Simulator([troupe], 0, SimulateConfig(num_draws=1)).work(KEYS).tables["expected"].to_pandas()
+    mine = expected[(expected["task"] == "hammer")].groupby("pseudonym")["choice_probabilities"]
+    for key, rows in mine:
+        assert target.loc[key, "before"] == pytest.approx(np.stack(rows.to_list())[:, 0].mean(), abs=1e-4)
+    met = worker._meet(KEYS)
+    trials = met.records[2].runs[0].trials
+    observed_S = met.performances[0].observed(aim.indicators[aim.target])
+    assert observed_S[2].item() == pytest.approx(trials.response_JA[:, 0].mean())
+    second = make_aim(dataclasses.replace(SETTINGS, against="increase choice of right in hammer"), troupe)
+    assert second.name_of(second.second) == "choice of right in hammer"
+
+
+def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(troupe: Troupe) -> None:
+    settings = InterveneConfig(indicator="bold_contrast", task="stroop", region="region2")
+    aim, spec = make_aim(settings, troupe), troupe.taskset.specs[1]
+    people = Surveyor([troupe], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]
+    apart = []
+    for number in range(5):
+        run = make_person(number).runs[1]
+        assert run.bold_VR is not None
+        first, second = (
+            run_contrast(run, spec.conditions, spec.contrast, span, np.ones(40, dtype=bool)) @ run.bold_VR[:, 2]
+            for span in ((0.0, 20.0), (20.0, np.inf))
+        )
+        apart.append(first - second)
+    np.testing.assert_allclose(people["halves_apart"].to_numpy(), apart, rtol=1e-6)
+    assert aim.survey([people], ()).retest_sd == pytest.approx(np.std(apart, ddof=1) / 2)
+
+
 def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troupe) -> None:
     settings = InterveneConfig(indicator="bold_contrast", task="hammer", network="other", direction="increase")
     aim = make_aim(dataclasses.replace(settings, num_steps=3, budget=0.2), troupe)
@@ -279,7 +352,7 @@ def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from
     people["observed"] = own_S if knows else own_S[np.random.default_rng(2).permutation(20)]
     # Of those whom it was trained on the twin knows everything, and that counts for nothing.
     seen = [f"p{number:04d}" for number in range(4)]
-    survey = aim.survey(pa.Table.from_pandas(people), seen)
+    survey = aim.survey([pa.Table.from_pandas(people.iloc[half]) for half in (slice(0, 7), slice(7, None))], seen)
     assert survey.support.num_people == 16
     work = Searcher([troupe], aim, 0, survey).work(KEYS[:2])
     target = work.tables["results"].to_pandas().query("is_target")
@@ -370,7 +443,9 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
         ({"task": "nback"}, "performs hammer, stroop"),
         ({"indicator": "bold_contrast"}, "give either intervene.region or intervene.network"),
         ({"indicator": "bold_contrast", "region": "amygdala"}, "'amygdala'; .* one of the 4 regions: region0"),
-        ({"region": "region0"}, "goes with `bold_contrast` only"),
+        ({"region": "region0"}, "goes with `bold_contrast` and `bold_t` only"),
+        ({"alternative": "left"}, "goes with `choice` only"),
+        ({"indicator": "choice", "alternative": "up"}, "expected one of those of hammer: left, right"),
         ({"regions": ("region0",)}, "they go with `space: regions`"),
         (
             {"regions": ("region0", "insula"), "space": "regions"},

@@ -39,7 +39,7 @@ def test_outcomes_are_complete_paired_and_sham_does_nothing(world: tuple[Path, P
     troupes = [open_troupe(*world)]
     aim = make_aim(PROTOCOL.search, troupes[0])
     surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS)).work(KEYS)
-    survey = aim.survey(surveyed.tables["people"], ())
+    survey = aim.survey([surveyed.tables["people"]], ())
     work = TrialWorker(troupes, aim, seed=0, survey=survey, protocol=PROTOCOL).work(KEYS)
     table = work.tables["outcomes"].to_pandas()
     assert not work.failures
@@ -67,7 +67,7 @@ def test_regions_of_a_targeted_network_are_not_off_target(world: tuple[Path, Pat
     protocol = dataclasses.replace(PROTOCOL, search=search, arms=("personalised", "population"))
     troupes = [open_troupe(*world)]
     aim = make_aim(search, troupes[0])
-    survey = aim.survey(Surveyor(troupes, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"], ())
+    survey = aim.survey([Surveyor(troupes, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ())
     table = TrialWorker(troupes, aim, 0, survey, protocol).work(KEYS).tables["outcomes"].to_pandas()
     # All four regions of the task are the network's, so that no map of it is left; that of the other task is.
     assert set(table[table["indicator"] == "bold_map"]["task"]) == {"stroop"}
@@ -76,7 +76,7 @@ def test_regions_of_a_targeted_network_are_not_off_target(world: tuple[Path, Pat
 def test_an_ensemble_that_disagrees_is_marked_in_a_trial_too(world: tuple[Path, Path]) -> None:
     troupes = [open_troupe(*world)] * 2
     aim = make_aim(PROTOCOL.search, troupes[0])
-    survey = aim.survey(Surveyor(troupes, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"], ())
+    survey = aim.survey([Surveyor(troupes, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ())
     survey = dataclasses.replace(survey, support=Support(30, 0.6, 0.001))
     worker = TrialWorker(troupes, aim, 0, survey, dataclasses.replace(PROTOCOL, arms=("personalised", "population")))
     worker._companies[1].twin.hypernetwork.head.weight.mul_(-0.02)
@@ -90,7 +90,7 @@ def test_an_ensemble_that_disagrees_is_marked_in_a_trial_too(world: tuple[Path, 
 def test_an_arm_that_cannot_be_made_is_refused_before_anybody_is_searched(world: tuple[Path, Path]) -> None:
     troupes = [open_troupe(*world)]
     aim = make_aim(PROTOCOL.search, troupes[0])
-    survey = aim.survey(Surveyor(troupes, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"], ())
+    survey = aim.survey([Surveyor(troupes, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ())
     require_arms(PROTOCOL, survey)
     nobody = dataclasses.replace(survey, ridge_E=None)
     with pytest.raises(ConfigurationError, match="arms name 'ridge'"):

