@@ -35,6 +35,12 @@ def pool_share(config: ClusterConfig, pool: str) -> dict[str, float]:
     return {pool: 0.001} if config.pools else {}
 
 
+def has_gpu() -> bool:
+    """Whether Ray reserved a GPU for this process; of one that it did not, others may hold all the memory."""
+    ray = sys.modules.get("ray")
+    return bool(ray is not None and ray.is_initialized() and ray.get_runtime_context().get_accelerator_ids()["GPU"])
+
+
 def prepare_environment() -> None:
     """Set what Ray reads from the environment, where the user has not; call it before `ray` is imported."""
     for name, value in _ENVIRONMENT.items():

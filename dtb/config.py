@@ -393,12 +393,15 @@ class SimulateConfig:
 class InterveneConfig:
     """A search, for each person, for a change of the connectome that moves one indicator and leaves the others."""
 
-    indicator: Literal["mean_rt", "condition_rt", "accuracy", "bold_contrast"] = "mean_rt"
-    """What is to change; `condition_rt` and `bold_contrast` take the difference of the task's contrast."""
+    indicator: Literal["mean_rt", "condition_rt", "accuracy", "choice", "bold_contrast", "bold_t"] = "mean_rt"
+    """What is to change; `condition_rt`, `bold_contrast` and `bold_t` take the difference of the task's contrast, `bold_t` over its
+    standard error in the linear model; `choice` is the probability of one alternative."""
     task: str | None = None
     """Task of the indicator; the first of the cohort's tasks if not given."""
+    alternative: str | None = None
+    """Alternative of `choice`, as the task's specification names it."""
     region: str | None = None
-    """Region of `bold_contrast`."""
+    """Region of `bold_contrast` and `bold_t`."""
     network: str | None = None
     """In place of a region, the network whose regions' mean is meant, as their names say it (`VisCent` in
     `17Networks_LH_VisCent_ExStr_1`)."""
@@ -423,6 +426,11 @@ class InterveneConfig:
     """Edges that may change, with `space: sparse`."""
     max_regions: Count = 3
     """Regions whose gain may change, with `space: regions`."""
+    regions: tuple[str, ...] = ()
+    """Names of the regions among which `space: regions` may choose, as those that a stimulator reaches; all of them if not given."""
+    max_distance: Positive | None = None
+    """How far from the cohort's mean a changed connectome may lie, as root mean square over edges in standard deviations between the people
+    of the training; whoever lies farther already may not go farther still. No bound if not given."""
     metric: Literal["cohort", "euclidean"] = "cohort"
     """`cohort`: steps go where people differ, the slope weighted with the covariance of connectomes over people; `euclidean`: the steepest
     slope, which may be a pattern of edges that nobody has. `space: regions` is not affected."""
@@ -437,7 +445,7 @@ class InterveneConfig:
     relmat: bool = True
     """Write each person's change as a matrix too, `OUT/derivatives/sub-*/func/*_relmat.tsv`; a matrix of 434 regions is 1 MB of text."""
     segments_per_task: CountOrZero = 3
-    """Segments of each task that are performed at every step, spread over the runs; 0 for all, as always with `bold_contrast`. Before and
+    """Segments of each task that are performed at every step, spread over the runs; 0 for all, as always with BOLD. Before and
     after are measured on everything."""
     step_size: Positive = 0.2
     """Length of the first step, as a share of the budget; later ones adapt."""

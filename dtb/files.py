@@ -16,7 +16,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,8 @@ class OutputFolder:
         The folder held unfinished work of the same configuration, to be continued.
     is_complete : bool
         The folder already holds this stage's finished work: there is nothing to do.
+    inputs : mapping of str to str
+        Hashes of what the stage reads, by name.
     """
 
     path: Path
@@ -134,9 +136,12 @@ class OutputFolder:
     config_hash: str
     is_resumed: bool
     is_complete: bool
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def claim(cls, path: Path, stage: str, config: Any, *, resume: bool) -> OutputFolder:
+    def claim(
+        cls, path: Path, stage: str, config: Any, *, resume: bool, inputs: Mapping[str, str] | None = None
+    ) -> OutputFolder:
         """Take `path` for `stage`, or refuse it.
 
         Parameters
@@ -149,6 +154,8 @@ class OutputFolder:
             The configuration that the stage reads. It is saved in the folder and hashed.
         resume : bool
             Whether to go on in a folder that this stage, with this configuration, began.
+        inputs : mapping of str to str, optional
+            Hashes of what the stage reads, by name, where results of several inputs must not be mixed.
 
         Returns
         -------
@@ -157,9 +164,9 @@ class OutputFolder:
         Raises
         ------
         OutputInUseError
-            The folder is not empty and `resume` is off, or it belongs to another stage or configuration.
+            The folder is not empty and `resume` is off, or it belongs to another stage or configuration, or was begun from other inputs.
         """
-        wanted = config_hash(config)
+        wanted, inputs = config_hash(config), dict(inputs or {})
         if path.exists() and not path.is_dir():
             raise OutputInUseError(f"{path} is a file; the output of `dtb {stage}` is a folder. Give another path.")
         used = path.is_dir() and any(each.suffix != _PARTIAL for each in path.iterdir())
@@ -176,9 +183,15 @@ class OutputFolder:
                     f"`dtb {stage}` with {wanted[:12]}. Compare {path / CONFIG_FILE} with --print-config, "
                     "then use the same settings or another output folder."
                 )
-            folder = cls(path, stage, wanted, is_resumed=True, is_complete=found["complete"])
+            begun = found.get("inputs") or {}
+            if other := [name for name in sorted(begun | inputs) if begun.get(name) != inputs.get(name)]:
+                raise OutputInUseError(
+                    f"{path} was begun with another input than is given now: {', '.join(other)}. Results of the two do not belong "
+                    "together: give what it was begun with, or another output folder."
+                )
+            folder = cls(path, stage, wanted, is_resumed=True, is_complete=found["complete"], inputs=inputs)
         else:
-            folder = cls(path, stage, wanted, is_resumed=False, is_complete=False)
+            folder = cls(path, stage, wanted, is_resumed=False, is_complete=False, inputs=inputs)
             folder._write_stage(complete=False, summary={})
         for partial in path.glob(f".*{_PARTIAL}"):
             partial.unlink()  # what a run was writing when it was killed
@@ -200,6 +213,7 @@ class OutputFolder:
                 "config_hash": self.config_hash,
                 "dtb_version": dtb.__version__,
                 "versions": versions_here(),
+                "inputs": dict(self.inputs),
                 "summary": summary,
                 **more,
             },

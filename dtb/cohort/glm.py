@@ -135,6 +135,33 @@ def run_contrast(
     return full_V
 
 
+def run_basis(run: Run, conditions: tuple[str, ...], usable_V: np.ndarray) -> np.ndarray:
+    """Give an orthonormal basis of what the linear model of a run can explain: what it leaves is the error of the contrast.
+
+    Parameters
+    ----------
+    run : Run
+        With volumes.
+    conditions : tuple of str
+        The task's conditions.
+    usable_V : (V,) bool
+        Volumes that have data.
+
+    Returns
+    -------
+    (V, P) float64
+        As many columns as the model has degrees of freedom; rows of 0 for volumes that are not usable.
+    """
+    assert run.repetition_time is not None
+    (rows,) = np.nonzero(usable_V)
+    design = design_matrix(condition_events(run, conditions), rows * run.repetition_time)
+    left, size, _ = np.linalg.svd(design.to_numpy(dtype=np.float64), full_matrices=False)
+    left = left[:, size > 1e-8 * size[0]]
+    basis_VP = np.zeros((len(usable_V), left.shape[1]))
+    basis_VP[rows] = left
+    return basis_VP
+
+
 @functools.lru_cache(maxsize=512)
 def _cached_weights(
     onset_J: tuple[float, ...],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -19,7 +20,7 @@ from dtb.fleet.support import Support, support_of
 from dtb.fleet.twins import Troupe, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
-from dtb.intervene.search import Goal, make_goal
+from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Aim:
         Which indicator is weighed against the target.
     second_sign : float
         1 to increase it, -1 to decrease it.
+    among_R : (R,) bool ndarray or None
+        Regions of the connectome whose gains may change; all of them if None.
     """
 
     settings: InterveneConfig
@@ -52,6 +55,12 @@ class Aim:
     retest_sd_E: np.ndarray | None = None
     second: int | None = None
     second_sign: float = 1.0
+    among_R: np.ndarray | None = None
+
+    @property
+    def wanted(self) -> list[bool]:
+        """Which indicators are the aim, and not off it."""
+        return wanted_with(self.indicators, self.target)
 
     @property
     def name(self) -> str:
@@ -61,8 +70,12 @@ class Aim:
     def name_of(self, place: int) -> str:
         """Put an indicator into words."""
         one = self.indicators[place]
-        where = f" of {self.where(one)}" if one.regions else ""
-        return f"{one.kind}{where} in {self.tasks[one.task].name}"
+        what = self.where(one) or self.which(one)
+        return f"{one.kind}{f' of {what}' if what else ''} in {self.tasks[one.task].name}"
+
+    def which(self, one: Indicator) -> str | None:
+        """Name the alternative of an indicator that is the choice of one."""
+        return None if one.alternative is None else self.tasks[one.task].alternatives[one.alternative]
 
     def where(self, one: Indicator) -> str | None:
         """Name the region, or the network, of an indicator; None for behaviour."""
@@ -76,12 +89,13 @@ class Aim:
         """1 to increase the target, -1 to decrease it."""
         return 1.0 if self.settings.direction == "increase" else -1.0
 
-    def survey(self, people: pa.Table, seen: Collection[str]) -> Survey:
+    def survey(self, people: Iterable[pa.Table], seen: Collection[str]) -> Survey:
         """Take, from the people who performed unchanged, the units of everything and the directions that are the same for all.
 
         Parameters
         ----------
-        people : Table
+        people : iterable of Table
+            Parts of the surveyor's table; of each, little is kept but a few numbers a person.
         seen : collection of str
             Whom the twin was trained on.
 
@@ -90,35 +104,52 @@ class Aim:
         StageError
             Nobody has the target.
         """
-        table = people.to_pandas().sort_values("pseudonym")
-        halves_S = table["halves_apart"].to_numpy(dtype=np.float64)
-        halves_S = halves_S[np.isfinite(halves_S)]
-        values_SM = np.stack(table["before"].to_list())
-        if not np.isfinite(values_SM[:, self.target]).any():
+        before, rehearsed = Moments(len(self.indicators)), Moments(len(self.indicators))
+        figures, samples = [], []
+        for part in people:
+            table = part.to_pandas()
+            before_SM, rehearsed_SM = (np.stack(table[column].to_list()) for column in ("before", "rehearsed"))
+            before.add(torch.from_numpy(before_SM))
+            rehearsed.add(torch.from_numpy(rehearsed_SM))
+            table = table.drop(columns=["before", "rehearsed"]).assign(target=before_SM[:, self.target])
+            if self.second is not None:
+                table["second"] = before_SM[:, self.second]
+            samples.append(table[table["slope"].notna()])
+            figures.append(table.drop(columns=["slope", "edges", "parameters"]))
+        if not before.num_M[self.target]:
             raise StageError(
                 f"Nobody has {self.name}: no run of the cohort has trials or volumes that it could be measured on."
             )
+        table = pd.concat(figures).sort_values("pseudonym")
+        sample = pd.concat(samples).sort_values("pseudonym")
+        halves_S = table["halves_apart"].to_numpy(dtype=np.float64)
+        halves_S = halves_S[np.isfinite(halves_S)]
         goal, rehearsal_goal = (
-            make_goal(self.indicators, self.target, self.sign, torch.from_numpy(np.stack(table[column].to_list())))
-            for column in ("before", "rehearsed")
+            make_goal(self.indicators, self.target, self.sign, moments) for moments in (before, rehearsed)
         )
         unseen_S = ~table["pseudonym"].isin(list(seen)).to_numpy()
-        observed_S = table["observed"].to_numpy(dtype=np.float64)
-        support = support_of(values_SM[unseen_S, self.target], observed_S[unseen_S])
-        table = table[table["slope"].notna() & np.isfinite(values_SM[:, self.target])]
-        target_S = np.array([values_M[self.target] for values_M in table["before"]])
-        along_P, spread = pls_direction(np.stack(table["parameters"].to_list()), target_S)
+
+        def support_for(simulated: str, observed: str) -> Support:
+            pairs = (table[name].to_numpy(dtype=np.float64)[unseen_S] for name in (simulated, observed))
+            return support_of(*pairs)
+
+        support = support_for("target", "observed")
+        second_support = None if self.second is None else support_for("second", "observed_second")
+        table = sample[np.isfinite(sample["target"])]
+        target_S = table["target"].to_numpy(dtype=np.float64)
+        of_members = zip(*table["parameters"], strict=True)
+        directions = [pls_direction(np.stack(parameters), target_S) for parameters in of_members]
         edges_QE = np.stack(table["edges"].to_list())
         ridge_E = ridge_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64))
         return Survey(
             goal=goal,
             support=support,
+            second_support=second_support,
             rehearsal_goal=rehearsal_goal,
             # Two halves differ by twice the error of the whole.
             retest_sd=float(halves_S.std(ddof=1)) / 2 if len(halves_S) > 1 else None,
             population_E=np.stack(table["slope"].to_list()).mean(0, dtype=np.float64),
-            parameters_P=self.sign * along_P,
-            parameters_spread=spread,
+            parameters=[(self.sign * along_P, spread) for along_P, spread in directions],
             edges_QE=edges_QE - edges_QE.mean(0),
             ridge_E=None if ridge_E is None else self.sign * ridge_E,
         )
@@ -133,16 +164,17 @@ class Survey:
     goal : Goal
     support : Support
         Whether the target can be searched for.
+    second_support : Support or None
+        The same of the second aim, if there is one.
     rehearsal_goal : Goal
         The same in units of what people do in the excerpts that searches perform: a contrast of few volumes varies more.
     retest_sd : float or None
         Standard deviation with which people's own figure would be found again, from odd and even trials; None where there are none.
     population_E : (E,) ndarray
         Mean gradient of people's correlations.
-    parameters_P : (P,) ndarray
-        Direction of the generated parameters, as in the published method.
-    parameters_spread : float
-        Standard deviation of people along it.
+    parameters : list of ((P,) ndarray, float)
+        For each member of the ensemble, the direction of its generated parameters, as in the published method, and the standard deviation
+        of people along it.
     edges_QE : (Q, E) float32 ndarray
         Standardised edges of a sample of people, their mean removed.
     ridge_E : (E,) ndarray or None
@@ -151,11 +183,11 @@ class Survey:
 
     goal: Goal
     support: Support
+    second_support: Support | None
     rehearsal_goal: Goal
     retest_sd: float | None
     population_E: np.ndarray
-    parameters_P: np.ndarray
-    parameters_spread: float
+    parameters: list[tuple[np.ndarray, float]]
     edges_QE: np.ndarray
     ridge_E: np.ndarray | None
 
@@ -206,12 +238,29 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
         retest_sd_E=_retest_sd(settings, troupe),
         second=second,
         second_sign=second_sign,
+        among_R=_stimulable(settings, troupe.card.region_names),
     )
 
 
+def _stimulable(settings: InterveneConfig, names: Sequence[str]) -> np.ndarray | None:
+    """Find the regions of the connectome that the configuration names."""
+    if not settings.regions:
+        return None
+    if settings.space != "regions":
+        raise ConfigurationError(
+            f"intervene.regions names {', '.join(settings.regions)}, but intervene.space is {settings.space!r}; they go with "
+            "`space: regions`."
+        )
+    if unknown := [name for name in settings.regions if name not in names]:
+        raise ConfigurationError(
+            f"intervene.regions names {', '.join(unknown)}; the connectome has {len(names)} regions: {_some(names)}"
+        )
+    return np.isin(np.array(names), settings.regions)
+
+
 _WORDS = re.compile(
-    r"(?P<direction>increase|decrease) (?P<indicator>mean_rt|condition_rt|accuracy|bold_contrast)"
-    r"(?: of (?:network (?P<network>\S+)|(?P<region>\S+)))? in (?P<task>\S+)"
+    r"(?P<direction>increase|decrease) (?P<indicator>mean_rt|condition_rt|accuracy|(?P<choice>choice)|bold_contrast|bold_t)"
+    r"(?: of (?:network (?P<network>\S+)|(?P<name>\S+)))? in (?P<task>\S+)"
 )
 
 
@@ -221,9 +270,12 @@ def _in_words(settings: InterveneConfig) -> InterveneConfig:
     if found is None:
         raise ConfigurationError(
             f"intervene.against is {settings.against!r}; expected words such as 'increase accuracy in stroop', 'decrease mean_rt in "
-            "hammer' or 'decrease bold_contrast of network VisCent in hammer'."
+            "hammer', 'increase choice of left in hammer' or 'decrease bold_contrast of network VisCent in hammer'."
         )
     given = {name: value for name, value in found.groupdict().items() if value is not None}
+    if "name" in given:
+        given["alternative" if given.pop("choice", None) else "region"] = given.pop("name")
+    given.pop("choice", None)
     return from_mapping(InterveneConfig, given, "intervene.against")
 
 
@@ -232,8 +284,9 @@ def _place(
 ) -> int:
     """Find the indicator that is meant; that of a network is added."""
     task = _task_index(settings, [task.name for task in tasks])
-    wanted = Indicator(settings.indicator, task, _target_regions(settings, regions))
-    if not any((one.kind, one.task) == (wanted.kind, wanted.task) for one in indicators):
+    alternative = _alternative(settings, tasks[task])
+    wanted = Indicator(settings.indicator, task, _target_regions(settings, regions), alternative)
+    if wanted.kind in {"condition_rt", "bold_contrast", "bold_t"} and not any(tasks[task].contrast):
         raise ConfigurationError(
             f"intervene.indicator is {settings.indicator!r}, but the task {tasks[task].name!r} has no contrast between conditions. "
             "Name another task in intervene.task, or add `contrast` to the task's specification."
@@ -255,28 +308,47 @@ def _retest_sd(settings: InterveneConfig, troupe: Troupe) -> np.ndarray | None:
     return found.astype(np.float64)
 
 
+def _alternative(settings: InterveneConfig, task: TaskOutline) -> int | None:
+    """Find the alternative that the configuration names."""
+    if settings.indicator != "choice":
+        if settings.alternative is not None:
+            raise ConfigurationError(
+                f"intervene.alternative is {settings.alternative!r}, but intervene.indicator is {settings.indicator!r}; an alternative "
+                "goes with `choice` only."
+            )
+        return None
+    if settings.alternative not in task.alternatives:
+        raise ConfigurationError(
+            f"intervene.indicator is 'choice' and intervene.alternative {settings.alternative!r}; expected one of those of {task.name}: "
+            f"{', '.join(task.alternatives)}"
+        )
+    return task.alternatives.index(settings.alternative)
+
+
 def _target_regions(settings: InterveneConfig, regions: Sequence[str]) -> tuple[int, ...]:
     """Find the region, or the regions of the network, that the configuration names."""
-    if settings.indicator != "bold_contrast":
+    if settings.indicator not in {"bold_contrast", "bold_t"}:
         for name in ("region", "network"):
             if getattr(settings, name) is not None:
                 raise ConfigurationError(
                     f"intervene.{name} is {getattr(settings, name)!r}, but intervene.indicator is {settings.indicator!r}; a {name} goes "
-                    "with `bold_contrast` only."
+                    "with `bold_contrast` and `bold_t` only."
                 )
         return ()
     if not regions:
-        raise ConfigurationError("intervene.indicator is 'bold_contrast', but the twin was trained without task BOLD.")
+        raise ConfigurationError(
+            f"intervene.indicator is {settings.indicator!r}, but the twin was trained without task BOLD."
+        )
     if (settings.region is None) == (settings.network is None):
         raise ConfigurationError(
-            "intervene.indicator is 'bold_contrast': give either intervene.region or intervene.network. Regions: "
+            f"intervene.indicator is {settings.indicator!r}: give either intervene.region or intervene.network. Regions: "
             f"{_some(regions)}. Networks: {_some(sorted({network_of(name) for name in regions}))}"
         )
     if settings.region is not None:
         found = [place for place, name in enumerate(regions) if name == settings.region]
         if not found:
             raise ConfigurationError(
-                f"intervene.region is {settings.region!r}; `bold_contrast` needs one of the {len(regions)} regions: {_some(regions)}"
+                f"intervene.region is {settings.region!r}; `{settings.indicator}` needs one of the {len(regions)} regions: {_some(regions)}"
             )
         return tuple(found)
     networks = [network_of(name) for name in regions]

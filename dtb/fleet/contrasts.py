@@ -6,18 +6,19 @@ Shape letters: `S` subject, `K` segment, `V` volume.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dtb.cohort.glm import run_contrast
+from dtb.cohort.glm import run_basis, run_contrast
 from dtb.cohort.records import Run, SubjectRecord
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 
 _DESIGNS_KEPT = 1000
+_Pieces = list[tuple[int, np.ndarray, np.ndarray]]
 
 
 class Contrasts:
@@ -43,21 +44,10 @@ class Contrasts:
             0 for volumes that do not count, and in runs that cannot tell the conditions apart.
         """
         weights_SKV = np.zeros(batch.volume_seconds_SKV.shape, dtype=np.float32)
-        run_SK, start_SK = batch.run_SK.cpu().numpy(), batch.start_seconds_SK.cpu().numpy()
-        counted_SKV, seconds_SKV = batch.bold_counted_SKV.cpu().numpy(), batch.volume_seconds_SKV.cpu().numpy()
         for subject, record in enumerate(records):
-            found: dict[int, tuple[np.ndarray, list[tuple[int, np.ndarray, np.ndarray]]]] = {}
-            for number, run in enumerate(record.runs):
-                if run.bold_VR is None or run.repetition_time is None:
-                    continue
-                pieces, usable_V = [], np.zeros(len(run.bold_VR), dtype=bool)
-                for segment in np.flatnonzero(run_SK[subject] == number).tolist():
-                    (volumes,) = np.nonzero(counted_SKV[subject, segment])
-                    seconds_V = start_SK[subject, segment] + seconds_SKV[subject, segment, volumes]
-                    places = np.rint(seconds_V / run.repetition_time).astype(int)
-                    usable_V[places] = True
-                    pieces.append((segment, volumes, places))
-                weights_V = self._of_run(run, usable_V)
+            found: dict[int, tuple[np.ndarray, _Pieces]] = {}
+            for number, usable_V, pieces in _runs_of(record, batch, subject):
+                weights_V = self._of_run(record.runs[number], usable_V)
                 if weights_V is not None:
                     found[number] = weights_V, pieces
             for number, (weights_V, pieces) in found.items():
@@ -65,6 +55,53 @@ class Contrasts:
                 for segment, volumes, places in pieces:
                     weights_SKV[subject, segment, volumes] = weights_V[places] / same
         return torch.from_numpy(weights_SKV).to(batch.volume_seconds_SKV.device)
+
+    def basis(self, records: Sequence[SubjectRecord], batch: Batch) -> Tensor:
+        """Give an orthonormal basis of what the linear model of each volume's run can explain, for the error of the contrasts.
+
+        Returns
+        -------
+        (S, K, V, P) float64 Tensor
+            0 for volumes that do not count, and in runs without a contrast.
+        """
+        found = []
+        for subject, record in enumerate(records):
+            for number, usable_V, pieces in _runs_of(record, batch, subject):
+                run = record.runs[number]
+                if self._of_run(run, usable_V) is not None:
+                    conditions = self._taskset.specs[self._taskset.index(run.task)].conditions
+                    found.append((subject, pieces, run_basis(run, conditions, usable_V)))
+        most = max([1, *(basis_VP.shape[1] for _, _, basis_VP in found)])
+        basis_SKVP = np.zeros((*batch.volume_seconds_SKV.shape, most))
+        for subject, pieces, basis_VP in found:
+            for segment, volumes, places in pieces:
+                basis_SKVP[subject, segment, volumes, : basis_VP.shape[1]] = basis_VP[places]
+        return torch.from_numpy(basis_SKVP).to(batch.volume_seconds_SKV.device)
+
+    def halves_apart(self, record: SubjectRecord, task: int, series_of: Callable[[Run], np.ndarray]) -> float:
+        """Give the contrast's effect in the first less that in the second halves of a person's runs, their mean; NaN where no run has both.
+
+        Parameters
+        ----------
+        record : SubjectRecord
+        task : int
+        series_of : callable
+            From a run with volumes to its signal (V,), NaN where there is none.
+        """
+        spec, apart = self._taskset.specs[task], []
+        for run in record.runs:
+            if run.task != spec.name or run.bold_VR is None:
+                continue
+            series_V = series_of(run)
+            middle = run.duration_seconds / 2
+            weights = [
+                run_contrast(run, spec.conditions, spec.contrast, span, np.isfinite(series_V))
+                for span in ((0.0, middle), (middle, np.inf))
+            ]
+            effects = [float(weights_V @ np.nan_to_num(series_V)) for weights_V in weights if weights_V is not None]
+            if len(effects) == 2:
+                apart.append(effects[0] - effects[1])
+        return float(np.mean(apart)) if apart else float("nan")
 
     def _of_run(self, run: Run, usable_V: np.ndarray) -> np.ndarray | None:
         spec = self._taskset.specs[self._taskset.index(run.task)]
@@ -78,3 +115,20 @@ class Contrasts:
                 self._known.clear()
             self._known[key] = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), usable_V)
         return self._known[key]
+
+
+def _runs_of(record: SubjectRecord, batch: Batch, subject: int) -> Iterator[tuple[int, np.ndarray, _Pieces]]:
+    """Give each run with volumes: its number, which of them the batch counts, and in which segments they lie."""
+    run_K, start_K = batch.run_SK[subject].cpu().numpy(), batch.start_seconds_SK[subject].cpu().numpy()
+    counted_KV = batch.bold_counted_SKV[subject].cpu().numpy()
+    seconds_KV = batch.volume_seconds_SKV[subject].cpu().numpy()
+    for number, run in enumerate(record.runs):
+        if run.bold_VR is None or run.repetition_time is None:
+            continue
+        pieces, usable_V = [], np.zeros(len(run.bold_VR), dtype=bool)
+        for segment in np.flatnonzero(run_K == number).tolist():
+            (volumes,) = np.nonzero(counted_KV[segment])
+            places = np.rint((start_K[segment] + seconds_KV[segment, volumes]) / run.repetition_time).astype(int)
+            usable_V[places] = True
+            pieces.append((segment, volumes, places))
+        yield number, usable_V, pieces

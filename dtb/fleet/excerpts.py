@@ -17,13 +17,15 @@ import torch
 from dtb.twin.batch import Batch, TrialTable
 
 
-def excerpt(batch: Batch, segments_per_task: int) -> Batch:
+def excerpt(batch: Batch, segments_per_task: int, whole_S: np.ndarray | None = None) -> Batch:
     """Keep at most so many segments of each task of each person, evenly spaced over those that there are.
 
     Parameters
     ----------
     batch : Batch
     segments_per_task : int
+    whole_S : (S,) bool ndarray, optional
+        Whose segments are all kept.
 
     Returns
     -------
@@ -32,7 +34,10 @@ def excerpt(batch: Batch, segments_per_task: int) -> Batch:
     """
     task_SK = batch.task_SK.cpu().numpy()
     kept = []
-    for task_K in task_SK:
+    for subject, task_K in enumerate(task_SK):
+        if whole_S is not None and whole_S[subject]:
+            kept.append(np.flatnonzero(task_K >= 0).tolist())
+            continue
         mine: list[int] = []
         for task in np.unique(task_K[task_K >= 0]):
             places = np.flatnonzero(task_K == task)

@@ -18,10 +18,11 @@ Shape letters: `E` connectome edge.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from dtb.cluster import connected
@@ -34,12 +35,14 @@ from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import run_pool, say_summary
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
 from dtb.fleet.support import seen_in_training
-from dtb.fleet.twins import Troupe, open_ensemble, seed_of
+from dtb.fleet.twins import Troupe, inputs_of, open_ensemble, seed_of
 from dtb.terminal import err, out
 
 TABLES = ("results", "changes", "regions", "networks", "fronts")
 REFERENCE = "reference"
 
+_SHORT = 0.99
+"""Share of the change's norm below which a control does not count as one of equal norm."""
 _PEOPLE_IN_DIRECTION = 256
 """People whose gradients make the population's direction: the mean of so many hardly moves, and each takes one number an edge."""
 
@@ -76,7 +79,8 @@ def intervene(
             f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
         )
         return
-    claimed = OutputFolder.claim(folder, "intervene", sections(config, "seed", "intervene"), resume=resume)
+    kept = sections(config, "seed", "intervene")
+    claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs_of(troupes))
     if claimed.is_complete:
         err.print(f"{folder} is complete; nothing to do.")
         return
@@ -87,7 +91,14 @@ def intervene(
     with connected(config.cluster):
         survey = survey_people(config, troupes, aim, keys, folder)
         summary = run_pool(
-            functools.partial(Searcher, aim=aim, seed=config.seed, survey=survey, derivatives=derivatives),
+            functools.partial(
+                Searcher,
+                aim=aim,
+                seed=config.seed,
+                survey=survey,
+                derivatives=derivatives,
+                num_rows=config.fleet.subjects_per_batch,
+            ),
             troupes,
             keys,
             results,
@@ -95,21 +106,27 @@ def intervene(
             description="Searching",
             cluster=config.cluster,
         )
-    found = results.read("results")
-    if not found.num_rows:
+    figures = _figures(results.parts("results", _SUMMARISED), aim, survey)
+    if figures is None:
         raise StageError(f"A change was found for nobody; every person's reason is in {folder / 'status'}.")
-    figures = _figures(found, aim, survey)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **figures})
     out.print(f"Searched: {say_summary(summary)}")
     out.print(_in_words(figures, aim, survey, config.intervene))
-    out.print(f"Tables {', '.join(TABLES)} are in {folder}.")
+    tables = [name for name in TABLES if name != "fronts" or aim.second is not None]
+    out.print(f"Tables {', '.join(tables)} are in {folder}.")
 
 
 def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Sequence[str], folder: Path) -> Survey:
     """Let everybody perform unchanged, on Ray, and take from it what a search needs; kept in `folder`, and done once."""
     ledger = Ledger(folder / REFERENCE, ["people"])
     run_pool(
-        functools.partial(Surveyor, aim=aim, seed=config.seed, sample=sample_of(keys, config.seed)),
+        functools.partial(
+            Surveyor,
+            aim=aim,
+            seed=config.seed,
+            sample=sample_of(keys, config.seed),
+            num_rows=config.fleet.subjects_per_batch,
+        ),
         troupes,
         keys,
         ledger,
@@ -117,7 +134,7 @@ def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Seq
         description="Performing unchanged",
         cluster=config.cluster,
     )
-    return aim.survey(ledger.read("people"), seen_in_training(troupes))
+    return aim.survey(ledger.parts("people"), seen_in_training(troupes))
 
 
 def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
@@ -125,17 +142,26 @@ def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
     return frozenset(sorted(keys, key=lambda key: seed_of(key, seed, "sample"))[:_PEOPLE_IN_DIRECTION])
 
 
-def _figures(results: pa.Table, aim: Aim, survey: Survey) -> dict[str, Any]:
-    """Give the few figures that describe a search over people."""
-    table = results.to_pandas()
-    target = table[table["is_target"]]
-    others = table[~table["is_target"] & table["spread"].notna()]
-    moved = {
-        column: ((others[column] - others["before"]).abs() / others["spread"]).dropna()
-        for column in ("after", *(f"{name}_after" for name in CONTROLS))
-    }
-    columns = ("before", "after", *(f"{name}_after" for name in CONTROLS))
+_AFTER = ("after", *(f"{name}_after" for name in CONTROLS))
+_NORMS = ("change_norm", *(f"{name}_norm" for name in CONTROLS))
+_SUMMARISED = ("pseudonym", "is_target", "is_wanted", "before", *_AFTER, *_NORMS, "spread", "abstained")
+
+
+def _figures(parts: Iterable[pa.Table], aim: Aim, survey: Survey) -> dict[str, Any] | None:
+    """Give the few figures that describe a search over people, from a few numbers of each; None if there is nobody."""
+    targets, asides = [], []
+    for part in parts:
+        table = part.to_pandas()
+        targets.append(table[table["is_target"]].drop(columns=["is_target", "is_wanted"]))
+        others = table[~table["is_wanted"] & table["spread"].notna()]
+        moved = others[list(_AFTER)].sub(others["before"], axis=0).abs().div(others["spread"], axis=0)
+        asides.append(moved.groupby(others["pseudonym"]).median())
+    if not targets:
+        return None
+    target, aside = pd.concat(targets, ignore_index=True), pd.concat(asides)
+    columns = ("before", *_AFTER)
     medians = {column: float(target[column].median()) for column in columns if target[column].notna().any()}
+    short = {name: int((target[f"{name}_norm"] < _SHORT * target["change_norm"]).sum()) for name in CONTROLS}
     return {
         "target": aim.name,
         "unit": aim.indicators[aim.target].unit,
@@ -144,9 +170,11 @@ def _figures(results: pa.Table, aim: Aim, survey: Survey) -> dict[str, Any]:
         "num_abstained": int(target["abstained"].sum()),
         "median": medians,
         "spread": float(target["spread"].iloc[0]),
+        # Of each person the median indicator, of these the median person.
         "off_target_median_moved_in_spreads": {
-            column: float(values.median()) for column, values in moved.items() if len(values)
+            column: float(aside[column].median()) for column in _AFTER if aside[column].notna().any()
         },
+        "num_with_shorter_control": {name: num for name, num in short.items() if num},
     }
 
 
@@ -157,11 +185,20 @@ def _in_words(figures: Mapping[str, Any], aim: Aim, survey: Survey, settings: In
         f"{aim.name}, to {settings.direction}: median {median['before']:.4g} -> {median['after']:.4g} {figures['unit']} "
         f"(controls of the same norm: {controls}; spread between people: {figures['spread']:.3g})."
     )
+    if figures["num_with_shorter_control"]:
+        short = ", ".join(f"{name} for {num}" for name, num in figures["num_with_shorter_control"].items())
+        text += (
+            f" Controls that the valid matrices stopped before that norm, of {figures['num_searched']} people: {short}."
+        )
     text += f" What is known of the target: {survey.support.in_words(aim.name)}."
     if not survey.support.is_shown:
         text += " Do not rely on these changes: the search abstains for everybody."
     elif figures["num_abstained"]:
         text += f" For {figures['num_abstained']} people the ensemble disagrees: abstained."
+    if survey.second_support is not None and aim.second is not None:
+        text += f" What is known of the second aim: {survey.second_support.in_words(aim.name_of(aim.second))}."
+        if not survey.second_support.is_shown:
+            text += " Do not rely on the fronts: the search abstains from them."
     aside = figures["off_target_median_moved_in_spreads"]
     if "after" in aside:
         others = ", ".join(f"{name} {aside[f'{name}_after']:.2g}" for name in CONTROLS if f"{name}_after" in aside)

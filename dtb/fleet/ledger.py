@@ -8,7 +8,7 @@ The name depends on the people in the batch alone, so that work done twice overw
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,13 @@ class Ledger:
 
     def read(self, table: str) -> pa.Table:
         """Read a whole table, its parts in the order of their names; no columns at all if there is no part."""
-        parts = [self._read(path) for path in self._parts(table)]
+        parts = list(self.parts(table))
         return pa.concat_tables(parts) if parts else pa.table({})
+
+    def parts(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Read a table part by part, so that a large one need not be in memory at once; only some columns, if they are named."""
+        for path in self._parts(table):
+            yield self._read(path, columns)
 
     def _parts(self, table: str) -> Iterable[Path]:
         return sorted((self.folder / table).glob("part-*.parquet"))
@@ -112,11 +117,11 @@ class Ledger:
             pq.write_table(rows, temporary, compression="zstd")
 
     @staticmethod
-    def _read(path: Path) -> pa.Table:
+    def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         try:
             # Not `read_table`, which builds a data set around the file at ten times the cost.
             with pq.ParquetFile(path) as file:
-                return file.read()
+                return file.read(columns)
         except (pa.ArrowInvalid, OSError) as error:
             raise DamagedOutputError(
                 f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run the stage again "

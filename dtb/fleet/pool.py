@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from dtb.cluster import FLEET_POOL, pool_share, show_gauges
+from dtb.cluster import FLEET_POOL, has_gpu, pool_share, show_gauges
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.ledger import FAILED, OK, Ledger, status_table
+from dtb.memory import keep_freed_memory
 from dtb.terminal import err, progress
 
 _CRASHES_BEFORE_SPLIT = 2
@@ -172,6 +173,9 @@ class _Actor:
     """Runs within the cluster: one worker, its failures caught, its results written."""
 
     def __init__(self, make_worker: Callable[[Any], Worker], shared: Any, ledger: Ledger) -> None:
+        if not has_gpu():
+            # Each step of a search frees what the next one asks for; given back in between, it costs an actor page faults instead.
+            keep_freed_memory()
         self._worker = make_worker(shared)
         self._ledger = ledger
 

@@ -5,7 +5,6 @@ Shape letters: `S` subject, `E` connectome edge, `P` generated parameter, `M` in
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.cohort.records import SubjectRecord
+from dtb.cohort.records import Run, SubjectRecord
 from dtb.fleet.aim import Aim, Survey
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import write_relmat
@@ -27,20 +26,34 @@ from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.fleet.twins import Company, Troupe, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES, Found, Goal, not_dominated, random_directions, search, slope
+from dtb.intervene.search import (
+    DOSES,
+    Found,
+    Goal,
+    not_dominated,
+    perform_all,
+    random_directions,
+    search,
+    slope,
+)
 from dtb.intervene.spaces import Cohort, Start
 from dtb.twin.batch import Batch
+from dtb.twin.edges import edges_of
 from dtb.twin.model import Twin
 
 CONTROLS = ("random", "population", "ridge", "paper")
 """Directions gone by the norm of each person's own change: random; the mean gradient over people; the weights of a ridge regression on what
 people did; the smoothed gradient of the published method."""
 
-_MEASURE = "Change of the correlation of resting-state signals that a search on a model of this person found"
+_MEASURE = (
+    "Change of the correlation of resting-state signals that a search on a model of this person found, relative to the person's own "
+    "correlation matrix (where that was none, to the one made of it: column base_E of the table `changes`)"
+)
 
 _SHIFT_SPREADS = 2.0
 """How far the published method moves the weights themselves, in standard deviations between people."""
-
+_LEAST_SHARE = 1e-3
+"""Share of the budget below which a change counts as none."""
 
 _FRONT = pa.schema(
     [
@@ -50,6 +63,8 @@ _FRONT = pa.schema(
             for name in ("second_share", "target_after", "second_after", "target_gain", "second_gain")
         ),
         ("on_front", pa.bool_()),
+        ("second_support", pa.float64()),
+        ("abstained", pa.bool_()),
     ]
 )
 
@@ -60,38 +75,31 @@ class Meeting:
 
     Attributes
     ----------
+    records : list of SubjectRecord
     batch : Batch
     start : Start
     performances : list of Performance
         Everything that they perform, one a member of the ensemble.
     rehearsals : list of Performance
-        What they perform at every step of a search.
+        What they perform at every step of a search: enough for everything that is searched for.
     """
 
+    records: list[SubjectRecord]
     batch: Batch
     start: Start
     performances: list[Performance]
     rehearsals: list[Performance]
 
-    def rehearsal_suffices(self, target: int) -> bool:
-        """Whether nobody's target needs more than the rehearsals show."""
-        nothing_SE = self.start.budget_S.new_zeros(len(self.start.budget_S), self.start.num_edges)
-        with torch.no_grad():
-            given_SE = self.start.connectome(nothing_SE)
-            whole_S, part_S = (
-                perform(given_SE)[:, target].isfinite() for perform in (self.performances[0], self.rehearsals[0])
-            )
-        return not bool((whole_S & ~part_S).any())
-
 
 class _Performers:
-    """What both passes do first: let people perform as a function of their connectomes."""
+    """What both passes do first: let people perform as a function of their connectomes; for `num_rows` see `dtb.fleet.twins.Company`."""
 
-    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int) -> None:
-        self._companies = [Company(troupe, seed) for troupe in troupes]
+    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, num_rows: int | None = None) -> None:
+        self._companies = [Company(troupe, seed, num_rows) for troupe in troupes]
         self._aim = aim
         self._seed = seed
         self._contrasts = Contrasts(self._companies[0].taskset)
+        self._sought = [place for place in (aim.target, aim.second) if place is not None]
 
     def _meet(self, keys: Sequence[str]) -> Meeting:
         aim, first = self._aim, self._companies[0]
@@ -100,23 +108,37 @@ class _Performers:
             records, batch = company.meet(keys)
             performances.append(self._performance(company, records, batch))
             # A linear model of a few minutes says too little of the whole run's contrast to search for one.
-            if aim.settings.segments_per_task and aim.settings.indicator != "bold_contrast":
-                part = excerpt(batch, aim.settings.segments_per_task)
-                rehearsals.append(self._performance(company, records, part))
+            if aim.settings.segments_per_task and not any(aim.indicators[place].regions for place in self._sought):
+                rehearsals.append(self._rehearsal(company, records, batch, performances[-1]))
         retest_sd_E = None if aim.retest_sd_E is None else torch.from_numpy(aim.retest_sd_E)
         start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget, retest_sd_E)
-        return Meeting(batch, start, performances, rehearsals or performances)
+        return Meeting(records, batch, start, performances, rehearsals or performances)
+
+    def _rehearsal(
+        self, company: Company, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
+    ) -> Performance:
+        """Let people perform a part that has what is searched for; whoever needs more performs everything."""
+        num = self._aim.settings.segments_per_task
+        part = self._performance(company, records, excerpt(batch, num))
+        lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in self._sought]).any(0)
+        if not lacking_S.any():
+            return part
+        return self._performance(company, records, excerpt(batch, num, lacking_S.cpu().numpy()))
 
     def _performance(self, company: Company, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
-        contrast_SKV = self._contrasts.weights(records, batch)
-        return Performance(company.twin, batch, contrast_SKV, self._aim.tasks, self._aim.indicators)
+        contrast_SKV, indicators = self._contrasts.weights(records, batch), self._aim.indicators
+        has_t = any(one.kind == "bold_t" for one in indicators)
+        basis_SKVP = self._contrasts.basis(records, batch) if has_t else None
+        return Performance(company.twin, batch, contrast_SKV, self._aim.tasks, indicators, basis_SKVP)
 
 
 class Surveyor(_Performers):
     """The first pass: indicators without any change; and from a sample of people what common directions are made of."""
 
-    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, sample: frozenset[str]) -> None:
-        super().__init__(troupes, aim, seed)
+    def __init__(
+        self, troupes: Sequence[Troupe], aim: Aim, seed: int, sample: frozenset[str], num_rows: int | None = None
+    ) -> None:
+        super().__init__(troupes, aim, seed, num_rows)
         self._sample = sample
 
     def work(self, keys: Sequence[str]) -> Work:
@@ -130,78 +152,127 @@ class Surveyor(_Performers):
         target = aim.indicators[aim.target]
         observed_S = performances[0].observed(target)
         with torch.no_grad():
-            parameters_SP = parameters_of(twin)(batch.connectome_SE)
-            nothing_SE = torch.zeros_like(slope_SE)
-            rehearsed = [rehearse(start.connectome(nothing_SE)) for rehearse in met.rehearsals]
-        rehearsed_SM = torch.stack(rehearsed).mean(0)
+            parameters = [parameters_of(company.twin)(batch.connectome_SE) for company in self._companies]
+        rehearsed_SM = perform_all(met.rehearsals, start, [torch.zeros_like(slope_SE)]).mean((0, 1))
+
+        def rows_of(values: Tensor) -> list[np.ndarray | None]:
+            rows = values[: len(keys)].float().cpu().numpy()
+            return [row if key in self._sample else None for key, row in zip(keys, rows, strict=True)]
+
+        def numbers_of(values: Tensor) -> np.ndarray:
+            return values[: len(keys)].double().cpu().numpy()
 
         def sampled(values: Tensor) -> pa.Array:
-            rows = values.float().cpu().numpy()
-            chosen = [row if key in self._sample else None for key, row in zip(keys, rows, strict=True)]
-            return pa.array(chosen, pa.list_(pa.float32()))
+            return pa.array(rows_of(values), pa.list_(pa.float32()))
 
         columns = {
             "pseudonym": pa.array(keys, pa.string()),
-            "before": pa.array(list(before_SM.cpu().numpy()), pa.list_(pa.float64())),
-            "rehearsed": pa.array(list(rehearsed_SM.double().cpu().numpy()), pa.list_(pa.float64())),
-            "observed": pa.array(observed_S.double().cpu().numpy()),
-            "halves_apart": pa.array(performances[0].halves_apart(target).double().cpu().numpy()),
+            "before": pa.array(list(numbers_of(before_SM)), pa.list_(pa.float64())),
+            "rehearsed": pa.array(list(numbers_of(rehearsed_SM)), pa.list_(pa.float64())),
+            "observed": pa.array(numbers_of(observed_S)),
+            "halves_apart": pa.array(self._halves_apart(met)),
             "slope": sampled(slope_SE),
             "edges": sampled(twin.standardise(batch.connectome_SE)),
-            "parameters": sampled(parameters_SP),
+            # A list a member: members of another size would generate another number of parameters.
+            "parameters": pa.array(
+                [list(rows) if rows[0] is not None else None for rows in zip(*map(rows_of, parameters), strict=True)],
+                pa.list_(pa.list_(pa.float32())),
+            ),
         }
+        if aim.second is not None:
+            columns["observed_second"] = pa.array(numbers_of(performances[0].observed(aim.indicators[aim.second])))
         return Work({"people": pa.table(columns)})
+
+    def _halves_apart(self, met: Meeting) -> np.ndarray:
+        """Say how far apart people's own figures are in two halves of what they did, (S,); NaN where it cannot be told."""
+        target, first = self._aim.indicators[self._aim.target], self._companies[0]
+        if target.kind != "bold_contrast":
+            return met.performances[0].halves_apart(target)[: len(met.records)].double().cpu().numpy()
+        names, chosen = first.card.region_names, list(target.regions)
+        columns = [names.index(first.card.bold_region_names[region]) for region in chosen]
+        scale_R = first.twin.bold_scale_R[chosen].cpu().numpy()
+
+        def series_of(run: Run) -> np.ndarray:
+            assert run.bold_VR is not None
+            return (run.bold_VR[:, columns].astype(np.float64) / scale_R).mean(axis=1)
+
+        return np.array([self._contrasts.halves_apart(record, target.task, series_of) for record in met.records])
 
 
 class Searcher(_Performers):
     """The second pass: searches, and goes in the controls' directions."""
 
     def __init__(
-        self, troupes: Sequence[Troupe], aim: Aim, seed: int, survey: Survey, derivatives: Path | None = None
+        self,
+        troupes: Sequence[Troupe],
+        aim: Aim,
+        seed: int,
+        survey: Survey,
+        derivatives: Path | None = None,
+        num_rows: int | None = None,
     ) -> None:
-        super().__init__(troupes, aim, seed)
+        super().__init__(troupes, aim, seed, num_rows)
         self._derivatives = derivatives
         where = next(self._companies[0].twin.parameters()).device
         self._survey = dataclasses.replace(
             survey, goal=survey.goal.to(where), rehearsal_goal=survey.rehearsal_goal.to(where)
         )
+        edges_QE = torch.from_numpy(survey.edges_QE).to(where, torch.float64)
+        self._cohort = Cohort(edges_QE, self._companies[0].twin.edge_scale_E.double())
+        self._among_R = None if aim.among_R is None else torch.from_numpy(aim.among_R).to(where)
 
     def work(self, keys: Sequence[str]) -> Work:
         """Search changes for people."""
         met = self._meet(keys)
-        start = met.start
-        found = self._search(keys, met, self._controls(keys, start))
-        failures = self._failures(keys, found)
-        kept = [place for place, key in enumerate(keys) if key not in failures]
-        shifted_SM = self._shifted(met.performances[0], start)
+        keys, start = met.batch.pseudonyms, met.start
+        found = self._search(keys, met, self._controls(keys, start, CONTROLS))
+        failures = self._failures(keys, found, start)
+        kept = [place for place, key in enumerate(keys) if key and key not in failures]
+        shifted_SM = self._shifted(met.performances, start)
         doubts = self._doubts(keys, found)
         tables = self._tables(keys, kept, start, found, shifted_SM, doubts)
         if self._aim.second is not None:
-            tables["fronts"] = self._front(keys, kept, met, self._aim.second)
+            tables["fronts"] = self._front(keys, kept, met, self._aim.second, doubts)
         if self._derivatives is not None:
             for place in kept:
                 stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_desc-change_relmat"
                 change_E = found.change_SE[place].cpu().numpy()
                 write_relmat(stem, change_E, self._companies[0].card.region_names, _MEASURE, diagonal=0.0)
-        return Work(tables, failures, {key: doubt for key, doubt in doubts.items() if key not in failures})
+        return Work(tables, failures, self._notes([keys[place] for place in kept], doubts))
+
+    def _notes(self, keys: Sequence[str], doubts: dict[str, str]) -> dict[str, str]:
+        """Say what there is to doubt in the results of people who did not fail."""
+        second, support = self._aim.second, self._survey.second_support
+        if second is None or support is None or support.is_shown:
+            return {key: doubts[key] for key in keys if key in doubts}
+        aside = f"abstained from the front: {support.in_words(self._aim.name_of(second))}"
+        return {key: "; ".join(filter(None, (doubts.get(key), aside))) for key in keys}
 
     def _search(
         self, keys: Sequence[str], met: Meeting, directions: dict[str, Tensor], second_share: float | None = None
     ) -> Found:
         seeds = [seed_of(key, self._seed, "restarts") for key in keys]
-        stages, goal = met.rehearsals, self._survey.rehearsal_goal
-        wanted = [place for place in (self._aim.target, self._aim.second) if place is not None]
-        if not all(met.rehearsal_suffices(place) for place in wanted):
-            stages, goal = met.performances, self._survey.goal
+        goal = self._survey.rehearsal_goal
         if second_share is not None and self._aim.second is not None:
             goal = goal.against(self._aim.second, self._aim.second_sign, second_share)
-        like, twin = met.start.budget_S, self._companies[0].twin
-        cohort = Cohort(torch.from_numpy(self._survey.edges_QE).to(like), twin.edge_scale_E.to(like))
-        return search(met.performances, met.start, goal, self._aim.settings, directions, seeds, stages, cohort)
+        return search(
+            met.performances,
+            met.start,
+            goal,
+            self._aim.settings,
+            directions,
+            seeds,
+            met.rehearsals,
+            self._cohort,
+            distance=self._companies[0].twin.distance,
+            among_R=self._among_R,
+        )
 
-    def _front(self, keys: Sequence[str], kept: Sequence[int], met: Meeting, second: int) -> pa.Table:
+    def _front(
+        self, keys: Sequence[str], kept: Sequence[int], met: Meeting, second: int, doubts: dict[str, str]
+    ) -> pa.Table:
         """Search again with the second aim at a growing share, and say which of the results no other betters in both."""
-        aim, spread_M = self._aim, self._survey.goal.spread_M
+        aim, spread_M, support = self._aim, self._survey.goal.spread_M, self._survey.second_support
         signs_C, places = torch.tensor([aim.sign, aim.second_sign]).to(spread_M), [aim.target, second]
         shares = np.linspace(0.0, 1.0, aim.settings.front_points)
         found = [self._search(keys, met, {}, float(share)) for share in shares]
@@ -216,6 +287,8 @@ class Searcher(_Performers):
                 "target_gain": gain_SGC[place, number, 0].item(),
                 "second_gain": gain_SGC[place, number, 1].item(),
                 "on_front": bool(on_front),
+                "second_support": None if support is None else support.r,
+                "abstained": keys[place] in doubts or support is None or not support.is_shown,
             }
             for place in kept
             for number, (share, on_front) in enumerate(
@@ -224,29 +297,45 @@ class Searcher(_Performers):
         ]
         return pa.Table.from_pylist(rows, _FRONT)
 
-    def _controls(self, keys: Sequence[str], start: Start) -> dict[str, Tensor]:
-        given, twin = self._survey, self._companies[0].twin
-        like = start.budget_S
+    def _controls(self, keys: Sequence[str], start: Start, names: Sequence[str]) -> dict[str, Tensor]:
+        """Make the named directions; that of a regression is left out where too few people make one."""
+        given, like = self._survey, start.budget_S
         seeds = [seed_of(key, self._seed, "control") for key in keys]
-        along_P = torch.from_numpy(given.parameters_P).to(like)
-        found = {
-            "random": random_directions(seeds, start.num_edges).to(like),
-            "population": torch.from_numpy(given.population_E).to(like).expand(len(keys), start.num_edges),
-            "paper": smooth_gradient(parameters_of(twin), start, along_P, twin.edge_scale_E, seeds),
-        }
-        if given.ridge_E is not None:
-            weights_E = torch.from_numpy(given.ridge_E).to(like) / twin.edge_scale_E.double()
+        found = {}
+        if "random" in names:
+            found["random"] = random_directions(seeds, start.num_edges).to(like)
+        if "population" in names:
+            found["population"] = torch.from_numpy(given.population_E).to(like).expand(len(keys), start.num_edges)
+        if "paper" in names:
+            found["paper"] = self._published(start, seeds)
+        if "ridge" in names and given.ridge_E is not None:
+            weights_E = torch.from_numpy(given.ridge_E).to(like) / self._companies[0].twin.edge_scale_E.double()
             found["ridge"] = correlation_slope(start, weights_E)
         return found
 
-    def _shifted(self, performance: Performance, start: Start) -> Tensor:
-        """Give the indicators (S, M) after moving the generated weights themselves, as the published method does."""
-        shift_P = torch.from_numpy(self._survey.parameters_P * self._survey.parameters_spread * _SHIFT_SPREADS)
-        twin = copy.deepcopy(self._companies[0].twin)
-        nothing_SE = start.budget_S.new_zeros(len(start.budget_S), start.num_edges)
-        with torch.no_grad():
-            twin.hypernetwork.head.bias.add_(shift_P.to(twin.hypernetwork.head.bias))
-            return performance.by(twin)(start.connectome(nothing_SE)).double()
+    def _published(self, start: Start, seeds: Sequence[int]) -> Tensor:
+        """Give the published method's gradient: the mean over members, each along its own direction in units of its spread over people."""
+        sum_SE = start.budget_S.new_zeros(len(start.budget_S), start.num_edges)
+        for company, (along_P, spread) in zip(self._companies, self._survey.parameters, strict=True):
+            twin = company.twin
+            unit_P = torch.from_numpy(along_P / (spread or 1.0)).to(start.budget_S)
+            sum_SE += smooth_gradient(parameters_of(twin), start, unit_P, twin.edge_scale_E, seeds)
+        return sum_SE / len(self._companies)
+
+    def _shifted(self, performances: Sequence[Performance], start: Start) -> Tensor:
+        """Give the indicators (S, M) after moving the generated weights themselves, each member's along its own direction."""
+        found = []
+        for company, perform, (along_P, spread) in zip(
+            self._companies, performances, self._survey.parameters, strict=True
+        ):
+            bias_P = company.twin.hypernetwork.head.bias
+            own_P = bias_P.clone()
+            bias_P.add_(torch.from_numpy(along_P * spread * _SHIFT_SPREADS).to(bias_P))
+            try:
+                found.append(perform_all([perform], start, [start.budget_S.new_zeros(1, start.num_edges)])[0, 0])
+            finally:
+                bias_P.copy_(own_P)
+        return torch.stack(found).mean(0)
 
     def _agreeing(self, found: Found) -> Tensor:
         return (found.moved_SB > 0).double().mean(1)
@@ -262,15 +351,22 @@ class Searcher(_Performers):
             if share < self._aim.settings.min_agreement
         }
 
-    def _failures(self, keys: Sequence[str], found: Found) -> dict[str, str]:
+    def _failures(self, keys: Sequence[str], found: Found, start: Start) -> dict[str, str]:
         name, target = self._aim.name, self._aim.target
         failures = {}
         moved_S = self._aim.sign * (found.after_SM - found.before_SM)[:, target]
-        people = zip(keys, found.before_SM[:, target].tolist(), found.norm_S.tolist(), moved_S.tolist(), strict=True)
-        for key, before, norm, moved in people:
+        # A change that is so short was stopped by the valid matrices where it began.
+        is_stuck_S = (found.norm_S < _LEAST_SHARE * start.budget_S) & start.is_singular()
+        columns = (found.before_SM[:, target], found.norm_S, moved_S, is_stuck_S)
+        for key, before, norm, moved, is_stuck in zip(keys, *(values_S.tolist() for values_S in columns), strict=True):
             if not np.isfinite(before):
                 failures[key] = (
                     f"no {name}: no run has the trials or volumes for it, or the twin's output is not finite"
+                )
+            elif is_stuck and self._aim.settings.space == "sparse":
+                failures[key] = (
+                    "their correlation matrix is singular (fewer volumes than regions), so that no change of a few edges leaves a "
+                    "correlation matrix; ingest the cohort with `ingest.connectome: ledoit_wolf`, or search with `space: edges`"
                 )
             elif norm == 0.0:
                 failures[key] = f"no change within the budget moves {name} as wanted at this off-target weight"
@@ -278,6 +374,7 @@ class Searcher(_Performers):
                 failures[key] = (
                     f"what moves {name} in a few segments does not move it in the whole; raise segments_per_task"
                 )
+        failures.pop("", None)
         return failures
 
     def _tables(
@@ -303,7 +400,7 @@ class Searcher(_Performers):
         def each_indicator(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
             return pa.array(list(values) * num_people, kind)
 
-        indicators = aim.indicators
+        indicators, wanted = aim.indicators, aim.wanted
         after_doses = found.at_doses_SDM[rows].permute(0, 2, 1).reshape(-1, len(DOSES)).cpu().numpy()
         distance_before_S, distance_after_S = self._distances(start, found)
         results = {
@@ -312,8 +409,10 @@ class Searcher(_Performers):
             "task": each_indicator([aim.tasks[one.task].name for one in indicators], pa.string()),
             "domain": each_indicator([aim.tasks[one.task].domain for one in indicators], pa.string()),
             "region": each_indicator([aim.where(one) for one in indicators], pa.string()),
+            "alternative": each_indicator([aim.which(one) for one in indicators], pa.string()),
             "unit": each_indicator([one.unit for one in indicators], pa.string()),
             "is_target": each_indicator([place == aim.target for place in range(num)], pa.bool_()),
+            "is_wanted": each_indicator(wanted, pa.bool_()),
             "before": spread_out(found.before_SM),
             "after": spread_out(found.after_SM),
             "after_doses": pa.array(list(after_doses), pa.list_(pa.float64())),
@@ -325,6 +424,7 @@ class Searcher(_Performers):
             ),
             "budget": each_person(start.budget_S),
             "change_norm": each_person(found.norm_S),
+            **{f"{name}_norm": each_person(found.control_norms_S.get(name, nobody_SM[:, 0])) for name in CONTROLS},
             "repair_norm": each_person(start.repair_norm_S),
             "distance_before": each_person(distance_before_S),
             "distance_after": each_person(distance_after_S),
@@ -336,6 +436,9 @@ class Searcher(_Performers):
         changes = {
             "pseudonym": pa.array([keys[place] for place in kept], pa.string()),
             "change_E": pa.array(list(found.change_SE[rows].float().cpu().numpy()), pa.list_(pa.float32())),
+            "base_E": pa.array(
+                list(start.masked(edges_of(start.base_SRR))[rows].float().cpu().numpy()), pa.list_(pa.float32())
+            ),
             "target_path": pa.array(list(found.target_SG[rows].cpu().numpy()), pa.list_(pa.float64())),
             "member_moves": pa.array(list(found.moved_SB[rows].cpu().numpy()), pa.list_(pa.float64())),
         }

@@ -27,14 +27,14 @@ from dtb.cluster import connected
 from dtb.cohort.records import Run
 from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
-from dtb.files import OutputFolder
+from dtb.files import OutputFolder, sha256_of
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_person
 from dtb.fleet.designs import read_designs
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.performed import TABLES, Performed, perform_tables
 from dtb.fleet.pool import Work, run_pool, say_summary
-from dtb.fleet.twins import Company, Troupe, open_ensemble
+from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution
 from dtb.shards.batches import person_seed
 from dtb.terminal import err, out
@@ -81,7 +81,9 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
             f"{', '.join(TABLES)} to {where}."
         )
         return
-    claimed = OutputFolder.claim(folder, "simulate", sections(config, "seed", "simulate"), resume=resume)
+    inputs = inputs_of(troupes) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
+    kept = sections(config, "seed", "simulate")
+    claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
     if claimed.is_complete:
         err.print(f"{folder} is complete; nothing to do.")
         return
@@ -90,7 +92,14 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
         describe_derivatives(derivatives, troupes[0].card)
     with connected(config.cluster):
         summary = run_pool(
-            functools.partial(Simulator, seed=config.seed, settings=settings, designs=designs, derivatives=derivatives),
+            functools.partial(
+                Simulator,
+                seed=config.seed,
+                settings=settings,
+                designs=designs,
+                derivatives=derivatives,
+                num_rows=config.fleet.subjects_per_batch,
+            ),
             troupes,
             keys,
             Ledger(folder, TABLES),
@@ -121,6 +130,8 @@ class Simulator:
         What everybody performs; their own runs if empty.
     derivatives : Path or None
         Where to write BIDS derivatives.
+    num_rows : int or None
+        See `dtb.fleet.twins.Company`.
     """
 
     def __init__(
@@ -130,8 +141,9 @@ class Simulator:
         settings: SimulateConfig,
         designs: tuple[Run, ...] = (),
         derivatives: Path | None = None,
+        num_rows: int | None = None,
     ) -> None:
-        self._companies = [Company(troupe, seed) for troupe in troupes]
+        self._companies = [Company(troupe, seed, num_rows) for troupe in troupes]
         self._settings = settings
         self._designs = designs
         self._derivatives = derivatives
@@ -158,7 +170,7 @@ class Simulator:
     ) -> Performed:
         records, batch = company.meet(keys, self._designs)
         if noise_draw:
-            seeds = [person_seed(key, company.seed, noise_draw) for key in keys]
+            seeds = [person_seed(key, company.seed, noise_draw) for key in batch.pseudonyms]
             batch = dataclasses.replace(batch, seed_S=batch.seed_S.new_tensor(seeds))
         output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
         hazard_SKTA = company.twin.hazards(output)
@@ -179,6 +191,6 @@ def _failures(keys: Sequence[str], hazard_SKTA: Tensor, hidden_SKTN: Tensor) -> 
     fine_S = hazard_SKTA.isfinite().flatten(1).all(1) & hidden_SKTN.isfinite().flatten(1).all(1)
     return {
         key: "the twin's state or hazards are not finite: is the connectome far from those it was trained on?"
-        for key, fine in zip(keys, fine_S.tolist(), strict=True)
+        for key, fine in zip(keys, fine_S.tolist()[: len(keys)], strict=True)
         if not fine
     }

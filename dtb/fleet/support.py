@@ -46,7 +46,8 @@ class Support:
 
     def plain(self) -> dict[str, float | int | None]:
         """Give it for JSON, which knows no NaN."""
-        return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(self).items()}
+        values = {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(self).items()}
+        return {**values, "is_shown": self.is_shown}
 
     def in_words(self, name: str) -> str:
         """Say what is known of the target."""

@@ -2,8 +2,8 @@
 
 Tables, one row each as named, in the folders of the same name:
 
-- ``outcomes``: an indicator of a person in an arm at a dose. BOLD contrasts other than the target are summed up, task by task, as the root
-  mean square over regions.
+- ``outcomes``: an indicator of a person in an arm at a dose, and whether the search abstains from this person. BOLD contrasts that are no
+  part of the aim are summed up, task by task, as the root mean square over regions.
 - ``status``: a person.
 
 ``trial.json`` holds the protocol, its hash and the primary outcome; ``doses.tsv``, ``matrix.tsv`` and ``slopes.tsv`` the other figures.
@@ -20,20 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from dtb.cluster import connected
 from dtb.config import Config, config_hash, to_plain
-from dtb.errors import StageError
+from dtb.errors import ConfigurationError, StageError
 from dtb.files import OutputFolder, write_json, write_text
 from dtb.fleet.aim import Aim, Survey, make_aim
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import Work, run_pool, say_summary
 from dtb.fleet.searchers import Searcher
-from dtb.fleet.twins import Troupe, open_ensemble
+from dtb.fleet.twins import Troupe, inputs_of, open_ensemble
+from dtb.intervene.search import perform_all
 from dtb.intervene.trial import Protocol, TrialFigures, analyse
 from dtb.terminal import err, out
 
@@ -65,6 +66,11 @@ def trial(
         Go on in a folder that was begun.
     dry_run : bool
         Check the inputs, say what would be done, write nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        The twin has no such indicator, task or region, or an arm cannot be made of this cohort.
     """
     troupes = open_ensemble(shards, trained, protocol.search.members, "search.members")
     aim = make_aim(protocol.search, troupes[0])
@@ -75,15 +81,24 @@ def trial(
             f"doses, to {protocol.search.direction} {aim.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
         )
         return
-    claimed = OutputFolder.claim(folder, "trial", Registered(config.seed, protocol), resume=resume)
+    registered = Registered(config.seed, protocol)
+    claimed = OutputFolder.claim(folder, "trial", registered, resume=resume, inputs=inputs_of(troupes))
     if claimed.is_complete:
         err.print(f"{folder} is complete; nothing to do.")
         return
     ledger = Ledger(folder, TABLES)
     with connected(config.cluster):
         survey = survey_people(config, troupes, aim, keys, folder)
+        require_arms(protocol, survey)
         summary = run_pool(
-            functools.partial(TrialWorker, aim=aim, seed=config.seed, survey=survey, protocol=protocol),
+            functools.partial(
+                TrialWorker,
+                aim=aim,
+                seed=config.seed,
+                survey=survey,
+                protocol=protocol,
+                num_rows=config.fleet.subjects_per_batch,
+            ),
             troupes,
             keys,
             ledger,
@@ -91,14 +106,36 @@ def trial(
             description="Trying",
             cluster=config.cluster,
         )
-    outcomes = ledger.read("outcomes").to_pandas()
+    parts = list(ledger.parts("outcomes", _ANALYSED))
+    outcomes = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
     if not len(outcomes):
         raise StageError(f"Nobody went through the trial; every person's reason is in {folder / 'status'}.")
-    figures = analyse(outcomes, protocol, config.seed)
-    result = _write(folder, figures, protocol, aim, survey)
+    in_retest_sd = float(survey.goal.spread_M[aim.target]) / survey.retest_sd if survey.retest_sd else None
+    figures = analyse(outcomes, protocol, config.seed, in_retest_sd)
+    if not figures.primary["num_people"]:
+        raise StageError(
+            f"Nobody has {aim.name} in both {protocol.primary!r} and {protocol.comparator!r}: see {folder / 'outcomes'}."
+        )
+    num_abstained = int(outcomes.groupby("pseudonym")["abstained"].any().sum())
+    result = _write(folder, figures, protocol, aim, survey, num_abstained)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **result})
     out.print(f"Tried: {say_summary(summary)}")
-    out.print(_in_words(figures, protocol, aim, survey))
+    out.print(_in_words(figures, protocol, aim, survey, num_abstained))
+
+
+def require_arms(protocol: Protocol, survey: Survey) -> None:
+    """Refuse a protocol with an arm that cannot be made.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the arm.
+    """
+    if "ridge" in protocol.arms and survey.ridge_E is None:
+        raise ConfigurationError(
+            "The protocol's arms name 'ridge', a regression from connectomes to what people did; but fewer than three of the people whom "
+            "it would be made of did it, or all did the same. Leave `ridge` out of `arms`."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,48 +149,55 @@ class Registered:
 class TrialWorker(Searcher):
     """Searches each person's own change, and puts them through every arm."""
 
-    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, survey: Survey, protocol: Protocol) -> None:
-        super().__init__(troupes, aim, seed, survey)
+    def __init__(
+        self,
+        troupes: Sequence[Troupe],
+        aim: Aim,
+        seed: int,
+        survey: Survey,
+        protocol: Protocol,
+        num_rows: int | None = None,
+    ) -> None:
+        super().__init__(troupes, aim, seed, survey, num_rows=num_rows)
         self._protocol = protocol
 
     def work(self, keys: Sequence[str]) -> Work:
         """Put people through the trial."""
         met = self._meet(keys)
-        start = met.start
+        keys, start = met.batch.pseudonyms, met.start
         found = self._search(keys, met, {})
-        failures = self._failures(keys, found)
-        directions = self._controls(keys, start)
-        blocks = []
-        for arm in self._protocol.arms:
-            if arm == "personalised":
-                change_SE = found.change_SE
-            elif arm == "sham":
-                change_SE = torch.zeros_like(found.change_SE)
-            elif arm in directions:
-                change_SE = start.along(directions[arm], found.norm_S)
-            else:
-                reason = f"the arm {arm!r} cannot be made: too few people have the observed indicator for a regression"
-                return Work({}, dict.fromkeys(keys, reason))
-            for dose in self._protocol.doses:
-                with torch.no_grad():
-                    given_SE = start.connectome(dose * change_SE)
-                    after_SM = torch.stack([perform(given_SE).double() for perform in met.performances]).mean(0)
-                blocks.append(self._outcomes(keys, failures, arm, dose, found.before_SM, after_SM))
-        return Work({"outcomes": pa.concat_tables(blocks)}, failures)
+        failures, doubts = self._failures(keys, found, start), self._doubts(keys, found)
+        changes = {"personalised": found.change_SE} if "personalised" in self._protocol.arms else {}
+        for arm, direction_SE in self._controls(keys, start, self._protocol.arms).items():
+            changes[arm] = start.along(direction_SE, found.norm_S)
+        given = [(arm, dose) for arm in changes for dose in self._protocol.doses]
+        after_CSM = perform_all(met.performances, start, [dose * changes[arm] for arm, dose in given]).mean(0)
+        after = dict(zip(given, after_CSM, strict=True))
+        kept = {key: key in doubts for key in keys if key and key not in failures}
+        # What a sham changes is nothing: it performs as before.
+        blocks = [
+            self._outcomes(keys, kept, arm, dose, found.before_SM, after.get((arm, dose), found.before_SM))
+            for arm in self._protocol.arms
+            for dose in self._protocol.doses
+        ]
+        return Work({"outcomes": pa.concat_tables(blocks)}, failures, self._notes(list(kept), doubts))
 
     def _outcomes(
-        self, keys: Sequence[str], failures: dict[str, str], arm: str, dose: float, before_SM: Tensor, after_SM: Tensor
+        self, keys: Sequence[str], kept: dict[str, bool], arm: str, dose: float, before_SM: Tensor, after_SM: Tensor
     ) -> pa.Table:
-        aim, goal = self._aim, self._survey.goal
+        """Give the rows of an arm at a dose; `kept` says of everybody who did not fail whether the search abstains from them."""
+        aim, goal, wanted = self._aim, self._survey.goal, self._aim.wanted
         moved_SM = ((after_SM - before_SM) / goal.spread_M).cpu().numpy()
         moved_SM[:, aim.target] *= aim.sign
         rows: list[dict[str, Any]] = []
         for place, key in enumerate(keys):
-            if key in failures:
+            if key not in kept:
                 continue
             aside: dict[int, list[float]] = {}
             for column, one in enumerate(aim.indicators):
                 is_target = column == aim.target
+                if wanted[column] and not is_target:
+                    continue
                 if one.kind == "bold_contrast" and not is_target:
                     aside.setdefault(one.task, []).append(moved_SM[place, column])
                     continue
@@ -180,9 +224,13 @@ class TrialWorker(Searcher):
                         "moved": size,
                     }
                 )
-        return pa.Table.from_pylist([row | {"arm": arm, "dose": dose} for row in rows], schema=_SCHEMA)
+        common = {"arm": arm, "dose": dose}
+        return pa.Table.from_pylist(
+            [row | common | {"abstained": kept[row["pseudonym"]]} for row in rows], schema=_SCHEMA
+        )
 
 
+_ANALYSED = ("pseudonym", "arm", "dose", "task", "indicator", "is_target", "moved", "abstained")
 _SCHEMA = pa.schema(
     [
         ("pseudonym", pa.string()),
@@ -194,11 +242,14 @@ _SCHEMA = pa.schema(
         ("before", pa.float64()),
         ("after", pa.float64()),
         ("moved", pa.float64()),
+        ("abstained", pa.bool_()),
     ]
 )
 
 
-def _write(folder: Path, figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey) -> dict[str, Any]:
+def _write(
+    folder: Path, figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey, num_abstained: int
+) -> dict[str, Any]:
     for name in ("doses", "matrix", "slopes"):
         write_text(
             folder / f"{name}.tsv",
@@ -206,6 +257,7 @@ def _write(folder: Path, figures: TrialFigures, protocol: Protocol, aim: Aim, su
         )
     spread = float(survey.goal.spread_M[aim.target])
     result = {
+        "num_abstained": num_abstained,
         "protocol_hash": config_hash(protocol),
         "target": aim.name,
         "spread": spread,
@@ -217,16 +269,21 @@ def _write(folder: Path, figures: TrialFigures, protocol: Protocol, aim: Aim, su
     return result
 
 
-def _in_words(figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey) -> str:
-    one = figures.primary
+def _in_words(figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey, num_abstained: int) -> str:
+    one, doubt = figures.primary, ""
+    if not survey.support.is_shown:
+        doubt = f"Do not rely on this trial, the search abstains for everybody: {survey.support.in_words(aim.name)}. "
+    elif num_abstained:
+        doubt = f"For {num_abstained} people the ensemble disagrees about the personal change: the search abstains from them. "
     full = figures.doses[figures.doses["dose"] == 1.0].to_dict("records")
+    incomplete = f" ({one['num_incomplete']} without a figure in both arms left out)" if one["num_incomplete"] else ""
     arms = "; ".join(
         f"{row['arm']} {row['effect']:.2f} [{row['effect_lower']:.2f}, {row['effect_upper']:.2f}], {row['responders']:.0%} respond"
         for row in full
     )
-    return (
+    return doubt + (
         f"{protocol.title} (protocol {config_hash(protocol)[:12]}), to {protocol.search.direction} {aim.name}; effects in spreads between "
         f"people at the full dose: {arms}. Primary: {one['arm']} against {one['comparator']} {one['difference']:.2f} "
         f"[{one['difference_lower']:.2f}, {one['difference_upper']:.2f}], p = {one['p_value']:.2g} by sign flips over {one['num_people']} "
-        f"people. What is known of the target: {survey.support.in_words(aim.name)}. It is a trial of models, not of people."
+        f"people{incomplete}. What is known of the target: {survey.support.in_words(aim.name)}. It is a trial of models, not of people."
     )

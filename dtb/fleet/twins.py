@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dtb.cluster import has_gpu
 from dtb.cohort.records import Run, SubjectRecord, connectome_in_words
 from dtb.errors import InputDataError
-from dtb.files import require_complete
+from dtb.files import require_complete, sha256_of
 from dtb.intervene.indicators import TaskOutline
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort, require_ingested
@@ -23,7 +24,7 @@ from dtb.shards.remote import absolute
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
-from dtb.twin.export import TwinCard, load_twin
+from dtb.twin.export import NUMBERS_FILE, TwinCard, load_twin
 from dtb.twin.model import Twin
 
 
@@ -40,12 +41,15 @@ class Troupe:
         The cohort's folder, on a file system that all nodes see.
     split : Split
         The division that the twin was trained with.
+    hashes : dict of str to str
+        What decides its results beside the configuration: of the twin's numbers, the division and the cohort that performs.
     """
 
     card: TwinCard
     numbers: dict[str, np.ndarray]
     shards: Path
     split: Split
+    hashes: dict[str, str]
 
     def twin(self) -> Twin:
         """Build the twin, in evaluation mode, on the actor's GPU if it has one."""
@@ -71,14 +75,24 @@ class Troupe:
 
 
 class Company:
-    """Some people and their twins within an actor; what simulation and search have in common."""
+    """Some people and their twins within an actor; what simulation and search have in common.
 
-    def __init__(self, troupe: Troupe, seed: int) -> None:
+    Parameters
+    ----------
+    troupe : Troupe
+    seed : int
+    num_rows : int, optional
+        Rows of every batch, those without a person at the end: matrix products of another shape round otherwise, and what a person gets
+        would depend on how many others there are.
+    """
+
+    def __init__(self, troupe: Troupe, seed: int, num_rows: int | None = None) -> None:
         self.taskset = troupe.taskset
         self.outlines = outlines_of(troupe.taskset)
         self.card = troupe.card
         self.seed = seed
         self.twin = troupe.twin()
+        self._num_rows = num_rows
         self._cohort = troupe.cohort()
         self._maker = troupe.batch_maker()
 
@@ -87,7 +101,8 @@ class Company:
         records = list(self._cohort.records(pseudonyms))
         if runs:
             records = [dataclasses.replace(record, runs=runs) for record in records]
-        return records, self._maker.batch(records, part="all", seed=self.seed).to(device())
+        num_rows = max(len(records), self._num_rows or 0)
+        return records, self._maker.batch(records, part="all", seed=self.seed, num_subjects=num_rows).to(device())
 
 
 def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
@@ -97,15 +112,15 @@ def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
             spec.name,
             spec.domain,
             tuple(float(spec.contrast.get(condition, 0.0)) for condition in spec.conditions),
-            len(spec.alternatives),
+            spec.alternatives,
         )
         for spec in taskset.specs
     ]
 
 
 def device() -> torch.device:
-    """Give the device of this process: its GPU, if Ray or the machine gave it one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Give the device of this process: a GPU only where Ray reserved one for it (`fleet.gpus_per_actor`)."""
+    return torch.device("cuda" if has_gpu() and torch.cuda.is_available() else "cpu")
 
 
 def generator_of(pseudonym: str, seed: int, purpose: str) -> torch.Generator:
@@ -172,7 +187,21 @@ def _join(cohort: Cohort, shards: Path, trained: Path) -> Troupe:
             f"Ingest without them: --ingest.tasks {' '.join(spec.name for spec in own.specs)}"
         )
     numbers = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
-    return Troupe(card, numbers, absolute(shards), Split.load(trained / "split.json"))
+    split = Split.load(trained / "split.json")
+    hashes = {
+        "twin": sha256_of(trained / "twin" / NUMBERS_FILE),
+        "split": split.split_hash,
+        "cohort": cohort.manifest.cohort_hash,
+    }
+    return Troupe(card, numbers, absolute(shards), split, hashes)
+
+
+def inputs_of(troupes: Sequence[Troupe]) -> dict[str, str]:
+    """Name what a stage reads by its hashes, so that another twin or cohort is not taken for the one that the stage began with."""
+    found = dict(troupes[0].hashes)
+    for number, troupe in enumerate(troupes[1:], start=2):
+        found |= {f"{name} of member {number}": troupe.hashes[name] for name in ("twin", "split")}
+    return found
 
 
 def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: str) -> list[Troupe]:

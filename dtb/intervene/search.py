@@ -19,12 +19,14 @@ from torch import Tensor
 
 from dtb.config import InterveneConfig
 from dtb.intervene.indicators import Indicator
-from dtb.intervene.spaces import Cohort, Space, Start, make_space
+from dtb.intervene.spaces import Cohort, Reach, Space, Start, make_space
 from dtb.twin.edges import edges_of
 
 DOSES = (0.25, 0.5, 0.75, 1.0)
 """Shares of a change after which everything is measured: each is valid, for it lies between two valid matrices."""
 
+_AT_ONCE = 4
+"""Changes that people perform side by side where no gradient is asked for: together they are cheaper, and take the memory of a step."""
 _LONGER, _SHORTER = 1.3, 0.4
 _SQRT2 = 2.0**0.5
 
@@ -83,34 +85,61 @@ class Goal:
         return wanted_S - off_target_weight * unwanted_SM.sum(1)
 
 
-def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_SM: Tensor) -> Goal:
+@dataclasses.dataclass(eq=False)
+class Moments:
+    """Mean and spread of each indicator over people who come part by part, so that many need not be in memory at once.
+
+    Parameters
+    ----------
+    num_indicators : int
+    """
+
+    num_indicators: int
+
+    def __post_init__(self) -> None:
+        self.num_M, self.mean_M, self._squares_M = torch.zeros(3, self.num_indicators, dtype=torch.float64)
+
+    def add(self, values_SM: Tensor) -> Moments:
+        """Take further people in (S, M); NaN where there is no value (Chan, Golub & LeVeque, 1979)."""
+        num_M = values_SM.isfinite().sum(0)
+        mean_M = torch.where(num_M > 0, torch.where(values_SM.isfinite(), values_SM, torch.nan).nanmean(0), 0.0)
+        squares_M = torch.where(values_SM.isfinite(), (values_SM - mean_M) ** 2, 0.0).sum(0)
+        total_M, apart_M = self.num_M + num_M, mean_M - self.mean_M
+        share_M = num_M / total_M.clamp_min(1)
+        self._squares_M += squares_M + apart_M**2 * self.num_M * share_M
+        self.mean_M += apart_M * share_M
+        self.num_M = total_M
+        return self
+
+    @property
+    def spread_M(self) -> Tensor:
+        """Standard deviation of each indicator."""
+        return (self._squares_M / (self.num_M - 1).clamp_min(1)).sqrt()
+
+
+def make_goal(indicators: Sequence[Indicator], target: int, sign: float, people: Tensor | Moments) -> Goal:
     """Take each indicator's spread from what people have before any change.
 
-    The regions of one task's BOLD contrast count as one indicator in the penalty, so that they do not drown the others; those of a network
-    that is to change are not held back.
+    The regions of one task's BOLD contrast count as one indicator in the penalty, so that they do not drown the others; those that are part
+    of the aim are not held back.
 
     Parameters
     ----------
     indicators : sequence of Indicator
     target : int
     sign : float
-    values_SM : (S, M) float64 Tensor
-        Everybody's indicators; NaN where there are none.
+    people : (S, M) float64 Tensor, or Moments
+        Everybody's indicators, NaN where there are none; or what there is to know of them.
     """
-    mean_M = values_SM.nanmean(0)
-    num_M = values_SM.isfinite().sum(0)
-    variance_M = ((values_SM - mean_M) ** 2).nansum(0) / (num_M - 1).clamp_min(1)
-    spread_M = variance_M.sqrt()
-    varies_M = (num_M > 1) & (spread_M > 1e-6 * mean_M.abs())
+    moments = people if isinstance(people, Moments) else Moments(people.shape[1]).add(people)
+    mean_M, spread_M = moments.mean_M, moments.spread_M
+    varies_M = (moments.num_M > 1) & (spread_M > 1e-6 * mean_M.abs())
     spread_M = torch.where(varies_M, spread_M, torch.nan)
     if not varies_M[target]:
         # One person, or people without differences: the target is then measured in tenths of itself.
         spread_M[target] = (0.1 * mean_M[target].abs()).clamp_min(1e-6)
     groups = [(one.kind, one.task) for one in indicators]
-    aims = {(groups[target], region) for region in indicators[target].regions}
-    is_wanted = [
-        place == target or any((groups[place], r) in aims for r in one.regions) for place, one in enumerate(indicators)
-    ]
+    is_wanted = wanted_with(indicators, target)
     counted = [place for place in range(len(indicators)) if not is_wanted[place] and bool(varies_M[place])]
     penalty_M = torch.zeros_like(spread_M)
     num_groups = len({groups[place] for place in counted})
@@ -118,6 +147,22 @@ def make_goal(indicators: Sequence[Indicator], target: int, sign: float, values_
         members = sum(groups[other] == groups[place] for other in counted)
         penalty_M[place] = 1.0 / (members * num_groups)
     return Goal(target, sign, spread_M, penalty_M)
+
+
+def wanted_with(indicators: Sequence[Indicator], target: int) -> list[bool]:
+    """Say of each indicator whether it is part of the aim: the target itself, and effects of its contrast on its regions.
+
+    Examples
+    --------
+    >>> network, inside, outside = (Indicator("bold_contrast", 0, regions) for regions in ((1, 2), (1,), (3,)))
+    >>> wanted_with([network, inside, outside, Indicator("mean_rt", 0)], 0)
+    [True, True, False, False]
+    """
+    aim = indicators[target]
+    return [
+        place == target or (one.task == aim.task and not set(one.regions).isdisjoint(aim.regions))
+        for place, one in enumerate(indicators)
+    ]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,7 +184,9 @@ class Found:
     controls_SM : dict of str to (S, M) float64 Tensor
         Every indicator after each control's change.
     norm_S : (S,) float64 Tensor
-        Frobenius norm of the change, and of the controls'.
+        Frobenius norm of the change.
+    control_norms_S : dict of str to (S,) float64 Tensor
+        That of the controls' changes: the same, unless a direction leads out of the valid matrices before.
     restarts_alike_S : (S,) float64 Tensor
         Mean cosine between the changes that the restarts found; NaN for a single one.
     """
@@ -152,6 +199,7 @@ class Found:
     target_SG: Tensor
     controls_SM: dict[str, Tensor]
     norm_S: Tensor
+    control_norms_S: dict[str, Tensor]
     restarts_alike_S: Tensor
 
 
@@ -164,6 +212,8 @@ def search(
     seeds: Sequence[int],
     rehearsals: Sequence[Simulate] | None = None,
     cohort: Cohort | None = None,
+    distance: Simulate | None = None,
+    among_R: Tensor | None = None,
 ) -> Found:
     """Search a change for each person of a batch.
 
@@ -184,6 +234,10 @@ def search(
         except for the target's way through the search.
     cohort : Cohort, optional
         How people differ, for `metric: cohort`.
+    distance : callable, optional
+        From connectomes (S, E) to how far they lie from the cohort's, (S,): what `max_distance` bounds.
+    among_R : (R,) bool Tensor, optional
+        Regions whose gains may change, for `space: regions`.
 
     Returns
     -------
@@ -193,7 +247,11 @@ def search(
     num_people, times = len(start.budget_S), settings.num_restarts
     rehearsals = members if rehearsals is None else rehearsals
     several = start.repeat(times)
-    space = make_space(several, settings, cohort)
+    reach = None
+    if settings.max_distance is not None:
+        assert distance is not None
+        reach = Reach.of(several, distance, settings.max_distance)
+    space = make_space(several, settings, cohort, reach, among_R)
     unchanged_SE = start.connectome(torch.zeros_like(edges_of(start.base_SRR)))
     with torch.no_grad():
         before = [simulate(unchanged_SE).double() for simulate in members]
@@ -237,7 +295,8 @@ def not_dominated(gain_GC: Tensor) -> Tensor:
     """
     as_good_GG = (gain_GC[None] >= gain_GC[:, None]).all(-1)
     better_GG = (gain_GC[None] > gain_GC[:, None]).any(-1)
-    return ~(as_good_GG & better_GG).any(1)
+    # Of a gain that is not known it cannot be said that no other betters it.
+    return ~(as_good_GG & better_GG).any(1) & gain_GC.isfinite().all(1)
 
 
 def slope(members: Sequence[Simulate], start: Start, goal: Goal) -> tuple[Tensor, Tensor]:
@@ -304,31 +363,39 @@ def _measured(
     changes_USE: Tensor,
 ) -> Found:
     """Simulate what was found, shares of it, and the controls, in full."""
-
-    def perform(given_SE: Tensor) -> list[Tensor]:
-        return [simulate(start.connectome(given_SE)).double() for simulate in members]
-
     norm_S = _SQRT2 * change_SE.norm(dim=1)
-    with torch.no_grad():
-        after = perform(change_SE)
-        after_SM = torch.stack(after).mean(0)
-        shares = [torch.stack(perform(dose * change_SE)).mean(0) for dose in DOSES[:-1]]
-        controls_SM = {
-            name: torch.stack(perform(start.along(direction_SE, norm_S))).mean(0)
-            for name, direction_SE in control_directions_SE.items()
-        }
-    moved = [goal.sign * (late_SM - early_SM)[:, goal.target] for late_SM, early_SM in zip(after, before, strict=True)]
+    controls = {name: start.along(direction_SE, norm_S) for name, direction_SE in control_directions_SE.items()}
+    values_BCSM = perform_all(members, start, [*(dose * change_SE for dose in DOSES), *controls.values()])
+    after_BSM, values_CSM = values_BCSM[:, len(DOSES) - 1], values_BCSM.mean(0)
+    moved = [
+        goal.sign * (late_SM - early_SM)[:, goal.target] for late_SM, early_SM in zip(after_BSM, before, strict=True)
+    ]
     return Found(
         change_SE=change_SE,
         before_SM=torch.stack(list(before)).mean(0),
-        after_SM=after_SM,
-        at_doses_SDM=torch.stack([*shares, after_SM], 1),
+        after_SM=values_CSM[len(DOSES) - 1],
+        at_doses_SDM=values_CSM[: len(DOSES)].transpose(0, 1),
         moved_SB=torch.stack(moved, 1),
         target_SG=target_SG,
-        controls_SM=controls_SM,
+        controls_SM=dict(zip(controls, values_CSM[len(DOSES) :], strict=True)),
         norm_S=norm_S,
+        control_norms_S={name: _SQRT2 * control_SE.norm(dim=1) for name, control_SE in controls.items()},
         restarts_alike_S=_alike(changes_USE),
     )
+
+
+def perform_all(members: Sequence[Simulate], start: Start, changes_SE: Sequence[Tensor]) -> Tensor:
+    """Let every member perform after each of some changes: (B, C, S, M) float64, without gradients."""
+    with torch.no_grad():
+        found = []
+        for simulate in members:
+            parts = []
+            for first in range(0, len(changes_SE), _AT_ONCE):
+                some = changes_SE[first : first + _AT_ONCE]
+                given_SE = torch.cat([start.connectome(change_SE) for change_SE in some])
+                parts.append(simulate(given_SE).double().unflatten(0, (len(some), -1)))
+            found.append(torch.cat(parts))
+        return torch.stack(found)
 
 
 def _alike(changes_USE: Tensor) -> Tensor:

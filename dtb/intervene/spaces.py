@@ -10,6 +10,7 @@ Shape letters: `S` subject, `R` region, `E` connectome edge, `P` parameter.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -27,11 +28,11 @@ from dtb.intervene.constraints import (
     retract,
     within_budget,
 )
-from dtb.twin.edges import edges_of, matrix_of
+from dtb.twin.edges import edges_of, matrix_of, spectrum_exceeds
 
-SMALLEST_EIGENVALUE = 1e-3
-"""Bound on the spectrum of a person's matrix: rest series are short, their correlations are singular, and from a singular matrix most
-directions lead out of the valid ones. Raising the spectrum so far moves a matrix of 400 regions by a thousandth of its norm."""
+SMALLEST_EIGENVALUE = 1e-7
+"""Bound on the spectrum of a person's matrix: about what rounding to float32 leaves of a singular one. It is so small that a change which
+is valid on the repaired matrix is valid to `TOLERANCE` on the person's own."""
 
 _PROJECTIONS = 5
 """Alternating projections in a step: what is left is removed by rescaling, so that every result is valid."""
@@ -82,6 +83,13 @@ class Start:
             step_SE = start.masked((1.0 - edges_of(base_SRR) ** 2) * known_E)
             start = dataclasses.replace(start, budget_S=_SQRT2 * step_SE.norm(dim=1))
         return dataclasses.replace(start, budget_S=budget * start.budget_S)
+
+    def is_singular(self) -> Tensor:
+        """(S,) bool: whose matrix leaves no room for a change of a few entries, as where a scan has fewer volumes than there are regions.
+
+        A change that touches few entries moves the null space both ways, and so makes an eigenvalue negative, however small it is.
+        """
+        return ~spectrum_exceeds(self.base_SRR, 10.0 * SMALLEST_EIGENVALUE)
 
     @property
     def num_edges(self) -> int:
@@ -143,6 +151,32 @@ class Cohort:
         return stretch_SE * ((stretch_SE * slope_SE) @ self.edges_QE.T @ self.edges_QE)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reach:
+    """How far from the cohort a changed connectome may lie.
+
+    Attributes
+    ----------
+    distance : callable
+        From connectomes (S, E), Fisher z, to distances (S,).
+    limit_S : (S,) float64 Tensor
+        Largest distance; whoever lies farther to begin with may stay as far.
+    """
+
+    distance: Callable[[Tensor], Tensor]
+    limit_S: Tensor
+
+    @classmethod
+    def of(cls, start: Start, distance: Callable[[Tensor], Tensor], max_distance: float) -> Reach:
+        """Take everybody's limit from where they lie."""
+        own_S = distance(start.connectome(torch.zeros_like(edges_of(start.base_SRR))))
+        return cls(distance, own_S.clamp_min(max_distance))
+
+    def holds(self, connectome_SE: Tensor) -> Tensor:
+        """(S,) bool: who lies within it."""
+        return self.distance(connectome_SE) <= self.limit_S
+
+
 class Space(Protocol):
     """A family of changes of some people's connectomes."""
 
@@ -169,12 +203,16 @@ class EdgeSpace:
     num_edges : int or None
     cohort : Cohort or None
         Where given, steps go where people differ.
+    reach : Reach or None
     """
 
-    def __init__(self, start: Start, num_edges: int | None = None, cohort: Cohort | None = None) -> None:
+    def __init__(
+        self, start: Start, num_edges: int | None = None, cohort: Cohort | None = None, reach: Reach | None = None
+    ) -> None:
         self._start = start
         self._num_edges = num_edges
         self._cohort = cohort
+        self._reach = reach
 
     @property
     def num_parameters(self) -> int:
@@ -192,7 +230,7 @@ class EdgeSpace:
         return slope_SP if self._num_edges is None else _steepest(parameter_SP, slope_SP, self._num_edges)
 
     def admit(self, parameter_SP: Tensor) -> Tensor:
-        """Project onto the valid matrices, keeping the largest changes where only some are allowed, and scale back to the budget."""
+        """Project onto the valid matrices, keeping the largest changes where only some are allowed, and scale back to budget and reach."""
         start, num_regions = self._start, self._start.present_SR.shape[1]
         change_SE = start.masked(self.change(parameter_SP))
         change_SRR = matrix_of(change_SE, num_regions, diagonal=0.0)
@@ -213,24 +251,37 @@ class EdgeSpace:
         allowed_SE = start.masked(edges_of(within_budget(start.base_SRR, proposed_SRR, start.budget_S)))
         if self._num_edges is not None:
             allowed_SE = torch.where(free_SE, allowed_SE, 0.0)
-        return _SQRT2 * allowed_SE
+        admitted_SP = _SQRT2 * allowed_SE
+        reach = self._reach
+        if reach is None:
+            return admitted_SP
+        # Between two correlation matrices lie only correlation matrices, so that a shorter change is as valid.
+        return _shortened(admitted_SP, lambda shorter_SP: reach.holds(start.connectome(self.change(shorter_SP))))
 
 
 class GainSpace:
     """The correlations of at most `num_regions` regions are scaled, as a stimulator or a drug at those regions would.
 
     With gains `g` the correlation of regions i and j becomes `g_i g_j C_ij`. Gains of at most 1 always leave a correlation matrix;
-    larger ones are held back until one is left.
+    larger ones are held back until one is left. A singular matrix leaves no room for them at all: there, gains are only lowered.
 
     Parameters
     ----------
     start : Start
     num_regions : int
+    reach : Reach or None
+    among_R : (R,) bool Tensor or None
+        Regions whose gains may change; all of them if None.
     """
 
-    def __init__(self, start: Start, num_regions: int) -> None:
+    def __init__(
+        self, start: Start, num_regions: int, reach: Reach | None = None, among_R: Tensor | None = None
+    ) -> None:
         self._start = start
         self._num_regions = num_regions
+        self._reach = reach
+        self._ceiling_S1 = torch.where(start.is_singular(), 0.0, torch.inf)[:, None].to(start.budget_S)
+        self._may_change_SR = start.present_SR if among_R is None else start.present_SR & among_R
         off_SRR = start.base_SRR - torch.diag_embed(start.base_SRR.diagonal(dim1=1, dim2=2))
         # A gain of 1 + x changes row and column, and so moves the matrix by x times the norm of both.
         self._norm_SR = (_SQRT2 * off_SRR.norm(dim=2)).clamp_min(1e-6)
@@ -250,38 +301,53 @@ class GainSpace:
 
     def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
         """The regions whose gain has changed and the steepest ones."""
-        return _steepest(parameter_SP, slope_SP, self._num_regions)
+        is_stuck_SP = (parameter_SP >= self._ceiling_S1) & (slope_SP > 0)
+        free_SP = torch.where(self._may_change_SR & ~is_stuck_SP, slope_SP, 0.0)
+        return _steepest(parameter_SP, free_SP, self._num_regions)
 
     def admit(self, parameter_SP: Tensor) -> Tensor:
-        """Keep the regions that move most, and go from no change towards them as far as budget and validity allow."""
-        present_SP = torch.where(self._start.present_SR, parameter_SP, 0.0)
+        """Keep the regions that move most, and go from no change towards them as far as budget, reach and validity allow."""
+        present_SP = torch.where(self._may_change_SR, parameter_SP.minimum(self._ceiling_S1), 0.0)
         kept_SP = torch.where(_largest(present_SP, self._num_regions), present_SP, 0.0)
-        kept_SP = (self.gains(kept_SP) - 1.0) * self._norm_SR
-        low_S, high_S = torch.zeros_like(self._start.budget_S), torch.ones_like(self._start.budget_S)
-        whole_S = self._is_allowed(kept_SP)
-        if not whole_S.all():
-            for _ in range(20):
-                middle_S = 0.5 * (low_S + high_S)
-                fits_S = self._is_allowed(middle_S[:, None] * kept_SP)
-                low_S, high_S = torch.where(fits_S, middle_S, low_S), torch.where(fits_S, high_S, middle_S)
-        return torch.where(whole_S, 1.0, low_S)[:, None] * kept_SP
+        return _shortened((self.gains(kept_SP) - 1.0) * self._norm_SR, self._is_allowed)
 
     def _is_allowed(self, parameter_SP: Tensor) -> Tensor:
         change_SE = self.change(parameter_SP)
         within_S = _SQRT2 * change_SE.norm(dim=1) <= self._start.budget_S
+        if self._reach is not None:
+            within_S &= self._reach.holds(self._start.connectome(change_SE))
         change_SRR = matrix_of(change_SE, self._start.present_SR.shape[1], diagonal=0.0)
         return within_S & is_correlation(self._start.base_SRR + change_SRR)
 
 
-def make_space(start: Start, settings: InterveneConfig, cohort: Cohort | None = None) -> Space:
+def make_space(
+    start: Start,
+    settings: InterveneConfig,
+    cohort: Cohort | None = None,
+    reach: Reach | None = None,
+    among_R: Tensor | None = None,
+) -> Space:
     """Make the space that the configuration names; `cohort` is used where steps are to go where people differ."""
     if settings.space == "regions":
-        return GainSpace(start, settings.max_regions)
+        return GainSpace(start, settings.max_regions, reach, among_R)
     return EdgeSpace(
         start,
         settings.max_edges if settings.space == "sparse" else None,
         cohort if settings.metric == "cohort" else None,
+        reach,
     )
+
+
+def _shortened(parameter_SP: Tensor, is_allowed: Callable[[Tensor], Tensor]) -> Tensor:
+    """Go from no change towards parameters as far as is allowed: to the end where that is, else by bisection."""
+    whole_S = is_allowed(parameter_SP)
+    low_S, high_S = torch.zeros_like(parameter_SP[:, 0]), torch.ones_like(parameter_SP[:, 0])
+    if not whole_S.all():
+        for _ in range(20):
+            middle_S = 0.5 * (low_S + high_S)
+            fits_S = is_allowed(middle_S[:, None] * parameter_SP)
+            low_S, high_S = torch.where(fits_S, middle_S, low_S), torch.where(fits_S, high_S, middle_S)
+    return torch.where(whole_S, 1.0, low_S)[:, None] * parameter_SP
 
 
 def _largest(values_SP: Tensor, num: int) -> Tensor:

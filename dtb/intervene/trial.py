@@ -7,6 +7,7 @@ the wanted way. Nothing here simulates: the figures are a function of a table of
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,11 +86,13 @@ class TrialFigures:
     Attributes
     ----------
     primary : dict
-        The primary outcome: mean paired difference, interval, p-value, how many people are better off, how many there are.
+        The primary outcome: mean paired difference, interval, p-value, how many people are better off, how many there are, and how many
+        were left out for want of a figure in both arms.
     doses : DataFrame
-        An arm at a dose: mean effect on the target with its interval, spread over people, standardised mean, share of responders.
+        An arm at a dose: mean effect on the target, in spreads between people and in test-retest standard deviations, spread over people,
+        and share of responders, each with its interval; standardised mean.
     matrix : DataFrame
-        An arm and an indicator, at the full dose: mean change, and mean size of it.
+        An arm and an indicator, at the full dose: mean change, and mean size of it, with their intervals.
     slopes : DataFrame
         An arm: how the effect grows with the dose.
     """
@@ -100,7 +103,9 @@ class TrialFigures:
     slopes: pd.DataFrame
 
 
-def analyse(outcomes: pd.DataFrame, protocol: Protocol, seed: int) -> TrialFigures:
+def analyse(
+    outcomes: pd.DataFrame, protocol: Protocol, seed: int, spread_in_retest_sd: float | None = None
+) -> TrialFigures:
     """Give the figures of a trial.
 
     Parameters
@@ -111,6 +116,8 @@ def analyse(outcomes: pd.DataFrame, protocol: Protocol, seed: int) -> TrialFigur
     protocol : Protocol
     seed : int
         For bootstrap and sign flips.
+    spread_in_retest_sd : float, optional
+        How many test-retest standard deviations of the target its spread between people is.
 
     Returns
     -------
@@ -127,45 +134,65 @@ def analyse(outcomes: pd.DataFrame, protocol: Protocol, seed: int) -> TrialFigur
         .groupby(["pseudonym", "arm", "dose"])["moved"]
         .max()
     )
+    in_retest = np.nan if spread_in_retest_sd is None else spread_in_retest_sd
     rows = []
     for arm in protocol.arms:
         for dose in protocol.doses:
             effect_S = target[arm, dose].to_numpy()
             aside_S = np.array([worst.get((who, arm, dose), 0.0) for who in target.index])
             responds_S = (effect_S >= protocol.responder_spreads) & ~(aside_S > protocol.max_off_target_spreads)
-            deviation = float(effect_S.std(ddof=1)) if len(effect_S) > 1 else np.nan
+            effect = _named("effect", effect_S, weights, protocol)
+            spread = _named("sd_between_people", effect_S, weights, protocol, _deviations)
+            deviation = spread["sd_between_people"]
             rows.append(
                 {"arm": arm, "dose": dose}
-                | _named("effect", effect_S, weights, protocol)
-                | {
-                    "sd_between_people": deviation,
-                    "standardised_mean": effect_S.mean() / deviation if deviation else np.nan,
-                }
-                | _named("responders", responds_S.astype(float), weights, protocol)
+                | effect
+                | {name.replace("effect", "effect_in_retest_sd"): value * in_retest for name, value in effect.items()}
+                | spread
+                | {"standardised_mean": effect["effect"] / deviation if deviation else np.nan}
+                | _named("responders", np.where(np.isfinite(effect_S), responds_S, np.nan), weights, protocol)
             )
-    full = outcomes[outcomes["dose"] == 1.0].assign(size=lambda table: table["moved"].abs())
-    matrix = full.groupby(["arm", "task", "indicator", "is_target"], sort=False)[["moved", "size"]].mean().reset_index()
     return TrialFigures(
         primary=_primary(target, weights, protocol, rng),
         doses=pd.DataFrame(rows),
-        matrix=matrix.rename(columns={"moved": "mean_change", "size": "mean_size"}),
+        matrix=_matrix(outcomes, target.index, weights, protocol),
         slopes=_slopes(target, weights, protocol),
     )
 
 
 def _primary(target: pd.DataFrame, weights: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> dict[str, Any]:
     difference_S = (target[protocol.primary, 1.0] - target[protocol.comparator, 1.0]).to_numpy()
+    complete_S = np.isfinite(difference_S)
+    named = _named("difference", difference_S, weights, protocol)
+    # Compared with NaN nothing is extreme: a pair that lacks a figure would make every p-value the smallest.
+    difference_S = difference_S[complete_S]
     flips = rng.choice([-1.0, 1.0], (protocol.num_draws, len(difference_S)))
     # As many as the observed one, itself among them: a p-value of 0 is never given.
     extreme = (np.abs(flips @ difference_S) >= np.abs(difference_S.sum()) - 1e-12).sum()
     return {
         "arm": protocol.primary,
         "comparator": protocol.comparator,
-        **_named("difference", difference_S, weights, protocol),
+        **named,
         "p_value": float((extreme + 1) / (protocol.num_draws + 1)),
-        "share_better": float((difference_S > 0).mean()),
+        "share_better": float((difference_S > 0).mean()) if len(difference_S) else np.nan,
         "num_people": len(difference_S),
+        "num_incomplete": int((~complete_S).sum()),
     }
+
+
+def _matrix(outcomes: pd.DataFrame, people: pd.Index, weights: np.ndarray, protocol: Protocol) -> pd.DataFrame:
+    """Say what each arm did to every indicator at the full dose."""
+    full = outcomes[outcomes["dose"] == 1.0]
+    keys = ["arm", "task", "indicator", "is_target"]
+    rows = []
+    for names, group in full.groupby(keys, sort=False):
+        moved_S = group.set_index("pseudonym")["moved"].reindex(people).to_numpy()
+        rows.append(
+            dict(zip(keys, names, strict=True))
+            | _named("mean_change", moved_S, weights, protocol)
+            | _named("mean_size", np.abs(moved_S), weights, protocol)
+        )
+    return pd.DataFrame(rows)
 
 
 def _slopes(target: pd.DataFrame, weights: np.ndarray, protocol: Protocol) -> pd.DataFrame:
@@ -182,8 +209,31 @@ def _slopes(target: pd.DataFrame, weights: np.ndarray, protocol: Protocol) -> pd
     return pd.DataFrame(rows)
 
 
-def _named(name: str, values_S: np.ndarray, weights: np.ndarray, protocol: Protocol) -> dict[str, float]:
-    """Give a mean over people with its bootstrap interval."""
+def _named(
+    name: str,
+    values_S: np.ndarray,
+    weights: np.ndarray,
+    protocol: Protocol,
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda weights, values_S: weights @ values_S,
+) -> dict[str, float]:
+    """Give a figure of the people who have a value, if not said otherwise their mean, with its bootstrap interval; NaN for nobody."""
+    known_S = np.isfinite(values_S)
+    values_S, weights = values_S[known_S], weights[:, known_S]
+    drawn = weights.sum(1)
+    if not len(values_S):
+        return dict.fromkeys((name, f"{name}_lower", f"{name}_upper"), np.nan)
+    found = statistic(weights[drawn > 0] / drawn[drawn > 0, None], values_S)
+    whole = statistic(np.full((1, len(values_S)), 1 / len(values_S)), values_S)
     tail = 50.0 * (1.0 - protocol.confidence)
-    lower, upper = np.percentile(weights @ values_S, [tail, 100.0 - tail])
-    return {name: float(values_S.mean()), f"{name}_lower": float(lower), f"{name}_upper": float(upper)}
+    lower, upper = np.nanpercentile(found, [tail, 100.0 - tail]) if np.isfinite(found).any() else (np.nan, np.nan)
+    return {name: float(whole[0]), f"{name}_lower": float(lower), f"{name}_upper": float(upper)}
+
+
+def _deviations(weights: np.ndarray, values_S: np.ndarray) -> np.ndarray:
+    """Give the standard deviation over people under each row of weights; NaN for one person."""
+    num_people = len(values_S)
+    if num_people < 2:
+        return np.full(len(weights), np.nan)
+    centred_S = values_S - values_S.mean()
+    variance = weights @ centred_S**2 - (weights @ centred_S) ** 2
+    return np.asarray(np.sqrt(variance.clip(min=0.0) * num_people / (num_people - 1)))

@@ -42,16 +42,10 @@ def add_change(
         return
     change_E = np.nan_to_num(change_E)
     names: Sequence[str] = [f"region {index + 1}" for index in range(num_regions_of(len(change_E)))]
-    own_E: np.ndarray | None = None
     places_R3 = None
     if isinstance(found.people, People) and len(found.people.manifest.description.regions) == len(names):
         names, places_R3 = found.people.manifest.description.regions, found.places_R3
-        try:
-            # The search works on correlations, and so only on connectomes that are stored as Fisher z.
-            own_E = np.tanh(found.people.cohort.record(pseudonym).connectome_E.astype(float))
-        except (OSError, ValueError, KeyError) as error:
-            missing.append(f"The connectome before the change cannot be read: {error}")
-    panels += _brain_panels(pseudonym, change_E, own_E, names, places_R3)
+    panels += _brain_panels(pseudonym, change_E, interventions.base_of(pseudonym), names, places_R3)
     change_RR = matrix_from_edges(change_E, diagonal=np.nan)
     panels.append(
         Panel(
@@ -89,9 +83,9 @@ def _front_panels(interventions: Interventions, pseudonym: str) -> list[Panel]:
 
 
 def _brain_panels(
-    pseudonym: str, change_E: np.ndarray, own_E: np.ndarray | None, names: Sequence[str], places_R3: np.ndarray | None
+    pseudonym: str, change_E: np.ndarray, base_E: np.ndarray | None, names: Sequence[str], places_R3: np.ndarray | None
 ) -> list[Panel]:
-    """Draw the edges that change most: by how much, and, if the person's own connectome is known, before and after."""
+    """Draw the edges that change most: by how much, and, if it is known what the change is relative to, before and after."""
     kept_RR = strongest(matrix_from_edges(change_E, diagonal=0.0), _EDGES_DRAWN)
     is_kept_RR = np.isfinite(kept_RR)
     num_edges = int(is_kept_RR.sum()) // 2
@@ -115,11 +109,11 @@ def _brain_panels(
         f"{pseudonym}: by how much they change; red edges grow, blue ones shrink. These {num_edges} edges of {len(change_E):,} carry "
         f"{share:.1%} of the squared change."
     )
-    change = Panel(svg, caption + where, new_row=own_E is None)
-    if own_E is None:
+    change = Panel(svg, caption + where, new_row=base_E is None)
+    if base_E is None:
         return [change]
     drawn: list[Panel] = []
-    for title, values_E in (("Before", own_E), ("After", own_E + change_E)):
+    for title, values_E in (("Before", base_E), ("After", base_E + change_E)):
         value_RR = np.where(is_kept_RR, matrix_from_edges(values_E, diagonal=np.nan), np.nan)
         svg = edges_on_brain(
             f"{title.lower()}-brain", value_RR, names, places_R3, limit=1.0, title=title, quantity="correlation r"

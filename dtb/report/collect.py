@@ -127,6 +127,11 @@ class Interventions:
         """Read one person's change (E,) in correlation units; None if there is none."""
         return read_change(self.folder, pseudonym)
 
+    def base_of(self, pseudonym: str) -> np.ndarray | None:
+        """Read the correlations (E,) that one person's change is relative to; None if it is not known."""
+        found, _ = _rows_of(self.folder / "changes", pseudonym)
+        return None if found.empty or "base_E" not in found else np.asarray(found["base_E"].iloc[0], dtype=float)
+
     def front_of(self, pseudonym: str) -> pd.DataFrame:
         """Read one person's ways between two aims, a row a share of the second; no rows without a second aim."""
         return _rows_of(self.folder / "fronts", pseudonym)[0]
@@ -330,7 +335,18 @@ def _read_simulations(folder: Path) -> Simulations:
 
 
 def _read_interventions(folder: Path) -> Interventions:
-    columns = {"pseudonym", "indicator", "task", "unit", "is_target", "before", "after", "random_after", "spread"}
+    columns = {
+        "pseudonym",
+        "indicator",
+        "task",
+        "unit",
+        "is_target",
+        "is_wanted",
+        "before",
+        "after",
+        "random_after",
+        "spread",
+    }
     status = _all_rows(folder / "status", {"pseudonym", "status", "reason"})
     results = pd.DataFrame(columns=sorted(columns))
     if any((folder / "results").glob("*.parquet")):
@@ -339,10 +355,12 @@ def _read_interventions(folder: Path) -> Interventions:
 
 
 def _read_trial(folder: Path) -> Trial:
-    result = _read_json(folder / "trial.json", {"protocol", "protocol_hash", "target", "primary"})
+    result = _read_json(
+        folder / "trial.json", {"protocol", "protocol_hash", "target", "primary", "support", "num_abstained"}
+    )
     tables = []
     for name, columns in (
-        ("doses", {"arm", "dose", "effect", "effect_lower", "effect_upper", "responders"}),
+        ("doses", {"arm", "dose", "effect", "effect_lower", "effect_upper", "effect_in_retest_sd", "responders"}),
         ("matrix", {"arm", "task", "indicator", "is_target", "mean_size"}),
         ("slopes", {"arm", "slope", "slope_lower", "slope_upper", "share_growing"}),
     ):

@@ -126,7 +126,7 @@ def search_section(found: Collected, pseudonym: str) -> Section:
         rows = [
             (
                 f"{indicator_name(row)} ({row['unit']})",
-                "wanted" if row["is_target"] else "should stay",
+                "wanted" if row["is_wanted"] else "should stay",
                 number(row["before"]),
                 number(row["after"]),
                 number(row["random_after"]),

@@ -14,6 +14,7 @@ from dtb.report.collect import Collected, Missing
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _REGIONS_SHOWN = 6
+_SHORT = 0.99
 # What is compared with the search: columns `<name>_after` of its results, where they are.
 _CONTROLS = {
     "random": "random change",
@@ -25,7 +26,9 @@ _INDICATORS = {
     "mean_rt": "mean reaction time",
     "condition_rt": "condition effect on reaction time",
     "accuracy": "accuracy",
+    "choice": "probability of choosing",
     "bold_contrast": "BOLD contrast",
+    "bold_t": "t of the BOLD contrast",
 }
 
 
@@ -79,19 +82,30 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
         "changes have the norm of the search's; but the search is also held to leave the other indicators as they are, and the "
         "controls are not."
     )
+    short = {
+        words: int((done[f"{control}_norm"] < _SHORT * done["change_norm"]).sum())
+        for control, words in _CONTROLS.items()
+        if f"{control}_norm" in done
+    }
+    if any(short.values()):
+        told = ", ".join(f"{words} for {count(num, 'person', 'people')}" for words, num in short.items() if num)
+        caption += f" The valid matrices stopped some controls before that norm: {told}."
     return Panel(svg, caption)
 
 
 def indicator_name(row: pd.Series) -> str:
     """Name an indicator, a row of the search's results, in words."""
-    region = row.get("region")
-    name = f"{_INDICATORS.get(str(row['indicator']), str(row['indicator']))} in {row['task']}"
+    region, alternative = row.get("region"), row.get("alternative")
+    kind = _INDICATORS.get(str(row["indicator"]), str(row["indicator"]))
+    name = f"{kind}{f' {alternative}' if isinstance(alternative, str) else ''} in {row['task']}"
     return name + (f", {region}" if isinstance(region, str) else "")
 
 
 def _indicators_table(results: pd.DataFrame) -> Table:
     """Give the medians over people: of the searched indicator, of behaviour that should have stayed, and of the regions that moved most."""
-    named = results.assign(name=[indicator_name(row) for _, row in results.iterrows()])
+    # The regions of a network that is to change move with it: they are the aim, not beside it.
+    shown = results[results["is_target"].astype(bool) | ~results["is_wanted"].astype(bool)]
+    named = shown.assign(name=[indicator_name(row) for _, row in shown.iterrows()])
     rows = []
     for (_, name), group in named.groupby(["is_target", "name"], sort=False):
         spread, is_target = group["spread"].median(), bool(group["is_target"].iloc[0])
@@ -151,7 +165,17 @@ def _setting_words(found: Collected) -> list[str]:
         "sparse": f"; at most {settings.get('max_edges')} edges were changed",
         "regions": f"; at most {settings.get('max_regions')} regions' gains were changed",
     }
+    norm = (
+        f"{settings['budget']:.3g} times the norm of what a second scan would change by itself (every edge by its test-retest standard "
+        "deviation)"
+        if settings.get("budget_unit") == "retest_sd"
+        else f"{settings['budget']:.3g} times the norm of the person's own connectome"
+    )
+    reach = settings.get("max_distance")
+    near = (
+        f", no farther from the cohort's mean than {reach:.3g} standard deviations (or than they were)" if reach else ""
+    )
     return [
-        f"The wanted direction was to {settings.get('direction', 'change')} it. The change was held to {settings['budget']:.0%} of "
-        f"the norm of the person's own connectome and within the valid correlation matrices{spaces.get(str(settings.get('space')), '')}."
+        f"The wanted direction was to {settings.get('direction', 'change')} it. The change was held to {norm} and within the valid "
+        f"correlation matrices{near}{spaces.get(str(settings.get('space')), '')}."
     ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from dtb.report import figures
 from dtb.report.collect import Collected, Missing
-from dtb.report.parts import Panel, Section, Table, colour_of, number
+from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _INDICATORS = {"bold_map": "BOLD contrasts, all regions"}
 
@@ -40,29 +42,63 @@ def trial_section(found: Collected, tasks: Mapping[str, str]) -> list[Section]:
         f"bands are {protocol['confidence']:.0%} intervals. A dose of 1 is the full change."
     )
     words = [
+        *_doubts(tried.result),
         f"{protocol['title']}: everybody's twin went through every arm at every dose, under a protocol that was written before "
         f"({str(tried.result['protocol_hash'])[:12]}), to {protocol['search']['direction']} {tried.result['target']}.",
         f"The primary outcome: {primary['arm']} against {primary['comparator']}, at the full dose, differ by "
         f"{_interval(primary, 'difference')} standard deviations between people (p = {number(primary['p_value'], 2)} by sign flips; "
-        f"{primary['share_better']:.0%} of {primary['num_people']} people are better off). It is a trial of models, not of people.",
+        f"{primary['share_better']:.0%} of {primary['num_people']} people are better off{_left_out(primary)}). It is a trial of models, "
+        "not of people.",
     ]
     full = tried.doses[tried.doses["dose"] == 1.0]
+    in_retest = bool(full["effect_in_retest_sd"].notna().any())
     slopes = tried.slopes.set_index("arm")
     rows = [
         (
             str(row["arm"]),
             _interval(row, "effect"),
+            *([_interval(row, "effect_in_retest_sd")] if in_retest else []),
+            _interval(row, "sd_between_people"),
             _interval(row, "responders", share=True),
             _interval(slopes.loc[row["arm"]], "slope"),
             f"{slopes.loc[row['arm'], 'share_growing']:.0%}",
         )
         for _, row in full.iterrows()
     ]
-    columns = ("arm", "effect at the full dose", "responders", "slope by dose", "effect grows with every dose")
+    columns = (
+        "arm",
+        "effect at the full dose",
+        *(["the same in test-retest SD"] if in_retest else []),
+        "SD over people",
+        "responders",
+        "slope by dose",
+        "effect grows with every dose",
+    )
     effects = Table("Arms, with intervals", columns, rows)
     return [
         dataclasses.replace(section, words=words, panels=[Panel(svg, caption)], tables=[effects, _matrix(tried.matrix)])
     ]
+
+
+def _doubts(result: Mapping[str, Any]) -> list[str]:
+    """Say, before anything else, where the search abstains."""
+    support, num = result["support"], int(result["num_abstained"])
+    if not support["is_shown"]:
+        return [
+            "The search abstains: it is not shown that the twin knows this figure of people whom training did not see (correlation with "
+            f"what they did: {number(support['r'] if support['r'] is not None else math.nan, 2)}). Do not rely on this trial."
+        ]
+    if num:
+        return [
+            f"For {count(num, 'person', 'people')} the members of the ensemble disagree about the effect of the personal change: from them "
+            "the search abstains. They are in the figures all the same."
+        ]
+    return []
+
+
+def _left_out(primary: Mapping[str, Any]) -> str:
+    num = int(primary["num_incomplete"])
+    return f"; {count(num, 'person', 'people')} without a figure in both arms left out" if num else ""
 
 
 def _matrix(matrix: pd.DataFrame) -> Table:
@@ -70,13 +106,13 @@ def _matrix(matrix: pd.DataFrame) -> Table:
     arms = list(dict.fromkeys(matrix["arm"].astype(str)))
     rows = []
     for (task, indicator, is_target), group in matrix.groupby(["task", "indicator", "is_target"], sort=False):
-        sizes = group.set_index(group["arm"].astype(str))["mean_size"]
+        sizes = {str(row["arm"]): _interval(row, "mean_size") for _, row in group.iterrows()}
         name = _INDICATORS.get(str(indicator), str(indicator).replace("_", " "))
         rows.append(
-            (f"{task}: {name}", "wanted" if is_target else "should stay", *(number(sizes.get(arm), 2) for arm in arms))
+            (f"{task}: {name}", "wanted" if is_target else "should stay", *(sizes.get(arm, "") for arm in arms))
         )
     return Table(
-        "How far each arm moves each indicator at the full dose, either way, in standard deviations between people",
+        "How far each arm moves each indicator at the full dose, either way, in standard deviations between people, with intervals",
         ("indicator", "role", *arms),
         rows,
         frozenset(range(2, 2 + len(arms))),

@@ -3,7 +3,8 @@
     python scripts/bench/fleet.py                                    # synthetic work: 100 to 100,000 people
     python scripts/bench/fleet.py --shards S --trained T --people 48 # real work, beside the same in one process
 
-Synthetic work takes no time and writes a row, so that what is left is the fan-out's own cost.
+Synthetic work takes no time and writes a row, so that what is left is the fan-out's own cost. Real work is done
+by a process without Ray too, with as many threads as an actor, at its priority, and keeping what it frees: what then differs is Ray.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import multiprocessing
 import os
 import platform
 import resource
@@ -18,8 +20,9 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -30,10 +33,11 @@ from dtb.fleet.aim import make_aim
 from dtb.fleet.intervene import TABLES as SEARCH_TABLES
 from dtb.fleet.ledger import OK, Ledger, status_table
 from dtb.fleet.performed import TABLES
-from dtb.fleet.pool import Work, run_pool
+from dtb.fleet.pool import Work, Worker, run_pool
 from dtb.fleet.searchers import Searcher, Surveyor
 from dtb.fleet.simulate import Simulator
-from dtb.fleet.twins import open_troupe
+from dtb.fleet.twins import Troupe, open_troupe
+from dtb.memory import keep_freed_memory
 
 BATCH = 4
 """People that an actor takes at once, in real work."""
@@ -114,21 +118,25 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
     print(f"{len(everybody)} people in the cohort, {troupe.card.sizes.num_regions} regions; {where()}")
     aim = make_aim(InterveneConfig(), troupe)
     surveyed = Surveyor([troupe], aim, 0, frozenset(everybody)).work(everybody[:16])
-    survey = aim.survey(surveyed.tables["people"], ())
-    simulator = functools.partial(Simulator, seed=0, settings=SimulateConfig())
-    searcher = functools.partial(Searcher, aim=aim, seed=0, survey=survey)
+    survey = aim.survey([surveyed.tables["people"]], ())
+    simulator = functools.partial(Simulator, seed=0, settings=SimulateConfig(), num_rows=BATCH)
+    searcher = functools.partial(Searcher, aim=aim, seed=0, survey=survey, num_rows=BATCH)
+    threads, niceness = of_an_actor()
+    print(f"threads: {threads}, niceness: {niceness}, both in an actor and in the process without Ray")
     for name, make, tables, keys in (
         ("simulate", simulator, TABLES, everybody),
         ("search", searcher, SEARCH_TABLES, everybody[:num_people]),
     ):
         minutes = sum(run.duration_seconds for record in troupe.cohort().records(keys) for run in record.runs) / 60
         with tempfile.TemporaryDirectory() as folder:
-            worker, ledger = make([troupe]), Ledger(Path(folder), tables)
-            for place in range(0, len(keys), BATCH):
-                batch, start = keys[place : place + BATCH], time.perf_counter()
-                tables_found = worker.work(batch).tables
-                each = (time.perf_counter() - start) / len(batch)
-                ledger.commit(batch, tables_found, status_table([(key, OK, "", each) for key in batch]))
+            ledger = Ledger(Path(folder), tables)
+            process = multiprocessing.get_context("spawn").Process(
+                target=without_ray, args=(make, troupe, keys, ledger, threads, niceness)
+            )
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise SystemExit(f"the process without Ray ended with {process.exitcode}")
             alone = pace(ledger, 1)
             print(f"{name}: one process without Ray {1000 * alone:.1f} ms a person, {working(ledger)}")
         for actors in sorted({1, num_actors}):
@@ -147,6 +155,33 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
                 f"{name}: {actors} actor(s) {1000 * one:.1f} ms a person, {more}, {worked}; {rate}",
                 flush=True,
             )
+
+
+def of_an_actor() -> tuple[int, int]:
+    """Ask an actor with how many threads it computes, and at which priority."""
+    import ray
+
+    @ray.remote(num_cpus=FleetConfig().cpus_per_actor)
+    def tell() -> tuple[int, int]:
+        return torch.get_num_threads(), os.nice(0)
+
+    threads, niceness = ray.get(tell.remote())
+    return threads, niceness
+
+
+def without_ray(
+    make: Callable[[Any], Worker], troupe: Troupe, keys: Sequence[str], ledger: Ledger, threads: int, niceness: int
+) -> None:
+    """Do what an actor does, batch by batch, in a process of its own."""
+    torch.set_num_threads(threads)
+    os.nice(niceness - os.nice(0))
+    keep_freed_memory()
+    worker = make([troupe])
+    for place in range(0, len(keys), BATCH):
+        batch, start = keys[place : place + BATCH], time.perf_counter()
+        found = worker.work(batch).tables
+        each = (time.perf_counter() - start) / len(batch)
+        ledger.commit(batch, found, status_table([(key, OK, "", each) for key in batch]))
 
 
 def pace(ledger: Ledger, num_actors: int) -> float:

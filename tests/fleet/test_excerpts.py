@@ -74,10 +74,25 @@ def test_contrasts_of_an_excerpt_use_its_volumes_only(troupe: Troupe) -> None:
     torch.testing.assert_close(weights_SKV.sum(2), torch.zeros(weights_SKV.shape[:2]), atol=1e-5, rtol=0)
 
 
-def test_whoever_needs_more_than_the_excerpt_gets_everything(troupe: Troupe) -> None:
-    aim = make_aim(InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=2), troupe)
-    met = Surveyor([troupe], aim, 0, frozenset())._meet(KEYS)
-    assert met.rehearsal_suffices(aim.target)
-    met.rehearsals[0]._once[0].trials.condition_J.fill_(0)
-    met.rehearsals[0]._lay_out(1)
-    assert not met.rehearsal_suffices(aim.target)
+def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_does(troupe: Troupe) -> None:
+    aim = make_aim(InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=1), troupe)
+    worker = Surveyor([troupe], aim, 0, frozenset())
+    usual = worker._meet(KEYS).rehearsals[0]._once[0]
+    meet = worker._companies[0].meet
+
+    def with_rare_condition(keys, runs=()):  # type: ignore[no-untyped-def]
+        """The second person meets one of the two conditions in the first segment of the task only."""
+        records, batch = meet(keys, runs)
+        trials = batch.trials
+        mine_J = (trials.subject_J == 1) & (trials.task_J == 1)
+        first = int(trials.segment_J[mine_J].min())
+        trials.condition_J[mine_J] = (trials.segment_J[mine_J] == first).long() * (trials.trial_J[mine_J] % 2)
+        return records, batch
+
+    worker._companies[0].meet = with_rare_condition  # type: ignore[method-assign]
+    met = worker._meet(KEYS)
+    assert met.rehearsals[0].has(aim.target).all()
+    given, whole = met.rehearsals[0]._once[0], met.batch
+    assert int((given.task_SK[1] >= 0).sum()) == int((whole.task_SK[1] >= 0).sum())
+    for other in (0, 2):
+        assert int((given.task_SK[other] >= 0).sum()) == int((usual.task_SK[other] >= 0).sum())

@@ -8,28 +8,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dtb.cohort.glm import run_contrast
+from dtb.cohort.glm import condition_events, design_matrix, run_contrast
 from dtb.cohort.records import matrix_from_edges
-from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig
+from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError
+from dtb.evaluate.glm_torch import fit_contrast
 from dtb.fleet.aim import Aim, make_aim
 from dtb.fleet.contrasts import Contrasts
+from dtb.fleet.intervene import _figures as figures_of
 from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.pool import Work
 from dtb.fleet.rankings import rank_networks
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
+from dtb.fleet.simulate import Simulator
 from dtb.fleet.support import Support
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES, make_goal
+from dtb.intervene.search import DOSES, make_goal, perform_all
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import matrix_of
-from tests.fleet.world import REGIONS, make_world
+from tests.fleet.world import REGIONS, make_person, make_world
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
 SHOWN = Support(num_people=30, r=0.6, p_value=0.001)
@@ -49,7 +53,7 @@ def troupe(world: tuple[Path, Path]) -> Troupe:
 def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS, num_members: int = 1) -> tuple[Aim, Searcher]:
     aim, troupes = make_aim(settings, troupe), [troupe] * num_members
     surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
-    survey = aim.survey(surveyed.tables["people"], ())
+    survey = aim.survey([surveyed.tables["people"]], ())
     return aim, Searcher(troupes, aim, seed=0, survey=dataclasses.replace(survey, support=SHOWN))
 
 
@@ -126,6 +130,20 @@ def test_a_person_is_searched_the_same_alone_and_in_company(troupe: Troupe, work
         np.testing.assert_allclose(alone[column], together[column], atol=1e-3 * together["spread"].max())
 
 
+def test_with_batches_of_one_shape_a_person_is_searched_the_same_bit_for_bit_whoever_else_is(troupe: Troupe) -> None:
+    aim, worker = searcher(troupe)
+    padded = Searcher([troupe], aim, 0, worker._survey, num_rows=8)
+    wanted = None
+    # In the same place: the layers of this small twin are narrower than a vector of the processor.
+    for company in (["p0000", "p0001", "p0002"], ["p0004", "p0003", "p0002", "p0000"], ["p0003", "p0000", "p0002"]):
+        tables = padded.work(company).tables
+        found = {name: table.filter(pc.equal(table["pseudonym"], "p0002")) for name, table in tables.items()}
+        assert set(tables["results"]["pseudonym"].to_pylist()) == set(company)
+        wanted = wanted or found
+        for name, table in found.items():
+            np.testing.assert_equal(table.to_pylist(), wanted[name].to_pylist(), name)
+
+
 def test_bold_contrasts_are_those_of_the_linear_model(troupe: Troupe, work: Work) -> None:
     company = Company(troupe, 0)
     records, batch = company.meet(KEYS)
@@ -153,6 +171,77 @@ def test_a_bold_contrast_can_be_the_target(troupe: Troupe) -> None:
     assert (target["after"] > target["before"]).all()
 
 
+def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(troupe: Troupe) -> None:
+    settings = InterveneConfig(
+        indicator="bold_t", task="stroop", region="region2", direction="increase", budget=0.2, num_steps=4
+    )
+    aim, worker = searcher(troupe, settings)
+    results = worker.work(KEYS).tables["results"].to_pandas()
+    target = results.query("is_target").set_index("pseudonym")
+    assert (target["after"] > target["before"]).all()
+    assert results[results["is_wanted"]]["indicator"].unique().tolist() == ["bold_contrast", "bold_t"]
+    met = worker._meet(KEYS)
+    company, spec = worker._companies[0], worker._companies[0].taskset.specs[1]
+    output = company.twin(met.start.connectome(torch.zeros(1, met.start.num_edges)).float(), met.batch.stimulus_SKTI)
+    bold_SKVR = company.twin.bold(output, met.batch.volume_seconds_SKV).double().numpy()
+    observed_S = met.performances[0].observed(aim.indicators[aim.target])
+    for place in (0, 2):
+        run = met.records[place].runs[1]
+        design = design_matrix(condition_events(run, spec.conditions), np.arange(40) * 1.0)
+        mine_K = met.batch.run_SK[place] == 1
+        simulated_V = bold_SKVR[place][mine_K][met.batch.bold_counted_SKV[place, mine_K]][:, 2]
+        assert run.bold_VR is not None
+        for series_V, found in (
+            (simulated_V, target.loc[KEYS[place], "before"]),
+            (run.bold_VR[:, 2], observed_S[place]),
+        ):
+            fit = fit_contrast(torch.from_numpy(series_V)[:, None].double(), design, spec.contrast)
+            matrix = design.to_numpy()
+            left_V = series_V - matrix @ np.linalg.lstsq(matrix, series_V, rcond=None)[0]
+            weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), np.ones(40, dtype=bool))
+            freedom = 40 - np.linalg.matrix_rank(matrix)
+            error = np.sqrt(left_V @ left_V / freedom * (weights_V @ weights_V))
+            assert float(found) == pytest.approx(float(fit.effect_R[0]) / error, rel=1e-3)
+
+
+def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(troupe: Troupe) -> None:
+    settings = dataclasses.replace(
+        SETTINGS, indicator="choice", task="hammer", alternative="left", direction="increase"
+    )
+    aim, worker = searcher(troupe, settings)
+    assert aim.name == "choice of left in hammer"
+    target = worker.work(KEYS).tables["results"].to_pandas().query("is_target").set_index("pseudonym")
+    assert (target["alternative"] == "left").all()
+    assert (target["after"] > target["before"]).all()
+    expected = Simulator([troupe], 0, SimulateConfig(num_draws=1)).work(KEYS).tables["expected"].to_pandas()
+    mine = expected[(expected["task"] == "hammer")].groupby("pseudonym")["choice_probabilities"]
+    for key, rows in mine:
+        assert target.loc[key, "before"] == pytest.approx(np.stack(rows.to_list())[:, 0].mean(), abs=1e-4)
+    met = worker._meet(KEYS)
+    trials = met.records[2].runs[0].trials
+    observed_S = met.performances[0].observed(aim.indicators[aim.target])
+    assert observed_S[2].item() == pytest.approx(trials.response_JA[:, 0].mean())
+    second = make_aim(dataclasses.replace(SETTINGS, against="increase choice of right in hammer"), troupe)
+    assert second.name_of(second.second) == "choice of right in hammer"
+
+
+def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(troupe: Troupe) -> None:
+    settings = InterveneConfig(indicator="bold_contrast", task="stroop", region="region2")
+    aim, spec = make_aim(settings, troupe), troupe.taskset.specs[1]
+    people = Surveyor([troupe], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]
+    apart = []
+    for number in range(5):
+        run = make_person(number).runs[1]
+        assert run.bold_VR is not None
+        first, second = (
+            run_contrast(run, spec.conditions, spec.contrast, span, np.ones(40, dtype=bool)) @ run.bold_VR[:, 2]
+            for span in ((0.0, 20.0), (20.0, np.inf))
+        )
+        apart.append(first - second)
+    np.testing.assert_allclose(people["halves_apart"].to_numpy(), apart, rtol=1e-6)
+    assert aim.survey([people], ()).retest_sd == pytest.approx(np.std(apart, ddof=1) / 2)
+
+
 def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troupe) -> None:
     settings = InterveneConfig(indicator="bold_contrast", task="hammer", network="other", direction="increase")
     aim = make_aim(dataclasses.replace(settings, num_steps=3, budget=0.2), troupe)
@@ -163,6 +252,14 @@ def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troup
     for column in ("before", "after"):
         np.testing.assert_allclose(target[column], regions.groupby("pseudonym")[column].mean(), rtol=1e-5, atol=1e-6)
     assert (target["after"] > target["before"]).all()
+    # What is wanted is the network, and so its regions, in every table alike.
+    is_aim = (results["indicator"] == "bold_contrast") & (results["task"] == "hammer")
+    assert (results["is_wanted"] == is_aim).all()
+    figures = figures_of([pa.Table.from_pandas(results)], aim, searcher(troupe, aim.settings)[1]._survey)
+    assert figures is not None
+    others = results[~is_aim & results["spread"].notna()]
+    moved = ((others["after"] - others["before"]).abs() / others["spread"]).groupby(others["pseudonym"]).median()
+    assert figures["off_target_median_moved_in_spreads"]["after"] == pytest.approx(moved.median())
     values_SM = torch.randn(9, len(aim.indicators), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     penalty_M = make_goal(aim.indicators, aim.target, 1.0, values_SM).penalty_M
     held = {(one.kind, aim.tasks[one.task].name) for one, share in zip(aim.indicators, penalty_M, strict=True) if share}
@@ -255,7 +352,7 @@ def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from
     people["observed"] = own_S if knows else own_S[np.random.default_rng(2).permutation(20)]
     # Of those whom it was trained on the twin knows everything, and that counts for nothing.
     seen = [f"p{number:04d}" for number in range(4)]
-    survey = aim.survey(pa.Table.from_pandas(people), seen)
+    survey = aim.survey([pa.Table.from_pandas(people.iloc[half]) for half in (slice(0, 7), slice(7, None))], seen)
     assert survey.support.num_people == 16
     work = Searcher([troupe], aim, 0, survey).work(KEYS[:2])
     target = work.tables["results"].to_pandas().query("is_target")
@@ -270,6 +367,50 @@ def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(tr
     assert (moved.abs() > 1e-4).all()
     # Along the direction that goes with the indicator over people, the indicator should mostly go too.
     assert moved.mean() > 0
+
+
+def test_the_published_method_moves_each_member_along_its_own_direction(troupe: Troupe) -> None:
+    """An ensemble of two alike is moved as one of them; and a member that is not moved leaves half of it."""
+    aim, alone = searcher(troupe)
+    _, twice = searcher(troupe, num_members=2)
+    shifts = {}
+    for name, worker in (("alone", alone), ("twice", twice)):
+        met = worker._meet(KEYS)
+        before_SM = perform_all(met.performances, met.start, [torch.zeros(1, met.start.num_edges)]).mean((0, 1))
+        bias_P = worker._companies[0].twin.hypernetwork.head.bias.clone()
+        shifts[name] = (worker._shifted(met.performances, met.start) - before_SM)[:, aim.target]
+        assert torch.equal(bias_P, worker._companies[0].twin.hypernetwork.head.bias)
+    torch.testing.assert_close(shifts["alone"], shifts["twice"])
+    (along_P, spread), _ = twice._survey.parameters
+    twice._survey = dataclasses.replace(twice._survey, parameters=[(along_P, spread), (0 * along_P, 0.0)])
+    met = twice._meet(KEYS)
+    half_S = (twice._shifted(met.performances, met.start) - before_SM)[:, aim.target]
+    torch.testing.assert_close(half_S, 0.5 * shifts["alone"], rtol=1e-3, atol=1e-6)
+
+
+def test_a_change_says_what_it_is_relative_to(troupe: Troupe, work: Work) -> None:
+    _, batch = Company(troupe, 0).meet(KEYS)
+    changes = work.tables["changes"].to_pandas().set_index("pseudonym")
+    base_SE = np.stack(changes.loc[KEYS, "base_E"].to_list())
+    np.testing.assert_allclose(base_SE, batch.connectome_SE.tanh().nan_to_num(), atol=2e-6)
+
+
+def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so(troupe: Troupe) -> None:
+    _, worker = searcher(troupe, dataclasses.replace(SETTINGS, space="sparse", max_edges=5))
+    meet = worker._companies[0].meet
+
+    def of_a_short_scan(keys, runs=()):  # type: ignore[no-untyped-def]
+        records, batch = meet(keys, runs)
+        series_VR = np.random.default_rng(0).normal(size=(6, len(REGIONS)))
+        short_E = np.arctanh(np.corrcoef(series_VR, rowvar=False)[np.triu_indices(len(REGIONS), 1)])
+        batch.connectome_SE[0] = torch.from_numpy(short_E).float()
+        return records, batch
+
+    worker._companies[0].meet = of_a_short_scan  # type: ignore[method-assign]
+    work = worker.work(["p0000", "p0002"])
+    assert "is singular (fewer volumes than regions)" in work.failures["p0000"]
+    assert "ledoit_wolf" in work.failures["p0000"]
+    assert "p0002" not in work.failures
 
 
 def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) -> None:
@@ -302,7 +443,14 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
         ({"task": "nback"}, "performs hammer, stroop"),
         ({"indicator": "bold_contrast"}, "give either intervene.region or intervene.network"),
         ({"indicator": "bold_contrast", "region": "amygdala"}, "'amygdala'; .* one of the 4 regions: region0"),
-        ({"region": "region0"}, "goes with `bold_contrast` only"),
+        ({"region": "region0"}, "goes with `bold_contrast` and `bold_t` only"),
+        ({"alternative": "left"}, "goes with `choice` only"),
+        ({"indicator": "choice", "alternative": "up"}, "expected one of those of hammer: left, right"),
+        ({"regions": ("region0",)}, "they go with `space: regions`"),
+        (
+            {"regions": ("region0", "insula"), "space": "regions"},
+            "names insula; the connectome has 10 regions: region0",
+        ),
     ],
 )
 def test_names_that_the_twin_does_not_know_are_refused(troupe: Troupe, wrong: dict[str, str], message: str) -> None:
@@ -320,11 +468,47 @@ def test_the_stage_writes_everyone_and_finishes(
     intervene_stage(config, *world, tmp_path / "out", resume=False)
     said = capsys.readouterr().out
     assert "mean_rt in stroop, to decrease: median" in said
+    assert "Tables results, changes, regions, networks are in" in said
     results = pd.read_parquet(tmp_path / "out" / "results")
     assert sorted(results["pseudonym"].unique()) == KEYS
     assert pq.read_table(tmp_path / "out" / "changes").num_rows == 5
     intervene_stage(config, *world, tmp_path / "out", resume=True)
     assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_search_among_named_regions_leaves_edges_between_the_others(troupe: Troupe) -> None:
+    settings = dataclasses.replace(SETTINGS, space="regions", max_regions=2, regions=("region1", "region5", "region6"))
+    _, worker = searcher(troupe, settings)
+    found = worker.work(KEYS)
+    regions = found.tables["regions"].to_pandas().query("rank == 1")
+    assert set(regions["region"]) <= set(settings.regions)
+    change_SE = np.stack(found.tables["changes"]["change_E"].to_pylist())
+    rows, columns = np.triu_indices(len(REGIONS), 1)
+    assert (change_SE[:, ~np.isin(rows, [1, 5, 6]) & ~np.isin(columns, [1, 5, 6])] == 0).all()
+
+
+def test_nobody_is_taken_beyond_the_largest_distance(troupe: Troupe) -> None:
+    free = searcher(troupe)[1].work(KEYS).tables["results"].to_pandas().query("is_target")
+    bound = float(free["distance_before"].max() + 0.3 * (free["distance_after"] - free["distance_before"]).max())
+    held = (
+        searcher(troupe, dataclasses.replace(SETTINGS, max_distance=bound))[1].work(KEYS).tables["results"].to_pandas()
+    )
+    held = held.query("is_target")
+    assert (free["distance_after"] > bound).any()
+    assert (held["distance_after"] <= np.maximum(bound, held["distance_before"])).all()
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_second_aim_that_the_twin_does_not_know_is_abstained_from_on_the_front(troupe: Troupe, knows: bool) -> None:
+    settings = dataclasses.replace(SETTINGS, against="increase mean_rt in hammer", front_points=2, num_steps=2)
+    _, worker = searcher(troupe, settings)
+    second = dataclasses.replace(SHOWN, p_value=0.01 if knows else 0.5)
+    worker._survey = dataclasses.replace(worker._survey, second_support=second)
+    work = worker.work(KEYS[:2])
+    assert (work.tables["fronts"].to_pandas()["abstained"] != knows).all()
+    assert not work.tables["results"].to_pandas()["abstained"].any()
+    assert all("abstained from the front: " in note for note in work.notes.values())
+    assert set(work.notes) == (set() if knows else set(KEYS[:2]) - set(work.failures))
 
 
 def test_a_front_goes_from_one_aim_to_the_other(troupe: Troupe) -> None:

@@ -78,6 +78,6 @@ def test_pandas_and_duckdb_read_a_table_in_one_line(tmp_path: Path) -> None:
         ledger.commit(keys, {"values": values(*keys)}, status_table([(key, OK, "", 0.1) for key in keys]))
     table = pd.read_parquet(f"{tmp_path}/values")
     assert sorted(table["pseudonym"]) == ["a", "b", "c"]
-    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed (pip install duckdb)")
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed (pip install -e .[dev])")
     found = duckdb.sql(f"SELECT pseudonym FROM '{tmp_path}/values/*.parquet' ORDER BY pseudonym").fetchall()
     assert found == [("a",), ("b",), ("c",)]

@@ -19,7 +19,7 @@ from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import batches_of, run_pool
-from tests.fleet.workers import Misbehaving, Unbuildable
+from tests.fleet.workers import Allocating, Misbehaving, Placed, Unbuildable
 
 FLEET = FleetConfig(num_actors=2, cpus_per_actor=0.5, subjects_per_batch=3, max_failed_fraction=0.5)
 
@@ -33,6 +33,7 @@ def cluster() -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=2,
+        num_gpus=1,
         resources={"dtb_train": 1},
         include_dashboard=False,
         object_store_memory=100 * 2**20,
@@ -74,6 +75,24 @@ def test_everyone_is_done_once(cluster: None, tmp_path: Path) -> None:
     assert sorted(found(ledger)) == people(10)
     again, _ = run(tmp_path, people(10))
     assert (again.num_ok, again.num_skipped) == (0, 10)
+
+
+@pytest.mark.cluster
+def test_an_actor_keeps_the_memory_that_a_step_frees_for_the_next(cluster: None, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    run_pool(Allocating, None, people(1), ledger, FLEET, description="test")
+    # 64 MiB are 16,384 pages, each a fault if the block was given back in between.
+    assert ledger.read("values")["value"].to_pylist()[0] < 1000
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("gpus", "kind"), [(0.0, "cpu"), (0.5, "cuda")])
+def test_an_actor_uses_a_gpu_only_if_one_was_reserved_for_it(
+    cluster: None, tmp_path: Path, gpus: float, kind: str
+) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    run_pool(Placed, None, people(1), ledger, FleetConfig(gpus_per_actor=gpus), description="test")
+    assert ledger.read("values")["value"].to_pylist() == [kind]
 
 
 @pytest.mark.cluster

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +19,17 @@ import torch
 
 from dtb.cohort.glm import condition_events, design_matrix
 from dtb.config import Config, SimulateConfig
-from dtb.errors import ConfigurationError, InputDataError, UserError
+from dtb.errors import ConfigurationError, InputDataError, OutputInUseError, UserError
 from dtb.evaluate.glm_torch import fit_contrast
+from dtb.files import OutputFolder
 from dtb.fleet.derivatives import describe_derivatives
 from dtb.fleet.designs import read_designs
 from dtb.fleet.performed import QUANTILES, TABLES
 from dtb.fleet.simulate import Simulator
 from dtb.fleet.simulate import simulate as simulate_stage
-from dtb.fleet.twins import Company, Troupe, open_troupe, seed_of
+from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble, open_troupe, seed_of
 from dtb.intervene.indicators import press_distribution
+from dtb.twin.export import load_twin, save_twin
 from tests.fleet.world import REGIONS, make_person, make_world
 
 
@@ -87,6 +91,15 @@ def test_a_person_performs_the_same_alone_and_in_company(troupe: Troupe) -> None
                 assert mine[column].tolist() == others[column].tolist() or mine[column].isna().any()
     again = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5)).work(["p0002"]).tables
     assert all(again[name].equals(alone[name]) for name in alone)
+
+
+def test_with_batches_of_one_shape_a_person_performs_the_same_bit_for_bit_whoever_else_does(troupe: Troupe) -> None:
+    simulator = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5), num_rows=8)
+    # In the same place: the layers of this small twin are narrower than a vector of the processor.
+    together, others = (simulator.work(keys).tables for keys in (["p0004", "p0003", "p0002", "p0000"], KEYS))
+    for name in others:
+        mine, again = (found[name].filter(pc.equal(found[name]["pseudonym"], "p0002")) for found in (together, others))
+        np.testing.assert_equal(mine.to_pylist(), again.to_pylist(), name)
 
 
 def test_volumes_lie_where_the_run_had_them(troupe: Troupe) -> None:
@@ -245,15 +258,36 @@ def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(troup
     if not validator.exists():
         pytest.skip("bids-validator-deno is not installed (pip install -e .[dev])")
 
-    def errors() -> set[str]:
-        said = subprocess.run([validator, "--json", tmp_path], capture_output=True, text=True, timeout=120, check=False)
-        found = json.loads(said.stdout)["issues"]["issues"]
-        return {issue["code"] for issue in found if issue["severity"] == "error"}
+    def validated(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
+        """Give the errors, with the files of each, and whose files were looked at."""
+        said = subprocess.run([validator, "--json", folder], capture_output=True, text=True, timeout=120, check=False)
+        found = json.loads(said.stdout)
+        errors: dict[str, set[str]] = {}
+        for issue in found["issues"]["issues"]:
+            if issue["severity"] == "error":
+                errors.setdefault(issue["code"], set()).add(Path(issue.get("location", "")).name)
+        return errors, set(found["summary"]["subjects"])
 
-    assert errors() == set()
+    assert validated(tmp_path)[0] == {}
+    # The files that are left out for their names are looked at under the name that the standard has for events.
+    renamed = tmp_path.parent / "renamed"
+    shutil.copytree(
+        tmp_path,
+        renamed,
+        ignore=lambda _, names: [name for name in names if "_timeseries" in name or "_relmat" in name],
+    )
+    (renamed / ".bidsignore").unlink()
+    for path in sorted(renamed.rglob("*_desc-sim_events.*")):
+        path.rename(path.with_name(path.name.replace("_desc-sim", "")))
+    assert validated(renamed) == ({}, set(KEYS))
+    broken = renamed / "sub-p0001" / "func" / "sub-p0001_task-stroopAP_events.tsv"
+    broken.write_text(broken.read_text().replace("onset\t", "begin\t"))
+    assert broken.name in set().union(*validated(renamed)[0].values())
     # Without the list of names that the standard does not know, nothing is wrong but those names.
     (tmp_path / ".bidsignore").unlink()
-    assert errors() == {"NOT_INCLUDED", "ENTITY_NOT_IN_RULE"}
+    errors, _ = validated(tmp_path)
+    assert set(errors) == {"NOT_INCLUDED", "ENTITY_NOT_IN_RULE"}
+    assert all(re.search("_(timeseries|relmat|desc-sim_events)", name) for names in errors.values() for name in names)
 
 
 def test_without_task_bold_there_is_no_bold_table(tmp_path: Path) -> None:
@@ -278,6 +312,23 @@ def test_seeds_depend_on_person_seed_and_purpose() -> None:
     seeds = {seed_of(who, seed, why) for who in "ab" for seed in (0, 1) for why in ("draws", "control")}
     assert len(seeds) == 8
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_another_twin_does_not_go_on_with_what_one_began(world: tuple[Path, Path], tmp_path: Path) -> None:
+    shards, trained = world
+    other = tmp_path / "trained"
+    shutil.copytree(trained, other)
+    twin, card = load_twin(other / "twin")
+    with torch.no_grad():
+        next(twin.parameters()).mul_(1.5)
+    save_twin(other / "twin", twin, card)
+    begun = inputs_of([open_troupe(*world)])
+    OutputFolder.claim(tmp_path / "out", "simulate", Config(), resume=False, inputs=begun)
+    with pytest.raises(OutputInUseError, match=r"begun with another input than is given now: twin\. Results"):
+        simulate_stage(Config(), shards, other, tmp_path / "out", resume=True)
+    ensemble = inputs_of(open_ensemble(shards, trained, [other], "simulate.members"))
+    assert set(ensemble) == {"cohort", "split", "twin", "split of member 2", "twin of member 2"}
+    assert ensemble["twin"] == begun["twin"] != ensemble["twin of member 2"]
 
 
 def test_a_dry_run_writes_nothing(world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

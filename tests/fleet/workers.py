@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import signal
 import time
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from dtb.fleet.pool import Work
+from dtb.fleet.twins import device
 
 
 @dataclasses.dataclass
@@ -43,6 +46,30 @@ class Misbehaving:
             rows.append((key, self.scale * np.random.default_rng(list(key.encode())).normal()))
         table = pa.table({"pseudonym": [key for key, _ in rows], "value": [value for _, value in rows]})
         return Work({"values": table}, failures)
+
+
+class Allocating:
+    """Asks for a large block twice in a row, and says how many page faults the second one took."""
+
+    def __init__(self, _shared: object) -> None: ...
+
+    def work(self, keys: Sequence[str]) -> Work:
+        np.ones(2**23)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        np.ones(2**23)
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        return Work({"values": pa.table({"pseudonym": list(keys), "value": [faults] * len(keys)})})
+
+
+class Placed:
+    """Says whether it would compute on a GPU, on a machine that has one."""
+
+    def __init__(self, _shared: object) -> None: ...
+
+    def work(self, keys: Sequence[str]) -> Work:
+        torch.cuda.is_available = lambda: True
+        kinds = [device().type] * len(keys)
+        return Work({"values": pa.table({"pseudonym": list(keys), "value": kinds})})
 
 
 @dataclasses.dataclass

@@ -11,7 +11,7 @@ from torch import Tensor
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Indicator
-from dtb.intervene.search import DOSES, Found, Goal, make_goal, random_directions, search, slope
+from dtb.intervene.search import DOSES, Found, Goal, Moments, make_goal, not_dominated, random_directions, search, slope
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import edges_of, matrix_of
 
@@ -112,7 +112,7 @@ def test_someone_who_cannot_be_simulated_changes_nobody_else() -> None:
 
     def broken(given_SE: Tensor) -> Tensor:
         values_SM = linear(given_SE)
-        return torch.where(torch.arange(4)[:, None] == 3, torch.nan, values_SM)
+        return torch.where(torch.arange(len(given_SE))[:, None] % 4 == 3, torch.nan, values_SM)
 
     start = Start.of(connectome_SE, REGIONS, SETTINGS.budget)
     found = search([broken], start, goal(), SETTINGS, {}, range(4))
@@ -198,3 +198,34 @@ def test_an_ensemble_is_moved_in_the_mean_and_each_member_reported() -> None:
         found.before_SM - found.after_SM,
         0.25 * (linear(start.connectome(torch.zeros(4, EDGES))) - linear(start.connectome(found.change_SE))),
     )
+
+
+def test_a_gain_that_is_not_known_is_on_no_front() -> None:
+    gains_GC = torch.tensor([[1.0, 0.0], [2.0, torch.nan], [torch.nan, torch.nan], [0.0, 1.0]])
+    assert not_dominated(gains_GC).tolist() == [True, False, False, True]
+
+
+def test_the_norms_that_controls_reached_are_told() -> None:
+    start = Start.of(people(), REGIONS, 2.0)
+    own_SE = edges_of(start.base_SRR)
+    settings = dataclasses.replace(SETTINGS, budget=2.0)
+    # Away from a person's own matrix the valid ones end soon; towards independence they do not.
+    found = search([linear], start, goal(), settings, {"away": own_SE, "towards": -own_SE}, range(4))
+    assert (found.control_norms_S["away"] < 0.99 * found.norm_S).any()
+    for name, direction_SE in (("away", own_SE), ("towards", -own_SE)):
+        norm_S = 2**0.5 * start.along(direction_SE, found.norm_S).norm(dim=1)
+        torch.testing.assert_close(found.control_norms_S[name], norm_S)
+
+
+def test_people_who_come_in_parts_have_the_spread_of_all() -> None:
+    values_SM = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 100.0
+    values_SM[:9, 1] = torch.nan
+    values_SM[:, 2] = torch.nan
+    moments = Moments(3)
+    for part_SM in values_SM.split(6):
+        moments.add(part_SM)
+    assert moments.num_M.tolist() == [20, 11, 0]
+    torch.testing.assert_close(moments.mean_M[:2], values_SM[:, :2].nanmean(0))
+    for column in (0, 1):
+        known_S = values_SM[values_SM[:, column].isfinite(), column]
+        torch.testing.assert_close(moments.spread_M[column], known_S.std())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.constraints import TOLERANCE, nearest_supported_change, violation
+from dtb.intervene.constraints import TOLERANCE, correlations, nearest_supported_change, violation
 from dtb.intervene.search import Goal, search
-from dtb.intervene.spaces import Cohort, EdgeSpace, GainSpace, Start, make_space
+from dtb.intervene.spaces import Cohort, EdgeSpace, GainSpace, Reach, Start, make_space
 from dtb.twin.edges import edges_of, matrix_of
 from tests.intervene.test_search import EDGES, REGIONS, goal, linear, people
 
@@ -132,3 +137,89 @@ def test_the_cohorts_metric_goes_where_people_differ_and_ignores_where_they_do_n
         assert (found.after_SM > found.before_SM).all()
     assert shares["cohort"] > 0.95
     assert shares["euclidean"] < 0.3
+
+
+@pytest.mark.parametrize("chosen", SETTINGS, ids=lambda one: f"{one.space}-{one.budget}")
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10_000), volumes=st.sampled_from([8, 60]))
+def test_what_is_valid_on_the_repaired_matrix_is_valid_on_the_persons_own(
+    chosen: InterveneConfig, seed: int, volumes: int
+) -> None:
+    """Also where fewer volumes than regions make the own matrix singular, and it went through float32."""
+    connectome_SE = people(num=2, volumes=volumes, seed=seed).float()
+    start = Start.of(connectome_SE, REGIONS, chosen.budget)
+    space = make_space(start, chosen)
+    noise = torch.randn(2, space.num_parameters, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    change_SE = space.change(space.admit(noise)).float().double()
+    own_SRR, _ = correlations(connectome_SE, REGIONS)
+    assert violation(own_SRR + matrix_of(change_SE, REGIONS, diagonal=0.0)).max() < TOLERANCE
+    assert (start.repair_norm_S < 1e-5).all()
+    # With as few volumes as these every matrix is singular; with more one may be, by chance.
+    assert volumes == 60 or start.is_singular().all()
+
+
+def distance(connectome_SE: Tensor) -> Tensor:
+    """Root mean square Fisher z, as if the cohort's mean were 0 and its standard deviations 1."""
+    return connectome_SE.nan_to_num().square().mean(1).sqrt()
+
+
+@pytest.mark.parametrize("chosen", SETTINGS, ids=lambda one: f"{one.space}-{one.budget}")
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10_000), length=st.floats(0.01, 20.0), farther=st.floats(0.0, 0.05))
+def test_nobody_is_taken_farther_from_the_cohort_than_allowed(
+    chosen: InterveneConfig, seed: int, length: float, farther: float
+) -> None:
+    start = Start.of(people(num=3, seed=seed), REGIONS, chosen.budget)
+    own_S = distance(start.connectome(torch.zeros(3, EDGES, dtype=torch.float64)))
+    allowed = float(own_S.median()) + farther
+    space = make_space(start, chosen, reach=Reach.of(start, distance, allowed))
+    noise = torch.randn(3, space.num_parameters, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    change_SE = space.change(space.admit(length * noise))
+    check(start, change_SE, chosen)
+    # Whoever was farther away before may stay so, and go nowhere that is farther still.
+    assert (distance(start.connectome(change_SE)) <= own_S.clamp_min(allowed)).all()
+
+
+@pytest.mark.parametrize("chosen", SETTINGS[:3], ids=lambda one: one.space)
+def test_a_search_with_a_bound_on_the_distance_moves_the_target_within_it(chosen: InterveneConfig) -> None:
+    start = Start.of(people(), REGIONS, chosen.budget)
+    own_S = distance(start.connectome(torch.zeros(4, EDGES, dtype=torch.float64)))
+    bound = dataclasses.replace(chosen, max_distance=float(own_S.max()) + 1e-3)
+    found = search([linear], start, goal(), bound, {}, range(4), distance=distance)
+    free = search([linear], start, goal(), chosen, {}, range(4))
+    assert (distance(start.connectome(found.change_SE)) <= bound.max_distance).all()
+    assert (distance(start.connectome(free.change_SE)) > bound.max_distance).any()
+    assert (found.after_SM[:, 0] < found.before_SM[:, 0]).all()
+
+
+def test_only_the_named_regions_are_scaled() -> None:
+    chosen = InterveneConfig(space="regions", max_regions=2, budget=0.3)
+    start = Start.of(people(), REGIONS, 0.3)
+    among_R = torch.zeros(REGIONS, dtype=torch.bool)
+    among_R[[2, 5, 6]] = True
+    found = search([linear], start, goal(), chosen, {}, range(4), among_R=among_R)
+    change_SRR = matrix_of(found.change_SE, REGIONS, diagonal=0.0)
+    others = torch.nonzero(~among_R).flatten()
+    assert (change_SRR[:, others][:, :, others] == 0).all()
+    assert (found.norm_S > 0).all()
+
+
+@pytest.mark.skipif("DTB_REAL_DATA" not in os.environ, reason="DTB_REAL_DATA is not set")
+def test_on_a_real_short_scan_the_own_matrix_with_the_change_is_valid() -> None:
+    """Two people of the CNP sample, 200 of their regions, 152 volumes."""
+    files = sorted(
+        Path(os.environ["DTB_REAL_DATA"]).glob("cnp/derivatives/halfpipe/sub-*/func/*Matrix4*timeseries.tsv.gz")
+    )
+    series = [np.loadtxt(path, delimiter="\t", usecols=range(200)) for path in files[:2]]
+    edges_SE = np.stack([np.corrcoef(one, rowvar=False)[np.triu_indices(200, 1)] for one in series])
+    connectome_SE = torch.from_numpy(np.arctanh(edges_SE)).float()
+    own_SRR, _ = correlations(connectome_SE, 200)
+    weights_E1 = torch.randn(edges_SE.shape[1], 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    alone = Goal(0, 1.0, torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    for space in ("edges", "regions"):
+        chosen = InterveneConfig(space=space, metric="euclidean", num_steps=6)
+        start = Start.of(connectome_SE, 200, chosen.budget)
+        found = search([lambda given_SE: given_SE.tanh().nan_to_num() @ weights_E1], start, alone, chosen, {}, range(2))
+        assert violation(own_SRR + matrix_of(found.change_SE, 200, diagonal=0.0)).max() < TOLERANCE
+        assert (found.norm_S > 0.9 * start.budget_S).all()
+        assert start.is_singular().all()

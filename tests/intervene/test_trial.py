@@ -103,3 +103,38 @@ def test_the_shipped_protocols_can_be_followed() -> None:
     assert shipped
     for path in shipped:
         assert load_protocol(path).title
+
+
+def test_people_without_a_figure_are_left_out_and_counted() -> None:
+    """One of them among people without any difference must not make the p-value the smallest there is."""
+    rng = np.random.default_rng(0)
+    same_S = rng.normal(size=20)
+    effects = {"personalised": same_S.copy(), "population": same_S[::-1].copy(), "sham": np.zeros(20)}
+    without = {arm: effect_S[1:] for arm, effect_S in effects.items()}
+    effects["personalised"][0] = np.nan
+    figures, expected = (analyse(outcomes(given), PROTOCOL, seed=0) for given in (effects, without))
+    assert (figures.primary["num_people"], figures.primary["num_incomplete"]) == (19, 1)
+    assert figures.primary["p_value"] > 0.2
+    assert figures.primary["difference"] == pytest.approx(expected.primary["difference"])
+    columns = ["effect", "effect_lower", "effect_upper", "responders", "sd_between_people"]
+    assert np.isfinite(figures.doses[columns].to_numpy()).all()
+    assert np.isfinite(figures.matrix[["mean_change", "mean_size_lower", "mean_size_upper"]].to_numpy()).all()
+
+
+def test_heterogeneity_and_the_matrix_have_intervals_and_effects_a_second_unit() -> None:
+    rng = np.random.default_rng(3)
+    effects = {arm: rng.normal(0.5, 0.3, 200) for arm in ("personalised", "population")} | {"sham": np.zeros(200)}
+    figures = analyse(outcomes(effects, aside=0.2), PROTOCOL, seed=0, spread_in_retest_sd=2.5)
+    full = figures.doses.query("dose == 1").set_index("arm").loc["personalised"]
+    own_S = effects["personalised"]
+    assert full["sd_between_people"] == pytest.approx(own_S.std(ddof=1))
+    # For a normal distribution the standard error of a standard deviation is s / sqrt(2 n).
+    half = (full["sd_between_people_upper"] - full["sd_between_people_lower"]) / 2
+    assert half == pytest.approx(1.96 * own_S.std() / 400**0.5, rel=0.25)
+    assert full["effect_in_retest_sd"] == pytest.approx(2.5 * own_S.mean())
+    assert full["effect_in_retest_sd_upper"] == pytest.approx(2.5 * full["effect_upper"])
+    target = figures.matrix.query("is_target").set_index("arm").loc["personalised"]
+    assert target["mean_change_lower"] < target["mean_change"] < target["mean_change_upper"]
+    assert target["mean_change_upper"] == pytest.approx(full["effect_upper"])
+    without = analyse(outcomes(effects), PROTOCOL, seed=0).doses
+    assert without["effect_in_retest_sd"].isna().all()

@@ -76,6 +76,7 @@ def add_trial(run: Path, num_people: int = 20) -> pd.DataFrame:
     for name in ("doses", "matrix", "slopes"):
         getattr(figures, name).to_csv(run / "trial" / f"{name}.tsv", sep="\t", index=False, na_rep="n/a")
     result = {"protocol_hash": "b" * 64, "target": "mean_rt of stroop", "primary": figures.primary}
+    result |= {"num_abstained": 0, "support": {"num_people": 9, "r": 0.8, "p_value": 0.001, "is_shown": True}}
     write_json(run / "trial" / "trial.json", {**result, "protocol": to_plain(protocol)})
     claimed.finish({})
     return figures.doses
@@ -276,6 +277,7 @@ def _write_interventions(folder, pseudonyms, test, rng, bold):
                 "region": None,
                 "unit": "s",
                 "is_target": task == "stroop",
+                "is_wanted": task == "stroop",
             }
             row |= {
                 "before": before,
@@ -293,7 +295,8 @@ def _write_interventions(folder, pseudonyms, test, rng, bold):
                     "change_norm": 0.5,
                 }
             )
-        changes.append({"pseudonym": who, "change_E": rng.normal(0, 0.05, NUM_EDGES).astype(np.float32)})
+        change_E, base_E = (rng.normal(0, scale, NUM_EDGES).astype(np.float32) for scale in (0.05, 0.1))
+        changes.append({"pseudonym": who, "change_E": change_E, "base_E": base_E})
     status = [{"pseudonym": who, "status": "ok", "reason": "", "seconds": 0.1} for who in pseudonyms]
     status[-1] |= {"status": "failed", "reason": "gradient not finite in step 3"}
     _parquet(folder / "results", results)

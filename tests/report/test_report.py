@@ -165,6 +165,13 @@ def test_a_trial_is_shown_with_its_intervals_and_missed_where_there_was_none(fak
     assert "personalised against population, at the full dose, differ by 0.3" in trial
     assert "Faster &lt;in&gt; the Stroop task" in trial
     assert "Research use only" in trial
+    assert "abstains" not in trial
+    result = json.loads((run / "trial" / "trial.json").read_text())
+    result["support"] |= {"r": 0.1, "is_shown": False}
+    (run / "trial" / "trial.json").write_text(json.dumps(result))
+    report(ONLY_MAIN, run, tmp_path / "page", resume=True)
+    doubted = Page((tmp_path / "page" / "index.html").read_text(encoding="utf-8")).sections["trial"]
+    assert doubted.index("The search abstains") < doubted.index("Faster &lt;in&gt; the Stroop task")
     (run / "trial" / "slopes.tsv").unlink()
     report(ONLY_MAIN, run, tmp_path / "page", resume=True)
     page = Page((tmp_path / "page" / "index.html").read_text(encoding="utf-8"))
@@ -299,11 +306,16 @@ def test_a_persons_change_is_drawn_before_and_after_and_named_by_region_and_netw
     person = Page((tmp_path / "page" / "people" / f"{fake.pseudonyms[0]}.html").read_text(encoding="utf-8"))
     search = person.sections["search"]
     assert len(re.findall(r'aria-label="(Before|After|The change)\. 40 connections on a glass brain', search)) == 3
-    change_E = (
-        pd.read_parquet(fake.path / "intervene" / "changes").set_index("pseudonym").loc[fake.pseudonyms[0]].item()
-    )
+    changes = pd.read_parquet(fake.path / "intervene" / "changes").set_index("pseudonym")
+    change_E, base_E = (changes.loc[fake.pseudonyms[0], name] for name in ("change_E", "base_E"))
     first, second = np.triu_indices(len(REGIONS), 1)
     largest = np.abs(change_E).argmax()
+    # What is drawn as before is what the change is relative to.
+    drawn = np.argsort(-np.abs(change_E))[:40]
+    before, after = (drawn[np.argmax(np.abs(values_E[drawn]))] for values_E in (base_E, base_E + change_E))
+    for title, edge, value in (("Before", before, base_E[before]), ("After", after, (base_E + change_E)[after])):
+        named = f"{REGIONS[first[edge]]} with {REGIONS[second[edge]]} {value:+.2g}"
+        assert re.search(rf'aria-label="{title}\. [^"]*The strongest: {re.escape(named)}', search)
     at_region = [np.sum(change_E[(first == place) | (second == place)] ** 2) for place in range(len(REGIONS))]
     assert f"<td>{REGIONS[first[largest]]}</td><td>{REGIONS[second[largest]]}</td>" in search
     ranked = search.split("the regions at whose edges most changes", 2)[2]
