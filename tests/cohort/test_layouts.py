@@ -125,7 +125,9 @@ def test_fmriprep_volumes_become_a_person(tmp_path):
     regions = read_region_names(people[0].rest[0], root, config)
     assert regions == ("a", "b", "c", "d")
     assert people[0].rest[0].mask.name.endswith("space-MNI152NLin2009cAsym_desc-brain_mask.nii.gz")
-    record = read_person(PersonJob(people[0], "p", no_covariates(), root), regions, TASKS, config).record
+    read = read_person(PersonJob(people[0], "p", no_covariates(), root), regions, TASKS, config)
+    record = read.record
+    assert read.coverage_R.tolist() == [1, 1, 1, 1]
     means = np.stack([values[labelled == label].mean(axis=0) for label in (1, 2, 3, 4)])
     expected = np.arctanh(np.corrcoef(means)[np.triu_indices(4, 1)])
     np.testing.assert_allclose(record.connectome_E, expected, atol=1e-5)
