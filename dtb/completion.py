@@ -12,6 +12,7 @@ from dtb.commands import COMMANDS
 from dtb.errors import ConfigurationError
 
 SHELLS = ("bash", "zsh", "fish")
+_EXPLANATIONS = "COMPLETION_SPEC = "
 # tyro hands its program to Python as one argument, and ours is longer than Linux lets an argument be; and for zsh it writes a file
 # for `fpath`, which tells nobody of itself where it is sourced.
 _AMENDED = {
@@ -42,7 +43,11 @@ def completion_script(shell: str) -> str:
             use_underscores=False,
             config=(FlagCreatePairsOff,),
         )
-    script = written.getvalue()
+    # An option's explanation of several lines would be offered line by line, the later ones as completions of their own.
+    script = "\n".join(
+        line.replace("\\n", " ") if line.startswith(_EXPLANATIONS) else line for line in written.getvalue().split("\n")
+    )
+    assert _EXPLANATIONS in script, "tyro names its explanations otherwise than it did"
     if shell in _AMENDED:
         was, now = _AMENDED[shell]
         assert script.count(was) == 1, f"tyro writes its script for {shell} otherwise than it did"
