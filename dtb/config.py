@@ -74,9 +74,9 @@ class SynthConfig:
     """Length of each rest run in seconds: the shorter, the noisier the estimated connectome."""
     num_rest_runs: Count = 2
     """Rest runs a person."""
-    repetition_time: Positive = 0.8
+    repetition_time: Annotated[float, Field(ge=0.1, le=20)] = 0.8
     """Seconds from one volume to the next."""
-    tasks: tuple[str, ...] = ("stroop", "hammer")
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)] = ("stroop", "hammer")
     """Which task designs the people perform."""
     runs_per_task: Count = 1
     """Runs of each task."""
@@ -105,7 +105,7 @@ class IngestConfig:
     """From BIDS trees to shards."""
 
     tasks: tuple[str, ...] = ("stroop", "hammer")
-    """Task specifications: names of shipped ones (`dtb ingest --help` lists them) or paths of YAML files."""
+    """Task specifications: names of shipped ones (`dtb task list` lists them) or paths of YAML files."""
     channel_layout: Literal["separate", "shared"] = "separate"
     """Stimulus channels of several tasks: `separate`, side by side with a flag for each task; `shared`, the paper's, in the same
     places with one flag."""
@@ -201,12 +201,19 @@ class SegmentConfig:
     same, BOLD is 40% from its final value after 12 s (SPM's response 14%), 1.6% (3.2%) after 20 s and 0.2% (0.7%) after 24 s. What trains
     without BOLD can do with less."""
 
+    def __post_init__(self) -> None:
+        """Refuse a burn-in that leaves nothing to count."""
+        if self.burn_in_seconds >= self.segment_seconds:
+            raise ValueError(
+                f"`burn_in_seconds` is {self.burn_in_seconds:g}; it must be shorter than `segment_seconds` ({self.segment_seconds:g})"
+            )
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TwinConfig:
     """The model: a hypernetwork from connectome to parameters, and the recurrent network that they make."""
 
-    step_seconds: Positive = 0.08
+    step_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.08
     """Length of a model step."""
     num_hidden: Count = 64
     """Units of the recurrent network."""
@@ -271,11 +278,11 @@ class SplitConfig:
     is held out (replication); `runs`: the same people, whole runs are; `tasks`: people, and a task that nobody is trained on."""
     held_out: str = ""
     """With `kind: runs`, the label of the runs held out, as in `stroopPA`; empty for each person's last run of each task of which they
-    have several. With `kind: tasks`, the task."""
+    have several. With `kind: tasks`, the task. With `kind: sites`, the site; empty for the one that `fold` names."""
     num_folds: Annotated[int, Field(ge=2)] = 5
     """Folds over people, with `kind: subjects` and `kind: tasks`."""
     fold: CountOrZero = 0
-    """Which fold is held out for testing; with `kind: sites`, which site, in alphabetical order."""
+    """Which fold is held out for testing; with `kind: sites` and no `held_out`, which site, in alphabetical order."""
     seed: CountOrZero | None = None
     """Seed of who is dealt where; the run's own `seed` if not given. Twins of several seeds are an ensemble only if they share this one."""
     validation_fraction: OpenFraction = 0.15

@@ -42,6 +42,10 @@ def test_sections_hide_what_a_stage_does_not_read() -> None:
         ({"twin": {"cell": "lstm"}}, ["`twin.cell` is 'lstm'", "'elman', 'leaky' or 'gated'"]),
         ({"train": {"learning_rate": float("nan")}}, ["`train.learning_rate` is nan", "finite"]),
         ({"twin": 3}, ["`twin` is 3"]),
+        ({"segments": {"segment_seconds": 12}}, ["`burn_in_seconds` is 20", "shorter than `segment_seconds` (12)"]),
+        ({"twin": {"step_seconds": 2}}, ["`twin.step_seconds` is 2", "less than or equal to 1"]),
+        ({"synth": {"repetition_time": 1000}}, ["`synth.repetition_time` is 1000", "less than or equal to 20"]),
+        ({"synth": {"tasks": []}}, ["`synth.tasks` is []", "at least 1 item"]),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_place_and_remedy(values: dict, words: list[str]) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from dtb.cohort.records import Run
 from dtb.config import SegmentConfig
-from dtb.errors import ConfigurationError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +51,6 @@ def cut_run(
     list of Segment
         Empty for an empty span.
 
-    Raises
-    ------
-    ConfigurationError
-        The burn-in leaves nothing of a segment.
-
     Examples
     --------
     A run without trials, so that no room is kept at the end of a segment:
@@ -68,11 +62,6 @@ def cut_run(
     Segment(start_seconds=40.0, counted_from_seconds=50.0, counted_to_seconds=100.0)
     """
     room = segments.segment_seconds - segments.burn_in_seconds
-    if room <= 0:
-        raise ConfigurationError(
-            f"segments.burn_in_seconds is {segments.burn_in_seconds:g}; it must be shorter than segments.segment_seconds "
-            f"({segments.segment_seconds:g})."
-        )
     counted = room
     if not by_step:
         usable_J = run.trials.usable_J.astype(bool)
