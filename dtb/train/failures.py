@@ -9,7 +9,7 @@ from typing import Any
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2.api.callback import UserCallback
 
-from dtb.errors import StageError
+from dtb.errors import ConfigurationError, StageError
 from dtb.train.notes import tell_broken
 
 _MOST_LETTERS = 200
@@ -28,9 +28,19 @@ class TellFailures(UserCallback):
         self._out = out
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
-        """Tell of ranks that broke, unless they have said it themselves."""
+        """Tell of ranks that broke, unless they have said it themselves.
+
+        Raises
+        ------
+        ConfigurationError
+            A rank found settings that do not fit: begun anew, it would find the same. Ray Train does not go on after an error of a
+            callback. (Input that cannot be read may lie behind a network that comes back.)
+        """
         del run_context
         found = {rank: own_error(error) for rank, error in worker_exceptions.items()}
+        for error in found.values():
+            if isinstance(error, ConfigurationError):
+                raise error
         if any(isinstance(error, StageError) for error in found.values()):
             tell_broken(self._out, None)
             return

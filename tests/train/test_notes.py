@@ -9,7 +9,7 @@ import time
 import pytest
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
-from dtb.errors import StageError
+from dtb.errors import ConfigurationError, StageError
 from dtb.train.failures import TellFailures
 from dtb.train.notes import tell_going_on
 
@@ -31,6 +31,14 @@ def test_a_failure_is_one_line_that_names_who_is_lost(tmp_path, errors, words):
     }
     TellFailures(tmp_path).after_exception(None, wrapped)
     assert (tmp_path / "notes.log").read_text() == f"{words} Training begins again where the newest checkpoint is.\n"
+
+
+def test_what_was_given_wrong_is_not_tried_again(tmp_path):
+    """Ray Train ends a training for an error of a callback, whatever `max_failures` is."""
+    errors = {0: CUT, 1: UserExceptionWithTraceback(ConfigurationError("It does not fit."), "...")}
+    with pytest.raises(ConfigurationError, match="It does not fit"):
+        TellFailures(tmp_path).after_exception(None, errors)
+    assert not (tmp_path / "notes.log").exists()
 
 
 def test_what_a_worker_said_itself_is_not_said_twice_and_the_time_is_known(tmp_path, monkeypatch):
