@@ -32,11 +32,16 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     Raises
     ------
     ConfigurationError
-        There are too few people for the folds, or too few sites, or `fold` is not one of them; or nobody has the runs or the task that
-        are to be held out, or nothing beside them.
+        There are too few people for the folds, or too few sites, or `fold` is not one of them; or nobody has the site, the runs or the
+        task that are to be held out, or nothing beside them; or `held_out` names something of which `kind` knows nothing.
     """
     seed = seed if config.seed is None else config.seed
     people = sorted(cohort.pseudonyms)
+    if config.held_out and config.kind in {"subjects", "temporal"}:
+        raise ConfigurationError(
+            f"split.held_out is {config.held_out!r}, but split.kind: {config.kind} holds nothing out by name. Leave it empty, or set "
+            "split.kind to `sites`, `runs` or `tasks`."
+        )
     if config.kind == "temporal":
         until = config.train_seconds or config.train_seconds_fraction
         everybody = tuple(people)
@@ -53,7 +58,7 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
 
     if config.kind == "sites":
         site_of = {who: str(site) for who in people if (site := covariates[who].get("site")) is not None}
-        held_out = _held_out_site(sorted(set(site_of.values())), config.fold)
+        held_out = _held_out_site(sorted(set(site_of.values())), config)
         test = [who for who, site in site_of.items() if site == held_out]
         if len(site_of) < len(people):
             # They may be of the site that is held out.
@@ -128,17 +133,24 @@ def _stratum(covariates: dict[str, float | str | None]) -> tuple[str, str, str, 
     return str(covariates.get("site")), str(covariates.get("group")), str(covariates.get("sex")), decade
 
 
-def _held_out_site(sites: list[str], fold: int) -> str:
+def _held_out_site(sites: list[str], config: SplitConfig) -> str:
     if len(sites) < 2:
         raise ConfigurationError(
             f"split.kind: sites holds out one site, but the cohort has only {sites[0] if sites else 'none'}. "
             "Give participants.tsv a column `site`, or use split.kind: subjects."
         )
-    if fold >= len(sites):
+    if config.held_out:
+        if config.held_out not in sites:
+            raise ConfigurationError(
+                f"split.held_out is {config.held_out!r}; with split.kind: sites it names the site to hold out. The cohort's sites are "
+                f"{', '.join(sites)}."
+            )
+        return config.held_out
+    if config.fold >= len(sites):
         raise ConfigurationError(
-            f"split.fold is {fold}; with split.kind: sites it may be 0 to {len(sites) - 1}: {', '.join(sites)}."
+            f"split.fold is {config.fold}; with split.kind: sites it may be 0 to {len(sites) - 1}: {', '.join(sites)}."
         )
-    return sites[fold]
+    return sites[config.fold]
 
 
 def _check_folds(num_people: int, config: SplitConfig) -> None:

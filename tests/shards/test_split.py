@@ -65,6 +65,19 @@ def test_a_site_is_held_out_whole(cohort):
         make_split(cohort, SplitConfig(kind="sites", fold=2), seed=0)
 
 
+def test_a_site_is_held_out_by_its_name_whatever_the_fold(cohort):
+    split = make_split(cohort, SplitConfig(kind="sites", held_out="s1"), seed=0)
+    assert split == make_split(cohort, SplitConfig(kind="sites", fold=1), seed=0)
+    with pytest.raises(ConfigurationError, match=r"held_out is 'foo'.*sites are s0, s1"):
+        make_split(cohort, SplitConfig(kind="sites", held_out="foo"), seed=0)
+
+
+@pytest.mark.parametrize("kind", ["subjects", "temporal"])
+def test_a_name_is_refused_where_nothing_is_held_out_by_name(kind, cohort):
+    with pytest.raises(ConfigurationError, match=f"held_out is 's1', but split.kind: {kind} holds nothing out by name"):
+        make_split(cohort, SplitConfig(kind=kind, held_out="s1"), seed=0)
+
+
 def test_people_without_a_site_are_no_site_and_are_left_out(tmp_path, capsys):
     writer = ShardWriter(tmp_path, 4)
     for number in range(12):
