@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,8 +96,14 @@ class BatchMaker:
 
     @property
     def num_steps(self) -> int:
-        """Model steps in a segment."""
+        """Model steps in a segment, at most: no more are laid out than the longest run of a batch needs."""
         return max(1, round(self._segments.segment_seconds / self._step_seconds))
+
+    def _needed_steps(self, runs: Sequence[Run]) -> int:
+        """Give how many steps a segment of some runs has: burn-in, the longest run and its last response window, if they are fewer."""
+        ends = [run.duration_seconds + float(run.trials.window_seconds_J.max(initial=0.0)) for run in runs]
+        seconds = self._segments.burn_in_seconds + max(ends, default=0.0)
+        return min(self.num_steps, max(1, math.ceil(seconds / self._step_seconds)))
 
     def batch(
         self,
@@ -131,7 +138,8 @@ class BatchMaker:
         num_segments = max([1, *(len(person.task_K) for person in people)])
         num_volumes = max([1, *(person.volume_seconds_KV.shape[1] for person in people)])
         num_edges = len(records[0].connectome_E) if num_edges is None else num_edges
-        T, A, R = self.num_steps, self.taskset.num_alternatives, len(self._bold_regions)
+        T = max([self._needed_steps(()), *(person.stimulus_KTI.shape[1] for person in people)])
+        A, R = self.taskset.num_alternatives, len(self._bold_regions)
         rows: dict[str, np.ndarray] = {
             "seed_S": np.zeros(num_rows, np.int64),
             "weight_S": np.zeros(num_rows, np.float32),
@@ -149,20 +157,20 @@ class BatchMaker:
             "volume_seconds_SKV": np.zeros((num_rows, num_segments, num_volumes), np.float32),
         }
         for row, (record, person) in enumerate(zip(records, people, strict=True)):
-            K, V = person.volume_seconds_KV.shape
+            (K, V), steps = person.volume_seconds_KV.shape, slice(person.stimulus_KTI.shape[1])
             rows["seed_S"][row] = person_seed(record.pseudonym, seed, epoch)
             rows["weight_S"][row] = 1
             rows["connectome_SE"][row] = record.connectome_E
             rows["run_SK"][row, :K] = person.run_K
             rows["start_seconds_SK"][row, :K] = person.start_seconds_K
-            rows["stimulus_SKTI"][row, :K] = person.stimulus_KTI
+            rows["stimulus_SKTI"][row, :K, steps] = person.stimulus_KTI
             rows["task_SK"][row, :K] = person.task_K
-            rows["press_SKTA"][row, :K] = person.press_KTA
-            rows["at_risk_SKT"][row, :K] = person.at_risk_KT
-            rows["counted_SKT"][row, :K] = person.counted_KT
+            rows["press_SKTA"][row, :K, steps] = person.press_KTA
+            rows["at_risk_SKT"][row, :K, steps] = person.at_risk_KT
+            rows["counted_SKT"][row, :K, steps] = person.counted_KT
             rows["bold_SKVR"][row, :K, :V] = person.bold_KVR
             rows["bold_counted_SKV"][row, :K, :V] = person.bold_counted_KV
-            rows["bold_steps_SKT"][row, :K] = person.bold_steps_KT
+            rows["bold_steps_SKT"][row, :K, steps] = person.bold_steps_KT
             rows["volume_seconds_SKV"][row, :K, :V] = person.volume_seconds_KV
         tables = [{"subject_J": np.full(len(p.trials["run_J"]), row), **p.trials} for row, p in enumerate(people)]
         tables = tables or [{"subject_J": np.zeros(0, np.int64), **self._no_trials()}]
@@ -205,7 +213,7 @@ class BatchMaker:
             for number, run in enumerate(record.runs)
             for segment in cut_run(run, self._segments, *spans[number], by_step=self._by_step)
         ]
-        A, R = self.taskset.num_alternatives, len(self._bold_regions)
+        T, A, R = self._needed_steps(record.runs), self.taskset.num_alternatives, len(self._bold_regions)
         encoded, volumes, tables = [], [], []
         for place, (number, segment) in enumerate(pieces):
             run = record.runs[number]
@@ -215,14 +223,14 @@ class BatchMaker:
                     self.taskset.index(run.task),
                     self.taskset,
                     start_seconds=segment.start_seconds,
-                    num_steps=self.num_steps,
+                    num_steps=T,
                     step_seconds=self._step_seconds,
                     counted_from_seconds=segment.counted_from_seconds,
                     counted_to_seconds=segment.counted_to_seconds,
                     by_step=self._by_step,
                 )
             )
-            volumes.append(self._volumes(run, bold[number], segment, spans[number]))
+            volumes.append(self._volumes(run, bold[number], segment, spans[number], T))
             tables.append(self._trials(run, number, place, segment, tested[number]))
         V = max((len(seconds) for _, _, seconds in volumes), default=0)
         bold_KVR = np.full((len(pieces), V, R), np.nan, np.float32)
@@ -232,7 +240,6 @@ class BatchMaker:
             bold_KVR[place, : len(seconds_V)] = bold_VR
             counted_KV[place, : len(seconds_V)] = counted_V
             seconds_KV[place, : len(seconds_V)] = seconds_V
-        T = self.num_steps
         tables = tables or [self._no_trials()]
         return _Person(
             stimulus_KTI=np.stack([e[0] for e in encoded])
@@ -252,23 +259,23 @@ class BatchMaker:
             ).reshape(len(pieces), T),
             bold_KVR=bold_KVR,
             bold_counted_KV=counted_KV,
-            bold_steps_KT=np.array([self._within(segment) for _, segment in pieces], bool).reshape(len(pieces), T),
+            bold_steps_KT=np.array([self._within(segment, T) for _, segment in pieces], bool).reshape(len(pieces), T),
             volume_seconds_KV=seconds_KV,
             trials={name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         )
 
-    def _within(self, segment: Segment) -> np.ndarray:
+    def _within(self, segment: Segment, num_steps: int) -> np.ndarray:
         """Say which steps lie within the counted span."""
-        begin_T = segment.start_seconds + self._step_seconds * np.arange(self.num_steps)
+        begin_T = segment.start_seconds + self._step_seconds * np.arange(num_steps)
         end_T = begin_T + self._step_seconds
         return (begin_T >= segment.counted_from_seconds - 1e-9) & (end_T <= segment.counted_to_seconds + 1e-9)
 
     def _counted(self, run: Run, segment: Segment, at_risk_T: np.ndarray) -> np.ndarray:
         """Give the steps of the counted span in which no press of an uncounted trial could lie; by trial, also those at risk."""
         trials = run.trials
-        begin_T = segment.start_seconds + self._step_seconds * np.arange(self.num_steps)
+        begin_T = segment.start_seconds + self._step_seconds * np.arange(len(at_risk_T))
         end_T = begin_T + self._step_seconds
-        counted_T = self._within(segment)
+        counted_T = self._within(segment, len(at_risk_T))
         onset_J = trials.onset_seconds_J
         began_J = (onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds)
         counted_J = trials.usable_J & (began_J | self._by_step)
@@ -279,14 +286,14 @@ class BatchMaker:
         return counted_T if self._by_step else counted_T | (at_risk_T > 0)
 
     def _volumes(
-        self, run: Run, bold_VR: np.ndarray | None, segment: Segment, span: tuple[float, float]
+        self, run: Run, bold_VR: np.ndarray | None, segment: Segment, span: tuple[float, float], num_steps: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the volumes that go with a segment of a part of the run, whether each counts, and their times after its beginning."""
         if bold_VR is None or run.repetition_time is None or not len(self._bold_regions):
             return np.zeros((0, len(self._bold_regions)), np.float32), np.zeros(0, bool), np.zeros(0, np.float32)
         seconds_V = np.arange(len(bold_VR)) * run.repetition_time
         begin_seconds = segment.start_seconds
-        end_seconds = begin_seconds + self.num_steps * self._step_seconds
+        end_seconds = begin_seconds + num_steps * self._step_seconds
         if self._with_spline:
             margin = MARGIN_VOLUMES * run.repetition_time
             begin_seconds, end_seconds = max(begin_seconds - margin, span[0]), min(end_seconds + margin, span[1])

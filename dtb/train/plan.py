@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,7 @@ def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str,
 
 
 def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size: int) -> dict[str, int]:
-    """Estimate the memory of one worker: weights, gradients and Adam's moments by ZeRO stage, and states kept for the backward pass.
+    """Estimate the memory of one worker: weights, gradients and Adam's moments by ZeRO stage, and what is kept for the backward pass.
 
     Parameters
     ----------
@@ -196,21 +197,27 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size
     Returns
     -------
     dict
-        Bytes for `weights`, `gradients`, `bucket`, `optimizer` and `states`.
+        Bytes for `weights`, `gradients`, `bucket`, `optimizer`, `states` and `responses`, the matrices from steps to volumes.
     """
     train, workers = config.train, config.train.num_workers
     # The optimizer has float32 weights of its own with bf16, and with ZeRO in float32 too.
     weight, master = (2, 4) if train.precision == "bf16" else (4, 4 if train.zero_stage else 0)
     rows = -(-train.batch_size // workers)
-    counted = config.segments.segment_seconds - config.segments.burn_in_seconds
-    seconds = max(
-        sum(run["duration_seconds"] for run in plan.cohort.header(who)["runs"]) for who in plan.split.train[:8]
+    people = [plan.cohort.header(who)["runs"] for who in plan.split.train[:8]]
+    seconds = max(sum(run["duration_seconds"] for run in runs) for runs in people)
+    longest = max((run["duration_seconds"] for runs in people for run in runs), default=0.0)
+    burn_in = config.segments.burn_in_seconds
+    length = min(config.segments.segment_seconds, burn_in + longest)  # as `BatchMaker` lays segments out
+    steps = seconds / max(length - burn_in, 1e-9) * length / config.twin.step_seconds
+    fastest = min(
+        (run["repetition_time"] for runs in people for run in runs if run["repetition_time"]), default=math.inf
     )
-    steps = seconds / max(counted, 1e-9) * config.segments.segment_seconds / config.twin.step_seconds
+    volumes = length / fastest if plan.bold_regions and config.twin.bold == "hrf" else 0.0
+    responses = rows * steps * volumes * 4
     if train.recompute_states:
         # Of each segment, one block's states, and the state between blocks.
-        length = round(config.segments.segment_seconds / config.twin.step_seconds)
-        steps *= min(1.0, block_steps(length) / length + 1 / block_steps(length))
+        block = block_steps(round(length / config.twin.step_seconds))
+        steps *= min(1.0, block * config.twin.step_seconds / length + 1 / block)
     per_step = 3 * config.twin.num_hidden + plan.card.sizes.num_channels + 2 * plan.card.sizes.num_alternatives
     return {
         "weights": num_parameters * weight // (workers if train.zero_stage == 3 else 1),
@@ -218,4 +225,5 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size
         "bucket": bucket_size * weight if train.zero_stage >= 1 else 0,
         "optimizer": num_parameters * (8 + master) // (workers if train.zero_stage >= 1 else 1),
         "states": int(rows * steps * per_step * 4),
+        "responses": int(responses),
     }

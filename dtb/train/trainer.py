@@ -281,9 +281,9 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
                 f"from the newest checkpoint. The last failure:\n{error}"
             ) from error
         except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
-            cause = getattr(error, "controller_failure", None)
-            if isinstance(cause, ConfigurationError):  # a worker's, by TellFailures
-                raise cause from None
+            given = getattr(error, "controller_failure", None)
+            if isinstance(given, ConfigurationError):  # a worker's, by TellFailures
+                raise given from None
             raise StageError(
                 f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
             ) from error

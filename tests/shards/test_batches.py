@@ -13,9 +13,7 @@ from scipy.interpolate import CubicSpline
 
 from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import SegmentConfig, TwinConfig
-from dtb.errors import ConfigurationError
 from dtb.shards.batches import BatchMaker
-from dtb.shards.segments import cut_run
 from dtb.shards.split import Split
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
@@ -132,16 +130,23 @@ def test_batch_of_nobody_has_the_shape_of_others():
     assert len(batch.trials.trial_J) == 0
 
 
+@pytest.mark.parametrize("seconds", [460.0, 100_000.0])
+def test_a_segment_longer_than_every_run_is_laid_out_as_long_as_they_need(seconds):
+    """A segment of a day means "the whole run", and may not ask for a day's memory."""
+    records = people(0, 1)
+    longest = max(run.duration_seconds for record in records for run in record.runs)
+    batch = make_maker(seconds, 60.0).batch(records)
+    assert batch.task_SK.shape[1] == len(records[0].runs)
+    assert longest + 60.0 <= batch.at_risk_SKT.shape[2] * STEP < longest + 65.0
+    np.testing.assert_allclose(
+        batch.at_risk_SKT.sum(dim=(1, 2)) * STEP, [exposure(record) for record in records], rtol=1e-5
+    )
+
+
 def test_person_without_bold_or_runs_is_laid_out():
     batch = make_maker().batch(people(0, num_volumes=0) + people(1, num_runs=0))
     assert not batch.bold_counted_SKV.any()
     assert (batch.task_SK[1] == -1).all()
-
-
-def test_burn_in_that_leaves_nothing_is_refused():
-    (record,) = people(0)
-    with pytest.raises(ConfigurationError, match=r"segments\.burn_in_seconds is 12.*shorter"):
-        cut_run(record.runs[0], SegmentConfig(segment_seconds=12, burn_in_seconds=12), 0.0, 30.0)
 
 
 def test_steps_are_counted_unless_an_uncounted_trial_could_have_been_answered_in_them():

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dtb.config import SegmentConfig
 from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, estimated_bytes, make_plan
@@ -77,3 +78,13 @@ def test_a_dry_run_tells_the_optimizer_bytes_that_deepspeed_takes(shards, tmp_pa
     found = estimated_bytes(1000, config, plan, bucket_size=700)
     assert found["optimizer"] == 1000 * each
     assert found["bucket"] == (0 if zero_stage == 0 else 700 * (2 if precision == "bf16" else 4))
+
+
+def test_the_memory_of_segments_longer_than_the_runs_is_that_of_the_runs(shards, tmp_path):
+    def memory(seconds):
+        config = dataclasses.replace(small_config(), segments=SegmentConfig(segment_seconds=seconds, burn_in_seconds=4))
+        return estimated_bytes(1000, config, make_plan(config, shards, tmp_path, open_cohort(shards)), bucket_size=0)
+
+    assert memory(1e5) == memory(1e4)
+    assert memory(20)["responses"] > 0
+    assert memory(1e5)["responses"] > 1.5 * memory(20)["responses"]  # volumes times steps
