@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import tyro
 from pydantic import ValidationError
@@ -47,7 +50,9 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
     Raises
     ------
     ConfigurationError
-        The file has an unknown key, or a value is not allowed.
+        The file has an unknown key, or a value in it is not allowed.
+    ValidationError
+        An option's value is not allowed.
     SystemExit
         An option is unknown or malformed (2), or help was asked for (0).
     """
@@ -62,14 +67,15 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
                 default[field.name] = getattr(base, field.name)
             elif field.default is dataclasses.MISSING:
                 default[field.name] = Path() if "--print-config" in arguments and name != "run" else tyro.MISSING
-        return tyro.cli(
-            kind,
-            prog=f"dtb {name}",
-            args=arguments,
-            default=kind(**default),
-            use_underscores=False,
-            config=(FlagCreatePairsOff,),
-        )
+        with _refused_in_a_line():
+            return tyro.cli(
+                kind,
+                prog=f"dtb {name}",
+                args=arguments,
+                default=kind(**default),
+                use_underscores=False,
+                config=(FlagCreatePairsOff,),
+            )
 
     base, stage = cfg.Config(), parsed(cfg.Config())
     if stage.config_path is not None:  # the file holds the defaults, so the options are read once more on top of it
@@ -78,6 +84,35 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
     given = {field.name: getattr(stage, field.name) for field in dataclasses.fields(kind) if field.name in known}
     config = dataclasses.replace(base, **given)
     return (_from_anywhere(stage), _from_anywhere(config)) if kind.paths_are_here else (stage, config)
+
+
+@contextlib.contextmanager
+def _refused_in_a_line() -> Iterator[None]:
+    """Let a value that the configuration refuses be told as everywhere else; tyro frames pydantic's own words, without the option."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as stopped:
+        cause: BaseException | None = stopped
+        while cause is not None:
+            if isinstance(cause, ValidationError):
+                raise cause from None
+            cause = cause.__context__
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _explained(error: ValidationError, name: str) -> str:
+    """Put a refused value into words that name the option as it is given to the stage `name`."""
+    kinds = {getattr(kind, "__name__", ""): section for section, kind in get_type_hints(cfg.Config).items()}
+    section = kinds.get(error.title, "")
+
+    def option(key: str) -> str:
+        parts = [part.replace("_", "-") for part in (section, *key.split(".")) if part and not part.isdecimal()]
+        return _without_prefix("--" + ".".join(parts), name)
+
+    return cfg.explain(error, cfg.Config, f"options of `{section}`" if section else "options", option)
 
 
 def _from_anywhere(values: Any) -> Any:
@@ -177,7 +212,7 @@ def exit_code(arguments: list[str]) -> int:
             return 0
         stage.run(config)
     except (UserError, ValidationError) as error:
-        text = cfg.explain(error, cfg.Config, "options") if isinstance(error, ValidationError) else str(error)
+        text = _explained(error, name) if isinstance(error, ValidationError) else str(error)
         err.print(f"[red]dtb {name}:[/red] {escape(text)}")
         return EXIT_USER_ERROR
     except StageError as error:

@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -640,12 +640,22 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], source: str) -> T:
         raise ConfigurationError(explain(error, kind, source)) from None
 
 
-def explain(error: ValidationError, kind: type, source: str) -> str:
-    """Put a pydantic error into the words of `source`'s keys, one line a problem."""
+def explain(error: ValidationError, kind: type, source: str, named: Callable[[str], str] = "`{}`".format) -> str:
+    """Put a pydantic error into the words of `source`'s keys, one line a problem; `named` writes a key as its reader knows it."""
     lines = []
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+    problems = error.errors()
+    for problem in problems:
+        loc = problem["loc"]
+        place = named(".".join(str(part) for part in loc))
+        if problem["type"] == "too_short" and any(
+            loc == other["loc"][: len(loc)] for other in problems if other != problem
+        ):
+            continue  # pydantic does not count the items that were refused
+        if problem["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+            lines.append(f"{source}: {place} is missing.")
+        elif problem["type"] == "value_error":  # of several keys, which the text names
+            lines.append(f"{source}: {f'{place}: ' if loc else ''}{problem['ctx']['error']}.")
+        elif problem["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
             known = _keys_at(kind, problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
             advice = (
@@ -655,10 +665,10 @@ def explain(error: ValidationError, kind: type, source: str) -> str:
                 if known
                 else "it is not allowed here."
             )
-            lines.append(f"{source}: unknown key `{place}`; {advice}")
+            lines.append(f"{source}: unknown key {place}; {advice}")
         else:
             found = "not a name" if problem["type"] == _NOT_SHOWN else repr(problem["input"])
-            lines.append(f"{source}: `{place}` is {found}: {_lower_first(problem['msg'])}.")
+            lines.append(f"{source}: {place} is {found}: {_lower_first(problem['msg'])}.")
     return "\n".join(lines)
 
 
@@ -681,6 +691,46 @@ def _keys_at(kind: type, path: tuple[int | str, ...]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice: YAML forbids it, and PyYAML would silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            first = lines.setdefault(str(key.value), key.start_mark.line)
+            if first != key.start_mark.line:
+                raise yaml.MarkedYAMLError(
+                    problem=f"`{key.value}` is there already, in line {first + 1}; keep one of the two",
+                    problem_mark=key.start_mark,
+                )
+        return node
+
+
+def read_yaml(path: Path, expected: str) -> Any:
+    """Read a YAML file in which each key stands once; `expected` says what it should be where it is no file.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is absent, cannot be read, or is not YAML.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise ConfigurationError(f"{path} is not a file; {expected}.") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError(f"{path}, line {line}: not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+    except yaml.MarkedYAMLError as error:
+        where = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise ConfigurationError(f"{path}{where}: not valid YAML: {error.problem}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
 def load_config(path: Path) -> Config:
     """Read a YAML configuration file.
 
@@ -689,16 +739,7 @@ def load_config(path: Path) -> Config:
     ConfigurationError
         The file is absent, is not YAML, or has unknown keys or values that are not allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise ConfigurationError(
-            f"{path} is not a file; --config expects a YAML file such as configs/demo.yaml."
-        ) from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not valid YAML: {error}") from None
+    values = read_yaml(path, "--config expects a YAML file such as configs/demo.yaml")
     return from_mapping(Config, {} if values is None else values, str(path))
 
 

@@ -71,8 +71,15 @@ def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["trainn"], ["no stage 'trainn'", "dtb train"]),
         (["train", "a", "b", "--num-wokers", "3"], ["--num-wokers", "--num-workers"]),
-        (["train", "a", "b", "--num-workers", "0"], ["num_workers", "greater than or equal to 1"]),
-        (["train", "a", "b", "--seed", "-1"], ["seed", "greater than or equal to 0"]),
+        (["train", "a", "b", "--num-workers", "0"], ["--num-workers is 0: ", "greater than or equal to 1.\n"]),
+        (
+            ["train", "a", "b", "--segments.segment-seconds", "0"],
+            ["--segments.segment-seconds is 0", "greater than 0.\n"],
+        ),
+        (["train", "a", "b", "--segments.segment-seconds", "9"], ["segments`: `burn_in_seconds` is 20; it", " (9).\n"]),
+        (["run", "c.yaml", "b", "--split.kind", "x"], ["--split.kind", "temporal"]),
+        (["plan", "b", "--people", "10"], ["--people is 10: ", "greater than or equal to 20.\n"]),
+        (["train", "a", "b", "--seed", "-1"], ["--seed is -1: ", "greater than or equal to 0.\n"]),
         (["train", "a", "b", "--config", "nowhere.yaml"], ["nowhere.yaml is not a file"]),
         (["train", "only-one"], ["OUT"]),
         (["run"], ["CONFIG"]),
@@ -99,6 +106,7 @@ def test_a_mistake_ends_with_2_and_one_message(
     printed = capsys.readouterr()
     assert code == 2
     assert "Traceback" not in printed.err + printed.out
+    assert "validation error" not in printed.err + printed.out
     for word in words:
         assert word in printed.err + printed.out
     assert list(tmp_path.iterdir()) == []

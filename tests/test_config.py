@@ -10,6 +10,7 @@ import yaml
 
 from dtb.config import Config, SegmentConfig, TrainConfig, config_hash, from_mapping, load_config, sections, to_yaml
 from dtb.errors import ConfigurationError
+from dtb.intervene.trial import Protocol
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -43,6 +44,10 @@ def test_sections_hide_what_a_stage_does_not_read() -> None:
         ({"train": {"learning_rate": float("nan")}}, ["`train.learning_rate` is nan", "finite"]),
         ({"twin": 3}, ["`twin` is 3"]),
         ({"segments": {"segment_seconds": 12}}, ["`burn_in_seconds` is 20", "shorter than `segment_seconds` (12)"]),
+        (
+            {"plan": {"people": [10]}},
+            ["here.yaml: `plan.people.0` is 10: input should be greater than or equal to 20."],
+        ),
         ({"twin": {"step_seconds": 2}}, ["`twin.step_seconds` is 2", "less than or equal to 1"]),
         ({"synth": {"repetition_time": 1000}}, ["`synth.repetition_time` is 1000", "less than or equal to 20"]),
         ({"synth": {"tasks": []}}, ["`synth.tasks` is []", "at least 1 item"]),
@@ -55,12 +60,31 @@ def test_what_is_not_allowed_is_refused_with_place_and_remedy(values: dict, word
         assert word in str(caught.value)
 
 
+def test_what_is_said_of_a_wrong_or_missing_key_is_one_line_without_the_rest_of_the_mapping() -> None:
+    def said(kind: type, values: dict) -> str:
+        with pytest.raises(ConfigurationError) as caught:
+            from_mapping(kind, values, "here.yaml")
+        return str(caught.value)
+
+    assert said(Config, {"plan": {"people": [10]}}).count("\n") == 0
+    assert said(Config, {"twin": {"hrf_derivatives": True, "bold": "direct"}}) == (
+        "here.yaml: `twin`: `hrf_derivatives` needs `bold: hrf`."
+    )
+    assert said(Protocol, {}) == "here.yaml: `title` is missing."
+
+
 def test_absent_and_malformed_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="absent.yaml is not a file"):
         load_config(tmp_path / "absent.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("train: [1,")
     with pytest.raises(ConfigurationError, match="not valid YAML"):
+        load_config(broken)
+    broken.write_bytes("seed: 1\nname: Zürich\n".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"broken.yaml, line 2: not UTF-8 text"):
+        load_config(broken)
+    broken.write_text("train:\n  max_epochs: 1\n  patience_epochs: 2\n  max_epochs: 3\n")
+    with pytest.raises(ConfigurationError, match=r"broken.yaml, line 4: .*`max_epochs` is there already, in line 2"):
         load_config(broken)
     broken.write_text("- a\n- b\n")
     with pytest.raises(ConfigurationError, match="expected `key: value`"):

@@ -13,12 +13,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from dtb.config import InterveneConfig, NonNegative, OpenFraction, from_mapping
-from dtb.errors import ConfigurationError
+from dtb.config import InterveneConfig, NonNegative, OpenFraction, from_mapping, read_yaml
 
 Arm = Literal["personalised", "population", "random", "ridge", "paper", "sham"]
 
@@ -68,14 +66,7 @@ def load_protocol(path: Path) -> Protocol:
     ConfigurationError
         The file is absent, is not YAML, or has unknown keys or values that are not allowed.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise ConfigurationError(
-            f"{path} is not a file; a trial needs a protocol such as configs/trials/mean_rt.yaml."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not valid YAML: {error}") from None
+    values = read_yaml(path, "a trial needs a protocol such as configs/trials/stroop_speed.yaml")
     return from_mapping(Protocol, {} if values is None else values, str(path))
 
 

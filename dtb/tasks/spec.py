@@ -13,12 +13,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 import dtb
-from dtb.config import Positive, from_mapping, to_plain
+from dtb.config import Positive, from_mapping, read_yaml, to_plain
 from dtb.errors import ConfigurationError, TaskError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -393,9 +392,9 @@ def load_task(name_or_path: str | Path) -> TaskSpec:
         known = "" if is_path else f" Shipped ones: {', '.join(shipped_tasks())}; or give the path of a YAML file."
         raise TaskError(f"There is no task specification {text!r}.{known}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path} is not valid YAML: {error}") from None
+        values = read_yaml(path, "a task specification is a YAML file")
+    except ConfigurationError as error:
+        raise TaskError(str(error)) from None
     return task_from_mapping(values, str(path))
 
 
