@@ -23,6 +23,8 @@ Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 One that is `OverTrainings` takes (N, S) in place of (S,).
 """
 
+FEWEST_FOR_R = 3
+"""Two people always lie on a line."""
 FEWEST_BEYOND = 3
 """So many people more than columns a partial correlation needs."""
 FEWEST_PEOPLE = 5
@@ -48,7 +50,7 @@ def mean_of(_observed_S: np.ndarray, values_S: np.ndarray, weights_BS: np.ndarra
 
 
 def correlation(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
-    """Give Pearson's r over people in every draw; NaN where either does not vary.
+    """Give Pearson's r over people in every draw; NaN where either does not vary, and of fewer than three people.
 
     Examples
     --------
@@ -56,6 +58,8 @@ def correlation(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.
     1.0
     """
     x_S, y_S, weights_BS = _paired(observed_S, predicted_S, weights_BS)
+    if len(x_S) < FEWEST_FOR_R:
+        return np.full(len(weights_BS), np.nan)
     rounding_x, rounding_y = _rounding(x_S), _rounding(y_S)
     x_S, y_S = x_S - _mean(x_S), y_S - _mean(y_S)
     # All sums in one product, which reads the draws once: they are by far the largest array.

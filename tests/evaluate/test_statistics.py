@@ -118,6 +118,13 @@ def test_a_prediction_that_differs_in_rounding_alone_has_no_correlation(people):
     assert np.isnan(explained_variance(nearly_S, observed_S, np.ones((1, 40)))[0])
 
 
+def test_two_people_have_no_correlation():
+    """They lie on a line whatever they did: r would be 1 or -1 of nothing."""
+    pair_S, other_S = np.array([0.6, 0.8, np.nan]), np.array([0.7, 0.9, 0.8])
+    assert np.isnan(correlation(pair_S, other_S, np.ones((2, 3)))).all()
+    assert np.isfinite(correlation(np.array([0.6, 0.8, 0.6]), other_S, np.ones((2, 3)))).all()
+
+
 def of_ages(rng: np.random.Generator, num_people: int) -> tuple[np.ndarray, np.ndarray]:
     """Make people of 18 to 65 years; give their ages as z-values and the basis of their covariates."""
     age_S, motion_S = rng.uniform(18, 65, num_people), rng.lognormal(-2, 0.4, num_people)
