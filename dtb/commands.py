@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg
 
 from dtb import config as cfg
-from dtb.errors import ConfigurationError
+from dtb.errors import ConfigurationError, InputDataError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -415,6 +415,10 @@ class Watch(Stage):
     """Print the state once and end."""
 
     def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - the training knows its own configuration
+        if not self.run_folder.is_dir():  # before torch is imported, which takes seconds
+            raise InputDataError(
+                f"{self.run_folder} does not exist or is not a folder. Give the folder that `dtb run` or `dtb train` writes."
+            )
         from dtb.watch import watch
 
         watch(self.run_folder, once=self.once)

@@ -120,10 +120,6 @@ def find_training(run: Path) -> Path:
     InputDataError
         There is none.
     """
-    if not run.is_dir():
-        raise InputDataError(
-            f"{run} does not exist or is not a folder. Give the folder that `dtb run` or `dtb train` writes."
-        )
     for folder in (run / "train", run):
         if (folder / STAGE_FILE).is_file() and read_stage(folder)["stage"] == "train":
             return folder.resolve()

@@ -88,6 +88,7 @@ def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
         (["ingest", "nowhere", "out", "--derivatives", "neither"], ["nowhere"]),
         (["ingest", "nowhere", "out"], ["--derivatives"]),
         (["report", "nowhere", "out"], ["nowhere"]),
+        (["watch", "nowhere"], ["nowhere does not exist or is not a folder"]),
     ],
 )
 def test_a_mistake_ends_with_2_and_one_message(
