@@ -14,7 +14,7 @@ from dtb.files import require_complete
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
-from dtb.twin.export import TwinCard, load_twin
+from dtb.twin.export import TwinCard, load_twin, require_distinct
 from dtb.twin.model import Twin
 
 
@@ -61,6 +61,7 @@ def open_task(shards: Path, trained: Path, members: Sequence[Path]) -> Task:
     UserError
         An input is absent or incomplete, or belongs to other data; a member may have seen whom another holds out.
     """
+    require_distinct(trained, members, "evaluate.members")
     require_ingested(shards)
     require_complete(trained, "train")
     cohort = open_cohort(shards)

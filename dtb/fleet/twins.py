@@ -24,7 +24,7 @@ from dtb.shards.remote import absolute
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
-from dtb.twin.export import NUMBERS_FILE, TwinCard, load_twin
+from dtb.twin.export import NUMBERS_FILE, TwinCard, load_twin, require_distinct
 from dtb.twin.model import Twin
 
 
@@ -209,9 +209,12 @@ def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: 
 
     Raises
     ------
+    ConfigurationError
+        A trained folder is named twice.
     InputDataError
         A member has other tasks or BOLD regions than the first.
     """
+    require_distinct(trained, members, option)
     cohort = _open_ingested(shards)
     troupes = [_join(cohort, shards, path) for path in (trained, *members)]
     for path, troupe in zip(members, troupes[1:], strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 import dtb
 from dtb.config import SegmentConfig, TwinConfig, from_mapping, to_plain
-from dtb.errors import DamagedOutputError, InputDataError
+from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
 from dtb.files import sha256_of, write_json, written_whole
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
@@ -89,6 +90,23 @@ def save_twin(path: Path, twin: Twin, card: TwinCard) -> None:
         "segments": to_plain(card.segments),
     }
     write_json(path / CARD_FILE, plain)
+
+
+def require_distinct(trained: Path, members: Sequence[Path], option: str) -> None:
+    """Refuse an ensemble, whose further members `option` names, that has one trained folder twice: it would agree with itself.
+
+    Raises
+    ------
+    ConfigurationError
+        A folder is named twice.
+    """
+    seen: set[Path] = set()
+    for path in (trained, *members):
+        if path.resolve() in seen:
+            raise ConfigurationError(
+                f"{option}: {path} is in the ensemble already; TRAINED is its first member. Name each further training once."
+            )
+        seen.add(path.resolve())
 
 
 def load_twin(path: Path) -> tuple[Twin, TwinCard]:

@@ -329,6 +329,8 @@ def test_another_twin_does_not_go_on_with_what_one_began(world: tuple[Path, Path
     ensemble = inputs_of(open_ensemble(shards, trained, [other], "simulate.members"))
     assert set(ensemble) == {"cohort", "split", "twin", "split of member 2", "twin of member 2"}
     assert ensemble["twin"] == begun["twin"] != ensemble["twin of member 2"]
+    with pytest.raises(ConfigurationError, match=r"simulate\.members: .* is in the ensemble already"):
+        open_ensemble(shards, trained, [other, trained / ".." / trained.name], "simulate.members")
 
 
 def test_a_dry_run_writes_nothing(world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
