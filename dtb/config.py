@@ -450,7 +450,8 @@ class InterveneConfig:
     num_steps: Count = 30
     """Steps of the search."""
     relmat: bool = True
-    """Write each person's change as a matrix too, `OUT/derivatives/sub-*/func/*_relmat.tsv`; a matrix of 434 regions is 1 MB of text."""
+    """Whether each person's change is written as a matrix too, `OUT/derivatives/sub-*/func/*_relmat.tsv`; one of 434 regions is 1 MB of
+    text."""
     segments_per_task: CountOrZero = 3
     """Segments of each task that are performed at every step, spread over the runs; 0 for all, as always with BOLD. Before and
     after are measured on everything."""

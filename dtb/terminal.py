@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def table(title: str, *headings: str, justify: Literal["left", "right"] = "left") -> Table:
+    """Begin a table of results: a title and headings, and no frame, so that it fits into 80 columns and a mail."""
+    begun = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in headings:
+        begun.add_column(heading, justify=justify)
+    return begun
 
 
 def progress() -> Progress:

@@ -115,7 +115,7 @@ def _plan(designs: Mapping[str, list[Design]], synth: SynthConfig, out: Path) ->
 
 
 def _ceiling_table(ceilings: Mapping[str, Mapping[str, float | None]]) -> Table:
-    table = Table("noise ceiling (r)", *ceilings, title="How well anyone could predict what was observed")
+    table = terminal.table("How well anyone could predict what was observed", "noise ceiling (r)", *ceilings)
     for figure in next(iter(ceilings.values()), {}):
         values = (ceilings[task][figure] for task in ceilings)
         table.add_row(

@@ -131,9 +131,8 @@ def draw(outcomes: list[Outcome], config: PlanConfig) -> Picture:
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(title="What a claim needs", title_justify="left")
-    for heading in ("people", "rest, minutes", "trials", "power", "interval", "partial r"):
-        table.add_column(heading, justify="right")
+    headings = ("people", "rest, minutes", "trials", "power", "interval", "partial r")
+    table = terminal.table("What a claim needs", *headings, justify="right")
     for each in outcomes:
         setting = each.setting
         interval = f"[{each.lower:.2f}, {each.upper:.2f}]"

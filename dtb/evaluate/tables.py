@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pandas as pd
-from rich import box
 from rich.table import Table
 
+from dtb import terminal
 from dtb.evaluate.figure import TWIN, Figure
 from dtb.evaluate.observed import People
 from dtb.evaluate.predictions import Prediction, Summary, person_task_mean
@@ -26,9 +26,7 @@ ALONE, PERMUTED_PREFIX = "alone", "permuted_"
 
 def figures_table(figures: list[Figure]) -> Table:
     """Lay the figures out for a terminal of 80 columns: the twin, the best baseline, and the difference with its interval."""
-    table = Table(title="Held-out figures", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("task", "metric", "twin", "best baseline", "difference"):
-        table.add_column(heading)
+    table = terminal.table("Held-out figures", "task", "metric", "twin", "best baseline", "difference")
     for figure in figures:
         gap, best = figure.difference, figure.best_baseline
         table.add_row(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
 
 from dtb import terminal
 from dtb.cohort.reliability import RELIABILITY_FILE, load_reliability
@@ -45,7 +44,7 @@ def print_info(folder: Path) -> None:
     headers = [cohort.header(pseudonym) for pseudonym in cohort.pseudonyms]
     for sentence in _rest_in_words(folder, headers):
         terminal.out.print(escape(f"  {sentence}"))
-    table = Table("covariate", "known", "values", title="Covariates")
+    table = terminal.table("Covariates", "covariate", "known", "values")
     for name in dict.fromkeys(key for header in headers for key in header["covariates"]):
         known = [value for header in headers if (value := header["covariates"].get(name)) is not None]
         table.add_row(name, f"{len(known)} of {len(headers)}", escape(_summary(known)))

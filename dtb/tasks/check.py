@@ -182,7 +182,7 @@ def _response_table(spec: TaskSpec, tally: Tally) -> ScreenTable:
     seen = {response for _, response in tally.responses}
     known = [name for name in (*spec.alternatives, "no press") if name in seen]
     conditions = [name for name in (*spec.conditions, "(none)") if any(tally.responses[name, each] for each in seen)]
-    table = ScreenTable("response", *conditions, title="Trials by response and condition")
+    table = terminal.table("Trials by response and condition", "response", *conditions)
     for response in [*known, *sorted(seen - set(known))]:
         table.add_row(response, *(str(tally.responses[name, response]) for name in conditions))
     return table
