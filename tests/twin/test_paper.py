@@ -66,7 +66,8 @@ def test_its_settings_are_the_papers(paper: Config) -> None:
     assert (paper.train.press_weight, paper.train.bold_weight) == (1.0, 1.0)
     settings = deepspeed_settings(paper.train, 1, {})
     # AdamW without weight decay is Adam; there is no schedule and no clipping.
-    assert settings["optimizer"]["params"] == {"lr": 1e-6, "weight_decay": 0.0, "torch_adam": True}
+    params = {"lr": 1e-6, "weight_decay": 0.0, "torch_adam": True, "fused": True}
+    assert settings["optimizer"]["params"] == params
     assert settings["gradient_clipping"] == 0
     assert "scheduler" not in settings
 
