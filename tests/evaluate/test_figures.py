@@ -123,8 +123,13 @@ def test_agreement_stands_beside_that_of_independent_errors(evidence):
 
 
 def test_a_twin_that_is_the_group_mean_beats_nothing_and_identifies_nobody(evidence):
-    same = dataclasses.replace(evidence, predictions={**evidence.predictions, TWIN: evidence.predictions["group_mean"]})
-    figures = by_metric(all_figures(same))
+    group = evidence.predictions["group_mean"]
+    everything = dataclasses.replace(evidence, predictions={**evidence.predictions, TWIN: group})
+    beside_regressions = by_metric(all_figures(everything))["RT CRPS"]
+    assert beside_regressions.difference.value >= 0
+    assert "beats the best" not in verdict(beside_regressions)
+    blind = {name: evidence.predictions[name] for name in ("group_mean", "always_correct")}
+    figures = by_metric(all_figures(dataclasses.replace(evidence, predictions={**blind, TWIN: group})))
     assert figures["RT CRPS"].best_baseline == "group_mean"
     assert figures["RT CRPS"].difference.value == 0
     assert verdict(figures["RT CRPS"]) == "the twin does not beat the best baseline"
