@@ -302,7 +302,7 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
     # Ray Train V2 takes (fewest, most) and its own callbacks here; the annotations that mypy sees are the older one's.
     workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
     told: list[Any] = [TellFailures(plan.out)]
-    return TorchTrainer(
+    trainer: Any = TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
@@ -318,6 +318,9 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
             callbacks=told,
         ),
     )
+    # Ray Train's own answer to Ctrl-C ends the process with code 1 and no word, and stays in place when training is over.
+    trainer._register_sigint_handler = lambda controller: None
+    return trainer
 
 
 def _summary(out: Path) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def test_two_workers_train_as_one(cluster, shards, tmp_path):
     """ZeRO 1, float32, the same global batches: the same losses to 1e-5; and the twin that comes out is the best one."""
     config = small_config(num_workers=2, batch_size=3, max_epochs=4)
     train(config, shards, tmp_path / "two", resume=False, dry_run=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C in a later stage is ours
     one = train_on_ranks(config, shards, tmp_path / "one", 1)
     assert_same_losses(read_rows(tmp_path / "two"), one, 1e-5)
     assert read_stage(tmp_path / "two")["complete"]
