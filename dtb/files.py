@@ -229,7 +229,7 @@ class OutputFolder:
                 "then use the same settings or another output folder."
             )
         begun = found.get("inputs") or {}
-        if other := [name for name in sorted(begun | inputs) if begun.get(name) != inputs.get(name)]:
+        if other := [name for name in sorted({*begun, *inputs}) if begun.get(name) != inputs.get(name)]:
             raise OutputInUseError(
                 f"{path} was begun with another input than is given now: {', '.join(other)}. Results of the two do not belong "
                 "together: give what it was begun with, or another output folder."

@@ -73,22 +73,23 @@ def intervene(
     troupes = open_ensemble(shards, trained, config.intervene.members, "intervene.members")
     aim = make_aim(config.intervene, troupes[0])
     keys = sorted(troupes[0].cohort().pseudonyms)
+    kept, inputs = sections(config, "seed", "intervene"), inputs_of(troupes)
     if dry_run:
         out.print(
             f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {aim.name}, "
             f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
         )
+        OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs)
         return
-    kept = sections(config, "seed", "intervene")
-    claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs_of(troupes))
-    if claimed.is_complete:
+    if OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs).is_complete:
         err.print(f"{folder} is complete; nothing to do.")
         return
     results = Ledger(folder, TABLES)
     derivatives = (folder / DERIVATIVES).resolve() if config.intervene.relmat else None
-    if derivatives is not None:
-        describe_derivatives(derivatives, troupes[0].card)
     with connected(config.cluster):
+        claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs)
+        if derivatives is not None:
+            describe_derivatives(derivatives, troupes[0].card)
         survey = survey_people(config, troupes, aim, keys, folder)
         summary = run_pool(
             functools.partial(

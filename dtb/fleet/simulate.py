@@ -73,6 +73,8 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     designs = _designs(settings, troupes[0])
     keys = sorted(troupes[0].cohort().pseudonyms)
     where = f"{folder}, and BIDS derivatives to {folder / DERIVATIVES}" if settings.bids_derivatives else f"{folder}"
+    inputs = inputs_of(troupes) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
+    kept = sections(config, "seed", "simulate")
     if dry_run:
         what = f"{len(designs)} new run(s)" if designs else "their own runs"
         out.print(
@@ -80,17 +82,16 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
             f"each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). Would write "
             f"{', '.join(TABLES)} to {where}."
         )
+        OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs)
         return
-    inputs = inputs_of(troupes) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
-    kept = sections(config, "seed", "simulate")
-    claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
-    if claimed.is_complete:
+    if OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs).is_complete:
         err.print(f"{folder} is complete; nothing to do.")
         return
     derivatives = (folder / DERIVATIVES).resolve() if settings.bids_derivatives else None
-    if derivatives is not None:
-        describe_derivatives(derivatives, troupes[0].card)
     with connected(config.cluster):
+        claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
+        if derivatives is not None:
+            describe_derivatives(derivatives, troupes[0].card)
         summary = run_pool(
             functools.partial(
                 Simulator,
