@@ -31,7 +31,9 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 # What the operating system refuses because of the places that were given, or because of the state of the machine.
 _EXIT_OF_ERRNO = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), EXIT_USER_ERROR),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), EXIT_USER_ERROR
+    ),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO), EXIT_FAILURE),
 }
 _BIDS_APP_OPTIONS = ("--participant-label", "--session-label", "--task", "--bids-filter-file")

@@ -89,11 +89,13 @@ def ingest(
     regions = _region_names(files, derivatives, wanted)
     _require_same_regions(files, regions, derivatives, wanted)
     covariates = read_covariates(bids, [person.label for person in files])
+    _require_events(files, tasks, bids)
     _require_readable(tasks, files)
+    kept = sections(config, "ingest")
     if dry_run:
         _print_plan(files, regions, tasks, out)
+        OutputFolder.examine(out, "ingest", kept, resume=resume)
         return
-    kept = sections(config, "ingest")
     folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
     if folder.is_complete:
         forget_people(out)
@@ -192,6 +194,22 @@ def _require_same_regions(
         raise InputDataError(
             f"{series[0].path.name} and other series have other regions than the connectivity matrices, which have {len(regions)} "
             f"({regions[0]}, ...). Give series of the same parcellation, or no derivative tree that holds series."
+        )
+
+
+def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> None:
+    """Stop where nobody has events: everybody would be set aside.
+
+    Raises
+    ------
+    InputDataError
+        No file of any task was found.
+    """
+    if not any(person.events or person.problem for person in people):
+        names = ", ".join(spec.name for spec in tasks.specs)
+        raise InputDataError(
+            f"None of {len(people)} people in {bids} has an events file of {names}: looked for sub-*_task-*_events.tsv in sub-*/func and "
+            "sub-*/ses-*/func. Check ingest.tasks and ingest.task; a task of another name needs a specification (docs/tasks.md)."
         )
 
 

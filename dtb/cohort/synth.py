@@ -59,6 +59,7 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     population = make_population(synth, config.seed)
     if dry_run:
         terminal.out.print(_plan(designs, synth, out))
+        OutputFolder.examine(out, "synth", sections(config, "seed", "synth"), resume=resume)
         return
     folder = OutputFolder.claim(out, "synth", sections(config, "seed", "synth"), resume=resume)
     if folder.is_complete:

@@ -62,6 +62,7 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     people, split = tuple(sorted(scores["pseudonym"].unique())), _pooled_split(evaluated, splits)
     if dry_run:
         terminal.out.print(f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}.")
+        OutputFolder.examine(out, "pool", sections(config, "seed", "evaluate"), resume=resume)
         return
     folder = OutputFolder.claim(out, "pool", sections(config, "seed", "evaluate"), resume=resume)
     if folder.is_complete:

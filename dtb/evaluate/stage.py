@@ -107,6 +107,7 @@ def evaluate(
             f"Would evaluate the twin of {trained}{further} on {len(task.split.test)} people (split by {task.split.kind}) and write to "
             f"{out}."
         )
+        OutputFolder.examine(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
         return
     folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
     if folder.is_complete:

@@ -359,7 +359,7 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
         ),
     )
     # Ray Train's own answer to Ctrl-C ends the process with code 1 and no word, and stays in place when training is over.
-    trainer._register_sigint_handler = lambda controller: None
+    trainer._register_sigint_handler = lambda _: None
     return trainer
 
 
