@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from rich.markup import escape
+
 from dtb.cluster import connected, require_variables
 from dtb.config import Config
 from dtb.errors import ConfigurationError, OutputInUseError
@@ -126,7 +128,9 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     left = [step for step in steps if state_of(step.folder) != "done"]
     if dry_run:
         for number, step in enumerate(steps, 1):
-            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  [dim]({state_of(step.folder)})[/dim]")
+            out.print(
+                f"{number}. dtb {step.stage:<10} -> {escape(str(step.folder))}  [dim]({state_of(step.folder)})[/dim]"
+            )
     if run.exists() and any(run.iterdir()) and not resume:
         raise OutputInUseError(
             f"{run} is not empty. Add --resume to go on where it stopped, or give another folder; nothing was changed."
@@ -141,11 +145,11 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
         for number, step in enumerate(steps, 1):
             state = state_of(step.folder)
             err.print(
-                f"[bold]{number}/{len(steps)} dtb {step.stage}[/bold] -> {step.folder}"
+                f"[bold]{number}/{len(steps)} dtb {step.stage}[/bold] -> {escape(str(step.folder))}"
                 + (" (done)" if state == "done" else "")
             )
             step.call(resume=state != "to do")
-    out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")
+    out.print(f"Report: {(run / 'report' / 'index.html').resolve()}", markup=False)
 
 
 def _check(left: list[Step]) -> None:

@@ -146,7 +146,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Inputs that are not there, more workers than cores, a folder in use: as the run itself, before it has written anything."""
-    nowhere, out = tmp_path / "nowhere", tmp_path / "out"
+    nowhere, out = tmp_path / "nowhere", tmp_path / "[bold]out"
     two_cores = ClusterConfig(num_cpus=2)
     images = Config(cluster=two_cores, input=InputConfig(bids=nowhere, derivatives=(nowhere,)))
     shards = Config(cluster=two_cores, input=InputConfig(shards=nowhere))
@@ -161,8 +161,10 @@ def test_a_dry_run_refuses_what_the_run_would_refuse_at_once(
     with pytest.raises(ConfigurationError, match=r"needs 64 CPU"):
         run_all(workers, out, resume=False, dry_run=False)
     assert not out.exists()
+    capsys.readouterr()
     run_all(Config(cluster=two_cores), out, resume=False, dry_run=True)
     said = capsys.readouterr().out
+    assert said.count(str(out)) == 8  # in each stage's line and in synth's own: no part of a path is taken for a style
     assert "What ingest, train, evaluate, simulate, intervene, report would read is not there yet" in said
     assert not out.exists()
     OutputFolder.claim(out / "cohort", "synth", Config(), resume=False)

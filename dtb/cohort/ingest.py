@@ -99,7 +99,7 @@ def ingest(
     folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
     if folder.is_complete:
         forget_people(out)
-        terminal.out.print(f"{out} is complete already; nothing to do.")
+        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
         return
 
     key = load_or_make_key(out, key)
@@ -284,7 +284,8 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
     what, files = ("a matrix", "files") if have_matrices else ("rest", "series")
     terminal.out.print(
         f"Would read {len(people)} people, {sum(number > 0 for number in numbers)} of them with {what} ({sum(numbers)} {files}), "
-        f"{len(regions)} regions, and write shards to {out}:"
+        f"{len(regions)} regions, and write shards to {out}:",
+        markup=False,
     )
     for place, spec in enumerate(tasks.specs):
         own = [file for file in events if file.task_index == place]
@@ -301,12 +302,13 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
     whole = sum(each.line is None for _, each in left_out)
     terminal.out.print(
         f"{summary['subjects']} people in {out}, {summary['quarantined']} set aside (quarantine.tsv); {summary['regions']} regions, "
-        f"{summary['runs']} runs, {summary['usable_trials']} of {summary['trials']} trials usable, {summary['volumes']} task volumes."
+        f"{summary['runs']} runs, {summary['usable_trials']} of {summary['trials']} trials usable, {summary['volumes']} task volumes.",
+        markup=False,
     )
     if left_out:
         terminal.err.print(
             f"Warning: {whole} runs, series or regions of a series and {len(left_out) - whole} rows of events were not used; left_out.tsv "
             "says why."
         )
-    terminal.out.print(f"How good the data are: {out / 'quality.html'}")
-    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")
+    terminal.out.print(f"How good the data are: {out / 'quality.html'}", markup=False)
+    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.", markup=False)

@@ -50,7 +50,7 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
         return
     folder = OutputFolder.claim(out, "plan", sections(config, "seed", "plan", "synth"), resume=resume)
     if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.")
+        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
         return
     found: dict[int, list[tuple[float, float]]] = {place: [] for place in range(len(chosen))}
     with terminal.progress() as progress:

@@ -100,7 +100,7 @@ def train(
         OutputFolder.examine(out, "train", matters, resume=resume)
         return
     if OutputFolder.examine(out, "train", matters, resume=resume).is_complete:
-        console.print(f"{out} holds a finished training of this configuration; nothing to do.")
+        console.print(f"{out} holds a finished training of this configuration; nothing to do.", markup=False)
         return
     with connected(config.cluster):
         require_room(config)  # before the output is taken: a command that is refused leaves nothing behind
