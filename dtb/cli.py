@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import errno
 import io
 import os
 import signal
@@ -28,6 +29,13 @@ from dtb.terminal import err, out
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+# What the operating system refuses because of the places that were given, or because of the state of the machine.
+_EXIT_OF_ERRNO = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), EXIT_USER_ERROR
+    ),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO), EXIT_FAILURE),
+}
 _BIDS_APP_OPTIONS = ("--participant-label", "--session-label", "--task", "--bids-filter-file")
 
 
@@ -224,11 +232,21 @@ def exit_code(arguments: list[str]) -> int:
     except BrokenPipeError:  # whoever read our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
+    except OSError as error:
+        if error.errno not in _EXIT_OF_ERRNO:
+            return _tell_fault(name)
+        at = "" if error.filename is None else f": {error.filename}"
+        err.print(f"[red]dtb {name} failed:[/red] {escape(f'{error.strerror}{at}')}")
+        return _EXIT_OF_ERRNO[error.errno]
     except Exception:  # noqa: BLE001 - the last place where a fault of ours can be told with its trace and the right exit code
-        err.print_exception()
-        err.print(f"[red]dtb {name} failed[/red] through a fault that is not yours; please report the lines above.")
-        return EXIT_FAILURE
+        return _tell_fault(name)
     return 0
+
+
+def _tell_fault(name: str) -> int:
+    err.print_exception()
+    err.print(f"[red]dtb {name} failed[/red] through a fault that is not yours; please report the lines above.")
+    return EXIT_FAILURE
 
 
 def _print_completion(shells: list[str]) -> int:

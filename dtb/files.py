@@ -1,13 +1,16 @@
 """Files that are either there whole or not there at all, and output folders that know which run wrote them.
 
 Every stage writes into one folder. `OutputFolder.claim` refuses a folder that is in use, `finish` writes `stage.json` last: a
-folder without it was interrupted, and `require_complete` says so to whoever wants to read it.
+folder without it was interrupted, and `require_complete` says so to whoever wants to read it. Whoever writes into a folder holds a lock
+of the kernel's on it, so that no second process of this machine does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -16,13 +19,14 @@ import os
 import platform
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dtb
 from dtb.config import config_hash, to_yaml
-from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
+from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
 
 _PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "scikit-learn", "numpy")
 STAGE_FILE = "stage.json"
@@ -111,6 +115,57 @@ def _umask() -> int:
     return mask
 
 
+class _Lock:
+    """A folder that this process alone writes into. The kernel ends it with the process, however that ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        weakref.finalize(self, os.close, descriptor)
+
+
+_locks: weakref.WeakValueDictionary[tuple[int, int], _Lock] = weakref.WeakValueDictionary()
+
+
+def _lock(path: Path) -> _Lock:
+    """Lock a folder until nothing refers to the lock any more, or refuse.
+
+    Raises
+    ------
+    OutputInUseError
+        Another process has locked it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    status = os.fstat(descriptor)
+    key = (status.st_dev, status.st_ino)
+    if (held := _locks.get(key)) is not None:
+        os.close(descriptor)
+        return held
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OutputInUseError(
+            f"Another process is writing into {path}. Wait until it has ended, or stop it, or give another output folder; "
+            "nothing was changed."
+        ) from None
+    except OSError:
+        pass  # this file system knows no locks: go on without
+    return _locks.setdefault(key, _Lock(descriptor))
+
+
+@contextlib.contextmanager
+def _refused_in_words(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses because of where `path` lies into a sentence; a full disk is no mistake of the user's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise
+        at = "" if error.filename is None or Path(error.filename) == path else f" at {error.filename}"
+        raise UserError(
+            f"The output folder {path} cannot be written: {error.strerror}{at}. Give another path, or the right to write there."
+        ) from None
+
+
 @dataclasses.dataclass(frozen=True)
 class OutputFolder:
     """One stage's output folder, claimed for one configuration.
@@ -137,6 +192,49 @@ class OutputFolder:
     is_resumed: bool
     is_complete: bool
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    _lock: _Lock | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def examine(
+        cls, path: Path, stage: str, config: Any, *, resume: bool, inputs: Mapping[str, str] | None = None
+    ) -> OutputFolder:
+        """Say what `claim`, which takes the same, would give, or refuse what it would, and write nothing."""
+        with _refused_in_words(path):
+            return cls._examine(path, stage, config, resume, dict(inputs or {}))
+
+    @classmethod
+    def _examine(cls, path: Path, stage: str, config: Any, resume: bool, inputs: Mapping[str, str]) -> OutputFolder:
+        wanted = config_hash(config)
+        if path.exists() and not path.is_dir():
+            raise OutputInUseError(f"{path} is a file; the output of `dtb {stage}` is a folder. Give another path.")
+        if not path.is_dir():
+            above = next(parent for parent in path.absolute().parents if parent.exists())
+            if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+                number = errno.EACCES if above.is_dir() else errno.ENOTDIR
+                raise OSError(number, os.strerror(number), str(above))
+            return cls(path, stage, wanted, is_resumed=False, is_complete=False, inputs=inputs)
+        lock = _lock(path)
+        if all(each.suffix == _PARTIAL for each in path.iterdir()):
+            return cls(path, stage, wanted, is_resumed=False, is_complete=False, inputs=inputs, _lock=lock)
+        if not resume:
+            raise OutputInUseError(
+                f"{path} is not empty. Add --resume to go on with what is there, or give another output folder; "
+                "nothing was changed."
+            )
+        found = read_stage(path)
+        if found["stage"] != stage or found["config_hash"] != wanted:
+            raise OutputInUseError(
+                f"{path} was begun by `dtb {found['stage']}` with configuration {found['config_hash'][:12]}, not by "
+                f"`dtb {stage}` with {wanted[:12]}. Compare {path / CONFIG_FILE} with --print-config, "
+                "then use the same settings or another output folder."
+            )
+        begun = found.get("inputs") or {}
+        if other := [name for name in sorted({*begun, *inputs}) if begun.get(name) != inputs.get(name)]:
+            raise OutputInUseError(
+                f"{path} was begun with another input than is given now: {', '.join(other)}. Results of the two do not belong "
+                "together: give what it was begun with, or another output folder."
+            )
+        return cls(path, stage, wanted, is_resumed=True, is_complete=found["complete"], inputs=inputs, _lock=lock)
 
     @classmethod
     def claim(
@@ -160,43 +258,26 @@ class OutputFolder:
         Returns
         -------
         OutputFolder
+            As long as it lives, other processes are refused the folder.
 
         Raises
         ------
         OutputInUseError
-            The folder is not empty and `resume` is off, or it belongs to another stage or configuration, or was begun from other inputs.
+            The folder is not empty and `resume` is off, or it belongs to another stage or configuration, or was begun from other inputs,
+            or another process writes into it.
+        UserError
+            It cannot be written.
         """
-        wanted, inputs = config_hash(config), dict(inputs or {})
-        if path.exists() and not path.is_dir():
-            raise OutputInUseError(f"{path} is a file; the output of `dtb {stage}` is a folder. Give another path.")
-        used = path.is_dir() and any(each.suffix != _PARTIAL for each in path.iterdir())
-        if used and not resume:
-            raise OutputInUseError(
-                f"{path} is not empty. Add --resume to go on with what is there, or give another output folder; "
-                "nothing was changed."
-            )
-        if used:
-            found = read_stage(path)
-            if found["stage"] != stage or found["config_hash"] != wanted:
-                raise OutputInUseError(
-                    f"{path} was begun by `dtb {found['stage']}` with configuration {found['config_hash'][:12]}, not by "
-                    f"`dtb {stage}` with {wanted[:12]}. Compare {path / CONFIG_FILE} with --print-config, "
-                    "then use the same settings or another output folder."
-                )
-            begun = found.get("inputs") or {}
-            if other := [name for name in sorted(begun | inputs) if begun.get(name) != inputs.get(name)]:
-                raise OutputInUseError(
-                    f"{path} was begun with another input than is given now: {', '.join(other)}. Results of the two do not belong "
-                    "together: give what it was begun with, or another output folder."
-                )
-            folder = cls(path, stage, wanted, is_resumed=True, is_complete=found["complete"], inputs=inputs)
-        else:
-            folder = cls(path, stage, wanted, is_resumed=False, is_complete=False, inputs=inputs)
-            folder._write_stage(complete=False, summary={})
-        for partial in path.glob(f".*{_PARTIAL}"):
-            partial.unlink()  # what a run was writing when it was killed
-        if not (path / CONFIG_FILE).exists():
-            write_text(path / CONFIG_FILE, to_yaml(config))
+        with _refused_in_words(path):
+            cls._examine(path, stage, config, resume, dict(inputs or {}))  # what is refused is not even made
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls._examine(path, stage, config, resume, dict(inputs or {}))
+            if not folder.is_resumed:
+                folder._write_stage(complete=False, summary={})
+            for partial in path.glob(f".*{_PARTIAL}"):
+                partial.unlink()  # what a run was writing when it was killed
+            if not (path / CONFIG_FILE).exists():
+                write_text(path / CONFIG_FILE, to_yaml(config))
         return folder
 
     def finish(self, summary: dict[str, Any], sealed: Sequence[str] = ()) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from rich.markup import escape
+
 from dtb.cluster import connected, require_variables
 from dtb.config import Config
 from dtb.errors import ConfigurationError, OutputInUseError
@@ -31,7 +33,8 @@ class Step:
 
     stage: str
     folder: Path
-    call: Callable[[bool], None]
+    call: Callable[..., None]
+    """Takes `resume` and `dry_run`."""
 
 
 def steps_of(config: Config, run: Path) -> list[Step]:
@@ -81,24 +84,24 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     key = open_key(config.seed) if is_made_up else None
     had = config.input.shards
     steps = [
-        Step("ingest", shards, lambda resume: ingest(config, bids, derivatives, shards, resume=resume, key=key))
+        Step("ingest", shards, partial(ingest, config, bids, derivatives, shards, key=key))
         if had is None
-        else Step("ingest", shards, lambda resume: borrow(config, had, shards, resume=resume)),
-        Step("train", trained, lambda resume: train(config, shards, trained, resume=resume)),
+        else Step("ingest", shards, partial(borrow, config, had, shards)),
+        Step("train", trained, partial(train, config, shards, trained)),
         _reading_step("evaluate", partial(evaluate, truth=truth), config, run),
         _reading_step("simulate", simulate, config, run),
         _reading_step("intervene", intervene, config, run),
-        Step("report", run / "report", lambda resume: report(config, run, run / "report", resume=resume)),
+        Step("report", run / "report", partial(report, config, run, run / "report")),
     ]
     if is_made_up:
-        steps.insert(0, Step("synth", cohort, lambda resume: synthesise(config, cohort, resume=resume)))
+        steps.insert(0, Step("synth", cohort, partial(synthesise, config, cohort)))
     return steps
 
 
 def _reading_step(stage: str, function: Callable[..., None], config: Config, run: Path) -> Step:
     """Make the step of a stage that reads the shards and the trained twin."""
     folder = run / stage
-    return Step(stage, folder, lambda resume: function(config, run / "shards", run / "train", folder, resume=resume))
+    return Step(stage, folder, partial(function, config, run / "shards", run / "train", folder))
 
 
 def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
@@ -112,33 +115,53 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     resume : bool
         Go on in a run folder that is in use.
     dry_run : bool
-        Say what would be done, and do nothing.
+        Say what would be done, check what can be checked, and write nothing.
 
     Raises
     ------
-    OutputInUseError
-        The run folder is in use and `resume` is off.
+    UserError
+        The run folder is in use and `resume` is off, this machine cannot hold the training's workers, or a stage refuses what it is given.
     """
+    from dtb.train.trainer import require_machine
+
     steps = steps_of(config, run)
+    left = [step for step in steps if state_of(step.folder) != "done"]
     if dry_run:
         for number, step in enumerate(steps, 1):
-            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  [dim]({state_of(step.folder)})[/dim]")
-        out.print("Nothing was written. Each stage has a --dry-run of its own that says more.")
-        return
+            out.print(
+                f"{number}. dtb {step.stage:<10} -> {escape(str(step.folder))}  [dim]({state_of(step.folder)})[/dim]"
+            )
     if run.exists() and any(run.iterdir()) and not resume:
         raise OutputInUseError(
             f"{run} is not empty. Add --resume to go on where it stopped, or give another folder; nothing was changed."
         )
+    if any(step.stage == "train" for step in left):
+        require_machine(config)
     require_variables(config.launch.secrets)
+    if dry_run:
+        _check(left)
+        return
     with connected(config.cluster):
         for number, step in enumerate(steps, 1):
             state = state_of(step.folder)
             err.print(
-                f"[bold]{number}/{len(steps)} dtb {step.stage}[/bold] -> {step.folder}"
+                f"[bold]{number}/{len(steps)} dtb {step.stage}[/bold] -> {escape(str(step.folder))}"
                 + (" (done)" if state == "done" else "")
             )
-            step.call(state != "to do")
-    out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")
+            step.call(resume=state != "to do")
+    out.print(f"Report: {(run / 'report' / 'index.html').resolve()}", markup=False)
+
+
+def _check(left: list[Step]) -> None:
+    """Let the first stage that is not done look at what it would read, and say which ones cannot yet, for what they read is not there."""
+    if left:
+        first, *later = left
+        err.print(f"[bold]dtb {first.stage} --dry-run[/bold]")
+        first.call(resume=state_of(first.folder) != "to do", dry_run=True)
+        if later:
+            names = ", ".join(step.stage for step in later)
+            out.print(f"What {names} would read is not there yet, and is checked when they begin.")
+    out.print("Nothing was written.")
 
 
 def state_of(folder: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -119,6 +121,18 @@ def test_a_cohort_with_too_few_edges_is_refused_before_anything_is_written(
     assert exit_code(["synth", str(tmp_path / "out"), "--num-regions", "12"]) == 2
     assert "At most 13 fit" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 2), (errno.ENOTDIR, 2), (errno.ENOSPC, 1)])
+def test_what_the_system_refuses_is_told_in_one_line(
+    number: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/data/out")
+
+    monkeypatch.setattr("dtb.cohort.synth.synthesise", refuse)
+    assert exit_code(["synth", str(tmp_path / "out")]) == code
+    assert capsys.readouterr().err == f"dtb synth failed: {os.strerror(number)}: /data/out\n"
 
 
 def test_paths_hold_wherever_a_worker_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 import dtb
 from dtb.config import Config
-from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
+from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
 from dtb.files import OutputFolder, read_stage, require_complete, sha256_of, write_json, write_text, written_whole
 
 
@@ -105,3 +106,51 @@ def test_a_stage_says_which_versions_it_ran_with(tmp_path: Path) -> None:
     if (repository / ".git").exists() and shutil.which("git"):
         head = subprocess.run(["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True)
         assert versions["commit"] == head.stdout.decode().strip()
+
+
+def test_a_place_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for refuse in (OutputFolder.examine, OutputFolder.claim):
+        with pytest.raises(UserError, match=r"file/out cannot be written: Not a directory at .*/file\."):
+            refuse(tmp_path / "file" / "out", "train", Config(), resume=False)
+    with pytest.raises(UserError, match="/proc/self/out cannot be written: "):
+        OutputFolder.claim(Path("/proc/self/out"), "train", Config(), resume=False)
+
+
+def test_what_a_claim_would_refuse_is_refused_without_writing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert not OutputFolder.examine(out, "train", Config(), resume=False).is_resumed
+    assert not out.exists()
+    OutputFolder.claim(out, "train", Config(), resume=False)
+    with pytest.raises(OutputInUseError, match="--resume"):
+        OutputFolder.examine(out, "train", Config(), resume=False)
+    assert OutputFolder.examine(out, "train", Config(), resume=True).is_resumed
+
+
+def test_two_processes_never_write_into_one_folder(tmp_path: Path) -> None:
+    """The second is refused, with --resume too, until the first has ended, and be it killed; one process may claim a folder again."""
+    out = tmp_path / "out"
+    code = (
+        "import sys, time; from pathlib import Path; from dtb.config import Config; from dtb.files import OutputFolder\n"
+        "folder = OutputFolder.claim(Path(sys.argv[1]), 'train', Config(), resume=False)\n"
+        "print('claimed', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "claimed\n"
+        for refuse in (OutputFolder.examine, OutputFolder.claim):
+            with pytest.raises(OutputInUseError, match=r"Another process is writing into .*out"):
+                refuse(out, "train", Config(), resume=True)
+        other.kill()
+    first = OutputFolder.claim(out, "train", Config(), resume=True)
+    second = OutputFolder.claim(out, "train", Config(), resume=True)
+    assert first == second
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    OutputFolder.claim(tmp_path / "out", "train", Config(), resume=False).finish({})
+    assert require_complete(tmp_path / "out", "train") == {}

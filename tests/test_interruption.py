@@ -12,7 +12,27 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dtb.config import to_yaml
+from tests.train.conftest import small_config, write_cohort
+
 REPOSITORY = Path(__file__).parent.parent
+
+
+def assert_interrupted(running: subprocess.Popen[str], number: signal.Signals, once: Path) -> None:
+    """Send the signal as soon as a file is there, and see that the command ends as told, with all that it started."""
+    began = time.monotonic()
+    while not once.exists():
+        assert running.poll() is None, running.stderr.read() if running.stderr else ""
+        assert time.monotonic() - began < 240
+        time.sleep(0.1)
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.send_signal(number)
+    _, told = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "--resume" in told
+    assert "Traceback" not in told
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
 
 
 @pytest.mark.cluster
@@ -34,17 +54,19 @@ def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(number: signal.Signa
         text=True,
         env=environment,
     )
-    began = time.monotonic()
-    while not (tmp_path / "run" / "shards" / "config.yaml").exists():
-        assert running.poll() is None, running.stderr.read() if running.stderr else ""
-        assert time.monotonic() - began < 240
-        time.sleep(0.1)
-    children = psutil.Process(running.pid).children(recursive=True)
-    running.send_signal(number)
-    _, told = running.communicate(timeout=120)
-    assert running.returncode == 130
-    assert "--resume" in told
-    assert "Traceback" not in told
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert not alive
+    assert_interrupted(running, number, tmp_path / "run" / "shards" / "config.yaml")
     assert subprocess.run([*command, "--resume", "--dry-run"], env=environment, check=False).returncode == 0
+
+
+@pytest.mark.cluster
+def test_ctrl_c_during_training_is_answered_like_any_other(tmp_path: Path) -> None:
+    """Ray Train has an answer of its own, which says nothing."""
+    shards, out, config = write_cohort(tmp_path / "shards"), tmp_path / "out", tmp_path / "config.yaml"
+    config.write_text(to_yaml(small_config(max_epochs=5000, patience_epochs=5000)))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "dtb", "train", str(shards), str(out), "--config", str(config)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert_interrupted(running, signal.SIGINT, out / "metrics.jsonl")

@@ -14,8 +14,10 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from dtb.config import ClusterConfig, Config, InputConfig, SynthConfig
-from dtb.pipeline import steps_of
+from dtb.config import ClusterConfig, Config, InputConfig, SynthConfig, TrainConfig
+from dtb.errors import ConfigurationError, InputDataError, OutputInUseError
+from dtb.files import OutputFolder
+from dtb.pipeline import run_all, steps_of
 from dtb.shards.read import open_cohort
 from tests.test_track import names_in, read_record
 
@@ -129,12 +131,42 @@ def test_a_made_up_cohort_is_the_same_each_time_and_people_who_exist_get_pseudon
     written = []
     for name in ("first", "second"):
         for step in steps_of(config, tmp_path / name)[:2]:
-            step.call(False)
+            step.call(resume=False)
         written.append({path.name: path.read_bytes() for path in (tmp_path / name / "shards").glob("*.tar")})
     assert written[0] == written[1] != {}
     cohort = tmp_path / "first" / "cohort"
     given = InputConfig(bids=cohort / "bids", derivatives=(cohort / "derivatives" / "xcp_d",))
-    steps_of(dataclasses.replace(config, input=given), tmp_path / "given")[0].call(False)
+    steps_of(dataclasses.replace(config, input=given), tmp_path / "given")[0].call(resume=False)
     known, hidden = (set(open_cohort(tmp_path / name / "shards").pseudonyms) for name in ("first", "given"))
     assert len(hidden) == 4
     assert not known & hidden
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inputs that are not there, more workers than cores, a folder in use: as the run itself, before it has written anything."""
+    nowhere, out = tmp_path / "nowhere", tmp_path / "[bold]out"
+    two_cores = ClusterConfig(num_cpus=2)
+    images = Config(cluster=two_cores, input=InputConfig(bids=nowhere, derivatives=(nowhere,)))
+    shards = Config(cluster=two_cores, input=InputConfig(shards=nowhere))
+    workers = Config(cluster=two_cores, train=TrainConfig(num_workers=64))
+    for config, error, says in (
+        (images, InputDataError, "nowhere is not a folder"),
+        (shards, InputDataError, "nowhere does not exist"),
+        (workers, ConfigurationError, r"train\.num_workers needs 64 CPU, but this machine has 2"),
+    ):
+        with pytest.raises(error, match=says):
+            run_all(config, out, resume=False, dry_run=True)
+    with pytest.raises(ConfigurationError, match=r"needs 64 CPU"):
+        run_all(workers, out, resume=False, dry_run=False)
+    assert not out.exists()
+    capsys.readouterr()
+    run_all(Config(cluster=two_cores), out, resume=False, dry_run=True)
+    said = capsys.readouterr().out
+    assert said.count(str(out)) == 8  # in each stage's line and in synth's own: no part of a path is taken for a style
+    assert "What ingest, train, evaluate, simulate, intervene, report would read is not there yet" in said
+    assert not out.exists()
+    OutputFolder.claim(out / "cohort", "synth", Config(), resume=False)
+    with pytest.raises(OutputInUseError, match="not empty"):
+        run_all(Config(cluster=two_cores), out, resume=False, dry_run=True)

@@ -89,15 +89,17 @@ def ingest(
     regions = _region_names(files, derivatives, wanted)
     _require_same_regions(files, regions, derivatives, wanted)
     covariates = read_covariates(bids, [person.label for person in files])
+    _require_events(files, tasks, bids)
     _require_readable(tasks, files)
+    kept = sections(config, "ingest")
     if dry_run:
         _print_plan(files, regions, tasks, out)
+        OutputFolder.examine(out, "ingest", kept, resume=resume)
         return
-    kept = sections(config, "ingest")
     folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
     if folder.is_complete:
         forget_people(out)
-        terminal.out.print(f"{out} is complete already; nothing to do.")
+        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
         return
 
     key = load_or_make_key(out, key)
@@ -195,6 +197,22 @@ def _require_same_regions(
         )
 
 
+def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> None:
+    """Stop where nobody has events: everybody would be set aside.
+
+    Raises
+    ------
+    InputDataError
+        No file of any task was found.
+    """
+    if not any(person.events or person.problem for person in people):
+        names = ", ".join(spec.name for spec in tasks.specs)
+        raise InputDataError(
+            f"None of {len(people)} people in {bids} has an events file of {names}: looked for sub-*_task-*_events.tsv in sub-*/func and "
+            "sub-*/ses-*/func. Check ingest.tasks and ingest.task; a task of another name needs a specification (docs/tasks.md)."
+        )
+
+
 def _task_series(people: list[PersonFiles]) -> list[SeriesFile]:
     return [file.series for person in people for file in person.events if file.series is not None]
 
@@ -266,7 +284,8 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
     what, files = ("a matrix", "files") if have_matrices else ("rest", "series")
     terminal.out.print(
         f"Would read {len(people)} people, {sum(number > 0 for number in numbers)} of them with {what} ({sum(numbers)} {files}), "
-        f"{len(regions)} regions, and write shards to {out}:"
+        f"{len(regions)} regions, and write shards to {out}:",
+        markup=False,
     )
     for place, spec in enumerate(tasks.specs):
         own = [file for file in events if file.task_index == place]
@@ -283,12 +302,13 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
     whole = sum(each.line is None for _, each in left_out)
     terminal.out.print(
         f"{summary['subjects']} people in {out}, {summary['quarantined']} set aside (quarantine.tsv); {summary['regions']} regions, "
-        f"{summary['runs']} runs, {summary['usable_trials']} of {summary['trials']} trials usable, {summary['volumes']} task volumes."
+        f"{summary['runs']} runs, {summary['usable_trials']} of {summary['trials']} trials usable, {summary['volumes']} task volumes.",
+        markup=False,
     )
     if left_out:
         terminal.err.print(
             f"Warning: {whole} runs, series or regions of a series and {len(left_out) - whole} rows of events were not used; left_out.tsv "
             "says why."
         )
-    terminal.out.print(f"How good the data are: {out / 'quality.html'}")
-    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")
+    terminal.out.print(f"How good the data are: {out / 'quality.html'}", markup=False)
+    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.", markup=False)

@@ -46,10 +46,11 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
             f"Would make {config.plan.num_cohorts} cohorts of {max(config.plan.people)} people, try {len(chosen)} settings, "
             f"and write to {out}."
         )
+        OutputFolder.examine(out, "plan", sections(config, "seed", "plan", "synth"), resume=resume)
         return
     folder = OutputFolder.claim(out, "plan", sections(config, "seed", "plan", "synth"), resume=resume)
     if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.")
+        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
         return
     found: dict[int, list[tuple[float, float]]] = {place: [] for place in range(len(chosen))}
     with terminal.progress() as progress:

@@ -62,10 +62,11 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     people, split = tuple(sorted(scores["pseudonym"].unique())), _pooled_split(evaluated, splits)
     if dry_run:
         terminal.out.print(f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}.")
+        OutputFolder.examine(out, "pool", sections(config, "seed", "evaluate"), resume=resume)
         return
     folder = OutputFolder.claim(out, "pool", sections(config, "seed", "evaluate"), resume=resume)
     if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.")
+        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
         return
     weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, config.seed)
     covariates = _pooled_covariates(splits)

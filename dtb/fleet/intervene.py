@@ -73,22 +73,24 @@ def intervene(
     troupes = open_ensemble(shards, trained, config.intervene.members, "intervene.members")
     aim = make_aim(config.intervene, troupes[0])
     keys = sorted(troupes[0].cohort().pseudonyms)
+    kept, inputs = sections(config, "seed", "intervene"), inputs_of(troupes)
     if dry_run:
         out.print(
             f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {aim.name}, "
-            f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
+            f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}.",
+            markup=False,
         )
+        OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs)
         return
-    kept = sections(config, "seed", "intervene")
-    claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs_of(troupes))
-    if claimed.is_complete:
-        err.print(f"{folder} is complete; nothing to do.")
+    if OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs).is_complete:
+        err.print(f"{folder} is complete; nothing to do.", markup=False)
         return
     results = Ledger(folder, TABLES)
     derivatives = (folder / DERIVATIVES).resolve() if config.intervene.relmat else None
-    if derivatives is not None:
-        describe_derivatives(derivatives, troupes[0].card)
     with connected(config.cluster):
+        claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs)
+        if derivatives is not None:
+            describe_derivatives(derivatives, troupes[0].card)
         survey = survey_people(config, troupes, aim, keys, folder)
         summary = run_pool(
             functools.partial(
@@ -113,7 +115,7 @@ def intervene(
     out.print(f"Searched: {say_summary(summary)}")
     out.print(_in_words(figures, aim, survey, config.intervene))
     tables = [name for name in TABLES if name != "fronts" or aim.second is not None]
-    out.print(f"Tables {', '.join(tables)} are in {folder}.")
+    out.print(f"Tables {', '.join(tables)} are in {folder}.", markup=False)
 
 
 def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Sequence[str], folder: Path) -> Survey:

@@ -73,24 +73,26 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     designs = _designs(settings, troupes[0])
     keys = sorted(troupes[0].cohort().pseudonyms)
     where = f"{folder}, and BIDS derivatives to {folder / DERIVATIVES}" if settings.bids_derivatives else f"{folder}"
+    inputs = inputs_of(troupes) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
+    kept = sections(config, "seed", "simulate")
     if dry_run:
         what = f"{len(designs)} new run(s)" if designs else "their own runs"
         out.print(
             f"Would let {len(keys)} people's twins perform {what}: {len(troupes)} member(s), {settings.num_noise_draws} performance(s) of "
             f"each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). Would write "
-            f"{', '.join(TABLES)} to {where}."
+            f"{', '.join(TABLES)} to {where}.",
+            markup=False,
         )
+        OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs)
         return
-    inputs = inputs_of(troupes) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
-    kept = sections(config, "seed", "simulate")
-    claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
-    if claimed.is_complete:
-        err.print(f"{folder} is complete; nothing to do.")
+    if OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs).is_complete:
+        err.print(f"{folder} is complete; nothing to do.", markup=False)
         return
     derivatives = (folder / DERIVATIVES).resolve() if settings.bids_derivatives else None
-    if derivatives is not None:
-        describe_derivatives(derivatives, troupes[0].card)
     with connected(config.cluster):
+        claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
+        if derivatives is not None:
+            describe_derivatives(derivatives, troupes[0].card)
         summary = run_pool(
             functools.partial(
                 Simulator,
@@ -109,7 +111,7 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
         )
     figures = {"num_people": len(keys), "num_ok": len(keys) - summary.num_failed, "num_failed": summary.num_failed}
     claimed.finish({**figures, "num_draws": settings.num_draws, "cohort_hash": troupes[0].card.cohort_hash})
-    out.print(f"Simulated: {say_summary(summary)} Tables {', '.join(TABLES)} are in {where}.")
+    out.print(f"Simulated: {say_summary(summary)} Tables {', '.join(TABLES)} are in {where}.", markup=False)
 
 
 def _designs(settings: SimulateConfig, troupe: Troupe) -> tuple[Run, ...]:

@@ -75,19 +75,20 @@ def trial(
     troupes = open_ensemble(shards, trained, protocol.search.members, "search.members")
     aim = make_aim(protocol.search, troupes[0])
     keys = sorted(troupes[0].cohort().pseudonyms)
+    registered, inputs = Registered(config.seed, protocol), inputs_of(troupes)
     if dry_run:
         out.print(
             f"Would put {len(keys)} people through {len(protocol.arms)} arms ({', '.join(protocol.arms)}) at {len(protocol.doses)} "
             f"doses, to {protocol.search.direction} {aim.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
         )
+        OutputFolder.examine(folder, "trial", registered, resume=resume, inputs=inputs)
         return
-    registered = Registered(config.seed, protocol)
-    claimed = OutputFolder.claim(folder, "trial", registered, resume=resume, inputs=inputs_of(troupes))
-    if claimed.is_complete:
-        err.print(f"{folder} is complete; nothing to do.")
+    if OutputFolder.examine(folder, "trial", registered, resume=resume, inputs=inputs).is_complete:
+        err.print(f"{folder} is complete; nothing to do.", markup=False)
         return
     ledger = Ledger(folder, TABLES)
     with connected(config.cluster):
+        claimed = OutputFolder.claim(folder, "trial", registered, resume=resume, inputs=inputs)
         survey = survey_people(config, troupes, aim, keys, folder)
         require_arms(protocol, survey)
         summary = run_pool(

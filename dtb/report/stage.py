@@ -43,21 +43,26 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
             f"{run} holds none of the folders {', '.join(FOLDERS.values())}. Give the folder that `dtb run` wrote, or one in "
             "which the stages' folders have these names."
         )
+    kept = sections(config, "name", "report")
+    if not dry_run:
+        OutputFolder.examine(out, "report", kept, resume=resume)  # before pages are made, which may take minutes
     found = collect(run, config.report.atlas)
     if dry_run:
         for state in found.stages.values():
             terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))
-        terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.")
+        terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.", markup=False)
+        OutputFolder.examine(out, "report", kept, resume=resume)
         return
     made = pages(found, config, _pages_of_other_stages(run, out))
-    folder = OutputFolder.claim(out, "report", sections(config, "name", "report"), resume=resume)
+    folder = OutputFolder.claim(out, "report", kept, resume=resume)
     for path in sorted(made, key=lambda path: path == MAIN):  # the page that links to the others comes last
         write_text(folder.path / path, made[path])
     states = {state.name: state.state for state in found.stages.values()}
     folder.finish({"page": MAIN, "person_pages": len(made) - 1, "stages": states})
     size = sum(len(html.encode()) for html in made.values()) / 1e6
     terminal.print(
-        f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
+        f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network.",
+        markup=False,
     )
 
 

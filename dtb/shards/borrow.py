@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.markup import escape
+
+from dtb import terminal
 from dtb.cohort.coverage import COVERAGE_FILE
 from dtb.cohort.reliability import RELIABILITY_FILE
 from dtb.config import Config, sections
@@ -18,7 +21,7 @@ from dtb.shards.remote import is_there, read_bytes, url_of
 _BESIDE = ("quarantine.tsv", "left_out.tsv", "quality.tsv", COVERAGE_FILE, RELIABILITY_FILE)
 
 
-def borrow(config: Config, shards: Path, out: Path, *, resume: bool) -> None:
+def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
     """Let a run use shards that lie elsewhere.
 
     Parameters
@@ -31,17 +34,22 @@ def borrow(config: Config, shards: Path, out: Path, *, resume: bool) -> None:
         The run's folder of shards.
     resume : bool
         Accept a folder that was begun.
+    dry_run : bool
+        Check the shards and say how many people they hold, and write nothing.
 
     Raises
     ------
     UserError
         There are no such shards, or they are damaged.
     """
-    folder = OutputFolder.claim(out, "ingest", sections(config, "input"), resume=resume)
-    if folder.is_complete:
+    if OutputFolder.examine(out, "ingest", sections(config, "input"), resume=resume).is_complete:
         return
     require_ingested(shards)
     cohort = open_cohort(shards)
+    if dry_run:
+        terminal.out.print(escape(f"Would use the shards of {len(cohort)} people in {shards}."))
+        return
+    folder = OutputFolder.claim(out, "ingest", sections(config, "input"), resume=resume)
     url = url_of(cohort.path)
     for name in _BESIDE:
         if url is not None and is_there(f"{url}/{name}"):

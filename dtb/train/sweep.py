@@ -166,17 +166,18 @@ def sweep(
     members = list(members_of(config, folds, seeds, settings))
     for member in members:
         make_plan(member.config, shards, out, cohort)
+    common = sections(config, "segments", "twin", "split", "train")
+    OutputFolder.examine(out, "sweep", common, resume=resume)
     if dry_run:
         console.print(
             f"Would train {len(members)} members: {', '.join(member.name for member in members)}", markup=False
         )
         return
-    common = sections(config, "segments", "twin", "split", "train")
-    folder = OutputFolder.claim(out, "sweep", common, resume=resume)
-    (out / MEMBERS).mkdir(exist_ok=True)
-    losses = _Losses(members, out)
     with connected(config.cluster):
         require_room(config)
+        folder = OutputFolder.claim(out, "sweep", common, resume=resume)
+        (out / MEMBERS).mkdir(exist_ok=True)
+        losses = _Losses(members, out)
         failed = _train_all(members, losses, config, shards, out)
     rows = [losses.row(member.name) for member in members]
     with written_whole(out / TABLE_FILE) as temporary:

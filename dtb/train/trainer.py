@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dtb.cluster import TRAIN_POOL, connected, pool_share
 from dtb.config import Config, TrainConfig, sections, to_yaml
@@ -94,19 +94,20 @@ def train(
         raise ConfigurationError(
             f"train.min_workers is {config.train.min_workers}; it may be at most train.num_workers ({config.train.num_workers})."
         )
+    matters = _what_matters(config)
     if dry_run:
         _describe(plan, user)
+        OutputFolder.examine(out, "train", matters, resume=resume)
         return
-    folder = OutputFolder.claim(out, "train", _what_matters(config), resume=resume)
-    if folder.is_complete:
-        console.print(f"{out} holds a finished training of this configuration; nothing to do.")
+    if OutputFolder.examine(out, "train", matters, resume=resume).is_complete:
+        console.print(f"{out} holds a finished training of this configuration; nothing to do.", markup=False)
         return
-    _keep(plan, out, user)
-    with told(out, config.train.max_epochs, on_epoch):
-        left_out = _set_aside_unfit(plan)
-        normalisation = _normalisation(plan, left_out)
-        with connected(config.cluster):
-            require_room(config)
+    with connected(config.cluster):
+        require_room(config)  # before the output is taken: a command that is refused leaves nothing behind
+        folder = OutputFolder.claim(out, "train", matters, resume=resume)
+        _keep(plan, out, user)
+        with told(out, config.train.max_epochs, on_epoch):
+            normalisation = _normalisation(plan, _set_aside_unfit(plan))
             _run_workers(plan, normalisation, user)
     folder.finish(_summary(out))
 
@@ -215,7 +216,7 @@ def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
     if config.cluster.ray_address is not None:
         from ray.autoscaler.sdk import request_resources
 
-        err.print(f"{shortage}. Waiting until it has grown, {grow_seconds:g} s at most.", markup=False)
+        err.print(f"{shortage.what}. Waiting until it has grown, {grow_seconds:g} s at most.", markup=False)
         request_resources(bundles=[resources_of_worker(config)] * _fewest_workers(config))
         until = time.monotonic() + grow_seconds
         while shortage is not None and time.monotonic() < until:
@@ -223,21 +224,60 @@ def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
             shortage = _shortage(config)
         request_resources(bundles=[])  # from here on the workers themselves ask
     if shortage is not None:
-        raise ConfigurationError(
-            f"{shortage}. Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
-        )
+        raise ConfigurationError(f"{shortage.what}. {shortage.advice}")
 
 
-def _shortage(config: Config) -> str | None:
+def require_machine(config: Config) -> None:
+    """Refuse more workers than this machine can hold; nothing where a cluster has an address, for that may be another.
+
+    Raises
+    ------
+    ConfigurationError
+        A private cluster on this machine would be too small.
+    """
+    if config.cluster.ray_address is not None:
+        return
+    there: dict[str, float] = {"CPU": config.cluster.num_cpus or os.cpu_count() or 1}
+    if config.train.use_gpu:
+        from torch.cuda import device_count
+
+        there["GPU"] = device_count()
+    workers, each = _fewest_workers(config), resources_of_worker(config)
+    for kind, amount in there.items():
+        if amount < workers * each[kind]:
+            raise ConfigurationError(
+                f"train.{'min' if config.train.min_workers else 'num'}_workers needs {workers * each[kind]:g} {kind}, but this machine "
+                f"has {amount:g}. {_advice(kind, amount)}"
+            )
+
+
+class _Shortage(NamedTuple):
+    what: str
+    advice: str
+
+
+def _advice(kind: str, amount: float) -> str:
+    """Say what to do about a resource of which there is too little."""
+    if kind == "GPU":
+        if not amount:
+            return "Leave out train.use_gpu, or use a cluster with GPUs."
+        return "Lower train.num_workers or train.gpus_per_worker, or use a cluster with more GPUs."
+    if kind == TRAIN_POOL:
+        return "Leave out cluster.pools, or start nodes for training (docs/clusters.md)."
+    return "Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
+
+
+def _shortage(config: Config) -> _Shortage | None:
     """Say what the cluster lacks for the fewest workers that may train, or None."""
     import ray
 
     there, workers = ray.cluster_resources(), _fewest_workers(config)
     for kind, each in resources_of_worker(config).items():
         if there.get(kind, 0.0) < workers * each:
-            return (
+            return _Shortage(
                 f"train.{'min' if config.train.min_workers else 'num'}_workers is {workers}, which needs {workers * each:g} {kind}, "
-                f"but the cluster has {there.get(kind, 0.0):g}"
+                f"but the cluster has {there.get(kind, 0.0):g}",
+                _advice(kind, there.get(kind, 0.0)),
             )
     return None
 
@@ -302,7 +342,7 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
     # Ray Train V2 takes (fewest, most) and its own callbacks here; the annotations that mypy sees are the older one's.
     workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
     told: list[Any] = [TellFailures(plan.out)]
-    return TorchTrainer(
+    trainer: Any = TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
@@ -318,6 +358,9 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
             callbacks=told,
         ),
     )
+    # Ray Train's own answer to Ctrl-C ends the process with code 1 and no word, and stays in place when training is over.
+    trainer._register_sigint_handler = lambda _: None
+    return trainer
 
 
 def _summary(out: Path) -> dict[str, Any]:
@@ -354,9 +397,7 @@ def _describe(plan: Plan, user: dict[str, Any]) -> None:
     if config.cluster.ray_address is None:
         cpus = config.cluster.num_cpus or os.cpu_count() or 1
         console.print(f"cluster         a private one on this machine, {cpus} CPU")
-        needed = config.train.num_workers * config.train.cpus_per_worker
-        if cpus < needed:
-            raise ConfigurationError(f"train.num_workers needs {needed:g} CPU, but this machine has {cpus}.")
+        require_machine(config)
     else:
         with connected(config.cluster):
             import ray
@@ -364,5 +405,5 @@ def _describe(plan: Plan, user: dict[str, Any]) -> None:
             there = ray.cluster_resources()
             console.print(f"cluster         {there.get('CPU', 0):g} CPU, {there.get('GPU', 0):g} GPU")
             if shortage := _shortage(config):
-                console.print(f"room            {shortage}; training would wait for it to grow")
+                console.print(f"room            {shortage.what}; training would wait for it to grow")
     console.print("dry run         nothing was written")

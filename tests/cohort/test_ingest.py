@@ -266,6 +266,14 @@ def test_a_dry_run_writes_nothing(small_cohort, tmp_path, capsys):
     assert "6 people" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_task_of_which_nobody_has_events_is_refused_before_anything_is_written(small_cohort, tmp_path, dry_run):
+    nback = Config(ingest=IngestConfig(tasks=("nback",)))
+    with pytest.raises(InputDataError, match=r"None of 6 people in .* has an events file of nback"):
+        ingest(nback, *paths(small_cohort), tmp_path / "out", resume=False, dry_run=dry_run)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", ["", "a\tb\n1\t2\n", "a\ta\n", None])
 def test_the_first_persons_broken_series_does_not_stop_the_others(copy, tmp_path, content, capsys):
     path = rest_file(copy, "0001", "AP")

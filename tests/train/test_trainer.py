@@ -56,10 +56,24 @@ def test_dry_run_refuses_more_workers_than_there_are_cores(shards, tmp_path):
         train(small_config(num_workers=3), shards, tmp_path / "out", resume=False, dry_run=True)
 
 
+def test_dry_run_refuses_an_output_that_the_run_would_refuse(shards, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputInUseError, match="not empty"):
+        train(small_config(), shards, tmp_path / "out", resume=False, dry_run=True)
+
+
 def test_folder_that_is_no_cohort_is_refused(tmp_path):
     (tmp_path / "shards").mkdir()
     with pytest.raises(DamagedOutputError, match=r"has no stage\.json"):
         train(small_config(), tmp_path / "shards", tmp_path / "out", resume=False, dry_run=True)
+
+
+def test_a_cluster_that_is_not_there_leaves_the_output_free(shards, tmp_path):
+    nowhere = dataclasses.replace(small_config(), cluster=ClusterConfig(ray_address="foo"))
+    with pytest.raises(ConfigurationError, match="ray_address"):
+        train(nowhere, shards, tmp_path / "out", resume=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_used_output_is_refused(shards, tmp_path):
@@ -81,6 +95,7 @@ def test_two_workers_train_as_one(cluster, shards, tmp_path):
     """ZeRO 1, float32, the same global batches: the same losses to 1e-5; and the twin that comes out is the best one."""
     config = small_config(num_workers=2, batch_size=3, max_epochs=4)
     train(config, shards, tmp_path / "two", resume=False, dry_run=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C in a later stage is ours
     one = train_on_ranks(config, shards, tmp_path / "one", 1)
     assert_same_losses(read_rows(tmp_path / "two"), one, 1e-5)
     assert read_stage(tmp_path / "two")["complete"]
@@ -114,6 +129,10 @@ def test_more_workers_than_the_cluster_holds_are_refused_at_once(cluster, shards
     pools = dataclasses.replace(small_config(), cluster=ClusterConfig(pools=True))
     with pytest.raises(ConfigurationError, match=r"needs 0\.001 dtb_train, but the cluster has 0"):
         train(pools, shards, tmp_path / "other", resume=False, dry_run=False)
+    gpus = small_config(use_gpu=True)
+    with pytest.raises(ConfigurationError, match=r"needs 1 GPU, but the cluster has 0\. Leave out train\.use_gpu"):
+        train(gpus, shards, tmp_path / "third", resume=False, dry_run=False)
+    assert not any((tmp_path / name).exists() for name in ("out", "other", "third"))  # the right command is not refused
 
 
 @pytest.mark.cluster
