@@ -76,7 +76,7 @@ def read_headerless(path: Path, num_regions: int, max_memory_gib: float) -> np.n
 
 def _content(path: Path, max_memory_gib: float) -> bytes:
     """Read a file, plain or compressed, unless it holds more than the memory that may be used."""
-    limit = int(max_memory_gib * 2**30)
+    limit = int(max_memory_gib * 2**30) // 2  # text stands in memory twice while its numbers are read
     try:
         with igzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             parts, size = [], 0
@@ -86,7 +86,7 @@ def _content(path: Path, max_memory_gib: float) -> bytes:
     except BAD_BYTES as error:
         raise InputDataError(f"{path.name} is damaged: {error}") from None
     if size > limit:
-        raise InputDataError(f"{path.name} holds more than ingest.max_memory_gib {max_memory_gib:g}.")
+        raise InputDataError(f"{path.name} holds more text than ingest.max_memory_gib {max_memory_gib:g} has room for, twice.")
     return b"".join(parts)
 
 
