@@ -86,7 +86,9 @@ def _content(path: Path, max_memory_gib: float) -> bytes:
     except BAD_BYTES as error:
         raise InputDataError(f"{path.name} is damaged: {error}") from None
     if size > limit:
-        raise InputDataError(f"{path.name} holds more text than ingest.max_memory_gib {max_memory_gib:g} has room for, twice.")
+        raise InputDataError(
+            f"{path.name} holds more text than ingest.max_memory_gib {max_memory_gib:g} has room for, twice."
+        )
     return b"".join(parts)
 
 
