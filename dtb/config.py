@@ -499,6 +499,9 @@ class PlanConfig:
     """What is to be predicted from the connectome: people's mean reaction time, or their condition effect."""
     task: Literal["stroop", "hammer"] = "stroop"
     """Design that people perform."""
+    size: OpenFraction | None = None
+    """Size of the claim: the partial correlation, beyond age, sex, site and motion, that a study with the most people, minutes and trials
+    below would find on the mean. If not given, effects are as large as `synth.trait_strength` makes them."""
     people: Annotated[tuple[Annotated[int, Field(ge=20)], ...], Field(min_length=1)] = (40, 80, 160, 320)
     """Numbers of people to try."""
     rest_minutes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (5.0, 10.0, 20.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from dtb import terminal
 from dtb.config import Config, PlanConfig, sections
-from dtb.evaluate.power import NUM_TESTS, Outcome, make_study, outcome, predicted_r, settings
+from dtb.evaluate.power import NUM_TESTS, Outcome, largest, make_study, outcome, predicted_r, settings, strength_of
 from dtb.files import OutputFolder, write_json, written_whole
 
 CLAIMS = {
@@ -27,7 +28,8 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
     Parameters
     ----------
     config : Config
-        `seed`, `plan` and, for the people, `synth` are read (without its numbers of people, rest and runs, which the plan varies).
+        `seed`, `plan` and, for the people, `synth` are read (without its numbers of people, rest and runs, which the plan varies, and
+        with a `size` without `trait_strength`, which that decides).
     out : Path
         Folder for `plan.json` and `plan.png`.
     resume : bool
@@ -39,6 +41,8 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
     ------
     OutputInUseError
         The output folder is in use.
+    ConfigurationError
+        The claim's size cannot be reached.
     """
     chosen = settings(config.plan)
     if dry_run:
@@ -52,18 +56,25 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
     if folder.is_complete:
         terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
         return
+    synth, size = config.synth, config.plan.size
+    if size is not None:
+        with terminal.progress() as progress:
+            followed = functools.partial(progress.track, description="effects of this size")
+            strength = strength_of(size, config.plan, synth, config.seed, followed)
+        synth = dataclasses.replace(synth, trait_strength=strength)
     found: dict[int, list[tuple[float, float]]] = {place: [] for place in range(len(chosen))}
     with terminal.progress() as progress:
         for cohort in progress.track(range(config.plan.num_cohorts), description="cohorts"):
-            study = make_study(config.plan, config.synth, config.seed * 100_003 + cohort)
+            study = make_study(config.plan, synth, config.seed * 100_003 + cohort)
             for place, setting in enumerate(chosen):
                 some = slice(setting.people)
                 edges_SE, target_S = study.edges_SE[setting.rest_minutes][some], study.target_S[setting.trials][some]
                 found[place].append(predicted_r(edges_SE, target_S, study.facts[some]))
     outcomes = [outcome(setting, found[place], config.plan.significance) for place, setting in enumerate(chosen)]
     sentence = in_words(outcomes, config.plan)
+    about = {"claim": config.plan.claim, "size": size, "trait_strength": synth.trait_strength}
     rows = [{**dataclasses.asdict(each.setting), **_figures(each)} for each in outcomes]
-    write_json(out / "plan.json", {"claim": config.plan.claim, "sentence": sentence, "rows": rows})
+    write_json(out / "plan.json", {**about, "sentence": sentence, "rows": rows})
     with written_whole(out / "plan.png") as temporary:
         FigureCanvasAgg(draw(outcomes, config.plan)).print_png(temporary)
     folder.finish({"sentence": sentence})
@@ -84,13 +95,24 @@ def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
     rests = [f"{each:g} minutes of rest: {enough(each, trials)} people" for each in sorted(config.rest_minutes)]
     counts = [f"{each} trials: {enough(minutes, each)} people" for each in sorted(config.trials) if each != trials]
     more = f"; and with {minutes:g} minutes of rest, {'; '.join(counts)}" if counts else ""
-    largest = max(outcomes, key=lambda each: (each.setting.people, each.setting.rest_minutes, each.setting.trials))
+    most = next((each for each in outcomes if each.setting == largest(config)), None)
+    most = most or max(outcomes, key=lambda each: (each.setting.people, each.setting.rest_minutes, each.setting.trials))
+    reached = (
+        f"{most.setting.people} of them with {most.setting.rest_minutes:g} minutes and {most.setting.trials} trials reach "
+        f"a partial r = {most.mean_r:.2f}."
+    )
+    if config.size is None:
+        whom = f"as large as `synth` says: {reached} For another effect give its size with --size, a partial r."
+    else:
+        study = largest(config)
+        whom = (
+            f"such that {study.people} with {study.rest_minutes:g} minutes and {study.trials} trials would reach the partial r "
+            f"of {config.size:g} that was asked for; {reached}"
+        )
     return (
         f"To claim {CLAIMS[config.claim]} beyond age, sex, site and motion, as one of the {NUM_TESTS} tests of a certificate, "
         f"at power {config.power:.0%} and with {trials} trials of {config.task}, "
-        f"a regression needs: {'; '.join(rests)}{more}. That is for made-up people whose true effects are as large as `synth` says: "
-        f"{largest.setting.people} of them with {largest.setting.rest_minutes:g} minutes and {largest.setting.trials} trials reach "
-        f"a partial r = {largest.mean_r:.2f}. For a smaller effect give a smaller --synth.trait-strength."
+        f"a regression needs: {'; '.join(rests)}{more}. That is for made-up people whose true effects are {whom}"
     )
 
 

@@ -3,7 +3,8 @@
 The predictor is ridge regression on edges, cross-validated over people: what a claim needs for a regression, it needs for a twin that is no
 better than one. The connectome is estimated from as many minutes of rest, and behaviour from as many trials, as the plan says. What has to
 come out is what the certificate asks for: a correlation beyond age, sex, site and motion, at the level that its correction for all of its
-tests leaves to the first.
+tests leaves to the first. A claim may be given its size, the partial correlation that the largest of the studies reaches: the traits'
+effect on behaviour in the generator is then set to it.
 
 Shape letters: `S` person, `E` edge, `J` trial, `C` column of a basis of covariates.
 """
@@ -11,6 +12,7 @@ Shape letters: `S` person, `E` edge, `J` trial, `C` column of a basis of covaria
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -23,6 +25,7 @@ from dtb.cohort.records import edges_from_matrix
 from dtb.cohort.signals import artefact, autocorrelated, displacement, motion_level
 from dtb.cohort.truth import CONDITIONS
 from dtb.config import PlanConfig, SynthConfig
+from dtb.errors import ConfigurationError
 from dtb.evaluate.covariates import Facts, covariate_basis
 from dtb.evaluate.statistics import PartialCorrelation, orthonormal
 
@@ -31,6 +34,9 @@ NUM_FOLDS = 5
 COVARIATES = ("age", "sex", "site", "motion")
 NUM_TESTS = 10
 """On the certificate of one task without BOLD: the first to pass has to do so at this part of the level (Holm)."""
+_STRENGTHS = 0.05 * 2.0 ** np.arange(7)
+"""Of the traits, tried in turn until the wanted size is exceeded; what is stronger than the last leaves people without any press."""
+_NUM_TUNING, _NUM_HALVINGS = 8, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +107,7 @@ class Study:
 
 def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
     """Make one cohort of as many people as the largest setting has."""
-    population = make_population(synth, seed)
-    people = [make_person(population, synth, seed, index) for index in range(max(config.people))]
+    people = _people(config, synth, seed)
     return Study(
         {
             minutes: np.stack(
@@ -121,6 +126,88 @@ def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
             for index, person in enumerate(people)
         ],
     )
+
+
+def _people(config: PlanConfig, synth: SynthConfig, seed: int) -> list[Person]:
+    population = make_population(synth, seed)
+    return [make_person(population, synth, seed, index) for index in range(max(config.people))]
+
+
+def largest(config: PlanConfig) -> Setting:
+    """Give the setting that collects most of everything."""
+    return Setting(max(config.people), max(config.rest_minutes), max(config.trials))
+
+
+def strength_of(
+    size: float,
+    config: PlanConfig,
+    synth: SynthConfig,
+    seed: int,
+    followed: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> float:
+    """Find how strongly traits must act on behaviour for the largest study to reach a partial correlation of `size`, on the mean.
+
+    Behaviour of every strength is drawn for the same cohorts, which are none of those that the plan counts.
+
+    Parameters
+    ----------
+    size : float
+        Between 0 and 1.
+    config : PlanConfig
+    synth : SynthConfig
+        Its `trait_strength` is not read.
+    seed : int
+    followed : callable, optional
+        Goes through a sequence and shows how far it is.
+
+    Returns
+    -------
+    float
+        `synth.trait_strength`.
+
+    Raises
+    ------
+    ConfigurationError
+        No strength reaches the size.
+    """
+    study = largest(config)
+    only = dataclasses.replace(
+        config, people=(study.people,), rest_minutes=(study.rest_minutes,), trials=(study.trials,)
+    )
+    seeds = [seed * 100_003 + 50_021 + cohort for cohort in range(_NUM_TUNING)]
+    cohorts = [(each, _people(only, synth, each), make_study(only, synth, each)) for each in followed(seeds)]
+
+    def reached(strength: float) -> float:
+        stronger = dataclasses.replace(synth, trait_strength=strength)
+        return float(
+            np.mean(
+                [
+                    predicted_r(
+                        made.edges_SE[study.rest_minutes],
+                        _targets(people, only, stronger, each)[study.trials],
+                        made.facts,
+                    )[0]
+                    for each, people, made in cohorts
+                ]
+            )
+        )
+
+    lower, most = 0.0, 0.0
+    for upper in _STRENGTHS:
+        most = max(most, found := reached(upper))
+        if found >= size:
+            break
+        lower = upper
+    else:
+        raise ConfigurationError(
+            f"plan.size is {size:g}, but however strongly traits act, {study.people} people with {study.rest_minutes:g} minutes of rest "
+            f"and {study.trials} trials reach a partial r of {most:.2f}: what can be measured of people bounds it. Give a smaller size, "
+            "or more people, minutes or trials."
+        )
+    for _ in range(_NUM_HALVINGS):
+        middle = (lower + upper) / 2
+        lower, upper = (lower, middle) if reached(middle) >= size else (middle, upper)
+    return float((lower + upper) / 2)
 
 
 def estimated_connectome(person: Person, minutes: float, synth: SynthConfig, seed: int, index: int) -> np.ndarray:

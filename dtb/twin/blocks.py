@@ -53,7 +53,7 @@ def perform_in_blocks(
     def block(begin: int, state_SKN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         part = slice(begin, begin + length)
         noise = None if noise_SKTN is None else noise_SKTN[:, :, part]
-        output = twin.advance(generated, delayed_SKTI[:, :, part], noise, state_SKN)
+        output = twin.advance(generated, delayed_SKTI[:, :, part], noise, state_SKN, with_bold=True)
         # A copy: a view would keep the block's states in memory.
         last_SKN = output.hidden_SKTN[:, :, -1].clone() if num_steps else state_SKN
         if twin.config.bold == "direct":

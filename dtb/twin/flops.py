@@ -35,5 +35,5 @@ def forward_flops(twin: Twin, num_people: Count, num_steps: Count) -> Count:
     for matrix in (encoder.components_EC, encoder.regression_CZ):
         per_person += 0 if matrix is None else matrix.numel()
     rows, hidden = num_rows(config.cell, config.num_hidden), config.num_hidden
-    per_step = rows * (hidden + sizes.num_channels) + sizes.num_outputs * hidden
+    per_step = rows * (hidden + sizes.num_channels + 1) + sizes.num_outputs * hidden
     return num_people * (2.0 * per_person) + num_steps * (2.0 * per_step)

@@ -11,10 +11,12 @@ volumes; `D` is a segment of any subject, or one of the two derivatives.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from dtb.twin.precision import ieee
 
 RESPONSE_SECONDS = 32.0
 _Shape = tuple[float, float, float, float, float]
@@ -193,18 +195,40 @@ def at_volumes(
     num_volumes = volume_seconds_SKV.shape[-1]
     if hidden_SKTN.numel() == 0 or num_volumes == 0:
         return hidden_SKTN.new_zeros(num_subjects, num_segments, num_volumes, num_hidden)
-    # Few segments differ in the phase of their volumes, and a matrix per phase is all that is needed.
-    unique_UV, which_SK = torch.unique(volume_seconds_SKV.flatten(0, 1), dim=0, return_inverse=True)
+    # Few segments differ in the times of their volumes, and a matrix for each timing is all that is needed.
+    unique_UV, which_D = torch.unique(volume_seconds_SKV.flatten(0, 1), dim=0, return_inverse=True)
     if kind is None:
         matrix_UVT = sampling_matrix(unique_UV, num_steps, step_seconds)
     else:
         matrix_UVT = response_matrix(unique_UV, num_steps, step_seconds, kind)
     matrix_UVT = matrix_UVT.to(hidden_SKTN.dtype)
-    flat_DTN = hidden_SKTN.flatten(0, 1)
-    matrix_DVT = matrix_UVT[0] if len(unique_UV) == 1 else matrix_UVT[which_SK.flatten()]
     if kind is not None and derivative_weight_SD is not None:
         change_UVTD = response_matrix(unique_UV, num_steps, step_seconds, kind, derivatives).to(hidden_SKTN.dtype)
-        change_SKVTD = change_UVTD[which_SK.view(num_subjects, num_segments)]
-        matrix_DVT = matrix_DVT + (change_SKVTD @ derivative_weight_SD[:, None, None, :, None])[..., 0].flatten(0, 1)
-    sampled_DVN = matrix_DVT @ flat_DTN
-    return sampled_DVN.view(num_subjects, num_segments, num_volumes, num_hidden)
+        change_SKVTD = change_UVTD[which_D.view(num_subjects, num_segments)]
+        change_SKVT = (change_SKVTD @ derivative_weight_SD[:, None, None, :, None])[..., 0]
+        sampled_DVN = (matrix_UVT[which_D] + change_SKVT.flatten(0, 1)) @ hidden_SKTN.flatten(0, 1)
+        return sampled_DVN.view(num_subjects, num_segments, num_volumes, num_hidden)
+    by_time_TDN = hidden_SKTN.permute(2, 0, 1, 3).flatten(1, 2)
+    sampled_VDN: Tensor = _ByTiming.apply(by_time_TDN, matrix_UVT, which_D)
+    return sampled_VDN.unflatten(1, (num_subjects, num_segments)).permute(1, 2, 0, 3)
+
+
+class _ByTiming(torch.autograd.Function):
+    """One product for all segments whose volumes come at the same times; (T, D, N) to (V, D, N), and so back."""
+
+    @staticmethod
+    def forward(ctx: Any, by_time_TDN: Tensor, matrix_UVT: Tensor, which_D: Tensor) -> Tensor:
+        ctx.save_for_backward(matrix_UVT, which_D)
+        order_D = torch.argsort(which_D, stable=True)
+        counts_U = torch.bincount(which_D, minlength=len(matrix_UVT)).tolist()
+        result_VDN = by_time_TDN.new_empty(matrix_UVT.shape[1], *by_time_TDN.shape[1:])
+        with ieee(by_time_TDN.device.type):
+            for matrix_VT, places_C in zip(matrix_UVT, order_D.split(counts_U), strict=True):
+                part_TDN = by_time_TDN[:, places_C]
+                result_VDN[:, places_C] = (matrix_VT @ part_TDN.flatten(1)).view(-1, *part_TDN.shape[1:])
+        return result_VDN
+
+    @staticmethod
+    def backward(ctx: Any, gradient_VDN: Tensor) -> tuple[Tensor, None, None]:
+        matrix_UVT, which_D = ctx.saved_tensors
+        return _ByTiming.apply(gradient_VDN, matrix_UVT.mT, which_D), None, None

@@ -161,7 +161,9 @@ class Twin(nn.Module):
         generated: Generated = self.hypernetwork(self.encoder_input(connectome_SE), seed_S)
         return generated
 
-    def forward(self, connectome_SE: Tensor, stimulus_SKTI: Tensor, seed_S: Tensor | None = None) -> TwinOutput:
+    def forward(
+        self, connectome_SE: Tensor, stimulus_SKTI: Tensor, seed_S: Tensor | None = None, *, with_bold: bool = False
+    ) -> TwinOutput:
         """Let these people's twins perform.
 
         Parameters
@@ -172,6 +174,8 @@ class Twin(nn.Module):
             Mean stimulus over each step.
         seed_S : (S,) int64 Tensor or None
             Seeds of what is random about each person: dropout in training, process noise always. Without seeds nothing is.
+        with_bold : bool
+            Whether BOLD will be asked for: it is then read out together with the presses where that is faster.
 
         Returns
         -------
@@ -182,15 +186,22 @@ class Twin(nn.Module):
         ValueError
             An argument is no tensor, or its shape is not this twin's.
         """
-        return self.perform(self.generate(connectome_SE, seed_S), stimulus_SKTI, seed_S)
+        return self.perform(self.generate(connectome_SE, seed_S), stimulus_SKTI, seed_S, with_bold=with_bold)
 
-    def perform(self, generated: Generated, stimulus_SKTI: Tensor, seed_S: Tensor | None = None) -> TwinOutput:
+    def perform(
+        self,
+        generated: Generated,
+        stimulus_SKTI: Tensor,
+        seed_S: Tensor | None = None,
+        *,
+        with_bold: bool = False,
+    ) -> TwinOutput:
         """Run networks that `generate` made; parameters and result as in `forward`."""
         people = len(generated.bias_SG)
         _check("stimulus_SKTI", stimulus_SKTI, (people, None, None, self.sizes.num_channels))
         if seed_S is not None:
             _check("seed_S", seed_S, (people,))
-        return self.advance(generated, *self.inputs(stimulus_SKTI, seed_S))
+        return self.advance(generated, *self.inputs(stimulus_SKTI, seed_S), with_bold=with_bold)
 
     def inputs(self, stimulus_SKTI: Tensor, seed_S: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Give what enters the networks at each step: the stimulus, as late as it comes, and process noise, where there is any."""
@@ -209,11 +220,15 @@ class Twin(nn.Module):
         delayed_SKTI: Tensor,
         noise_SKTN: Tensor | None,
         initial_SKN: Tensor | None = None,
+        *,
+        with_bold: bool = False,
     ) -> TwinOutput:
         """Run networks on what `inputs` gave, or on a part of it, from an initial state; zero without one."""
         with ieee(delayed_SKTI.device.type):
-            delayed_SKTI = delayed_SKTI.to(generated.input_SGI.dtype)
-            drive_SKTG = _per_person(delayed_SKTI, generated.input_SGI) + generated.bias_SG[:, None, None]
+            # The bias enters as a channel that is always 1: added apart, it would go over all steps once more, there and back.
+            with_one_SKTI = functional.pad(delayed_SKTI.to(generated.input_SGI.dtype), (0, 1), value=1.0)
+            with_bias_SGI = torch.cat([generated.input_SGI, generated.bias_SG[..., None]], dim=-1)
+            drive_SKTG = _per_person(with_one_SKTI, with_bias_SGI)
             hidden_SKTN = scan(
                 self.config.cell,
                 drive_SKTG,
@@ -223,15 +238,23 @@ class Twin(nn.Module):
                 initial_SKN=initial_SKN,
             )
             alternatives = self.sizes.num_alternatives
-            press_SKTA = _per_person(hidden_SKTN, generated.readout_SON[:, :alternatives])
-            press_SKTA = press_SKTA + generated.readout_bias_SO[:, None, None, :alternatives]
+            regions = self.sizes.num_bold_regions
+            press_weight_SAN, bold_weight_SRN = generated.readout_SON.split([alternatives, regions], dim=1)
+            press_bias_SA, bold_bias_SR = generated.readout_bias_SO.split([alternatives, regions], dim=1)
+            bold_steps_SKTR = None
+            if with_bold and 0 < regions <= self.config.num_hidden:
+                both_SKTO = _per_person(hidden_SKTN, generated.readout_SON)
+                press_SKTA, bold_steps_SKTR = both_SKTO.split([alternatives, regions], dim=-1)
+            else:
+                press_SKTA = _per_person(hidden_SKTN, press_weight_SAN)
             return TwinOutput(
                 hidden_SKTN,
-                press_SKTA,
+                press_SKTA + press_bias_SA[:, None, None],
                 generated.latent_SZ,
-                generated.readout_SON[:, alternatives:],
-                generated.readout_bias_SO[:, alternatives:],
+                bold_weight_SRN,
+                bold_bias_SR,
                 generated.hrf_weight_SD,
+                bold_steps_SKTR,
             )
 
     def hazards(self, output: TwinOutput) -> Tensor:
@@ -259,16 +282,20 @@ class Twin(nn.Module):
         _check("volume_seconds_SKV", volume_seconds_SKV, (*output.hidden_SKTN.shape[:2], None))
         with ieee(output.hidden_SKTN.device.type):
             kind = self.config.hrf if self.config.bold == "hrf" else None
-            # The response is the same for every region, so it is applied to the states, before the readout.
-            states_SKVN = at_volumes(
-                output.hidden_SKTN, volume_seconds_SKV, self.config.step_seconds, kind, output.hrf_weight_SD
-            )
-            return _per_person(states_SKVN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
+            read_SKTR = output.bold_steps_SKTR
+            # The response is the same for every region, so it can be applied to the states, before the readout.
+            given = output.hidden_SKTN if read_SKTR is None else read_SKTR
+            sampled = at_volumes(given, volume_seconds_SKV, self.config.step_seconds, kind, output.hrf_weight_SD)
+            bold_SKVR = _per_person(sampled, output.bold_readout_SRN) if read_SKTR is None else sampled
+            return bold_SKVR + output.bold_bias_SR[:, None, None]
 
     def bold_at_steps(self, output: TwinOutput) -> Tensor:
         """(S, K, T, R): the BOLD readout of each state, with no haemodynamic response; in units of `bold_scale_R`."""
         with ieee(output.hidden_SKTN.device.type):
-            return _per_person(output.hidden_SKTN, output.bold_readout_SRN) + output.bold_bias_SR[:, None, None]
+            read_SKTR = output.bold_steps_SKTR
+            if read_SKTR is None:
+                read_SKTR = _per_person(output.hidden_SKTN, output.bold_readout_SRN)
+            return read_SKTR + output.bold_bias_SR[:, None, None]
 
     @torch.no_grad()
     def simulate(

@@ -88,7 +88,9 @@ class Objective(nn.Module):
                 self.twin, generated, batch.stimulus_SKTI, batch.seed_S, batch.volume_seconds_SKV
             )
         else:
-            output = self.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+            output = self.twin(
+                batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=batch.bold_SKVR.numel() > 0
+            )
             press_SKTA = output.press_SKTA
             direct = self.twin.config.bold == "direct"
             bold_SKVR = self.twin.bold_at_steps(output) if direct else self.twin.bold(output, batch.volume_seconds_SKV)

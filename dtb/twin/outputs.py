@@ -25,6 +25,8 @@ class TwinOutput(NamedTuple):
         From states at volume times to BOLD; see `Twin.bold`.
     hrf_weight_SD : (S, 2) Tensor or None
         Each person's weights of the response's time and dispersion derivatives, where the configuration has them.
+    bold_steps_SKTR : (S, K, T, R) Tensor or None
+        The BOLD readout of each state, without its bias, where it was made along with the presses.
     """
 
     hidden_SKTN: Tensor
@@ -33,6 +35,7 @@ class TwinOutput(NamedTuple):
     bold_readout_SRN: Tensor
     bold_bias_SR: Tensor
     hrf_weight_SD: Tensor | None
+    bold_steps_SKTR: Tensor | None = None
 
 
 class Simulation(NamedTuple):

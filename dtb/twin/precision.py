@@ -66,8 +66,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient_SDO: Tensor) -> tuple[Tensor | None, Tensor | None]:
         left_SDN, right_SNO = ctx.saved_tensors
+        left_gradient_SDN = right_gradient_SNO = None
         with ieee(gradient_SDO.device.type):
-            return (
-                gradient_SDO @ right_SNO.mT if ctx.needs_input_grad[0] else None,
-                left_SDN.mT @ gradient_SDO if ctx.needs_input_grad[1] else None,
-            )
+            if ctx.needs_input_grad[0]:
+                left_gradient_SDN = gradient_SDO @ right_SNO.mT
+            if ctx.needs_input_grad[1]:
+                # With few columns, on a CPU the product of the transposed takes a third to a half of the time.
+                few = gradient_SDO.shape[-1] < left_SDN.shape[-1]
+                right_gradient_SNO = (gradient_SDO.mT @ left_SDN).mT if few else left_SDN.mT @ gradient_SDO
+        return left_gradient_SDN, right_gradient_SNO

@@ -62,6 +62,7 @@ def make_person(number: int, num_regions: int) -> SubjectRecord:
             RUN_SECONDS,
             rng.normal(size=(num_volumes, num_regions)).astype(np.float32),
             REPETITION_TIME,
+            np.full(num_regions, 1000.0, np.float32),
         )
         for place in range(NUM_RUNS)
     )
