@@ -16,7 +16,6 @@ from typing import Any, get_type_hints
 
 import tyro
 from pydantic import ValidationError
-from rich.markup import escape
 from tyro.conf import FlagCreatePairsOff
 
 import dtb
@@ -24,7 +23,7 @@ from dtb import config as cfg
 from dtb.commands import COMMANDS, STAGES, Stage
 from dtb.errors import StageError, UserError
 from dtb.shards.remote import absolute
-from dtb.terminal import err, out
+from dtb.terminal import err, headed, out
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
@@ -198,7 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
 def exit_code(arguments: list[str]) -> int:
     """Run the command line; give 0 when done, 1 for a failure, 2 for a user's mistake, 130 when interrupted."""
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        out.print(escape(overview()))
+        out.print(overview())
         return 0
     if arguments[0] == "--version":
         out.print(f"dtb {dtb.__version__}")
@@ -209,7 +208,7 @@ def exit_code(arguments: list[str]) -> int:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         advice = f"Did you mean `dtb {near[0]}`?" if near else f"The stages are: {', '.join(COMMANDS)}."
-        err.print(escape(f"dtb: there is no stage '{name}'. {advice} `dtb --help` explains them."))
+        err.print(f"dtb: there is no stage '{name}'. {advice} `dtb --help` explains them.")
         return EXIT_USER_ERROR
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
     signal.signal(signal.SIGTERM, _interrupt)
@@ -221,10 +220,10 @@ def exit_code(arguments: list[str]) -> int:
         stage.run(config)
     except (UserError, ValidationError) as error:
         text = _explained(error, name) if isinstance(error, ValidationError) else str(error)
-        err.print(f"[red]dtb {name}:[/red] {escape(text)}")
+        err.print(headed(f"dtb {name}:", text))
         return EXIT_USER_ERROR
     except StageError as error:
-        err.print(f"[red]dtb {name} failed:[/red] {escape(str(error))}")
+        err.print(headed(f"dtb {name} failed:", str(error)))
         return EXIT_FAILURE
     except KeyboardInterrupt:
         err.print(f"dtb {name}: interrupted. What is finished is kept; run the same command with --resume to go on.")
@@ -236,7 +235,7 @@ def exit_code(arguments: list[str]) -> int:
         if error.errno not in _EXIT_OF_ERRNO:
             return _tell_fault(name)
         at = "" if error.filename is None else f": {error.filename}"
-        err.print(f"[red]dtb {name} failed:[/red] {escape(f'{error.strerror}{at}')}")
+        err.print(headed(f"dtb {name} failed:", f"{error.strerror}{at}"))
         return _EXIT_OF_ERRNO[error.errno]
     except Exception:  # noqa: BLE001 - the last place where a fault of ours can be told with its trace and the right exit code
         return _tell_fault(name)
@@ -245,7 +244,7 @@ def exit_code(arguments: list[str]) -> int:
 
 def _tell_fault(name: str) -> int:
     err.print_exception()
-    err.print(f"[red]dtb {name} failed[/red] through a fault that is not yours; please report the lines above.")
+    err.print(headed(f"dtb {name} failed", "through a fault that is not yours; please report the lines above."))
     return EXIT_FAILURE
 
 
@@ -255,7 +254,7 @@ def _print_completion(shells: list[str]) -> int:
     try:
         sys.stdout.write(completion_script(" ".join(shells)))
     except UserError as error:
-        err.print(f"[red]dtb --completion:[/red] {escape(str(error))}")
+        err.print(headed("dtb --completion:", str(error)))
         return EXIT_USER_ERROR
     return 0
 

@@ -9,8 +9,8 @@ import dataclasses
 import platform
 from typing import Any, Literal
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dtb.cluster import connected, unreachable
 from dtb.config import ClusterConfig
@@ -53,9 +53,10 @@ def doctor(config: ClusterConfig) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "found", "what to do"):
         table.add_column(heading, overflow="fold")
-    marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "problem": "[red]problem[/red]"}
+    styles = {"ok": "green", "note": "yellow", "problem": "red"}
     for finding in findings:
-        table.add_row(marks[finding.verdict], finding.name, escape(finding.found), escape(finding.advice))
+        verdict = Text(finding.verdict, styles[finding.verdict])
+        table.add_row(verdict, finding.name, finding.found, finding.advice)
     out.print(table)
     problems = [finding.name for finding in findings if finding.verdict == "problem"]
     if problems:

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
-
 from dtb.cluster import connected, require_variables
 from dtb.config import Config
 from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.files import STAGE_FILE, read_stage
-from dtb.terminal import err, out
+from dtb.terminal import err, headed, out
 
 # The folder of each stage within a run folder, in the order of the stages.
 FOLDERS = {
@@ -128,9 +126,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     left = [step for step in steps if state_of(step.folder) != "done"]
     if dry_run:
         for number, step in enumerate(steps, 1):
-            out.print(
-                f"{number}. dtb {step.stage:<10} -> {escape(str(step.folder))}  [dim]({state_of(step.folder)})[/dim]"
-            )
+            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  ({state_of(step.folder)})")
     if run.exists() and any(run.iterdir()) and not resume:
         raise OutputInUseError(
             f"{run} is not empty. Add --resume to go on where it stopped, or give another folder; nothing was changed."
@@ -144,19 +140,17 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     with connected(config.cluster):
         for number, step in enumerate(steps, 1):
             state = state_of(step.folder)
-            err.print(
-                f"[bold]{number}/{len(steps)} dtb {step.stage}[/bold] -> {escape(str(step.folder))}"
-                + (" (done)" if state == "done" else "")
-            )
+            done = " (done)" if state == "done" else ""
+            err.print(headed(f"{number}/{len(steps)} dtb {step.stage}", f"-> {step.folder}{done}", "bold"))
             step.call(resume=state != "to do")
-    out.print(f"Report: {(run / 'report' / 'index.html').resolve()}", markup=False)
+    out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")
 
 
 def _check(left: list[Step]) -> None:
     """Let the first stage that is not done look at what it would read, and say which ones cannot yet, for what they read is not there."""
     if left:
         first, *later = left
-        err.print(f"[bold]dtb {first.stage} --dry-run[/bold]")
+        err.print(f"dtb {first.stage} --dry-run", style="bold")
         first.call(resume=state_of(first.folder) != "to do", dry_run=True)
         if later:
             names = ", ".join(step.stage for step in later)

@@ -8,9 +8,16 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Without markup: square brackets in a path or a reason are square brackets.
+out = Console(markup=False, highlight=False, soft_wrap=True)
+err = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+def headed(head: str, text: str, style: str = "red") -> Text:
+    """Put a head in a style of its own before a text."""
+    return Text.assemble((head, style), " ", text)
 
 
 def table(title: str, *headings: str, justify: Literal["left", "right"] = "left") -> Table:
@@ -24,7 +31,7 @@ def table(title: str, *headings: str, justify: Literal["left", "right"] = "left"
 def progress() -> Progress:
     """A progress display for anything that may take over five seconds; it vanishes when done and is silent without a terminal."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

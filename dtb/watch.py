@@ -13,14 +13,13 @@ import pyarrow.parquet as pq
 import yaml
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from dtb.errors import InputDataError
 from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.fleet.ledger import STATUS
 from dtb.pipeline import FOLDERS, state_of
-from dtb.terminal import out
+from dtb.terminal import headed, out
 from dtb.train.checkpoint import newest_manifest
 from dtb.train.notes import ALIVE_FILE, METRICS_FILE, read_metrics
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
@@ -134,8 +133,8 @@ def as_text(look: Look) -> RenderableType:
     """Lay out what is known, for a terminal of 80 columns."""
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(look):
-        facts.add_row(name, escape(value))
-    parts: list[RenderableType] = [f"[bold]{escape(str(look.folder))}[/bold]  {escape(_state(look))}", ""]
+        facts.add_row(name, value)
+    parts: list[RenderableType] = [headed(str(look.folder), f" {_state(look)}", "bold"), ""]
     if look.rows:
         parts += [_losses(look.rows[-1]), ""]
     return Group(*parts, facts)

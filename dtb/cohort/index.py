@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.markup import escape
-
 from dtb import terminal
 from dtb.cohort.layouts import is_series, looked_for, tcp_tree
 from dtb.cohort.matrices import PATTERNS, MatrixFile, find_matrices
@@ -159,10 +157,8 @@ def _warn_of_strangers(raw: Tree, derived: list[Tree]) -> None:
     strangers = sorted({label for tree in derived for label in tree.labels} - set(raw.labels))
     if strangers:
         terminal.err.print(
-            escape(
-                f"Warning: {len(strangers)} people are in a derivative tree but not in {raw.root}, and are not read (for example "
-                f"sub-{strangers[0]})."
-            )
+            f"Warning: {len(strangers)} people are in a derivative tree but not in {raw.root}, and are not read (for example "
+            f"sub-{strangers[0]})."
         )
 
 

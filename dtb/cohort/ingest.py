@@ -17,8 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from dtb import terminal
 from dtb.cohort.build import read_people
 from dtb.cohort.connectome import description
@@ -99,7 +97,7 @@ def ingest(
     folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
     if folder.is_complete:
         forget_people(out)
-        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
+        terminal.out.print(f"{out} is complete already; nothing to do.")
         return
 
     key = load_or_make_key(out, key)
@@ -284,8 +282,7 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
     what, files = ("a matrix", "files") if have_matrices else ("rest", "series")
     terminal.out.print(
         f"Would read {len(people)} people, {sum(number > 0 for number in numbers)} of them with {what} ({sum(numbers)} {files}), "
-        f"{len(regions)} regions, and write shards to {out}:",
-        markup=False,
+        f"{len(regions)} regions, and write shards to {out}:"
     )
     for place, spec in enumerate(tasks.specs):
         own = [file for file in events if file.task_index == place]
@@ -295,20 +292,19 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
     example = people[0]
     terminal.out.print(f"sub-{example.label}, for example:")
     for path in (file.path for files in (example.matrices, example.rest, example.events) for file in files):
-        terminal.out.print(escape(f"  {path}"))
+        terminal.out.print(f"  {path}")
 
 
 def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]], out: Path) -> None:
     whole = sum(each.line is None for _, each in left_out)
     terminal.out.print(
         f"{summary['subjects']} people in {out}, {summary['quarantined']} set aside (quarantine.tsv); {summary['regions']} regions, "
-        f"{summary['runs']} runs, {summary['usable_trials']} of {summary['trials']} trials usable, {summary['volumes']} task volumes.",
-        markup=False,
+        f"{summary['runs']} runs, {summary['usable_trials']} of {summary['trials']} trials usable, {summary['volumes']} task volumes."
     )
     if left_out:
         terminal.err.print(
             f"Warning: {whole} runs, series or regions of a series and {len(left_out) - whole} rows of events were not used; left_out.tsv "
             "says why."
         )
-    terminal.out.print(f"How good the data are: {out / 'quality.html'}", markup=False)
-    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.", markup=False)
+    terminal.out.print(f"How good the data are: {out / 'quality.html'}")
+    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")

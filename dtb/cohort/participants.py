@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.markup import escape
-
 from dtb import terminal
 from dtb.errors import InputDataError
 from dtb.tasks.spec import plain_text
@@ -92,7 +90,7 @@ def _read(path: Path) -> dict[str, Covariates]:
 
 
 def _warn(text: str) -> None:
-    terminal.err.print(escape(f"Warning: {text}"))
+    terminal.err.print(f"Warning: {text}")
 
 
 def no_covariates() -> Covariates:

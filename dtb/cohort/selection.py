@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import bids2table
-from rich.markup import escape
 
 from dtb import terminal
 from dtb.cohort.names import BidsName
@@ -147,7 +146,7 @@ def _read_filters(path: Path) -> dict[str, Values]:
             )
     unused = [query for query in queries if query != "bold"]
     if unused:
-        terminal.err.print(escape(f"{path}: passed over: {', '.join(unused)}; dtb reads 'bold' only."))
+        terminal.err.print(f"{path}: passed over: {', '.join(unused)}; dtb reads 'bold' only.")
     keys = _entity_keys()
     filters: dict[str, Values] = {}
     for entity, value in queries.get("bold", {}).items():

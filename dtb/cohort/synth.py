@@ -58,12 +58,12 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     }
     population = make_population(synth, config.seed)
     if dry_run:
-        terminal.out.print(_plan(designs, synth, out), markup=False)
+        terminal.out.print(_plan(designs, synth, out))
         OutputFolder.examine(out, "synth", sections(config, "seed", "synth"), resume=resume)
         return
     folder = OutputFolder.claim(out, "synth", sections(config, "seed", "synth"), resume=resume)
     if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
+        terminal.out.print(f"{out} is complete already; nothing to do.")
         return
     write_descriptions(out, population, synth)
     if synth.volumes:
@@ -87,13 +87,9 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     ceilings = write_truth(out, people, truths, population, synth)
     folder.finish({"num_subjects": synth.num_subjects, "num_regions": synth.num_regions, "ceilings": ceilings})
     series = out / "derivatives" / ("fmriprep" if synth.volumes else "xcp_d")
-    terminal.out.print(
-        f"{synth.num_subjects} people, {synth.num_regions} regions: {out / 'bids'}, {series}", markup=False
-    )
+    terminal.out.print(f"{synth.num_subjects} people, {synth.num_regions} regions: {out / 'bids'}, {series}")
     if synth.volumes:
-        terminal.out.print(
-            f"To read them: --ingest.layout fmriprep --ingest.atlas {atlas_path(out, synth)}", markup=False
-        )
+        terminal.out.print(f"To read them: --ingest.layout fmriprep --ingest.atlas {atlas_path(out, synth)}")
     terminal.out.print(_ceiling_table(ceilings))
 
 

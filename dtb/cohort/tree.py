@@ -14,7 +14,6 @@ from pathlib import Path
 import bids2table
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.markup import escape
 
 from dtb import terminal
 from dtb.cohort.names import BidsName
@@ -65,12 +64,10 @@ def list_tree(root: Path, wanted: Collection[str] = ()) -> Tree:
     missing = [label for label in chosen if label not in people]
     if people:
         others = f" {len(missing)} others are new or have changed." if missing else ""
-        terminal.err.print(
-            escape(f"{root}: the list of {len(people)} people's files is the one kept in {place}.{others}")
-        )
+        terminal.err.print(f"{root}: the list of {len(people)} people's files is the one kept in {place}.{others}")
     refused: dict[str, str] = {}
     with terminal.progress() as progress:
-        task = progress.add_task(f"Listing {escape(root.name)}", total=len(missing))
+        task = progress.add_task(f"Listing {root.name}", total=len(missing))
         for start in range(0, len(missing), _CHUNK):
             for label, listed in _listed(root, missing[start : start + _CHUNK]):
                 if isinstance(listed, Listed):
@@ -173,4 +170,4 @@ def parse_name(name: str) -> BidsName | None:
 def _warn(reason: str, names: Collection[str]) -> None:
     if names:
         example = ascii(min(names)).strip("'")
-        terminal.err.print(escape(f"Warning: not read are {len(names)} {reason} (for example {example})."))
+        terminal.err.print(f"Warning: not read are {len(names)} {reason} (for example {example}).")

@@ -16,7 +16,6 @@ from pathlib import Path
 import bids2table
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.markup import escape
 
 from dtb import terminal
 from dtb.files import cache_folder, written_whole
@@ -113,7 +112,7 @@ def read_kept(place: Path) -> dict[str, Listed]:
         return {label: Listed(*one) for label, *one in zip(*columns, strict=True)}
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        terminal.err.print(escape(f"Warning: the list kept in {place} is damaged ({reason}); the tree is listed anew."))
+        terminal.err.print(f"Warning: the list kept in {place} is damaged ({reason}); the tree is listed anew.")
         return {}
 
 
@@ -132,4 +131,4 @@ def keep(place: Path, people: dict[str, Listed]) -> None:
             pq.write_table(pa.table(columns).replace_schema_metadata({"version": _VERSION}), temporary)
         place.chmod(0o600)
     except (OSError, ValueError, pa.ArrowException) as error:
-        terminal.err.print(escape(f"Warning: the list of files cannot be kept in {place} ({error})."))
+        terminal.err.print(f"Warning: the list of files cannot be kept in {place} ({error}).")

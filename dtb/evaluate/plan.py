@@ -54,7 +54,7 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
         return
     folder = OutputFolder.claim(out, "plan", sections(config, "seed", "plan", "synth"), resume=resume)
     if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
+        terminal.out.print(f"{out} is complete already; nothing to do.")
         return
     synth, size = config.synth, config.plan.size
     if size is not None:

@@ -66,7 +66,7 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
         return
     folder = OutputFolder.claim(out, "pool", sections(config, "seed", "evaluate"), resume=resume)
     if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
+        terminal.out.print(f"{out} is complete already; nothing to do.")
         return
     weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, config.seed)
     covariates = _pooled_covariates(splits)

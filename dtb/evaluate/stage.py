@@ -105,14 +105,13 @@ def evaluate(
         further = f" and {len(task.members)} members of its ensemble" if task.members else ""
         terminal.out.print(
             f"Would evaluate the twin of {trained}{further} on {len(task.split.test)} people (split by {task.split.kind}) and write to "
-            f"{out}.",
-            markup=False,
+            f"{out}."
         )
         OutputFolder.examine(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
         return
     folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
     if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.", markup=False)
+        terminal.out.print(f"{out} is complete already; nothing to do.")
         return
     with terminal.progress() as progress:
         evidence = dataclasses.replace(gather(task, config, progress), true_ceilings=ceilings)
@@ -213,7 +212,7 @@ def conclude(
     folder.finish({"num_test": num_people, "split": split.kind, "num_figures": len(figures), "claim": claim})
     terminal.out.print(figures_table(figures))
     terminal.out.print(claim)
-    terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.", markup=False)
+    terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.")
 
 
 def gather(task: Task, config: Config, progress: Progress) -> Evidence:

@@ -77,13 +77,12 @@ def intervene(
     if dry_run:
         out.print(
             f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {aim.name}, "
-            f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}.",
-            markup=False,
+            f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
         )
         OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs)
         return
     if OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs).is_complete:
-        err.print(f"{folder} is complete; nothing to do.", markup=False)
+        err.print(f"{folder} is complete; nothing to do.")
         return
     results = Ledger(folder, TABLES)
     derivatives = (folder / DERIVATIVES).resolve() if config.intervene.relmat else None
@@ -115,7 +114,7 @@ def intervene(
     out.print(f"Searched: {say_summary(summary)}")
     out.print(_in_words(figures, aim, survey, config.intervene))
     tables = [name for name in TABLES if name != "fronts" or aim.second is not None]
-    out.print(f"Tables {', '.join(tables)} are in {folder}.", markup=False)
+    out.print(f"Tables {', '.join(tables)} are in {folder}.")
 
 
 def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Sequence[str], folder: Path) -> Survey:

@@ -80,13 +80,12 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
         out.print(
             f"Would let {len(keys)} people's twins perform {what}: {len(troupes)} member(s), {settings.num_noise_draws} performance(s) of "
             f"each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). Would write "
-            f"{', '.join(TABLES)} to {where}.",
-            markup=False,
+            f"{', '.join(TABLES)} to {where}."
         )
         OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs)
         return
     if OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs).is_complete:
-        err.print(f"{folder} is complete; nothing to do.", markup=False)
+        err.print(f"{folder} is complete; nothing to do.")
         return
     derivatives = (folder / DERIVATIVES).resolve() if settings.bids_derivatives else None
     with connected(config.cluster):
@@ -111,7 +110,7 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
         )
     figures = {"num_people": len(keys), "num_ok": len(keys) - summary.num_failed, "num_failed": summary.num_failed}
     claimed.finish({**figures, "num_draws": settings.num_draws, "cohort_hash": troupes[0].card.cohort_hash})
-    out.print(f"Simulated: {say_summary(summary)} Tables {', '.join(TABLES)} are in {where}.", markup=False)
+    out.print(f"Simulated: {say_summary(summary)} Tables {', '.join(TABLES)} are in {where}.")
 
 
 def _designs(settings: SimulateConfig, troupe: Troupe) -> tuple[Run, ...]:

@@ -84,7 +84,7 @@ def trial(
         OutputFolder.examine(folder, "trial", registered, resume=resume, inputs=inputs)
         return
     if OutputFolder.examine(folder, "trial", registered, resume=resume, inputs=inputs).is_complete:
-        err.print(f"{folder} is complete; nothing to do.", markup=False)
+        err.print(f"{folder} is complete; nothing to do.")
         return
     ledger = Ledger(folder, TABLES)
     with connected(config.cluster):

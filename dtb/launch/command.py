@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from dtb.config import Config
 from dtb.errors import ConfigurationError
 from dtb.launch import jobs
@@ -59,11 +57,11 @@ def _address(asked: Submit) -> str:
 
 def _tell(parcel: Parcel, config: Config) -> None:
     """Say what would travel and what would run."""
-    out.print(f"{parcel.num_bytes:,} bytes would travel, to {escape(parcel.place)} on the cluster:")
+    out.print(f"{parcel.num_bytes:,} bytes would travel, to {parcel.place} on the cluster:")
     out.print(f"  {CONFIG_FILE}")
     for name, path in parcel.files.items():
-        out.print(f"  {escape(name)}  (from {escape(str(path))})")
-    out.print(f"The job: {escape(' '.join(parcel.command))}")
+        out.print(f"  {name}  (from {path!s})")
+    out.print(f"The job: {' '.join(parcel.command)}")
     if config.launch.secrets:
         out.print(f"It needs these variables, which the cluster must have: {', '.join(config.launch.secrets)}")
     out.print("Nothing was sent.")

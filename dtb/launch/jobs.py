@@ -20,14 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.markup import escape
-
 import dtb
 from dtb.cluster import prepare_environment, unreachable
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
 from dtb.launch.parcel import Parcel
-from dtb.terminal import err, out
+from dtb.terminal import err, headed, out
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -124,7 +122,7 @@ def submit(address: str, config: Config, parcel: Parcel, *, send_code: bool, wai
             runtime_env=runtime_environment(Path(scratch), send_code=send_code),
             metadata={"job_name": config.name, "dtb": dtb.__version__, "config_hash": config_hash(config)[:16]},
         )
-    err.print(f"Submitted [bold]{job}[/bold] to {escape(address)}.")
+    err.print(f"Submitted {job} to {address}.")
     if not wait:
         err.print(_ways_on(address, job))
         return 0
@@ -195,9 +193,9 @@ def follow(address: str, job: str, client: JobSubmissionClient | None = None) ->
         err.print(f"{job} was stopped. What is finished is kept; submit it again with --resume to go on.")
         return STOPPED_EXIT
     if details.driver_exit_code is None:  # it never began: the reason is not in what it printed
-        err.print(f"[red]{job} failed:[/red] {escape(details.message or 'no reason is known')}")
+        err.print(headed(f"{job} failed:", details.message or "no reason is known"))
         return 1
-    err.print(f"[red]{job} failed[/red] with exit code {details.driver_exit_code}.")
+    err.print(headed(f"{job} failed", f"with exit code {details.driver_exit_code}."))
     return int(details.driver_exit_code)
 
 

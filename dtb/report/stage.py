@@ -50,7 +50,7 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     if dry_run:
         for state in found.stages.values():
             terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))
-        terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.", markup=False)
+        terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.")
         OutputFolder.examine(out, "report", kept, resume=resume)
         return
     made = pages(found, config, _pages_of_other_stages(run, out))
@@ -61,8 +61,7 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     folder.finish({"page": MAIN, "person_pages": len(made) - 1, "stages": states})
     size = sum(len(html.encode()) for html in made.values()) / 1e6
     terminal.print(
-        f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network.",
-        markup=False,
+        f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
     )
 
 

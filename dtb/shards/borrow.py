@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.markup import escape
-
 from dtb import terminal
 from dtb.cohort.coverage import COVERAGE_FILE
 from dtb.cohort.reliability import RELIABILITY_FILE
@@ -47,7 +45,7 @@ def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bo
     require_ingested(shards)
     cohort = open_cohort(shards)
     if dry_run:
-        terminal.out.print(escape(f"Would use the shards of {len(cohort)} people in {shards}."))
+        terminal.out.print(f"Would use the shards of {len(cohort)} people in {shards}.")
         return
     folder = OutputFolder.claim(out, "ingest", sections(config, "input"), resume=resume)
     url = url_of(cohort.path)

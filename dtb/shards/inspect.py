@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 
 from dtb import terminal
 from dtb.cohort.reliability import RELIABILITY_FILE, load_reliability
@@ -32,25 +31,23 @@ def print_info(folder: Path) -> None:
     counts, description = manifest.counts, manifest.description
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     terminal.out.print(
-        escape(
-            f"{folder}: {counts['subjects']} people in {len(manifest.shards)} shards, {num_bytes / 2**20:.1f} MiB\n"
-            f"  regions: {len(description.regions)} ({description.regions[0]} ... {description.regions[-1]})\n"
-            f"  connectome: {', '.join(f'{key} {value}' for key, value in description.connectome.items())}\n"
-            f"  edges absent: {counts['absent_edges']}\n"
-            f"  runs: {counts['runs']}, trials: {counts['trials']} ({counts['usable_trials']} usable), task volumes: {counts['volumes']}\n"
-            f"  cohort hash: {manifest.cohort_hash[:16]}"
-        )
+        f"{folder}: {counts['subjects']} people in {len(manifest.shards)} shards, {num_bytes / 2**20:.1f} MiB\n"
+        f"  regions: {len(description.regions)} ({description.regions[0]} ... {description.regions[-1]})\n"
+        f"  connectome: {', '.join(f'{key} {value}' for key, value in description.connectome.items())}\n"
+        f"  edges absent: {counts['absent_edges']}\n"
+        f"  runs: {counts['runs']}, trials: {counts['trials']} ({counts['usable_trials']} usable), task volumes: {counts['volumes']}\n"
+        f"  cohort hash: {manifest.cohort_hash[:16]}"
     )
     headers = [cohort.header(pseudonym) for pseudonym in cohort.pseudonyms]
     for sentence in _rest_in_words(folder, headers):
-        terminal.out.print(escape(f"  {sentence}"))
+        terminal.out.print(f"  {sentence}")
     table = terminal.table("Covariates", "covariate", "known", "values")
     for name in dict.fromkeys(key for header in headers for key in header["covariates"]):
         known = [value for header in headers if (value := header["covariates"].get(name)) is not None]
-        table.add_row(name, f"{len(known)} of {len(headers)}", escape(_summary(known)))
+        table.add_row(name, f"{len(known)} of {len(headers)}", _summary(known))
     terminal.out.print(table)
     runs = Counter(f"{run['task']} ({run['label']})" for header in headers for run in header["runs"])
-    terminal.out.print("  " + ", ".join(f"{escape(label)}: {count} runs" for label, count in sorted(runs.items())))
+    terminal.out.print("  " + ", ".join(f"{label}: {count} runs" for label, count in sorted(runs.items())))
 
 
 def _rest_in_words(folder: Path, headers: list[dict[str, Any]]) -> list[str]:
@@ -108,7 +105,7 @@ def verify_shards(folder: Path) -> None:
         raise DamagedOutputError(
             f"{folder} is damaged; run `dtb ingest` anew:\n" + "\n".join(f"  {line}" for line in problems)
         )
-    terminal.out.print(escape(f"{folder}: all {len(manifest.shards)} shards are whole."))
+    terminal.out.print(f"{folder}: all {len(manifest.shards)} shards are whole.")
 
 
 def _problems_of_manifest(folder: Path, manifest: Manifest) -> list[str]:

@@ -71,8 +71,7 @@ def warn_if_cache_is_small(num_bytes: int) -> None:
         err.print(
             f"The shards come to {num_bytes / 2**30:.2f} GiB, more than this node's cache of {limit / 2**30:.2f} GiB: in a shuffled "
             f"order they push one another out, and are read over the network again and again. Set {SIZE_VARIABLE} to "
-            f"{math.ceil(num_bytes / 2**30 * 100) / 100:.2f} at least, where Ray is started.",
-            markup=False,
+            f"{math.ceil(num_bytes / 2**30 * 100) / 100:.2f} at least, where Ray is started."
         )
 
 

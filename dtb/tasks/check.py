@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table as ScreenTable
 
 from dtb import terminal
@@ -71,7 +70,7 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
             found.append((path, read_trials(spec, path)))
         except UserError as error:
             refused.append(str(error))
-            terminal.err.print(f"[red]Refused:[/red] {escape(str(error))}")
+            terminal.err.print(terminal.headed("Refused:", str(error)))
     if not found:
         raise TaskError(
             f"None of the {len(events)} events files could be read through {task}.\n" + "\n".join(refused[:3])
@@ -93,7 +92,7 @@ def list_tasks() -> None:
     """Print the task specifications that come with the package."""
     for name in shipped_tasks():
         spec = load_task(name)
-        terminal.out.print(escape(f"{name:12} {spec.domain:10} {' '.join(spec.description.split())}"))
+        terminal.out.print(f"{name:12} {spec.domain:10} {' '.join(spec.description.split())}")
 
 
 def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
@@ -192,7 +191,7 @@ def _print_unusable(found: list[tuple[Path, EventsRead]]) -> None:
     """Print every unusable row, those of a file with the same reason together."""
     for path, read in found:
         for note in read.notes:
-            terminal.out.print(escape(f"{path.name}: {note}"))
+            terminal.out.print(f"{path.name}: {note}")
     num_rows = sum(len(read.unusable) for _, read in found)
     if not num_rows:
         terminal.out.print("Every row could be used.")
@@ -203,10 +202,10 @@ def _print_unusable(found: list[tuple[Path, EventsRead]]) -> None:
         for row in read.unusable:
             lines.setdefault(row.reason, []).append(row.row)
         if lines:
-            terminal.out.print(escape(f"  {path.name}"))
+            terminal.out.print(f"  {path.name}")
         for reason, numbers in lines.items():
             word = "line" if len(numbers) == 1 else "lines"
-            terminal.out.print(escape(f"    {word} {ranges(numbers)}: {reason}"))
+            terminal.out.print(f"    {word} {ranges(numbers)}: {reason}")
 
 
 def ranges(numbers: list[int]) -> str:

@@ -17,8 +17,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.markup import escape
-
 from dtb import terminal
 from dtb.errors import InputDataError, OutputInUseError, UserError
 from dtb.files import write_json, write_text
@@ -78,7 +76,7 @@ def convert_hcp(source: Path, out: Path) -> None:
         try:
             rows = events_of(run)
         except UserError as error:
-            terminal.err.print(f"[red]Left out:[/red] {escape(str(error))}")
+            terminal.err.print(terminal.headed("Left out:", str(error)))
             continue
         stem = f"sub-{run.subject}_task-{_TASKS[run.task].label}_dir-{run.direction}_run-1_events.tsv"
         lines = ["\t".join(_COLUMNS), *("\t".join(row[name] for name in _COLUMNS) for row in rows)]

@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.markup import escape
 from rich.table import Table
 
 from dtb.cluster import connected
@@ -169,9 +168,7 @@ def sweep(
     common = sections(config, "segments", "twin", "split", "train")
     OutputFolder.examine(out, "sweep", common, resume=resume)
     if dry_run:
-        console.print(
-            f"Would train {len(members)} members: {', '.join(member.name for member in members)}", markup=False
-        )
+        console.print(f"Would train {len(members)} members: {', '.join(member.name for member in members)}")
         return
     with connected(config.cluster):
         require_room(config)
@@ -226,7 +223,7 @@ class _Losses:
     def tell(self, name: str) -> None:
         """Print how a member ended."""
         row = self.row(name)
-        err.print(f"{name}: {row['state']} after {row['epochs']} epochs, validation loss {row['loss']}", markup=False)
+        err.print(f"{name}: {row['state']} after {row['epochs']} epochs, validation loss {row['loss']}")
 
     def _read(self, name: str) -> list[float]:
         rows = read_metrics(self._out / MEMBERS / name / METRICS_FILE)
@@ -285,5 +282,5 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in rows[0]:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
+        table.add_row(*(str(value) for value in row.values()))
     return table

@@ -32,7 +32,7 @@ def told(out: Path, max_epochs: int, on_epoch: Callable[[dict[str, Any]], None])
             last_look = over.wait(0.5)
             notes = whole_lines(out / NOTES_FILE)
             for sentence in notes[num_notes:]:
-                err.print(sentence.rstrip(), markup=False)
+                err.print(sentence.rstrip())
             num_notes = len(notes)
             for row in read_metrics(out / METRICS_FILE):
                 if row["epoch"] > last_epoch:

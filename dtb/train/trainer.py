@@ -100,7 +100,7 @@ def train(
         OutputFolder.examine(out, "train", matters, resume=resume)
         return
     if OutputFolder.examine(out, "train", matters, resume=resume).is_complete:
-        console.print(f"{out} holds a finished training of this configuration; nothing to do.", markup=False)
+        console.print(f"{out} holds a finished training of this configuration; nothing to do.")
         return
     with connected(config.cluster):
         require_room(config)  # before the output is taken: a command that is refused leaves nothing behind
@@ -161,7 +161,7 @@ def _set_aside_unfit(plan: Plan) -> set[str]:
     found = {who: reason for who, reason in reasons.items() if reason is not None}
     set_aside = quarantine(plan.out, found)
     for who, reason in found.items():
-        err.print(f"{who} is set aside: {reason}.", markup=False)
+        err.print(f"{who} is set aside: {reason}.")
     refuse_if_too_many(plan.out, set_aside, len(people), plan.config.train.max_quarantined_fraction)
     return set(found)
 
@@ -182,7 +182,7 @@ def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Norm
         records = plan.cohort.records(people)
         reference_RR, warning = normalise.tangent_reference(records, plan.card.sizes.num_regions)
         if warning is not None:
-            err.print(f"Warning: {warning}", markup=False)
+            err.print(f"Warning: {warning}")
     return normalise.measure(
         plan.cohort.records(people),
         plan.split,
@@ -216,7 +216,7 @@ def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
     if config.cluster.ray_address is not None:
         from ray.autoscaler.sdk import request_resources
 
-        err.print(f"{shortage.what}. Waiting until it has grown, {grow_seconds:g} s at most.", markup=False)
+        err.print(f"{shortage.what}. Waiting until it has grown, {grow_seconds:g} s at most.")
         request_resources(bundles=[resources_of_worker(config)] * _fewest_workers(config))
         until = time.monotonic() + grow_seconds
         while shortage is not None and time.monotonic() < until:

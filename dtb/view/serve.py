@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dtb.cluster import connected
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError
-from dtb.terminal import err, out
+from dtb.terminal import err, headed, out
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -42,10 +42,11 @@ def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
     """
     token = secrets.token_urlsafe(32)
     if not _is_loopback(host):
-        err.print(
-            f"[yellow]Listening at {host}: whoever can reach this machine and has the token sees this cohort's people, without encryption. "
+        text = (
+            "whoever can reach this machine and has the token sees this cohort's people, without encryption. "
             "Leave --host out to be the only one."
         )
+        err.print(headed(f"Listening at {host}:", text, "yellow"))
     if cluster.ray_address is None:
         _on_this_machine(run, host, port, token)
     else:
@@ -117,7 +118,7 @@ def _listening(host: str, port: int) -> socket.socket:
 def _announce(run: Path, host: str, port: int, token: str, folder: str = "") -> None:
     shown = f"[{host}]" if ":" in host else host
     path = f"/{folder}/" if folder else "/"
-    out.print(f"The twins of {run.name}: http://{shown}:{port}{path}?token={token}", markup=False)
+    out.print(f"The twins of {run.name}: http://{shown}:{port}{path}?token={token}")
     if folder:
         out.print("Served by the cluster: the address is that of its head node.")
     out.print("The address holds the key: treat it as a password. Ctrl-C ends. Research use only.")
