@@ -16,12 +16,13 @@ from typing import Any, get_type_hints
 
 import tyro
 from pydantic import ValidationError
+from rich.text import Text
 from tyro.conf import FlagCreatePairsOff
 
 import dtb
 from dtb import config as cfg
 from dtb.commands import COMMANDS, STAGES, Stage
-from dtb.errors import StageError, UserError
+from dtb.errors import ConfigurationError, StageError, UserError
 from dtb.shards.remote import absolute
 from dtb.terminal import err, headed, out
 
@@ -35,6 +36,7 @@ _EXIT_OF_ERRNO = {
     ),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO), EXIT_FAILURE),
 }
+_VERTICAL = "\N{BOX DRAWINGS LIGHT VERTICAL}"
 _BIDS_APP_OPTIONS = ("--participant-label", "--session-label", "--task", "--bids-filter-file")
 
 
@@ -57,11 +59,11 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
     Raises
     ------
     ConfigurationError
-        The file has an unknown key, or a value in it is not allowed.
+        An option is unknown, missing or malformed; the file has an unknown key, or a value in it is not allowed.
     ValidationError
         An option's value is not allowed.
     SystemExit
-        An option is unknown or malformed (2), or help was asked for (0).
+        Help was asked for.
     """
     kind = COMMANDS[name]
     arguments = [_without_prefix(argument, name) for argument in arguments]
@@ -74,7 +76,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
                 default[field.name] = getattr(base, field.name)
             elif field.default is dataclasses.MISSING:
                 default[field.name] = Path() if "--print-config" in arguments and name != "run" else tyro.MISSING
-        with _refused_in_a_line():
+        with _refused_as_elsewhere(name):
             return tyro.cli(
                 kind,
                 prog=f"dtb {name}",
@@ -94,8 +96,8 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
 
 
 @contextlib.contextmanager
-def _refused_in_a_line() -> Iterator[None]:
-    """Let a value that the configuration refuses be told as everywhere else; tyro frames pydantic's own words, without the option."""
+def _refused_as_elsewhere(name: str) -> Iterator[None]:
+    """Let what the parser refuses be told as everywhere else; it frames its messages, and pydantic's own words without the option."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -106,8 +108,20 @@ def _refused_in_a_line() -> Iterator[None]:
             if isinstance(cause, ValidationError):
                 raise cause from None
             cause = cause.__context__
-        sys.stderr.write(said.getvalue())
-        raise
+        if not stopped.code:
+            raise
+        message = "\n".join([*_unframed(said.getvalue()), f"`dtb {name} --help` explains the options."])
+        raise ConfigurationError(message) from None
+
+
+def _unframed(text: str) -> Iterator[str]:
+    """Take the parser's message out of its frame and colours, without its title and its advice about help."""
+    for line in Text.from_ansi(text).plain.splitlines()[1:]:
+        inner = line[2:].rstrip(f" {_VERTICAL}")
+        if inner.startswith("For full helptext"):
+            return
+        if inner.strip("-\N{BOX DRAWINGS LIGHT HORIZONTAL}"):
+            yield inner
 
 
 def _explained(error: ValidationError, name: str) -> str:

@@ -61,6 +61,13 @@ def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--dry-run" in text
 
 
+def test_square_brackets_in_a_path_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "[bold]cohort[dim]"
+    folder.mkdir()
+    assert exit_code(["shards", "info", str(folder)]) == 2
+    assert "[bold]cohort[dim]" in capsys.readouterr().err
+
+
 def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["--help"]) == 0
     text = capsys.readouterr().out
@@ -83,6 +90,8 @@ def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
         (["plan", "b", "--people", "10"], ["--people is 10: ", "greater than or equal to 20.\n"]),
         (["train", "a", "b", "--seed", "-1"], ["--seed is -1: ", "greater than or equal to 0.\n"]),
         (["train", "a", "b", "--config", "nowhere.yaml"], ["nowhere.yaml is not a file"]),
+        (["train", "a", "b", "--max-epochs", "x"], ["--max-epochs", "'x'"]),
+        (["plan", "b", "--claim", "memory"], ["--claim", "mean_rt", "condition_rt"]),
         (["train", "only-one"], ["OUT"]),
         (["run"], ["CONFIG"]),
         (["train", "nowhere", "out"], ["nowhere"]),
@@ -102,12 +111,11 @@ def test_a_mistake_ends_with_2_and_one_message(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    try:
-        code = exit_code(arguments)
-    except SystemExit as stopped:
-        code = stopped.code  # type: ignore[assignment]
+    code = exit_code(arguments)
     printed = capsys.readouterr()
     assert code == 2
+    assert printed.err.startswith(f"dtb {arguments[0]}: ") or arguments == ["trainn"]
+    assert "\N{BOX DRAWINGS LIGHT VERTICAL}" not in printed.err
     assert "Traceback" not in printed.err + printed.out
     assert "validation error" not in printed.err + printed.out
     for word in words:
