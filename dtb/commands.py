@@ -475,7 +475,7 @@ class Plan(Stage):
     Makes cohorts of the ground-truth generator, predicts people from their connectomes by cross-validated ridge regression, and counts how
     often the claim comes out. Writes OUT/plan.json and OUT/plan.png. A twin that is no better than the regression needs as many.
 
-    Example: dtb plan planned --claim mean_rt --people 50 100 200
+    Example: dtb plan planned --claim mean_rt --size 0.3 --people 50 100 200
     """
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]

@@ -469,8 +469,9 @@ class FleetConfig:
     """CPU cores reserved for each actor."""
     gpus_per_actor: NonNegative = 0.0
     """GPUs (or a share of one) reserved for each actor."""
-    subjects_per_batch: Count = 8
-    """People that an actor takes at once."""
+    subjects_per_batch: Count | None = None
+    """People that an actor takes at once. If not given, as many as half the memory of its device holds, at most 8 on a CPU and 256 on a
+    GPU, and no more than leaves every actor two batches."""
     batches_in_flight_per_actor: Count = 2
     """Batches handed out before results are awaited."""
     max_failed_fraction: Fraction = 0.2

@@ -24,6 +24,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import dtb
 from dtb.config import config_hash, to_yaml
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
@@ -32,6 +34,7 @@ _PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "scikit-learn
 STAGE_FILE = "stage.json"
 CONFIG_FILE = "config.yaml"
 _PARTIAL = ".partial"
+_NUM_NAMED = 3
 
 
 @contextlib.contextmanager
@@ -222,14 +225,18 @@ class OutputFolder:
                 "nothing was changed."
             )
         found = read_stage(path)
-        if found["stage"] != stage or found["config_hash"] != wanted:
+        if found["stage"] != stage:
             raise OutputInUseError(
-                f"{path} was begun by `dtb {found['stage']}` with configuration {found['config_hash'][:12]}, not by "
-                f"`dtb {stage}` with {wanted[:12]}. Compare {path / CONFIG_FILE} with --print-config, "
-                "then use the same settings or another output folder."
+                f"{path} was begun by `dtb {found['stage']}`, not by `dtb {stage}`. Give another output folder."
+            )
+        if found["config_hash"] != wanted:
+            raise OutputInUseError(
+                f"{path} was begun with other settings than are given now{_differences(path / CONFIG_FILE, config)}. Give those that "
+                "it was begun with, or another output folder."
             )
         begun = found.get("inputs") or {}
-        if other := [name for name in sorted({*begun, *inputs}) if begun.get(name) != inputs.get(name)]:
+        other = [name for name in sorted({*begun, *inputs}) if begun.get(name) != inputs.get(name)]
+        if begun and other:  # an older dtb did not say what it began with
             raise OutputInUseError(
                 f"{path} was begun with another input than is given now: {', '.join(other)}. Results of the two do not belong "
                 "together: give what it was begun with, or another output folder."
@@ -369,3 +376,26 @@ def require_complete(path: Path, stage: str) -> dict[str, Any]:
     if not found["complete"]:
         raise DamagedOutputError(f"{path} is incomplete: `dtb {stage}` was interrupted. Run it again with --resume.")
     return dict(found["summary"])
+
+
+def _differences(kept: Path, config: Any) -> str:
+    """Name some settings in which a kept configuration differs from another one, with both values."""
+    try:
+        before = _flat(yaml.safe_load(kept.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    now = _flat(yaml.safe_load(to_yaml(config)))
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    named = [f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in differing[:_NUM_NAMED]]
+    more = f", and {len(differing) - _NUM_NAMED} more" if len(differing) > _NUM_NAMED else ""
+    return f": {', '.join(named)}{more}" if named else ""
+
+
+def _flat(values: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {key: values}
+    return {
+        name: value
+        for part, inner in values.items()
+        for name, value in _flat(inner, f"{key}.{part}" if key else str(part)).items()
+    }

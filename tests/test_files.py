@@ -65,7 +65,7 @@ def test_life_of_an_output_folder(tmp_path: Path) -> None:
         require_complete(out, "train")
     with pytest.raises(OutputInUseError, match="--resume"):
         OutputFolder.claim(out, "train", Config(seed=1), resume=False)
-    with pytest.raises(OutputInUseError, match="with configuration"):
+    with pytest.raises(OutputInUseError, match=r"seed was 1 and is 2\."):
         OutputFolder.claim(out, "train", Config(seed=2), resume=True)
     with pytest.raises(OutputInUseError, match="begun by `dtb train`"):
         OutputFolder.claim(out, "ingest", Config(seed=1), resume=True)

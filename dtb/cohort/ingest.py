@@ -32,6 +32,7 @@ from dtb.cohort.qualitypage import SetAside, commonest, write_quality
 from dtb.cohort.reliability import EdgeReliability
 from dtb.cohort.selection import wanted_specs
 from dtb.cohort.series import read_region_names, require_atlas_space
+from dtb.cohort.source import read_source
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
 from dtb.files import OutputFolder, write_text
@@ -147,7 +148,7 @@ def ingest(
     write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, coverage.mean_R, config.ingest)
     _refuse_if_too_many(quarantined, len(jobs), config, out)
     manifest = writer.finish(
-        CohortDescription(regions, tasks.to_plain(), description(config.ingest), folder.config_hash)
+        CohortDescription(regions, tasks.to_plain(), description(config.ingest), folder.config_hash, read_source(bids))
     )
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary, SEALED)

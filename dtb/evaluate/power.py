@@ -34,9 +34,9 @@ NUM_FOLDS = 5
 COVARIATES = ("age", "sex", "site", "motion")
 NUM_TESTS = 10
 """On the certificate of one task without BOLD: the first to pass has to do so at this part of the level (Holm)."""
-_STRENGTHS = 0.05 * 2.0 ** np.arange(7)
+_STRENGTHS = 0.1 * 2.0 ** np.arange(6)
 """Of the traits, tried in turn until the wanted size is exceeded; what is stronger than the last leaves people without any press."""
-_NUM_TUNING, _NUM_HALVINGS = 8, 5
+_NUM_TUNING, _NUM_HALVINGS = 6, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,10 +192,12 @@ def strength_of(
             )
         )
 
-    lower, most = 0.0, 0.0
-    for upper in _STRENGTHS:
-        most = max(most, found := reached(upper))
-        if found >= size:
+    lower, upper = (0.0, 0.0), (0.0, 0.0)  # strength and size
+    most = 0.0
+    for strength in _STRENGTHS:
+        upper = float(strength), reached(strength)
+        most = max(most, upper[1])
+        if upper[1] >= size:
             break
         lower = upper
     else:
@@ -205,9 +207,9 @@ def strength_of(
             "or more people, minutes or trials."
         )
     for _ in range(_NUM_HALVINGS):
-        middle = (lower + upper) / 2
-        lower, upper = (lower, middle) if reached(middle) >= size else (middle, upper)
-    return float((lower + upper) / 2)
+        middle = (lower[0] + upper[0]) / 2, reached((lower[0] + upper[0]) / 2)
+        lower, upper = (lower, middle) if middle[1] >= size else (middle, upper)
+    return lower[0] + (upper[0] - lower[0]) * (size - lower[1]) / (upper[1] - lower[1])
 
 
 def estimated_connectome(person: Person, minutes: float, synth: SynthConfig, seed: int, index: int) -> np.ndarray:

@@ -171,7 +171,7 @@ def _performed(
         seeds = [torch.tensor([person_seed(who.pseudonym, 0, draw) for who in records]) for draw in range(NOISE_DRAWS)]
     presses, bolds = [], []
     for seed_S in seeds:
-        output = twin.perform(generated, batch.stimulus_SKTI, seed_S)
+        output = twin.perform(generated, batch.stimulus_SKTI, seed_S, with_bold=with_bold)
         hazard_JWA, covered_JW = windows(twin.hazards(output).double(), batch.trials)
         presses.append(PressDistribution(hazard_JWA, covered_JW, twin.config.step_seconds))
         if with_bold:

@@ -50,10 +50,11 @@ from dtb.evaluate.statistics import draw_weights
 from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
 from dtb.evaluate.task import Task, open_task
 from dtb.evaluate.tracked import log_evaluation
-from dtb.files import CONFIG_FILE, OutputFolder, read_stage, write_json, write_text, written_whole
+from dtb.files import CONFIG_FILE, OutputFolder, read_stage, sha256_of, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
+from dtb.twin.export import NUMBERS_FILE
 from dtb.twin.model import Twin
 
 FIGURES_FILE = "figures.json"
@@ -100,6 +101,7 @@ def evaluate(
     """
     task = open_task(shards, trained, config.evaluate.members)
     require_possible(config, task)
+    inputs = _inputs(task, (trained, *config.evaluate.members))
     ceilings = true_ceilings(truth, seen=task.split.tests_seen_people) if truth is not None else {}
     if dry_run:
         further = f" and {len(task.members)} members of its ensemble" if task.members else ""
@@ -107,9 +109,9 @@ def evaluate(
             f"Would evaluate the twin of {trained}{further} on {len(task.split.test)} people (split by {task.split.kind}) and write to "
             f"{out}."
         )
-        OutputFolder.examine(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
+        OutputFolder.examine(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume, inputs=inputs)
         return
-    folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume)
+    folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume, inputs=inputs)
     if folder.is_complete:
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
@@ -146,6 +148,12 @@ def evaluate(
     }
     conclude(folder, config, figures, task.split, evidence.weights_BS, described, evidence.people.covariates)
     log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
+
+
+def _inputs(task: Task, trained: Sequence[Path]) -> dict[str, str]:
+    """Name what is read by its hashes, so that --resume does not go on with another twin or cohort."""
+    twins = {f"twin {number}": sha256_of(each / "twin" / NUMBERS_FILE) for number, each in enumerate(trained, start=1)}
+    return {"cohort": task.cohort.manifest.cohort_hash, "split": task.split.split_hash, **twins}
 
 
 def conclude(

@@ -49,19 +49,29 @@ _EVENT_COLUMNS = {
 }
 
 
-def describe_derivatives(folder: Path, card: TwinCard) -> None:
-    """Write what is said once for all people: the description, the notice, and which names the standard does not know yet."""
+def describe_derivatives(folder: Path, card: TwinCard, source: Mapping[str, str]) -> None:
+    """Write what is said once for all people: the description, the notice, and which names the standard does not know yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Root of the derivative data set.
+    card : TwinCard
+    source : mapping of str to str
+        `Name`, `License` and `DatasetDOI` of the data set that the cohort was made of, as far as they are known.
+    """
+    named = {"DOI": source["DatasetDOI"]} if "DatasetDOI" in source else {}
     write_json(
         folder / "dataset_description.json",
         {
-            "Name": "Digital twins",
+            "Name": f"Digital twins of {source['Name']}" if "Name" in source else "Digital twins",
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
-            "License": "As the source data",
+            "License": source.get("License", "As the source data"),
             "GeneratedBy": [
                 {"Name": "dtb", "Version": dtb.__version__, "Description": f"{RESEARCH_ONLY} Labels are pseudonyms."}
             ],
-            "SourceDatasets": [{"Version": f"cohort {card.cohort_hash}"}],
+            "SourceDatasets": [{**named, "Version": f"cohort {card.cohort_hash}"}],
         },
     )
     write_text(folder / "README.md", _README)

@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dtb.cluster import connected
-from dtb.config import Config, InterveneConfig, sections
+from dtb.config import Config, FleetConfig, InterveneConfig, sections
 from dtb.errors import StageError
 from dtb.files import OutputFolder
 from dtb.fleet.aim import Aim, Survey, make_aim
@@ -34,6 +34,7 @@ from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import run_pool, say_summary
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
+from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.support import seen_in_training
 from dtb.fleet.twins import Troupe, inputs_of, open_ensemble, seed_of
 from dtb.terminal import err, out
@@ -89,8 +90,10 @@ def intervene(
     with connected(config.cluster):
         claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs)
         if derivatives is not None:
-            describe_derivatives(derivatives, troupes[0].card)
-        survey = survey_people(config, troupes, aim, keys, folder)
+            describe_derivatives(derivatives, troupes[0].card, troupes[0].source)
+        needed = bytes_of_search(troupes, config.intervene.num_restarts)
+        fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
+        survey = survey_people(config, fleet, troupes, aim, keys, folder)
         summary = run_pool(
             functools.partial(
                 Searcher,
@@ -98,12 +101,12 @@ def intervene(
                 seed=config.seed,
                 survey=survey,
                 derivatives=derivatives,
-                num_rows=config.fleet.subjects_per_batch,
+                num_rows=fleet.subjects_per_batch,
             ),
             troupes,
             keys,
             results,
-            config.fleet,
+            fleet,
             description="Searching",
             cluster=config.cluster,
         )
@@ -117,7 +120,9 @@ def intervene(
     out.print(f"Tables {', '.join(tables)} are in {folder}.")
 
 
-def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Sequence[str], folder: Path) -> Survey:
+def survey_people(
+    config: Config, fleet: FleetConfig, troupes: Sequence[Troupe], aim: Aim, keys: Sequence[str], folder: Path
+) -> Survey:
     """Let everybody perform unchanged, on Ray, and take from it what a search needs; kept in `folder`, and done once."""
     ledger = Ledger(folder / REFERENCE, ["people"])
     run_pool(
@@ -126,12 +131,12 @@ def survey_people(config: Config, troupes: Sequence[Troupe], aim: Aim, keys: Seq
             aim=aim,
             seed=config.seed,
             sample=sample_of(keys, config.seed),
-            num_rows=config.fleet.subjects_per_batch,
+            num_rows=fleet.subjects_per_batch,
         ),
         troupes,
         keys,
         ledger,
-        config.fleet,
+        fleet,
         description="Performing unchanged",
         cluster=config.cluster,
     )

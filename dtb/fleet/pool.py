@@ -26,7 +26,7 @@ from dtb.terminal import err, progress
 
 _CRASHES_BEFORE_SPLIT = 2
 _STARTS_BEFORE_GIVING_UP = 3
-_START_TIMEOUT_SECONDS = 300.0
+START_TIMEOUT_SECONDS = 300.0
 _PRIVATE = ClusterConfig()
 
 StatusRow = tuple[str, str, str, float]
@@ -91,7 +91,7 @@ def run_pool(
     *,
     description: str,
     cluster: ClusterConfig = _PRIVATE,
-    start_timeout_seconds: float = _START_TIMEOUT_SECONDS,
+    start_timeout_seconds: float = START_TIMEOUT_SECONDS,
 ) -> PoolSummary:
     """Do the work of all keys that the ledger does not hold yet; a connection to Ray must exist.
 
@@ -106,6 +106,7 @@ def run_pool(
         run does the very batches that an undisturbed one would have done.
     ledger : Ledger
     fleet : FleetConfig
+        With `subjects_per_batch`, which `dtb.fleet.sizing` decides where the user does not.
     description : str
         What to write before the progress bar.
     cluster : ClusterConfig
@@ -121,6 +122,7 @@ def run_pool(
         Actors cannot be built, or more people than `fleet.max_failed_fraction` failed.
     """
     finished = ledger.finished()
+    assert fleet.subjects_per_batch is not None
     batches = batches_of(keys, fleet.subjects_per_batch, finished)
     if not batches:
         return PoolSummary(0, 0, len(finished), 0, 0.0, {})
@@ -265,7 +267,7 @@ class _Driver:
         self._start_timeout_seconds = start_timeout_seconds
         self._num_actors = min(fleet.num_actors, len(batches))
         self._mark = pool_share(cluster, FLEET_POOL)
-        _require_room(fleet, self._mark, self._num_actors, can_grow=cluster.ray_address is not None)
+        require_room(fleet, self._mark, self._num_actors, can_grow=cluster.ray_address is not None)
         shared_ref, make_ref = ray.put(shared), ray.put(make_worker)
         # An actor that dies is replaced here and not by Ray, so that it is known which batch it died of.
         remote = ray.remote(
@@ -323,12 +325,7 @@ class _Driver:
         owners |= {slot.queue[0][0]: slot for slot in self._slots if slot.queue}
         ready, _ = self._ray.wait(list(owners), num_returns=1, timeout=1.0)
         if not ready and time.monotonic() - self._without_actor_since > self._start_timeout_seconds:
-            raise StageError(
-                f"No actor of {_wanted(self._fleet, self._mark)} could be placed within "
-                f"{self._start_timeout_seconds:.0f} s. The cluster has "
-                f"{_offered(self._ray)}, part of it taken by others. Lower fleet.cpus_per_actor or fleet.gpus_per_actor, or "
-                "wait until there is room; --resume goes on."
-            )
+            raise no_room(self._fleet, self._mark, self._start_timeout_seconds)
         for ref in ready:
             slot = owners[ref]
             if slot.starting is not None:
@@ -407,7 +404,7 @@ class _Driver:
         show_gauges("fleet", {"people_done": self._counts[OK], "people_failed": self._counts[FAILED]})
 
 
-def _require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, can_grow: bool) -> None:
+def require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, can_grow: bool) -> None:
     """Compare what the actors want with what the nodes have, taken or not."""
     import ray
 
@@ -428,6 +425,16 @@ def _require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, c
             f"fleet.num_actors is {num_actors}, but the cluster has room for {places} of {_wanted(fleet, mark)} ({_offered(ray)}); "
             "the work goes on with those, and with more when there is room."
         )
+
+
+def no_room(fleet: FleetConfig, mark: dict[str, float], seconds: float) -> StageError:
+    """Say that nothing was free for an actor in this time."""
+    import ray
+
+    return StageError(
+        f"No actor of {_wanted(fleet, mark)} could be placed within {seconds:.0f} s. The cluster has {_offered(ray)}, part of it taken "
+        "by others. Lower fleet.cpus_per_actor or fleet.gpus_per_actor, or wait until there is room; --resume goes on."
+    )
 
 
 def _wanted(fleet: FleetConfig, mark: dict[str, float]) -> str:

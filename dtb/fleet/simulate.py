@@ -34,6 +34,7 @@ from dtb.fleet.designs import read_designs
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.performed import TABLES, Performed, perform_tables
 from dtb.fleet.pool import Work, run_pool, say_summary
+from dtb.fleet.sizing import bytes_of_simulation, sized
 from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution
 from dtb.shards.batches import person_seed
@@ -91,7 +92,8 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     with connected(config.cluster):
         claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
         if derivatives is not None:
-            describe_derivatives(derivatives, troupes[0].card)
+            describe_derivatives(derivatives, troupes[0].card, troupes[0].source)
+        fleet = sized(config.fleet, folder, bytes_of_simulation(troupes, designs), len(keys), config.cluster)
         summary = run_pool(
             functools.partial(
                 Simulator,
@@ -99,12 +101,12 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
                 settings=settings,
                 designs=designs,
                 derivatives=derivatives,
-                num_rows=config.fleet.subjects_per_batch,
+                num_rows=fleet.subjects_per_batch,
             ),
             troupes,
             keys,
             Ledger(folder, TABLES),
-            config.fleet,
+            fleet,
             description="Simulating",
             cluster=config.cluster,
         )
@@ -173,7 +175,7 @@ class Simulator:
         if noise_draw:
             seeds = [person_seed(key, company.seed, noise_draw) for key in batch.pseudonyms]
             batch = dataclasses.replace(batch, seed_S=batch.seed_S.new_tensor(seeds))
-        output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+        output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=True)
         hazard_SKTA = company.twin.hazards(output)
         failures |= _failures(keys, hazard_SKTA, output.hidden_SKTN)
         return Performed(

@@ -33,6 +33,7 @@ from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.pool import Work, run_pool, say_summary
 from dtb.fleet.searchers import Searcher
+from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.twins import Troupe, inputs_of, open_ensemble
 from dtb.intervene.search import perform_all
 from dtb.intervene.trial import Protocol, TrialFigures, analyse
@@ -89,7 +90,9 @@ def trial(
     ledger = Ledger(folder, TABLES)
     with connected(config.cluster):
         claimed = OutputFolder.claim(folder, "trial", registered, resume=resume, inputs=inputs)
-        survey = survey_people(config, troupes, aim, keys, folder)
+        needed = bytes_of_search(troupes, protocol.search.num_restarts)
+        fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
+        survey = survey_people(config, fleet, troupes, aim, keys, folder)
         require_arms(protocol, survey)
         summary = run_pool(
             functools.partial(
@@ -98,12 +101,12 @@ def trial(
                 seed=config.seed,
                 survey=survey,
                 protocol=protocol,
-                num_rows=config.fleet.subjects_per_batch,
+                num_rows=fleet.subjects_per_batch,
             ),
             troupes,
             keys,
             ledger,
-            config.fleet,
+            fleet,
             description="Trying",
             cluster=config.cluster,
         )

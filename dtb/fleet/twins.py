@@ -43,6 +43,8 @@ class Troupe:
         The division that the twin was trained with.
     hashes : dict of str to str
         What decides its results beside the configuration: of the twin's numbers, the division and the cohort that performs.
+    source : dict of str to str
+        What the cohort says of the data set that it was made of.
     """
 
     card: TwinCard
@@ -50,6 +52,7 @@ class Troupe:
     shards: Path
     split: Split
     hashes: dict[str, str]
+    source: dict[str, str]
 
     def twin(self) -> Twin:
         """Build the twin, in evaluation mode, on the actor's GPU if it has one."""
@@ -193,7 +196,7 @@ def _join(cohort: Cohort, shards: Path, trained: Path) -> Troupe:
         "split": split.split_hash,
         "cohort": cohort.manifest.cohort_hash,
     }
-    return Troupe(card, numbers, absolute(shards), split, hashes)
+    return Troupe(card, numbers, absolute(shards), split, hashes, description.source)
 
 
 def inputs_of(troupes: Sequence[Troupe]) -> dict[str, str]:

@@ -180,7 +180,8 @@ class Performance:
         if times != self._times:
             self._lay_out(times)
         batch = self._batch
-        output = self._twin(connectome_SE.to(batch.stimulus_SKTI.dtype), batch.stimulus_SKTI, batch.seed_S)
+        given_SE = connectome_SE.to(batch.stimulus_SKTI.dtype)
+        output = self._twin(given_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=self._with_bold)
         return output, batch
 
     def measure(self, output: TwinOutput, presses: PressDistribution) -> Tensor:

@@ -25,7 +25,7 @@ from dtb.twin.edges import edges_of
 DOSES = (0.25, 0.5, 0.75, 1.0)
 """Shares of a change after which everything is measured: each is valid, for it lies between two valid matrices."""
 
-_AT_ONCE = 4
+AT_ONCE = 4
 """Changes that people perform side by side where no gradient is asked for: together they are cheaper, and take the memory of a step."""
 _LONGER, _SHORTER = 1.3, 0.4
 _SQRT2 = 2.0**0.5
@@ -390,8 +390,8 @@ def perform_all(members: Sequence[Simulate], start: Start, changes_SE: Sequence[
         found = []
         for simulate in members:
             parts = []
-            for first in range(0, len(changes_SE), _AT_ONCE):
-                some = changes_SE[first : first + _AT_ONCE]
+            for first in range(0, len(changes_SE), AT_ONCE):
+                some = changes_SE[first : first + AT_ONCE]
                 given_SE = torch.cat([start.connectome(change_SE) for change_SE in some])
                 parts.append(simulate(given_SE).double().unflatten(0, (len(some), -1)))
             found.append(torch.cat(parts))

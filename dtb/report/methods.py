@@ -78,7 +78,7 @@ def _software(stage: StageState) -> str:
 def _data_words(found: Collected, people: People) -> str:
     settings = found.stages["ingest"].settings.get("ingest") or {}
     layout = str(settings.get("layout", ""))
-    source = "the made-up cohort of `dtb synth`" if found.stages["synth"].state == "done" else "a BIDS data set"
+    source = "the made-up cohort of `dtb synth`" if found.stages["synth"].state == "done" else _named(people)
     words = (
         f"Choices and reaction times of {count(len(people.cohort), 'person', 'people')} were read from the events of {source} through "
         "task specifications"
@@ -97,6 +97,17 @@ def _data_words(found: Collected, people: People) -> str:
     return (
         f"{words}.{limits} {connectome_words(people.manifest)} There are {num_regions} regions and "
         f"{num_regions * (num_regions - 1) // 2:,} edges. Absent regions, runs and responses were masked, never filled."
+    )
+
+
+def _named(people: People) -> str:
+    """Name the data set as it names itself."""
+    source = people.manifest.description.source
+    doi = f" ({source['DatasetDOI']})" if "DatasetDOI" in source else ""
+    return (
+        f"the data set \N{LEFT DOUBLE QUOTATION MARK}{source['Name']}\N{RIGHT DOUBLE QUOTATION MARK}{doi}"
+        if "Name" in source
+        else f"a BIDS data set{doi}"
     )
 
 

@@ -61,12 +61,15 @@ class CohortDescription:
         How the connectomes were made (JSON values); new ones must be made likewise.
     config_hash : str
         Hash of the configuration that made the cohort.
+    source : dict of str to str
+        `Name`, `License` and `DatasetDOI` of the data set, as far as it says them.
     """
 
     regions: tuple[str, ...]
     taskset: dict[str, Any]
     connectome: dict[str, Any]
     config_hash: str
+    source: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +106,10 @@ class Manifest:
 
     def to_plain(self) -> dict[str, Any]:
         """Give the manifest as JSON values."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        plain = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        if not self.description.source:  # as before there was one, so that the hash of such a cohort is what it was
+            del plain["description"]["source"]
+        return plain
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`, whole."""

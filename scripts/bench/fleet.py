@@ -39,7 +39,7 @@ from dtb.fleet.simulate import Simulator
 from dtb.fleet.twins import Troupe, open_troupe
 from dtb.memory import keep_freed_memory
 
-BATCH = 4
+BATCH = 8
 """People that an actor takes at once, in real work."""
 
 
@@ -111,7 +111,7 @@ def where() -> str:
     )
 
 
-def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
+def real(shards: Path, trained: Path, num_people: int, num_actors: int, rounds: int) -> None:
     """Simulate and search, in this process and through the pool, once everybody has begun."""
     troupe = open_troupe(shards, trained)
     everybody = sorted(troupe.cohort().pseudonyms)
@@ -128,33 +128,64 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int) -> None:
         ("search", searcher, SEARCH_TABLES, everybody[:num_people]),
     ):
         minutes = sum(run.duration_seconds for record in troupe.cohort().records(keys) for run in record.runs) / 60
-        with tempfile.TemporaryDirectory() as folder:
-            ledger = Ledger(Path(folder), tables)
-            process = multiprocessing.get_context("spawn").Process(
-                target=without_ray, args=(make, troupe, keys, ledger, threads, niceness)
-            )
-            process.start()
-            process.join()
-            if process.exitcode:
-                raise SystemExit(f"the process without Ray ended with {process.exitcode}")
-            alone = pace(ledger, 1)
-            print(f"{name}: one process without Ray {1000 * alone:.1f} ms a person, {working(ledger)}")
-        for actors in sorted({1, num_actors}):
-            with tempfile.TemporaryDirectory() as folder:
-                ledger = Ledger(Path(folder), tables)
-                fleet = FleetConfig(num_actors=actors, subjects_per_batch=BATCH)
-                run_pool(make, [troupe], keys, ledger, fleet, description="bench")
-                one, worked = pace(ledger, actors), working(ledger)
-            more = f"{actors * one / alone - 1:+.1%} of an actor's time"
+        ways: dict[str, Callable[[Ledger], object]] = {
+            "one process without Ray": lambda ledger, own=(make, troupe, keys): alone(*own, ledger, threads, niceness),
+            **{
+                f"{actors} actor(s)": lambda ledger, own=(make, keys), actors=actors: run_pool(
+                    own[0],
+                    [troupe],
+                    own[1],
+                    ledger,
+                    FleetConfig(num_actors=actors, subjects_per_batch=BATCH),
+                    description="bench",
+                )
+                for actors in sorted({1, num_actors})
+            },
+        }
+        numbers = dict(zip(ways, (1, *sorted({1, num_actors})), strict=True))
+        paces: dict[str, list[float]] = {way: [] for way in ways}
+        worked: dict[str, list[float]] = {way: [] for way in ways}
+        # In turn, for what else the machine does changes from minute to minute.
+        for _ in range(rounds):
+            for way, act in ways.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    ledger = Ledger(Path(folder), tables)
+                    act(ledger)
+                    paces[way].append(pace(ledger, numbers[way]))
+                    worked[way].append(working(ledger))
+        first = next(iter(ways))
+        for way in ways:
+            one = statistics.median(paces[way])
+            ratios = [numbers[way] * mine / theirs - 1 for mine, theirs in zip(paces[way], paces[first], strict=True)]
+            more = f", {statistics.median(ratios):+.1%} of an actor's time ({min(ratios):+.1%} to {max(ratios):+.1%})"
             rate = (
                 f"{minutes / len(keys) / one:.1f} subject-minutes a second"
                 if name == "simulate"
                 else f"{60 / one:.1f} a minute"
             )
             print(
-                f"{name}: {actors} actor(s) {1000 * one:.1f} ms a person, {more}, {worked}; {rate}",
+                f"{name}: {way} {1000 * one:.1f} ms a person{more if way != first else ''}, {statistics.median(worked[way]):.1f} ms of "
+                f"it at work; {rate}",
                 flush=True,
             )
+
+
+def alone(
+    make: Callable[[Any], Worker],
+    troupe: Troupe,
+    keys: Sequence[str],
+    ledger: Ledger,
+    threads: int,
+    niceness: int,
+) -> None:
+    """Do the work in a process of its own, without Ray."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=without_ray, args=(make, troupe, keys, ledger, threads, niceness)
+    )
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"the process without Ray ended with {process.exitcode}")
 
 
 def of_an_actor() -> tuple[int, int]:
@@ -190,9 +221,9 @@ def pace(ledger: Ledger, num_actors: int) -> float:
     return (times[-1] - times[num_actors - 1]) / (BATCH * (len(times) - num_actors))
 
 
-def working(ledger: Ledger) -> str:
-    """Say what of it is the worker's own time: the rest is writing and waiting."""
-    return f"{1000 * statistics.median(ledger.read('status')['seconds'].to_pylist()):.1f} ms of it at work"
+def working(ledger: Ledger) -> float:
+    """Give the milliseconds a person of the worker's own: the rest is writing and waiting."""
+    return 1000 * statistics.median(ledger.read("status")["seconds"].to_pylist())
 
 
 def main() -> None:
@@ -203,10 +234,11 @@ def main() -> None:
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--trained", type=Path)
     parser.add_argument("--people", type=int, default=48, help="how many are searched; all are simulated")
+    parser.add_argument("--rounds", type=int, default=3, help="of real work: medians over so many are printed")
     given = parser.parse_args()
     with connected(ClusterConfig()):
         if given.shards and given.trained:
-            real(given.shards, given.trained, given.people, given.actors)
+            real(given.shards, given.trained, given.people, min(given.actors, os.cpu_count() or 1), given.rounds)
         else:
             synthetic(given.sizes, given.actors)
 

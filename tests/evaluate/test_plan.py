@@ -1,5 +1,6 @@
 """Power: nothing comes out of nothing, more is found with more, and the plan says what its rows say."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,9 +8,18 @@ import pytest
 from scipy import stats
 
 from dtb.config import Config, PlanConfig, SynthConfig
-from dtb.errors import OutputInUseError
+from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.evaluate.plan import in_words, plan
-from dtb.evaluate.power import NUM_TESTS, Outcome, Setting, make_study, outcome, predicted_r, settings
+from dtb.evaluate.power import (
+    NUM_TESTS,
+    Outcome,
+    Setting,
+    make_study,
+    outcome,
+    predicted_r,
+    settings,
+    strength_of,
+)
 from tests.evaluate.test_certificate import certified, evidence, true_shift  # noqa: F401 - a fixture
 
 SMALL = SynthConfig(num_regions=12, num_causal_edges=6)
@@ -91,6 +101,36 @@ def test_the_sentence_names_the_smallest_number_that_is_enough():
     assert "5 minutes of rest: 40 people" in in_words(rows, config)
     assert "more than 20" in in_words(rows[:1], config)
     assert outcome(Setting(60, 5.0, 40), [(0.9, 1e-9)] * 9 + [(-0.5, 0.9)], 0.05).power == 0.9
+
+
+SIZED = PlanConfig(people=(40, 100), rest_minutes=(5.0, 20.0), trials=(40, 160), num_cohorts=10)
+
+
+@pytest.mark.parametrize("size", [0.3, 0.6])
+def test_effects_of_a_given_size_give_studies_of_that_size(size):
+    synth = dataclasses.replace(SMALL, trait_strength=strength_of(size, SIZED, SMALL, 0))
+    found = []
+    for seed in range(100, 112):
+        study = make_study(SIZED, synth, seed)
+        found.append(predicted_r(study.edges_SE[20.0], study.target_S[160], study.facts)[0])
+    # Twelve studies of 100 people: four standard errors of the mean are about 0.1.
+    assert np.mean(found) == pytest.approx(size, abs=0.1)
+
+
+def test_a_size_that_nothing_reaches_is_refused():
+    with pytest.raises(
+        ConfigurationError, match=r"plan.size is 0.99.*100 people with 20 minutes of rest and 160 trials"
+    ):
+        strength_of(0.99, SIZED, SMALL, 0)
+
+
+def test_a_claim_of_a_given_size_is_planned_for(tmp_path):
+    config = Config(synth=SMALL, plan=dataclasses.replace(SIZED, size=0.5))
+    plan(config, tmp_path / "out", resume=False)
+    found = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert found["size"] == 0.5
+    assert "the partial r of 0.5 that was asked for" in found["sentence"]
+    assert 0 < found["trait_strength"] < 2
 
 
 def test_the_stage_writes_table_and_picture(tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig
+from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig, sections
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.figure import TWIN
 from dtb.evaluate.observed import collect
@@ -121,6 +121,14 @@ def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
     assert tuple(maps["region"]) == NAMES
     assert require_complete(tmp_path / "out", "evaluate")["num_test"] == 8
     assert "Held-out figures" in capsys.readouterr().out
+
+
+def test_going_on_with_another_twin_is_refused(unseen, tmp_path):
+    out = OutputFolder.claim(
+        tmp_path / "out", "evaluate", sections(SMALL, "seed", "evaluate"), resume=False, inputs={"twin 1": "of another"}
+    )
+    with pytest.raises(OutputInUseError, match="twin 1"):
+        evaluate(SMALL, *unseen, out.path, resume=True)
 
 
 def test_later_parts_of_seen_people_without_bold(tmp_path):

@@ -236,7 +236,11 @@ def test_a_design_that_no_twin_could_be_shown_is_refused(
 
 
 def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(troupe: Troupe, tmp_path: Path) -> None:
-    describe_derivatives(tmp_path, troupe.card)
+    source = {"Name": "A cohort", "License": "CC0", "DatasetDOI": "doi:10.18112/openneuro.ds005237.v1.1.3"}
+    describe_derivatives(tmp_path, troupe.card, source)
+    described = json.loads((tmp_path / "dataset_description.json").read_text())
+    assert described["SourceDatasets"][0]["DOI"] == source["DatasetDOI"]
+    assert (described["Name"], described["License"]) == ("Digital twins of A cohort", "CC0")
     settings = SimulateConfig(num_draws=2)
     tables = Simulator([troupe], seed=0, settings=settings, derivatives=tmp_path).work(KEYS).tables
     func = tmp_path / "sub-p0001" / "func"

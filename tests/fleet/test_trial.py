@@ -113,5 +113,5 @@ def test_a_trial_keeps_its_protocol_and_refuses_another(
     assert result["num_abstained"] == 5
     assert (tmp_path / "out" / "doses.tsv").read_text().startswith("arm\tdose\teffect")
     other = Protocol(title="another")
-    with pytest.raises(OutputInUseError, match="was begun by"):
+    with pytest.raises(OutputInUseError, match="was begun with other settings"):
         trial_stage(config, other, *world, tmp_path / "out", resume=True)

@@ -1,0 +1,166 @@
+"""How many people an actor takes at once: as many as its device holds, the same number for all of a stage's work.
+
+It is chosen once and kept in the output folder, for a stage that goes on has to cut the same batches, on whatever machine.
+
+Shape letters: see `dtb.twin.batch`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dtb.cluster import FLEET_POOL, pool_share
+from dtb.cohort.records import Run
+from dtb.config import ClusterConfig, FleetConfig
+from dtb.errors import DamagedOutputError
+from dtb.files import write_json
+from dtb.fleet.pool import START_TIMEOUT_SECONDS, no_room, require_room
+from dtb.fleet.twins import Troupe
+from dtb.intervene.search import AT_ONCE
+from dtb.twin.cells import num_rows
+
+BATCHES_FILE = "batches.json"
+MOST_ON_CPU, MOST_ON_GPU = 8, 256
+"""On a CPU more people at once are no faster: their states leave the caches."""
+_SHARE = 0.5
+"""Of the memory that an actor's share of its device has; the rest is for what other people need more of."""
+_LOOKED_AT = 8
+_FLOAT, _DOUBLE = 4, 8
+_MATRICES = 24
+"""Connectomes and matrices of a person that exist at once while a change is made valid."""
+
+
+def sized(
+    fleet: FleetConfig, folder: Path, bytes_a_person: float, num_people: int, cluster: ClusterConfig
+) -> FleetConfig:
+    """Decide how many people an actor takes at once, where the configuration does not; a connection to Ray must exist.
+
+    Parameters
+    ----------
+    fleet : FleetConfig
+    folder : Path
+        Output folder, which keeps the number.
+    bytes_a_person : float
+        Memory that the work on one person takes.
+    num_people : int
+        Every actor should get two batches at least.
+    cluster : ClusterConfig
+
+    Returns
+    -------
+    FleetConfig
+        With `subjects_per_batch`.
+
+    Raises
+    ------
+    DamagedOutputError
+        The number in the folder cannot be read.
+    ConfigurationError, StageError
+        No actor finds a place.
+    """
+    if fleet.subjects_per_batch is not None:
+        return fleet
+    kept = folder / BATCHES_FILE
+    if kept.is_file():
+        return dataclasses.replace(fleet, subjects_per_batch=_read(kept))
+    mark = pool_share(cluster, FLEET_POOL)
+    room, most = _room_on_gpu(fleet, mark, can_grow=cluster.ray_address is not None), MOST_ON_GPU
+    if room is None:
+        room, most = _room_on_cpu(fleet, mark), MOST_ON_CPU
+    number = fitting(room, most, bytes_a_person, num_people, fleet.num_actors)
+    write_json(kept, {"subjects_per_batch": number})
+    return dataclasses.replace(fleet, subjects_per_batch=number)
+
+
+def fitting(room: float, most: int, bytes_a_person: float, num_people: int, num_actors: int) -> int:
+    """Give how many people fit into half of the room (bytes), `most` at most, and so many that every actor gets two batches.
+
+    Examples
+    --------
+    >>> fitting(room=8e9, most=256, bytes_a_person=1e8, num_people=1000, num_actors=2)
+    40
+    >>> fitting(room=8e9, most=256, bytes_a_person=1e8, num_people=30, num_actors=2)
+    7
+    """
+    return max(1, min(most, int(_SHARE * room / bytes_a_person), num_people // (2 * num_actors)))
+
+
+def _read(kept: Path) -> int:
+    try:
+        number = json.loads(kept.read_text(encoding="utf-8"))["subjects_per_batch"]
+    except (ValueError, KeyError, TypeError):
+        number = None
+    if not isinstance(number, int) or number < 1:
+        raise DamagedOutputError(
+            f"{kept} does not say how many people were taken at once. Give their number with --fleet.subjects-per-batch, or begin anew."
+        )
+    return number
+
+
+def _room_on_gpu(fleet: FleetConfig, mark: dict[str, float], *, can_grow: bool) -> float | None:
+    """Ask the GPU of the first place that is free; None where actors have none."""
+    if not fleet.gpus_per_actor:
+        return None
+    import ray
+
+    require_room(fleet, mark, num_actors=1, can_grow=can_grow)
+    asked = ray.remote(num_cpus=fleet.cpus_per_actor, num_gpus=fleet.gpus_per_actor, resources=mark)(_gpu_bytes)
+    answer = asked.remote()
+    if not ray.wait([answer], timeout=START_TIMEOUT_SECONDS)[0]:
+        raise no_room(fleet, mark, START_TIMEOUT_SECONDS)
+    total: int | None = ray.get(answer)
+    return None if total is None else total * min(fleet.gpus_per_actor, 1.0)
+
+
+def _gpu_bytes() -> int | None:
+    """Runs where an actor would: the memory of its GPU; None where PyTorch cannot use it, and works on the CPU."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+
+
+def _room_on_cpu(fleet: FleetConfig, mark: dict[str, float]) -> float:
+    """Give an actor's part of the memory of the smallest node that can hold one."""
+    import ray
+
+    nodes: list[dict[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wanted = {"CPU": max(fleet.cpus_per_actor, 0.01), "memory": 1.0, **mark}
+    able = [node for node in nodes if all(node.get(kind, 0.0) >= want for kind, want in wanted.items())]
+    shares = [node["memory"] * min(1.0, wanted["CPU"] / node["CPU"]) for node in able]
+    return min(shares, default=float(MOST_ON_CPU << 30))
+
+
+def bytes_of_simulation(troupes: Sequence[Troupe], designs: tuple[Run, ...] = ()) -> float:
+    """Give the memory that a person's simulation takes, of their own runs or of designs; members perform one after the other."""
+    return max(_bytes_of_performance(troupe, *_extent(troupe, designs)) for troupe in troupes)
+
+
+def bytes_of_search(troupes: Sequence[Troupe], num_restarts: int) -> float:
+    """Give the memory that a person's search takes: a gradient over all restarts at once, and changes made valid for all of them."""
+    regions = troupes[0].card.sizes.num_regions
+    perform = max(_bytes_of_performance(troupe, *_extent(troupe)) for troupe in troupes)
+    return perform * max(2.0 * num_restarts, AT_ONCE) + num_restarts * _MATRICES * regions**2 * _DOUBLE
+
+
+def _extent(troupe: Troupe, designs: tuple[Run, ...] = ()) -> tuple[int, int]:
+    """Give segments and steps of the largest of some people, taken evenly from the cohort."""
+    cohort = troupe.cohort()
+    people = sorted(cohort.pseudonyms)
+    looked_at = people[:: math.ceil(len(people) / _LOOKED_AT)]
+    records = [dataclasses.replace(record, runs=designs) if designs else record for record in cohort.records(looked_at)]
+    stimulus_SKTI = troupe.batch_maker().batch(records, part="all").stimulus_SKTI
+    return stimulus_SKTI.shape[1], stimulus_SKTI.shape[2]
+
+
+def _bytes_of_performance(troupe: Troupe, num_segments: int, num_steps: int) -> float:
+    """Give the memory of a person's performance without gradients: what goes into the steps, what they keep, and what is read out."""
+    config, sizes = troupe.card.config, troupe.card.sizes
+    rows = num_rows(config.cell, config.num_hidden)
+    a_step = 3 * sizes.num_channels + 3 * rows + 3 * config.num_hidden + 4 * sizes.num_outputs
+    windows = 8 * sizes.num_alternatives  # hazards within response windows, in double precision
+    return num_segments * num_steps * (a_step * _FLOAT + windows * _DOUBLE) + 4.0 * sizes.num_edges * _FLOAT
