@@ -50,6 +50,7 @@ SMALLER = {
 }
 SMALLER["sweep"] = SMALLER["train"]
 SMALLER["run"] = {name: value for options in SMALLER.values() for name, value in options.items()}
+SMALLER["plan"] = {"plan.num-cohorts": 10, "synth.num-regions": 12, "synth.num-causal-edges": 6}
 WRITES = {"synth": 2, "ingest": 3, "train": 3, "sweep": 3, "run": 3}
 """Which word names the folder that a command makes."""
 SHORTER = (
@@ -58,6 +59,7 @@ SHORTER = (
     ("atlas-Toy60", "atlas-Toy12"),
     ("--folds 0 1 2 --seeds 1 2 3", "--folds 0 --seeds 1"),
     ("--seeds 1 2 3 4", "--seeds 1"),
+    ("--people 100 200 400", "--people 20 40"),
     (" --gpus-per-worker 0.25", ""),
     (" runs/evaluated2 runs/evaluated3 runs/evaluated4", ""),
 )
