@@ -4,7 +4,7 @@ docs/an-impostor.md about what they score.
     python scripts/impostor.py TCP OUT [DOCS]
 
 TCP is the BIDS tree of OpenNeuro ds005237 (events and participants.tsv are enough), OUT a folder for shards, trainings and evaluations (a
-second call goes on there), DOCS the folder of the page (docs). Five seeds, each with codes of its own, take about ten minutes on one core.
+second call goes on there), DOCS the folder of the page (docs). Five seeds, each with codes of its own, take about a quarter of an hour on one core.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ CONFIG = Config(
     train=TrainConfig(
         num_workers=1,
         batch_size=20,
-        max_epochs=40,
-        patience_epochs=10,
-        learning_rate=3e-3,
+        max_epochs=100,
+        patience_epochs=25,
+        learning_rate=1e-3,
         weight_decay=1e-3,
         bold_weight=0,
     ),
