@@ -4,7 +4,8 @@ docs/an-impostor.md about what they score.
     python scripts/impostor.py TCP OUT [DOCS]
 
 TCP is the BIDS tree of OpenNeuro ds005237 (events and participants.tsv are enough), OUT a folder for shards, trainings and evaluations (a
-second call goes on there), DOCS the folder of the page (docs). Five seeds, each with codes of its own, take about a quarter of an hour on one core.
+second call goes on there), DOCS the folder of the page (docs). Five seeds, each with codes of its own, take about ten minutes on one
+core.
 """
 
 from __future__ import annotations

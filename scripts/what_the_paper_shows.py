@@ -46,7 +46,8 @@ in the first half is then known to whatever was trained on it, and it predicts t
 ![First-half against second-half mean reaction time](images/first-and-second-half.png)
 
 A correlation of this size is had by remembering how fast somebody is. It cannot show that a connectome was of use:
-[a twin that is given a code number in its place](an-impostor.md) reaches as much in the Stroop task and .87 with faces, where a person's own first half gives .89.
+[a twin that is given a code number in its place](an-impostor.md) reaches as much in the Stroop task and
+.87 with faces, where a person's own first half gives .89.
 
 ## 2. "The twins' choices agree with the people's at .94 and .90"
 
