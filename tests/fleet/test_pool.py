@@ -91,7 +91,9 @@ def test_an_actor_uses_a_gpu_only_if_one_was_reserved_for_it(
     cluster: None, tmp_path: Path, gpus: float, kind: str
 ) -> None:
     ledger = Ledger(tmp_path, ["values"])
-    run_pool(Placed, None, people(1), ledger, FleetConfig(gpus_per_actor=gpus), description="test")
+    run_pool(
+        Placed, None, people(1), ledger, FleetConfig(gpus_per_actor=gpus, subjects_per_batch=1), description="test"
+    )
     assert ledger.read("values")["value"].to_pylist() == [kind]
 
 
@@ -143,7 +145,7 @@ def test_a_person_who_kills_every_actor_is_set_aside(cluster: None, tmp_path: Pa
 @pytest.mark.cluster
 def test_actors_that_fit_nowhere_are_refused(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"No node .* 64 CPU"):
-        run(tmp_path, people(2), FleetConfig(cpus_per_actor=64))
+        run(tmp_path, people(2), FleetConfig(cpus_per_actor=64, subjects_per_batch=1))
 
 
 @pytest.mark.cluster
