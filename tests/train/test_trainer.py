@@ -117,7 +117,7 @@ def test_two_workers_train_as_one(cluster, shards, tmp_path):
     train(config, shards, tmp_path / "two", resume=True, dry_run=False)
     assert (tmp_path / "two" / "metrics.jsonl").read_bytes() == before
     other = dataclasses.replace(config, seed=1)
-    with pytest.raises(OutputInUseError, match="configuration"):
+    with pytest.raises(OutputInUseError, match="other settings"):
         train(other, shards, tmp_path / "two", resume=True, dry_run=False)
 
 
