@@ -95,8 +95,7 @@ def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
     rests = [f"{each:g} minutes of rest: {enough(each, trials)} people" for each in sorted(config.rest_minutes)]
     counts = [f"{each} trials: {enough(minutes, each)} people" for each in sorted(config.trials) if each != trials]
     more = f"; and with {minutes:g} minutes of rest, {'; '.join(counts)}" if counts else ""
-    most = next((each for each in outcomes if each.setting == largest(config)), None)
-    most = most or max(outcomes, key=lambda each: (each.setting.people, each.setting.rest_minutes, each.setting.trials))
+    most = max(outcomes, key=lambda each: (each.setting.people, each.setting.rest_minutes, each.setting.trials))
     reached = (
         f"{most.setting.people} of them with {most.setting.rest_minutes:g} minutes and {most.setting.trials} trials reach "
         f"a partial r = {most.mean_r:.2f}."

@@ -96,36 +96,39 @@ class Study:
         Estimated connectomes by minutes of rest.
     target_S : dict of int to (S,)
         What is to be predicted, by number of trials.
-    facts : list of dict
+    facts : sequence of mapping
         Each person's age, sex, site and motion.
     """
 
     edges_SE: dict[float, np.ndarray]
     target_S: dict[int, np.ndarray]
-    facts: list[dict[str, float | str | None]]
+    facts: Facts
 
 
 def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
     """Make one cohort of as many people as the largest setting has."""
     people = _people(config, synth, seed)
     return Study(
-        {
-            minutes: np.stack(
-                [estimated_connectome(person, minutes, synth, seed, index) for index, person in enumerate(people)]
-            )
-            for minutes in config.rest_minutes
-        },
+        {minutes: _connectomes(people, minutes, synth, seed) for minutes in config.rest_minutes},
         _targets(people, config, synth, seed),
-        [
-            {
-                "age": person.age,
-                "sex": person.sex,
-                "site": str(person.site),
-                "motion": motion_of(person, synth, seed, index),
-            }
-            for index, person in enumerate(people)
-        ],
+        _facts(people, synth, seed),
     )
+
+
+def _connectomes(people: list[Person], minutes: float, synth: SynthConfig, seed: int) -> np.ndarray:
+    return np.stack([estimated_connectome(person, minutes, synth, seed, index) for index, person in enumerate(people)])
+
+
+def _facts(people: list[Person], synth: SynthConfig, seed: int) -> Facts:
+    return [
+        {
+            "age": person.age,
+            "sex": person.sex,
+            "site": str(person.site),
+            "motion": motion_of(person, synth, seed, index),
+        }
+        for index, person in enumerate(people)
+    ]
 
 
 def _people(config: PlanConfig, synth: SynthConfig, seed: int) -> list[Person]:
@@ -175,22 +178,20 @@ def strength_of(
         config, people=(study.people,), rest_minutes=(study.rest_minutes,), trials=(study.trials,)
     )
     seeds = [seed * 100_003 + 50_021 + cohort for cohort in range(_NUM_TUNING)]
-    cohorts = [(each, _people(only, synth, each), make_study(only, synth, each)) for each in followed(seeds)]
+    cohorts = []
+    for each in followed(seeds):
+        people = _people(only, synth, each)
+        cohorts.append(
+            (each, people, _connectomes(people, study.rest_minutes, synth, each), _facts(people, synth, each))
+        )
 
     def reached(strength: float) -> float:
         stronger = dataclasses.replace(synth, trait_strength=strength)
-        return float(
-            np.mean(
-                [
-                    predicted_r(
-                        made.edges_SE[study.rest_minutes],
-                        _targets(people, only, stronger, each)[study.trials],
-                        made.facts,
-                    )[0]
-                    for each, people, made in cohorts
-                ]
-            )
-        )
+        found = [
+            predicted_r(edges_SE, _targets(people, only, stronger, each)[study.trials], facts)[0]
+            for each, people, edges_SE, facts in cohorts
+        ]
+        return float(np.mean(found))
 
     lower, upper = (0.0, 0.0), (0.0, 0.0)  # strength and size
     most = 0.0

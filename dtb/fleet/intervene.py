@@ -91,7 +91,7 @@ def intervene(
         claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs)
         if derivatives is not None:
             describe_derivatives(derivatives, troupes[0].card, troupes[0].source)
-        needed = bytes_of_search(troupes, config.intervene.num_restarts)
+        needed = functools.partial(bytes_of_search, troupes, config.intervene.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
         survey = survey_people(config, fleet, troupes, aim, keys, folder)
         summary = run_pool(

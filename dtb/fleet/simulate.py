@@ -93,7 +93,8 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
         claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
         if derivatives is not None:
             describe_derivatives(derivatives, troupes[0].card, troupes[0].source)
-        fleet = sized(config.fleet, folder, bytes_of_simulation(troupes, designs), len(keys), config.cluster)
+        needed = functools.partial(bytes_of_simulation, troupes, designs)
+        fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
         summary = run_pool(
             functools.partial(
                 Simulator,

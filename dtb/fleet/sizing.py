@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dtb.cluster import FLEET_POOL, pool_share
-from dtb.cohort.records import Run
+from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import DamagedOutputError
 from dtb.files import write_json
@@ -36,7 +36,7 @@ _MATRICES = 24
 
 
 def sized(
-    fleet: FleetConfig, folder: Path, bytes_a_person: float, num_people: int, cluster: ClusterConfig
+    fleet: FleetConfig, folder: Path, bytes_a_person: Callable[[], float], num_people: int, cluster: ClusterConfig
 ) -> FleetConfig:
     """Decide how many people an actor takes at once, where the configuration does not; a connection to Ray must exist.
 
@@ -45,8 +45,8 @@ def sized(
     fleet : FleetConfig
     folder : Path
         Output folder, which keeps the number.
-    bytes_a_person : float
-        Memory that the work on one person takes.
+    bytes_a_person : callable
+        Gives the memory that the work on one person takes; asked only where the number is not known, for it reads some people.
     num_people : int
         Every actor should get two batches at least.
     cluster : ClusterConfig
@@ -72,7 +72,7 @@ def sized(
     room, most = _room_on_gpu(fleet, mark, can_grow=cluster.ray_address is not None), MOST_ON_GPU
     if room is None:
         room, most = _room_on_cpu(fleet, mark), MOST_ON_CPU
-    number = fitting(room, most, bytes_a_person, num_people, fleet.num_actors)
+    number = fitting(room, most, bytes_a_person(), num_people, fleet.num_actors)
     write_json(kept, {"subjects_per_batch": number})
     return dataclasses.replace(fleet, subjects_per_batch=number)
 
@@ -137,28 +137,28 @@ def _room_on_cpu(fleet: FleetConfig, mark: dict[str, float]) -> float:
 
 def bytes_of_simulation(troupes: Sequence[Troupe], designs: tuple[Run, ...] = ()) -> float:
     """Give the memory that a person's simulation takes, of their own runs or of designs; members perform one after the other."""
-    return max(_bytes_of_performance(troupe, *_extent(troupe, designs)) for troupe in troupes)
+    return _bytes_of_performance(troupes, designs)
 
 
 def bytes_of_search(troupes: Sequence[Troupe], num_restarts: int) -> float:
     """Give the memory that a person's search takes: a gradient over all restarts at once, and changes made valid for all of them."""
     regions = troupes[0].card.sizes.num_regions
-    perform = max(_bytes_of_performance(troupe, *_extent(troupe)) for troupe in troupes)
+    perform = _bytes_of_performance(troupes)
     return perform * max(2.0 * num_restarts, AT_ONCE) + num_restarts * _MATRICES * regions**2 * _DOUBLE
 
 
-def _extent(troupe: Troupe, designs: tuple[Run, ...] = ()) -> tuple[int, int]:
-    """Give segments and steps of the largest of some people, taken evenly from the cohort."""
-    cohort = troupe.cohort()
+def _bytes_of_performance(troupes: Sequence[Troupe], designs: tuple[Run, ...] = ()) -> float:
+    """Give the memory of a performance by the largest of some people, taken evenly from the cohort, of whichever member needs most."""
+    cohort = troupes[0].cohort()
     people = sorted(cohort.pseudonyms)
     looked_at = people[:: math.ceil(len(people) / _LOOKED_AT)]
     records = [dataclasses.replace(record, runs=designs) if designs else record for record in cohort.records(looked_at)]
-    stimulus_SKTI = troupe.batch_maker().batch(records, part="all").stimulus_SKTI
-    return stimulus_SKTI.shape[1], stimulus_SKTI.shape[2]
+    return max(_bytes_of_member(troupe, records) for troupe in troupes)
 
 
-def _bytes_of_performance(troupe: Troupe, num_segments: int, num_steps: int) -> float:
-    """Give the memory of a person's performance without gradients: what goes into the steps, what they keep, and what is read out."""
+def _bytes_of_member(troupe: Troupe, records: Sequence[SubjectRecord]) -> float:
+    """Count without gradients: what goes into the steps, what they keep, and what is read out."""
+    num_segments, num_steps = troupe.batch_maker().batch(records, part="all").stimulus_SKTI.shape[1:3]
     config, sizes = troupe.card.config, troupe.card.sizes
     rows = num_rows(config.cell, config.num_hidden)
     a_step = 3 * sizes.num_channels + 3 * rows + 3 * config.num_hidden + 4 * sizes.num_outputs

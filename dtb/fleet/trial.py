@@ -90,7 +90,7 @@ def trial(
     ledger = Ledger(folder, TABLES)
     with connected(config.cluster):
         claimed = OutputFolder.claim(folder, "trial", registered, resume=resume, inputs=inputs)
-        needed = bytes_of_search(troupes, protocol.search.num_restarts)
+        needed = functools.partial(bytes_of_search, troupes, protocol.search.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
         survey = survey_people(config, fleet, troupes, aim, keys, folder)
         require_arms(protocol, survey)

@@ -19,22 +19,26 @@ from dtb.fleet.twins import open_ensemble
 from tests.fleet.world import make_world
 
 
+def never_asked() -> float:
+    raise AssertionError("people are read though the number is known")
+
+
 def test_a_number_that_is_given_stays(tmp_path):
     fleet = FleetConfig(subjects_per_batch=5)
-    assert sized(fleet, tmp_path, 1e30, 1000, ClusterConfig()) is fleet
+    assert sized(fleet, tmp_path, never_asked, 1000, ClusterConfig()) is fleet
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_number_that_was_chosen_is_taken_again_whatever_the_machine(tmp_path):
     (tmp_path / BATCHES_FILE).write_text(json.dumps({"subjects_per_batch": 7}))
-    assert sized(FleetConfig(), tmp_path, 1e30, 1000, ClusterConfig()).subjects_per_batch == 7
+    assert sized(FleetConfig(), tmp_path, never_asked, 1000, ClusterConfig()).subjects_per_batch == 7
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"subjects_per_batch": 0}', '{"subjects_per_batch": "8"}'])
 def test_a_damaged_number_is_refused(tmp_path, text):
     (tmp_path / BATCHES_FILE).write_text(text)
     with pytest.raises(DamagedOutputError, match="--fleet.subjects-per-batch"):
-        sized(FleetConfig(), tmp_path, 1.0, 1000, ClusterConfig())
+        sized(FleetConfig(), tmp_path, never_asked, 1000, ClusterConfig())
 
 
 def test_one_person_is_taken_even_where_half_the_memory_does_not_hold_one():
