@@ -26,7 +26,6 @@ from dtb import terminal
 from dtb.cluster import connected
 from dtb.cohort.behaviour import decide, events_table, make_decider, make_design
 from dtb.cohort.population import make_person, make_population
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.cohort.synth import write_table
 from dtb.config import (
     ClusterConfig,
@@ -44,6 +43,7 @@ from dtb.evaluate.controls import write_cohort
 from dtb.evaluate.power import estimated_connectome, motion_of
 from dtb.evaluate.stage import evaluate
 from dtb.files import OutputFolder, write_json, write_text
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.read import open_cohort

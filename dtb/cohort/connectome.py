@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtb.cohort.records import LARGEST_CORRELATION, edges_from_matrix
 from dtb.cohort.series import Series
 from dtb.config import IngestConfig
+from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix
 
 FEWEST_VOLUMES = 3
 """Two volumes correlate perfectly, whatever they hold."""

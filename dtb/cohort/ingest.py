@@ -20,7 +20,6 @@ from typing import Any
 from dtb import terminal
 from dtb.cohort.build import read_people
 from dtb.cohort.connectome import description
-from dtb.cohort.coverage import RegionCoverage
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
 from dtb.cohort.index import PersonFiles, SeriesFile, index_people
 from dtb.cohort.kept import KeptPeople, forget_people, state_of
@@ -29,13 +28,14 @@ from dtb.cohort.participants import read_covariates
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.qualitypage import SetAside, commonest, write_quality
-from dtb.cohort.reliability import EdgeReliability
 from dtb.cohort.selection import wanted_specs
 from dtb.cohort.series import read_region_names, require_atlas_space
 from dtb.cohort.source import read_source
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
 from dtb.files import OutputFolder, write_text
+from dtb.people.coverage import RegionCoverage
+from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
 from dtb.tasks.read import read_trials

@@ -18,10 +18,10 @@ import numpy as np
 from dtb.cohort.atlas import read_region_table
 from dtb.cohort.matrixfiles import read_mat, read_relmat
 from dtb.cohort.names import BidsName
-from dtb.cohort.records import LARGEST_CORRELATION, edges_from_matrix
 from dtb.cohort.selection import Selection
 from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
+from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix
 
 PATTERNS = ("*_relmat.tsv", "*_relmat.dense.tsv", "*connectivity.mat")
 """Names of the matrices' files, if `ingest.matrix_files` does not say: BEP017's, and those of QSIRecon and DSI Studio."""

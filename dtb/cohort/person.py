@@ -11,12 +11,12 @@ import numpy as np
 
 from dtb.cohort.index import EventsFile, PersonFiles
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.cohort.rest import Rest, read_rest, require_good
 from dtb.cohort.series import Series, gaps, read_series, require_volumes
 from dtb.cohort.volumes import read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, SetAsideError, UserError
+from dtb.people.records import Run, SubjectRecord
 from dtb.tasks.read import EventsRead, UnusableRow, read_trials
 from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials

@@ -13,9 +13,9 @@ import dataclasses
 
 import numpy as np
 
-from dtb.cohort.records import edges_from_matrix, matrix_from_edges
 from dtb.config import SynthConfig
 from dtb.errors import ConfigurationError
+from dtb.people.records import edges_from_matrix, matrix_from_edges
 
 TRAITS = ("slowness", "conflict", "reactivity")
 """Low drift in every task; loss of drift under conflict; BOLD response of one network to faces."""

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binom
 
-from dtb.cohort.records import Run
 from dtb.cohort.rest import Rest
 from dtb.config import IngestConfig
 from dtb.errors import SetAsideError
+from dtb.people.records import Run
 from dtb.tasks.spec import TaskSpec
 
 _ALPHA_BELOW, _ALPHA_ABOVE = 0.01, 0.05

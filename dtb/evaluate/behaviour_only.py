@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import KFold
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.errors import InputDataError
 from dtb.evaluate.observed import People, collect
 from dtb.evaluate.predictions import Summary, summary_of_people
@@ -28,6 +27,7 @@ from dtb.evaluate.statistics import (
     explained_variance,
     mean_of,
 )
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Span
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.reliability import load_reliability
 from dtb.errors import InputDataError
 from dtb.evaluate.baselines import group_mean, own_earlier
 from dtb.evaluate.metrics import row_correlations
@@ -24,6 +23,7 @@ from dtb.evaluate.observed import TrialTable
 from dtb.evaluate.predictions import TrialPrediction, every_other, person_task_mean
 from dtb.evaluate.quantiles import TRIAL_LEVELS
 from dtb.evaluate.statistics import Statistic, correlation
+from dtb.people.reliability import load_reliability
 
 FEWEST_FOR_A_CEILING = 10
 TRUTH_FILE = "ceilings.json"

@@ -17,9 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from dtb.cohort.records import SubjectRecord
 from dtb.config import Config, sections
 from dtb.files import OutputFolder
+from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import SEALED, CohortDescription, Manifest
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.write import ShardWriter

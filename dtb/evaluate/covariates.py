@@ -18,7 +18,7 @@ import pandas as pd
 from dtb.evaluate.statistics import orthonormal
 
 Facts = Sequence[Mapping[str, float | str | None]]
-"""What is known of each person, as in `dtb.cohort.records.SubjectRecord.covariates`."""
+"""What is known of each person, as in `dtb.people.records.SubjectRecord.covariates`."""
 
 SHARE_KNOWN = 0.9
 """Of the people, for a covariate to count as known."""

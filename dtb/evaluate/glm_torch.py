@@ -42,7 +42,7 @@ def fit_contrast(series_VR: Tensor, design: pd.DataFrame, contrast: Mapping[str,
     series_VR : (..., V, R) Tensor
         Series; the design is the same for all leading axes.
     design : DataFrame, (V, X)
-        From `dtb.cohort.glm.design_matrix`.
+        From `dtb.people.glm.design_matrix`.
     contrast : mapping
         Weight of each condition.
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from dtb.cohort.glm import run_contrast
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.people.glm import run_contrast
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
 
@@ -79,7 +79,7 @@ class People:
     edges_SE : (S, E) float32
         Fisher z; NaN where absent.
     covariates : list of dict
-        See `dtb.cohort.records.SubjectRecord`.
+        See `dtb.people.records.SubjectRecord`.
     trials : TrialTable
     maps_STR : (S, T, R) float32
         Contrast of each task in each BOLD region, in units of `scale_R`; NaN where there is none.

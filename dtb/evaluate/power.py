@@ -21,13 +21,13 @@ from sklearn.model_selection import KFold
 
 from dtb.cohort.behaviour import decide, make_decider, make_design
 from dtb.cohort.population import Person, make_person, make_population
-from dtb.cohort.records import edges_from_matrix
 from dtb.cohort.signals import artefact, autocorrelated, displacement, motion_level
 from dtb.cohort.truth import CONDITIONS
 from dtb.config import PlanConfig, SynthConfig
 from dtb.errors import ConfigurationError
 from dtb.evaluate.covariates import Facts, covariate_basis
 from dtb.evaluate.statistics import PartialCorrelation, orthonormal
+from dtb.people.records import edges_from_matrix
 
 PENALTIES = np.logspace(0, 5, 6)
 NUM_FOLDS = 5

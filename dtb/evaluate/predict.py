@@ -18,12 +18,12 @@ from itertools import islice
 import numpy as np
 import torch
 
-from dtb.cohort.records import SubjectRecord
 from dtb.evaluate.figure import TWIN
 from dtb.evaluate.metrics import crps_of_hazard, row_correlations
 from dtb.evaluate.observed import People, maps_of_series
 from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction
 from dtb.evaluate.quantiles import TRIAL_LEVELS
+from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.taskset import TaskSet

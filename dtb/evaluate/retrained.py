@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dtb.cohort.records import SubjectRecord
 from dtb.config import Config, load_config, sections
 from dtb.errors import ConfigurationError
 from dtb.evaluate.controls import with_code, write_control
@@ -28,6 +27,7 @@ from dtb.evaluate.figures import all_figures
 from dtb.evaluate.predictions import Prediction
 from dtb.evaluate.task import Task
 from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
+from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest
 from dtb.twin.export import load_twin
 from dtb.twin.model import Twin

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.records import Run
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import require_complete
+from dtb.people.records import Run
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet

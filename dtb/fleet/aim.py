@@ -11,9 +11,6 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from dtb.cohort.networks import network_of
-from dtb.cohort.records import connectome_in_words, is_correlation
-from dtb.cohort.reliability import load_reliability
 from dtb.config import InterveneConfig, from_mapping
 from dtb.errors import ConfigurationError, InputDataError, StageError
 from dtb.fleet.support import Support, support_of
@@ -21,6 +18,9 @@ from dtb.fleet.twins import Troupe, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
 from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
+from dtb.people.networks import network_of
+from dtb.people.records import connectome_in_words, is_correlation
+from dtb.people.reliability import load_reliability
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtb.cohort.glm import run_basis, run_contrast
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.people.glm import run_basis, run_contrast
+from dtb.people.records import Run, SubjectRecord
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import dtb
-from dtb.cohort.records import Run, SubjectRecord, matrix_from_edges
 from dtb.files import write_json, write_text
+from dtb.people.records import Run, SubjectRecord, matrix_from_edges
 from dtb.twin.export import TwinCard
 
 DERIVATIVES = "derivatives"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.records import Run
 from dtb.errors import InputDataError
+from dtb.people.records import Run
 from dtb.tasks.read import read_trials
 from dtb.tasks.taskset import TaskSet
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.cohort.records import SubjectRecord, edges_from_matrix
 from dtb.fleet.ledger import column_of
 from dtb.fleet.twins import Company, generator_of
+from dtb.people.records import SubjectRecord, edges_from_matrix
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 from dtb.twin.likelihood import PressDistribution

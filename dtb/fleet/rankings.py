@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from dtb.cohort.networks import network_of
 from dtb.fleet.ledger import column_of
+from dtb.people.networks import network_of
 
 
 def rank_regions(keys: Sequence[str], change_SE: np.ndarray, regions: Sequence[str]) -> pa.Table:

@@ -16,7 +16,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.fleet.aim import Aim, Survey
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import write_relmat
@@ -37,6 +36,7 @@ from dtb.intervene.search import (
     slope,
 )
 from dtb.intervene.spaces import Cohort, Start
+from dtb.people.records import Run, SubjectRecord
 from dtb.twin.batch import Batch
 from dtb.twin.edges import edges_of
 from dtb.twin.model import Twin

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 from dtb.cluster import connected
-from dtb.cohort.records import Run
 from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
 from dtb.files import OutputFolder, sha256_of
@@ -37,6 +36,7 @@ from dtb.fleet.pool import Work, run_pool, say_summary
 from dtb.fleet.sizing import bytes_of_simulation, sized
 from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution
+from dtb.people.records import Run
 from dtb.shards.batches import person_seed
 from dtb.terminal import err, out
 

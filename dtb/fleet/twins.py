@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from dtb.cluster import has_gpu
-from dtb.cohort.records import Run, SubjectRecord, connectome_in_words
 from dtb.errors import InputDataError
 from dtb.files import require_complete, sha256_of
 from dtb.intervene.indicators import TaskOutline
+from dtb.people.records import Run, SubjectRecord, connectome_in_words
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.remote import absolute

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from dtb.cohort.networks import OTHER, network_of
+from dtb.people.networks import OTHER, network_of
 from dtb.report.style import INK, LESS, MORE, QUIET, canvas, to_svg
 
 _WIDEST = 3.0

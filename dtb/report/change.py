@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtb.cohort.records import matrix_from_edges, num_regions_of
 from dtb.fleet.rankings import rank_networks, rank_regions
+from dtb.people.records import matrix_from_edges, num_regions_of
 from dtb.report import figures
 from dtb.report.brain import edges_on_brain, strongest
 from dtb.report.collect import Collected, Interventions, People

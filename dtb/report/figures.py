@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dtb.cohort.networks import OTHER, network_of
+from dtb.people.networks import OTHER, network_of
 from dtb.report.style import GRID, INK, PERSON_MARK, QUIET, SURFACE, canvas, to_svg
 
 _BASELINE_MARKERS = ("^", "s", "D", "v", "P", "X")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dtb.cohort.records import SubjectRecord
+from dtb.people.records import SubjectRecord
 from dtb.report import comparisons
 from dtb.report.collect import Collected, People, Simulations
 from dtb.report.parts import Panel, colour_of, conditions_of, number

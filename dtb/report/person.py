@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from dtb.cohort.records import SubjectRecord, matrix_from_edges
 from dtb.errors import ConfigurationError
+from dtb.people.records import SubjectRecord, matrix_from_edges
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, number

@@ -14,9 +14,9 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from dtb.cohort.glm import condition_events, design_matrix
-from dtb.cohort.networks import network_of
-from dtb.cohort.records import Run
+from dtb.people.glm import condition_events, design_matrix
+from dtb.people.networks import network_of
+from dtb.people.records import Run
 from dtb.report.collect import Collected, Missing
 from dtb.report.parts import Panel, Section, conditions_of
 from dtb.report.style import canvas, to_svg

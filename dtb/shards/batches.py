@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import SegmentConfig, TwinConfig
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.bold import series
 from dtb.shards.segments import Segment, cut_run
 from dtb.shards.split import Part, Span, Split

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtb.cohort.records import Run
+from dtb.people.records import Run
 from dtb.shards.split import Span
 
 

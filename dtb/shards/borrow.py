@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from dtb import terminal
-from dtb.cohort.coverage import COVERAGE_FILE
-from dtb.cohort.reliability import RELIABILITY_FILE
 from dtb.config import Config, sections
 from dtb.files import OutputFolder, write_bytes, write_text
+from dtb.people.coverage import COVERAGE_FILE
+from dtb.people.reliability import RELIABILITY_FILE
 from dtb.shards.manifest import SEALED
 from dtb.shards.read import PLACE_FILE, open_cohort, require_ingested
 from dtb.shards.remote import is_there, read_bytes, url_of

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from dtb import terminal
-from dtb.cohort.reliability import RELIABILITY_FILE, load_reliability
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import STAGE_FILE, broken_seals, read_stage, sha256_of
+from dtb.people.reliability import RELIABILITY_FILE, load_reliability
 from dtb.shards.manifest import COUNTS, MANIFEST_FILE, Manifest
 from dtb.shards.read import home_of, open_cohort
 from dtb.shards.remote import url_of

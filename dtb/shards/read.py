@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dtb.cohort.records import SubjectRecord
 from dtb.errors import DamagedOutputError, InputDataError, UserError
 from dtb.files import STAGE_FILE, broken_seals, require_complete, sha256_of
+from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest, ShardEntry
 from dtb.shards.remote import open_copy, url_of, warn_if_cache_is_small
 from dtb.shards.sample import decode_header, decode_sample

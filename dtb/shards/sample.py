@@ -15,7 +15,7 @@ import safetensors.numpy
 from pydantic import FiniteFloat, TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
-from dtb.cohort.records import Run, SubjectRecord, num_regions_of
+from dtb.people.records import Run, SubjectRecord, num_regions_of
 from dtb.tasks.trials import Trials
 
 _KINDS = dict.fromkeys(("response", "correct", "scored", "usable"), "b") | {"condition": "i", "pulse_channel": "i"}

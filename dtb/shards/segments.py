@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from dtb.cohort.records import Run
 from dtb.config import SegmentConfig
+from dtb.people.records import Run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dtb.cohort.records import Run
 from dtb.errors import DamagedOutputError
 from dtb.files import write_json
+from dtb.people.records import Run
 
 Part = Literal["train", "validation", "test", "all"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import webdataset
 
-from dtb.cohort.records import SubjectRecord
 from dtb.files import sha256_of, written_whole
+from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import COUNTS, MANIFEST_FILE, CohortDescription, Manifest, ShardEntry
 from dtb.shards.sample import encode_sample
 

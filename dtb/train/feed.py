@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from dtb.cohort.records import SubjectRecord
+from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort
 from dtb.shards.split import Part

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtb.cohort.glm import run_contrast
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.people.glm import run_contrast
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Span, Split
 from dtb.tasks.spec import TaskSpec
 from dtb.tasks.taskset import TaskSet

@@ -15,8 +15,8 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from dtb.cohort.records import SubjectRecord
 from dtb.files import written_whole
+from dtb.people.records import SubjectRecord
 from dtb.shards.bold import series, within
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet

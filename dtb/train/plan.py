@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtb.cohort.records import connectome_in_words, is_correlation
 from dtb.config import Config
 from dtb.errors import ConfigurationError, DamagedOutputError
+from dtb.people.records import connectome_in_words, is_correlation
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split
 from dtb.shards.read import Cohort

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.errors import StageError
 from dtb.files import write_text
+from dtb.people.records import Run, SubjectRecord
 
 QUARANTINE_FILE = "quarantine.tsv"
 _HEADER = "pseudonym\treason\n"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
 

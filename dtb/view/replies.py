@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dtb.cohort.records import Run
 from dtb.intervene.spaces import Start
+from dtb.people.records import Run
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.view import api

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 import dtb
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.errors import DamagedOutputError, InputDataError, StageError
 from dtb.fleet.aim import require_correlations
 from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.twins import Company, open_troupe
 from dtb.intervene.spaces import Start
+from dtb.people.records import Run, SubjectRecord
 from dtb.report.collect import FOLDERS, read_change, state_of
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch

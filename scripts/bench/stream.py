@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import SegmentConfig
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.read import Cohort, open_cohort

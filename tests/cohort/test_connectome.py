@@ -10,9 +10,9 @@ from nilearn.connectome import ConnectivityMeasure
 from sklearn.covariance import LedoitWolf
 
 from dtb.cohort.connectome import averaged, concatenated, description, fisher_z
-from dtb.cohort.records import connectome_in_words, edges_from_matrix, is_correlation, matrix_from_edges
 from dtb.cohort.series import Series
 from dtb.config import IngestConfig
+from dtb.people.records import connectome_in_words, edges_from_matrix, is_correlation, matrix_from_edges
 
 KINDS = ("pearson", "ledoit_wolf", "partial")
 

@@ -18,9 +18,9 @@ from dtb.cohort.index import index_people
 from dtb.cohort.ingest import ingest
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.records import matrix_from_edges
 from dtb.config import ClusterConfig, Config, IngestConfig
 from dtb.errors import InputDataError
+from dtb.people.records import matrix_from_edges
 from dtb.shards.read import open_cohort
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet

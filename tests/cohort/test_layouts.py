@@ -17,10 +17,10 @@ from dtb.cohort.ingest import ingest
 from dtb.cohort.names import BidsName
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.records import matrix_from_edges
 from dtb.cohort.series import read_region_names, read_series, require_atlas_space
 from dtb.config import Config, IngestConfig
 from dtb.errors import InputDataError
+from dtb.people.records import matrix_from_edges
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 

@@ -19,10 +19,10 @@ from dtb.cohort.ingest import ingest
 from dtb.cohort.matrices import find_matrices, read_matrix, read_matrix_regions
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.records import edges_from_matrix
 from dtb.cohort.selection import read_selection
 from dtb.config import ClusterConfig, Config, IngestConfig
 from dtb.errors import InputDataError
+from dtb.people.records import edges_from_matrix
 from dtb.shards.read import open_cohort
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet

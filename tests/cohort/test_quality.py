@@ -14,9 +14,9 @@ from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.quality import run_quality, why_left_out
 from dtb.cohort.qualitypage import SetAside, _histogram, commonest, write_quality
-from dtb.cohort.records import Run
-from dtb.cohort.reliability import EdgeReliability, load_reliability
 from dtb.config import IngestConfig
+from dtb.people.records import Run
+from dtb.people.reliability import EdgeReliability, load_reliability
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from tests.cohort.test_ingest import TASKS, copy, func, jobs_of, regions_of  # noqa: F401 (a fixture among them)

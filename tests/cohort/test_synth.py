@@ -10,11 +10,11 @@ import pytest
 from dtb.cohort import synth
 from dtb.cohort.behaviour import decide, expectations, make_decider, make_design
 from dtb.cohort.population import TRAITS, make_person, make_population, valid_correlation
-from dtb.cohort.records import matrix_from_edges
 from dtb.cohort.signals import autocorrelated
 from dtb.cohort.synth import synthesise
 from dtb.config import ClusterConfig, Config, SynthConfig
 from dtb.errors import ConfigurationError, OutputInUseError
+from dtb.people.records import matrix_from_edges
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from tests.cohort.conftest import SMALL

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.people.records import Run, SubjectRecord
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials

@@ -9,8 +9,8 @@ import torch
 from nilearn.glm.contrasts import compute_contrast
 from nilearn.glm.first_level import run_glm
 
-from dtb.cohort.glm import condition_events, contrast_weights, design_matrix, run_contrast
 from dtb.evaluate.glm_torch import fit_contrast
+from dtb.people.glm import condition_events, contrast_weights, design_matrix, run_contrast
 from tests.evaluate.people import STROOP, make_person
 
 SPEC = STROOP.specs[0]

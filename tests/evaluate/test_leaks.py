@@ -9,10 +9,10 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from dtb.cohort.records import SubjectRecord
 from dtb.config import Config, EvaluateConfig, SegmentConfig, SplitConfig, TwinConfig
 from dtb.evaluate.stage import gather
 from dtb.evaluate.task import Task
+from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split
 from dtb.shards.manifest import CohortDescription

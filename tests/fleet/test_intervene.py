@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dtb.cohort.glm import condition_events, design_matrix, run_contrast
-from dtb.cohort.records import matrix_from_edges
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError
 from dtb.evaluate.glm_torch import fit_contrast
@@ -32,6 +30,8 @@ from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Performance
 from dtb.intervene.search import DOSES, make_goal, perform_all
 from dtb.intervene.spaces import Start
+from dtb.people.glm import condition_events, design_matrix, run_contrast
+from dtb.people.records import matrix_from_edges
 from dtb.twin.edges import matrix_of
 from tests.fleet.world import REGIONS, make_person, make_world
 

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dtb.cohort.glm import condition_events, design_matrix
 from dtb.config import Config, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError, UserError
 from dtb.evaluate.glm_torch import fit_contrast
@@ -29,6 +28,7 @@ from dtb.fleet.simulate import Simulator
 from dtb.fleet.simulate import simulate as simulate_stage
 from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble, open_troupe, seed_of
 from dtb.intervene.indicators import press_distribution
+from dtb.people.glm import condition_events, design_matrix
 from dtb.twin.export import load_twin, save_twin
 from tests.fleet.world import REGIONS, make_person, make_world
 

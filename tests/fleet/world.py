@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import Config, SegmentConfig, TwinConfig
 from dtb.files import OutputFolder
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Split
 from dtb.shards.write import ShardWriter

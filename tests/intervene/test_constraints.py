@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtb.cohort.records import matrix_from_edges
 from dtb.intervene.constraints import (
     TOLERANCE,
     change_along,
@@ -20,6 +19,7 @@ from dtb.intervene.constraints import (
     violation,
     within_budget,
 )
+from dtb.people.records import matrix_from_edges
 from dtb.twin.edges import edges_of, matrix_of
 
 SEEDS = st.integers(0, 2**32 - 1)

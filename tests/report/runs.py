@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import Config, to_plain
 from dtb.files import OutputFolder, write_json
 from dtb.intervene.trial import Protocol, analyse
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
 from tests.shards.people import make_trials

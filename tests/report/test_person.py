@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtb.cohort.records import SubjectRecord
+from dtb.people.records import SubjectRecord
 from dtb.report.person import _connectome_panel
 from dtb.shards.manifest import CohortDescription
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription, Manifest
 from dtb.shards.write import ShardWriter
 from dtb.tasks.trials import Trials

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import SegmentConfig, TwinConfig
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
 from dtb.tasks.read import read_trials

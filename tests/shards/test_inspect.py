@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from dtb.cohort.reliability import RELIABILITY_FILE, EdgeReliability
 from dtb.config import Config
 from dtb.errors import DamagedOutputError
 from dtb.files import STAGE_FILE, OutputFolder, sha256_of
+from dtb.people.reliability import RELIABILITY_FILE, EdgeReliability
 from dtb.shards.inspect import print_info, verify_shards
 from dtb.shards.manifest import MANIFEST_FILE, SEALED
 from dtb.shards.read import open_cohort

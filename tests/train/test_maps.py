@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from dtb.cohort.glm import run_contrast
-from dtb.cohort.records import Run, SubjectRecord
+from dtb.people.glm import run_contrast
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet

@@ -12,8 +12,8 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 from torch.nn import functional
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import Config, load_config
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
 from dtb.tasks.spec import load_task

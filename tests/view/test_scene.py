@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from dtb.cohort.records import Run, SubjectRecord
 from dtb.config import load_config
 from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.twins import Company, open_troupe, outlines_of
 from dtb.intervene.constraints import violation
 from dtb.intervene.indicators import press_distribution
 from dtb.intervene.spaces import Start
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from nilearn.glm.first_level import make_first_level_design_matrix
 
-from dtb.cohort.records import Run
+from dtb.people.records import Run
 
 LONGEST_RESPONSE_SECONDS = 24.0
 """A stimulus that ended longer ago than this has no part in a volume."""
