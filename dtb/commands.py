@@ -60,7 +60,7 @@ class Synth(Stage):
     cluster: OmitArgPrefixes[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:
-        from dtb.cohort.synth import synthesise
+        from dtb.groundtruth.synthesise import synthesise
 
         synthesise(config, self.out, resume=self.resume, dry_run=self.dry_run)
 

@@ -61,10 +61,10 @@ def steps_of(config: Config, run: Path) -> list[Step]:
         )
     from dtb.cohort.identities import open_key
     from dtb.cohort.ingest import ingest
-    from dtb.cohort.synth import synthesise
     from dtb.evaluate.stage import evaluate
     from dtb.fleet.intervene import intervene
     from dtb.fleet.simulate import simulate
+    from dtb.groundtruth.synthesise import synthesise
     from dtb.report.stage import report
     from dtb.shards.borrow import borrow
     from dtb.train.trainer import train

@@ -24,9 +24,6 @@ from scipy import stats
 
 from dtb import terminal
 from dtb.cluster import connected
-from dtb.cohort.behaviour import decide, events_table, make_decider, make_design
-from dtb.cohort.population import make_person, make_population
-from dtb.cohort.synth import write_table
 from dtb.config import (
     ClusterConfig,
     Config,
@@ -43,6 +40,9 @@ from dtb.evaluate.controls import write_cohort
 from dtb.evaluate.power import estimated_connectome, motion_of
 from dtb.evaluate.stage import evaluate
 from dtb.files import OutputFolder, write_json, write_text
+from dtb.groundtruth.behaviour import decide, events_table, make_decider, make_design
+from dtb.groundtruth.population import make_person, make_population
+from dtb.groundtruth.synthesise import write_table
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.manifest import CohortDescription

@@ -23,11 +23,11 @@ from intervention_truth import held_against_truth
 
 from dtb.cluster import connected
 from dtb.cohort.ingest import ingest
-from dtb.cohort.population import make_population
-from dtb.cohort.synth import synthesise
 from dtb.config import Config, InterveneConfig, load_config
 from dtb.files import write_json, write_text
 from dtb.fleet.intervene import intervene
+from dtb.groundtruth.population import make_population
+from dtb.groundtruth.synthesise import synthesise
 from dtb.people.networks import network_of
 from dtb.terminal import err, out
 from dtb.train.trainer import train

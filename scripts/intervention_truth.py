@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dtb.cohort.behaviour import expectations, make_decider, make_design
-from dtb.cohort.population import TRAITS, Person, Population, make_person, make_population
-from dtb.cohort.signals import response_maps
 from dtb.config import Config, load_config
 from dtb.files import require_complete
+from dtb.groundtruth.behaviour import expectations, make_decider, make_design
+from dtb.groundtruth.population import TRAITS, Person, Population, make_person, make_population
+from dtb.groundtruth.signals import response_maps
 from dtb.intervene.controls import ridge_weights
 from dtb.people.networks import network_of
 

@@ -138,7 +138,7 @@ def test_what_the_system_refuses_is_told_in_one_line(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "/data/out")
 
-    monkeypatch.setattr("dtb.cohort.synth.synthesise", refuse)
+    monkeypatch.setattr("dtb.groundtruth.synthesise.synthesise", refuse)
     assert exit_code(["synth", str(tmp_path / "out")]) == code
     assert capsys.readouterr().err == f"dtb synth failed: {os.strerror(number)}: /data/out\n"
 

@@ -19,14 +19,14 @@ from scipy import stats
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
-from dtb.cohort.behaviour import decide, make_decider, make_design
-from dtb.cohort.population import Person, make_person, make_population
-from dtb.cohort.signals import artefact, autocorrelated, displacement, motion_level
-from dtb.cohort.truth import CONDITIONS
 from dtb.config import PlanConfig, SynthConfig
 from dtb.errors import ConfigurationError
 from dtb.evaluate.covariates import Facts, covariate_basis
 from dtb.evaluate.statistics import PartialCorrelation, orthonormal
+from dtb.groundtruth.behaviour import decide, make_decider, make_design
+from dtb.groundtruth.population import Person, make_person, make_population
+from dtb.groundtruth.signals import artefact, autocorrelated, displacement, motion_level
+from dtb.groundtruth.truth import CONDITIONS
 from dtb.people.records import edges_from_matrix
 
 PENALTIES = np.logspace(0, 5, 6)

@@ -26,8 +26,8 @@ from dtb.cohort.kept import KeptPeople
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.series import read_region_names, read_series
-from dtb.cohort.synth import synthesise
 from dtb.config import ClusterConfig, Config, IngestConfig, SynthConfig
+from dtb.groundtruth.synthesise import synthesise
 from dtb.shards.write import ShardWriter
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cohort.synth import synthesise
 from dtb.config import Config, SynthConfig
+from dtb.groundtruth.synthesise import synthesise
 
 SMALL = Config(seed=1, synth=SynthConfig(num_subjects=6, num_regions=20, rest_seconds=240, num_causal_edges=8))
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dtb.cohort.fixed_point import fixed_point
+from dtb.groundtruth.fixed_point import fixed_point
 
 numbers = st.one_of(
     st.floats(-1e9, 1e9), st.floats(-2, 2), st.sampled_from([0.0, -0.0, -4.9e-5, 0.99995, 9.99995, 1e9])

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtb.cohort import synth
-from dtb.cohort.behaviour import decide, expectations, make_decider, make_design
-from dtb.cohort.population import TRAITS, make_person, make_population, valid_correlation
-from dtb.cohort.signals import autocorrelated
-from dtb.cohort.synth import synthesise
 from dtb.config import ClusterConfig, Config, SynthConfig
 from dtb.errors import ConfigurationError, OutputInUseError
+from dtb.groundtruth import synthesise
+from dtb.groundtruth.behaviour import decide, expectations, make_decider, make_design
+from dtb.groundtruth.population import TRAITS, make_person, make_population, valid_correlation
+from dtb.groundtruth.signals import autocorrelated
+from dtb.groundtruth.synthesise import synthesise
 from dtb.people.records import matrix_from_edges
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
@@ -65,7 +65,7 @@ def test_a_person_depends_on_seed_and_index_alone(small_cohort, tmp_path):
 
 @pytest.mark.cluster
 def test_a_cluster_makes_the_same_people(small_cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(synth, "_FEW", 0)
+    monkeypatch.setattr(synthesise, "_FEW", 0)
     config = dataclasses.replace(SMALL, cluster=ClusterConfig(num_cpus=2))
     synthesise(config, tmp_path / "again", resume=False)
     files = sorted(path.relative_to(small_cohort) for path in small_cohort.rglob("*.tsv"))

@@ -10,13 +10,13 @@ import pytest
 from dtb.cohort.index import index_people
 from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.population import TRAITS, make_person, make_population
 from dtb.cohort.series import read_region_names, read_series
-from dtb.cohort.signals import artefact, autocorrelated, displacement
-from dtb.cohort.synth import synthesise
-from dtb.cohort.synthvolumes import atlas_path
 from dtb.config import Config, IngestConfig, SynthConfig
 from dtb.errors import ConfigurationError
+from dtb.groundtruth.images import atlas_path
+from dtb.groundtruth.population import TRAITS, make_person, make_population
+from dtb.groundtruth.signals import artefact, autocorrelated, displacement
+from dtb.groundtruth.synthesise import synthesise
 from tests.cohort.conftest import SMALL
 from tests.cohort.test_ingest import TASKS
 

@@ -14,9 +14,9 @@ import functools
 
 import numpy as np
 
-from dtb.cohort.population import AGE_SPREAD, MIDDLE_AGE, Person
 from dtb.config import SynthConfig
 from dtb.errors import ConfigurationError
+from dtb.groundtruth.population import AGE_SPREAD, MIDDLE_AGE, Person
 
 _STEP = 0.005
 _DEADLINE = 2.0

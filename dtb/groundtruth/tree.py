@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import dtb
-from dtb.cohort.fixed_point import fixed_point
-from dtb.cohort.population import Person, Population
 from dtb.config import SynthConfig
 from dtb.files import write_bytes, write_json, write_text
+from dtb.groundtruth.fixed_point import fixed_point
+from dtb.groundtruth.population import Person, Population
 
 SPACE = "MNI152NLin2009cAsym"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.population import EDGE_STEP, TRAITS, Person, Population
-from dtb.cohort.synthfiles import write_table
 from dtb.config import SynthConfig
 from dtb.files import write_json, written_whole
+from dtb.groundtruth.population import EDGE_STEP, TRAITS, Person, Population
+from dtb.groundtruth.tree import write_table
 
 CONDITIONS = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
 """The two conditions of each design, the one that is compared first."""
@@ -91,7 +91,7 @@ def make_task_truth(
     shown_J : (J,) str
         Conditions of all the design's trials.
     expected, from_connectome : dict
-        Mean reaction time and accuracy in each condition, as `dtb.cohort.behaviour.expectations` gives them.
+        Mean reaction time and accuracy in each condition, as `dtb.groundtruth.behaviour.expectations` gives them.
     """
     high, low = CONDITIONS[task]
     names = list(maps)

@@ -11,8 +11,8 @@ import numpy as np
 from nilearn.glm.first_level.hemodynamic_models import compute_regressor
 from scipy.signal import lfilter
 
-from dtb.cohort.population import Person, Population
 from dtb.config import SynthConfig
+from dtb.groundtruth.population import Person, Population
 
 _MEMORY_SECONDS = 1.6  # of the autocorrelated noise: lag-one correlation 0.6 at a repetition time of 0.8 s
 _REACTIVITY_EFFECT = 0.5

@@ -23,16 +23,16 @@ import numpy as np
 from rich.table import Table
 
 from dtb import terminal
-from dtb.cohort.behaviour import Design, decide, events_table, expectations, make_decider, make_design
 from dtb.cohort.build import as_finished
-from dtb.cohort.population import Person, Population, make_person, make_population
-from dtb.cohort.signals import artefact, autocorrelated, displacement, motion_level, regressors, response_maps
-from dtb.cohort.synthfiles import write_descriptions, write_parcels, write_participants, write_table
-from dtb.cohort.synthvolumes import atlas_path, bytes_per_volume, write_atlas, write_volumes
-from dtb.cohort.truth import Performance, TaskTruth, make_task_truth, write_truth
 from dtb.config import Config, SynthConfig, sections
 from dtb.errors import StageError
 from dtb.files import OutputFolder
+from dtb.groundtruth.behaviour import Design, decide, events_table, expectations, make_decider, make_design
+from dtb.groundtruth.images import atlas_path, bytes_per_volume, write_atlas, write_volumes
+from dtb.groundtruth.population import Person, Population, make_person, make_population
+from dtb.groundtruth.signals import artefact, autocorrelated, displacement, motion_level, regressors, response_maps
+from dtb.groundtruth.tree import write_descriptions, write_parcels, write_participants, write_table
+from dtb.groundtruth.truth import Performance, TaskTruth, make_task_truth, write_truth
 
 _FEW = 200  # people who are made sooner than a cluster has started
 _BYTES_PER_NUMBER = 7.6

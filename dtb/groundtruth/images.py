@@ -17,11 +17,11 @@ import numpy as np
 from isal import igzip
 from nilearn.glm.first_level import make_first_level_design_matrix
 
-from dtb.cohort.fixed_point import fixed_point
-from dtb.cohort.population import Population
-from dtb.cohort.synthfiles import SPACE, region_table, run_folder, write_table
 from dtb.config import SynthConfig
 from dtb.files import write_bytes, write_json
+from dtb.groundtruth.fixed_point import fixed_point
+from dtb.groundtruth.population import Population
+from dtb.groundtruth.tree import SPACE, region_table, run_folder, write_table
 
 _SIDE = 2  # voxels along an edge of a region's cube
 _VOXEL_MM = 4.0
