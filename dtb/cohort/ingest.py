@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from dtb import terminal
-from dtb.cohort.build import read_people
-from dtb.cohort.connectome import description
+from dtb.cohort.bids.index import PersonFiles, SeriesFile, index_people
+from dtb.cohort.bids.participants import read_covariates
+from dtb.cohort.bids.selection import wanted_specs
+from dtb.cohort.bids.source import read_source
+from dtb.cohort.connectomes.estimate import description
+from dtb.cohort.connectomes.matrices import read_matrix_regions
+from dtb.cohort.finished import KeptPeople, forget_people, state_of
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
-from dtb.cohort.index import PersonFiles, SeriesFile, index_people
-from dtb.cohort.kept import KeptPeople, forget_people, state_of
-from dtb.cohort.matrices import read_matrix_regions
-from dtb.cohort.participants import read_covariates
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
-from dtb.cohort.qualitypage import SetAside, commonest, write_quality
-from dtb.cohort.selection import wanted_specs
-from dtb.cohort.series import read_region_names, require_atlas_space
-from dtb.cohort.source import read_source
+from dtb.cohort.quality_page import SetAside, commonest, write_quality
+from dtb.cohort.series.read import read_region_names, require_atlas_space
+from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
 from dtb.files import OutputFolder, write_text

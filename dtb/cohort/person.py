@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.index import EventsFile, PersonFiles
+from dtb.cohort.bids.index import EventsFile, PersonFiles
+from dtb.cohort.connectomes.rest import Rest, read_rest, require_good
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
-from dtb.cohort.rest import Rest, read_rest, require_good
-from dtb.cohort.series import Series, gaps, read_series, require_volumes
-from dtb.cohort.volumes import read_header
+from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
+from dtb.cohort.series.volumes import read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, SetAsideError, UserError
 from dtb.people.records import Run, SubjectRecord

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binom
 
-from dtb.cohort.rest import Rest
+from dtb.cohort.connectomes.rest import Rest
 from dtb.config import IngestConfig
 from dtb.errors import SetAsideError
 from dtb.people.records import Run

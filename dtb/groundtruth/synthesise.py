@@ -23,7 +23,7 @@ import numpy as np
 from rich.table import Table
 
 from dtb import terminal
-from dtb.cohort.build import as_finished
+from dtb.cohort.workers import as_finished
 from dtb.config import Config, SynthConfig, sections
 from dtb.errors import StageError
 from dtb.files import OutputFolder

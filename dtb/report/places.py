@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dtb.cohort.atlas import load_small_volume, read_region_table, whole_numbers
+from dtb.cohort.series.atlas import load_small_volume, read_region_table, whole_numbers
 from dtb.errors import InputDataError
 
 _TABLES = {".tsv": "\t", ".csv": ","}

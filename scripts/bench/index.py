@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from dtb.cohort.index import index_people
+from dtb.cohort.bids.index import index_people
 from dtb.config import IngestConfig
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet

@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dtb.cluster import connected
-from dtb.cohort.index import PersonFiles, index_people
+from dtb.cohort.bids.index import PersonFiles, index_people
+from dtb.cohort.bids.participants import no_covariates
+from dtb.cohort.finished import KeptPeople
 from dtb.cohort.ingest import ingest
-from dtb.cohort.kept import KeptPeople
-from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.series import read_region_names, read_series
+from dtb.cohort.series.read import read_region_names, read_series
 from dtb.config import ClusterConfig, Config, IngestConfig, SynthConfig
 from dtb.groundtruth.synthesise import synthesise
 from dtb.shards.write import ShardWriter

@@ -85,8 +85,8 @@ def make(path: Path, atlas: Path, num_volumes: int) -> None:
 def measure(who: str, path: Path, atlas: Path, result: Path) -> None:
     """Parcellate once and print what it took."""
     if who == "ours":
-        from dtb.cohort.atlas import VolumeAtlas
-        from dtb.cohort.volumes import parcellate_volumes
+        from dtb.cohort.series.atlas import VolumeAtlas
+        from dtb.cohort.series.volumes import parcellate_volumes
     else:
         from nilearn.maskers import NiftiLabelsMasker
     labels = np.unique(np.asarray(nibabel.load(atlas).dataobj))

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from dtb.cohort.build import as_finished
+from dtb.cohort.workers import as_finished
 from dtb.config import ClusterConfig
 
 ray = pytest.importorskip("ray")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from nilearn.connectome import ConnectivityMeasure
 from sklearn.covariance import LedoitWolf
 
-from dtb.cohort.connectome import averaged, concatenated, description, fisher_z
-from dtb.cohort.series import Series
+from dtb.cohort.connectomes.estimate import averaged, concatenated, description, fisher_z
+from dtb.cohort.series.read import Series
 from dtb.config import IngestConfig
 from dtb.people.records import connectome_in_words, edges_from_matrix, is_correlation, matrix_from_edges
 

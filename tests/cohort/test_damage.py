@@ -17,13 +17,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, ParcelsAxis, SeriesAxis
 
-from dtb.cohort.atlas import VolumeAtlas, read_region_table
-from dtb.cohort.cifti import parcellate_dense, read_label_names, read_parcel_series
-from dtb.cohort.confounds import cleaned
-from dtb.cohort.index import SeriesFile
-from dtb.cohort.names import BidsName
-from dtb.cohort.series import read_series
-from dtb.cohort.volumes import parcellate_volumes
+from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.bids.names import BidsName
+from dtb.cohort.series.atlas import VolumeAtlas, read_region_table
+from dtb.cohort.series.cifti import parcellate_dense, read_label_names, read_parcel_series
+from dtb.cohort.series.confounds import cleaned
+from dtb.cohort.series.read import read_series
+from dtb.cohort.series.volumes import parcellate_volumes
 from dtb.config import IngestConfig
 from dtb.errors import UserError
 from tests.damage import DAMAGES, Damage, cases, whole

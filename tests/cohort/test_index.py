@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dtb.cohort import treecache
-from dtb.cohort.index import PersonFiles, index_people
-from dtb.cohort.participants import no_covariates
+from dtb.cohort.bids import tree_cache
+from dtb.cohort.bids.index import PersonFiles, index_people
+from dtb.cohort.bids.participants import no_covariates
+from dtb.cohort.bids.selection import wanted_specs
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.selection import wanted_specs
 from dtb.config import IngestConfig
 from dtb.errors import UserError
 from dtb.tasks.spec import load_task
@@ -64,7 +64,7 @@ def filter_file(folder: Path, value: object) -> Path:
 @pytest.fixture
 def old(monkeypatch):
     """Let folders settle at once, so that a list of a tree that was made just now is kept."""
-    monkeypatch.setattr(treecache, "_SETTLING_NS", 0)
+    monkeypatch.setattr(tree_cache, "_SETTLING_NS", 0)
     return lambda: time.sleep(0.02)
 
 

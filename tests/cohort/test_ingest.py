@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtb.cohort.build import read_people
+from dtb.cohort.bids.index import index_people
+from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.identities import identities_path
-from dtb.cohort.index import index_people
 from dtb.cohort.ingest import ingest
-from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.workers import read_people
 from dtb.config import ClusterConfig, Config, IngestConfig
 from dtb.errors import InputDataError
 from dtb.people.records import matrix_from_edges

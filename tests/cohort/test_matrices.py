@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from dtb.cohort.index import index_people
+from dtb.cohort.bids.index import index_people
+from dtb.cohort.bids.participants import no_covariates
+from dtb.cohort.bids.selection import read_selection
+from dtb.cohort.connectomes.matrices import find_matrices, read_matrix, read_matrix_regions
 from dtb.cohort.ingest import ingest
-from dtb.cohort.matrices import find_matrices, read_matrix, read_matrix_regions
-from dtb.cohort.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.selection import read_selection
 from dtb.config import ClusterConfig, Config, IngestConfig
 from dtb.errors import InputDataError
 from dtb.people.records import edges_from_matrix

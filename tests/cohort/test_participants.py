@@ -2,7 +2,7 @@
 
 import pytest
 
-from dtb.cohort.participants import no_covariates, read_covariates
+from dtb.cohort.bids.participants import no_covariates, read_covariates
 from dtb.errors import InputDataError
 
 

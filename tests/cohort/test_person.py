@@ -8,8 +8,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from dtb.cohort.index import index_people
-from dtb.cohort.participants import no_covariates
+from dtb.cohort.bids.index import index_people
+from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.person import PersonJob, PersonRead, read_person
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError

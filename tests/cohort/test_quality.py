@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dtb.cohort.index import index_people
-from dtb.cohort.participants import no_covariates
+from dtb.cohort.bids.index import index_people
+from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.quality import run_quality, why_left_out
-from dtb.cohort.qualitypage import SetAside, _histogram, commonest, write_quality
+from dtb.cohort.quality_page import SetAside, _histogram, commonest, write_quality
 from dtb.config import IngestConfig
 from dtb.people.records import Run
 from dtb.people.reliability import EdgeReliability, load_reliability

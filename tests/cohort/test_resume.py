@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
+from dtb.cohort.finished import KeptPeople
 from dtb.cohort.identities import identities_path, pseudonym_of
-from dtb.cohort.kept import KeptPeople
 from dtb.cohort.person import read_person
 from dtb.config import IngestConfig
 from tests.cohort.test_ingest import TASKS, copy, func, jobs_of, paths, regions_of  # noqa: F401 (a fixture among them)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dtb.cohort.source import DESCRIPTION_FILE, read_source
+from dtb.cohort.bids.source import DESCRIPTION_FILE, read_source
 from dtb.shards.manifest import CohortDescription, Manifest
 
 

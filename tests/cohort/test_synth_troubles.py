@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtb.cohort.index import index_people
-from dtb.cohort.participants import no_covariates
+from dtb.cohort.bids.index import index_people
+from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.series import read_region_names, read_series
+from dtb.cohort.series.read import read_region_names, read_series
 from dtb.config import Config, IngestConfig, SynthConfig
 from dtb.errors import ConfigurationError
 from dtb.groundtruth.images import atlas_path

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dtb.cohort import volumes
-from dtb.cohort.atlas import VolumeAtlas, read_region_table
-from dtb.cohort.confounds import cleaned
-from dtb.cohort.series import Series
-from dtb.cohort.volumes import parcellate_volumes, read_header
+from dtb.cohort.series.atlas import VolumeAtlas, read_region_table
+from dtb.cohort.series.confounds import cleaned
+from dtb.cohort.series.read import Series, volumes
+from dtb.cohort.series.volumes import parcellate_volumes, read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
 
@@ -160,8 +159,8 @@ MEASURE = """
 import os, resource, sys
 from pathlib import Path
 import nilearn.image, numpy, scipy.ndimage
-from dtb.cohort.atlas import VolumeAtlas
-from dtb.cohort.volumes import parcellate_volumes
+from dtb.cohort.series.atlas import VolumeAtlas
+from dtb.cohort.series.volumes import parcellate_volumes
 from dtb.errors import InputDataError
 run, atlas, mask = map(Path, sys.argv[1:4])
 for limit, masked in ((0.25, False), (0.15, False), (0.09, False), (0.25, True)):

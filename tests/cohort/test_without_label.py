@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cohort.index import EventsFile, PersonFiles, SeriesFile
-from dtb.cohort.matrices import MatrixFile
-from dtb.cohort.names import BidsName
-from dtb.cohort.participants import no_covariates
+from dtb.cohort.bids.index import EventsFile, PersonFiles, SeriesFile
+from dtb.cohort.bids.names import BidsName
+from dtb.cohort.bids.participants import no_covariates
+from dtb.cohort.connectomes.matrices import MatrixFile
 from dtb.cohort.person import PersonJob, without_label
 from dtb.config import IngestConfig
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dtb.cohort.atlas import UNREADABLE, first_line
+from dtb.cohort.series.atlas import UNREADABLE, first_line
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 

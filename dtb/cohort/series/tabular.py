@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 from isal import igzip
 
-from dtb.cohort.atlas import BAD_BYTES
+from dtb.cohort.series.atlas import BAD_BYTES
 from dtb.errors import InputDataError
 from dtb.tasks.tables import number_or_none, read_tsv
 

@@ -11,8 +11,8 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from dtb.cohort.atlas import UNREADABLE, first_line, whole_numbers
-from dtb.cohort.volumes import Parcellated
+from dtb.cohort.series.atlas import UNREADABLE, first_line, whole_numbers
+from dtb.cohort.series.volumes import Parcellated
 from dtb.errors import InputDataError
 
 _BLOCK_BYTES = 32 * 2**20
@@ -57,7 +57,7 @@ def parcellate_dense(
     labels : (R,) int
         Number of each region in the label file.
     max_memory_gib, min_coverage : float
-        As in `dtb.cohort.volumes.parcellate_volumes`.
+        As in `dtb.cohort.series.volumes.parcellate_volumes`.
 
     Raises
     ------

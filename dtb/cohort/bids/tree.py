@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtb import terminal
-from dtb.cohort.names import BidsName
-from dtb.cohort.treecache import Listed, is_folder, is_unchanged, keep, kept_at, list_folders, read_kept
+from dtb.cohort.bids.names import BidsName
+from dtb.cohort.bids.tree_cache import Listed, is_folder, is_unchanged, keep, kept_at, list_folders, read_kept
 from dtb.errors import InputDataError
 
 _SUFFIXES = ("events", "timeseries", "bold", "mask", "motion", "outliers")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dtb.cohort import matlabchild
+from dtb.cohort.connectomes import matlab_child
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
@@ -111,8 +111,8 @@ def read_mat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
 
 
 def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
-    """Have another process read the file: see `dtb.cohort.matlabchild`."""
-    command = [sys.executable, "-I", matlabchild.__file__, str(path)]
+    """Have another process read the file: see `dtb.cohort.connectomes.matlab_child`."""
+    command = [sys.executable, "-I", matlab_child.__file__, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -163,7 +163,7 @@ def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
             if cells.dtype == h5py.ref_dtype:
                 names = tuple("".join(map(chr, stream[cell][()].ravel())) for cell in cells.ravel())
             else:
-                names = matlabchild.texts(cells)
+                names = matlab_child.texts(cells)
         # MATLAB's arrays lie the other way round in HDF5.
         return data[key][()].T, names
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.atlas import read_region_table
-from dtb.cohort.matrixfiles import read_mat, read_relmat
-from dtb.cohort.names import BidsName
-from dtb.cohort.selection import Selection
+from dtb.cohort.bids.names import BidsName
+from dtb.cohort.bids.selection import Selection
+from dtb.cohort.connectomes.matrix_files import read_mat, read_relmat
+from dtb.cohort.series.atlas import read_region_table
 from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
 from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix

@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import TypeAdapter
 
 import dtb
-from dtb.cohort.confounds import mean_displacement_of
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead, paths_in
 from dtb.cohort.quality import PersonQuality
-from dtb.cohort.series import sidecar_path
+from dtb.cohort.series.confounds import mean_displacement_of
+from dtb.cohort.series.read import sidecar_path
 from dtb.files import written_whole
 from dtb.shards.sample import decode_sample, encode_sample
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtb.cohort.series import Series
+from dtb.cohort.series.read import Series
 from dtb.config import IngestConfig
 from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix
 

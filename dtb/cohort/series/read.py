@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.atlas import VolumeAtlas, read_region_table
-from dtb.cohort.cifti import parcellate_dense, read_label_names, read_parcel_names, read_parcel_series
-from dtb.cohort.confounds import cleaned, mean_displacement_of
-from dtb.cohort.index import SeriesFile
-from dtb.cohort.tabular import (
+from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.series.atlas import VolumeAtlas, read_region_table
+from dtb.cohort.series.cifti import parcellate_dense, read_label_names, read_parcel_names, read_parcel_series
+from dtb.cohort.series.confounds import cleaned, mean_displacement_of
+from dtb.cohort.series.tabular import (
     in_order,
     mean_displacement,
     on_the_clock,
@@ -26,7 +26,7 @@ from dtb.cohort.tabular import (
     read_headerless,
     read_with_header,
 )
-from dtb.cohort.volumes import parcellate_volumes
+from dtb.cohort.series.volumes import parcellate_volumes
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.connectome import FEWEST_VOLUMES, averaged, concatenated, fisher_z
-from dtb.cohort.index import PersonFiles
-from dtb.cohort.matrices import read_matrix
-from dtb.cohort.series import Series, gaps, read_series, require_volumes
+from dtb.cohort.bids.index import PersonFiles
+from dtb.cohort.connectomes.estimate import FEWEST_VOLUMES, averaged, concatenated, fisher_z
+from dtb.cohort.connectomes.matrices import read_matrix
+from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, SetAsideError, UserError
 from dtb.people.records import matrix_from_edges

@@ -11,7 +11,7 @@ from pathlib import Path
 import bids2table
 
 from dtb import terminal
-from dtb.cohort.names import BidsName
+from dtb.cohort.bids.names import BidsName
 from dtb.config import IngestConfig
 from dtb.errors import ConfigurationError, InputDataError
 from dtb.tasks.spec import TaskSpec, load_task

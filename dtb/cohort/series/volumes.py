@@ -20,7 +20,7 @@ import nibabel
 import numpy as np
 from isal import igzip
 
-from dtb.cohort.atlas import BAD_BYTES, UNREADABLE, VolumeAtlas, first_line, load_small_volume
+from dtb.cohort.series.atlas import BAD_BYTES, UNREADABLE, VolumeAtlas, first_line, load_small_volume
 from dtb.errors import InputDataError
 
 _BLOCK_BYTES = 32 * 2**20

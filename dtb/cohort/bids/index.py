@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dtb import terminal
-from dtb.cohort.layouts import is_series, looked_for, tcp_tree
-from dtb.cohort.matrices import PATTERNS, MatrixFile, find_matrices
-from dtb.cohort.names import RUN_ENTITIES, BidsName
-from dtb.cohort.selection import Selection, read_selection, require_known
-from dtb.cohort.tree import Tree, list_tree, parse_name
+from dtb.cohort.bids.layouts import is_series, looked_for, tcp_tree
+from dtb.cohort.bids.names import RUN_ENTITIES, BidsName
+from dtb.cohort.bids.selection import Selection, read_selection, require_known
+from dtb.cohort.bids.tree import Tree, list_tree, parse_name
+from dtb.cohort.connectomes.matrices import PATTERNS, MatrixFile, find_matrices
 from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
 from dtb.tasks.taskset import TaskSet

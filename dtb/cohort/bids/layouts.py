@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dtb.cohort.names import BidsName
-from dtb.cohort.tree import Tree
+from dtb.cohort.bids.names import BidsName
+from dtb.cohort.bids.tree import Tree
 from dtb.config import IngestConfig
 
 
