@@ -99,7 +99,7 @@ def measure() -> Machine:
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
         has_nvidia_driver=Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None,
-        has_compiled_scan=importlib.util.find_spec("dtb.twin._scan") is not None,
+        has_compiled_scan=importlib.util.find_spec("dtb.twin.recurrence._scan") is not None,
         deepspeed_ops=_deepspeed_ops(),
         compiler=shutil.which(os.environ.get("CXX", "c++")),
         ninja=shutil.which("ninja"),

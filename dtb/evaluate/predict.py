@@ -28,8 +28,8 @@ from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
-from dtb.twin.likelihood import PressDistribution, windows
 from dtb.twin.model import Twin
+from dtb.twin.readouts.press import PressDistribution, windows
 
 PEOPLE_AT_ONCE = 8
 NOISE_DRAWS = 10

@@ -21,7 +21,7 @@ from dtb.fleet.twins import Company, generator_of
 from dtb.people.records import SubjectRecord, edges_from_matrix
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
-from dtb.twin.likelihood import PressDistribution
+from dtb.twin.readouts.press import PressDistribution
 
 TABLES = ("trials", "expected", "bold", "contrasts", "connectomes")
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)

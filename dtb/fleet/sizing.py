@@ -22,7 +22,7 @@ from dtb.fleet.pool import START_TIMEOUT_SECONDS, no_room, require_room
 from dtb.fleet.twins import Troupe
 from dtb.intervene.search import AT_ONCE
 from dtb.people.records import Run, SubjectRecord
-from dtb.twin.cells import num_rows
+from dtb.twin.recurrence.cells import num_rows
 
 BATCHES_FILE = "batches.json"
 MOST_ON_CPU, MOST_ON_GPU = 8, 256

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from dtb.twin.batch import Batch
-from dtb.twin.likelihood import PressDistribution, windows
 from dtb.twin.model import Twin, TwinOutput
+from dtb.twin.readouts.press import PressDistribution, windows
 
 Kind = Literal["mean_rt", "condition_rt", "accuracy", "choice", "bold_contrast", "bold_t"]
 UNITS: dict[Kind, str] = {

@@ -22,7 +22,7 @@ from dtb.shards.split import Part, Span, Split
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch, TrialTable
-from dtb.twin.interpolation import MARGIN_VOLUMES
+from dtb.twin.readouts.interpolation import MARGIN_VOLUMES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

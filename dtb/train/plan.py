@@ -22,9 +22,9 @@ from dtb.shards.stream import SubjectStream
 from dtb.tasks.taskset import TaskSet
 from dtb.train.feed import Feed
 from dtb.train.normalise import Normalisation
-from dtb.twin.blocks import block_steps
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
+from dtb.twin.recurrence.blocks import block_steps
 from dtb.twin.sizes import TwinSizes
 
 

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from dtb.twin.cells import num_rows
 from dtb.twin.model import Twin
+from dtb.twin.recurrence.cells import num_rows
 
 Count = TypeVar("Count", float, Tensor)
 

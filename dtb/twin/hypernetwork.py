@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from dtb.config import TwinConfig
-from dtb.twin.cells import num_rows
 from dtb.twin.noise import dropout_mask
-from dtb.twin.recurrence import Recurrence
-from dtb.twin.scan import exact
+from dtb.twin.recurrence.cells import num_rows
+from dtb.twin.recurrence.scan import exact
+from dtb.twin.recurrence.weights import Recurrence
 from dtb.twin.sizes import TwinSizes
 
 TYPICAL_PRESSES_PER_SECOND = 0.3

@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from dtb.config import TwinConfig
 from dtb.twin.batch import TrialTable
-from dtb.twin.haemodynamics import at_volumes
 from dtb.twin.hypernetwork import Generated, Hypernetwork
-from dtb.twin.likelihood import PressDistribution, first_press, windows
 from dtb.twin.noise import performance_seeds, process_noise
 from dtb.twin.outputs import Simulation, TwinOutput
 from dtb.twin.precision import ieee, product
-from dtb.twin.scan import exact, scan
+from dtb.twin.readouts.haemodynamics import at_volumes
+from dtb.twin.readouts.press import PressDistribution, first_press, windows
+from dtb.twin.recurrence.scan import exact, scan
 from dtb.twin.sizes import PAPER_SIZES, TwinSizes, check_shape
 from dtb.twin.tangent import Tangent
 

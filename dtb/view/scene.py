@@ -21,8 +21,8 @@ from dtb.intervene.indicators import Indicator, Performance, TaskOutline, list_i
 from dtb.intervene.spaces import SMALLEST_EIGENVALUE, Start
 from dtb.twin.batch import Batch
 from dtb.twin.edges import edges_of, matrix_of
-from dtb.twin.likelihood import PressDistribution
 from dtb.twin.model import Twin
+from dtb.twin.readouts.press import PressDistribution
 
 _RT_SECONDS, _MAX_RT_POINTS = 0.04, 200
 _PROJECTIONS = 1

@@ -31,10 +31,10 @@ from rich.table import Table
 from torch import Tensor
 
 from dtb.config import TwinConfig
-from dtb.twin import Twin, TwinSizes, scan_native
-from dtb.twin.blocks import block_steps, perform_in_blocks
-from dtb.twin.recurrence import Recurrence
-from dtb.twin.scan import scan
+from dtb.twin import Twin, TwinSizes
+from dtb.twin.recurrence.blocks import block_steps, perform_in_blocks
+from dtb.twin.recurrence.scan import scan
+from dtb.twin.recurrence.weights import Recurrence, compiled
 
 SIZES = {
     "paper": (50, 1, 262, 400),
@@ -287,7 +287,7 @@ def main() -> None:
     for part in ("forward", "step"):
         for column in columns:
             table.add_column(f"{part} {column}", justify="right")
-    level, load = scan_native.level(), os.getloadavg()[0]
+    level, load = compiled.level(), os.getloadavg()[0]
     bandwidth = memory_bandwidth(device)
     note(f"memory brings {bandwidth / 1e9:.1f} GB/s")
     found = {
@@ -308,7 +308,7 @@ def main() -> None:
     console.print(
         f"{where}, memory {bandwidth / 1e9:.1f} GB/s (triad), "
         f"{torch.get_num_threads()} threads, {clock} time, load {load:.1f} before and {os.getloadavg()[0]:.1f} after on "
-        f"{os.cpu_count()} cores, torch {torch.__version__}, compiled code: {scan_native.LEVELS[level] if level >= 0 else 'not built'}. "
+        f"{os.cpu_count()} cores, torch {torch.__version__}, compiled code: {compiled.LEVELS[level] if level >= 0 else 'not built'}. "
         "Ratio: time divided by ours."
     )
 

@@ -26,8 +26,8 @@ from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Span, Split
 from dtb.shards.write import ShardWriter
 from dtb.twin.export import TwinCard, load_twin, save_twin
-from dtb.twin.likelihood import PressDistribution, windows
 from dtb.twin.model import Twin
+from dtb.twin.readouts.press import PressDistribution, windows
 from dtb.twin.sizes import TwinSizes
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
 

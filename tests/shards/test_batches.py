@@ -19,9 +19,9 @@ from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials
-from dtb.twin.interpolation import target_at_steps
-from dtb.twin.likelihood import count_trials
 from dtb.twin.model import Twin
+from dtb.twin.readouts.interpolation import target_at_steps
+from dtb.twin.readouts.press import count_trials
 from dtb.twin.sizes import TwinSizes
 from tests.shards.people import make_person, make_trials
 

@@ -9,8 +9,8 @@ import torch
 from dtb.config import TwinConfig
 from dtb.twin import Twin, TwinSizes, batch_from_arrays
 from dtb.twin.batch import Batch
-from dtb.twin.likelihood import count_trials
 from dtb.twin.objective import Objective
+from dtb.twin.readouts.press import count_trials
 
 ONSET = np.array([[[1.05, 4.0, np.nan]], [[1.0, 3.0, 5.0]]])
 CHOICE = np.array([[[1, -1, 0]], [[0, 1, 0]]])

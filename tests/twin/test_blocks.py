@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from dtb.config import TwinConfig
-from dtb.twin import Twin, blocks
+from dtb.twin import Twin
 from dtb.twin.batch import Batch
-from dtb.twin.blocks import SHORTEST_BLOCK, block_steps, perform_in_blocks
-from dtb.twin.cells import CellName
 from dtb.twin.objective import Objective
+from dtb.twin.recurrence.blocks import SHORTEST_BLOCK, block_steps, perform_in_blocks
+from dtb.twin.recurrence.cells import CellName
+from dtb.twin.recurrence.weights import blocks
 from tests.twin.conftest import SIZES, in_float64, make_batch, make_config
 from tests.twin.test_model import VARIANTS
 from tests.twin.test_scan import CELLS, make_case, run

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from dtb.twin import capture, scan_fast
-from dtb.twin.capture import PATIENCE, Tensors, replayed
-from dtb.twin.cells import CellName
 from dtb.twin.precision import ieee
-from dtb.twin.scan_fast import fast_scan
+from dtb.twin.recurrence.batched import fast_scan
+from dtb.twin.recurrence.capture import PATIENCE, Tensors, replayed
+from dtb.twin.recurrence.cells import CellName
+from dtb.twin.recurrence.weights import capture
 from tests.twin.test_scan import CELLS, Case, disturbed_and_not, make_case, states_and_gradients, with_gradients
 
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dtb.config import TwinConfig
 from dtb.twin.flops import forward_flops
 from dtb.twin.model import Twin
-from dtb.twin.scan import scan
+from dtb.twin.recurrence.scan import scan
 from dtb.twin.sizes import TwinSizes
 
 PEOPLE, SEGMENTS, STEPS = 3, 4, 50

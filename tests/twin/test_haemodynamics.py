@@ -18,8 +18,8 @@ from nilearn.glm.first_level import (
 
 from dtb.twin import Twin
 from dtb.twin.batch import Batch
-from dtb.twin.haemodynamics import at_volumes, derivatives, response, response_matrix, sampling_matrix
 from dtb.twin.objective import Objective
+from dtb.twin.readouts.haemodynamics import at_volumes, derivatives, response, response_matrix, sampling_matrix
 from tests.twin.conftest import SIZES, make_config
 
 REFERENCE = {"glover": glover_hrf, "spm": spm_hrf}

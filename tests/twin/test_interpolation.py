@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from dtb.twin.interpolation import spline_matrix, target_at_steps
+from dtb.twin.readouts.interpolation import spline_matrix, target_at_steps
 
 
 @pytest.mark.parametrize("num_volumes", [4, 5, 27, 100])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtb.twin.likelihood import PressDistribution, count_trials, first_press, log_softplus, press_nll, windows
+from dtb.twin.readouts.press import PressDistribution, count_trials, first_press, log_softplus, press_nll, windows
 from tests.twin.conftest import make_batch
 
 STEP = 0.08

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from dtb.twin import Twin
 from dtb.twin.batch import Batch
-from dtb.twin.haemodynamics import response
 from dtb.twin.objective import Objective
+from dtb.twin.readouts.haemodynamics import response
 from tests.twin.conftest import SIZES, in_float64, make_batch, make_config
 
 PAPER_LIKE = {

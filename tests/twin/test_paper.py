@@ -22,9 +22,9 @@ from dtb.tasks.trials import Trials
 from dtb.train.engine import deepspeed_settings
 from dtb.twin import Twin, TwinSizes
 from dtb.twin.batch import Batch
-from dtb.twin.interpolation import target_at_steps
 from dtb.twin.noise import dropout_mask
 from dtb.twin.objective import Objective
+from dtb.twin.readouts.interpolation import target_at_steps
 from tests.twin.conftest import SIZES, in_float64, make_batch
 
 CONFIGS = Path(__file__).parents[2] / "configs"

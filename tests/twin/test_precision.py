@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dtb.twin import Twin
-from dtb.twin import scan as scans
 from dtb.twin.batch import Batch
 from dtb.twin.precision import ieee
+from dtb.twin.recurrence.weights import scan as scans
 from tests.twin.conftest import SIZES, make_config
 from tests.twin.test_scan import CELLS, make_case, run, states_and_gradients
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtb.twin.cells import CellName, num_rows
-from dtb.twin.recurrence import Recurrence
-from dtb.twin.scan import scan
+from dtb.twin.recurrence.cells import CellName, num_rows
+from dtb.twin.recurrence.scan import scan
+from dtb.twin.recurrence.weights import Recurrence
 
 CELLS: tuple[CellName, ...] = ("elman", "leaky", "gated")
 

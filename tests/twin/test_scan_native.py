@@ -7,28 +7,28 @@ from typing import Literal
 import pytest
 import torch
 
-from dtb.twin import scan_native
-from dtb.twin.cells import CellName
-from dtb.twin.scan_fast import fast_scan
+from dtb.twin.recurrence.batched import fast_scan
+from dtb.twin.recurrence.cells import CellName
+from dtb.twin.recurrence.weights import compiled
 from tests.twin.test_scan import CELLS, Case, disturbed_and_not, make_case, run, states_and_gradients, with_gradients
 
-pytestmark = pytest.mark.skipif(scan_native.library() is None, reason="the compiled recurrence was not built")
+pytestmark = pytest.mark.skipif(compiled.library() is None, reason="the compiled recurrence was not built")
 SIZES = [(3, 2, 7, 5), (1, 1, 40, 100), (2, 7, 12, 17), (2, 13, 6, 33), (2, 18, 5, 64), (5, 6, 3, 16), (40, 2, 3, 9)]
 
 
-@pytest.mark.parametrize("level", [0, 1, 2], ids=scan_native.LEVELS)
+@pytest.mark.parametrize("level", [0, 1, 2], ids=compiled.LEVELS)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("rank", [0, 2, 19])
 def test_every_instruction_set_agrees_with_float64(
     rank: int, cell: CellName, sizes: tuple[int, int, int, int], level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if level > scan_native.level():
-        pytest.skip(f"this processor has no {scan_native.LEVELS[level]}")
-    monkeypatch.setattr(scan_native, "level", lambda: level)
+    if level > compiled.level():
+        pytest.skip(f"this processor has no {compiled.LEVELS[level]}")
+    monkeypatch.setattr(compiled, "level", lambda: level)
     weights: Literal["full", "low_rank"] = "low_rank" if rank else "full"
     for case in disturbed_and_not(make_case(cell, weights, sizes, torch.float32, rank)):
-        states = scan_native.native_scan(cell, case.drive, case.recurrence, case.rate, case.noise, case.initial)
+        states = compiled.native_scan(cell, case.drive, case.recurrence, case.rate, case.noise, case.initial)
         exact = states_and_gradients(case.to(torch.float64), "reference")
         for one, two in zip(with_gradients(states, case.leaves), exact, strict=True):
             assert (one - two).abs().max() <= 3e-6 * two.abs().max()
@@ -38,7 +38,7 @@ def test_every_instruction_set_agrees_with_float64(
 def test_it_is_what_float32_on_a_cpu_uses(weights: str) -> None:
     case = make_case("leaky", weights, dtype=torch.float32)  # type: ignore[arg-type]
     states = run(case)
-    if scan_native.level() > 0:
+    if compiled.level() > 0:
         assert "NativeScan" in type(states.grad_fn).__name__
     batched = fast_scan(case.cell, case.drive, case.recurrence, case.rate, case.noise, case.initial)
     torch.testing.assert_close(states, batched, rtol=1e-5, atol=1e-6)

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dtb.twin import scan_persistent
-from dtb.twin.cells import CellName
-from dtb.twin.scan_persistent import MOST_UNITS, fits, persistent_scan, starts
+from dtb.twin.recurrence.cells import CellName
+from dtb.twin.recurrence.persistent import MOST_UNITS, fits, persistent_scan, starts
+from dtb.twin.recurrence.weights import persistent
 from tests.twin.test_scan import (
     CELLS,
     Case,
@@ -96,8 +96,8 @@ def test_a_kernel_that_does_not_start_leaves_networks_to_the_other_path_with_one
     def fail(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler.")
 
-    monkeypatch.setattr(scan_persistent, "_launch", fail)
-    monkeypatch.setattr(scan_persistent, "starts", lambda _: starts(torch.device(DEVICE)))
+    monkeypatch.setattr(persistent, "_launch", fail)
+    monkeypatch.setattr(persistent, "starts", lambda _: starts(torch.device(DEVICE)))
     drive = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
     with pytest.warns(RuntimeWarning, match="Failed to find C compiler.*apt-get install gcc") as warned:
         assert [fits(drive, 64), fits(drive, 64)] == [False, False]  # type: ignore[arg-type]
@@ -110,9 +110,9 @@ from pathlib import Path
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from dtb.twin import scan_kernels
+from dtb.twin.recurrence.weights import kernels
 absent = {"rate_SN", "rate_gradient_SKN", "noise_SKTN", "initial_SKN"}
-for kernel in (scan_kernels.forward_kernel, scan_kernels.backward_kernel):
+for kernel in (kernels.forward_kernel, kernels.backward_kernel):
     constants = {"CELL": 2, "BLOCK": 128} | dict.fromkeys(absent & set(kernel.arg_names))
     kinds = {name: "constexpr" if name in constants else "i32" if name in "KTN" else "*fp32" for name in kernel.arg_names}
     values = {(kernel.arg_names.index(name),): value for name, value in constants.items()}

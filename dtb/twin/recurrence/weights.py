@@ -1,6 +1,6 @@
 """The recurrent weights of some people, in either of their two forms.
 
-Shape letters: see `dtb.twin.scan`.
+Shape letters: see `dtb.twin.recurrence.scan`.
 """
 
 from __future__ import annotations

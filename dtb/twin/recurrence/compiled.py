@@ -3,9 +3,9 @@
 People whose weights are a shared matrix and a change of low rank go in groups, so that each step is a product of many rows.
 
 The library is built from `dtb/twin/native` when dtb is installed and there is a C++ compiler. Without it, and for what it does not
-do (float64, other devices), `dtb.twin.scan` takes the path of batched torch operations, which gives the same numbers.
+do (float64, other devices), `dtb.twin.recurrence.scan` takes the path of batched torch operations, which gives the same numbers.
 
-Shape letters: see `dtb.twin.scan`.
+Shape letters: see `dtb.twin.recurrence.scan`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dtb.twin.cells import CellName
 from dtb.twin.precision import ieee
-from dtb.twin.recurrence import Recurrence
+from dtb.twin.recurrence.cells import CellName
+from dtb.twin.recurrence.weights import Recurrence
 
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
 _VERSION = 3
@@ -92,7 +92,7 @@ def native_scan(
     noise_SKTN: Tensor | None,
     initial_SKN: Tensor | None,
 ) -> Tensor:
-    """Run the recurrence; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
+    """Run the recurrence; parameters and result as in `dtb.twin.recurrence.scan.scan`. Differentiable once."""
     result: Tensor = _NativeScan.apply(cell, level(), drive_SKTG, *recurrence, rate_SN, noise_SKTN, initial_SKN)
     return result
 

@@ -2,10 +2,10 @@
 
 `scan` takes what enters each unit at each step and the recurrent weights, and returns every state. There are a plain reference,
 which anyone can read and autograd differentiates, and fast paths that agree with it: compiled code for the CPU
-(`dtb.twin.scan_native`); for a GPU a kernel that keeps a person's weights on the chip where they fit (`dtb.twin.scan_persistent`); and
-for all else batched torch operations with a backward pass written by hand (`dtb.twin.scan_fast`).
+(`dtb.twin.recurrence.compiled`); for a GPU a kernel that keeps a person's weights on the chip where they fit (`dtb.twin.recurrence.persistent`); and
+for all else batched torch operations with a backward pass written by hand (`dtb.twin.recurrence.batched`).
 
-Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` row of the recurrent weights (see `dtb.twin.cells`),
+Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` row of the recurrent weights (see `dtb.twin.recurrence.cells`),
 `Q` rank.
 """
 
@@ -16,12 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dtb.twin.cells import CellName, next_state
 from dtb.twin.precision import ieee
-from dtb.twin.recurrence import Recurrence
-from dtb.twin.scan_fast import fast_scan
-from dtb.twin.scan_native import is_usable, native_scan
-from dtb.twin.scan_persistent import fits, persistent_scan
+from dtb.twin.recurrence.batched import fast_scan
+from dtb.twin.recurrence.cells import CellName, next_state
+from dtb.twin.recurrence.compiled import is_usable, native_scan
+from dtb.twin.recurrence.persistent import fits, persistent_scan
+from dtb.twin.recurrence.weights import Recurrence
 
 DENSE_BYTES = 2**18
 """Low-rank weights are multiplied out where one person's matrix is no larger: it stays in cache, and is no dearer than its factors."""
@@ -45,7 +45,7 @@ def scan(
     Parameters
     ----------
     cell : {"elman", "leaky", "gated"}
-        See `dtb.twin.cells.next_state`.
+        See `dtb.twin.recurrence.cells.next_state`.
     drive_SKTG : (S, K, T, G) Tensor
         Input and biases at each step.
     recurrence : Recurrence

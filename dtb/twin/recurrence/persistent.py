@@ -2,9 +2,9 @@
 
 A step of a captured loop reads every person's weights from memory again; this reads them once. They fit where one segment's program
 can hold them in the registers of one multiprocessor, which are 256 KB: up to 128 units. Larger networks (400 units are 640 KB)
-take the loop of batched products, recorded as a CUDA graph (`dtb.twin.scan_fast`).
+take the loop of batched products, recorded as a CUDA graph (`dtb.twin.recurrence.batched`).
 
-Shape letters: see `dtb.twin.scan`.
+Shape letters: see `dtb.twin.recurrence.scan`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dtb.twin.cells import CellName
 from dtb.twin.precision import ieee
+from dtb.twin.recurrence.cells import CellName
 
 MOST_UNITS = 128
 _CELLS = {"elman": 0, "leaky": 1, "gated": 2}
@@ -65,7 +65,7 @@ def persistent_scan(
     noise_SKTN: Tensor | None,
     initial_SKN: Tensor | None = None,
 ) -> Tensor:
-    """Run the recurrence of full weights; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
+    """Run the recurrence of full weights; parameters and result as in `dtb.twin.recurrence.scan.scan`. Differentiable once."""
     result: Tensor = _PersistentScan.apply(cell, drive_SKTG, full_SGN, rate_SN, noise_SKTN, initial_SKN)
     return result
 
@@ -73,7 +73,7 @@ def persistent_scan(
 class _PersistentScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cell: CellName, *tensors: Tensor | None) -> Tensor:
-        from dtb.twin.scan_kernels import forward_kernel
+        from dtb.twin.recurrence.kernels import forward_kernel
 
         given = [None if tensor is None else tensor.contiguous() for tensor in tensors]
         drive_SKTG, weights_SGN, rate_SN, _, _ = given
@@ -93,7 +93,7 @@ class _PersistentScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_SKTN: Tensor) -> tuple[Tensor | None, ...]:
-        from dtb.twin.scan_kernels import backward_kernel
+        from dtb.twin.recurrence.kernels import backward_kernel
 
         weights_SGN, rate_SN, state_SKTN, active_SKTG = ctx.saved_tensors
         outer_SKTN = gradient_SKTN.contiguous()

@@ -1,11 +1,11 @@
 """The recurrence with a backward pass written by hand.
 
 What it saves over differentiating the loop: each weight gradient is one matrix product over all steps instead of one a step, and
-nothing is allocated inside the loop, so that on a GPU all of it is recorded once and replayed (`dtb.twin.capture`). Buffers of full
+nothing is allocated inside the loop, so that on a GPU all of it is recorded once and replayed (`dtb.twin.recurrence.capture`). Buffers of full
 weights are subject-major, (S, T, K, N), so that a person's steps lie together; those of a shared matrix are time-major, (T, S, K, N),
 so that a step of all people is one plain matrix.
 
-Shape letters: see `dtb.twin.scan`. `X` stands for the two leading axes of a buffer in either order.
+Shape letters: see `dtb.twin.recurrence.scan`. `X` stands for the two leading axes of a buffer in either order.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from dtb.twin.capture import Tensors, is_recorded, padded_count, replayed
-from dtb.twin.cells import CellName
-from dtb.twin.recurrence import Recurrence
+from dtb.twin.recurrence.capture import Tensors, is_recorded, padded_count, replayed
+from dtb.twin.recurrence.cells import CellName
+from dtb.twin.recurrence.weights import Recurrence
 
 
 def fast_scan(
@@ -30,7 +30,7 @@ def fast_scan(
     noise_SKTN: Tensor | None,
     initial_SKN: Tensor | None,
 ) -> Tensor:
-    """Run the recurrence; parameters and result as in `dtb.twin.scan.scan`. Differentiable once."""
+    """Run the recurrence; parameters and result as in `dtb.twin.recurrence.scan.scan`. Differentiable once."""
     num_segments = drive_SKTG.shape[1]
     more = padded_count(num_segments) - num_segments if is_recorded(drive_SKTG) else 0
     if more:
