@@ -484,7 +484,7 @@ class Plan(Stage):
     synth: cfg.SynthConfig
 
     def run(self, config: cfg.Config) -> None:
-        from dtb.evaluate.plan import plan
+        from dtb.evaluate.planning.plan import plan
 
         plan(config, self.out, resume=self.resume, dry_run=self.dry_run)
 

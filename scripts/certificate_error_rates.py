@@ -36,8 +36,8 @@ from dtb.config import (
     config_hash,
     sections,
 )
-from dtb.evaluate.controls import write_cohort
-from dtb.evaluate.power import estimated_connectome, motion_of
+from dtb.evaluate.planning.power import estimated_connectome, motion_of
+from dtb.evaluate.predictors.controls import write_cohort
 from dtb.evaluate.stage import evaluate
 from dtb.files import OutputFolder, write_json, write_text
 from dtb.groundtruth.behaviour import decide, events_table, make_decider, make_design

@@ -23,7 +23,7 @@ from dtb.cluster import connected
 from dtb.config import ClusterConfig, Config, SegmentConfig, SplitConfig, TrainConfig, TwinConfig, config_hash, sections
 from dtb.errors import UserError
 from dtb.evaluate.behaviour_only import RUNS, read_covariates, read_runs
-from dtb.evaluate.controls import with_code, write_cohort
+from dtb.evaluate.predictors.controls import with_code, write_cohort
 from dtb.evaluate.stage import evaluate
 from dtb.files import OutputFolder, write_text
 from dtb.people.records import SubjectRecord

@@ -27,11 +27,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from dtb.config import Config, from_mapping
-from dtb.evaluate.figure import TWIN
-from dtb.evaluate.observed import People, collect
-from dtb.evaluate.predict import predict
-from dtb.evaluate.predictions import Summary, summary_of_people
-from dtb.evaluate.regressions import regressions
+from dtb.evaluate.predictors.predictions import Summary, summary_of_people
+from dtb.evaluate.predictors.regressions import regressions
+from dtb.evaluate.predictors.twin import predict
+from dtb.evaluate.scores.figure import TWIN
+from dtb.evaluate.scores.observed import People, collect
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Span

@@ -15,10 +15,10 @@ import numpy as np
 from sklearn.model_selection import KFold
 
 from dtb.errors import InputDataError
-from dtb.evaluate.observed import People, collect
-from dtb.evaluate.predictions import Summary, summary_of_people
-from dtb.evaluate.regressions import regressions
-from dtb.evaluate.statistics import (
+from dtb.evaluate.predictors.predictions import Summary, summary_of_people
+from dtb.evaluate.predictors.regressions import regressions
+from dtb.evaluate.scores.observed import People, collect
+from dtb.evaluate.scores.statistics import (
     Estimate,
     Statistic,
     correlation,

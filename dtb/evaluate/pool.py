@@ -23,13 +23,13 @@ import pandas as pd
 from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.evaluate.about import what_was_tested
-from dtb.evaluate.claim import SEEDS_FOR_A_CLAIM
-from dtb.evaluate.covariates import WORDS, Covariates, covariate_basis
-from dtb.evaluate.figure import TWIN, Figure, beside_permuted, make_figure
+from dtb.evaluate.certificate.provenance import what_was_tested
+from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
+from dtb.evaluate.scores.covariates import WORDS, Covariates, covariate_basis
+from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
+from dtb.evaluate.scores.statistics import OverTrainings, PartialCorrelation, Statistic, draw_weights, orthonormal
+from dtb.evaluate.scores.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS
 from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, conclude
-from dtb.evaluate.statistics import OverTrainings, PartialCorrelation, Statistic, draw_weights, orthonormal
-from dtb.evaluate.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS
 from dtb.files import OutputFolder, require_complete, written_whole
 from dtb.shards.split import SEEN_KINDS, Split
 
@@ -104,7 +104,7 @@ def pooled_figures(
     Parameters
     ----------
     scores : DataFrame
-        Rows of `dtb.evaluate.tables.scores_table`, with columns ``fold``, another in each evaluation, and ``seed``.
+        Rows of `dtb.evaluate.scores.tables.scores_table`, with columns ``fold``, another in each evaluation, and ``seed``.
     people : tuple of str
         Everybody, in the order of the draws' columns.
     weights_BS : (B, S)

@@ -21,19 +21,13 @@ from rich.progress import Progress
 
 from dtb import terminal
 from dtb.config import Config, load_config, sections
-from dtb.evaluate.about import about
-from dtb.evaluate.baselines import always_correct, group_mean, of_regression, own_earlier
-from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
-from dtb.evaluate.certificate import NUM_PERMUTATIONS, certify
-from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
-from dtb.evaluate.claim import claim_in_words
-from dtb.evaluate.covariates import Covariates, Facts, covariate_basis, known_covariates
-from dtb.evaluate.evidence import Evidence
-from dtb.evaluate.figure import TWIN, Figure
-from dtb.evaluate.figures import all_figures
-from dtb.evaluate.observed import People, Spans, collect, maps_of_halves
-from dtb.evaluate.predict import predict, told_connectomes
-from dtb.evaluate.predictions import (
+from dtb.evaluate.certificate.certify import NUM_PERMUTATIONS, certify
+from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
+from dtb.evaluate.certificate.provenance import about
+from dtb.evaluate.certificate.wording import claim_in_words
+from dtb.evaluate.inputs import Task, open_task
+from dtb.evaluate.predictors.baselines import always_correct, group_mean, of_regression, own_earlier
+from dtb.evaluate.predictors.predictions import (
     Prediction,
     Summary,
     TrialPrediction,
@@ -44,12 +38,18 @@ from dtb.evaluate.predictions import (
     summary_of_prediction,
     with_means_of_others,
 )
-from dtb.evaluate.regressions import regressions
-from dtb.evaluate.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
-from dtb.evaluate.statistics import draw_weights
-from dtb.evaluate.tables import bold_map_table, figures_table, scores_table, subjects_table
-from dtb.evaluate.task import Task, open_task
-from dtb.evaluate.tracked import log_evaluation
+from dtb.evaluate.predictors.regressions import regressions
+from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
+from dtb.evaluate.predictors.twin import predict, told_connectomes
+from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
+from dtb.evaluate.scores.covariates import Covariates, Facts, covariate_basis, known_covariates
+from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.figure import TWIN, Figure
+from dtb.evaluate.scores.figures import all_figures
+from dtb.evaluate.scores.observed import People, Spans, collect, maps_of_halves
+from dtb.evaluate.scores.statistics import draw_weights
+from dtb.evaluate.scores.tables import bold_map_table, figures_table, scores_table, subjects_table
+from dtb.evaluate.tracking import log_evaluation
 from dtb.files import CONFIG_FILE, OutputFolder, read_stage, sha256_of, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dtb
-from dtb.evaluate.claim import NAMES
+from dtb.evaluate.certificate.wording import NAMES
 from dtb.files import versions_here
 from dtb.report.collect import Collected, Evaluation, People, StageState
 from dtb.report.parts import Section, Table, count

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from dtb.evaluate.claim import NAMES, SHORT_NAMES
-from dtb.evaluate.figure import share_in_words
+from dtb.evaluate.certificate.wording import NAMES, SHORT_NAMES
+from dtb.evaluate.scores.figure import share_in_words
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number

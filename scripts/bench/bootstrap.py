@@ -14,7 +14,7 @@ import time
 import numpy as np
 from scipy import stats
 
-from dtb.evaluate.statistics import correlation, draw_weights, estimate
+from dtb.evaluate.scores.statistics import correlation, draw_weights, estimate
 
 CONFIDENCE = 0.95
 

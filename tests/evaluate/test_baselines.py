@@ -10,10 +10,10 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
-from dtb.evaluate import regressions as fits
-from dtb.evaluate.baselines import always_correct, group_mean, of_regression, own_earlier
-from dtb.evaluate.observed import collect
-from dtb.evaluate.predictions import summary_of_people, summary_of_prediction
+from dtb.evaluate.predictors import regressions as fits
+from dtb.evaluate.predictors.baselines import always_correct, group_mean, of_regression, own_earlier
+from dtb.evaluate.predictors.predictions import summary_of_people, summary_of_prediction
+from dtb.evaluate.scores.observed import collect
 from dtb.evaluate.stage import baselines
 from dtb.shards.split import Span
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers

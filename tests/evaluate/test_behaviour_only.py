@@ -5,8 +5,8 @@ import pytest
 
 from dtb.errors import InputDataError
 from dtb.evaluate.behaviour_only import RUNS, RunHalves, demographic_prediction, findings, read_halves
-from dtb.evaluate.observed import collect
-from dtb.evaluate.predictions import summary_of_people
+from dtb.evaluate.predictors.predictions import summary_of_people
+from dtb.evaluate.scores.observed import collect
 from dtb.shards.split import Span
 from tests.evaluate.people import STROOP, make_people, with_other_answers
 

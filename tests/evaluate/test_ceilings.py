@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dtb.evaluate.baselines import group_mean
-from dtb.evaluate.ceilings import ceiling_of_maps, edge_reliability, said_by_other_half
-from dtb.evaluate.figure import TWIN, make_figure
-from dtb.evaluate.figures import without_covariates
-from dtb.evaluate.observed import collect, maps_of_halves, observed_maps
-from dtb.evaluate.predictions import every_other
+from dtb.evaluate.inputs import open_task
+from dtb.evaluate.predictors.baselines import group_mean
+from dtb.evaluate.predictors.predictions import every_other
+from dtb.evaluate.scores.ceilings import ceiling_of_maps, edge_reliability, said_by_other_half
+from dtb.evaluate.scores.figure import TWIN, make_figure
+from dtb.evaluate.scores.figures import without_covariates
+from dtb.evaluate.scores.observed import collect, maps_of_halves, observed_maps
+from dtb.evaluate.scores.statistics import PartialCorrelation, draw_weights, mean_of, orthonormal
 from dtb.evaluate.stage import _from_rest_runs, _perform
-from dtb.evaluate.statistics import PartialCorrelation, draw_weights, mean_of, orthonormal
-from dtb.evaluate.task import open_task
 from dtb.shards.split import Span
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
 from tests.evaluate.test_stage import by_people, lay_out

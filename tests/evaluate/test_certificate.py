@@ -7,18 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dtb.evaluate.about import about
-from dtb.evaluate.baselines import group_mean, of_regression
-from dtb.evaluate.certificate import POWER, Certificate, _decided, _needed, certify
-from dtb.evaluate.certificate import Test as Asked
-from dtb.evaluate.certificate_page import reading_notes, to_html, to_markdown
-from dtb.evaluate.controls import with_code
-from dtb.evaluate.covariates import Covariates, covariate_basis
-from dtb.evaluate.evidence import Evidence
-from dtb.evaluate.figure import TWIN, Figure, make_figure, share_in_words
-from dtb.evaluate.figures import all_figures
-from dtb.evaluate.observed import collect
-from dtb.evaluate.predictions import (
+from dtb.evaluate.certificate.certify import POWER, Certificate, _decided, _needed, certify
+from dtb.evaluate.certificate.certify import Test as Asked
+from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
+from dtb.evaluate.certificate.provenance import about
+from dtb.evaluate.predictors.baselines import group_mean, of_regression
+from dtb.evaluate.predictors.controls import with_code
+from dtb.evaluate.predictors.predictions import (
     Prediction,
     Summary,
     TrialPrediction,
@@ -27,8 +22,12 @@ from dtb.evaluate.predictions import (
     summary_of_people,
     summary_of_prediction,
 )
-from dtb.evaluate.stage import baselines
-from dtb.evaluate.statistics import (
+from dtb.evaluate.scores.covariates import Covariates, covariate_basis
+from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.figure import TWIN, Figure, make_figure, share_in_words
+from dtb.evaluate.scores.figures import all_figures
+from dtb.evaluate.scores.observed import collect
+from dtb.evaluate.scores.statistics import (
     Estimate,
     PartialCorrelation,
     draw_weights,
@@ -38,6 +37,7 @@ from dtb.evaluate.statistics import (
     mean_of,
     sign_flip_p,
 )
+from dtb.evaluate.stage import baselines
 from dtb.shards.split import Span
 from tests.evaluate.people import STROOP, make_people
 

@@ -5,7 +5,7 @@ import pytest
 
 from dtb.config import Config
 from dtb.errors import OutputInUseError
-from dtb.evaluate.controls import with_code, write_control
+from dtb.evaluate.predictors.controls import with_code, write_control
 from dtb.files import OutputFolder
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.read import open_cohort

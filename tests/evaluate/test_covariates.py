@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtb.evaluate.covariates import Covariates, covariate_basis, known_covariates, spline
+from dtb.evaluate.scores.covariates import Covariates, covariate_basis, known_covariates, spline
 
 
 def people(number: int, **facts) -> list[dict]:

@@ -12,13 +12,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from dtb.errors import InputDataError
-from dtb.evaluate.ceilings import ceiling_of_halves, true_ceilings
-from dtb.evaluate.claim import claim_in_words, verdict
-from dtb.evaluate.evidence import Evidence
-from dtb.evaluate.figure import TWIN, Figure
-from dtb.evaluate.figures import all_figures, without_mean
-from dtb.evaluate.observed import collect
-from dtb.evaluate.predictions import (
+from dtb.evaluate.certificate.wording import claim_in_words, verdict
+from dtb.evaluate.predictors.predictions import (
     Prediction,
     Summary,
     TrialPrediction,
@@ -28,9 +23,14 @@ from dtb.evaluate.predictions import (
     summary_of_people,
     summary_of_prediction,
 )
-from dtb.evaluate.quantiles import LEVELS, TRIAL_LEVELS, person_quantiles, quantile_errors
+from dtb.evaluate.scores.ceilings import ceiling_of_halves, true_ceilings
+from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.figure import TWIN, Figure
+from dtb.evaluate.scores.figures import all_figures, without_mean
+from dtb.evaluate.scores.observed import collect
+from dtb.evaluate.scores.quantiles import LEVELS, TRIAL_LEVELS, person_quantiles, quantile_errors
+from dtb.evaluate.scores.statistics import Estimate, draw_weights
 from dtb.evaluate.stage import baselines
-from dtb.evaluate.statistics import Estimate, draw_weights
 from dtb.shards.split import Span, Split
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
 

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.spatial.distance import cdist
 from sklearn.metrics import accuracy_score, log_loss
 
-from dtb.evaluate.metrics import (
+from dtb.evaluate.scores.metrics import (
     agreement,
     agreement_if_independent,
     chance_agreement,

@@ -9,8 +9,8 @@ from scipy import stats
 
 from dtb.config import Config, PlanConfig, SynthConfig
 from dtb.errors import ConfigurationError, OutputInUseError
-from dtb.evaluate.plan import in_words, plan
-from dtb.evaluate.power import (
+from dtb.evaluate.planning.plan import in_words, plan
+from dtb.evaluate.planning.power import (
     NUM_TESTS,
     Outcome,
     Setting,

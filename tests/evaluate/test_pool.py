@@ -10,8 +10,8 @@ import pytest
 from dtb.config import Config, EvaluateConfig
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.pool import pool, pooled_figures, without_fold_means
+from dtb.evaluate.scores.statistics import draw_weights, orthonormal
 from dtb.evaluate.stage import evaluate
-from dtb.evaluate.statistics import draw_weights, orthonormal
 from dtb.shards.split import Split
 from tests.evaluate.people import make_people
 from tests.evaluate.test_stage import lay_out

@@ -11,11 +11,11 @@ import pytest
 
 from dtb.config import Config, EvaluateConfig
 from dtb.errors import ConfigurationError
-from dtb.evaluate.certificate import certify
-from dtb.evaluate.controls import write_control
-from dtb.evaluate.retrained import require_possible, with_permuted
+from dtb.evaluate.certificate.certify import certify
+from dtb.evaluate.predictors.controls import write_control
+from dtb.evaluate.predictors.retrained import require_possible, with_permuted
+from dtb.evaluate.scores.tables import scores_table
 from dtb.evaluate.stage import evaluate
-from dtb.evaluate.tables import scores_table
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.train.trainer import train

@@ -12,14 +12,14 @@ from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig, sections
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
-from dtb.evaluate.figure import TWIN
-from dtb.evaluate.observed import collect
-from dtb.evaluate.predict import NOISE_DRAWS, _fill_bold, _Filled, predict, told_connectomes, within_task
-from dtb.evaluate.predictions import TrialPrediction, person_task_mean, summary_of_people
-from dtb.evaluate.regressions import regressions
+from dtb.evaluate.inputs import open_task
+from dtb.evaluate.predictors.predictions import TrialPrediction, person_task_mean, summary_of_people
+from dtb.evaluate.predictors.regressions import regressions
+from dtb.evaluate.predictors.twin import NOISE_DRAWS, _fill_bold, _Filled, predict, told_connectomes, within_task
+from dtb.evaluate.scores.figure import TWIN
+from dtb.evaluate.scores.observed import collect
+from dtb.evaluate.scores.statistics import sign_flip_p
 from dtb.evaluate.stage import evaluate, gather
-from dtb.evaluate.statistics import sign_flip_p
-from dtb.evaluate.task import open_task
 from dtb.files import OutputFolder, require_complete
 from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.manifest import CohortDescription

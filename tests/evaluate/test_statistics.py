@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from dtb.evaluate.covariates import covariate_basis
-from dtb.evaluate.metrics import row_correlations
-from dtb.evaluate.statistics import (
+from dtb.evaluate.scores.covariates import covariate_basis
+from dtb.evaluate.scores.metrics import row_correlations
+from dtb.evaluate.scores.statistics import (
     OverTrainings,
     PartialCorrelation,
     correlation,

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from dtb.config import Config, ReportConfig
-from dtb.evaluate.certificate import Certificate, Reached
-from dtb.evaluate.certificate import Test as Asked
-from dtb.evaluate.certificate_page import to_html
-from dtb.evaluate.claim import NAMES
-from dtb.evaluate.statistics import Estimate
+from dtb.evaluate.certificate.certify import Certificate, Reached
+from dtb.evaluate.certificate.certify import Test as Asked
+from dtb.evaluate.certificate.page import to_html
+from dtb.evaluate.certificate.wording import NAMES
+from dtb.evaluate.scores.statistics import Estimate
 from dtb.report.stage import report
 from scripts.live_page import CHROMIUM
 from tests.report.runs import make_run

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from dtb.config import TrackConfig, from_mapping
-from dtb.evaluate.figure import Figure
+from dtb.evaluate.scores.figure import Figure
 from dtb.files import CONFIG_FILE
 from dtb.track import open_tracker
 

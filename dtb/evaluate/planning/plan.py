@@ -12,7 +12,16 @@ from rich.table import Table
 
 from dtb import terminal
 from dtb.config import Config, PlanConfig, sections
-from dtb.evaluate.power import NUM_TESTS, Outcome, largest, make_study, outcome, predicted_r, settings, strength_of
+from dtb.evaluate.planning.power import (
+    NUM_TESTS,
+    Outcome,
+    largest,
+    make_study,
+    outcome,
+    predicted_r,
+    settings,
+    strength_of,
+)
 from dtb.files import OutputFolder, write_json, written_whole
 
 CLAIMS = {

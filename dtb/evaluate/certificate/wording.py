@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from dtb.evaluate.figure import Figure
+from dtb.evaluate.scores.figure import Figure
 from dtb.shards.split import Split, held_out_in_words
 
 FEWEST_FOR_A_CLAIM = 30

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dtb.evaluate.statistics import orthonormal
+from dtb.evaluate.scores.statistics import orthonormal
 
 Facts = Sequence[Mapping[str, float | str | None]]
 """What is known of each person, as in `dtb.people.records.SubjectRecord.covariates`."""

@@ -23,9 +23,9 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from dtb.evaluate.covariates import LABELS, NUMBERS
-from dtb.evaluate.observed import People
-from dtb.evaluate.predictions import Prediction, Summary
+from dtb.evaluate.predictors.predictions import Prediction, Summary
+from dtb.evaluate.scores.covariates import LABELS, NUMBERS
+from dtb.evaluate.scores.observed import People
 
 FEWEST_TO_FIT = 10
 """A regression is not fitted to fewer training people."""

@@ -9,10 +9,10 @@ import pandas as pd
 from rich.table import Table
 
 from dtb import terminal
-from dtb.evaluate.figure import TWIN, Figure
-from dtb.evaluate.observed import People
-from dtb.evaluate.predictions import Prediction, Summary, person_task_mean
-from dtb.evaluate.statistics import Statistic, correlation, explained_variance, mean_of
+from dtb.evaluate.predictors.predictions import Prediction, Summary, person_task_mean
+from dtb.evaluate.scores.figure import TWIN, Figure
+from dtb.evaluate.scores.observed import People
+from dtb.evaluate.scores.statistics import Statistic, correlation, explained_variance, mean_of
 from dtb.tasks.taskset import TaskSet
 
 STATISTICS: dict[str, Statistic] = {"mean": mean_of, "r": correlation, "R2": explained_variance}

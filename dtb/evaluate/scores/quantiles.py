@@ -2,15 +2,15 @@
 
 A person's predicted distribution is the mixture of what is predicted of the trials, each by its probability of a press.
 
-Shape letters: see `dtb.evaluate.observed`; `Q` level of probability.
+Shape letters: see `dtb.evaluate.scores.observed`; `Q` level of probability.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dtb.evaluate.observed import TrialTable
-from dtb.evaluate.predictions import TrialPrediction
+from dtb.evaluate.predictors.predictions import TrialPrediction
+from dtb.evaluate.scores.observed import TrialTable
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 """Whose quantiles are compared."""

@@ -1,6 +1,6 @@
 """Every figure of an evaluation: one row a task and metric, the twin beside each baseline, with intervals over people.
 
-Shape letters: see `dtb.evaluate.observed`.
+Shape letters: see `dtb.evaluate.scores.observed`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from dtb.evaluate import metrics
-from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_maps
-from dtb.evaluate.evidence import Evidence
-from dtb.evaluate.figure import TWIN, Figure
-from dtb.evaluate.people_figures import BEYOND, DEMOGRAPHICS, STRANGER, people_figures
-from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction, person_task_mean
-from dtb.evaluate.quantiles import quantile_errors
-from dtb.evaluate.statistics import FEWEST_BEYOND, mean_of
+from dtb.evaluate.predictors.predictions import Prediction, Summary, TrialPrediction, person_task_mean
+from dtb.evaluate.scores import metrics
+from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_maps
+from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.figure import TWIN, Figure
+from dtb.evaluate.scores.people_figures import BEYOND, DEMOGRAPHICS, STRANGER, people_figures
+from dtb.evaluate.scores.quantiles import quantile_errors
+from dtb.evaluate.scores.statistics import FEWEST_BEYOND, mean_of
 
 INDEPENDENT = "independent_errors"
 

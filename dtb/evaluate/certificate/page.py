@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import jinja2
 
-from dtb.evaluate import about
-from dtb.evaluate.certificate import POWER, QUESTIONS, Certificate, Test
-from dtb.evaluate.claim import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM, SHORT_NAMES
-from dtb.evaluate.figure import TWIN, share_in_words
+from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate, Test, provenance
+from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM, SHORT_NAMES
+from dtb.evaluate.scores.figure import TWIN, share_in_words
 
 DISCLAIMER = "Research use: the outputs are hypotheses about a model, no medical advice."
 HEADINGS = (
@@ -111,7 +110,7 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
     """
     lines = ["# Is this twin personal?", "", f"**{certificate.verdict.capitalize()}.** {certificate.sentence}", ""]
     if certificate.about:
-        lines += [*(f"- {heading}: {words}" for heading, words in about.in_words(certificate.about)), ""]
+        lines += [*(f"- {heading}: {words}" for heading, words in provenance.in_words(certificate.about)), ""]
     if certificate.tests:
         lines += _markdown_table([HEADINGS, *map(_cells, certificate.tests)])
     if certificate.not_tested:
@@ -135,7 +134,7 @@ def to_html(certificate: Certificate, notes: list[str]) -> str:
         headings=HEADINGS,
         numbers=_NUMBERS,
         notes=notes,
-        about=about.in_words(certificate.about) if certificate.about else [],
+        about=provenance.in_words(certificate.about) if certificate.about else [],
         appendix=_appendix(certificate),
         appendix_title=APPENDIX,
     )
@@ -168,7 +167,7 @@ def reading_notes(
     num_permutations: int,
     edges: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """Say how the certificate was made, from what was done for it; `edges` is from `dtb.evaluate.ceilings.edge_reliability`."""
+    """Say how the certificate was made, from what was done for it; `edges` is from `dtb.evaluate.scores.ceilings.edge_reliability`."""
     rest = "Nobody had two rest runs, so that it is not known how much of a connectome another scan would confirm."
     if edges is not None:
         rest = (

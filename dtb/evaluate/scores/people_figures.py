@@ -1,6 +1,6 @@
 """Figures over people: is the slow person predicted to be slow, before and after what is known of age, sex, site and motion is taken out?
 
-Shape letters: see `dtb.evaluate.observed`; `C` covariate.
+Shape letters: see `dtb.evaluate.scores.observed`; `C` covariate.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dtb.evaluate.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_halves
-from dtb.evaluate.evidence import Evidence
-from dtb.evaluate.figure import TWIN, Figure, make_figure
-from dtb.evaluate.predictions import Prediction
-from dtb.evaluate.statistics import PartialCorrelation, Statistic, correlation, explained_variance
+from dtb.evaluate.predictors.predictions import Prediction
+from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_halves
+from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.figure import TWIN, Figure, make_figure
+from dtb.evaluate.scores.statistics import PartialCorrelation, Statistic, correlation, explained_variance
 
 DEMOGRAPHICS = "demographics_motion"
 OF_PEOPLE = {"mean RT": "mean_rt_ST", "condition effect": "condition_rt_ST", "accuracy": "accuracy_ST"}

@@ -20,12 +20,12 @@ import numpy as np
 
 from dtb.config import Config, load_config, sections
 from dtb.errors import ConfigurationError
-from dtb.evaluate.controls import with_code, write_control
-from dtb.evaluate.evidence import Evidence
-from dtb.evaluate.figure import TWIN, Figure, beside_permuted
-from dtb.evaluate.figures import all_figures
-from dtb.evaluate.predictions import Prediction
-from dtb.evaluate.task import Task
+from dtb.evaluate.inputs import Task
+from dtb.evaluate.predictors.controls import with_code, write_control
+from dtb.evaluate.predictors.predictions import Prediction
+from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted
+from dtb.evaluate.scores.figures import all_figures
 from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest

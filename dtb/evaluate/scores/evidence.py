@@ -1,6 +1,6 @@
 """What the figures of an evaluation are made from: what people did, and what the twin and each baseline say of it.
 
-Shape letters: see `dtb.evaluate.observed`; `B` bootstrap draw.
+Shape letters: see `dtb.evaluate.scores.observed`; `B` bootstrap draw.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dtb.evaluate.covariates import Covariates
-from dtb.evaluate.figure import Figure, make_figure
-from dtb.evaluate.observed import People
-from dtb.evaluate.predictions import Prediction, Summary, TrialPrediction
-from dtb.evaluate.statistics import Statistic
+from dtb.evaluate.predictors.predictions import Prediction, Summary, TrialPrediction
+from dtb.evaluate.scores.covariates import Covariates
+from dtb.evaluate.scores.figure import Figure, make_figure
+from dtb.evaluate.scores.observed import People
+from dtb.evaluate.scores.statistics import Statistic
 from dtb.tasks.taskset import TaskSet
 
 
@@ -49,9 +49,9 @@ class Evidence:
     covariates : Covariates
         Which covariates are taken out of figures.
     covariates_SC : (S, C) or None
-        Basis of what they can explain (`dtb.evaluate.covariates.covariate_basis`); None if none are known.
+        Basis of what they can explain (`dtb.evaluate.scores.covariates.covariate_basis`); None if none are known.
     true_ceilings : mapping of (task, metric) to float
-        See `dtb.evaluate.ceilings.true_ceilings`; empty where no truth is known.
+        See `dtb.evaluate.scores.ceilings.true_ceilings`; empty where no truth is known.
     """
 
     taskset: TaskSet

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from dtb.errors import InputDataError
-from dtb.evaluate.baselines import group_mean, own_earlier
-from dtb.evaluate.metrics import row_correlations
-from dtb.evaluate.observed import TrialTable
-from dtb.evaluate.predictions import TrialPrediction, every_other, person_task_mean
-from dtb.evaluate.quantiles import TRIAL_LEVELS
-from dtb.evaluate.statistics import Statistic, correlation
+from dtb.evaluate.predictors.baselines import group_mean, own_earlier
+from dtb.evaluate.predictors.predictions import TrialPrediction, every_other, person_task_mean
+from dtb.evaluate.scores.metrics import row_correlations
+from dtb.evaluate.scores.observed import TrialTable
+from dtb.evaluate.scores.quantiles import TRIAL_LEVELS
+from dtb.evaluate.scores.statistics import Statistic, correlation
 from dtb.people.reliability import load_reliability
 
 FEWEST_FOR_A_CEILING = 10

@@ -1,7 +1,7 @@
 """What people did in one part of a cohort's data: every usable trial, and one row of figures a person.
 
 The same tables hold training people for the baselines and held-out people for the scores; which people and which part of their
-runs is the split's to say. Predictors fill tables of the same shape (`dtb.evaluate.predictions`).
+runs is the split's to say. Predictors fill tables of the same shape (`dtb.evaluate.predictors.predictions`).
 
 Shape letters: `S` subject, `J` trial, `A` response alternative, `O` outcome of a trial (each alternative, and last no press),
 `T` task, `R` region, `E` edge, `V` volume.

@@ -1,6 +1,6 @@
 """How near a prediction is to what a person did: scores of single trials and of single people.
 
-Every score is a plain function of arrays; what is said over people, with its interval, is in `dtb.evaluate.statistics`.
+Every score is a plain function of arrays; what is said over people, with its interval, is in `dtb.evaluate.scores.statistics`.
 
 Shape letters: `J` trial, `O` outcome of a trial (each response alternative, and last no press), `A` response alternative,
 `W` step within the response window, `S` subject, `R` region or other feature, `M` member of a sample.

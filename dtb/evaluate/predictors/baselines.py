@@ -9,7 +9,7 @@
 Where there is a right answer, a trial's outcome is predicted through its class: right, wrong or no press. The probability of a wrong
 press is divided evenly over the wrong alternatives, for a condition's mean cannot know which.
 
-Shape letters: see `dtb.evaluate.observed`; `C` class of outcomes, `Q` quantile.
+Shape letters: see `dtb.evaluate.scores.observed`; `C` class of outcomes, `Q` quantile.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import dataclasses
 
 import numpy as np
 
-from dtb.evaluate.metrics import crps_of_sample
-from dtb.evaluate.observed import TrialTable
-from dtb.evaluate.predictions import Summary, TrialPrediction
-from dtb.evaluate.quantiles import TRIAL_LEVELS
+from dtb.evaluate.predictors.predictions import Summary, TrialPrediction
+from dtb.evaluate.scores.metrics import crps_of_sample
+from dtb.evaluate.scores.observed import TrialTable
+from dtb.evaluate.scores.quantiles import TRIAL_LEVELS
 
 FURTHEST_ACCURACY = 0.995
 """A regression may say of people that they are right in more trials than there are: it is followed to this, or 1 minus this, no further."""

@@ -21,8 +21,8 @@ from sklearn.model_selection import KFold
 
 from dtb.config import PlanConfig, SynthConfig
 from dtb.errors import ConfigurationError
-from dtb.evaluate.covariates import Facts, covariate_basis
-from dtb.evaluate.statistics import PartialCorrelation, orthonormal
+from dtb.evaluate.scores.covariates import Facts, covariate_basis
+from dtb.evaluate.scores.statistics import PartialCorrelation, orthonormal
 from dtb.groundtruth.behaviour import decide, make_decider, make_design
 from dtb.groundtruth.population import Person, make_person, make_population
 from dtb.groundtruth.signals import artefact, autocorrelated, displacement, motion_level

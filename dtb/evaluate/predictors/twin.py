@@ -18,11 +18,11 @@ from itertools import islice
 import numpy as np
 import torch
 
-from dtb.evaluate.figure import TWIN
-from dtb.evaluate.metrics import crps_of_hazard, row_correlations
-from dtb.evaluate.observed import People, maps_of_series
-from dtb.evaluate.predictions import Prediction, TrialPrediction, summary_of_prediction
-from dtb.evaluate.quantiles import TRIAL_LEVELS
+from dtb.evaluate.predictors.predictions import Prediction, TrialPrediction, summary_of_prediction
+from dtb.evaluate.scores.figure import TWIN
+from dtb.evaluate.scores.metrics import crps_of_hazard, row_correlations
+from dtb.evaluate.scores.observed import People, maps_of_series
+from dtb.evaluate.scores.quantiles import TRIAL_LEVELS
 from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.split import Part, Span, Split
@@ -67,7 +67,7 @@ def predict(
     records : iterable of SubjectRecord
         In the order of `people`.
     people : People
-        What they did, as `dtb.evaluate.observed.collect` gathered it from the same records and part.
+        What they did, as `dtb.evaluate.scores.observed.collect` gathered it from the same records and part.
     part : {"train", "validation", "test", "all"}
     split : Split
     taskset : TaskSet

@@ -22,11 +22,11 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from dtb.evaluate.claim import FEWEST_FOR_A_CLAIM, NAMES, SEEDS_FOR_A_CLAIM
-from dtb.evaluate.covariates import SHARE_KNOWN, Covariates
-from dtb.evaluate.figure import TWIN, Figure, number_or_none
-from dtb.evaluate.people_figures import STRANGER
-from dtb.evaluate.statistics import (
+from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, NAMES, SEEDS_FOR_A_CLAIM
+from dtb.evaluate.scores.covariates import SHARE_KNOWN, Covariates
+from dtb.evaluate.scores.figure import TWIN, Figure, number_or_none
+from dtb.evaluate.scores.people_figures import STRANGER
+from dtb.evaluate.scores.statistics import (
     Estimate,
     PartialCorrelation,
     difference,

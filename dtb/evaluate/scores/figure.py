@@ -1,6 +1,6 @@
 """One figure of an evaluation: a metric of a task, the twin beside each baseline, with its interval over people and its ceilings.
 
-Shape letters: see `dtb.evaluate.observed`; `B` bootstrap draw.
+Shape letters: see `dtb.evaluate.scores.observed`; `B` bootstrap draw.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dtb.evaluate.statistics import Estimate, Statistic, difference, estimate, mean_of
+from dtb.evaluate.scores.statistics import Estimate, Statistic, difference, estimate, mean_of
 
 TWIN = "twin"
 

@@ -3,7 +3,7 @@
 A predictor of trials is summed up to people in the same way as the data are, over the same trials; a predictor of people
 (a regression, say) fills the summary directly. What it does not predict is NaN.
 
-Shape letters: see `dtb.evaluate.observed`.
+Shape letters: see `dtb.evaluate.scores.observed`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from dtb.evaluate.observed import People, TrialTable
+from dtb.evaluate.scores.observed import People, TrialTable
 from dtb.tasks.taskset import TaskSet
 
 
@@ -29,7 +29,7 @@ class TrialPrediction:
     crps_J : (J,) float64
         Score of the predicted reaction-time distribution at the observed time, seconds.
     rt_quantiles_JQ : (J, Q) float64 or None
-        Quantiles of the reaction time given a press, at `dtb.evaluate.quantiles.TRIAL_LEVELS`, seconds.
+        Quantiles of the reaction time given a press, at `dtb.evaluate.scores.quantiles.TRIAL_LEVELS`, seconds.
     is_probabilistic : bool
         False for a predictor that only says what is likeliest, whose log-loss means nothing.
     """
@@ -130,7 +130,7 @@ def summaries_of_halves(
     people : People
     taskset : TaskSet
     maps : pair of (S, T, R), optional
-        Contrast maps of two halves of the runs, from `dtb.evaluate.observed.maps_of_halves`; none if not given.
+        Contrast maps of two halves of the runs, from `dtb.evaluate.scores.observed.maps_of_halves`; none if not given.
     """
     return _halved(people, taskset, every_other(people.trials), maps or (no_maps(people), no_maps(people)))
 

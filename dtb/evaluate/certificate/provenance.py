@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import dtb
-from dtb.evaluate.covariates import Facts
+from dtb.evaluate.scores.covariates import Facts
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
 FEWEST_TO_COUNT = 5
