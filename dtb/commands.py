@@ -356,7 +356,7 @@ class Submit(Run):
     cluster: Suppress[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:
-        from dtb.launch.command import launch
+        from dtb.submit.command import launch
 
         if code := launch(self, config):
             raise SystemExit(code)

@@ -18,7 +18,7 @@ import requests
 import yaml
 from ray.job_submission import JobStatus
 
-from dtb.launch import jobs
+from dtb.submit import jobs
 from tests.launch.clusters import SECRET_NAME, Head, dtb, free_ports, head, plain_environment
 
 

@@ -10,8 +10,8 @@ import pytest
 from dtb.cli import exit_code, parse
 from dtb.config import Config, load_config
 from dtb.errors import ConfigurationError
-from dtb.launch.parcel import MAX_MIB, Parcel, pack
 from dtb.shards.remote import url_of
+from dtb.submit.bundle import MAX_MIB, Parcel, pack
 
 
 @pytest.fixture

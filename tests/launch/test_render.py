@@ -19,9 +19,9 @@ import yaml
 
 from dtb.cli import exit_code, parse
 from dtb.config import ClusterConfig, Config, ConfigurationError, from_mapping
-from dtb.launch.nodes import Nodes, count_nodes
-from dtb.launch.rayjob import MAX_NAME, job_name, render_rayjob
-from dtb.launch.slurm import render_slurm
+from dtb.submit.nodes import Nodes, count_nodes
+from dtb.submit.rayjob import MAX_NAME, job_name, render_rayjob
+from dtb.submit.slurm import render_slurm
 from tests.launch.kuberay import KUBERNETES, check
 
 GPUS = ["--train.num-workers", "8", "--train.min-workers", "4", "--train.use-gpu", "--launch.node-gpus", "4"]

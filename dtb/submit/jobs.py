@@ -24,7 +24,7 @@ import dtb
 from dtb.cluster import prepare_environment, unreachable
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
-from dtb.launch.parcel import Parcel
+from dtb.submit.bundle import Parcel
 from dtb.terminal import err, headed, out
 
 if TYPE_CHECKING:

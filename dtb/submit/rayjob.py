@@ -18,8 +18,8 @@ import yaml
 from dtb.cluster import FLEET_POOL, TRAIN_POOL
 from dtb.config import Config
 from dtb.errors import ConfigurationError
-from dtb.launch.nodes import count_nodes
-from dtb.launch.parcel import Parcel, pack
+from dtb.submit.bundle import Parcel, pack
+from dtb.submit.nodes import count_nodes
 
 MAX_NAME = 47
 _FILES = "/etc/dtb"

@@ -7,9 +7,9 @@ import math
 import shlex
 
 from dtb.config import Config
-from dtb.launch.nodes import count_nodes
-from dtb.launch.parcel import pack
-from dtb.launch.rayjob import job_name
+from dtb.submit.bundle import pack
+from dtb.submit.nodes import count_nodes
+from dtb.submit.rayjob import job_name
 
 _END = "END_OF_FILE"
 _PORT = 6379

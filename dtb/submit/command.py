@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from dtb.config import Config
 from dtb.errors import ConfigurationError
-from dtb.launch import jobs
-from dtb.launch.parcel import CONFIG_FILE, Parcel, pack
-from dtb.launch.rayjob import render_rayjob
-from dtb.launch.slurm import render_slurm
+from dtb.submit import jobs
+from dtb.submit.bundle import CONFIG_FILE, Parcel, pack
+from dtb.submit.rayjob import render_rayjob
+from dtb.submit.slurm import render_slurm
 from dtb.terminal import out
 
 if TYPE_CHECKING:
