@@ -256,8 +256,8 @@ class Trial(Stage):
     cluster: OmitArgPrefixes[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:
-        from dtb.fleet.trial import trial
-        from dtb.intervene.trial import load_protocol
+        from dtb.fleet.in_silico_trial import trial
+        from dtb.intervene.protocol import load_protocol
 
         protocol = load_protocol(self.protocol)
         trial(config, protocol, self.shards, self.trained, self.out, resume=self.resume, dry_run=self.dry_run)

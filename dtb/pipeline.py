@@ -66,7 +66,7 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     from dtb.fleet.simulate import simulate
     from dtb.groundtruth.synthesise import synthesise
     from dtb.report.stage import report
-    from dtb.shards.borrow import borrow
+    from dtb.shards.existing import borrow
     from dtb.train.trainer import train
 
     cohort, shards, trained = (run / FOLDERS[stage] for stage in ("synth", "ingest", "train"))

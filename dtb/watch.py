@@ -21,7 +21,7 @@ from dtb.fleet.ledger import STATUS
 from dtb.pipeline import FOLDERS, state_of
 from dtb.terminal import headed, out
 from dtb.train.checkpoint import newest_manifest
-from dtb.train.notes import ALIVE_FILE, METRICS_FILE, read_metrics
+from dtb.train.log import ALIVE_FILE, METRICS_FILE, read_metrics
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
 from dtb.train.worker import CHECKPOINTS, is_slow
 

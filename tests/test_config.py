@@ -10,7 +10,7 @@ import yaml
 
 from dtb.config import Config, SegmentConfig, TrainConfig, config_hash, from_mapping, load_config, sections, to_yaml
 from dtb.errors import ConfigurationError
-from dtb.intervene.trial import Protocol
+from dtb.intervene.protocol import Protocol
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -29,13 +29,13 @@ from dtb.cluster import connected
 from dtb.config import Config, FleetConfig, InterveneConfig, sections
 from dtb.errors import StageError
 from dtb.files import OutputFolder
-from dtb.fleet.aim import Aim, Survey, make_aim
+from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.pool import run_pool, say_summary
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
 from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.support import seen_in_training
+from dtb.fleet.target import Aim, Survey, make_aim
 from dtb.fleet.twins import Troupe, inputs_of, open_ensemble, seed_of
 from dtb.terminal import err, out
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.fleet.aim import Aim, Survey
+from dtb.fleet.actors import Work
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import write_relmat
 from dtb.fleet.excerpts import excerpt
-from dtb.fleet.pool import Work
 from dtb.fleet.rankings import rank_networks, rank_regions
+from dtb.fleet.target import Aim, Survey
 from dtb.fleet.twins import Company, Troupe, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance

@@ -27,12 +27,12 @@ from dtb.cluster import connected
 from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
 from dtb.files import OutputFolder, sha256_of
+from dtb.fleet.actors import Work, run_pool, say_summary
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_person
 from dtb.fleet.designs import read_designs
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.performed import TABLES, Performed, perform_tables
-from dtb.fleet.pool import Work, run_pool, say_summary
+from dtb.fleet.performance_tables import TABLES, Performed, perform_tables
 from dtb.fleet.sizing import bytes_of_simulation, sized
 from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution

@@ -18,7 +18,7 @@ from dtb.cluster import FLEET_POOL, pool_share
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import DamagedOutputError
 from dtb.files import write_json
-from dtb.fleet.pool import START_TIMEOUT_SECONDS, no_room, require_room
+from dtb.fleet.actors import START_TIMEOUT_SECONDS, no_room, require_room
 from dtb.fleet.twins import Troupe
 from dtb.intervene.search import AT_ONCE
 from dtb.people.records import Run, SubjectRecord

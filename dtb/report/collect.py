@@ -19,7 +19,7 @@ import yaml
 
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
-from dtb.report.places import region_places
+from dtb.report.region_centres import region_places
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import Cohort, open_cohort
 
@@ -165,7 +165,7 @@ class Simulations:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
-    """An in-silico trial: `trial.json`, and the tables as `dtb.intervene.trial.TrialFigures` has them."""
+    """An in-silico trial: `trial.json`, and the tables as `dtb.intervene.protocol.TrialFigures` has them."""
 
     result: dict[str, Any]
     doses: pd.DataFrame
@@ -201,7 +201,7 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
     run : Path
         Folder with any of the folders named in `FOLDERS`.
     atlas : Path, optional
-        Says where the regions lie, see `dtb.report.places.region_places`; if not given, the atlas that the cohort was parcellated with.
+        Says where the regions lie, see `dtb.report.region_centres.region_places`; if not given, the atlas that the cohort was parcellated with.
 
     Raises
     ------

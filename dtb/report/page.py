@@ -11,12 +11,14 @@ from markupsafe import Markup, escape
 
 import dtb
 from dtb.config import Config
+from dtb.report.carpet import scan_section
 from dtb.report.collect import OPTIONAL, Collected, Evaluation, People
-from dtb.report.individual import FOLDER, chosen_people, link_table, person_sections
+from dtb.report.example_person import choose_person, twin_section
+from dtb.report.in_silico_trial import trial_section
 from dtb.report.interventions import intervention_section
 from dtb.report.methods import REFERENCE, made_with, methods_section
 from dtb.report.parts import Section, task_colours
-from dtb.report.person import choose_person, twin_section
+from dtb.report.person_page import FOLDER, chosen_people, link_table, person_sections
 from dtb.report.results import (
     bold_section,
     choice_section,
@@ -25,9 +27,7 @@ from dtb.report.results import (
     reaction_time_section,
     with_minus,
 )
-from dtb.report.scan import scan_section
 from dtb.report.sections import failures_section, people_section, training_section
-from dtb.report.tried import trial_section
 
 RESEARCH_USE = (
     "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "

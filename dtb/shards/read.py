@@ -142,7 +142,7 @@ def require_ingested(path: Path) -> None:
 
 
 def home_of(path: Path) -> Path:
-    """Say where the shards of a folder lie: elsewhere, if it has them from another (see `dtb.shards.borrow`)."""
+    """Say where the shards of a folder lie: elsewhere, if it has them from another (see `dtb.shards.existing`)."""
     place = path / PLACE_FILE
     return Path(place.read_text(encoding="utf-8").strip()) if url_of(path) is None and place.is_file() else path
 

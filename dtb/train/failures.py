@@ -10,7 +10,7 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2.api.callback import UserCallback
 
 from dtb.errors import ConfigurationError, StageError
-from dtb.train.notes import tell_broken
+from dtb.train.log import tell_broken
 
 _MOST_LETTERS = 200
 

@@ -20,11 +20,11 @@ from dtb.config import TrainConfig
 from dtb.errors import StageError
 from dtb.shards.stream import Share
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
+from dtb.train.epoch_sums import Stopwatch, Sums, Wait, largest_of_ranks, means_of, peak_memory, slowest_rank
 from dtb.train.feed import Feed
-from dtb.train.peak import peak_of_all
+from dtb.train.nonfinite import GradientSentinel
+from dtb.train.peak_flops import peak_of_all
 from dtb.train.progress import Progress
-from dtb.train.sentinel import GradientSentinel
-from dtb.train.tally import Stopwatch, Sums, Wait, largest_of_ranks, means_of, peak_memory, slowest_rank
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
 from dtb.twin.objective import Losses

@@ -20,8 +20,8 @@ from dtb.people.records import SubjectRecord
 from dtb.shards.bold import series, within
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
-from dtb.train.maps import contrast_maps, map_figures
-from dtb.train.start import behaviour_figures, latent_directions, strongest
+from dtb.train.contrast_maps import contrast_maps, map_figures
+from dtb.train.initial_latents import behaviour_figures, latent_directions, strongest
 from dtb.twin.components import principal_components
 from dtb.twin.tangent import Tangent, fit_reference
 

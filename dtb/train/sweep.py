@@ -26,7 +26,7 @@ from dtb.files import STAGE_FILE, OutputFolder, read_stage, write_json, written_
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.terminal import err
 from dtb.terminal import out as console
-from dtb.train.notes import METRICS_FILE, read_metrics
+from dtb.train.log import METRICS_FILE, read_metrics
 from dtb.train.plan import make_plan
 from dtb.train.trainer import require_room, resources_of_worker
 
@@ -250,7 +250,7 @@ def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shard
     """Train who is neither trained nor stopped; give the names of those that failed, with reasons."""
     import ray
 
-    from dtb.train.trials import train_all
+    from dtb.train.tune import train_all
 
     waiting = {
         member.name: member.config

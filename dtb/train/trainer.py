@@ -26,11 +26,11 @@ from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
+from dtb.train.driver_messages import told
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
-from dtb.train.notes import METRICS_FILE, read_metrics, read_tracker_id
+from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
-from dtb.train.telling import told
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"

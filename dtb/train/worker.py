@@ -24,9 +24,9 @@ from dtb.memory import keep_freed_memory
 from dtb.track import Tracker, open_tracker
 from dtb.train import checkpoint as checkpoints
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
+from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_going_on
 from dtb.train.loop import fit
 from dtb.train.normalise import Normalisation
-from dtb.train.notes import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_going_on
 from dtb.train.plan import Plan
 from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many

@@ -21,8 +21,8 @@ from torch import Tensor
 
 import dtb
 from dtb.errors import DamagedOutputError, InputDataError, StageError
-from dtb.fleet.aim import require_correlations
 from dtb.fleet.excerpts import keep_segments
+from dtb.fleet.target import require_correlations
 from dtb.fleet.twins import Company, open_troupe
 from dtb.intervene.spaces import Start
 from dtb.people.records import Run, SubjectRecord

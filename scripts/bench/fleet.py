@@ -29,13 +29,13 @@ import torch
 
 from dtb.cluster import connected
 from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConfig
-from dtb.fleet.aim import make_aim
+from dtb.fleet.actors import Work, Worker, run_pool
 from dtb.fleet.intervene import TABLES as SEARCH_TABLES
 from dtb.fleet.ledger import OK, Ledger, status_table
-from dtb.fleet.performed import TABLES
-from dtb.fleet.pool import Work, Worker, run_pool
+from dtb.fleet.performance_tables import TABLES
 from dtb.fleet.searchers import Searcher, Surveyor
 from dtb.fleet.simulate import Simulator
+from dtb.fleet.target import make_aim
 from dtb.fleet.twins import Troupe, open_troupe
 from dtb.memory import keep_freed_memory
 

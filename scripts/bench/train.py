@@ -31,7 +31,7 @@ from rich.table import Table
 from stream import people_per_second, write_people
 
 from dtb.config import Config, TrackConfig, load_config
-from dtb.train.peak import peak_flops
+from dtb.train.peak_flops import peak_flops
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NUM_REGIONS, NUM_BOLD_REGIONS, NUM_PEOPLE = 446, 20, 50

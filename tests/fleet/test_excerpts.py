@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dtb.config import InterveneConfig
-from dtb.fleet.aim import make_aim
 from dtb.fleet.excerpts import excerpt
 from dtb.fleet.searchers import Contrasts, Surveyor
+from dtb.fleet.target import make_aim
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.indicators import press_distribution
 from tests.fleet.world import make_world

@@ -16,15 +16,15 @@ import torch
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError
 from dtb.evaluate.glm_torch import fit_contrast
-from dtb.fleet.aim import Aim, make_aim
+from dtb.fleet.actors import Work
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.intervene import _figures as figures_of
 from dtb.fleet.intervene import intervene as intervene_stage
-from dtb.fleet.pool import Work
 from dtb.fleet.rankings import rank_networks
 from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
 from dtb.fleet.simulate import Simulator
 from dtb.fleet.support import Support
+from dtb.fleet.target import Aim, make_aim
 from dtb.fleet.twins import Company, Troupe, open_troupe
 from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Performance

@@ -17,8 +17,8 @@ import pytest
 from dtb.cluster import prepare_environment
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
+from dtb.fleet.actors import batches_of, run_pool
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.pool import batches_of, run_pool
 from tests.fleet.workers import Allocating, Misbehaving, Placed, Unbuildable
 
 FLEET = FleetConfig(num_actors=2, cpus_per_actor=0.5, subjects_per_batch=3, max_failed_fraction=0.5)

@@ -23,7 +23,7 @@ from dtb.evaluate.glm_torch import fit_contrast
 from dtb.files import OutputFolder
 from dtb.fleet.derivatives import describe_derivatives
 from dtb.fleet.designs import read_designs
-from dtb.fleet.performed import QUANTILES, TABLES
+from dtb.fleet.performance_tables import QUANTILES, TABLES
 from dtb.fleet.simulate import Simulator
 from dtb.fleet.simulate import simulate as simulate_stage
 from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble, open_troupe, seed_of

@@ -11,13 +11,13 @@ import pytest
 
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, config_hash
 from dtb.errors import ConfigurationError, OutputInUseError
-from dtb.fleet.aim import make_aim
+from dtb.fleet.in_silico_trial import TrialWorker, require_arms
+from dtb.fleet.in_silico_trial import trial as trial_stage
 from dtb.fleet.searchers import Surveyor
 from dtb.fleet.support import Support
-from dtb.fleet.trial import TrialWorker, require_arms
-from dtb.fleet.trial import trial as trial_stage
+from dtb.fleet.target import make_aim
 from dtb.fleet.twins import open_troupe
-from dtb.intervene.trial import Protocol
+from dtb.intervene.protocol import Protocol
 from tests.fleet.world import make_world
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]

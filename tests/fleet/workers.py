@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from dtb.fleet.pool import Work
+from dtb.fleet.actors import Work
 from dtb.fleet.twins import device
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dtb.errors import ConfigurationError
-from dtb.intervene.trial import Protocol, analyse, load_protocol
+from dtb.intervene.protocol import Protocol, analyse, load_protocol
 
 PROTOCOL = Protocol(title="test", arms=("personalised", "population", "sham"), doses=(0.5, 1.0), num_draws=1000)
 

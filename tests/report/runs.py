@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from dtb.config import Config, to_plain
 from dtb.files import OutputFolder, write_json
-from dtb.intervene.trial import Protocol, analyse
+from dtb.intervene.protocol import Protocol, analyse
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter

@@ -8,7 +8,7 @@ import pytest
 
 from dtb.errors import InputDataError
 from dtb.report.brain import edges_on_brain, strongest
-from dtb.report.places import region_places
+from dtb.report.region_centres import region_places
 
 NAMES = ("LH_one", "LH_two", "RH_three")
 # Corners of the atlas below and their millimetres: 2 mm voxels, the first at (-40, -20, 0).

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dtb.people.records import SubjectRecord
-from dtb.report.person import _connectome_panel
+from dtb.report.example_person import _connectome_panel
 from dtb.shards.manifest import CohortDescription
 
 

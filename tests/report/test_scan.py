@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dtb.report.scan import carpet, design_figure
+from dtb.report.carpet import carpet, design_figure
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -17,7 +17,7 @@ from dtb.config import Config, InputConfig
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
 from dtb.files import OutputFolder
 from dtb.pipeline import steps_of
-from dtb.shards.borrow import borrow
+from dtb.shards.existing import borrow
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.shards.remote import url_of

@@ -11,7 +11,7 @@ from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
-from dtb.train.maps import contrast_maps, map_figures
+from dtb.train.contrast_maps import contrast_maps, map_figures
 from dtb.train.normalise import load, measure, save
 from tests.shards.people import make_trials
 

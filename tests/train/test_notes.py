@@ -11,7 +11,7 @@ from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, Worker
 
 from dtb.errors import ConfigurationError, StageError
 from dtb.train.failures import TellFailures
-from dtb.train.notes import tell_going_on
+from dtb.train.log import tell_going_on
 
 GONE = WorkerHealthCheckFailedError("A worker health check failed", ValueError("the actor died"))
 CUT = RuntimeError("[pair.cc:537] Read error [127.0.0.1]:1: Connection reset by peer.")

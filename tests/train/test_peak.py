@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from dtb.train.peak import peak_flops
+from dtb.train.peak_flops import peak_flops
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from dtb.config import TwinConfig
 from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
+from dtb.train.initial_latents import behaviour_figures, latent_directions
 from dtb.train.normalise import measure
-from dtb.train.start import behaviour_figures, latent_directions
 from dtb.twin import Twin, TwinSizes
 from dtb.twin.hypernetwork import LEARNED_SHARE
 from tests.shards.people import make_person

@@ -23,7 +23,7 @@ from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.track import Tracker
 from dtb.train.checkpoint import newest_complete
-from dtb.train.notes import ALIVE_FILE
+from dtb.train.log import ALIVE_FILE
 from dtb.train.plan import make_plan
 from dtb.train.progress import Progress
 from dtb.train.trainer import _keep, require_room, train

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dtb.terminal import err
-from dtb.train.notes import ALIVE_FILE, METRICS_FILE, NOTES_FILE, read_metrics, whole_lines
+from dtb.train.log import ALIVE_FILE, METRICS_FILE, NOTES_FILE, read_metrics, whole_lines
 
 _ALIVE_SECONDS = 5.0
 

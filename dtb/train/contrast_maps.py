@@ -1,6 +1,6 @@
 """What tasks do to the training people's regions, as a few figures that a connectome may foretell.
 
-Latents that begin at behaviour alone (`dtb.train.start`) leave a twin that gives everybody much the same brain response, or one that
+Latents that begin at behaviour alone (`dtb.train.initial_latents`) leave a twin that gives everybody much the same brain response, or one that
 follows the behaviour: volumes are noisy one by one, and training has little reason to find what is particular to a person. The
 contrast over a whole run has it.
 

@@ -28,15 +28,15 @@ from dtb.cluster import connected
 from dtb.config import Config, config_hash, to_plain
 from dtb.errors import ConfigurationError, StageError
 from dtb.files import OutputFolder, write_json, write_text
-from dtb.fleet.aim import Aim, Survey, make_aim
+from dtb.fleet.actors import Work, run_pool, say_summary
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.pool import Work, run_pool, say_summary
 from dtb.fleet.searchers import Searcher
 from dtb.fleet.sizing import bytes_of_search, sized
+from dtb.fleet.target import Aim, Survey, make_aim
 from dtb.fleet.twins import Troupe, inputs_of, open_ensemble
+from dtb.intervene.protocol import Protocol, TrialFigures, analyse
 from dtb.intervene.search import perform_all
-from dtb.intervene.trial import Protocol, TrialFigures, analyse
 from dtb.terminal import err, out
 
 TABLES = ("outcomes",)
