@@ -166,7 +166,7 @@ def _without_prefix(argument: str, name: str) -> str:
 
 
 def overview() -> str:
-    """Give the text of ``dtb --help``."""
+    """Return the text of ``dtb --help``."""
     lines = [
         "dtb trains digital twin brains: from a person's resting-state connectome, a model of what that person chooses, when they",
         "press and what their BOLD signal does - and searches for what would change it. Research use only.",

@@ -31,7 +31,7 @@ TRAIN_POOL, FLEET_POOL = "dtb_train", "dtb_fleet"
 
 
 def pool_share(config: ClusterConfig, pool: str) -> dict[str, float]:
-    """Give the Ray resource that binds a worker to the nodes of one pool: so little that a node's 1 is enough for a thousand."""
+    """Return the Ray resource that binds a worker to the nodes of one pool: so little that a node's 1 is enough for a thousand."""
     return {pool: 0.001} if config.pools else {}
 
 

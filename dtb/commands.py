@@ -470,7 +470,7 @@ class Pool(Stage):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan(Stage):
-    """Say how many people, scan minutes and trials a claim between people needs.
+    """Return how many people, scan minutes and trials a claim between people needs.
 
     Makes cohorts of the ground-truth generator, predicts people from their connectomes by cross-validated ridge regression, and counts how
     often the claim comes out. Writes OUT/plan.json and OUT/plan.png. A twin that is no better than the regression needs as many.
@@ -536,7 +536,7 @@ class Task(Stage):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shards(Stage):
-    """Say what a folder of shards holds (info), or find a cut, altered or missing shard (verify).
+    """Return what a folder of shards holds (info), or find a cut, altered or missing shard (verify).
 
     Examples: dtb shards info runs/demo/shards   |   dtb shards verify runs/demo/shards
     """

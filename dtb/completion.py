@@ -25,7 +25,7 @@ _AMENDED = {
 
 
 def completion_script(shell: str) -> str:
-    """Give the script that makes a shell complete `dtb`.
+    """Return the script that makes a shell complete `dtb`.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def doctor(config: ClusterConfig) -> None:
 
 
 def judge(machine: Machine) -> list[Finding]:
-    """Say of each thing that was measured whether it is fit for a run.
+    """Return, in words, of each thing that was measured whether it is fit for a run.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def _versions(machine: Machine) -> dict[str, str | None]:
 
 
 def _judge_node(address: str, resources: dict[str, Any], machine: Machine) -> list[Finding]:
-    """Say what is unfit about one node of a cluster; what tasks see of its GPUs is for Ray to deal out, so that Ray is asked."""
+    """Return what is unfit about one node of a cluster; what tasks see of its GPUs is for Ray to deal out, so that Ray is asked."""
     num_gpus = resources.get("GPU", 0)
     findings = [
         dataclasses.replace(finding, name=f"{finding.name}, node {address}")

@@ -39,7 +39,7 @@ _NUM_NAMED = 3
 
 @contextlib.contextmanager
 def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, fsync it and rename it to `path`.
+    """Return a temporary path beside `path`; when the block ends well, fsync it and rename it to `path`.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:
-    """Give the folder for what can be had again, ``$XDG_CACHE_HOME/dtb`` or ``~/.cache/dtb``; it may not exist yet.
+    """Return the folder for what can be had again, ``$XDG_CACHE_HOME/dtb`` or ``~/.cache/dtb``; it may not exist yet.
 
     Raises
     ------
@@ -201,7 +201,7 @@ class OutputFolder:
     def examine(
         cls, path: Path, stage: str, config: Any, *, resume: bool, inputs: Mapping[str, str] | None = None
     ) -> OutputFolder:
-        """Say what `claim`, which takes the same, would give, or refuse what it would, and write nothing."""
+        """Return what `claim`, which takes the same, would give, or refuse what it would, and write nothing."""
         with _refused_in_words(path):
             return cls._examine(path, stage, config, resume, dict(inputs or {}))
 
@@ -316,7 +316,7 @@ def broken_seals(path: Path) -> list[str]:
 
 @functools.cache
 def versions_here() -> dict[str, str]:
-    """Give the versions of Python and of the packages that results depend on, and dtb's commit where it runs from its repository."""
+    """Return the versions of Python and of the packages that results depend on, and dtb's commit where it runs from its repository."""
     found = {"Python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -359,7 +359,7 @@ def read_stage(path: Path) -> dict[str, Any]:
 
 
 def require_complete(path: Path, stage: str) -> dict[str, Any]:
-    """Give the summary that `stage` left in `path`, or say why the folder cannot be used.
+    """Return the summary that `stage` left in `path`, or say why the folder cannot be used.
 
     Raises
     ------

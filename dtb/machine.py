@@ -112,7 +112,7 @@ def measure() -> Machine:
 
 
 def version_of(name: str) -> str | None:
-    """Give a package's installed version; None if it is not installed."""
+    """Return a package's installed version; None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -138,7 +138,7 @@ def _free_gib(folder: Path) -> float | None:
 
 
 def _memory_gib() -> float | None:
-    """Give the machine's memory, or the container's share of it."""
+    """Return the machine's memory, or the container's share of it."""
     limits = []
     try:
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

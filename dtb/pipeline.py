@@ -123,10 +123,10 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     from dtb.train.trainer import require_machine
 
     steps = steps_of(config, run)
-    left = [step for step in steps if state_of(step.folder) != "done"]
+    left = [step for step in steps if progress_of_stage(step.folder) != "done"]
     if dry_run:
         for number, step in enumerate(steps, 1):
-            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  ({state_of(step.folder)})")
+            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  ({progress_of_stage(step.folder)})")
     if run.exists() and any(run.iterdir()) and not resume:
         raise OutputInUseError(
             f"{run} is not empty. Add --resume to go on where it stopped, or give another folder; nothing was changed."
@@ -139,7 +139,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
         return
     with connected(config.cluster):
         for number, step in enumerate(steps, 1):
-            state = state_of(step.folder)
+            state = progress_of_stage(step.folder)
             done = " (done)" if state == "done" else ""
             err.print(headed(f"{number}/{len(steps)} dtb {step.stage}", f"-> {step.folder}{done}", "bold"))
             step.call(resume=state != "to do")
@@ -151,15 +151,15 @@ def _check(left: list[Step]) -> None:
     if left:
         first, *later = left
         err.print(f"dtb {first.stage} --dry-run", style="bold")
-        first.call(resume=state_of(first.folder) != "to do", dry_run=True)
+        first.call(resume=progress_of_stage(first.folder) != "to do", dry_run=True)
         if later:
             names = ", ".join(step.stage for step in later)
             out.print(f"What {names} would read is not there yet, and is checked when they begin.")
     out.print("Nothing was written.")
 
 
-def state_of(folder: Path) -> str:
-    """Say how far a stage's folder is: `to do`, `begun` or `done`."""
+def progress_of_stage(folder: Path) -> str:
+    """Return how far a stage's folder is: `to do`, `begun` or `done`."""
     if not (folder / STAGE_FILE).exists():
         return "to do"
     return "done" if read_stage(folder)["complete"] else "begun"

@@ -18,7 +18,7 @@ from rich.table import Table
 from dtb.errors import InputDataError
 from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.fleet.ledger import STATUS
-from dtb.pipeline import FOLDERS, state_of
+from dtb.pipeline import FOLDERS, progress_of_stage
 from dtb.terminal import headed, out
 from dtb.train.checkpoint import newest_manifest
 from dtb.train.log import ALIVE_FILE, METRICS_FILE, read_metrics
@@ -112,7 +112,7 @@ def watch(run: Path, *, once: bool = False) -> None:
 
 
 def find_training(run: Path) -> Path:
-    """Give the training folder of a run, or `run` itself if it is one.
+    """Return the training folder of a run, or `run` itself if it is one.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _losses(row: dict[str, Any]) -> Table:
 
 
 def _facts(look: Look) -> Iterator[tuple[str, str]]:
-    """Give what else there is to say, each with its name."""
+    """Return what else there is to say, each with its name."""
     if look.rows:
         for name in ("train", "validation"):
             yield f"{name} loss", sparkline([row[f"{name}_loss"] for row in look.rows])
@@ -214,12 +214,12 @@ def _throughput(row: dict[str, Any]) -> str:
 
 
 def _stages(run: Path) -> Iterator[tuple[str, str]]:
-    """Give the state of every stage of a run folder; of one that fans out, how many people are done."""
+    """Return the state of every stage of a run folder; of one that fans out, how many people are done."""
     for stage, name in FOLDERS.items():
         folder = run / name
         if stage == "synth" and not folder.is_dir():
             continue  # a study's own data
-        state = state_of(folder)
+        state = progress_of_stage(folder)
         parts = list((folder / STATUS).glob("part-*.parquet"))
         if state == "begun" and parts:
             state = f"{sum(pq.read_metadata(part).num_rows for part in parts)} people done"

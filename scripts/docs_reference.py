@@ -14,13 +14,14 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import dtb
 from dtb import config as cfg
 from dtb.cli import exit_code, overview
 from dtb.commands import COMMANDS
 
 
 def configuration_page() -> str:
-    """Give every section and option of the configuration: its name, type, default and what it means."""
+    """Return every section and option of the configuration: its name, type, default and what it means."""
     explained = explanations()
     lines = [
         "# Configuration",
@@ -41,7 +42,7 @@ def configuration_page() -> str:
 
 
 def commands_page() -> str:
-    """Give what ``dtb --help`` and each command's ``--help`` print."""
+    """Return what ``dtb --help`` and each command's ``--help`` print."""
     lines = ["# Commands", "", "```text", overview(), "```"]
     for name in COMMANDS:
         stream = io.StringIO()
@@ -86,7 +87,7 @@ def table(kind: type, explained: dict[tuple[str, str], str], fields: list[datacl
 
 
 def type_in_words(kind: Any) -> str:
-    """Say what an option may be.
+    """Return what an option may be.
 
     Examples
     --------
@@ -109,7 +110,7 @@ def type_in_words(kind: Any) -> str:
 
 
 def _bounds(details: tuple[Any, ...]) -> list[str]:
-    """Say between which numbers an option may lie, as pydantic's `Field` has it."""
+    """Return, in words, between which numbers an option may lie, as pydantic's `Field` has it."""
     words = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
     bounds = [bound for detail in details for bound in getattr(detail, "metadata", ())]
     return [
@@ -118,13 +119,10 @@ def _bounds(details: tuple[Any, ...]) -> list[str]:
 
 
 def python_pages() -> dict[str, str]:
-    """Give a page for each room of the package, which mkdocstrings fills from the docstrings, and one that lists them."""
-    package = Path(cfg.__file__).parent
-    rooms = {"dtb": sorted(package.glob("*.py"))}
-    rooms |= {
-        f"dtb.{folder.parent.name}": sorted(folder.parent.glob("*.py"))
-        for folder in sorted(package.glob("*/__init__.py"))
-    }
+    """Return a page for each room of the package, which mkdocstrings fills from the docstrings, and one that lists them."""
+    package = Path(dtb.__file__).parent
+    folders = [path.parent for path in sorted(package.rglob("__init__.py"))]
+    rooms = {".".join(("dtb", *folder.relative_to(package).parts)): sorted(folder.glob("*.py")) for folder in folders}
     pages, overview_lines = (
         {},
         ["# Python", "", "Everything that has no underscore before its name, from the docstrings.", ""],
@@ -143,7 +141,7 @@ def python_pages() -> dict[str, str]:
 
 
 def made_pages() -> dict[str, str]:
-    """Give every page that is made from the code, by its place among the others."""
+    """Return every page that is made from the code, by its place among the others."""
     return {
         "reference/configuration.md": configuration_page(),
         "reference/commands.md": commands_page(),

@@ -30,7 +30,7 @@ _LEFT_OUT = TypeAdapter(tuple[LeftOut, ...])
 _QUALITY = TypeAdapter(PersonQuality)
 
 
-class KeptPeople:
+class FinishedPeople:
     """The finished people of one output folder.
 
     Parameters
@@ -46,7 +46,7 @@ class KeptPeople:
         self._read_with = repr((dtb.__version__, read_with))
 
     def finished(self, jobs: list[PersonJob]) -> set[str]:
-        """Give the pseudonyms of those who need not be read again."""
+        """Return the pseudonyms of those who need not be read again."""
         return {job.pseudonym for job in jobs if self._is_whole(job)}
 
     def keep(self, job: PersonJob, read: PersonRead) -> None:
@@ -66,7 +66,7 @@ class KeptPeople:
             np.savez(stream, allow_pickle=False, **arrays)
 
     def load(self, job: PersonJob) -> PersonRead:
-        """Give somebody who is finished as they were read."""
+        """Return somebody who is finished as they were read."""
         with np.load(self._path(job), allow_pickle=False) as arrays:
             return PersonRead(
                 pseudonym=job.pseudonym,
@@ -95,17 +95,17 @@ class KeptPeople:
         """Name what a person is read from: files by path, size and time of change, and all that is shared."""
         files = list(paths_in(job.files))
         beside = [found for path in files for found in (sidecar_path(path), mean_displacement_of(path)) if found]
-        states = [(str(path), state_of(path)) for path in dict.fromkeys(files + beside)]
+        states = [(str(path), fingerprint_of_file(path)) for path in dict.fromkeys(files + beside)]
         return hashlib.sha256(repr((self._read_with, job.covariates, states)).encode()).hexdigest().encode()
 
 
-def forget_people(out: Path) -> None:
+def remove_finished(out: Path) -> None:
     """Remove everybody who was kept within an output folder: the shards hold them."""
     shutil.rmtree(out / _FOLDER, ignore_errors=True)
 
 
-def state_of(path: Path) -> tuple[int, int] | None:
-    """Give what changes when a file does, its size and time; None if it is not there."""
+def fingerprint_of_file(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file does, its size and time; None if it is not there."""
     try:
         found = path.stat()
     except OSError:

@@ -14,12 +14,13 @@ _LENGTH = 16
 
 
 def identities_path(out: Path) -> Path:
-    """Give the path of the file that belongs to the output folder `out`."""
+    """Return the path of the file that belongs to the output folder `out`."""
     return out.parent / f"{out.name}.identities.tsv"
 
 
 def open_key(seed: int) -> bytes:
-    """Give the key for people who are made up: anybody may know it, and the same seed gives the same pseudonyms, and so the same split."""
+    """Return the key for people who are made up: anybody may know it, and the same seed gives the same
+    pseudonyms, and so the same split."""
     return hashlib.sha256(f"dtb synth {seed}".encode()).digest()
 
 
@@ -47,7 +48,7 @@ def load_or_make_key(out: Path, new: bytes | None = None) -> bytes:
 
 
 def pseudonym_of(label: str, key: bytes) -> str:
-    """Give the pseudonym of a participant label.
+    """Return the pseudonym of a participant label.
 
     Examples
     --------

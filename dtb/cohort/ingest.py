@@ -24,7 +24,7 @@ from dtb.cohort.bids.selection import wanted_specs
 from dtb.cohort.bids.source import read_source
 from dtb.cohort.connectomes.estimate import description
 from dtb.cohort.connectomes.matrices import read_matrix_regions
-from dtb.cohort.finished import KeptPeople, forget_people, state_of
+from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_finished
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
@@ -97,7 +97,7 @@ def ingest(
         return
     folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
     if folder.is_complete:
-        forget_people(out)
+        remove_finished(out)
         terminal.out.print(f"{out} is complete already; nothing to do.")
         return
 
@@ -108,7 +108,9 @@ def ingest(
     jobs.sort(key=lambda job: job.pseudonym)  # the shards' order says nothing about who is who
     save_identities(out, key, {job.files.label: job.pseudonym for job in jobs})
     given = [path for path in (wanted.atlas, wanted.region_labels) if path is not None]
-    kept_people = KeptPeople(out, (wanted, tasks.to_plain(), regions, [state_of(path) for path in given]))
+    kept_people = FinishedPeople(
+        out, (wanted, tasks.to_plain(), regions, [fingerprint_of_file(path) for path in given])
+    )
     finished = kept_people.finished(jobs)
     if finished:
         terminal.out.print(f"Going on: {len(finished)} of {len(jobs)} people are finished already.")
@@ -152,12 +154,12 @@ def ingest(
     )
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary, SEALED)
-    forget_people(out)
+    remove_finished(out)
     _print_summary(summary, left_out, out)
 
 
 def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
-    """Give the names that most of the first few people's series have: one person's broken file must not stop everybody."""
+    """Return the names that most of the first few people's series have: one person's broken file must not stop everybody."""
     found: Counter[tuple[str, ...]] = Counter()
     refusals = []
     if config.connectome == "precomputed":

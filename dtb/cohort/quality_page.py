@@ -84,7 +84,7 @@ class SetAside:
 
 
 def commonest(quarantined: Sequence[SetAside]) -> list[tuple[str, int, str]]:
-    """Give each kind of reason, how many people it is of, and the reason of the first of them; the commonest first."""
+    """Return each kind of reason, how many people it is of, and the reason of the first of them; the commonest first."""
     example = {each.kind: each.reason for each in reversed(quarantined)}
     return [(kind, count, example[kind]) for kind, count in Counter(each.kind for each in quarantined).most_common()]
 
@@ -167,7 +167,7 @@ def _figures(
     coverage_R: np.ndarray,
     config: IngestConfig,
 ) -> list[tuple[str, str, str]]:
-    """Give title, picture and note of each distribution, those who were set aside and runs that were left out included."""
+    """Return title, picture and note of each distribution, those who were set aside and runs that were left out included."""
     stayed = [not person.set_aside for person in people]
     wanted: list[tuple[str, str, list[float], list[bool], float | None]] = [
         ("Motion", "mm", [math.nan if p.motion is None else p.motion for p in people], stayed, config.max_motion_mm),

@@ -19,7 +19,7 @@ from dtb.twin.model import Twin
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Task:
+class EvaluationInputs:
     """What is to be evaluated: a cohort, a division of it, and the twin that its training part made, or an ensemble of them."""
 
     cohort: Cohort
@@ -41,12 +41,12 @@ class Task:
         return tuple(sorted({*self.split.train, *self.split.validation}))
 
     def training_spans(self, runs: Sequence[Run]) -> list[Span]:
-        """Give where training and validation data begin and end within each of a person's runs."""
+        """Return where training and validation data begin and end within each of a person's runs."""
         parts = (self.split.spans("train", runs), self.split.spans("validation", runs))
         return [train._replace(end=validation.end) for train, validation in zip(*parts, strict=True)]
 
 
-def open_task(shards: Path, trained: Path, members: Sequence[Path]) -> Task:
+def open_inputs(shards: Path, trained: Path, members: Sequence[Path]) -> EvaluationInputs:
     """Open what is to be evaluated, and see that it belongs together.
 
     Parameters
@@ -77,7 +77,7 @@ def open_task(shards: Path, trained: Path, members: Sequence[Path]) -> Task:
             f"{trained / 'split.json'} is not the split that its twin was trained with; who is held out cannot be known. Train anew."
         )
     others = tuple(_open_member(path, trained, card) for path in members)
-    return Task(cohort, split, twin, card, TaskSet.from_plain(card.taskset), others)
+    return EvaluationInputs(cohort, split, twin, card, TaskSet.from_plain(card.taskset), others)
 
 
 def _open_member(path: Path, trained: Path, first: TwinCard) -> Twin:

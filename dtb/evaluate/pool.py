@@ -169,7 +169,7 @@ def _beside_permuted(figure: Figure, values_NSX: np.ndarray) -> Figure:
 
 
 def _apart(alone: Sequence[Statistic], values_NSX: np.ndarray, twin: int) -> str:
-    """Say what each of several seeds reaches alone; nothing for one seed."""
+    """Return what each of several seeds reaches alone; nothing for one seed."""
     if len(alone) < 2:
         return ""
     one = np.ones((1, values_NSX.shape[1]))
@@ -191,7 +191,7 @@ def _with_fold_means(basis_SC: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
 
 
 def _pooled_split(evaluated: tuple[Path, ...], splits: list[dict[str, Any]]) -> Split:
-    """Give what the evaluations held out, without the people; all have to be of one kind, and of one task."""
+    """Return what the evaluations held out, without the people; all have to be of one kind, and of one task."""
     first = splits[0]
     for folder, split in zip(evaluated, splits, strict=True):
         is_alike = split["kind"] == first["kind"] and bool(split["held_out"]) == bool(first["held_out"])
@@ -204,7 +204,7 @@ def _pooled_split(evaluated: tuple[Path, ...], splits: list[dict[str, Any]]) -> 
 
 
 def _pooled_covariates(splits: list[dict[str, Any]]) -> Covariates:
-    """Give the covariates that are known in all evaluations, and those that are lacking in any."""
+    """Return the covariates that are known in all evaluations, and those that are lacking in any."""
     known, lacking = ([split["covariates"][name] for split in splits] for name in ("known", "lacking"))
     return Covariates(
         tuple(name for name in known[0] if all(name in some for some in known)),
@@ -224,7 +224,7 @@ def without_fold_means(values_SX: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
 
 
 def mean_ceilings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:
-    """Give the mean of each ceiling over the evaluations that have it, by task and metric, from their figures' rows.
+    """Return the mean of each ceiling over the evaluations that have it, by task and metric, from their figures' rows.
 
     Examples
     --------

@@ -25,7 +25,7 @@ from dtb.evaluate.certificate.certify import NUM_PERMUTATIONS, certify
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.certificate.wording import claim_in_words
-from dtb.evaluate.inputs import Task, open_task
+from dtb.evaluate.inputs import EvaluationInputs, open_inputs
 from dtb.evaluate.predictors.baselines import always_correct, group_mean, of_regression, own_earlier
 from dtb.evaluate.predictors.predictions import (
     Prediction,
@@ -99,7 +99,7 @@ def evaluate(
     UserError
         An input is absent, incomplete or belongs to other data, or the output folder is in use.
     """
-    task = open_task(shards, trained, config.evaluate.members)
+    task = open_inputs(shards, trained, config.evaluate.members)
     require_possible(config, task)
     inputs = _inputs(task, (trained, *config.evaluate.members))
     ceilings = true_ceilings(truth, seen=task.split.tests_seen_people) if truth is not None else {}
@@ -150,7 +150,7 @@ def evaluate(
     log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
 
 
-def _inputs(task: Task, trained: Sequence[Path]) -> dict[str, str]:
+def _inputs(task: EvaluationInputs, trained: Sequence[Path]) -> dict[str, str]:
     """Name what is read by its hashes, so that --resume does not go on with another twin or cohort."""
     twins = {f"twin {number}": sha256_of(each / "twin" / NUMBERS_FILE) for number, each in enumerate(trained, start=1)}
     return {"cohort": task.cohort.manifest.cohort_hash, "split": task.split.split_hash, **twins}
@@ -223,12 +223,12 @@ def conclude(
     terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.")
 
 
-def gather(task: Task, config: Config, progress: Progress) -> Evidence:
+def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Evidence:
     """Read the data, let the twins perform, fit the baselines; what a baseline is fitted to is the training data alone.
 
     Parameters
     ----------
-    task : Task
+    task : EvaluationInputs
     config : Config
         `seed` and `evaluate` are read.
     progress : Progress
@@ -281,8 +281,8 @@ def gather(task: Task, config: Config, progress: Progress) -> Evidence:
     )
 
 
-def _from_rest_runs(task: Task, people: People) -> tuple[Summary, Summary] | None:
-    """Give what the twin says from people's first rest run alone, and from their second; None if few have two that were kept apart."""
+def _from_rest_runs(task: EvaluationInputs, people: People) -> tuple[Summary, Summary] | None:
+    """Return what the twin says from people's first rest run alone, and from their second; None if few have two that were kept apart."""
     num_runs = [len(task.cohort.header(who).get("rest_runs", [])) for who in people.pseudonyms]
     if sum(num >= 2 for num in num_runs) < FEWEST_FOR_A_CEILING:
         return None
@@ -299,7 +299,7 @@ def _from_rest_runs(task: Task, people: People) -> tuple[Summary, Summary] | Non
 
 
 def _perform(
-    task: Task,
+    task: EvaluationInputs,
     twins: Sequence[Twin],
     people: People,
     told: Mapping[str, np.ndarray],
@@ -315,7 +315,7 @@ def _perform(
 
 
 def _as_encoded(people: People, twin: Twin) -> People:
-    """Give people with the edges that the twin's encoder reads, so that regressions see the same: its tangent space, where it has one."""
+    """Return people with the edges that the twin's encoder reads, so that regressions see the same: its tangent space, where it has one."""
     if twin.tangent is None:
         return people
     rows = [twin.tangent(torch.from_numpy(edges_E)[None])[0].numpy() for edges_E in people.edges_SE]
@@ -367,7 +367,7 @@ def _of_people(summary: Summary, rows: list[int]) -> Summary:
 
 
 def _mean_over_people(values_ST: np.ndarray) -> np.ndarray:
-    """Give the mean (1, ...) of the values that are not NaN; NaN where there are none."""
+    """Return the mean (1, ...) of the values that are not NaN; NaN where there are none."""
     present_ST = np.isfinite(values_ST)
     count_1T = present_ST.sum(axis=0, keepdims=True)
     total_1T = np.where(present_ST, values_ST, 0.0).sum(axis=0, keepdims=True)
@@ -379,7 +379,7 @@ def _deviation_over_people(values_ST: np.ndarray) -> np.ndarray:
     return np.sqrt(_mean_over_people((values_ST - mean_1T) ** 2))
 
 
-def _split_in_words(task: Task, trained: Path) -> dict[str, Any]:
+def _split_in_words(task: EvaluationInputs, trained: Path) -> dict[str, Any]:
     split, settings = task.split, load_config(trained / CONFIG_FILE).split
     # Which fold it is the settings know, for the split holds people alone.
     fold = {"fold": settings.fold, "num_folds": settings.num_folds}

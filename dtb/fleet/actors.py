@@ -311,7 +311,7 @@ class _Driver:
         self._slots.append(_Slot(actor, actor.ready.remote()))
 
     def _hand_out(self) -> None:
-        """Give every actor that stands work up to the bound, one batch a round, so that the last ones are shared evenly."""
+        """Return every actor that stands work up to the bound, one batch a round, so that the last ones are shared evenly."""
         for depth in range(self._fleet.batches_in_flight_per_actor):
             for slot in self._slots:
                 if self._pending and slot.starting is None and len(slot.queue) <= depth:

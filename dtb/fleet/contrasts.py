@@ -34,7 +34,7 @@ class Contrasts:
         self._known: dict[str, np.ndarray | None] = {}
 
     def weights(self, records: Sequence[SubjectRecord], batch: Batch) -> Tensor:
-        """Give the weight of each volume in its run's task contrast, averaged over a person's runs of the task.
+        """Return the weight of each volume in its run's task contrast, averaged over a person's runs of the task.
 
         The linear model is fitted to the volumes that the batch counts, all of a run's or those of some segments.
 
@@ -57,7 +57,7 @@ class Contrasts:
         return torch.from_numpy(weights_SKV).to(batch.volume_seconds_SKV.device)
 
     def basis(self, records: Sequence[SubjectRecord], batch: Batch) -> Tensor:
-        """Give an orthonormal basis of what the linear model of each volume's run can explain, for the error of the contrasts.
+        """Return an orthonormal basis of what the linear model of each volume's run can explain, for the error of the contrasts.
 
         Returns
         -------
@@ -79,7 +79,8 @@ class Contrasts:
         return torch.from_numpy(basis_SKVP).to(batch.volume_seconds_SKV.device)
 
     def halves_apart(self, record: SubjectRecord, task: int, series_of: Callable[[Run], np.ndarray]) -> float:
-        """Give the contrast's effect in the first less that in the second halves of a person's runs, their mean; NaN where no run has both.
+        """Return the contrast's effect in the first less that in the second halves of a person's runs, their
+        mean; NaN where no run has both.
 
         Parameters
         ----------
@@ -118,7 +119,7 @@ class Contrasts:
 
 
 def _runs_of(record: SubjectRecord, batch: Batch, subject: int) -> Iterator[tuple[int, np.ndarray, _Pieces]]:
-    """Give each run with volumes: its number, which of them the batch counts, and in which segments they lie."""
+    """Return each run with volumes: its number, which of them the batch counts, and in which segments they lie."""
     run_K, start_K = batch.run_SK[subject].cpu().numpy(), batch.start_seconds_SK[subject].cpu().numpy()
     counted_KV = batch.bold_counted_SKV[subject].cpu().numpy()
     seconds_KV = batch.volume_seconds_SKV[subject].cpu().numpy()

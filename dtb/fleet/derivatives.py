@@ -89,7 +89,7 @@ def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record:
     key : str
         Pseudonym.
     tables : mapping of str to Table
-        As `dtb.fleet.performance_tables.perform_tables` makes them.
+        As `dtb.fleet.performance_tables.simulation_tables` makes them.
     record : SubjectRecord
         The person, with the runs that the twin performed.
     """

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dtb.twin.batch import Batch, TrialTable
+from dtb.twin.batch import Batch, TrialTensors
 
 
 def excerpt(batch: Batch, segments_per_task: int, whole_S: np.ndarray | None = None) -> Batch:
@@ -101,7 +101,7 @@ _BY_SEGMENT = (
 )
 
 
-def _trials_of(trials: TrialTable, new_place_SK: torch.Tensor) -> TrialTable:
+def _trials_of(trials: TrialTensors, new_place_SK: torch.Tensor) -> TrialTensors:
     place_J = new_place_SK[trials.subject_J, trials.segment_J]
     values = {field.name: getattr(trials, field.name)[place_J >= 0] for field in dataclasses.fields(trials)}
-    return TrialTable(**values | {"segment_J": place_J[place_J >= 0]})
+    return TrialTensors(**values | {"segment_J": place_J[place_J >= 0]})

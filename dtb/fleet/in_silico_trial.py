@@ -31,10 +31,10 @@ from dtb.files import OutputFolder, write_json, write_text
 from dtb.fleet.actors import Work, run_pool, say_summary
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.searchers import Searcher
+from dtb.fleet.searchers import SearchWorker
 from dtb.fleet.sizing import bytes_of_search, sized
-from dtb.fleet.target import Aim, Survey, make_aim
-from dtb.fleet.twins import Troupe, inputs_of, open_ensemble
+from dtb.fleet.target import SearchTarget, Survey, make_search_target
+from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble
 from dtb.intervene.protocol import Protocol, TrialFigures, analyse
 from dtb.intervene.search import perform_all
 from dtb.terminal import err, out
@@ -73,10 +73,10 @@ def trial(
     ConfigurationError
         The twin has no such indicator, task or region, or an arm cannot be made of this cohort.
     """
-    troupes = open_ensemble(shards, trained, protocol.search.members, "search.members")
-    aim = make_aim(protocol.search, troupes[0])
-    keys = sorted(troupes[0].cohort().pseudonyms)
-    registered, inputs = Registered(config.seed, protocol), inputs_of(troupes)
+    shared_twins = open_ensemble(shards, trained, protocol.search.members, "search.members")
+    aim = make_search_target(protocol.search, shared_twins[0])
+    keys = sorted(shared_twins[0].cohort().pseudonyms)
+    registered, inputs = Registered(config.seed, protocol), inputs_of(shared_twins)
     if dry_run:
         out.print(
             f"Would put {len(keys)} people through {len(protocol.arms)} arms ({', '.join(protocol.arms)}) at {len(protocol.doses)} "
@@ -90,9 +90,9 @@ def trial(
     ledger = Ledger(folder, TABLES)
     with connected(config.cluster):
         claimed = OutputFolder.claim(folder, "trial", registered, resume=resume, inputs=inputs)
-        needed = functools.partial(bytes_of_search, troupes, protocol.search.num_restarts)
+        needed = functools.partial(bytes_of_search, shared_twins, protocol.search.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
-        survey = survey_people(config, fleet, troupes, aim, keys, folder)
+        survey = survey_people(config, fleet, shared_twins, aim, keys, folder)
         require_arms(protocol, survey)
         summary = run_pool(
             functools.partial(
@@ -103,7 +103,7 @@ def trial(
                 protocol=protocol,
                 num_rows=fleet.subjects_per_batch,
             ),
-            troupes,
+            shared_twins,
             keys,
             ledger,
             fleet,
@@ -150,24 +150,24 @@ class Registered:
     protocol: Protocol
 
 
-class TrialWorker(Searcher):
+class TrialWorker(SearchWorker):
     """Searches each person's own change, and puts them through every arm."""
 
     def __init__(
         self,
-        troupes: Sequence[Troupe],
-        aim: Aim,
+        shared_twins: Sequence[SharedTwin],
+        aim: SearchTarget,
         seed: int,
         survey: Survey,
         protocol: Protocol,
         num_rows: int | None = None,
     ) -> None:
-        super().__init__(troupes, aim, seed, survey, num_rows=num_rows)
+        super().__init__(shared_twins, aim, seed, survey, num_rows=num_rows)
         self._protocol = protocol
 
     def work(self, keys: Sequence[str]) -> Work:
         """Put people through the trial."""
-        met = self._meet(keys)
+        met = self._prepare(keys)
         keys, start = met.batch.pseudonyms, met.start
         found = self._search(keys, met, {})
         failures, doubts = self._failures(keys, found, start), self._doubts(keys, found)
@@ -189,7 +189,7 @@ class TrialWorker(Searcher):
     def _outcomes(
         self, keys: Sequence[str], kept: dict[str, bool], arm: str, dose: float, before_SM: Tensor, after_SM: Tensor
     ) -> pa.Table:
-        """Give the rows of an arm at a dose; `kept` says of everybody who did not fail whether the search abstains from them."""
+        """Return the rows of an arm at a dose; `kept` says of everybody who did not fail whether the search abstains from them."""
         aim, goal, wanted = self._aim, self._survey.goal, self._aim.wanted
         moved_SM = ((after_SM - before_SM) / goal.spread_M).cpu().numpy()
         moved_SM[:, aim.target] *= aim.sign
@@ -252,7 +252,7 @@ _SCHEMA = pa.schema(
 
 
 def _write(
-    folder: Path, figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey, num_abstained: int
+    folder: Path, figures: TrialFigures, protocol: Protocol, aim: SearchTarget, survey: Survey, num_abstained: int
 ) -> dict[str, Any]:
     for name in ("doses", "matrix", "slopes"):
         write_text(
@@ -273,7 +273,7 @@ def _write(
     return result
 
 
-def _in_words(figures: TrialFigures, protocol: Protocol, aim: Aim, survey: Survey, num_abstained: int) -> str:
+def _in_words(figures: TrialFigures, protocol: Protocol, aim: SearchTarget, survey: Survey, num_abstained: int) -> str:
     one, doubt = figures.primary, ""
     if not survey.support.is_shown:
         doubt = f"Do not rely on this trial, the search abstains for everybody: {survey.support.in_words(aim.name)}. "

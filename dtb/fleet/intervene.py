@@ -32,11 +32,11 @@ from dtb.files import OutputFolder
 from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
+from dtb.fleet.searchers import CONTROLS, SearchWorker, SurveyWorker
 from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.support import seen_in_training
-from dtb.fleet.target import Aim, Survey, make_aim
-from dtb.fleet.twins import Troupe, inputs_of, open_ensemble, seed_of
+from dtb.fleet.target import SearchTarget, Survey, make_search_target
+from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble, seed_of
 from dtb.terminal import err, out
 
 TABLES = ("results", "changes", "regions", "networks", "fronts")
@@ -71,10 +71,10 @@ def intervene(
     ConfigurationError
         The twin has no such indicator, task or region.
     """
-    troupes = open_ensemble(shards, trained, config.intervene.members, "intervene.members")
-    aim = make_aim(config.intervene, troupes[0])
-    keys = sorted(troupes[0].cohort().pseudonyms)
-    kept, inputs = sections(config, "seed", "intervene"), inputs_of(troupes)
+    shared_twins = open_ensemble(shards, trained, config.intervene.members, "intervene.members")
+    aim = make_search_target(config.intervene, shared_twins[0])
+    keys = sorted(shared_twins[0].cohort().pseudonyms)
+    kept, inputs = sections(config, "seed", "intervene"), inputs_of(shared_twins)
     if dry_run:
         out.print(
             f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {aim.name}, "
@@ -90,20 +90,20 @@ def intervene(
     with connected(config.cluster):
         claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs)
         if derivatives is not None:
-            describe_derivatives(derivatives, troupes[0].card, troupes[0].source)
-        needed = functools.partial(bytes_of_search, troupes, config.intervene.num_restarts)
+            describe_derivatives(derivatives, shared_twins[0].card, shared_twins[0].source)
+        needed = functools.partial(bytes_of_search, shared_twins, config.intervene.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
-        survey = survey_people(config, fleet, troupes, aim, keys, folder)
+        survey = survey_people(config, fleet, shared_twins, aim, keys, folder)
         summary = run_pool(
             functools.partial(
-                Searcher,
+                SearchWorker,
                 aim=aim,
                 seed=config.seed,
                 survey=survey,
                 derivatives=derivatives,
                 num_rows=fleet.subjects_per_batch,
             ),
-            troupes,
+            shared_twins,
             keys,
             results,
             fleet,
@@ -121,26 +121,31 @@ def intervene(
 
 
 def survey_people(
-    config: Config, fleet: FleetConfig, troupes: Sequence[Troupe], aim: Aim, keys: Sequence[str], folder: Path
+    config: Config,
+    fleet: FleetConfig,
+    shared_twins: Sequence[SharedTwin],
+    aim: SearchTarget,
+    keys: Sequence[str],
+    folder: Path,
 ) -> Survey:
     """Let everybody perform unchanged, on Ray, and take from it what a search needs; kept in `folder`, and done once."""
     ledger = Ledger(folder / REFERENCE, ["people"])
     run_pool(
         functools.partial(
-            Surveyor,
+            SurveyWorker,
             aim=aim,
             seed=config.seed,
             sample=sample_of(keys, config.seed),
             num_rows=fleet.subjects_per_batch,
         ),
-        troupes,
+        shared_twins,
         keys,
         ledger,
         fleet,
         description="Performing unchanged",
         cluster=config.cluster,
     )
-    return aim.survey(ledger.parts("people"), seen_in_training(troupes))
+    return aim.survey(ledger.parts("people"), seen_in_training(shared_twins))
 
 
 def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
@@ -153,8 +158,8 @@ _NORMS = ("change_norm", *(f"{name}_norm" for name in CONTROLS))
 _SUMMARISED = ("pseudonym", "is_target", "is_wanted", "before", *_AFTER, *_NORMS, "spread", "abstained")
 
 
-def _figures(parts: Iterable[pa.Table], aim: Aim, survey: Survey) -> dict[str, Any] | None:
-    """Give the few figures that describe a search over people, from a few numbers of each; None if there is nobody."""
+def _figures(parts: Iterable[pa.Table], aim: SearchTarget, survey: Survey) -> dict[str, Any] | None:
+    """Return the few figures that describe a search over people, from a few numbers of each; None if there is nobody."""
     targets, asides = [], []
     for part in parts:
         table = part.to_pandas()
@@ -184,7 +189,7 @@ def _figures(parts: Iterable[pa.Table], aim: Aim, survey: Survey) -> dict[str, A
     }
 
 
-def _in_words(figures: Mapping[str, Any], aim: Aim, survey: Survey, settings: InterveneConfig) -> str:
+def _in_words(figures: Mapping[str, Any], aim: SearchTarget, survey: Survey, settings: InterveneConfig) -> str:
     median = figures["median"]
     controls = ", ".join(f"{name} {median[f'{name}_after']:.4g}" for name in CONTROLS if f"{name}_after" in median)
     text = (

@@ -94,7 +94,7 @@ class Ledger:
         self._write(self.folder / STATUS / name, status)
 
     def status_of(self, keys: Sequence[str]) -> list[dict[str, Any]] | None:
-        """Give the status rows of a batch, or None if it is not committed."""
+        """Return the status rows of a batch, or None if it is not committed."""
         path = self.folder / STATUS / part_name(keys)
         return self._read(path).to_pylist() if path.is_file() else None
 

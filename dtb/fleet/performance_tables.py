@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dtb.fleet.ledger import column_of
-from dtb.fleet.twins import Company, generator_of
+from dtb.fleet.twins import TwinRunner, generator_of
 from dtb.people.records import SubjectRecord, edges_from_matrix
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
@@ -30,12 +30,12 @@ _PLACE = ("pseudonym", "task", "label", "run", "trial")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Performed:
+class SimulationTables:
     """What one member of the ensemble did, once.
 
     Attributes
     ----------
-    company : Company
+    runner : TwinRunner
     member, noise_draw : int
     records : list of SubjectRecord
         The people, with the runs that they performed.
@@ -48,7 +48,7 @@ class Performed:
         Weights of volumes in their tasks' contrasts.
     """
 
-    company: Company
+    runner: TwinRunner
     member: int
     noise_draw: int
     records: list[SubjectRecord]
@@ -58,7 +58,7 @@ class Performed:
     contrast_SKV: Tensor
 
     def record_of(self, key: str) -> SubjectRecord:
-        """Give one person's record."""
+        """Return one person's record."""
         return next(record for record in self.records if record.pseudonym == key)
 
     def signals_of(self, subject: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -76,12 +76,14 @@ class Performed:
         return bool(self.bold_SKVR.shape[-1]) and bool(self.batch.bold_counted_SKV.any())
 
 
-def perform_tables(performed: Sequence[Performed], failures: dict[str, str], num_draws: int) -> dict[str, pa.Table]:
+def simulation_tables(
+    performed: Sequence[SimulationTables], failures: dict[str, str], num_draws: int
+) -> dict[str, pa.Table]:
     """Make the tables of all performances, without the people who failed.
 
     Parameters
     ----------
-    performed : sequence of Performed
+    performed : sequence of SimulationTables
     failures : dict
         Reasons by pseudonym.
     num_draws : int
@@ -91,7 +93,7 @@ def perform_tables(performed: Sequence[Performed], failures: dict[str, str], num
     for one in performed:
         subjects = [place for place, record in enumerate(one.records) if record.pseudonym not in failures]
         kept_J = np.isin(one.batch.trials.subject_J.cpu().numpy(), subjects)
-        columns = _trial_columns(one.records, one.batch, one.company.taskset)
+        columns = _trial_columns(one.records, one.batch, one.runner.taskset)
         found = {
             "trials": _trials(one, columns, subjects, kept_J, num_draws),
             "expected": _expected(one, columns, kept_J),
@@ -105,7 +107,7 @@ def perform_tables(performed: Sequence[Performed], failures: dict[str, str], num
     return {name: pa.concat_tables(tables).unify_dictionaries() for name, tables in parts.items() if tables}
 
 
-def _marked(table: pa.Table, one: Performed) -> pa.Table:
+def _marked(table: pa.Table, one: SimulationTables) -> pa.Table:
     """Say after the pseudonym who performed."""
     for name, value in (("noise_draw", one.noise_draw), ("member", one.member)):
         table = table.add_column(1, name, pa.array(np.full(table.num_rows, value, dtype=np.int16)))
@@ -113,9 +115,9 @@ def _marked(table: pa.Table, one: Performed) -> pa.Table:
 
 
 def _trials(
-    one: Performed, columns: dict[str, np.ndarray], subjects: Sequence[int], kept_J: np.ndarray, num_draws: int
+    one: SimulationTables, columns: dict[str, np.ndarray], subjects: Sequence[int], kept_J: np.ndarray, num_draws: int
 ) -> pa.Table | None:
-    batch, presses, company = one.batch, one.presses, one.company
+    batch, presses, runner = one.batch, one.presses, one.runner
     subject_J = batch.trials.subject_J.cpu().numpy()
     draws = []
     for subject in subjects:
@@ -128,7 +130,7 @@ def _trials(
         longest = int(covered_JW.any(0).nonzero().max()) + 1
         own = PressDistribution(presses.hazard_JWA[chosen, :longest], covered_JW[:, :longest], presses.step_seconds)
         purpose = f"draws/{one.member}/{one.noise_draw}"
-        generator = generator_of(one.records[subject].pseudonym, company.seed, purpose)
+        generator = generator_of(one.records[subject].pseudonym, runner.seed, purpose)
         choice_DJ, rt_DJ = own.sample(generator, num_draws)
         draws.append((np.repeat(rows, num_draws), choice_DJ.T.flatten(), rt_DJ.T.flatten()))
     if not draws:
@@ -136,7 +138,7 @@ def _trials(
     rows_P = np.concatenate([rows for rows, _, _ in draws])
     choice_P = torch.cat([choice for _, choice, _ in draws]).cpu().numpy()
     rt_P = torch.cat([rt for _, _, rt in draws]).cpu().numpy().astype(np.float32)
-    alternatives = [spec.alternatives for spec in company.taskset.specs]
+    alternatives = [spec.alternatives for spec in runner.taskset.specs]
     names = _names(batch.trials.task_J.cpu().numpy()[rows_P], choice_P, alternatives)
     given_JA = batch.trials.correct_JA.cpu().numpy()
     is_right_P = np.where(choice_P >= 0, given_JA[rows_P, choice_P.clip(min=0)], ~given_JA[rows_P].any(axis=1))
@@ -157,7 +159,7 @@ def _trials(
     )
 
 
-def _expected(one: Performed, columns: dict[str, np.ndarray], kept_J: np.ndarray) -> pa.Table:
+def _expected(one: SimulationTables, columns: dict[str, np.ndarray], kept_J: np.ndarray) -> pa.Table:
     presses = one.presses
     quantile_JQ = torch.stack([presses.rt_quantile_J(share) for share in QUANTILES], dim=1).cpu().numpy()
     choice_JA = presses.choice_probability_JA().cpu().numpy()
@@ -169,8 +171,8 @@ def _expected(one: Performed, columns: dict[str, np.ndarray], kept_J: np.ndarray
     return pa.table(values).replace_schema_metadata({"quantiles": json.dumps(QUANTILES)})
 
 
-def _bold(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
-    """Give the signal of every counted volume."""
+def _bold(one: SimulationTables, subjects: Sequence[int]) -> pa.Table | None:
+    """Return the signal of every counted volume."""
     if not one.has_bold:
         return None
     keys, tasks, runs, seconds, signals = [], [], [], [], []
@@ -196,15 +198,15 @@ def _bold(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
     return pa.table(values).replace_schema_metadata(_regions(one))
 
 
-def _contrasts(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
-    """Give each region's effect of each task's contrast, simulated and observed under the same weights."""
+def _contrasts(one: SimulationTables, subjects: Sequence[int]) -> pa.Table | None:
+    """Return each region's effect of each task's contrast, simulated and observed under the same weights."""
     if not one.has_bold:
         return None
     weights_SKV = one.contrast_SKV.double()
     task_SK, observed_SKVR = one.batch.task_SK.cpu(), one.batch.bold_SKVR.cpu().double()
-    regions = _objects(one.company.card.bold_region_names)
+    regions = _objects(one.runner.card.bold_region_names)
     parts = []
-    for task, spec in enumerate(one.company.taskset.specs):
+    for task, spec in enumerate(one.runner.taskset.specs):
         of_task_SKV = torch.where((task_SK == task)[..., None], weights_SKV, 0.0)
         for subject in subjects:
             weight_KV = of_task_SKV[subject]
@@ -230,7 +232,7 @@ def _contrasts(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
     return pa.table({**table, "observed_effect": pa.array(observed, mask=np.isnan(observed))})
 
 
-def _connectomes(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
+def _connectomes(one: SimulationTables, subjects: Sequence[int]) -> pa.Table | None:
     """Correlate the simulated signals of all runs, the mean of each run removed."""
     num_regions = one.bold_SKVR.shape[-1]
     if not one.has_bold or num_regions < 2:
@@ -257,8 +259,8 @@ def _connectomes(one: Performed, subjects: Sequence[int]) -> pa.Table | None:
     return pa.table(table).replace_schema_metadata(_regions(one))
 
 
-def _regions(one: Performed) -> dict[str, str]:
-    return {"regions": json.dumps(list(one.company.card.bold_region_names))}
+def _regions(one: SimulationTables) -> dict[str, str]:
+    return {"regions": json.dumps(list(one.runner.card.bold_region_names))}
 
 
 def _trial_columns(records: Sequence[SubjectRecord], batch: Batch, taskset: TaskSet) -> dict[str, np.ndarray]:
@@ -306,7 +308,7 @@ def _objects(values: Iterable[Any]) -> np.ndarray:
 
 
 def _lists(rows: np.ndarray) -> pa.Array:
-    """Give the rows of a matrix as lists of float32."""
+    """Return the rows of a matrix as lists of float32."""
     flat = pa.array(np.ascontiguousarray(rows, dtype=np.float32).reshape(-1))
     offsets = np.arange(0, rows.size + 1, max(rows.shape[1], 1), dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), flat)

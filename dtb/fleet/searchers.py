@@ -21,8 +21,8 @@ from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import write_relmat
 from dtb.fleet.excerpts import excerpt
 from dtb.fleet.rankings import rank_networks, rank_regions
-from dtb.fleet.target import Aim, Survey
-from dtb.fleet.twins import Company, Troupe, seed_of
+from dtb.fleet.target import SearchTarget, Survey
+from dtb.fleet.twins import SharedTwin, TwinRunner, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
 from dtb.intervene.search import (
@@ -70,7 +70,7 @@ _FRONT = pa.schema(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Meeting:
+class PreparedBatch:
     """Some people within an actor.
 
     Attributes
@@ -80,7 +80,7 @@ class Meeting:
     start : Start
     performances : list of Performance
         Everything that they perform, one a member of the ensemble.
-    rehearsals : list of Performance
+    excerpts : list of Performance
         What they perform at every step of a search: enough for everything that is searched for.
     """
 
@@ -88,62 +88,69 @@ class Meeting:
     batch: Batch
     start: Start
     performances: list[Performance]
-    rehearsals: list[Performance]
+    excerpts: list[Performance]
 
 
-class _Performers:
-    """What both passes do first: let people perform as a function of their connectomes; for `num_rows` see `dtb.fleet.twins.Company`."""
+class _EnsembleWorker:
+    """What both passes do first: let people perform as a function of their connectomes; for `num_rows` see `dtb.fleet.twins.TwinRunner`."""
 
-    def __init__(self, troupes: Sequence[Troupe], aim: Aim, seed: int, num_rows: int | None = None) -> None:
-        self._companies = [Company(troupe, seed, num_rows) for troupe in troupes]
+    def __init__(
+        self, shared_twins: Sequence[SharedTwin], aim: SearchTarget, seed: int, num_rows: int | None = None
+    ) -> None:
+        self._companies = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
         self._aim = aim
         self._seed = seed
         self._contrasts = Contrasts(self._companies[0].taskset)
         self._sought = [place for place in (aim.target, aim.second) if place is not None]
 
-    def _meet(self, keys: Sequence[str]) -> Meeting:
+    def _prepare(self, keys: Sequence[str]) -> PreparedBatch:
         aim, first = self._aim, self._companies[0]
-        performances, rehearsals = [], []
-        for company in self._companies:
-            records, batch = company.meet(keys)
-            performances.append(self._performance(company, records, batch))
+        performances, excerpts = [], []
+        for runner in self._companies:
+            records, batch = runner.lay_out(keys)
+            performances.append(self._performance(runner, records, batch))
             # A linear model of a few minutes says too little of the whole run's contrast to search for one.
             if aim.settings.segments_per_task and not any(aim.indicators[place].regions for place in self._sought):
-                rehearsals.append(self._rehearsal(company, records, batch, performances[-1]))
+                excerpts.append(self._excerpt(runner, records, batch, performances[-1]))
         retest_sd_E = None if aim.retest_sd_E is None else torch.from_numpy(aim.retest_sd_E)
         start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget, retest_sd_E)
-        return Meeting(records, batch, start, performances, rehearsals or performances)
+        return PreparedBatch(records, batch, start, performances, excerpts or performances)
 
-    def _rehearsal(
-        self, company: Company, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
+    def _excerpt(
+        self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
     ) -> Performance:
         """Let people perform a part that has what is searched for; whoever needs more performs everything."""
         num = self._aim.settings.segments_per_task
-        part = self._performance(company, records, excerpt(batch, num))
+        part = self._performance(runner, records, excerpt(batch, num))
         lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in self._sought]).any(0)
         if not lacking_S.any():
             return part
-        return self._performance(company, records, excerpt(batch, num, lacking_S.cpu().numpy()))
+        return self._performance(runner, records, excerpt(batch, num, lacking_S.cpu().numpy()))
 
-    def _performance(self, company: Company, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
+    def _performance(self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
         contrast_SKV, indicators = self._contrasts.weights(records, batch), self._aim.indicators
         has_t = any(one.kind == "bold_t" for one in indicators)
         basis_SKVP = self._contrasts.basis(records, batch) if has_t else None
-        return Performance(company.twin, batch, contrast_SKV, self._aim.tasks, indicators, basis_SKVP)
+        return Performance(runner.twin, batch, contrast_SKV, self._aim.tasks, indicators, basis_SKVP)
 
 
-class Surveyor(_Performers):
+class SurveyWorker(_EnsembleWorker):
     """The first pass: indicators without any change; and from a sample of people what common directions are made of."""
 
     def __init__(
-        self, troupes: Sequence[Troupe], aim: Aim, seed: int, sample: frozenset[str], num_rows: int | None = None
+        self,
+        shared_twins: Sequence[SharedTwin],
+        aim: SearchTarget,
+        seed: int,
+        sample: frozenset[str],
+        num_rows: int | None = None,
     ) -> None:
-        super().__init__(troupes, aim, seed, num_rows)
+        super().__init__(shared_twins, aim, seed, num_rows)
         self._sample = sample
 
     def work(self, keys: Sequence[str]) -> Work:
         """Measure people."""
-        met = self._meet(keys)
+        met = self._prepare(keys)
         performances, start, batch = met.performances, met.start, met.batch
         aim, twin = self._aim, self._companies[0].twin
         # The spread is not known yet, and the gradient's direction does not depend on it.
@@ -152,8 +159,8 @@ class Surveyor(_Performers):
         target = aim.indicators[aim.target]
         observed_S = performances[0].observed(target)
         with torch.no_grad():
-            parameters = [parameters_of(company.twin)(batch.connectome_SE) for company in self._companies]
-        rehearsed_SM = perform_all(met.rehearsals, start, [torch.zeros_like(slope_SE)]).mean((0, 1))
+            parameters = [parameters_of(runner.twin)(batch.connectome_SE) for runner in self._companies]
+        excerpt_SM = perform_all(met.excerpts, start, [torch.zeros_like(slope_SE)]).mean((0, 1))
 
         def rows_of(values: Tensor) -> list[np.ndarray | None]:
             rows = values[: len(keys)].float().cpu().numpy()
@@ -168,7 +175,7 @@ class Surveyor(_Performers):
         columns = {
             "pseudonym": pa.array(keys, pa.string()),
             "before": pa.array(list(numbers_of(before_SM)), pa.list_(pa.float64())),
-            "rehearsed": pa.array(list(numbers_of(rehearsed_SM)), pa.list_(pa.float64())),
+            "before_excerpt": pa.array(list(numbers_of(excerpt_SM)), pa.list_(pa.float64())),
             "observed": pa.array(numbers_of(observed_S)),
             "halves_apart": pa.array(self._halves_apart(met)),
             "slope": sampled(slope_SE),
@@ -183,8 +190,8 @@ class Surveyor(_Performers):
             columns["observed_second"] = pa.array(numbers_of(performances[0].observed(aim.indicators[aim.second])))
         return Work({"people": pa.table(columns)})
 
-    def _halves_apart(self, met: Meeting) -> np.ndarray:
-        """Say how far apart people's own figures are in two halves of what they did, (S,); NaN where it cannot be told."""
+    def _halves_apart(self, met: PreparedBatch) -> np.ndarray:
+        """Return how far apart people's own figures are in two halves of what they did, (S,); NaN where it cannot be told."""
         target, first = self._aim.indicators[self._aim.target], self._companies[0]
         if target.kind != "bold_contrast":
             return met.performances[0].halves_apart(target)[: len(met.records)].double().cpu().numpy()
@@ -199,23 +206,23 @@ class Surveyor(_Performers):
         return np.array([self._contrasts.halves_apart(record, target.task, series_of) for record in met.records])
 
 
-class Searcher(_Performers):
+class SearchWorker(_EnsembleWorker):
     """The second pass: searches, and goes in the controls' directions."""
 
     def __init__(
         self,
-        troupes: Sequence[Troupe],
-        aim: Aim,
+        shared_twins: Sequence[SharedTwin],
+        aim: SearchTarget,
         seed: int,
         survey: Survey,
         derivatives: Path | None = None,
         num_rows: int | None = None,
     ) -> None:
-        super().__init__(troupes, aim, seed, num_rows)
+        super().__init__(shared_twins, aim, seed, num_rows)
         self._derivatives = derivatives
         where = next(self._companies[0].twin.parameters()).device
         self._survey = dataclasses.replace(
-            survey, goal=survey.goal.to(where), rehearsal_goal=survey.rehearsal_goal.to(where)
+            survey, goal=survey.goal.to(where), excerpt_goal=survey.excerpt_goal.to(where)
         )
         edges_QE = torch.from_numpy(survey.edges_QE).to(where, torch.float64)
         self._cohort = Cohort(edges_QE, self._companies[0].twin.edge_scale_E.double())
@@ -223,7 +230,7 @@ class Searcher(_Performers):
 
     def work(self, keys: Sequence[str]) -> Work:
         """Search changes for people."""
-        met = self._meet(keys)
+        met = self._prepare(keys)
         keys, start = met.batch.pseudonyms, met.start
         found = self._search(keys, met, self._controls(keys, start, CONTROLS))
         failures = self._failures(keys, found, start)
@@ -241,7 +248,7 @@ class Searcher(_Performers):
         return Work(tables, failures, self._notes([keys[place] for place in kept], doubts))
 
     def _notes(self, keys: Sequence[str], doubts: dict[str, str]) -> dict[str, str]:
-        """Say what there is to doubt in the results of people who did not fail."""
+        """Return what there is to doubt in the results of people who did not fail."""
         second, support = self._aim.second, self._survey.second_support
         if second is None or support is None or support.is_shown:
             return {key: doubts[key] for key in keys if key in doubts}
@@ -249,10 +256,10 @@ class Searcher(_Performers):
         return {key: "; ".join(filter(None, (doubts.get(key), aside))) for key in keys}
 
     def _search(
-        self, keys: Sequence[str], met: Meeting, directions: dict[str, Tensor], second_share: float | None = None
+        self, keys: Sequence[str], met: PreparedBatch, directions: dict[str, Tensor], second_share: float | None = None
     ) -> Found:
         seeds = [seed_of(key, self._seed, "restarts") for key in keys]
-        goal = self._survey.rehearsal_goal
+        goal = self._survey.excerpt_goal
         if second_share is not None and self._aim.second is not None:
             goal = goal.against(self._aim.second, self._aim.second_sign, second_share)
         return search(
@@ -262,14 +269,14 @@ class Searcher(_Performers):
             self._aim.settings,
             directions,
             seeds,
-            met.rehearsals,
+            met.excerpts,
             self._cohort,
             distance=self._companies[0].twin.distance,
             among_R=self._among_R,
         )
 
     def _front(
-        self, keys: Sequence[str], kept: Sequence[int], met: Meeting, second: int, doubts: dict[str, str]
+        self, keys: Sequence[str], kept: Sequence[int], met: PreparedBatch, second: int, doubts: dict[str, str]
     ) -> pa.Table:
         """Search again with the second aim at a growing share, and say which of the results no other betters in both."""
         aim, spread_M, support = self._aim, self._survey.goal.spread_M, self._survey.second_support
@@ -314,21 +321,22 @@ class Searcher(_Performers):
         return found
 
     def _published(self, start: Start, seeds: Sequence[int]) -> Tensor:
-        """Give the published method's gradient: the mean over members, each along its own direction in units of its spread over people."""
+        """Return the published method's gradient: the mean over members, each along its own direction in
+        units of its spread over people."""
         sum_SE = start.budget_S.new_zeros(len(start.budget_S), start.num_edges)
-        for company, (along_P, spread) in zip(self._companies, self._survey.parameters, strict=True):
-            twin = company.twin
+        for runner, (along_P, spread) in zip(self._companies, self._survey.parameters, strict=True):
+            twin = runner.twin
             unit_P = torch.from_numpy(along_P / (spread or 1.0)).to(start.budget_S)
             sum_SE += smooth_gradient(parameters_of(twin), start, unit_P, twin.edge_scale_E, seeds)
         return sum_SE / len(self._companies)
 
     def _shifted(self, performances: Sequence[Performance], start: Start) -> Tensor:
-        """Give the indicators (S, M) after moving the generated weights themselves, each member's along its own direction."""
+        """Return the indicators (S, M) after moving the generated weights themselves, each member's along its own direction."""
         found = []
-        for company, perform, (along_P, spread) in zip(
+        for runner, perform, (along_P, spread) in zip(
             self._companies, performances, self._survey.parameters, strict=True
         ):
-            bias_P = company.twin.hypernetwork.head.bias
+            bias_P = runner.twin.hypernetwork.head.bias
             own_P = bias_P.clone()
             bias_P.add_(torch.from_numpy(along_P * spread * _SHIFT_SPREADS).to(bias_P))
             try:
@@ -454,7 +462,7 @@ class Searcher(_Performers):
         }
 
     def _distances(self, start: Start, found: Found) -> tuple[Tensor, Tensor]:
-        """Say how far people's connectomes lie from the training cohort's mean, before and after."""
+        """Return how far people's connectomes lie from the training cohort's mean, before and after."""
         twin = self._companies[0].twin
         nothing_SE = torch.zeros_like(found.change_SE)
         before_S, after_S = (twin.distance(start.connectome(change_SE)) for change_SE in (nothing_SE, found.change_SE))
@@ -462,7 +470,7 @@ class Searcher(_Performers):
 
 
 def parameters_of(twin: Twin) -> Callable[[Tensor], Tensor]:
-    """Give the function from connectomes (S, E) to all generated parameters side by side, (S, P)."""
+    """Return the function from connectomes (S, E) to all generated parameters side by side, (S, P)."""
     network = twin.hypernetwork
 
     def generate(connectome_SE: Tensor) -> Tensor:

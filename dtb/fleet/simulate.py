@@ -32,9 +32,9 @@ from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_person
 from dtb.fleet.designs import read_designs
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.performance_tables import TABLES, Performed, perform_tables
+from dtb.fleet.performance_tables import TABLES, SimulationTables, simulation_tables
 from dtb.fleet.sizing import bytes_of_simulation, sized
-from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble
+from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution
 from dtb.people.records import Run
 from dtb.shards.batches import person_seed
@@ -65,23 +65,23 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
         Twin and cohort, or the members of the ensemble, do not belong together, or a design cannot be read.
     """
     settings = config.simulate
-    troupes = open_ensemble(shards, trained, settings.members, "simulate.members")
-    if settings.num_noise_draws > 1 and not all(troupe.card.config.process_noise for troupe in troupes):
+    shared_twins = open_ensemble(shards, trained, settings.members, "simulate.members")
+    if settings.num_noise_draws > 1 and not all(shared_twin.card.config.process_noise for shared_twin in shared_twins):
         raise ConfigurationError(
             f"simulate.num_noise_draws is {settings.num_noise_draws}, but a twin was trained without process noise "
             "(twin.process_noise): all its performances would be the same. Leave it at 1."
         )
-    designs = _designs(settings, troupes[0])
-    keys = sorted(troupes[0].cohort().pseudonyms)
+    designs = _designs(settings, shared_twins[0])
+    keys = sorted(shared_twins[0].cohort().pseudonyms)
     where = f"{folder}, and BIDS derivatives to {folder / DERIVATIVES}" if settings.bids_derivatives else f"{folder}"
-    inputs = inputs_of(troupes) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
+    inputs = inputs_of(shared_twins) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
     kept = sections(config, "seed", "simulate")
     if dry_run:
         what = f"{len(designs)} new run(s)" if designs else "their own runs"
         out.print(
-            f"Would let {len(keys)} people's twins perform {what}: {len(troupes)} member(s), {settings.num_noise_draws} performance(s) of "
-            f"each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). Would write "
-            f"{', '.join(TABLES)} to {where}."
+            f"Would let {len(keys)} people's twins perform {what}: {len(shared_twins)} member(s), {settings.num_noise_draws} "
+            f"performance(s) of each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). "
+            f"Would write {', '.join(TABLES)} to {where}."
         )
         OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs)
         return
@@ -92,19 +92,19 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     with connected(config.cluster):
         claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
         if derivatives is not None:
-            describe_derivatives(derivatives, troupes[0].card, troupes[0].source)
-        needed = functools.partial(bytes_of_simulation, troupes, designs)
+            describe_derivatives(derivatives, shared_twins[0].card, shared_twins[0].source)
+        needed = functools.partial(bytes_of_simulation, shared_twins, designs)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
         summary = run_pool(
             functools.partial(
-                Simulator,
+                SimulationWorker,
                 seed=config.seed,
                 settings=settings,
                 designs=designs,
                 derivatives=derivatives,
                 num_rows=fleet.subjects_per_batch,
             ),
-            troupes,
+            shared_twins,
             keys,
             Ledger(folder, TABLES),
             fleet,
@@ -112,21 +112,21 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
             cluster=config.cluster,
         )
     figures = {"num_people": len(keys), "num_ok": len(keys) - summary.num_failed, "num_failed": summary.num_failed}
-    claimed.finish({**figures, "num_draws": settings.num_draws, "cohort_hash": troupes[0].card.cohort_hash})
+    claimed.finish({**figures, "num_draws": settings.num_draws, "cohort_hash": shared_twins[0].card.cohort_hash})
     out.print(f"Simulated: {say_summary(summary)} Tables {', '.join(TABLES)} are in {where}.")
 
 
-def _designs(settings: SimulateConfig, troupe: Troupe) -> tuple[Run, ...]:
-    num_regions = len(troupe.card.region_names)
-    return read_designs(settings.designs, troupe.taskset, num_regions, settings.design_repetition_time)
+def _designs(settings: SimulateConfig, shared_twin: SharedTwin) -> tuple[Run, ...]:
+    num_regions = len(shared_twin.card.region_names)
+    return read_designs(settings.designs, shared_twin.taskset, num_regions, settings.design_repetition_time)
 
 
-class Simulator:
+class SimulationWorker:
     """The worker: simulates batches of people.
 
     Parameters
     ----------
-    troupes : sequence of Troupe
+    shared_twins : sequence of SharedTwin
         One a member of the ensemble.
     seed : int
     settings : SimulateConfig
@@ -135,19 +135,19 @@ class Simulator:
     derivatives : Path or None
         Where to write BIDS derivatives.
     num_rows : int or None
-        See `dtb.fleet.twins.Company`.
+        See `dtb.fleet.twins.TwinRunner`.
     """
 
     def __init__(
         self,
-        troupes: Sequence[Troupe],
+        shared_twins: Sequence[SharedTwin],
         seed: int,
         settings: SimulateConfig,
         designs: tuple[Run, ...] = (),
         derivatives: Path | None = None,
         num_rows: int | None = None,
     ) -> None:
-        self._companies = [Company(troupe, seed, num_rows) for troupe in troupes]
+        self._companies = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
         self._settings = settings
         self._designs = designs
         self._derivatives = derivatives
@@ -158,11 +158,11 @@ class Simulator:
         """Simulate people; those whose twins do anything that is not finite are failures."""
         failures: dict[str, str] = {}
         performed = [
-            self._perform(company, member, noise_draw, keys, failures)
-            for member, company in enumerate(self._companies)
+            self._perform(runner, member, noise_draw, keys, failures)
+            for member, runner in enumerate(self._companies)
             for noise_draw in range(self._settings.num_noise_draws)
         ]
-        tables = perform_tables(performed, failures, self._settings.num_draws)
+        tables = simulation_tables(performed, failures, self._settings.num_draws)
         if self._derivatives is not None:
             for key in keys:
                 if key not in failures:
@@ -170,23 +170,23 @@ class Simulator:
         return Work(tables, failures)
 
     def _perform(
-        self, company: Company, member: int, noise_draw: int, keys: Sequence[str], failures: dict[str, str]
-    ) -> Performed:
-        records, batch = company.meet(keys, self._designs)
+        self, runner: TwinRunner, member: int, noise_draw: int, keys: Sequence[str], failures: dict[str, str]
+    ) -> SimulationTables:
+        records, batch = runner.lay_out(keys, self._designs)
         if noise_draw:
-            seeds = [person_seed(key, company.seed, noise_draw) for key in batch.pseudonyms]
+            seeds = [person_seed(key, runner.seed, noise_draw) for key in batch.pseudonyms]
             batch = dataclasses.replace(batch, seed_S=batch.seed_S.new_tensor(seeds))
-        output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=True)
-        hazard_SKTA = company.twin.hazards(output)
+        output = runner.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=True)
+        hazard_SKTA = runner.twin.hazards(output)
         failures |= _failures(keys, hazard_SKTA, output.hidden_SKTN)
-        return Performed(
-            company=company,
+        return SimulationTables(
+            runner=runner,
             member=member,
             noise_draw=noise_draw,
             records=records,
             batch=batch,
-            presses=press_distribution(company.twin, output, batch, company.outlines),
-            bold_SKVR=(company.twin.bold(output, batch.volume_seconds_SKV) * company.twin.bold_scale_R).cpu(),
+            presses=press_distribution(runner.twin, output, batch, runner.outlines),
+            bold_SKVR=(runner.twin.bold(output, batch.volume_seconds_SKV) * runner.twin.bold_scale_R).cpu(),
             contrast_SKV=self._contrasts.weights(records, batch).cpu(),
         )
 

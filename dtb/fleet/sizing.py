@@ -19,7 +19,7 @@ from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import DamagedOutputError
 from dtb.files import write_json
 from dtb.fleet.actors import START_TIMEOUT_SECONDS, no_room, require_room
-from dtb.fleet.twins import Troupe
+from dtb.fleet.twins import SharedTwin
 from dtb.intervene.search import AT_ONCE
 from dtb.people.records import Run, SubjectRecord
 from dtb.twin.recurrence.cells import num_rows
@@ -78,7 +78,7 @@ def sized(
 
 
 def fitting(room: float, most: int, bytes_a_person: float, num_people: int, num_actors: int) -> int:
-    """Give how many people fit into half of the room (bytes), `most` at most, and so many that every actor gets two batches.
+    """Return how many people fit into half of the room (bytes), `most` at most, and so many that every actor gets two batches.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def _gpu_bytes() -> int | None:
 
 
 def _room_on_cpu(fleet: FleetConfig, mark: dict[str, float]) -> float:
-    """Give an actor's part of the memory of the smallest node that can hold one."""
+    """Return an actor's part of the memory of the smallest node that can hold one."""
     import ray
 
     nodes: list[dict[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -135,31 +135,31 @@ def _room_on_cpu(fleet: FleetConfig, mark: dict[str, float]) -> float:
     return min(shares, default=float(MOST_ON_CPU << 30))
 
 
-def bytes_of_simulation(troupes: Sequence[Troupe], designs: tuple[Run, ...] = ()) -> float:
-    """Give the memory that a person's simulation takes, of their own runs or of designs; members perform one after the other."""
-    return _bytes_of_performance(troupes, designs)
+def bytes_of_simulation(shared_twins: Sequence[SharedTwin], designs: tuple[Run, ...] = ()) -> float:
+    """Return the memory that a person's simulation takes, of their own runs or of designs; members perform one after the other."""
+    return _bytes_of_performance(shared_twins, designs)
 
 
-def bytes_of_search(troupes: Sequence[Troupe], num_restarts: int) -> float:
-    """Give the memory that a person's search takes: a gradient over all restarts at once, and changes made valid for all of them."""
-    regions = troupes[0].card.sizes.num_regions
-    perform = _bytes_of_performance(troupes)
+def bytes_of_search(shared_twins: Sequence[SharedTwin], num_restarts: int) -> float:
+    """Return the memory that a person's search takes: a gradient over all restarts at once, and changes made valid for all of them."""
+    regions = shared_twins[0].card.sizes.num_regions
+    perform = _bytes_of_performance(shared_twins)
     return perform * max(2.0 * num_restarts, AT_ONCE) + num_restarts * _MATRICES * regions**2 * _DOUBLE
 
 
-def _bytes_of_performance(troupes: Sequence[Troupe], designs: tuple[Run, ...] = ()) -> float:
-    """Give the memory of a performance by the largest of some people, taken evenly from the cohort, of whichever member needs most."""
-    cohort = troupes[0].cohort()
+def _bytes_of_performance(shared_twins: Sequence[SharedTwin], designs: tuple[Run, ...] = ()) -> float:
+    """Return the memory of a performance by the largest of some people, taken evenly from the cohort, of whichever member needs most."""
+    cohort = shared_twins[0].cohort()
     people = sorted(cohort.pseudonyms)
     looked_at = people[:: math.ceil(len(people) / _LOOKED_AT)]
     records = [dataclasses.replace(record, runs=designs) if designs else record for record in cohort.records(looked_at)]
-    return max(_bytes_of_member(troupe, records) for troupe in troupes)
+    return max(_bytes_of_member(shared_twin, records) for shared_twin in shared_twins)
 
 
-def _bytes_of_member(troupe: Troupe, records: Sequence[SubjectRecord]) -> float:
+def _bytes_of_member(shared_twin: SharedTwin, records: Sequence[SubjectRecord]) -> float:
     """Count without gradients: what goes into the steps, what they keep, and what is read out."""
-    num_segments, num_steps = troupe.batch_maker().batch(records, part="all").stimulus_SKTI.shape[1:3]
-    config, sizes = troupe.card.config, troupe.card.sizes
+    num_segments, num_steps = shared_twin.batch_maker().batch(records, part="all").stimulus_SKTI.shape[1:3]
+    config, sizes = shared_twin.card.config, shared_twin.card.sizes
     rows = num_rows(config.cell, config.num_hidden)
     a_step = 3 * sizes.num_channels + 3 * rows + 3 * config.num_hidden + 4 * sizes.num_outputs
     windows = 8 * sizes.num_alternatives  # hazards within response windows, in double precision

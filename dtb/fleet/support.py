@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import pearsonr
 
-from dtb.fleet.twins import Troupe
+from dtb.fleet.twins import SharedTwin
 
 SIGNIFICANCE = 0.05
 """One-sided level at which the correlation must differ from none."""
@@ -45,12 +45,12 @@ class Support:
         return self.p_value < SIGNIFICANCE
 
     def plain(self) -> dict[str, float | int | None]:
-        """Give it for JSON, which knows no NaN."""
+        """Return it for JSON, which knows no NaN."""
         values = {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(self).items()}
         return {**values, "is_shown": self.is_shown}
 
     def in_words(self, name: str) -> str:
-        """Say what is known of the target."""
+        """Return what is known of the target."""
         if np.isnan(self.r):
             return (
                 f"whether the twin knows {name} of people whom training did not see cannot be told: it can be compared with what they did "
@@ -64,9 +64,9 @@ class Support:
         )
 
 
-def seen_in_training(troupes: Sequence[Troupe]) -> frozenset[str]:
-    """Give everybody whom a member of the ensemble was trained on."""
-    return frozenset().union(*(troupe.split.train for troupe in troupes))
+def seen_in_training(shared_twins: Sequence[SharedTwin]) -> frozenset[str]:
+    """Return everybody whom a member of the ensemble was trained on."""
+    return frozenset().union(*(shared_twin.split.train for shared_twin in shared_twins))
 
 
 def support_of(predicted_S: np.ndarray, observed_S: np.ndarray) -> Support:

@@ -14,7 +14,7 @@ import torch
 from dtb.config import InterveneConfig, from_mapping
 from dtb.errors import ConfigurationError, InputDataError, StageError
 from dtb.fleet.support import Support, support_of
-from dtb.fleet.twins import Troupe, outlines_of
+from dtb.fleet.twins import SharedTwin, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
 from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
@@ -24,7 +24,7 @@ from dtb.people.reliability import load_reliability
 
 
 @dataclasses.dataclass(frozen=True)
-class Aim:
+class SearchTarget:
     """What a search is after, in the terms of one twin.
 
     Attributes
@@ -108,10 +108,10 @@ class Aim:
         figures, samples = [], []
         for part in people:
             table = part.to_pandas()
-            before_SM, rehearsed_SM = (np.stack(table[column].to_list()) for column in ("before", "rehearsed"))
+            before_SM, excerpt_SM = (np.stack(table[column].to_list()) for column in ("before", "before_excerpt"))
             before.add(torch.from_numpy(before_SM))
-            rehearsed.add(torch.from_numpy(rehearsed_SM))
-            table = table.drop(columns=["before", "rehearsed"]).assign(target=before_SM[:, self.target])
+            rehearsed.add(torch.from_numpy(excerpt_SM))
+            table = table.drop(columns=["before", "before_excerpt"]).assign(target=before_SM[:, self.target])
             if self.second is not None:
                 table["second"] = before_SM[:, self.second]
             samples.append(table[table["slope"].notna()])
@@ -124,7 +124,7 @@ class Aim:
         sample = pd.concat(samples).sort_values("pseudonym")
         halves_S = table["halves_apart"].to_numpy(dtype=np.float64)
         halves_S = halves_S[np.isfinite(halves_S)]
-        goal, rehearsal_goal = (
+        goal, excerpt_goal = (
             make_goal(self.indicators, self.target, self.sign, moments) for moments in (before, rehearsed)
         )
         unseen_S = ~table["pseudonym"].isin(list(seen)).to_numpy()
@@ -145,7 +145,7 @@ class Aim:
             goal=goal,
             support=support,
             second_support=second_support,
-            rehearsal_goal=rehearsal_goal,
+            excerpt_goal=excerpt_goal,
             # Two halves differ by twice the error of the whole.
             retest_sd=float(halves_S.std(ddof=1)) / 2 if len(halves_S) > 1 else None,
             population_E=np.stack(table["slope"].to_list()).mean(0, dtype=np.float64),
@@ -166,7 +166,7 @@ class Survey:
         Whether the target can be searched for.
     second_support : Support or None
         The same of the second aim, if there is one.
-    rehearsal_goal : Goal
+    excerpt_goal : Goal
         The same in units of what people do in the excerpts that searches perform: a contrast of few volumes varies more.
     retest_sd : float or None
         Standard deviation with which people's own figure would be found again, from odd and even trials; None where there are none.
@@ -184,7 +184,7 @@ class Survey:
     goal: Goal
     support: Support
     second_support: Support | None
-    rehearsal_goal: Goal
+    excerpt_goal: Goal
     retest_sd: float | None
     population_E: np.ndarray
     parameters: list[tuple[np.ndarray, float]]
@@ -192,7 +192,7 @@ class Survey:
     ridge_E: np.ndarray | None
 
 
-def require_correlations(troupe: Troupe) -> None:
+def require_correlations(shared_twin: SharedTwin) -> None:
     """Refuse a twin whose connectomes cannot be changed.
 
     Raises
@@ -200,7 +200,7 @@ def require_correlations(troupe: Troupe) -> None:
     InputDataError
         They are no correlation matrices.
     """
-    made = troupe.card.connectome
+    made = shared_twin.card.connectome
     if not is_correlation(made):
         raise InputDataError(
             f"This twin reads connectomes that are {connectome_in_words(made)}. An intervention changes a correlation matrix into another "
@@ -208,7 +208,7 @@ def require_correlations(troupe: Troupe) -> None:
         )
 
 
-def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
+def make_search_target(settings: InterveneConfig, shared_twin: SharedTwin) -> SearchTarget:
     """Find the indicator that the configuration names.
 
     Raises
@@ -218,9 +218,9 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
     InputDataError
         The twin does not read correlation matrices.
     """
-    require_correlations(troupe)
-    regions = troupe.card.bold_region_names
-    tasks = outlines_of(troupe.taskset)
+    require_correlations(shared_twin)
+    regions = shared_twin.card.bold_region_names
+    tasks = outlines_of(shared_twin.taskset)
     indicators = list_indicators(tasks, len(regions))
     target = _place(indicators, settings, tasks, regions)
     second, second_sign = None, 1.0
@@ -229,16 +229,16 @@ def make_aim(settings: InterveneConfig, troupe: Troupe) -> Aim:
         second, second_sign = _place(indicators, other, tasks, regions), 1.0 if other.direction == "increase" else -1.0
         if second == target:
             raise ConfigurationError(f"intervene.against is {settings.against!r}, which is the first aim itself.")
-    return Aim(
+    return SearchTarget(
         settings=settings,
         tasks=tuple(tasks),
         indicators=tuple(indicators),
         target=target,
         regions=tuple(regions),
-        retest_sd_E=_retest_sd(settings, troupe),
+        retest_sd_E=_retest_sd(settings, shared_twin),
         second=second,
         second_sign=second_sign,
-        among_R=_stimulable(settings, troupe.card.region_names),
+        among_R=_stimulable(settings, shared_twin.card.region_names),
     )
 
 
@@ -296,10 +296,10 @@ def _place(
     return indicators.index(wanted)
 
 
-def _retest_sd(settings: InterveneConfig, troupe: Troupe) -> np.ndarray | None:
+def _retest_sd(settings: InterveneConfig, shared_twin: SharedTwin) -> np.ndarray | None:
     if settings.budget_unit == "norm":
         return None
-    found = load_reliability(troupe.shards).get("retest_sd_E")
+    found = load_reliability(shared_twin.shards).get("retest_sd_E")
     if found is None or not np.isfinite(found).any():
         raise ConfigurationError(
             "intervene.budget_unit is 'retest_sd', but nobody in the cohort has two rest runs, so that it is not known how well an edge is "

@@ -29,7 +29,7 @@ from dtb.twin.model import Twin
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Troupe:
+class SharedTwin:
     """A trained twin and the cohort that is to perform, in a form that goes through the object store once a node.
 
     Attributes
@@ -77,29 +77,29 @@ class Troupe:
         return BatchMaker(self.taskset, self.card.segments, config.step_seconds, columns, self.split, cache_bytes=0)
 
 
-class Company:
+class TwinRunner:
     """Some people and their twins within an actor; what simulation and search have in common.
 
     Parameters
     ----------
-    troupe : Troupe
+    shared_twin : SharedTwin
     seed : int
     num_rows : int, optional
         Rows of every batch, those without a person at the end: matrix products of another shape round otherwise, and what a person gets
         would depend on how many others there are.
     """
 
-    def __init__(self, troupe: Troupe, seed: int, num_rows: int | None = None) -> None:
-        self.taskset = troupe.taskset
-        self.outlines = outlines_of(troupe.taskset)
-        self.card = troupe.card
+    def __init__(self, shared_twin: SharedTwin, seed: int, num_rows: int | None = None) -> None:
+        self.taskset = shared_twin.taskset
+        self.outlines = outlines_of(shared_twin.taskset)
+        self.card = shared_twin.card
         self.seed = seed
-        self.twin = troupe.twin()
+        self.twin = shared_twin.twin()
         self._num_rows = num_rows
-        self._cohort = troupe.cohort()
-        self._maker = troupe.batch_maker()
+        self._cohort = shared_twin.cohort()
+        self._maker = shared_twin.batch_maker()
 
-    def meet(self, pseudonyms: Sequence[str], runs: tuple[Run, ...] = ()) -> tuple[list[SubjectRecord], Batch]:
+    def lay_out(self, pseudonyms: Sequence[str], runs: tuple[Run, ...] = ()) -> tuple[list[SubjectRecord], Batch]:
         """Read people, and lay out all of their runs, or those given in place of them."""
         records = list(self._cohort.records(pseudonyms))
         if runs:
@@ -109,7 +109,7 @@ class Company:
 
 
 def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
-    """Say of each task what simulation and indicators need to know."""
+    """Return, in words, of each task what simulation and indicators need to know."""
     return [
         TaskOutline(
             spec.name,
@@ -122,7 +122,7 @@ def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
 
 
 def device() -> torch.device:
-    """Give the device of this process: a GPU only where Ray reserved one for it (`fleet.gpus_per_actor`)."""
+    """Return the device of this process: a GPU only where Ray reserved one for it (`fleet.gpus_per_actor`)."""
     return torch.device("cuda" if has_gpu() and torch.cuda.is_available() else "cpu")
 
 
@@ -132,7 +132,7 @@ def generator_of(pseudonym: str, seed: int, purpose: str) -> torch.Generator:
 
 
 def seed_of(pseudonym: str, seed: int, purpose: str) -> int:
-    """Give a seed between 0 and 2^63 - 1 that depends on person, seed and purpose alone.
+    """Return a seed between 0 and 2^63 - 1 that depends on person, seed and purpose alone.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def seed_of(pseudonym: str, seed: int, purpose: str) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def open_troupe(shards: Path, trained: Path) -> Troupe:
+def open_shared_twin(shards: Path, trained: Path) -> SharedTwin:
     """Read what a stage needs, and check that twin and cohort belong together.
 
     Parameters
@@ -167,7 +167,7 @@ def _open_ingested(shards: Path) -> Cohort:
     return open_cohort(shards)
 
 
-def _join(cohort: Cohort, shards: Path, trained: Path) -> Troupe:
+def _join(cohort: Cohort, shards: Path, trained: Path) -> SharedTwin:
     require_complete(trained, "train")
     twin, card = load_twin(trained / "twin")
     description = cohort.manifest.description
@@ -196,18 +196,18 @@ def _join(cohort: Cohort, shards: Path, trained: Path) -> Troupe:
         "split": split.split_hash,
         "cohort": cohort.manifest.cohort_hash,
     }
-    return Troupe(card, numbers, absolute(shards), split, hashes, description.source)
+    return SharedTwin(card, numbers, absolute(shards), split, hashes, description.source)
 
 
-def inputs_of(troupes: Sequence[Troupe]) -> dict[str, str]:
+def inputs_of(shared_twins: Sequence[SharedTwin]) -> dict[str, str]:
     """Name what a stage reads by its hashes, so that another twin or cohort is not taken for the one that the stage began with."""
-    found = dict(troupes[0].hashes)
-    for number, troupe in enumerate(troupes[1:], start=2):
-        found |= {f"{name} of member {number}": troupe.hashes[name] for name in ("twin", "split")}
+    found = dict(shared_twins[0].hashes)
+    for number, shared_twin in enumerate(shared_twins[1:], start=2):
+        found |= {f"{name} of member {number}": shared_twin.hashes[name] for name in ("twin", "split")}
     return found
 
 
-def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: str) -> list[Troupe]:
+def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: str) -> list[SharedTwin]:
     """Open the twin and the further members of its ensemble, which `option` names.
 
     Raises
@@ -219,14 +219,14 @@ def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: 
     """
     require_distinct(trained, members, option)
     cohort = _open_ingested(shards)
-    troupes = [_join(cohort, shards, path) for path in (trained, *members)]
-    for path, troupe in zip(members, troupes[1:], strict=True):
-        if (troupe.card.taskset, troupe.card.bold_region_names) != (
-            troupes[0].card.taskset,
-            troupes[0].card.bold_region_names,
+    shared_twins = [_join(cohort, shards, path) for path in (trained, *members)]
+    for path, shared_twin in zip(members, shared_twins[1:], strict=True):
+        if (shared_twin.card.taskset, shared_twin.card.bold_region_names) != (
+            shared_twins[0].card.taskset,
+            shared_twins[0].card.bold_region_names,
         ):
             raise InputDataError(
                 f"{option}: the twin in {path} has other tasks or BOLD regions than that in {trained}. Members of an ensemble "
                 "are trained on the same cohort; give `dtb train` another seed, and nothing else."
             )
-    return troupes
+    return shared_twins

@@ -70,7 +70,7 @@ class Decider:
     age_speed: float = 1.0
 
     def without_habits(self) -> Decider:
-        """Give the process of somebody with the same connectome and everybody's mean caution, speed of pressing and age."""
+        """Return the process of somebody with the same connectome and everybody's mean caution, speed of pressing and age."""
         return Decider({name: drift / self.age_speed for name, drift in self.drift.items()}, _BOUNDARY, _NON_DECISION)
 
 
@@ -89,7 +89,7 @@ def make_design(task: str, run: int, seed: int) -> Design:
 
 
 def make_decider(person: Person, config: SynthConfig, seed: int, index: int) -> Decider:
-    """Give the decision process that follows from a person's scores, and from what no connectome shows."""
+    """Return the decision process that follows from a person's scores, and from what no connectome shows."""
     rng = np.random.default_rng([seed, 3, index])
     age_speed = float(np.exp(-config.age_on_behaviour * _age_effect(person.age, config.age_law)))
     speed = age_speed * np.exp(-_SLOWNESS_EFFECT * config.trait_strength * person.scores["slowness"])
@@ -108,7 +108,7 @@ def make_decider(person: Person, config: SynthConfig, seed: int, index: int) -> 
 
 
 def _age_effect(age: float, law: str) -> float:
-    """Give how much age slows, with mean 0 and standard deviation 1 over ages that are uniform from 18 to 65."""
+    """Return how much age slows, with mean 0 and standard deviation 1 over ages that are uniform from 18 to 65."""
     age_z = (age - MIDDLE_AGE) / AGE_SPREAD
     # Of a uniform z, z and z^2 - 1 are uncorrelated, with variances 1 and 4/5.
     return age_z if law == "linear" else (age_z + age_z**2 - 1) / np.sqrt(1.8)
@@ -165,7 +165,7 @@ def _perform(
 
 
 def expectations(decider: Decider, conditions: tuple[str, ...], config: SynthConfig, seed: int) -> dict[str, float]:
-    """Give what a person would do on average: mean reaction time and accuracy in each condition, by many trials of the same process.
+    """Return what a person would do on average: mean reaction time and accuracy in each condition, by many trials of the same process.
 
     Everybody is given the same noise, so that people differ by their parameters alone.
     """
@@ -186,7 +186,7 @@ def _expectation_chances(seed: int) -> _Chances:
 def events_table(
     design: Design, rt_J: np.ndarray, correct_J: np.ndarray, repetition_time: float
 ) -> dict[str, list[str]]:
-    """Give the columns of a person's events file."""
+    """Return the columns of a person's events file."""
     table = {
         "onset": [f"{onset:.4f}" for onset in design.onset_J],
         "duration": [f"{duration:.4f}" for duration in design.duration_J],

@@ -35,7 +35,7 @@ _NUM_CONFOUNDS = 46  # with the drifts of a run of ten minutes
 
 @functools.cache
 def label_image(num_regions: int) -> np.ndarray:
-    """Give the atlas, (X, Y, Z) int16: regions from 1, -1 white matter, -2 CSF, 0 outside the brain."""
+    """Return the atlas, (X, Y, Z) int16: regions from 1, -1 white matter, -2 CSF, 0 outside the brain."""
     along = int(np.ceil(num_regions ** (1 / 3) - 1e-9))
     side = along * _SIDE
     labels = np.zeros((side + 4, side + 2, side + 2), dtype=np.int16)
@@ -47,7 +47,7 @@ def label_image(num_regions: int) -> np.ndarray:
 
 
 def atlas_path(out: Path, synth: SynthConfig) -> Path:
-    """Say where a cohort's atlas lies."""
+    """Return where a cohort's atlas lies."""
     return out / "atlases" / f"atlas-Toy{synth.num_regions}_dseg.nii.gz"
 
 
@@ -144,7 +144,7 @@ def _write_confounds(
 
 @functools.cache
 def _drifts(num_volumes: int, repetition_time: float) -> np.ndarray:
-    """Give fMRIPrep's discrete cosines, (V, D), without the constant."""
+    """Return fMRIPrep's discrete cosines, (V, D), without the constant."""
     times_V = np.arange(num_volumes) * repetition_time
     design = make_first_level_design_matrix(times_V, drift_model="cosine", high_pass=_HIGH_PASS_HZ)
     return np.asarray(design.drop(columns="constant"))

@@ -52,7 +52,7 @@ def displacement(level: float, num_volumes: int, config: SynthConfig, rng: np.ra
 
 
 def artefact(displacement_V: np.ndarray, config: SynthConfig) -> np.ndarray:
-    """Give what moving does to the signal of every region, (V,): it falls with each displacement and comes back within seconds."""
+    """Return what moving does to the signal of every region, (V,): it falls with each displacement and comes back within seconds."""
     memory = np.exp(-config.repetition_time / _RECOVERY_SECONDS)
     return np.asarray(-config.motion_artefact * lfilter([1.0], [1.0, -memory], displacement_V - displacement_V.mean()))
 
@@ -60,7 +60,7 @@ def artefact(displacement_V: np.ndarray, config: SynthConfig) -> np.ndarray:
 def response_maps(
     person: Person, population: Population, config: SynthConfig, task: str, seed: int, index: int
 ) -> dict[str, np.ndarray]:
-    """Give the height of a person's response to each condition of a task in each region, (R,) each.
+    """Return the height of a person's response to each condition of a task in each region, (R,) each.
 
     The first network answers every stimulus, the second more under conflict, the last one to faces, in proportion to the trait
     `reactivity`; a little is the person's own.
@@ -103,7 +103,7 @@ def regressors(
 
 @functools.cache
 def _peak() -> float:
-    """Give the height of the response to one second of activity."""
+    """Return the height of the response to one second of activity."""
     return float(_convolved(np.zeros(1), np.ones(1), np.arange(0, 30, 0.1)).max())
 
 

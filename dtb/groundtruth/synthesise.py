@@ -94,7 +94,7 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
 
 
 def _plan(designs: Mapping[str, list[Design]], synth: SynthConfig, out: Path) -> str:
-    """Say who would be made, and how much of the disk they take."""
+    """Return who would be made, and how much of the disk they take."""
     runs = [design for each in designs.values() for design in each]
     seconds = synth.num_rest_runs * synth.rest_seconds + sum(design.end_seconds for design in runs)
     written = bytes_per_volume(synth.num_regions) if synth.volumes else _BYTES_PER_NUMBER * synth.num_regions

@@ -20,7 +20,7 @@ SPACE = "MNI152NLin2009cAsym"
 
 
 def run_folder(out: Path, pipeline: str, label: str) -> Path:
-    """Give the folder of a person's runs in a derivative tree."""
+    """Return the folder of a person's runs in a derivative tree."""
     return out / "derivatives" / pipeline / f"sub-{label}" / "func"
 
 
@@ -81,7 +81,7 @@ def write_descriptions(out: Path, population: Population, synth: SynthConfig) ->
 
 
 def region_table(population: Population) -> dict[str, list[str]]:
-    """Give the columns of the table that names the regions."""
+    """Return the columns of the table that names the regions."""
     return {
         "index": [str(place + 1) for place in range(len(population.region_names))],
         "name": population.region_names,

@@ -51,7 +51,7 @@ def correlations(connectome_SE: Tensor, num_regions: int) -> tuple[Tensor, Tenso
 
 
 def fisher_z(correlation_SE: Tensor, present_SR: Tensor) -> Tensor:
-    """Give the connectome that the twin reads: Fisher z, NaN on the edges of absent regions; gradients pass through."""
+    """Return the connectome that the twin reads: Fisher z, NaN on the edges of absent regions; gradients pass through."""
     num_regions = present_SR.shape[1]
     rows, columns = torch.triu_indices(num_regions, num_regions, 1, device=present_SR.device)
     known_SE = present_SR[:, rows] & present_SR[:, columns]
@@ -264,12 +264,13 @@ def change_along(
 
 
 def off_diagonal_norm(matrix_SRR: Tensor) -> Tensor:
-    """Give the (S,) Frobenius norms of the matrices without their diagonals."""
+    """Return the (S,) Frobenius norms of the matrices without their diagonals."""
     return torch.linalg.matrix_norm(matrix_SRR - torch.diag_embed(matrix_SRR.diagonal(dim1=1, dim2=2)))
 
 
 def violation(matrix_SRR: Tensor) -> Tensor:
-    """Say by how much matrices fail to be correlation matrices: the worst over symmetry, diagonal, range and spectrum, (S,)."""
+    """Return, in words, by how much matrices fail to be correlation matrices: the worst over symmetry,
+    diagonal, range and spectrum, (S,)."""
     asymmetry_S = (matrix_SRR - matrix_SRR.mT).abs().amax(dim=(1, 2))
     diagonal_S = (matrix_SRR.diagonal(dim1=1, dim2=2) - 1.0).abs().amax(dim=1)
     range_S = (matrix_SRR.abs().amax(dim=(1, 2)) - 1.0).clamp_min(0.0)

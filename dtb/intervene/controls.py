@@ -24,7 +24,7 @@ _PENALTIES = np.logspace(-3, 3, 13)
 
 
 def pls_direction(parameters_SP: np.ndarray, indicator_S: np.ndarray) -> tuple[np.ndarray, float]:
-    """Give the first direction of a partial least squares regression of an indicator on generated parameters.
+    """Return the first direction of a partial least squares regression of an indicator on generated parameters.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def smooth_gradient(
     seeds: Sequence[int],
     num_samples: int = SMOOTHING_SAMPLES,
 ) -> Tensor:
-    """Give the gradient of the position along a direction of the parameters, averaged over noisy connectomes.
+    """Return the gradient of the position along a direction of the parameters, averaged over noisy connectomes.
 
     Parameters
     ----------

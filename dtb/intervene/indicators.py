@@ -104,7 +104,7 @@ def list_indicators(tasks: Sequence[TaskOutline], num_bold_regions: int) -> list
 
 
 def press_distribution(twin: Twin, output: TwinOutput, batch: Batch, tasks: Sequence[TaskOutline]) -> PressDistribution:
-    """Give the distribution of each trial's press; response slots that its task does not use cannot be pressed."""
+    """Return the distribution of each trial's press; response slots that its task does not use cannot be pressed."""
     hazard_JWA, covered_JW = windows(twin.hazards(output), batch.trials)
     slots_A = torch.arange(hazard_JWA.shape[-1], device=hazard_JWA.device)
     num_slots_J = torch.tensor([len(task.alternatives) for task in tasks], device=hazard_JWA.device)[
@@ -185,7 +185,7 @@ class Performance:
         return output, batch
 
     def measure(self, output: TwinOutput, presses: PressDistribution) -> Tensor:
-        """Give the (S, M) indicators of what `perform` gave; `presses` is its `press_distribution`."""
+        """Return the (S, M) indicators of what `perform` gave; `presses` is its `press_distribution`."""
         batch = self._batch
         rt_J = presses.mean_rt_J()
         choice_JA = presses.choice_probability_JA()
@@ -211,7 +211,7 @@ class Performance:
         return torch.stack(found, dim=1)
 
     def _t(self, task: int, series_SKV: Tensor, batch: Batch, contrast_SKV: Tensor) -> Tensor:
-        """Give the effect of a contrast on a signal over its standard error, (S,) float64; NaN where a person has none."""
+        """Return the effect of a contrast on a signal over its standard error, (S,) float64; NaN where a person has none."""
         assert self._basis_SKVP is not None
         times = len(series_SKV) // len(self._basis_SKVP)
         of_task_SK = batch.task_SK == task
@@ -232,7 +232,7 @@ class Performance:
         return torch.where(has_S, effect_S / variance_S.clamp_min(1e-24).sqrt(), torch.nan)
 
     def halves_apart(self, indicator: Indicator) -> Tensor:
-        """Give what people did in even minus what they did in odd trials, (S,); NaN where it cannot be told, and for BOLD, whose trials
+        """Return what people did in even minus what they did in odd trials, (S,); NaN where it cannot be told, and for BOLD, whose trials
         overlap."""
         if indicator.regions:
             return torch.full((len(self._once[0].pseudonyms),), torch.nan, dtype=torch.float64)
@@ -240,7 +240,7 @@ class Performance:
         return self.observed(indicator, even_J) - self.observed(indicator, ~even_J)
 
     def observed(self, indicator: Indicator, among_J: Tensor | None = None) -> Tensor:
-        """Give what people did themselves, (S,); NaN where a person has no data on the task.
+        """Return what people did themselves, (S,); NaN where a person has no data on the task.
 
         Parameters
         ----------
@@ -329,7 +329,7 @@ def _mean(chosen_J: Tensor, value_J: Tensor, subject_J: Tensor, num_people: int)
 
 
 def _mean_weights(chosen_J: Tensor, subject_J: Tensor, num_people: int) -> tuple[Tensor, Tensor]:
-    """Give weights that average each person's chosen trials, and who has any."""
+    """Return weights that average each person's chosen trials, and who has any."""
     count_S = torch.zeros(num_people, dtype=torch.float64, device=chosen_J.device).index_add(
         0, subject_J, chosen_J.double()
     )

@@ -97,7 +97,7 @@ class TrialFigures:
 def analyse(
     outcomes: pd.DataFrame, protocol: Protocol, seed: int, spread_in_retest_sd: float | None = None
 ) -> TrialFigures:
-    """Give the figures of a trial.
+    """Return the figures of a trial.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def _primary(target: pd.DataFrame, weights: np.ndarray, protocol: Protocol, rng:
 
 
 def _matrix(outcomes: pd.DataFrame, people: pd.Index, weights: np.ndarray, protocol: Protocol) -> pd.DataFrame:
-    """Say what each arm did to every indicator at the full dose."""
+    """Return what each arm did to every indicator at the full dose."""
     full = outcomes[outcomes["dose"] == 1.0]
     keys = ["arm", "task", "indicator", "is_target"]
     rows = []
@@ -207,7 +207,7 @@ def _named(
     protocol: Protocol,
     statistic: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda weights, values_S: weights @ values_S,
 ) -> dict[str, float]:
-    """Give a figure of the people who have a value, if not said otherwise their mean, with its bootstrap interval; NaN for nobody."""
+    """Return a figure of the people who have a value, if not said otherwise their mean, with its bootstrap interval; NaN for nobody."""
     known_S = np.isfinite(values_S)
     values_S, weights = values_S[known_S], weights[:, known_S]
     drawn = weights.sum(1)
@@ -221,7 +221,7 @@ def _named(
 
 
 def _deviations(weights: np.ndarray, values_S: np.ndarray) -> np.ndarray:
-    """Give the standard deviation over people under each row of weights; NaN for one person."""
+    """Return the standard deviation over people under each row of weights; NaN for one person."""
     num_people = len(values_S)
     if num_people < 2:
         return np.full(len(weights), np.nan)

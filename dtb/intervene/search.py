@@ -73,7 +73,7 @@ class Goal:
         return dataclasses.replace(self, penalty_M=penalty_M, second=second, second_sign=sign, second_share=share)
 
     def score(self, values_SM: Tensor, before_SM: Tensor, off_target_weight: float) -> Tensor:
-        """Give what the search maximises: (S,) wanted change, less the mean squared unwanted one, both in units of spread."""
+        """Return what the search maximises: (S,) wanted change, less the mean squared unwanted one, both in units of spread."""
         # An indicator without a spread is divided by 1: by NaN, even a gradient of 0 would not be finite.
         moved_SM = (values_SM - before_SM) / self.spread_M.nan_to_num(1.0)
         counted_SM = (self.penalty_M > 0) & moved_SM.isfinite()
@@ -150,7 +150,7 @@ def make_goal(indicators: Sequence[Indicator], target: int, sign: float, people:
 
 
 def wanted_with(indicators: Sequence[Indicator], target: int) -> list[bool]:
-    """Say of each indicator whether it is part of the aim: the target itself, and effects of its contrast on its regions.
+    """Return, in words, of each indicator whether it is part of the aim: the target itself, and effects of its contrast on its regions.
 
     Examples
     --------
@@ -210,7 +210,7 @@ def search(
     settings: InterveneConfig,
     control_directions_SE: Mapping[str, Tensor],
     seeds: Sequence[int],
-    rehearsals: Sequence[Simulate] | None = None,
+    excerpts: Sequence[Simulate] | None = None,
     cohort: Cohort | None = None,
     distance: Simulate | None = None,
     among_R: Tensor | None = None,
@@ -229,7 +229,7 @@ def search(
         Directions to go by the same norm, for comparison.
     seeds : sequence of int
         One a person: where the restarts begin.
-    rehearsals : sequence of callable, optional
+    excerpts : sequence of callable, optional
         What the search performs at every step in the members' place, if that is cheaper; what is returned is measured with the members,
         except for the target's way through the search.
     cohort : Cohort, optional
@@ -245,7 +245,7 @@ def search(
         People whose score is not finite, or for whom nothing was better than no change, get no change.
     """
     num_people, times = len(start.budget_S), settings.num_restarts
-    rehearsals = members if rehearsals is None else rehearsals
+    excerpts = members if excerpts is None else excerpts
     several = start.repeat(times)
     reach = None
     if settings.max_distance is not None:
@@ -255,15 +255,15 @@ def search(
     unchanged_SE = start.connectome(torch.zeros_like(edges_of(start.base_SRR)))
     with torch.no_grad():
         before = [simulate(unchanged_SE).double() for simulate in members]
-        rehearsed = before if rehearsals is members else [simulate(unchanged_SE).double() for simulate in rehearsals]
+        rehearsed = before if excerpts is members else [simulate(unchanged_SE).double() for simulate in excerpts]
     rehearsed = [values_SM.repeat(times, 1) for values_SM in rehearsed]
     best_SP = _beginnings(space, several, times, seeds)
-    _, best_S, slope_SP = _ascent(rehearsals, several, space, goal, settings, best_SP, rehearsed)
+    _, best_S, slope_SP = _ascent(excerpts, several, space, goal, settings, best_SP, rehearsed)
     length_S = settings.step_size * several.budget_S
     path = []
     for _ in range(settings.num_steps):
         next_SP = space.admit(best_SP + length_S[:, None] * slope_SP)
-        values_SM, score_S, next_slope_SP = _ascent(rehearsals, several, space, goal, settings, next_SP, rehearsed)
+        values_SM, score_S, next_slope_SP = _ascent(excerpts, several, space, goal, settings, next_SP, rehearsed)
         path.append(values_SM[:, goal.target])
         # Not finite is not better, so that such people keep what they had.
         better_S = score_S > best_S
@@ -300,7 +300,7 @@ def not_dominated(gain_GC: Tensor) -> Tensor:
 
 
 def slope(members: Sequence[Simulate], start: Start, goal: Goal) -> tuple[Tensor, Tensor]:
-    """Give everybody's indicators before any change (S, M), and the gradient of the target's wanted direction (S, E), of norm 1.
+    """Return everybody's indicators before any change (S, M), and the gradient of the target's wanted direction (S, E), of norm 1.
 
     The mean of the gradients over people is the direction that helps the population, a control for the personal one.
     """
@@ -338,7 +338,7 @@ def _ascent(
     parameter_SP: Tensor,
     before: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give indicators, score and the direction of steepest ascent of the score, the mean over the members of each."""
+    """Return indicators, score and the direction of steepest ascent of the score, the mean over the members of each."""
     at_SP = parameter_SP.detach().requires_grad_()
     values, scores, slope_SP = [], [], torch.zeros_like(parameter_SP)
     for simulate, before_SM in zip(members, before, strict=True):
@@ -399,7 +399,7 @@ def perform_all(members: Sequence[Simulate], start: Start, changes_SE: Sequence[
 
 
 def _alike(changes_USE: Tensor) -> Tensor:
-    """Give the mean cosine between different restarts' changes, (S,)."""
+    """Return the mean cosine between different restarts' changes, (S,)."""
     times = len(changes_USE)
     unit_USE = changes_USE / changes_USE.norm(dim=2, keepdim=True).clamp_min(1e-300)
     if times == 1:

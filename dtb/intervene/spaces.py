@@ -103,18 +103,18 @@ class Start:
         return Start(*(value.repeat(times, *[1] * (value.ndim - 1)) for value in values))
 
     def connectome(self, change_SE: Tensor) -> Tensor:
-        """Give the changed connectome as the twin reads it; gradients pass to the change."""
+        """Return the changed connectome as the twin reads it; gradients pass to the change."""
         return fisher_z(edges_of(self.base_SRR) + change_SE, self.present_SR)
 
     def along(self, direction_SE: Tensor, norm_S: Tensor) -> Tensor:
-        """Give a valid change along a direction, of a given norm."""
+        """Return a valid change along a direction, of a given norm."""
         num_regions = self.present_SR.shape[1]
         direction_SRR = matrix_of(self.masked(direction_SE.double()), num_regions, diagonal=0.0)
         change_SRR = change_along(self.base_SRR, direction_SRR, norm_S, smallest_eigenvalue=SMALLEST_EIGENVALUE)
         return self.masked(edges_of(change_SRR))
 
     def scaled(self, gains_SR: Tensor) -> Tensor:
-        """Give the change (S, E) that multiplies each region's correlations by its gain: that of i and j becomes `g_i g_j C_ij`."""
+        """Return the change (S, E) that multiplies each region's correlations by its gain: that of i and j becomes `g_i g_j C_ij`."""
         rows, columns = _pairs(gains_SR.shape[1], gains_SR.device)
         return self.masked((gains_SR[:, rows] * gains_SR[:, columns] - 1.0) * edges_of(self.base_SRR))
 
@@ -185,7 +185,7 @@ class Space(Protocol):
         """P."""
 
     def change(self, parameter_SP: Tensor) -> Tensor:
-        """Give the (S, E) change of the correlations; differentiable. Parameters of 0 change nothing."""
+        """Return the (S, E) change of the correlations; differentiable. Parameters of 0 change nothing."""
 
     def admit(self, parameter_SP: Tensor) -> Tensor:
         """Bring parameters among those that are allowed."""

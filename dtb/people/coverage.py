@@ -47,7 +47,7 @@ class RegionCoverage:
         return np.where(self._num_known_R > 0, self._sum_R / np.maximum(self._num_known_R, 1), np.nan)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Give the table's rows, its header first."""
+        """Return the table's rows, its header first."""
         least_R = np.where(self._num_known_R > 0, self._least_R, np.nan)
         rows: list[tuple[str, ...]] = [("region", "mean", "minimum", "num_absent", "num_people")]
         for name, mean, least, absent in zip(self._regions, self.mean_R, least_R, self._num_absent_R, strict=True):

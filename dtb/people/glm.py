@@ -47,7 +47,7 @@ def condition_events(run: Run, conditions: tuple[str, ...]) -> pd.DataFrame:
 
 
 def design_matrix(events: pd.DataFrame, volume_seconds_V: np.ndarray) -> pd.DataFrame:
-    """Give nilearn's design matrix for the volumes, with one row a volume."""
+    """Return nilearn's design matrix for the volumes, with one row a volume."""
     begin, end = volume_seconds_V[0] - LONGEST_RESPONSE_SECONDS, volume_seconds_V[-1]
     seen = events[(events["onset"] + events["duration"] > begin) & (events["onset"] < end)]
     with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def design_matrix(events: pd.DataFrame, volume_seconds_V: np.ndarray) -> pd.Data
 
 
 def contrast_weights(design: pd.DataFrame, contrast: Mapping[str, float]) -> np.ndarray | None:
-    """Give the row of weights whose product with the data is the contrast's effect.
+    """Return the row of weights whose product with the data is the contrast's effect.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def run_contrast(
     span_seconds: tuple[float, float],
     usable_V: np.ndarray,
 ) -> np.ndarray | None:
-    """Give the weights of a run's volumes in its contrast, 0 for those outside the span or not usable.
+    """Return the weights of a run's volumes in its contrast, 0 for those outside the span or not usable.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def run_contrast(
 
 
 def run_basis(run: Run, conditions: tuple[str, ...], usable_V: np.ndarray) -> np.ndarray:
-    """Give an orthonormal basis of what the linear model of a run can explain: what it leaves is the error of the contrast.
+    """Return an orthonormal basis of what the linear model of a run can explain: what it leaves is the error of the contrast.
 
     Parameters
     ----------
@@ -170,6 +170,6 @@ def _cached_weights(
     seconds_V: tuple[float, ...],
     contrast: tuple[tuple[str, float], ...],
 ) -> np.ndarray | None:
-    """Give the weights of a run's contrast; observed and predicted series of a run, and people shown the same, share them."""
+    """Return the weights of a run's contrast; observed and predicted series of a run, and people shown the same, share them."""
     events = pd.DataFrame({"onset": onset_J, "duration": duration_J, "trial_type": condition_J})
     return contrast_weights(design_matrix(events, np.array(seconds_V)), dict(contrast))

@@ -79,7 +79,8 @@ class SubjectRecord:
 
 
 def is_correlation(connectome: Mapping[str, Any]) -> bool:
-    """Say whether connectomes of this description (`CohortDescription.connectome`) are correlation matrices; partial correlations are not.
+    """Return whether connectomes of this description (`CohortDescription.connectome`) are correlation
+    matrices; partial correlations are not.
 
     Interventions and the tangent space rely on it.
     """
@@ -87,7 +88,7 @@ def is_correlation(connectome: Mapping[str, Any]) -> bool:
 
 
 def connectome_in_words(connectome: Mapping[str, Any]) -> str:
-    """Say what connectomes of this description are, for a message; alike are those that a twin may not tell apart."""
+    """Return what connectomes of this description are, for a message; alike are those that a twin may not tell apart."""
     parts = [str(connectome[key]) for key in ("matrix", "scale") if key in connectome]
     return f"{connectome.get('kind')} ({', '.join(parts)})"
 

@@ -201,14 +201,15 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
     run : Path
         Folder with any of the folders named in `FOLDERS`.
     atlas : Path, optional
-        Says where the regions lie, see `dtb.report.region_centres.region_places`; if not given, the atlas that the cohort was parcellated with.
+        Says where the regions lie, see `dtb.report.region_centres.region_places`; if not given, the atlas that the cohort was parcellated
+        with.
 
     Raises
     ------
     InputDataError
         `atlas` does not say where the regions lie.
     """
-    stages = {name: state_of(name, run / folder) for name, folder in FOLDERS.items()}
+    stages = {name: read_stage_state(name, run / folder) for name, folder in FOLDERS.items()}
 
     def attempt(stage: str, read: Callable[[Path], T]) -> T | Missing:
         folder = run / FOLDERS[stage]
@@ -250,8 +251,8 @@ def _places(people: People | Missing, ingest: StageState, atlas: Path | None) ->
         return None
 
 
-def state_of(name: str, folder: Path) -> StageState:
-    """Say how far a stage came in its folder, whatever is wrong with it."""
+def read_stage_state(name: str, folder: Path) -> StageState:
+    """Return how far a stage came in its folder, whatever is wrong with it."""
     if not folder.is_dir():
         return StageState(name, "absent", f"`dtb {name}` has not been run here.")
     if not (folder / STAGE_FILE).is_file():

@@ -72,7 +72,7 @@ def rt_distribution(
 
 
 def band_of_whole_curves(curves: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Give the band within which a share of curves lies from end to end.
+    """Return the band within which a share of curves lies from end to end.
 
     A band of pointwise percentiles promises less: of curves with many points, most leave it somewhere. So the most extreme curves, by
     the rank at their most extreme point (then at the next, and so on), are set aside, and the others span the band [1]_.

@@ -59,7 +59,7 @@ def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str
 
 
 def errors_of_people(found: Collected) -> pd.Series:
-    """Give the mean absolute error of each held-out person's mean reaction times, by pseudonym, smallest first."""
+    """Return the mean absolute error of each held-out person's mean reaction times, by pseudonym, smallest first."""
     if not isinstance(found.evaluation, Evaluation):
         return pd.Series(dtype=float)
     subjects = found.evaluation.subjects

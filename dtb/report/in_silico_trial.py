@@ -102,7 +102,7 @@ def _left_out(primary: Mapping[str, Any]) -> str:
 
 
 def _matrix(matrix: pd.DataFrame) -> Table:
-    """Say what each arm did to every indicator."""
+    """Return what each arm did to every indicator."""
     arms = list(dict.fromkeys(matrix["arm"].astype(str)))
     rows = []
     for (task, indicator, is_target), group in matrix.groupby(["task", "indicator", "is_target"], sort=False):

@@ -102,7 +102,8 @@ def indicator_name(row: pd.Series) -> str:
 
 
 def _indicators_table(results: pd.DataFrame) -> Table:
-    """Give the medians over people: of the searched indicator, of behaviour that should have stayed, and of the regions that moved most."""
+    """Return the medians over people: of the searched indicator, of behaviour that should have stayed, and
+    of the regions that moved most."""
     # The regions of a network that is to change move with it: they are the aim, not beside it.
     shown = results[results["is_target"].astype(bool) | ~results["is_wanted"].astype(bool)]
     named = shown.assign(name=[indicator_name(row) for _, row in shown.iterrows()])

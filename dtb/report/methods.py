@@ -195,7 +195,7 @@ def _hashes(found: Collected) -> list[tuple[str, str]]:
 
 
 def _versions(found: Collected) -> Table:
-    """Give the versions of the machine that trained the twin, where it left them, and else of the one that makes the page."""
+    """Return the versions of the machine that trained the twin, where it left them, and else of the one that makes the page."""
     train = found.stages["train"]
     saved, made = {"dtb": train.version} | train.versions, {"dtb": dtb.__version__} | versions_here()
     where = (

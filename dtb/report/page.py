@@ -132,7 +132,7 @@ def prose(text: str) -> Markup:
 
 
 def claims_of(found: Collected) -> list[str]:
-    """Give what the page opens with: what the certificate comes to and then what the figures do, or that there is no claim."""
+    """Return what the page opens with: what the certificate comes to and then what the figures do, or that there is no claim."""
     if isinstance(found.evaluation, Evaluation):
         return [
             with_minus(str(words))
@@ -142,7 +142,7 @@ def claims_of(found: Collected) -> list[str]:
 
 
 def _facts(found: Collected) -> list[tuple[str, str]]:
-    """Give the few figures that stand under the claim."""
+    """Return the few figures that stand under the claim."""
     facts = []
     if isinstance(found.people, People):
         facts.append((f"{len(found.people.cohort):,}", "people in the cohort"))

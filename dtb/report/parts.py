@@ -91,7 +91,7 @@ class Section:
 
 
 def task_colours(found: Collected) -> dict[str, str]:
-    """Give each task its place-holder colour, in the order of the cohort's task set, or else of the alphabet."""
+    """Return each task its place-holder colour, in the order of the cohort's task set, or else of the alphabet."""
     if isinstance(found.people, People):
         domains = task_domains(found.people.manifest)
         return dict(zip(domains, colours_by_domain(list(domains.values())), strict=True))
@@ -102,7 +102,7 @@ def task_colours(found: Collected) -> dict[str, str]:
 
 
 def task_domains(manifest: Manifest) -> dict[str, str]:
-    """Give the domain of each task of a cohort's task set, in its order."""
+    """Return the domain of each task of a cohort's task set, in its order."""
     return {str(spec["name"]): str(spec.get("domain", "")) for spec in manifest.description.taskset["specs"]}
 
 
@@ -115,12 +115,12 @@ def conditions_of(people: People, task: str) -> tuple[str, ...]:
 
 
 def colour_of(task: str, tasks: Mapping[str, str]) -> str:
-    """Give a task's place-holder colour; grey for what concerns no single task."""
+    """Return a task's place-holder colour; grey for what concerns no single task."""
     return tasks.get(task, QUIET)
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Give a figure with a few significant digits; a dash where there is none.
+    """Return a figure with a few significant digits; a dash where there is none.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def count(value: int, one: str, many: str | None = None) -> str:
-    """Give a number of things in words.
+    """Return a number of things in words.
 
     Examples
     --------

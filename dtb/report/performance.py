@@ -84,7 +84,7 @@ def _choice_panels(
 
 
 def _right_answers(record: SubjectRecord, task: str, conditions: Sequence[str]) -> dict[str, tuple[float, int]]:
-    """Give the observed share of right answers, and of how many trials, by condition."""
+    """Return the observed share of right answers, and of how many trials, by condition."""
     found: dict[str, list[bool]] = {}
     for run in record.runs:
         if run.task != task:

@@ -20,7 +20,7 @@ _PLACE_COLUMNS = (("x", "y", "z"), ("r", "a", "s"))
 
 
 def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
-    """Give the centre of each region.
+    """Return the centre of each region.
 
     Parameters
     ----------

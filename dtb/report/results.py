@@ -264,7 +264,7 @@ def figures_section(found: Collected) -> Section:
 
 
 def interval_words(lower: float | None, upper: float | None) -> str:
-    """Give an interval in words; a dash where there is none.
+    """Return an interval in words; a dash where there is none.
 
     Examples
     --------
@@ -355,7 +355,7 @@ def _estimate_panels(
 
 
 def _ceiling(row: dict[str, Any]) -> tuple[str, str]:
-    """Give the mark of a figure's ceiling, and the sentence that may be said of it, with a gap for its value."""
+    """Return the mark of a figure's ceiling, and the sentence that may be said of it, with a gap for its value."""
     kind = next((name for name in _CEILINGS if name in (row.get("ceilings") or {})), None)
     if kind == "halves" and str(row["metric"]).startswith(_OF_OWN_PERSON):
         return _BETWEEN_HALVES
@@ -363,7 +363,7 @@ def _ceiling(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _chance(row: dict[str, Any]) -> float | None:
-    """Give what a twin that knows nobody would reach, of figures about finding the own person; None for all others."""
+    """Return what a twin that knows nobody would reach, of figures about finding the own person; None for all others."""
     if not str(row["metric"]).startswith(_OF_OWN_PERSON):
         return None
     by_identification = re.search(r"chance is 1 in (\d+)", str(row.get("note") or ""))

@@ -33,7 +33,7 @@ _QUALITY_OF_RUNS = {
 
 
 def people_section(found: Collected) -> Section:
-    """Say who is in the cohort, and who was set aside and why."""
+    """Return who is in the cohort, and who was set aside and why."""
     section = Section("people", "Who is in the cohort", results=False)
     people = found.people
     if isinstance(people, Missing):
@@ -84,7 +84,7 @@ def people_section(found: Collected) -> Section:
 
 
 def _quality_tables(quality: pd.DataFrame) -> list[Table]:
-    """Give medians and ranges of what the quality page draws, and the runs that it says to look at."""
+    """Return medians and ranges of what the quality page draws, and the runs that it says to look at."""
     if quality.empty:
         return []
     per_person = quality.drop_duplicates("pseudonym")
@@ -117,7 +117,7 @@ _KINDS = {
 
 
 def connectome_words(manifest: Manifest) -> str:
-    """Say how the connectomes were made, in a sentence."""
+    """Return how the connectomes were made, in a sentence."""
     made: Mapping[str, Any] = manifest.description.connectome
     kind = _KINDS.get(str(made.get("kind")), str(made.get("kind", "not described")))
     matrix = f" ({made['matrix']})" if made.get("matrix") else ""
@@ -189,7 +189,7 @@ def training_section(found: Collected) -> Section:
 
 
 def failures_section(found: Collected) -> Section:
-    """Say how far each stage came, and for whom the simulation or the search failed."""
+    """Return how far each stage came, and for whom the simulation or the search failed."""
     rows = [
         (state.name, state.state, state.reason or "–", state.version or "–", state.config_hash[:12] or "–")
         for state in found.stages.values()

@@ -76,12 +76,12 @@ _RC: Any = {  # matplotlib types the keys one by one
 
 
 def task_colour(index: int) -> str:
-    """Give the place-holder colour of a task by its index in the task set; after six tasks the colours repeat."""
+    """Return the place-holder colour of a task by its index in the task set; after six tasks the colours repeat."""
     return f"#02000{index % NUM_TASK_COLOURS}"
 
 
 def colours_by_domain(domains: Sequence[str]) -> list[str]:
-    """Give each task a place-holder colour of its own: cool for cognitive ones, warm for affective ones, as long as there are any.
+    """Return each task a place-holder colour of its own: cool for cognitive ones, warm for affective ones, as long as there are any.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def colours_by_domain(domains: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def canvas(width: float = 4.4, height: float = 3.6) -> Iterator[tuple[Figure, Axes]]:
-    """Give a figure of one panel in the page's style; sizes are inches, and a panel fills a phone's width at 4.4.
+    """Return a figure of one panel in the page's style; sizes are inches, and a panel fills a phone's width at 4.4.
 
     Yields
     ------

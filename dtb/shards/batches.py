@@ -21,13 +21,13 @@ from dtb.shards.segments import Segment, cut_run
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
-from dtb.twin.batch import Batch, TrialTable
+from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.readouts.interpolation import MARGIN_VOLUMES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Person:
-    """One person's segments, before padding; the axes are those of `Batch` and `TrialTable` without the subject's."""
+    """One person's segments, before padding; the axes are those of `Batch` and `TrialTensors` without the subject's."""
 
     stimulus_KTI: np.ndarray
     task_K: np.ndarray
@@ -100,7 +100,7 @@ class BatchMaker:
         return max(1, round(self._segments.segment_seconds / self._step_seconds))
 
     def _needed_steps(self, runs: Sequence[Run]) -> int:
-        """Give how many steps a segment of some runs has: burn-in, the longest run and its last response window, if they are fewer."""
+        """Return how many steps a segment of some runs has: burn-in, the longest run and its last response window, if they are fewer."""
         ends = [run.duration_seconds + float(run.trials.window_seconds_J.max(initial=0.0)) for run in runs]
         seconds = self._segments.burn_in_seconds + max(ends, default=0.0)
         return min(self.num_steps, max(1, math.ceil(seconds / self._step_seconds)))
@@ -174,7 +174,7 @@ class BatchMaker:
             rows["volume_seconds_SKV"][row, :K, :V] = person.volume_seconds_KV
         tables = [{"subject_J": np.full(len(p.trials["run_J"]), row), **p.trials} for row, p in enumerate(people)]
         tables = tables or [{"subject_J": np.zeros(0, np.int64), **self._no_trials()}]
-        trials = TrialTable(
+        trials = TrialTensors(
             **{name: torch.from_numpy(np.concatenate([table[name] for table in tables])) for name in tables[0]}
         )
         return Batch(
@@ -265,13 +265,13 @@ class BatchMaker:
         )
 
     def _within(self, segment: Segment, num_steps: int) -> np.ndarray:
-        """Say which steps lie within the counted span."""
+        """Return which steps lie within the counted span."""
         begin_T = segment.start_seconds + self._step_seconds * np.arange(num_steps)
         end_T = begin_T + self._step_seconds
         return (begin_T >= segment.counted_from_seconds - 1e-9) & (end_T <= segment.counted_to_seconds + 1e-9)
 
     def _counted(self, run: Run, segment: Segment, at_risk_T: np.ndarray) -> np.ndarray:
-        """Give the steps of the counted span in which no press of an uncounted trial could lie; by trial, also those at risk."""
+        """Return the steps of the counted span in which no press of an uncounted trial could lie; by trial, also those at risk."""
         trials = run.trials
         begin_T = segment.start_seconds + self._step_seconds * np.arange(len(at_risk_T))
         end_T = begin_T + self._step_seconds
@@ -288,7 +288,7 @@ class BatchMaker:
     def _volumes(
         self, run: Run, bold_VR: np.ndarray | None, segment: Segment, span: tuple[float, float], num_steps: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give the volumes that go with a segment of a part of the run, whether each counts, and their times after its beginning."""
+        """Return the volumes that go with a segment of a part of the run, whether each counts, and their times after its beginning."""
         if bold_VR is None or run.repetition_time is None or not len(self._bold_regions):
             return np.zeros((0, len(self._bold_regions)), np.float32), np.zeros(0, bool), np.zeros(0, np.float32)
         seconds_V = np.arange(len(bold_VR)) * run.repetition_time
@@ -305,7 +305,7 @@ class BatchMaker:
         return bold_VR, counted_V, (seconds_V - segment.start_seconds).astype(np.float32)
 
     def _trials(self, run: Run, number: int, place: int, segment: Segment, tested: Span) -> dict[str, np.ndarray]:
-        """Give the rows of the trial table for the trials that a segment counts."""
+        """Return the rows of the trial table for the trials that a segment counts."""
         trials = run.trials
         onset_J = trials.onset_seconds_J
         (rows,) = np.nonzero((onset_J >= segment.counted_from_seconds) & (onset_J < segment.counted_to_seconds))
@@ -343,7 +343,7 @@ class BatchMaker:
 
 
 def person_seed(pseudonym: str, seed: int, epoch: int) -> int:
-    """Give the seed of what is random about a person in an epoch, between 0 and 2^63 - 1, the same in every process.
+    """Return the seed of what is random about a person in an epoch, between 0 and 2^63 - 1, the same in every process.
 
     Examples
     --------

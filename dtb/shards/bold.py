@@ -12,7 +12,7 @@ from dtb.shards.split import Span
 
 
 def series(run: Run, trained: Span, columns: np.ndarray, mean_R: np.ndarray | None = None) -> np.ndarray | None:
-    """Give some regions' series, from the mean of the run's training part or from a given mean on.
+    """Return some regions' series, from the mean of the run's training part or from a given mean on.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def series(run: Run, trained: Span, columns: np.ndarray, mean_R: np.ndarray | No
 
 
 def within(run: Run, span: Span) -> np.ndarray:
-    """Say which volumes of a run with BOLD lie in a part of it, (V,) bool."""
+    """Return which volumes of a run with BOLD lie in a part of it, (V,) bool."""
     assert run.bold_VR is not None
     assert run.repetition_time is not None
     begin, end = span.of(run.duration_seconds)

@@ -127,7 +127,7 @@ def _by_tasks(cohort: Cohort, train: list[str], validation: list[str], test: lis
 
 
 def _stratum(covariates: dict[str, float | str | None]) -> tuple[str, str, str, str]:
-    """Say what kind of person somebody is: site, group, sex, decade of age."""
+    """Return what kind of person somebody is: site, group, sex, decade of age."""
     age = covariates.get("age")
     decade = "unknown" if age is None else f"{int(float(age)) // 10:03d}"
     return str(covariates.get("site")), str(covariates.get("group")), str(covariates.get("sex")), decade

@@ -51,7 +51,7 @@ def print_info(folder: Path) -> None:
 
 
 def _rest_in_words(folder: Path, headers: list[dict[str, Any]]) -> list[str]:
-    """Say which rest runs are kept apart, and how far edges can be trusted."""
+    """Return which rest runs are kept apart, and how far edges can be trusted."""
     found = []
     kept = Counter(len(header["rest_runs"]) for header in headers if header.get("rest_runs"))
     if kept:
@@ -109,7 +109,7 @@ def verify_shards(folder: Path) -> None:
 
 
 def _problems_of_manifest(folder: Path, manifest: Manifest) -> list[str]:
-    """Say what of a manifest is not as it was written, where its shards are."""
+    """Return what of a manifest is not as it was written, where its shards are."""
     if not (folder / STAGE_FILE).is_file():
         return [f"{STAGE_FILE} is missing, which tells whether {MANIFEST_FILE} is as it was written"]
     sealed = read_stage(folder).get("sha256", {})

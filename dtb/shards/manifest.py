@@ -105,7 +105,7 @@ class Manifest:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the manifest as JSON values."""
+        """Return the manifest as JSON values."""
         plain = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
         if not self.description.source:  # as before there was one, so that the hash of such a cohort is what it was
             del plain["description"]["source"]

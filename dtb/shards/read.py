@@ -118,7 +118,7 @@ class Cohort:
 
 
 def _places_in(stream: BinaryIO) -> dict[str, tuple[int, int]]:
-    """Give offset and size of each member's data within a tar."""
+    """Return offset and size of each member's data within a tar."""
     found: dict[str, tuple[int, int]] = {}
     num_bytes = os.fstat(stream.fileno()).st_size
     with tarfile.open(fileobj=stream, mode="r:") as tar:
@@ -142,7 +142,7 @@ def require_ingested(path: Path) -> None:
 
 
 def home_of(path: Path) -> Path:
-    """Say where the shards of a folder lie: elsewhere, if it has them from another (see `dtb.shards.existing`)."""
+    """Return where the shards of a folder lie: elsewhere, if it has them from another (see `dtb.shards.existing`)."""
     place = path / PLACE_FILE
     return Path(place.read_text(encoding="utf-8").strip()) if url_of(path) is None and place.is_file() else path
 

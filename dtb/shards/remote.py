@@ -30,7 +30,7 @@ Found = TypeVar("Found")
 
 
 def url_of(folder: Path) -> str | None:
-    """Give the URL that a folder's name is, or None for a folder of this machine.
+    """Return the URL that a folder's name is, or None for a folder of this machine.
 
     Examples
     --------

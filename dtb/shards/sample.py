@@ -42,7 +42,7 @@ _HEADER = TypeAdapter(_Header)
 
 
 def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
-    """Give a person's two members, by their extensions.
+    """Return a person's two members, by their extensions.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
 
 
 def decode_header(json_bytes: bytes) -> dict[str, Any]:
-    """Give what the JSON member says: `pseudonym`, `covariates`, `runs` and, where kept, `rest_runs`, without their arrays.
+    """Return what the JSON member says: `pseudonym`, `covariates`, `runs` and, where kept, `rest_runs`, without their arrays.
 
     Raises
     ------

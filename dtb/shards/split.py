@@ -40,7 +40,7 @@ class Span(NamedTuple):
     in_seconds: bool = False
 
     def of(self, duration_seconds: float) -> tuple[float, float]:
-        """Give where the part begins and ends within a run, in seconds."""
+        """Return where the part begins and ends within a run, in seconds."""
         if self.in_seconds:
             return min(self.begin, duration_seconds), min(self.end, duration_seconds)
         return self.begin * duration_seconds, self.end * duration_seconds
@@ -86,13 +86,13 @@ class Split:
         return self.kind in SEEN_KINDS
 
     def people(self, part: Part) -> tuple[str, ...]:
-        """Give the pseudonyms of a part; of everybody for ``"all"``."""
+        """Return the pseudonyms of a part; of everybody for ``"all"``."""
         if part == "all":
             return tuple(sorted({*self.train, *self.validation, *self.test}))
         return {"train": self.train, "validation": self.validation, "test": self.test}[part]
 
     def spans(self, part: Part, runs: Sequence[Run]) -> tuple[Span, ...]:
-        """Give where a part begins and ends within each of a person's runs.
+        """Return where a part begins and ends within each of a person's runs.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class Split:
         return hashlib.sha256(json.dumps(self.to_plain(), sort_keys=True).encode()).hexdigest()
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the split as JSON values."""
+        """Return the split as JSON values."""
         plain = dataclasses.asdict(self)
         if not self.held_out:
             # Splits that hold nothing out by name keep the hash they had before any could.
@@ -169,7 +169,7 @@ class Split:
 
 
 def held_out_in_words(kind: str, held_out: str) -> str:
-    """Say what is held out of people whom training has seen.
+    """Return what is held out of people whom training has seen.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def held_out_in_words(kind: str, held_out: str) -> str:
 
 
 def held_out_runs(split: Split, runs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Say which runs of a person, each given as task and label, are kept from training whole.
+    """Return which runs of a person, each given as task and label, are kept from training whole.
 
     Examples
     --------

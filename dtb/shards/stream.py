@@ -70,14 +70,14 @@ class SubjectStream:
         return -(-len(self.pseudonyms) // self.batch_size)
 
     def order(self, epoch: int) -> list[str]:
-        """Give everybody in the order of an epoch."""
+        """Return everybody in the order of an epoch."""
         people = sorted(self.pseudonyms)
         if not self.shuffled:
             return people
         return [people[place] for place in np.random.default_rng([self.seed, epoch]).permutation(len(people))]
 
     def shares(self, epoch: int, rank: int, world_size: int, first_step: int = 0) -> Iterator[Share]:
-        """Give a rank's shares of the global batches of an epoch, from `first_step` on.
+        """Return a rank's shares of the global batches of an epoch, from `first_step` on.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ from dtb.shards.sample import encode_sample
 
 
 def counts_of(record: SubjectRecord) -> dict[str, int]:
-    """Give one person's part in the counts of a manifest."""
+    """Return one person's part in the counts of a manifest."""
     return {
         "subjects": 1,
         "runs": len(record.runs),

@@ -21,7 +21,7 @@ _TEXT = {".yaml", ".yml", ".json", ".tsv", ".csv", ".txt"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Parcel:
+class Bundle:
     """A job's files and its command.
 
     Attributes
@@ -47,7 +47,7 @@ class Parcel:
         return len(self.config.encode()) + sum(path.stat().st_size for path in self.files.values())
 
     def shell_line(self, source: str) -> str:
-        """Give the shell's line that puts the files in place, from the folder `source`, and becomes the command."""
+        """Return the shell's line that puts the files in place, from the folder `source`, and becomes the command."""
         place = shlex.quote(self.place)
         return f"mkdir -p {place} && cp -R {shlex.quote(source)}/. {place} && exec {shlex.join(self.command)}"
 
@@ -64,7 +64,7 @@ class Parcel:
             (folder / name).write_text(text, encoding="utf-8")
 
 
-def pack(config: Config, out: str, *, resume: bool, place: str | None = None) -> Parcel:
+def pack(config: Config, out: str, *, resume: bool, place: str | None = None) -> Bundle:
     """Gather what a job needs.
 
     Parameters
@@ -80,7 +80,7 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
 
     Returns
     -------
-    Parcel
+    Bundle
 
     Raises
     ------
@@ -115,7 +115,7 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
     cluster = dataclasses.replace(config.cluster, ray_address="auto", num_cpus=None)
     there = dataclasses.replace(_with_paths(config, sent), cluster=cluster)
     command = ["python", "-m", "dtb", "run", f"{folder}/{CONFIG_FILE}", str(run), *(["--resume"] if resume else [])]
-    parcel = Parcel(files, to_yaml(there), folder, command)
+    parcel = Bundle(files, to_yaml(there), folder, command)
     if parcel.num_bytes > MAX_MIB * 2**20:
         largest = max(files.values(), key=lambda path: path.stat().st_size)
         raise ConfigurationError(
@@ -126,7 +126,7 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
 
 
 def _with_paths(config: Config, sent: Any) -> Config:
-    """Give the configuration with `sent(option, path)` in place of each path."""
+    """Return the configuration with `sent(option, path)` in place of each path."""
     sections: dict[str, Any] = {}
     for section in dataclasses.fields(config):
         values = getattr(config, section.name)

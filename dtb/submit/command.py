@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dtb.config import Config
 from dtb.errors import ConfigurationError
 from dtb.submit import jobs
-from dtb.submit.bundle import CONFIG_FILE, Parcel, pack
+from dtb.submit.bundle import CONFIG_FILE, Bundle, pack
 from dtb.submit.rayjob import render_rayjob
 from dtb.submit.slurm import render_slurm
 from dtb.terminal import out
@@ -55,8 +55,8 @@ def _address(asked: Submit) -> str:
     return asked.address
 
 
-def _tell(parcel: Parcel, config: Config) -> None:
-    """Say what would travel and what would run."""
+def _tell(parcel: Bundle, config: Config) -> None:
+    """Return what would travel and what would run."""
     out.print(f"{parcel.num_bytes:,} bytes would travel, to {parcel.place} on the cluster:")
     out.print(f"  {CONFIG_FILE}")
     for name, path in parcel.files.items():

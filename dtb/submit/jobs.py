@@ -24,7 +24,7 @@ import dtb
 from dtb.cluster import prepare_environment, unreachable
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
-from dtb.submit.bundle import Parcel
+from dtb.submit.bundle import Bundle
 from dtb.terminal import err, headed, out
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def connect(address: str) -> JobSubmissionClient:
         ) from None
 
 
-def submit(address: str, config: Config, parcel: Parcel, *, send_code: bool, wait: bool) -> int:
+def submit(address: str, config: Config, parcel: Bundle, *, send_code: bool, wait: bool) -> int:
     """Hand a parcel to a cluster and, unless told otherwise, stay with the job until it ends.
 
     Parameters
@@ -101,7 +101,7 @@ def submit(address: str, config: Config, parcel: Parcel, *, send_code: bool, wai
         URL of the job server.
     config : Config
         Names the job.
-    parcel : Parcel
+    parcel : Bundle
     send_code : bool
         Let the job run the dtb of this machine and not the cluster's.
     wait : bool
@@ -142,7 +142,7 @@ def _accepted(client: JobSubmissionClient, **request: Any) -> str:
 
 
 def runtime_environment(folder: Path, *, send_code: bool) -> dict[str, Any]:
-    """Say what Ray lays out on each node for the job: no variable with a value of the user's is in it."""
+    """Return what Ray lays out on each node for the job: no variable with a value of the user's is in it."""
     environment: dict[str, Any] = {
         "working_dir": str(folder),
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)},  # for the checkpoint and the files in hand

@@ -18,7 +18,7 @@ import yaml
 from dtb.cluster import FLEET_POOL, TRAIN_POOL
 from dtb.config import Config
 from dtb.errors import ConfigurationError
-from dtb.submit.bundle import Parcel, pack
+from dtb.submit.bundle import Bundle, pack
 from dtb.submit.nodes import count_nodes
 
 MAX_NAME = 47
@@ -78,7 +78,7 @@ def job_name(called: str) -> str:
     return f"dtb-{words}"[:MAX_NAME].strip("-")
 
 
-def _config_map(name: str, parcel: Parcel) -> dict[str, Any]:
+def _config_map(name: str, parcel: Bundle) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -87,7 +87,7 @@ def _config_map(name: str, parcel: Parcel) -> dict[str, Any]:
     }
 
 
-def _ray_job(name: str, config: Config, parcel: Parcel) -> dict[str, Any]:
+def _ray_job(name: str, config: Config, parcel: Bundle) -> dict[str, Any]:
     launch, nodes = config.launch, count_nodes(config)
     return {
         "apiVersion": "ray.io/v1",

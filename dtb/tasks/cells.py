@@ -121,5 +121,5 @@ class Cells:
 
 
 def shown_text(cells: np.ndarray) -> np.ndarray:
-    """Give the text of cells as a message shows it: an absent one as ``n/a``."""
+    """Return the text of cells as a message shows it: an absent one as ``n/a``."""
     return np.where(cells == ABSENT, "n/a", cells)

@@ -168,7 +168,7 @@ def _headline(spec: TaskSpec, tally: Tally, onsets: list[np.ndarray]) -> str:
 
 
 def _times(onsets: list[np.ndarray]) -> str:
-    """Say when trials begin in each file's own time: a wrong unit or clock shows there first."""
+    """Return when trials begin in each file's own time: a wrong unit or clock shows there first."""
     if not any(map(len, onsets)):
         return "no trial has an onset"
     onset_J, spacing_J = np.concatenate(onsets), np.concatenate([np.diff(each) for each in onsets])

@@ -106,7 +106,7 @@ def encode_segment(
 def _shares(
     begin_P: np.ndarray, end_P: np.ndarray, edges: np.ndarray, step_seconds: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give which intervals touch which steps, and the share of the step that each covers: of all of them together, for a loop is slow."""
+    """Return which intervals touch which steps, and the share of the step that each covers: of all of them together, for a loop is slow."""
     # One step wider on each side than rounding could make it wrong.
     low_P = np.floor((begin_P - edges[0]) / step_seconds) - 1
     high_P = np.ceil((end_P - edges[0]) / step_seconds) + 1

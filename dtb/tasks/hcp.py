@@ -279,21 +279,21 @@ class _EPrime:
         self._table = table
 
     def start(self) -> float:
-        """Give when the scanner started, in seconds of E-Prime's clock."""
+        """Return when the scanner started, in seconds of E-Prime's clock."""
         for row in range(self._table.num_rows):
             if self.text("SyncSlide.OnsetTime", row):
                 return self.seconds("SyncSlide.OnsetTime", row)
         raise InputDataError(f"{self._table.path} has no SyncSlide.OnsetTime: when the scanner started is unknown.")
 
     def text(self, column: str, row: int) -> str:
-        """Give a cell as text; empty where it or the column is absent."""
+        """Return a cell as text; empty where it or the column is absent."""
         for name in (column, f"{column}[Block]"):
             if name in self._table.columns:
                 return self._table.columns[name][row].strip().strip('"')
         return ""
 
     def seconds(self, column: str, row: int) -> float:
-        """Give a time in seconds."""
+        """Return a time in seconds."""
         number = number_or_none(self.text(column, row))
         if number is None:
             raise InputDataError(

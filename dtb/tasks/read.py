@@ -149,7 +149,7 @@ def _ended_by_next(cells: Cells, rows: np.ndarray, onset: np.ndarray, window: np
 
 
 def _without_repeats(channel: np.ndarray, onset: np.ndarray) -> np.ndarray:
-    """Give the order of pulses in time, one of each channel and onset: files repeat rows, and a stimulus is not twice as bright for that.
+    """Return the order of pulses in time, one of each channel and onset: files repeat rows, and a stimulus is not twice as bright for that.
 
     As among trials with the same onset, the last is taken.
     """
@@ -166,7 +166,7 @@ def _conditions(spec: TaskSpec, cells: Cells) -> np.ndarray:
 
 
 def _pulses(spec: TaskSpec, cells: Cells, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give channel, onset, duration and height of the pulses of stimulus `place` of the specification."""
+    """Return channel, onset, duration and height of the pulses of stimulus `place` of the specification."""
     stimulus = spec.stimuli[place]
     what = f"stimulus {stimulus.channels[0]}"
     shown = cells.fits(stimulus.where)
@@ -184,7 +184,7 @@ def _pulses(spec: TaskSpec, cells: Cells, place: int) -> tuple[np.ndarray, np.nd
 
 
 def _heights(spec: TaskSpec, cells: Cells, place: int, shown: np.ndarray) -> np.ndarray:
-    """Give the height of each channel in each row, 0 where nothing is shown."""
+    """Return the height of each channel in each row, 0 where nothing is shown."""
     stimulus = spec.stimuli[place]
     heights = np.zeros((cells.num_rows, len(stimulus.channels)))
     if stimulus.constant is not None:

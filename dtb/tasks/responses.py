@@ -83,7 +83,7 @@ def learn_mapping(spec: TaskSpec, cells: Cells, rows: np.ndarray) -> tuple[dict[
 def read_correct(
     spec: TaskSpec, cells: Cells, rows: np.ndarray, mapping: dict[tuple[str, ...], str]
 ) -> CorrectResponses:
-    """Give the correct alternatives of the trials in `rows`."""
+    """Return the correct alternatives of the trials in `rows`."""
     rule = spec.trials.correct
     answers = np.full(cells.num_rows, ABSENT, dtype=object)
     wanted = np.zeros(cells.num_rows, dtype=bool)
@@ -116,7 +116,7 @@ def read_correct(
 def read_responses(
     spec: TaskSpec, cells: Cells, rows: np.ndarray, correct: CorrectResponses, window_J: np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give what was pressed, and when, in the trials in `rows`.
+    """Return what was pressed, and when, in the trials in `rows`.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def _coded(spec: TaskSpec, cells: Cells) -> np.ndarray:
 def _reaction_times(
     spec: TaskSpec, cells: Cells, rows: np.ndarray, window_J: np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give reaction times in seconds, NaN without a press, and where a rule made an omission of one."""
+    """Return reaction times in seconds, NaN without a press, and where a rule made an omission of one."""
     rule = spec.trials.reaction_time
     column = cells.column(rule.column)
     rt_J = np.full(len(rows), np.nan)

@@ -28,7 +28,7 @@ ABSENT = ""
 
 
 def plain_text(cell: Any) -> str:
-    """Give a cell, or a value in a specification, in the one spelling in which they are compared.
+    """Return a cell, or a value in a specification, in the one spelling in which they are compared.
 
     Examples
     --------
@@ -407,7 +407,7 @@ def task_from_mapping(values: Any, source: str) -> TaskSpec:
 
 
 def task_to_plain(spec: TaskSpec) -> dict[str, Any]:
-    """Give a specification as nested mappings that `task_from_mapping` reads back."""
+    """Return a specification as nested mappings that `task_from_mapping` reads back."""
     return dict(to_plain(spec))
 
 

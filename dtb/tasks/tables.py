@@ -35,7 +35,7 @@ class Table:
 
 
 def line_of(row: int) -> int:
-    """Give the line of the file, counted from 1, in which row `row`, counted from 0, stands below the header."""
+    """Return the line of the file, counted from 1, in which row `row`, counted from 0, stands below the header."""
     return row + 2
 
 

@@ -58,7 +58,7 @@ class TaskSet:
         return max(len(spec.alternatives) for spec in self.specs)
 
     def index(self, name: str) -> int:
-        """Give the index of a task.
+        """Return the index of a task.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class TaskSet:
         raise TaskError(f"There is no task {name!r} here, only {', '.join(spec.name for spec in self.specs)}.")
 
     def first_channel(self, task_index: int) -> int:
-        """Give the place of the task's own first channel among all."""
+        """Return the place of the task's own first channel among all."""
         if self.channel_layout == "shared":
             return 0
         return sum(len(spec.channels) for spec in self.specs[:task_index])
@@ -86,7 +86,7 @@ class TaskSet:
         return flags_I
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the set as mappings, lists, strings and numbers, ready for JSON."""
+        """Return the set as mappings, lists, strings and numbers, ready for JSON."""
         return {"channel_layout": self.channel_layout, "specs": [task_to_plain(spec) for spec in self.specs]}
 
     @classmethod

@@ -54,7 +54,7 @@ class Trials:
     pulse_value_Q: np.ndarray
 
     def without(self, which_J: np.ndarray) -> Trials:
-        """Give the same run with some trials out of use; their stimuli stay."""
+        """Return the same run with some trials out of use; their stimuli stay."""
         return dataclasses.replace(
             self,
             rt_seconds_J=np.where(which_J, np.nan, self.rt_seconds_J),

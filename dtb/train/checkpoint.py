@@ -156,7 +156,7 @@ def discount_newer(folder: Path, found: Checkpoint | None) -> None:
 
 
 def newest_manifest(folder: Path) -> tuple[str, dict[str, Any]] | None:
-    """Give the name and the manifest of the newest checkpoint that has one, without looking at its files; None if there is none."""
+    """Return the name and the manifest of the newest checkpoint that has one, without looking at its files; None if there is none."""
     paths = sorted(folder.glob(f"epoch-*/{MANIFEST_FILE}"))
     return (paths[-1].parent.name, json.loads(paths[-1].read_text(encoding="utf-8"))) if paths else None
 

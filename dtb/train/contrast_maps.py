@@ -1,7 +1,7 @@
 """What tasks do to the training people's regions, as a few figures that a connectome may foretell.
 
-Latents that begin at behaviour alone (`dtb.train.initial_latents`) leave a twin that gives everybody much the same brain response, or one that
-follows the behaviour: volumes are noisy one by one, and training has little reason to find what is particular to a person. The
+Latents that begin at behaviour alone (`dtb.train.initial_latents`) leave a twin that gives everybody much the same brain response, or one
+that follows the behaviour: volumes are noisy one by one, and training has little reason to find what is particular to a person. The
 contrast over a whole run has it.
 
 Shape letters: `S` training person, `R` BOLD region, `V` volume, `Y` figure.
@@ -22,7 +22,7 @@ COMPONENTS = 8
 
 
 def contrast_maps(record: SubjectRecord, taskset: TaskSet, split: Split, columns: np.ndarray) -> list[np.ndarray]:
-    """Give what each task's contrast does to a person's regions in the training part.
+    """Return what each task's contrast does to a person's regions in the training part.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def contrast_maps(record: SubjectRecord, taskset: TaskSet, split: Split, columns
 
 
 def _map(run: Run, spec: TaskSpec, span: Span, columns: np.ndarray) -> np.ndarray | None:
-    """Give the contrast of a run of the task in each region; None where it cannot be told."""
+    """Return the contrast of a run of the task in each region; None where it cannot be told."""
     if run.task != spec.name or run.bold_VR is None:
         return None
     bold_VR = run.bold_VR[:, columns].astype(np.float64)

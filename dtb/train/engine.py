@@ -56,7 +56,7 @@ def read_user_settings(path: Path | None) -> dict[str, Any]:
 
 
 def accumulation_steps(user: dict[str, Any]) -> int:
-    """Give in how many pieces a rank's share of a global batch is computed: `gradient_accumulation_steps` of the file, or 1."""
+    """Return in how many pieces a rank's share of a global batch is computed: `gradient_accumulation_steps` of the file, or 1."""
     found = user.get("gradient_accumulation_steps", 1)
     if found == "auto":
         return 1
@@ -143,7 +143,7 @@ def _fill(settings: dict[str, Any], key: str, value: Any) -> Any:
 
 
 def bucket_size(settings: dict[str, Any], num_parameters: int) -> int:
-    """Give for how many gradients a rank has room beside the gradients themselves, to sum them over the ranks (from ZeRO stage 1 on)."""
+    """Return for how many gradients a rank has room beside the gradients themselves, to sum them over the ranks (from ZeRO stage 1 on)."""
     found = settings["zero_optimization"].get("reduce_bucket_size", "auto")
     return min(num_parameters, _LARGEST_BUCKET) if found == "auto" else int(found)
 
@@ -209,7 +209,7 @@ def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:
 
 
 def gradient_norm(engine: Any) -> float | None:
-    """Give the norm of the gradient before it is clipped, where DeepSpeed will not say it (ZeRO stage 0 in float32), else None."""
+    """Return the norm of the gradient before it is clipped, where DeepSpeed will not say it (ZeRO stage 0 in float32), else None."""
     if engine.zero_optimization() or engine.bfloat16_enabled():
         return None
     gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]

@@ -27,7 +27,7 @@ class Wait:
         self._waited = 0.0
 
     def timed(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Give the items, timing how long each is waited for."""
+        """Return the items, timing how long each is waited for."""
         remaining = iter(items)
         while True:
             asked = time.perf_counter()
@@ -60,7 +60,7 @@ class Stopwatch:
         self._ended.append(self._now())
 
     def seconds(self) -> float:
-        """Give the seconds of all blocks together."""
+        """Return the seconds of all blocks together."""
         if self._on_gpu:
             torch.cuda.synchronize()
             pairs = zip(self._began, self._ended, strict=True)
@@ -104,14 +104,14 @@ class Sums:
         self._by_task_TF.zero_()
 
     def over_ranks(self) -> dict[str, float]:
-        """Give the sums over all ranks, by name; every rank must call it."""
+        """Return the sums over all ranks, by name; every rank must call it."""
         everything = torch.cat([self._sums, self._by_task_TF.flatten()])
         torch.distributed.all_reduce(everything)
         return dict(zip(self._names, everything.tolist(), strict=True))
 
 
 def means_of(sums: Mapping[str, float], tasks: Sequence[str]) -> dict[str, Any]:
-    """Give means over people, and of each task the means over its trials and over its volumes and regions."""
+    """Return means over people, and of each task the means over its trials and over its volumes and regions."""
     people = max(sums["people"], 1.0)
     by_task: dict[str, dict[str, float]] = {}
     for task in tasks:
@@ -123,7 +123,7 @@ def means_of(sums: Mapping[str, float], tasks: Sequence[str]) -> dict[str, Any]:
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """Give the most memory that this process has had, in GiB: of the machine, and of the GPU if there is one."""
+    """Return the most memory that this process has had, in GiB: of the machine, and of the GPU if there is one."""
     # ru_maxrss is in KiB on Linux.
     found = {"peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
     if device.type == "cuda":
@@ -132,7 +132,7 @@ def peak_memory(device: torch.device) -> dict[str, float]:
 
 
 def largest_of_ranks(value: float, device: torch.device) -> float:
-    """Give the largest of the ranks' values; every rank must call it."""
+    """Return the largest of the ranks' values; every rank must call it."""
     largest = torch.tensor([value], dtype=torch.float64, device=device)
     torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
     return float(largest)

@@ -15,7 +15,7 @@ from dtb.train.log import tell_broken
 _MOST_LETTERS = 200
 
 
-class TellFailures(UserCallback):
+class FailureLog(UserCallback):
     """Writes a training's failures among its notes.
 
     Parameters
@@ -62,5 +62,5 @@ def _ranks(ranks: Sequence[int]) -> str:
 
 
 def own_error(error: BaseException) -> BaseException:
-    """Give what a worker raised, without what Ray wraps it in."""
+    """Return what a worker raised, without what Ray wraps it in."""
     return getattr(error, "_base_exc", None) or getattr(error, "cause", None) or error

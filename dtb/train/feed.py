@@ -49,7 +49,7 @@ class Feed:
     _without_runs: dict[str, SubjectRecord] = dataclasses.field(default_factory=dict, repr=False)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[_Made]:
-        """Give this rank's batches of an epoch, each step's in `pieces`, from `first_step` on; the first are begun with at once.
+        """Return this rank's batches of an epoch, each step's in `pieces`, from `first_step` on; the first are begun with at once.
 
         The weights are such that the mean over ranks of the summed weighted losses is the mean over the people of the global batch,
         however many ranks there are.
@@ -86,7 +86,7 @@ class Feed:
 
 
 def _in_turn(pool: ThreadPoolExecutor, waiting: deque[_Begun], further: Iterator[_Begun]) -> Iterator[_Made]:
-    """Give batches in their order, and begin with a further one for each that is taken."""
+    """Return batches in their order, and begin with a further one for each that is taken."""
     with pool:
         while waiting:
             waiting.extend(itertools.islice(further, 1))

@@ -52,7 +52,8 @@ def behaviour_figures(record: SubjectRecord, taskset: TaskSet, split: Split) -> 
 
 
 def _trials(run: Run, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give condition, reaction time (NaN without a press) and whether right (NaN where nothing is) of the usable trials of a run's span."""
+    """Return condition, reaction time (NaN without a press) and whether right (NaN where nothing is) of the
+    usable trials of a run's span."""
     trials = run.trials
     begin, end = span.of(run.duration_seconds)
     used_J = trials.usable_J.astype(bool) & (trials.onset_seconds_J >= begin) & (trials.onset_seconds_J < end)

@@ -36,7 +36,7 @@ def tell_broken(out: Path, sentence: str | None) -> None:
 
 
 def tell_going_on(out: Path, checkpoint: tuple[str, int] | None) -> None:
-    """Say where a training goes on, what of it is done again, and how long ago its workers broke.
+    """Return where a training goes on, what of it is done again, and how long ago its workers broke.
 
     Parameters
     ----------

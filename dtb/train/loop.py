@@ -22,7 +22,7 @@ from dtb.shards.stream import Share
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.epoch_sums import Stopwatch, Sums, Wait, largest_of_ranks, means_of, peak_memory, slowest_rank
 from dtb.train.feed import Feed
-from dtb.train.nonfinite import GradientSentinel
+from dtb.train.nonfinite import NonFiniteGradients
 from dtb.train.peak_flops import peak_of_all
 from dtb.train.progress import Progress
 from dtb.twin.batch import Batch
@@ -75,7 +75,7 @@ def fit(
     StageError
         A loss or a gradient is not finite.
     """
-    sentinel = GradientSentinel(twin)
+    sentinel = NonFiniteGradients(twin)
     peak_flops = peak_of_all(engine.device, config)
     batches = feeds["train"].batches(progress.epoch, progress.step)
     while not progress.is_over(config.max_epochs, config.patience_epochs):
@@ -143,7 +143,7 @@ def train_epoch(
     config: TrainConfig,
     save: Callable[[], None],
     set_aside: Callable[[dict[str, str]], None],
-    sentinel: GradientSentinel,
+    sentinel: NonFiniteGradients,
     wait: Wait,
 ) -> dict[str, Any]:
     """Train on what is left of an epoch, the feed's `batches` of it, saving every `checkpoint_every_steps` within it (0 for never).
@@ -206,7 +206,7 @@ def cosine(highest: float, epochs_done: float, max_epochs: int) -> float:
 
 @torch.no_grad()
 def validate(engine: Any, feed: Feed, set_aside: Callable[[dict[str, str]], None], wait: Wait) -> dict[str, Any]:
-    """Give for a part's people what `train_epoch` gives of losses and counts, without training on them."""
+    """Return for a part's people what `train_epoch` gives of losses and counts, without training on them."""
     engine.eval()
     sums = Sums(engine, feed.maker.taskset, passes=1)
     for share, batches in wait.timed(feed.batches(epoch=0)):

@@ -15,7 +15,7 @@ from dtb.twin.hypernetwork import Generated
 from dtb.twin.model import Twin
 
 
-class GradientSentinel:
+class NonFiniteGradients:
     """Watches the gradients that reach each person's generated weights.
 
     Parameters

@@ -98,7 +98,7 @@ class _Moments:
         self.count = total
 
     def scale(self) -> np.ndarray:
-        """Give standard deviations; 1 where there are fewer than two values or no spread."""
+        """Return standard deviations; 1 where there are fewer than two values or no spread."""
         variance = self.squares / np.maximum(self.count - 1, 1)
         return np.where((self.count > 1) & (variance > 1e-12), np.sqrt(variance), 1.0)
 

@@ -26,7 +26,7 @@ _CPU_SIZE, _GPU_SIZE, _NUM_PRODUCTS = 1024, 8192, 3
 
 
 def peak_flops(device: torch.device, precision: str) -> float:
-    """Give the most operations a second that this rank's device does in a precision; see the module.
+    """Return the most operations a second that this rank's device does in a precision; see the module.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def peak_flops(device: torch.device, precision: str) -> float:
 
 
 def peak_of_all(device: torch.device, config: TrainConfig) -> float:
-    """Give the sum of `peak_flops` over the ranks, which measure at the same time; every rank must call it."""
+    """Return the sum of `peak_flops` over the ranks, which measure at the same time; every rank must call it."""
     torch.distributed.barrier()
     peak = torch.tensor([peak_flops(device, config.precision)], dtype=torch.float64, device=device)
     torch.distributed.all_reduce(peak)

@@ -59,14 +59,14 @@ class Plan:
         return tuple(columns[name] for name in self.card.bold_region_names)
 
     def stream(self, part: str) -> SubjectStream:
-        """Give the stream of a part: shuffled for training, in one fixed order otherwise."""
+        """Return the stream of a part: shuffled for training, in one fixed order otherwise."""
         people = self.split.train if part == "train" else self.split.validation
         return SubjectStream(
             people, self.config.train.batch_size, self.config.seed, shuffled=part == "train", left_out=self.left_out
         )
 
     def feeds(self, rank: int, world_size: int, pieces: int, bold_mean_R: np.ndarray | None = None) -> dict[str, Feed]:
-        """Give what a rank trains on and validates with; `bold_mean_R` is that of the training's scales."""
+        """Return what a rank trains on and validates with; `bold_mean_R` is that of the training's scales."""
         maker = BatchMaker(
             TaskSet.from_plain(self.card.taskset),
             self.config.segments,
@@ -168,7 +168,7 @@ def _require_levels(cohort: Cohort, people: tuple[str, ...]) -> None:
 
 
 def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the regions whose BOLD is predicted: those asked for, or all."""
+    """Return the regions whose BOLD is predicted: those asked for, or all."""
     absent = [name for name in wanted if name not in there]
     if absent:
         near = difflib.get_close_matches(absent[0], there, n=1)

@@ -41,5 +41,5 @@ class Progress:
         self.sums |= {name: self.sums.get(name, 0.0) + value for name, value in sums.items()}
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the progress as plain values."""
+        """Return the progress as plain values."""
         return dataclasses.asdict(self)

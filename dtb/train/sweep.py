@@ -197,7 +197,7 @@ class _Losses:
         self.stopped: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def of(self, name: str) -> list[float]:
-        """Give the losses of a member so far; those that are not finite are infinite."""
+        """Return the losses of a member so far; those that are not finite are infinite."""
         return self._losses[name]
 
     def is_behind(self, name: str) -> bool:
@@ -212,7 +212,7 @@ class _Losses:
         return found
 
     def row(self, name: str) -> dict[str, Any]:
-        """Give a member's row of the table."""
+        """Return a member's row of the table."""
         member, losses = self._members[name], self._losses[name]
         state = "trained" if _is_trained(self._out, name) else "stopped" if name in self.stopped else "unfinished"
         fold, seed = member.rivals
@@ -231,7 +231,7 @@ class _Losses:
 
 
 def members_at_once(config: Config, cluster: Mapping[str, float]) -> int:
-    """Say how many members a cluster of these resources holds, one at least.
+    """Return how many members a cluster of these resources holds, one at least.
 
     Examples
     --------

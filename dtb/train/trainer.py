@@ -113,7 +113,7 @@ def train(
 
 
 def _what_matters(config: Config) -> Config:
-    """Give the configuration without what may differ when a training is resumed: the machines it runs on, and where a file lies."""
+    """Return the configuration without what may differ when a training is resumed: the machines it runs on, and where a file lies."""
     default = TrainConfig()
     free = (
         "num_workers",
@@ -257,7 +257,7 @@ class _Shortage(NamedTuple):
 
 
 def _advice(kind: str, amount: float) -> str:
-    """Say what to do about a resource of which there is too little."""
+    """Return what to do about a resource of which there is too little."""
     if kind == "GPU":
         if not amount:
             return "Leave out train.use_gpu, or use a cluster with GPUs."
@@ -268,7 +268,7 @@ def _advice(kind: str, amount: float) -> str:
 
 
 def _shortage(config: Config) -> _Shortage | None:
-    """Say what the cluster lacks for the fewest workers that may train, or None."""
+    """Return what the cluster lacks for the fewest workers that may train, or None."""
     import ray
 
     there, workers = ray.cluster_resources(), _fewest_workers(config)
@@ -287,7 +287,7 @@ def _fewest_workers(config: Config) -> int:
 
 
 def resources_of_worker(config: Config) -> dict[str, float]:
-    """Say what one worker takes of the cluster."""
+    """Return what one worker takes of the cluster."""
     gpu = {"GPU": config.train.gpus_per_worker} if config.train.use_gpu else {}
     return {"CPU": config.train.cpus_per_worker, **gpu, **pool_share(config.cluster, TRAIN_POOL)}
 
@@ -322,7 +322,7 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
             ) from error
         except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
             given = getattr(error, "controller_failure", None)
-            if isinstance(given, ConfigurationError):  # a worker's, by TellFailures
+            if isinstance(given, ConfigurationError):  # a worker's, by FailureLog
                 raise given from None
             raise StageError(
                 f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
@@ -335,13 +335,13 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from dtb.train.failures import TellFailures
+    from dtb.train.failures import FailureLog
     from dtb.train.worker import Job, work
 
     config = plan.config.train
     # Ray Train V2 takes (fewest, most) and its own callbacks here; the annotations that mypy sees are the older one's.
     workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
-    told: list[Any] = [TellFailures(plan.out)]
+    told: list[Any] = [FailureLog(plan.out)]
     trainer: Any = TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),

@@ -103,7 +103,7 @@ def work(job: Job) -> None:
         for who, reason in people.items():
             note(plan.out, f"{who} is set aside: {reason}.")
 
-    with told_if_full(plan.out):
+    with refused_if_full(plan.out):
         best_weights = fit(
             engine,
             twin,
@@ -131,8 +131,8 @@ def work(job: Job) -> None:
 
 
 @contextlib.contextmanager
-def told_if_full(folder: Path) -> Iterator[None]:
-    """Say in a sentence that a disk is full; each library says it in its own way, or says something else."""
+def refused_if_full(folder: Path) -> Iterator[None]:
+    """Return, in words, in a sentence that a disk is full; each library says it in its own way, or says something else."""
     try:
         yield
     except StageError:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from dtb.twin.batch import Batch, TrialTable
+from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.model import Twin
 from dtb.twin.sizes import check_shape
 
@@ -124,7 +124,7 @@ def batch_from_arrays(
         bold_counted_SKV=torch.from_numpy(every_volume >= burn_in_seconds),
         bold_steps_SKT=torch.ones(people, segments, steps, dtype=torch.bool),
         volume_seconds_SKV=torch.from_numpy(every_volume.astype(np.float32)),
-        trials=TrialTable(
+        trials=TrialTensors(
             subject_J=subject_J,
             segment_J=segment_J,
             run_J=segment_J,

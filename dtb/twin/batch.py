@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrialTable:
+class TrialTensors:
     """The trials of a batch, one row a trial, for metrics and simulation; the loss needs only the dense targets.
 
     Attributes
@@ -85,7 +85,7 @@ class Batch:
         Whether BOLD is wanted in the step: what the paper's loss per step counts, between the first and the last volume.
     volume_seconds_SKV : (S, K, V) float32
         Time of each volume after the segment's beginning.
-    trials : TrialTable
+    trials : TrialTensors
     """
 
     pseudonyms: list[str]
@@ -103,7 +103,7 @@ class Batch:
     bold_counted_SKV: Tensor
     bold_steps_SKT: Tensor
     volume_seconds_SKV: Tensor
-    trials: TrialTable
+    trials: TrialTensors
 
     def to(self, device: torch.device | str) -> Batch:
         """Move every tensor to `device`."""
@@ -124,7 +124,7 @@ class Batch:
             len(self.trials.subject_J)
         )
         table["subject_J"] = table["subject_J"] + num_people * rounds_J
-        return dataclasses.replace(self, pseudonyms=self.pseudonyms * times, trials=TrialTable(**table), **rows)
+        return dataclasses.replace(self, pseudonyms=self.pseudonyms * times, trials=TrialTensors(**table), **rows)
 
 
 def _moved(table, device):  # type: ignore[no-untyped-def]
@@ -134,6 +134,6 @@ def _moved(table, device):  # type: ignore[no-untyped-def]
             # From pinned memory a GPU takes it while this process goes on.
             to_gpu = torch.device(device).type == "cuda" and value.device.type == "cpu"
             values[name] = (value.pin_memory() if to_gpu else value).to(device, non_blocking=to_gpu)
-        elif isinstance(value, TrialTable):
+        elif isinstance(value, TrialTensors):
             values[name] = _moved(value, device)
     return dataclasses.replace(table, **values)

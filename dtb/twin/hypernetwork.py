@@ -165,7 +165,7 @@ class SharedWeights(nn.Module):
         self.readout_ON = nn.Parameter(torch.randn(sizes.num_outputs, hidden) * PERSONAL_SCALE / math.sqrt(hidden))
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Give recurrent, input and readout weights.
+        """Return recurrent, input and readout weights.
 
         They are copies: with ZeRO 3 the parameters themselves are whole only while this module runs.
         """
@@ -328,7 +328,7 @@ def _initialise_head(head: nn.Linear, shapes: dict[str, tuple[int, ...]], config
 
 
 def _start_values(name: str, shape: tuple[int, ...], config: TwinConfig, sizes: TwinSizes) -> tuple[Tensor, float]:
-    """Give what a parameter begins at for everyone, and the size of the values it takes."""
+    """Return what a parameter begins at for everyone, and the size of the values it takes."""
     hidden = config.num_hidden
     usual = 1.0 / math.sqrt(hidden)
     uniform = torch.empty(shape).uniform_(-usual, usual)

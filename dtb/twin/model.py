@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtb.config import TwinConfig
-from dtb.twin.batch import TrialTable
+from dtb.twin.batch import TrialTensors
 from dtb.twin.hypernetwork import Generated, Hypernetwork
 from dtb.twin.noise import performance_seeds, process_noise
 from dtb.twin.outputs import Simulation, TwinOutput
@@ -125,7 +125,7 @@ class Twin(nn.Module):
         return _standardised(connectome_SE, self.edge_mean_E, self.edge_scale_E)
 
     def encoder_input(self, connectome_SE: Tensor) -> Tensor:
-        """Give what the encoder reads of connectomes, standardised if so configured; 0 where absent."""
+        """Return what the encoder reads of connectomes, standardised if so configured; 0 where absent."""
         if self.tangent is not None:
             read_SE, mean_E, scale_E = self.tangent(connectome_SE), self.tangent.mean_E, self.tangent.scale_E
         else:
@@ -204,7 +204,7 @@ class Twin(nn.Module):
         return self.advance(generated, *self.inputs(stimulus_SKTI, seed_S), with_bold=with_bold)
 
     def inputs(self, stimulus_SKTI: Tensor, seed_S: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Give what enters the networks at each step: the stimulus, as late as it comes, and process noise, where there is any."""
+        """Return what enters the networks at each step: the stimulus, as late as it comes, and process noise, where there is any."""
         num_segments, num_steps = stimulus_SKTI.shape[1:3]
         delay = min(self.config.stimulus_delay_steps, num_steps)
         delayed_SKTI = functional.pad(stimulus_SKTI, (0, 0, delay, 0))[:, :, :num_steps]
@@ -302,7 +302,7 @@ class Twin(nn.Module):
         self,
         connectome_SE: Tensor,
         stimulus_SKTI: Tensor,
-        trials: TrialTable,
+        trials: TrialTensors,
         *,
         num_draws: int = 1,
         seed: int = 0,
@@ -314,7 +314,7 @@ class Twin(nn.Module):
         ----------
         connectome_SE : (S, E) Tensor
         stimulus_SKTI : (S, K, T, I) Tensor
-        trials : TrialTable
+        trials : TrialTensors
             When presses are possible: `batch.trials`.
         num_draws : int
             How many times each trial is performed: with `process_noise` each time anew, with noise of its own; without it, presses are

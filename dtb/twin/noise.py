@@ -55,7 +55,7 @@ def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden:
 
 
 def performance_seeds(seed: int, draw: int, num_subjects: int) -> Tensor:
-    """Give people, who have no name but their place, seeds of the noise of one performance of several.
+    """Return people, who have no name but their place, seeds of the noise of one performance of several.
 
     Parameters
     ----------

@@ -35,14 +35,14 @@ def ieee(device_type: str) -> Iterator[None]:
 
 
 def _backends() -> list[Any]:
-    """Give what has a switch of its own; nothing before torch 2.9."""
+    """Return what has a switch of its own; nothing before torch 2.9."""
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
         return []
     return [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
 
 
 def _own_precision(backend: Any) -> str:
-    """Give what is set for this backend, ``"none"`` where it follows the settings above it; afterwards float32 is set."""
+    """Return what is set for this backend, ``"none"`` where it follows the settings above it; afterwards float32 is set."""
     effective: str = backend.fp32_precision
     backend.fp32_precision = "none"
     inherited: str = backend.fp32_precision

@@ -64,7 +64,7 @@ class Tangent(nn.Module):
                 own_E.copy_(given_E)
 
     def forward(self, connectome_SE: Tensor) -> Tensor:
-        """Give (S, E) tangent edges of Fisher z edges, NaN where absent; gradients pass through.
+        """Return (S, E) tangent edges of Fisher z edges, NaN where absent; gradients pass through.
 
         The diagonal of the tangent matrix is left out: the unit diagonal of a correlation matrix decides it, to first order.
         """
@@ -72,7 +72,7 @@ class Tangent(nn.Module):
         return torch.where(absent_SE, torch.nan, edges_of(matrix_SRR)).to(connectome_SE.dtype)
 
     def matrices(self, connectome_SE: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the tangent matrices (S, R, R), float64 and complete, and which edges (S, E) are absent."""
+        """Return the tangent matrices (S, R, R), float64 and complete, and which edges (S, E) are absent."""
         reference_RR, whitening_RR = self.reference_RR.double(), self.whitening_RR.double()
         matrix_SRR, present_SR, absent_SE = _correlations(connectome_SE.double(), reference_RR)
         complete_SRR = _completed(matrix_SRR, present_SR, reference_RR)
@@ -132,7 +132,7 @@ def fit_reference(connectome_SE: Tensor, num_regions: int) -> tuple[Tensor, int]
 def _correlations(
     connectome_SE: Tensor, reference_RR: Tensor, *, raise_spectrum: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give correlation matrices, which regions are present and which edges are absent.
+    """Return correlation matrices, which regions are present and which edges are absent.
 
     An absent region correlates with nothing here. A single edge that is absent between two present regions, as when no run has both, is
     taken from the reference.

@@ -110,12 +110,12 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
 
     @app.get("/api/run", summary="Who and what can be looked at")
     def run_description() -> api.RunDescription:
-        """Say who and what can be looked at: people, tasks, regions, and what an intervention was searched for."""
+        """Return who and what can be looked at: people, tasks, regions, and what an intervention was searched for."""
         return viewer.description()
 
     @app.get("/api/people/{person}", summary="A person's tasks and blocks", responses=unknown)
     def person(person: _Name) -> api.Person:
-        """Say which blocks of which tasks a person has."""
+        """Return which blocks of which tasks a person has."""
         return viewer.person(person)
 
     @app.get(
@@ -125,7 +125,7 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         responses={**_MATRICES, **unknown},
     )
     def connectome(person: _Name) -> Response:
-        """Give a person's correlation matrix: R x R float32, little-endian, row by row; regions in the order of `/api/run`."""
+        """Return a person's correlation matrix: R x R float32, little-endian, row by row; regions in the order of `/api/run`."""
         return Response(viewer.connectome(person), media_type="application/octet-stream")
 
     @app.post(
@@ -135,7 +135,7 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         responses={**_MATRICES, **unknown},
     )
     def connectomes(request: api.ChangeRequest) -> Response:
-        """Give people's correlation matrices changed as asked, as far as they stay valid, one person's after the other's: each R x R
+        """Return people's correlation matrices changed as asked, as far as they stay valid, one person's after the other's: each R x R
         float32, little-endian, row by row; regions in the order of `/api/run`."""
         return Response(viewer.changed_connectomes(request), media_type="application/octet-stream")
 
@@ -148,7 +148,7 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         block: Annotated[int, InPath(ge=0)],
         bold_region: Annotated[str | None, Query(max_length=200)] = None,
     ) -> api.Block:
-        """Give a block's stimuli and trials, what the person did in them, and BOLD; the first block is 0."""
+        """Return a block's stimuli and trials, what the person did in them, and BOLD; the first block is 0."""
         return viewer.block(person, task, block, bold_region)
 
     @app.post("/api/scene", summary="Let twins perform a block", responses=unknown)

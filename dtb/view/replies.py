@@ -23,7 +23,7 @@ _DIGITS = 4
 
 
 def plain(values: Tensor, digits: int = _DIGITS) -> list[Any]:
-    """Give nested lists of rounded numbers, None where there is none."""
+    """Return nested lists of rounded numbers, None where there is none."""
 
     def without_nan(one: Any) -> Any:
         if isinstance(one, list):
@@ -58,7 +58,7 @@ def trials_of(block: Batch, run: Run, spec: TaskSpec) -> list[api.BlockTrial]:
 
 
 def connectome_of(wish: Wish, start: Start, move: Move, distances: tuple[float, ...]) -> api.Connectome:
-    """Say how far one person's connectome was moved; `distances` are from the training people's mean, before and after."""
+    """Return how far one person's connectome was moved; `distances` are from the training people's mean, before and after."""
     num_regions = start.present_SR.shape[1]
     edges = []
     for first, second, _ in wish.edges:
@@ -77,7 +77,7 @@ def connectome_of(wish: Wish, start: Start, move: Move, distances: tuple[float, 
 def performer(
     person: str, connectome: api.Connectome, scene: Scene, bold_V: Tensor, num_alternatives: int
 ) -> api.Performer:
-    """Say what the one performer of a scene did."""
+    """Return what the one performer of a scene did."""
     return api.Performer(
         person=person,
         connectome=connectome,
@@ -96,5 +96,5 @@ def figures(indicators: Sequence[Any], values_M: Tensor) -> dict[str, float | No
 
 
 def silent() -> Tensor:
-    """Give a series without any volume."""
+    """Return a series without any volume."""
     return torch.zeros(0)

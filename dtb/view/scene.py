@@ -131,7 +131,7 @@ def fulfil(wish: Wish, start: Start, found_SE: Tensor) -> Move:
 
 
 def edge_place(first: int, second: int, num_regions: int) -> int:
-    """Give the place of an edge among those of the upper triangle, row by row.
+    """Return the place of an edge among those of the upper triangle, row by row.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def edge_place(first: int, second: int, num_regions: int) -> int:
 
 
 def judge(twin: Twin, block: Batch, tasks: Sequence[TaskOutline]) -> tuple[tuple[Indicator, ...], Performance]:
-    """Give the figures that a block's task has, BOLD aside, and what measures them on it.
+    """Return the figures that a block's task has, BOLD aside, and what measures them on it.
 
     Parameters
     ----------

@@ -23,10 +23,10 @@ import dtb
 from dtb.errors import DamagedOutputError, InputDataError, StageError
 from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.target import require_correlations
-from dtb.fleet.twins import Company, open_troupe
+from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.intervene.spaces import Start
 from dtb.people.records import Run, SubjectRecord
-from dtb.report.collect import FOLDERS, read_change, state_of
+from dtb.report.collect import FOLDERS, read_change, read_stage_state
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.twin.edges import matrix_of
@@ -61,7 +61,7 @@ class _Met:
         return list(torch.nonzero(self.batch.task_SK[0] == task).flatten().tolist())
 
     def found(self) -> Tensor:
-        """Give the change (1, E) that was found; 0 where none was."""
+        """Return the change (1, E) that was found; 0 where none was."""
         return self.start.budget_S.new_zeros(1, self.start.num_edges) if self.found_SE is None else self.found_SE
 
 
@@ -83,18 +83,18 @@ class Viewer:
         if not run.is_dir():
             raise InputDataError(f"{run} is not a folder. Give the folder that `dtb run` wrote.")
         self._run = run.resolve()
-        troupe = open_troupe(run / FOLDERS["ingest"], run / FOLDERS["train"])
-        require_correlations(troupe)
-        self._company = Company(troupe, seed=0)
-        self._card, self._split = troupe.card, troupe.split
-        self._people = tuple(sorted(troupe.cohort().pseudonyms))
+        shared_twin = open_shared_twin(run / FOLDERS["ingest"], run / FOLDERS["train"])
+        require_correlations(shared_twin)
+        self._company = TwinRunner(shared_twin, seed=0)
+        self._card, self._split = shared_twin.card, shared_twin.split
+        self._people = tuple(sorted(shared_twin.cohort().pseudonyms))
         self._met: OrderedDict[str, _Met] = OrderedDict()
-        self._search = state_of("intervene", run / FOLDERS["intervene"])
+        self._search = read_stage_state("intervene", run / FOLDERS["intervene"])
         self._lock = threading.RLock()
         self._hall = ThreadPoolExecutor(api.MAX_PEOPLE)
 
     def description(self) -> api.RunDescription:
-        """Say what can be looked at."""
+        """Return what can be looked at."""
         return api.RunDescription(
             name=self._run.name,
             people=list(self._people),
@@ -107,9 +107,9 @@ class Viewer:
         )
 
     def person(self, pseudonym: str) -> api.Person:
-        """Say which blocks a person has."""
+        """Return which blocks a person has."""
         with self._lock:
-            met = self._meet(pseudonym)
+            met = self._prepare(pseudonym)
         tasks = [
             api.PersonBlocks(task=spec.name, blocks=[self._label(met, place) for place in met.places(task)])
             for task, spec in enumerate(self._company.taskset.specs)
@@ -127,13 +127,13 @@ class Viewer:
         )
 
     def connectome(self, pseudonym: str) -> bytes:
-        """Give a person's correlation matrix: float32, little-endian, row by row."""
+        """Return a person's correlation matrix: float32, little-endian, row by row."""
         with self._lock:
-            met = self._meet(pseudonym)
+            met = self._prepare(pseudonym)
         return met.start.base_SRR[0].cpu().numpy().astype("<f4").tobytes()
 
     def changed_connectomes(self, request: api.ChangeRequest) -> bytes:
-        """Give people's correlation matrices, changed as asked, one after the other: float32, little-endian, row by row.
+        """Return people's correlation matrices, changed as asked, one after the other: float32, little-endian, row by row.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Viewer:
         """
         wish, matrices = self._wish(request), []
         with self._lock:
-            people = [self._meet(pseudonym) for pseudonym in request.people]
+            people = [self._prepare(pseudonym) for pseudonym in request.people]
         if request.dose:
             self._require_found(people)
         for met in people:  # not under the lock: whoever moves a slider meanwhile need not wait for a picture
@@ -152,10 +152,10 @@ class Viewer:
         return b"".join(matrices)
 
     def block(self, pseudonym: str, task: str, number: int, bold_region: str | None) -> api.Block:
-        """Say what a person saw and did in a block."""
+        """Return what a person saw and did in a block."""
         region, column = self._bold_region(bold_region)
         with self._lock:
-            met = self._meet(pseudonym)
+            met = self._prepare(pseudonym)
             block, place, spec = self._block(met, task, number)
             indicators, performance = judge(self._company.twin, block, self._company.outlines)
             did_M = torch.stack([performance.observed(one)[0].cpu() for one in indicators])
@@ -199,7 +199,7 @@ class Viewer:
         region, column = self._bold_region(request.bold_region)
         wish = self._wish(request)
         with self._lock:
-            people = [self._meet(pseudonym) for pseudonym in request.people]
+            people = [self._prepare(pseudonym) for pseudonym in request.people]
             if request.dose:
                 self._require_found(people)
             block, _, spec = self._block(people[0], request.task, request.block)
@@ -230,11 +230,11 @@ class Viewer:
         distances = tuple(float(self._company.twin.distance(one_SE)) for one_SE in (own_SE, changed_SE))
         return replies.connectome_of(wish, met.start, move, distances), scene
 
-    def _meet(self, pseudonym: str) -> _Met:
+    def _prepare(self, pseudonym: str) -> _Met:
         """Read a person, or remember the person; called with the lock held."""
         if pseudonym not in self._met:
             self._require("person", pseudonym, self._people)
-            (record,), batch = self._company.meet([pseudonym])
+            (record,), batch = self._company.lay_out([pseudonym])
             start = Start.of(batch.connectome_SE, len(self._card.region_names), budget=1.0)
             self._met[pseudonym] = _Met(record, batch, start, self._found(pseudonym, start))
             while len(self._met) > _PEOPLE_KEPT:
@@ -276,7 +276,7 @@ class Viewer:
         return Wish(tuple(edges), gains, request.dose)
 
     def _bold_region(self, name: str | None) -> tuple[str | None, int | None]:
-        """Give a BOLD region's name and place; the first one if none is named."""
+        """Return a BOLD region's name and place; the first one if none is named."""
         names = self._card.bold_region_names
         if name is None:
             return (names[0], 0) if names else (None, None)
@@ -291,7 +291,7 @@ class Viewer:
 
     @staticmethod
     def _require(kind: str, name: str, names: Sequence[str]) -> int:
-        """Give the place of a name, or say what there is."""
+        """Return the place of a name, or say what there is."""
         if name in names:
             return names.index(name)
         near = difflib.get_close_matches(name, names, n=1)

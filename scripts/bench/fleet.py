@@ -33,10 +33,10 @@ from dtb.fleet.actors import Work, Worker, run_pool
 from dtb.fleet.intervene import TABLES as SEARCH_TABLES
 from dtb.fleet.ledger import OK, Ledger, status_table
 from dtb.fleet.performance_tables import TABLES
-from dtb.fleet.searchers import Searcher, Surveyor
-from dtb.fleet.simulate import Simulator
-from dtb.fleet.target import make_aim
-from dtb.fleet.twins import Troupe, open_troupe
+from dtb.fleet.searchers import SearchWorker, SurveyWorker
+from dtb.fleet.simulate import SimulationWorker
+from dtb.fleet.target import make_search_target
+from dtb.fleet.twins import SharedTwin, open_shared_twin
 from dtb.memory import keep_freed_memory
 
 BATCH = 8
@@ -113,27 +113,29 @@ def where() -> str:
 
 def real(shards: Path, trained: Path, num_people: int, num_actors: int, rounds: int) -> None:
     """Simulate and search, in this process and through the pool, once everybody has begun."""
-    troupe = open_troupe(shards, trained)
-    everybody = sorted(troupe.cohort().pseudonyms)
-    print(f"{len(everybody)} people in the cohort, {troupe.card.sizes.num_regions} regions; {where()}")
-    aim = make_aim(InterveneConfig(), troupe)
-    surveyed = Surveyor([troupe], aim, 0, frozenset(everybody)).work(everybody[:16])
+    shared_twin = open_shared_twin(shards, trained)
+    everybody = sorted(shared_twin.cohort().pseudonyms)
+    print(f"{len(everybody)} people in the cohort, {shared_twin.card.sizes.num_regions} regions; {where()}")
+    aim = make_search_target(InterveneConfig(), shared_twin)
+    surveyed = SurveyWorker([shared_twin], aim, 0, frozenset(everybody)).work(everybody[:16])
     survey = aim.survey([surveyed.tables["people"]], ())
-    simulator = functools.partial(Simulator, seed=0, settings=SimulateConfig(), num_rows=BATCH)
-    searcher = functools.partial(Searcher, aim=aim, seed=0, survey=survey, num_rows=BATCH)
+    simulator = functools.partial(SimulationWorker, seed=0, settings=SimulateConfig(), num_rows=BATCH)
+    searcher = functools.partial(SearchWorker, aim=aim, seed=0, survey=survey, num_rows=BATCH)
     threads, niceness = of_an_actor()
     print(f"threads: {threads}, niceness: {niceness}, both in an actor and in the process without Ray")
     for name, make, tables, keys in (
         ("simulate", simulator, TABLES, everybody),
         ("search", searcher, SEARCH_TABLES, everybody[:num_people]),
     ):
-        minutes = sum(run.duration_seconds for record in troupe.cohort().records(keys) for run in record.runs) / 60
+        minutes = sum(run.duration_seconds for record in shared_twin.cohort().records(keys) for run in record.runs) / 60
         ways: dict[str, Callable[[Ledger], object]] = {
-            "one process without Ray": lambda ledger, own=(make, troupe, keys): alone(*own, ledger, threads, niceness),
+            "one process without Ray": lambda ledger, own=(make, shared_twin, keys): alone(
+                *own, ledger, threads, niceness
+            ),
             **{
                 f"{actors} actor(s)": lambda ledger, own=(make, keys), actors=actors: run_pool(
                     own[0],
-                    [troupe],
+                    [shared_twin],
                     own[1],
                     ledger,
                     FleetConfig(num_actors=actors, subjects_per_batch=BATCH),
@@ -172,7 +174,7 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int, rounds: 
 
 def alone(
     make: Callable[[Any], Worker],
-    troupe: Troupe,
+    shared_twin: SharedTwin,
     keys: Sequence[str],
     ledger: Ledger,
     threads: int,
@@ -180,7 +182,7 @@ def alone(
 ) -> None:
     """Do the work in a process of its own, without Ray."""
     process = multiprocessing.get_context("spawn").Process(
-        target=without_ray, args=(make, troupe, keys, ledger, threads, niceness)
+        target=without_ray, args=(make, shared_twin, keys, ledger, threads, niceness)
     )
     process.start()
     process.join()
@@ -201,13 +203,18 @@ def of_an_actor() -> tuple[int, int]:
 
 
 def without_ray(
-    make: Callable[[Any], Worker], troupe: Troupe, keys: Sequence[str], ledger: Ledger, threads: int, niceness: int
+    make: Callable[[Any], Worker],
+    shared_twin: SharedTwin,
+    keys: Sequence[str],
+    ledger: Ledger,
+    threads: int,
+    niceness: int,
 ) -> None:
     """Do what an actor does, batch by batch, in a process of its own."""
     torch.set_num_threads(threads)
     os.nice(niceness - os.nice(0))
     keep_freed_memory()
-    worker = make([troupe])
+    worker = make([shared_twin])
     for place in range(0, len(keys), BATCH):
         batch, start = keys[place : place + BATCH], time.perf_counter()
         found = worker.work(batch).tables
@@ -216,13 +223,13 @@ def without_ray(
 
 
 def pace(ledger: Ledger, num_actors: int) -> float:
-    """Give the seconds from one person to the next, from when each actor has finished its first batch, so that no start counts."""
+    """Return the seconds from one person to the next, from when each actor has finished its first batch, so that no start counts."""
     times = sorted(path.stat().st_mtime for path in (ledger.folder / "status").glob("part-*"))
     return (times[-1] - times[num_actors - 1]) / (BATCH * (len(times) - num_actors))
 
 
 def working(ledger: Ledger) -> float:
-    """Give the milliseconds a person of the worker's own: the rest is writing and waiting."""
+    """Return the milliseconds a person of the worker's own: the rest is writing and waiting."""
     return 1000 * statistics.median(ledger.read("status")["seconds"].to_pylist())
 
 

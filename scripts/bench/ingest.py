@@ -22,7 +22,7 @@ from pathlib import Path
 from dtb.cluster import connected
 from dtb.cohort.bids.index import PersonFiles, index_people
 from dtb.cohort.bids.participants import no_covariates
-from dtb.cohort.finished import KeptPeople
+from dtb.cohort.finished import FinishedPeople
 from dtb.cohort.ingest import ingest
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.series.read import read_region_names, read_series
@@ -83,7 +83,7 @@ def steps(bids: Path, derivatives: Path, out: Path) -> list[PersonFiles]:
     with timed(spent, "index"):
         people = index_people(bids, roots, config, _TASKS)
     regions = read_region_names(people[0].rest[0], roots, config)
-    kept, writer = KeptPeople(out, None), ShardWriter(out, config.subjects_per_shard)
+    kept, writer = FinishedPeople(out, None), ShardWriter(out, config.subjects_per_shard)
     for number, person in enumerate(people):
         job = PersonJob(person, f"p{number}", no_covariates(), roots)
         with timed(spent, "read"):

@@ -1,4 +1,4 @@
-"""Parcel means of a 97 x 115 x 97 x 300 image: ours against nilearn's NiftiLabelsMasker, on the same file with the same atlas.
+"""Bundle means of a 97 x 115 x 97 x 300 image: ours against nilearn's NiftiLabelsMasker, on the same file with the same atlas.
 
     python scripts/bench/parcellate.py ATLAS.nii.gz [--volumes 300 600] [--folder DIR] [--kinds nii nii.gz]
 

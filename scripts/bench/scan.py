@@ -32,9 +32,10 @@ from torch import Tensor
 
 from dtb.config import TwinConfig
 from dtb.twin import Twin, TwinSizes
+from dtb.twin.recurrence import compiled
 from dtb.twin.recurrence.blocks import block_steps, perform_in_blocks
 from dtb.twin.recurrence.scan import scan
-from dtb.twin.recurrence.weights import Recurrence, compiled
+from dtb.twin.recurrence.weights import Recurrence
 
 SIZES = {
     "paper": (50, 1, 262, 400),
@@ -68,7 +69,7 @@ def best_seconds(function: Callable[[], object], repeats: int, device: torch.dev
 
 
 def forward_and_step(run: Callable[..., Tensor], inputs: list[Tensor], repeats: int) -> tuple[float, float]:
-    """Give the seconds of a forward pass and of a training step."""
+    """Return the seconds of a forward pass and of a training step."""
     device = inputs[0].device
     people, segments, steps = inputs[0].shape[:3]
     outer = torch.randn(people, segments, steps, inputs[2].shape[-1], device=device)
@@ -84,14 +85,14 @@ def forward_and_step(run: Callable[..., Tensor], inputs: list[Tensor], repeats: 
 
 
 def matmul_rate(num_people: int, num_hidden: int, device: torch.device) -> float:
-    """Give the rate of a batched product with enough rows, in floating-point operations per second."""
+    """Return the rate of a batched product with enough rows, in floating-point operations per second."""
     left, right = (torch.randn(num_people, rows, num_hidden, device=device) for rows in (256, num_hidden))
     seconds = best_seconds(lambda: torch.bmm(left, right), 10, device)
     return 2 * num_people * 256 * num_hidden**2 / seconds
 
 
 def memory_bandwidth(device: torch.device) -> float:
-    """Give the rate at which a triad, ``a = b + 3 c`` on arrays larger than any cache, reads and writes, in bytes per second."""
+    """Return the rate at which a triad, ``a = b + 3 c`` on arrays larger than any cache, reads and writes, in bytes per second."""
     first, second, out = (torch.ones(2**26, device=device) for _ in range(3))
     seconds = best_seconds(lambda: torch.add(first, second, alpha=3.0, out=out), 5, device)
     return 3 * out.nbytes / seconds
@@ -112,7 +113,7 @@ def make_inputs(size: tuple[int, int, int, int], device: torch.device) -> list[T
 
 
 def note(what: str) -> None:
-    """Say what is measured now: some of the references take minutes."""
+    """Return what is measured now: some of the references take minutes."""
     print(f"{time.strftime('%H:%M:%S')}  {what}", file=sys.stderr, flush=True)
 
 
@@ -201,7 +202,7 @@ def bench_low_rank(
 
 
 def bench_recomputing(repeats: int, device: torch.device) -> str:
-    """Say what a long run keeps for the gradient, and takes, with all states kept and with blocks of them computed again."""
+    """Return what a long run keeps for the gradient, and takes, with all states kept and with blocks of them computed again."""
     people, segments, steps, hidden = LONG_RUN
     note(f"a run of {steps} steps, states kept and computed again")
     config = TwinConfig(

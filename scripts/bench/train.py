@@ -2,7 +2,7 @@
 
     python scripts/bench/train.py                       # all of it: about five minutes on two quiet cores
     python scripts/bench/train.py --parts stream
-    python scripts/bench/train.py --out scaling.json    # also the figures, for scripts/scaling_model.py
+    python scripts/bench/train.py --out scaling.json    # also the figures, for scripts/studies/scaling_model.py
 
 Everything is measured in one run, on made-up people of the paper's size, with the loop and the engines of `dtb train`, on gloo. Every rank
 has one thread and is bound to one core; where there are more ranks than cores, several share one. The recurrence runs in float32.
@@ -56,7 +56,7 @@ def config_of(name: str, num_workers: int, **settings: Any) -> Config:
 
 
 def apart(name: str, shards: Path, folder: Path) -> float:
-    """Give the seconds of a step of two trainings of one rank that run at once and share nothing: what two cores can do at best."""
+    """Return the seconds of a step of two trainings of one rank that run at once and share nothing: what two cores can do at best."""
     config = config_of(name, 1, max_epochs=EPOCHS[name], checkpoint_every_epochs=EPOCHS[name])
     jobs = [make_job(config, shards, folder / f"{name}-apart{core}") for core in range(2)]
     with ThreadPoolExecutor() as pool:
@@ -101,7 +101,8 @@ def scaling(name: str, folder: Path) -> dict[str, Any]:
 
 
 def zero_stages(folder: Path) -> dict[int, Measured]:
-    """Give for each ZeRO stage what a rank's optimizer holds, and what it hands to collectives in one step: the paper's size on 2 ranks."""
+    """Return for each ZeRO stage what a rank's optimizer holds, and what it hands to collectives in one
+    step: the paper's size on 2 ranks."""
     shards = folder / "few"
     write_people(shards, 4, NUM_REGIONS)
     found = {}
@@ -194,7 +195,7 @@ def zero_rows(stages: dict[int, Measured], num_parameters: int) -> list[Row]:
 
 
 def expected_bytes(stage: int, num_parameters: int, world_size: int) -> tuple[float, float]:
-    """Give a rank's bytes of optimizer state in float32, and those that it hands to collectives in a step.
+    """Return a rank's bytes of optimizer state in float32, and those that it hands to collectives in a step.
 
     Two moments, with ZeRO also DeepSpeed's own weights, divided over the ranks. Gradients are summed once, whole, with ZeRO 1 and 2 each at
     its owner alone. With those two the weights are gathered afterwards, with ZeRO 3 before, and kept for the backward pass as long as they

@@ -43,7 +43,7 @@ class Took:
     processor: float
 
     def cells(self) -> tuple[str, ...]:
-        """Give what the table shows."""
+        """Return what the table shows."""
         figures = statistics.median(self.each), max(self.each), self.processor / len(self.each)
         return tuple(f"{figure:.0f}" for figure in figures)
 

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from dtb.cohort.finished import KeptPeople
+from dtb.cohort.finished import FinishedPeople
 from dtb.cohort.identities import identities_path, pseudonym_of
 from dtb.cohort.person import read_person
 from dtb.config import IngestConfig
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 def kept(copy, tmp_path):  # noqa: F811
     """Two people kept, and their jobs."""
     jobs = jobs_of(copy, IngestConfig())[:2]
-    people = KeptPeople(tmp_path / "out", "settings")
+    people = FinishedPeople(tmp_path / "out", "settings")
     reads = [read_person(job, regions_of(copy), TASKS, IngestConfig()) for job in jobs]
     for job, read in zip(jobs, reads, strict=True):
         people.keep(job, read)
@@ -57,7 +57,7 @@ def test_somebody_of_whom_anything_changed_is_read_again(kept, copy, tmp_path, c
     elif change == "confounds":
         derived.with_name("sub-0001_task-rest_dir-AP_run-01_desc-confounds_timeseries.tsv").touch()
     elif change == "settings":
-        assert KeptPeople(tmp_path / "out", "others").finished(jobs) == set()
+        assert FinishedPeople(tmp_path / "out", "others").finished(jobs) == set()
         return
     elif change == "kept file":
         content = bytearray(own.read_bytes())

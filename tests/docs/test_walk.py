@@ -32,7 +32,7 @@ ELSEWHERE = {  # what is not run here, and what runs it
     "bash scripts/test": "these tests",
     "source .venv/bin/activate": "the environment",
     "dtb view": "tests/view/test_browser.py and test_serve.py: it stays until it is ended",
-    "dtb submit --address": "tests/launch/test_jobs.py, on a cluster with a job server",
+    "dtb submit --address": "tests/submit/test_jobs.py, on a cluster with a job server",
     "dtb submit configs/demo.yaml /shared/runs/demo --address": "the same",
     "dtb ingest hcp-bids": "tests/tasks/test_hcp.py: series in HCP's layout are nowhere to be had",
     "dtb task from-hcp": "the same",

@@ -10,7 +10,7 @@ import torch
 from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, SplitConfig, TwinConfig
-from dtb.evaluate.inputs import Task
+from dtb.evaluate.inputs import EvaluationInputs
 from dtb.evaluate.stage import gather
 from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker
@@ -110,7 +110,7 @@ def predicted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
     twin, names = Twin(config, sizes).eval(), cohort.manifest.bold_regions
     plain, hashes = TASKS.to_plain(), (cohort.manifest.cohort_hash, split.split_hash)
     card = TwinCard(config, sizes, plain, names, names, {}, *hashes, seed=0, segments=SEGMENTS)
-    task = Task(cohort, split, twin, card, TASKS)
+    task = EvaluationInputs(cohort, split, twin, card, TASKS)
     evidence = gather(task, Config(evaluate=EvaluateConfig(num_bootstrap=100)), Progress(disable=True))
     found = {}
     for name, prediction in evidence.predictions.items():

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig, sections
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
-from dtb.evaluate.inputs import open_task
+from dtb.evaluate.inputs import open_inputs
 from dtb.evaluate.predictors.predictions import TrialPrediction, person_task_mean, summary_of_people
 from dtb.evaluate.predictors.regressions import regressions
 from dtb.evaluate.predictors.twin import NOISE_DRAWS, _fill_bold, _Filled, predict, told_connectomes, within_task
@@ -161,7 +161,7 @@ def test_an_ensemble_says_what_its_members_say_on_average(unseen, tmp_path):
     shards, trained = unseen
     split = Split.load(trained / "split.json")
     other = trained_anew(tmp_path / "other", trained, split, 1)
-    tasks = [open_task(shards, one, further) for one, further in ((trained, ()), (other, ()), (trained, (other,)))]
+    tasks = [open_inputs(shards, one, further) for one, further in ((trained, ()), (other, ()), (trained, (other,)))]
     one, two, both = (gather(task, SMALL, Progress(disable=True)).predictions[TWIN] for task in tasks)
     np.testing.assert_allclose(both.trials.outcome_JO, (one.trials.outcome_JO + two.trials.outcome_JO) / 2, rtol=1e-6)
     assert not np.allclose(one.trials.outcome_JO, two.trials.outcome_JO, rtol=1e-3)
@@ -175,7 +175,7 @@ def test_a_member_that_may_have_seen_the_held_out_is_refused(unseen, tmp_path):
     swapped = dataclasses.replace(found, train=found.train[1:], test=(*found.test, found.train[0]))
     other = trained_anew(tmp_path / "other", trained, swapped, 1)
     with pytest.raises(InputDataError, match=r"evaluate\.members.*may have seen people.*same split\.seed"):
-        open_task(shards, trained, (other,))
+        open_inputs(shards, trained, (other,))
 
 
 def test_the_same_data_and_seed_give_the_same_files(unseen, tmp_path):

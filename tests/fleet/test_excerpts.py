@@ -9,9 +9,9 @@ import torch
 
 from dtb.config import InterveneConfig
 from dtb.fleet.excerpts import excerpt
-from dtb.fleet.searchers import Contrasts, Surveyor
-from dtb.fleet.target import make_aim
-from dtb.fleet.twins import Company, Troupe, open_troupe
+from dtb.fleet.searchers import Contrasts, SurveyWorker
+from dtb.fleet.target import make_search_target
+from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
 from dtb.intervene.indicators import press_distribution
 from tests.fleet.world import make_world
 
@@ -19,12 +19,12 @@ KEYS = ["p0000", "p0001", "p0002"]
 
 
 @pytest.fixture(scope="module")
-def troupe(tmp_path_factory: pytest.TempPathFactory) -> Troupe:
-    return open_troupe(*make_world(tmp_path_factory.mktemp("world"), num_people=3))
+def shared_twin(tmp_path_factory: pytest.TempPathFactory) -> SharedTwin:
+    return open_shared_twin(*make_world(tmp_path_factory.mktemp("world"), num_people=3))
 
 
-def test_each_task_keeps_so_many_segments_with_all_their_trials(troupe: Troupe) -> None:
-    _, batch = Company(troupe, 0).meet(KEYS)
+def test_each_task_keeps_so_many_segments_with_all_their_trials(shared_twin: SharedTwin) -> None:
+    _, batch = TwinRunner(shared_twin, 0).lay_out(KEYS)
     part = excerpt(batch, 2)
     for subject in range(3):
         for task in (0, 1):
@@ -42,8 +42,8 @@ def test_each_task_keeps_so_many_segments_with_all_their_trials(troupe: Troupe) 
     torch.testing.assert_close(onset, 1.0 + 4.0 * part.trials.trial_J.double())
 
 
-def test_a_large_enough_excerpt_is_everything(troupe: Troupe) -> None:
-    _, batch = Company(troupe, 0).meet(KEYS)
+def test_a_large_enough_excerpt_is_everything(shared_twin: SharedTwin) -> None:
+    _, batch = TwinRunner(shared_twin, 0).lay_out(KEYS)
     part = excerpt(batch, 100)
     for field in dataclasses.fields(batch):
         mine, theirs = getattr(part, field.name), getattr(batch, field.name)
@@ -51,33 +51,33 @@ def test_a_large_enough_excerpt_is_everything(troupe: Troupe) -> None:
             assert torch.equal(mine.nan_to_num(), theirs.nan_to_num()), field.name
 
 
-def test_trials_are_performed_as_in_the_whole(troupe: Troupe) -> None:
-    company = Company(troupe, 0)
-    _, batch = company.meet(KEYS)
+def test_trials_are_performed_as_in_the_whole(shared_twin: SharedTwin) -> None:
+    runner = TwinRunner(shared_twin, 0)
+    _, batch = runner.lay_out(KEYS)
     found = []
     for one in (batch, excerpt(batch, 1)):
-        output = company.twin(one.connectome_SE, one.stimulus_SKTI, one.seed_S)
-        mean_rt_J = press_distribution(company.twin, output, one, company.outlines).mean_rt_J()
+        output = runner.twin(one.connectome_SE, one.stimulus_SKTI, one.seed_S)
+        mean_rt_J = press_distribution(runner.twin, output, one, runner.outlines).mean_rt_J()
         rows = zip(one.trials.subject_J, one.trials.run_J, one.trials.trial_J, mean_rt_J, strict=True)
         found.append({(int(s), int(r), int(j)): float(rt) for s, r, j, rt in rows})
     assert found[1]
     assert all(found[0][key] == pytest.approx(value, abs=1e-5) for key, value in found[1].items())
 
 
-def test_contrasts_of_an_excerpt_use_its_volumes_only(troupe: Troupe) -> None:
-    company = Company(troupe, 0)
-    records, batch = company.meet(KEYS)
+def test_contrasts_of_an_excerpt_use_its_volumes_only(shared_twin: SharedTwin) -> None:
+    runner = TwinRunner(shared_twin, 0)
+    records, batch = runner.lay_out(KEYS)
     part = excerpt(batch, 1)
-    weights_SKV = Contrasts(company.taskset).weights(records, part)
+    weights_SKV = Contrasts(runner.taskset).weights(records, part)
     assert (weights_SKV[~part.bold_counted_SKV] == 0).all()
     # A contrast does not see a constant.
     torch.testing.assert_close(weights_SKV.sum(2), torch.zeros(weights_SKV.shape[:2]), atol=1e-5, rtol=0)
 
 
-def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_does(troupe: Troupe) -> None:
-    aim = make_aim(InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=1), troupe)
-    worker = Surveyor([troupe], aim, 0, frozenset())
-    usual = worker._meet(KEYS).rehearsals[0]._once[0]
+def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_does(shared_twin: SharedTwin) -> None:
+    aim = make_search_target(InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=1), shared_twin)
+    worker = SurveyWorker([shared_twin], aim, 0, frozenset())
+    usual = worker._prepare(KEYS).excerpts[0]._once[0]
     meet = worker._companies[0].meet
 
     def with_rare_condition(keys, runs=()):  # type: ignore[no-untyped-def]
@@ -90,9 +90,9 @@ def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_doe
         return records, batch
 
     worker._companies[0].meet = with_rare_condition  # type: ignore[method-assign]
-    met = worker._meet(KEYS)
-    assert met.rehearsals[0].has(aim.target).all()
-    given, whole = met.rehearsals[0]._once[0], met.batch
+    met = worker._prepare(KEYS)
+    assert met.excerpts[0].has(aim.target).all()
+    given, whole = met.excerpts[0]._once[0], met.batch
     assert int((given.task_SK[1] >= 0).sum()) == int((whole.task_SK[1] >= 0).sum())
     for other in (0, 2):
         assert int((given.task_SK[other] >= 0).sum()) == int((usual.task_SK[other] >= 0).sum())

@@ -15,17 +15,16 @@ import torch
 
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError
-from dtb.evaluate.glm_torch import fit_contrast
 from dtb.fleet.actors import Work
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.intervene import _figures as figures_of
 from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.rankings import rank_networks
-from dtb.fleet.searchers import CONTROLS, Searcher, Surveyor
-from dtb.fleet.simulate import Simulator
+from dtb.fleet.searchers import CONTROLS, SearchWorker, SurveyWorker
+from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.support import Support
-from dtb.fleet.target import Aim, make_aim
-from dtb.fleet.twins import Company, Troupe, open_troupe
+from dtb.fleet.target import SearchTarget, make_search_target
+from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
 from dtb.intervene.constraints import TOLERANCE, violation
 from dtb.intervene.indicators import Performance
 from dtb.intervene.search import DOSES, make_goal, perform_all
@@ -34,6 +33,7 @@ from dtb.people.glm import condition_events, design_matrix, run_contrast
 from dtb.people.records import matrix_from_edges
 from dtb.twin.edges import matrix_of
 from tests.fleet.world import REGIONS, make_person, make_world
+from tests.people.glm_torch import fit_contrast
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]
 SHOWN = Support(num_people=30, r=0.6, p_value=0.001)
@@ -46,24 +46,26 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def troupe(world: tuple[Path, Path]) -> Troupe:
-    return open_troupe(*world)
+def shared_twin(world: tuple[Path, Path]) -> SharedTwin:
+    return open_shared_twin(*world)
 
 
-def searcher(troupe: Troupe, settings: InterveneConfig = SETTINGS, num_members: int = 1) -> tuple[Aim, Searcher]:
-    aim, troupes = make_aim(settings, troupe), [troupe] * num_members
-    surveyed = Surveyor(troupes, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
+def searcher(
+    shared_twin: SharedTwin, settings: InterveneConfig = SETTINGS, num_members: int = 1
+) -> tuple[SearchTarget, SearchWorker]:
+    aim, shared_twins = make_search_target(settings, shared_twin), [shared_twin] * num_members
+    surveyed = SurveyWorker(shared_twins, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
     survey = aim.survey([surveyed.tables["people"]], ())
-    return aim, Searcher(troupes, aim, seed=0, survey=dataclasses.replace(survey, support=SHOWN))
+    return aim, SearchWorker(shared_twins, aim, seed=0, survey=dataclasses.replace(survey, support=SHOWN))
 
 
 @pytest.fixture(scope="module")
-def work(troupe: Troupe) -> Work:
-    return searcher(troupe)[1].work(KEYS)
+def work(shared_twin: SharedTwin) -> Work:
+    return searcher(shared_twin)[1].work(KEYS)
 
 
-def test_every_returned_change_is_valid_and_within_the_budget(troupe: Troupe, work: Work) -> None:
-    _, batch = Company(troupe, 0).meet(KEYS)
+def test_every_returned_change_is_valid_and_within_the_budget(shared_twin: SharedTwin, work: Work) -> None:
+    _, batch = TwinRunner(shared_twin, 0).lay_out(KEYS)
     start = Start.of(batch.connectome_SE, len(REGIONS), SETTINGS.budget)
     changes = work.tables["changes"].to_pandas().set_index("pseudonym")
     change_SE = torch.from_numpy(np.stack(changes.loc[KEYS, "change_E"].to_list())).double()
@@ -76,11 +78,11 @@ def test_every_returned_change_is_valid_and_within_the_budget(troupe: Troupe, wo
     assert (change_SE[1, (rows == 3) | (columns == 3)] == 0).all()
 
 
-def test_after_is_what_a_full_simulation_of_the_changed_connectome_gives(troupe: Troupe, work: Work) -> None:
-    company, aim = Company(troupe, 0), make_aim(SETTINGS, troupe)
-    records, batch = company.meet(KEYS)
+def test_after_is_what_a_full_simulation_of_the_changed_connectome_gives(shared_twin: SharedTwin, work: Work) -> None:
+    runner, aim = TwinRunner(shared_twin, 0), make_search_target(SETTINGS, shared_twin)
+    records, batch = runner.lay_out(KEYS)
     perform = Performance(
-        company.twin, batch, Contrasts(company.taskset).weights(records, batch), aim.tasks, aim.indicators
+        runner.twin, batch, Contrasts(runner.taskset).weights(records, batch), aim.tasks, aim.indicators
     )
     start = Start.of(batch.connectome_SE, len(REGIONS), SETTINGS.budget)
     changes = work.tables["changes"].to_pandas().set_index("pseudonym")
@@ -105,12 +107,12 @@ def test_the_target_goes_the_wanted_way_and_beyond_the_controls(work: Work) -> N
 
 
 def test_a_twin_that_reads_the_tangent_space_is_searched_through_it(tmp_path: Path) -> None:
-    troupe = open_troupe(*make_world(tmp_path, connectome_space="tangent"))
-    work = searcher(troupe)[1].work(KEYS)
+    shared_twin = open_shared_twin(*make_world(tmp_path, connectome_space="tangent"))
+    work = searcher(shared_twin)[1].work(KEYS)
     target = work.tables["results"].to_pandas().query("is_target")
     assert (target["before"] > target["after"]).all()
     assert (target["after"] < target["random_after"]).all()
-    test_every_returned_change_is_valid_and_within_the_budget(troupe, work)
+    test_every_returned_change_is_valid_and_within_the_budget(shared_twin, work)
 
 
 def test_what_is_no_correlation_matrix_is_not_changed_and_other_connectomes_are_not_performed(
@@ -118,39 +120,41 @@ def test_what_is_no_correlation_matrix_is_not_changed_and_other_connectomes_are_
 ) -> None:
     partial = make_world(tmp_path, kind="partial")
     with pytest.raises(InputDataError, match=r"reads connectomes that are partial \(fisher_z\)\. An intervention"):
-        make_aim(SETTINGS, open_troupe(*partial))
+        make_search_target(SETTINGS, open_shared_twin(*partial))
     with pytest.raises(InputDataError, match=r"are partial \(fisher_z\); the twin in .* was trained on pearson"):
-        open_troupe(partial[0], world[1])
+        open_shared_twin(partial[0], world[1])
 
 
-def test_a_person_is_searched_the_same_alone_and_in_company(troupe: Troupe, work: Work) -> None:
-    alone = searcher(troupe)[1].work(["p0002"]).tables["results"].to_pandas()
+def test_a_person_is_searched_the_same_alone_and_in_company(shared_twin: SharedTwin, work: Work) -> None:
+    alone = searcher(shared_twin)[1].work(["p0002"]).tables["results"].to_pandas()
     together = work.tables["results"].to_pandas().query("pseudonym == 'p0002'")
     for column in ("before", "after", "random_after", "population_after"):
         np.testing.assert_allclose(alone[column], together[column], atol=1e-3 * together["spread"].max())
 
 
-def test_with_batches_of_one_shape_a_person_is_searched_the_same_bit_for_bit_whoever_else_is(troupe: Troupe) -> None:
-    aim, worker = searcher(troupe)
-    padded = Searcher([troupe], aim, 0, worker._survey, num_rows=8)
+def test_with_batches_of_one_shape_a_person_is_searched_the_same_bit_for_bit_whoever_else_is(
+    shared_twin: SharedTwin,
+) -> None:
+    aim, worker = searcher(shared_twin)
+    padded = SearchWorker([shared_twin], aim, 0, worker._survey, num_rows=8)
     wanted = None
     # In the same place: the layers of this small twin are narrower than a vector of the processor.
-    for company in (["p0000", "p0001", "p0002"], ["p0004", "p0003", "p0002", "p0000"], ["p0003", "p0000", "p0002"]):
-        tables = padded.work(company).tables
+    for runner in (["p0000", "p0001", "p0002"], ["p0004", "p0003", "p0002", "p0000"], ["p0003", "p0000", "p0002"]):
+        tables = padded.work(runner).tables
         found = {name: table.filter(pc.equal(table["pseudonym"], "p0002")) for name, table in tables.items()}
-        assert set(tables["results"]["pseudonym"].to_pylist()) == set(company)
+        assert set(tables["results"]["pseudonym"].to_pylist()) == set(runner)
         wanted = wanted or found
         for name, table in found.items():
             np.testing.assert_equal(table.to_pylist(), wanted[name].to_pylist(), name)
 
 
-def test_bold_contrasts_are_those_of_the_linear_model(troupe: Troupe, work: Work) -> None:
-    company = Company(troupe, 0)
-    records, batch = company.meet(KEYS)
-    output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
-    bold_SKVR = company.twin.bold(output, batch.volume_seconds_SKV).detach()
+def test_bold_contrasts_are_those_of_the_linear_model(shared_twin: SharedTwin, work: Work) -> None:
+    runner = TwinRunner(shared_twin, 0)
+    records, batch = runner.lay_out(KEYS)
+    output = runner.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+    bold_SKVR = runner.twin.bold(output, batch.volume_seconds_SKV).detach()
     run = records[0].runs[1]
-    spec = company.taskset.specs[company.taskset.index("stroop")]
+    spec = runner.taskset.specs[runner.taskset.index("stroop")]
     weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), np.ones(40, dtype=bool))
     mine_K = batch.run_SK[0] == 1
     series_VR = bold_SKVR[0, mine_K][batch.bold_counted_SKV[0, mine_K]].double().numpy()
@@ -162,28 +166,28 @@ def test_bold_contrasts_are_those_of_the_linear_model(troupe: Troupe, work: Work
     np.testing.assert_allclose(found["before"], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_bold_contrast_can_be_the_target(troupe: Troupe) -> None:
+def test_a_bold_contrast_can_be_the_target(shared_twin: SharedTwin) -> None:
     settings = InterveneConfig(
         indicator="bold_contrast", task="hammer", region="region2", direction="increase", budget=0.2, num_steps=5
     )
-    target = searcher(troupe, settings)[1].work(KEYS).tables["results"].to_pandas().query("is_target")
+    target = searcher(shared_twin, settings)[1].work(KEYS).tables["results"].to_pandas().query("is_target")
     assert (target["region"] == "region2").all()
     assert (target["after"] > target["before"]).all()
 
 
-def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(troupe: Troupe) -> None:
+def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(shared_twin: SharedTwin) -> None:
     settings = InterveneConfig(
         indicator="bold_t", task="stroop", region="region2", direction="increase", budget=0.2, num_steps=4
     )
-    aim, worker = searcher(troupe, settings)
+    aim, worker = searcher(shared_twin, settings)
     results = worker.work(KEYS).tables["results"].to_pandas()
     target = results.query("is_target").set_index("pseudonym")
     assert (target["after"] > target["before"]).all()
     assert results[results["is_wanted"]]["indicator"].unique().tolist() == ["bold_contrast", "bold_t"]
-    met = worker._meet(KEYS)
-    company, spec = worker._companies[0], worker._companies[0].taskset.specs[1]
-    output = company.twin(met.start.connectome(torch.zeros(1, met.start.num_edges)).float(), met.batch.stimulus_SKTI)
-    bold_SKVR = company.twin.bold(output, met.batch.volume_seconds_SKV).double().numpy()
+    met = worker._prepare(KEYS)
+    runner, spec = worker._companies[0], worker._companies[0].taskset.specs[1]
+    output = runner.twin(met.start.connectome(torch.zeros(1, met.start.num_edges)).float(), met.batch.stimulus_SKTI)
+    bold_SKVR = runner.twin.bold(output, met.batch.volume_seconds_SKV).double().numpy()
     observed_S = met.performances[0].observed(aim.indicators[aim.target])
     for place in (0, 2):
         run = met.records[place].runs[1]
@@ -204,31 +208,33 @@ def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(troupe: Tro
             assert float(found) == pytest.approx(float(fit.effect_R[0]) / error, rel=1e-3)
 
 
-def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(troupe: Troupe) -> None:
+def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(shared_twin: SharedTwin) -> None:
     settings = dataclasses.replace(
         SETTINGS, indicator="choice", task="hammer", alternative="left", direction="increase"
     )
-    aim, worker = searcher(troupe, settings)
+    aim, worker = searcher(shared_twin, settings)
     assert aim.name == "choice of left in hammer"
     target = worker.work(KEYS).tables["results"].to_pandas().query("is_target").set_index("pseudonym")
     assert (target["alternative"] == "left").all()
     assert (target["after"] > target["before"]).all()
-    expected = Simulator([troupe], 0, SimulateConfig(num_draws=1)).work(KEYS).tables["expected"].to_pandas()
+    expected = SimulationWorker([shared_twin], 0, SimulateConfig(num_draws=1)).work(KEYS).tables["expected"].to_pandas()
     mine = expected[(expected["task"] == "hammer")].groupby("pseudonym")["choice_probabilities"]
     for key, rows in mine:
         assert target.loc[key, "before"] == pytest.approx(np.stack(rows.to_list())[:, 0].mean(), abs=1e-4)
-    met = worker._meet(KEYS)
+    met = worker._prepare(KEYS)
     trials = met.records[2].runs[0].trials
     observed_S = met.performances[0].observed(aim.indicators[aim.target])
     assert observed_S[2].item() == pytest.approx(trials.response_JA[:, 0].mean())
-    second = make_aim(dataclasses.replace(SETTINGS, against="increase choice of right in hammer"), troupe)
+    second = make_search_target(
+        dataclasses.replace(SETTINGS, against="increase choice of right in hammer"), shared_twin
+    )
     assert second.name_of(second.second) == "choice of right in hammer"
 
 
-def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(troupe: Troupe) -> None:
+def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(shared_twin: SharedTwin) -> None:
     settings = InterveneConfig(indicator="bold_contrast", task="stroop", region="region2")
-    aim, spec = make_aim(settings, troupe), troupe.taskset.specs[1]
-    people = Surveyor([troupe], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]
+    aim, spec = make_search_target(settings, shared_twin), shared_twin.taskset.specs[1]
+    people = SurveyWorker([shared_twin], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]
     apart = []
     for number in range(5):
         run = make_person(number).runs[1]
@@ -242,11 +248,11 @@ def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(trou
     assert aim.survey([people], ()).retest_sd == pytest.approx(np.std(apart, ddof=1) / 2)
 
 
-def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troupe) -> None:
+def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(shared_twin: SharedTwin) -> None:
     settings = InterveneConfig(indicator="bold_contrast", task="hammer", network="other", direction="increase")
-    aim = make_aim(dataclasses.replace(settings, num_steps=3, budget=0.2), troupe)
+    aim = make_search_target(dataclasses.replace(settings, num_steps=3, budget=0.2), shared_twin)
     assert aim.name == "bold_contrast of network other in hammer"
-    results = searcher(troupe, aim.settings)[1].work(KEYS).tables["results"].to_pandas()
+    results = searcher(shared_twin, aim.settings)[1].work(KEYS).tables["results"].to_pandas()
     target = results.query("is_target").set_index("pseudonym")
     regions = results.query("indicator == 'bold_contrast' and task == 'hammer' and not is_target")
     for column in ("before", "after"):
@@ -255,7 +261,7 @@ def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troup
     # What is wanted is the network, and so its regions, in every table alike.
     is_aim = (results["indicator"] == "bold_contrast") & (results["task"] == "hammer")
     assert (results["is_wanted"] == is_aim).all()
-    figures = figures_of([pa.Table.from_pandas(results)], aim, searcher(troupe, aim.settings)[1]._survey)
+    figures = figures_of([pa.Table.from_pandas(results)], aim, searcher(shared_twin, aim.settings)[1]._survey)
     assert figures is not None
     others = results[~is_aim & results["spread"].notna()]
     moved = ((others["after"] - others["before"]).abs() / others["spread"]).groupby(others["pseudonym"]).median()
@@ -267,7 +273,7 @@ def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(troupe: Troup
     assert ("bold_contrast", "stroop") in held
 
 
-def test_rankings_name_the_regions_and_networks_that_change(troupe: Troupe, work: Work) -> None:
+def test_rankings_name_the_regions_and_networks_that_change(shared_twin: SharedTwin, work: Work) -> None:
     changes, regions = work.tables["changes"].to_pandas(), work.tables["regions"].to_pandas()
     change_RR = matrix_from_edges(changes.set_index("pseudonym")["change_E"]["p0000"])
     mine = regions[regions["pseudonym"] == "p0000"]
@@ -284,9 +290,9 @@ def test_rankings_name_the_regions_and_networks_that_change(troupe: Troupe, work
     np.testing.assert_allclose(networks["mean_change"], [-0.2, 0.3], rtol=1e-6)
 
 
-def test_each_change_is_written_as_a_relation_matrix(troupe: Troupe, tmp_path: Path) -> None:
-    aim, worker = searcher(troupe)
-    again = Searcher([troupe], aim, 0, worker._survey, derivatives=tmp_path)
+def test_each_change_is_written_as_a_relation_matrix(shared_twin: SharedTwin, tmp_path: Path) -> None:
+    aim, worker = searcher(shared_twin)
+    again = SearchWorker([shared_twin], aim, 0, worker._survey, derivatives=tmp_path)
     changes = again.work(KEYS[:1]).tables["changes"].to_pandas()
     table = pd.read_csv(tmp_path / "sub-p0000" / "func" / "sub-p0000_desc-change_relmat.tsv", sep="\t")
     assert list(table.columns) == list(REGIONS)
@@ -301,13 +307,13 @@ def test_a_budget_in_retest_sd_is_the_norm_of_what_a_second_scan_would_change() 
     assert start.budget_S.item() == pytest.approx(2 * np.sqrt(2 * (steps**2).sum()), rel=1e-6)
 
 
-def test_a_budget_in_retest_sd_needs_two_rest_runs(troupe: Troupe) -> None:
+def test_a_budget_in_retest_sd_needs_two_rest_runs(shared_twin: SharedTwin) -> None:
     with pytest.raises(ConfigurationError, match="nobody in the cohort has two rest runs"):
-        make_aim(InterveneConfig(budget_unit="retest_sd"), troupe)
+        make_search_target(InterveneConfig(budget_unit="retest_sd"), shared_twin)
 
 
-def test_someone_without_the_task_is_a_failure_with_its_reason(troupe: Troupe) -> None:
-    _, worker = searcher(troupe)
+def test_someone_without_the_task_is_a_failure_with_its_reason(shared_twin: SharedTwin) -> None:
+    _, worker = searcher(shared_twin)
     meet = worker._companies[0].meet
 
     def without_stroop(keys, runs=()):  # type: ignore[no-untyped-def]
@@ -323,8 +329,8 @@ def test_someone_without_the_task_is_a_failure_with_its_reason(troupe: Troupe) -
     assert set(work.tables["results"]["pseudonym"].to_pylist()) == {"p0002"}
 
 
-def test_an_ensemble_that_disagrees_abstains(troupe: Troupe) -> None:
-    _, worker = searcher(troupe, num_members=2)
+def test_an_ensemble_that_disagrees_abstains(shared_twin: SharedTwin) -> None:
+    _, worker = searcher(shared_twin, num_members=2)
     worker._companies[1].twin.hypernetwork.head.weight.mul_(-0.02)
     work = worker.work(KEYS[:2])
     results = work.tables["results"].to_pandas().query("is_target").set_index("pseudonym")
@@ -338,10 +344,12 @@ def test_an_ensemble_that_disagrees_abstains(troupe: Troupe) -> None:
 
 
 @pytest.mark.parametrize("knows", [True, False])
-def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from(troupe: Troupe, knows: bool) -> None:
-    aim = make_aim(SETTINGS, troupe)
+def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from(
+    shared_twin: SharedTwin, knows: bool
+) -> None:
+    aim = make_search_target(SETTINGS, shared_twin)
     people = pa.concat_tables(
-        [Surveyor([troupe], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"] for _ in range(4)]
+        [SurveyWorker([shared_twin], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"] for _ in range(4)]
     ).to_pandas()
     people["pseudonym"] = [f"p{number:04d}" for number in range(20)]
     own_S = np.linspace(0.5, 0.9, 20)
@@ -354,14 +362,16 @@ def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from
     seen = [f"p{number:04d}" for number in range(4)]
     survey = aim.survey([pa.Table.from_pandas(people.iloc[half]) for half in (slice(0, 7), slice(7, None))], seen)
     assert survey.support.num_people == 16
-    work = Searcher([troupe], aim, 0, survey).work(KEYS[:2])
+    work = SearchWorker([shared_twin], aim, 0, survey).work(KEYS[:2])
     target = work.tables["results"].to_pandas().query("is_target")
     assert (target["abstained"] != knows).all()
     assert set(work.notes) == (set() if knows else set(KEYS[:2]))
     assert all("whom training did not see" in note for note in work.notes.values())
 
 
-def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(troupe: Troupe, work: Work) -> None:
+def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(
+    shared_twin: SharedTwin, work: Work
+) -> None:
     target = work.tables["results"].to_pandas().query("is_target")
     moved = target["before"] - target["paper_weights_after"]
     assert (moved.abs() > 1e-4).all()
@@ -369,13 +379,13 @@ def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(tr
     assert moved.mean() > 0
 
 
-def test_the_published_method_moves_each_member_along_its_own_direction(troupe: Troupe) -> None:
+def test_the_published_method_moves_each_member_along_its_own_direction(shared_twin: SharedTwin) -> None:
     """An ensemble of two alike is moved as one of them; and a member that is not moved leaves half of it."""
-    aim, alone = searcher(troupe)
-    _, twice = searcher(troupe, num_members=2)
+    aim, alone = searcher(shared_twin)
+    _, twice = searcher(shared_twin, num_members=2)
     shifts = {}
     for name, worker in (("alone", alone), ("twice", twice)):
-        met = worker._meet(KEYS)
+        met = worker._prepare(KEYS)
         before_SM = perform_all(met.performances, met.start, [torch.zeros(1, met.start.num_edges)]).mean((0, 1))
         bias_P = worker._companies[0].twin.hypernetwork.head.bias.clone()
         shifts[name] = (worker._shifted(met.performances, met.start) - before_SM)[:, aim.target]
@@ -383,20 +393,20 @@ def test_the_published_method_moves_each_member_along_its_own_direction(troupe: 
     torch.testing.assert_close(shifts["alone"], shifts["twice"])
     (along_P, spread), _ = twice._survey.parameters
     twice._survey = dataclasses.replace(twice._survey, parameters=[(along_P, spread), (0 * along_P, 0.0)])
-    met = twice._meet(KEYS)
+    met = twice._prepare(KEYS)
     half_S = (twice._shifted(met.performances, met.start) - before_SM)[:, aim.target]
     torch.testing.assert_close(half_S, 0.5 * shifts["alone"], rtol=1e-3, atol=1e-6)
 
 
-def test_a_change_says_what_it_is_relative_to(troupe: Troupe, work: Work) -> None:
-    _, batch = Company(troupe, 0).meet(KEYS)
+def test_a_change_says_what_it_is_relative_to(shared_twin: SharedTwin, work: Work) -> None:
+    _, batch = TwinRunner(shared_twin, 0).lay_out(KEYS)
     changes = work.tables["changes"].to_pandas().set_index("pseudonym")
     base_SE = np.stack(changes.loc[KEYS, "base_E"].to_list())
     np.testing.assert_allclose(base_SE, batch.connectome_SE.tanh().nan_to_num(), atol=2e-6)
 
 
-def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so(troupe: Troupe) -> None:
-    _, worker = searcher(troupe, dataclasses.replace(SETTINGS, space="sparse", max_edges=5))
+def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so(shared_twin: SharedTwin) -> None:
+    _, worker = searcher(shared_twin, dataclasses.replace(SETTINGS, space="sparse", max_edges=5))
     meet = worker._companies[0].meet
 
     def of_a_short_scan(keys, runs=()):  # type: ignore[no-untyped-def]
@@ -413,11 +423,11 @@ def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so
     assert "p0002" not in work.failures
 
 
-def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) -> None:
-    company, aim = Company(troupe, 0), make_aim(SETTINGS, troupe)
-    records, batch = company.meet(KEYS)
+def test_what_people_did_is_measured_like_what_their_twins_do(shared_twin: SharedTwin) -> None:
+    runner, aim = TwinRunner(shared_twin, 0), make_search_target(SETTINGS, shared_twin)
+    records, batch = runner.lay_out(KEYS)
     perform = Performance(
-        company.twin, batch, Contrasts(company.taskset).weights(records, batch), aim.tasks, aim.indicators
+        runner.twin, batch, Contrasts(runner.taskset).weights(records, batch), aim.tasks, aim.indicators
     )
     trials = records[2].runs[1].trials
     pressed = trials.pressed_J
@@ -431,7 +441,7 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
     contrast = aim.tasks[1].contrast
     by_condition = [trials.rt_seconds_J[pressed & (trials.condition_J == place)].mean() for place in (0, 1)]
     assert values["condition_rt"] == pytest.approx(contrast[0] * by_condition[0] + contrast[1] * by_condition[1])
-    run, spec = records[2].runs[1], company.taskset.specs[1]
+    run, spec = records[2].runs[1], runner.taskset.specs[1]
     weights_V = run_contrast(run, spec.conditions, spec.contrast, (0.0, np.inf), np.ones(40, dtype=bool))
     assert run.bold_VR is not None
     assert values["bold_contrast"] == pytest.approx(weights_V @ run.bold_VR[:, 2], abs=1e-5)
@@ -453,9 +463,11 @@ def test_what_people_did_is_measured_like_what_their_twins_do(troupe: Troupe) ->
         ),
     ],
 )
-def test_names_that_the_twin_does_not_know_are_refused(troupe: Troupe, wrong: dict[str, str], message: str) -> None:
+def test_names_that_the_twin_does_not_know_are_refused(
+    shared_twin: SharedTwin, wrong: dict[str, str], message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        make_aim(InterveneConfig(**wrong), troupe)  # type: ignore[arg-type]
+        make_search_target(InterveneConfig(**wrong), shared_twin)  # type: ignore[arg-type]
 
 
 @pytest.mark.cluster
@@ -476,9 +488,9 @@ def test_the_stage_writes_everyone_and_finishes(
     assert "nothing to do" in capsys.readouterr().err
 
 
-def test_a_search_among_named_regions_leaves_edges_between_the_others(troupe: Troupe) -> None:
+def test_a_search_among_named_regions_leaves_edges_between_the_others(shared_twin: SharedTwin) -> None:
     settings = dataclasses.replace(SETTINGS, space="regions", max_regions=2, regions=("region1", "region5", "region6"))
-    _, worker = searcher(troupe, settings)
+    _, worker = searcher(shared_twin, settings)
     found = worker.work(KEYS)
     regions = found.tables["regions"].to_pandas().query("rank == 1")
     assert set(regions["region"]) <= set(settings.regions)
@@ -487,11 +499,14 @@ def test_a_search_among_named_regions_leaves_edges_between_the_others(troupe: Tr
     assert (change_SE[:, ~np.isin(rows, [1, 5, 6]) & ~np.isin(columns, [1, 5, 6])] == 0).all()
 
 
-def test_nobody_is_taken_beyond_the_largest_distance(troupe: Troupe) -> None:
-    free = searcher(troupe)[1].work(KEYS).tables["results"].to_pandas().query("is_target")
+def test_nobody_is_taken_beyond_the_largest_distance(shared_twin: SharedTwin) -> None:
+    free = searcher(shared_twin)[1].work(KEYS).tables["results"].to_pandas().query("is_target")
     bound = float(free["distance_before"].max() + 0.3 * (free["distance_after"] - free["distance_before"]).max())
     held = (
-        searcher(troupe, dataclasses.replace(SETTINGS, max_distance=bound))[1].work(KEYS).tables["results"].to_pandas()
+        searcher(shared_twin, dataclasses.replace(SETTINGS, max_distance=bound))[1]
+        .work(KEYS)
+        .tables["results"]
+        .to_pandas()
     )
     held = held.query("is_target")
     assert (free["distance_after"] > bound).any()
@@ -499,9 +514,11 @@ def test_nobody_is_taken_beyond_the_largest_distance(troupe: Troupe) -> None:
 
 
 @pytest.mark.parametrize("knows", [True, False])
-def test_a_second_aim_that_the_twin_does_not_know_is_abstained_from_on_the_front(troupe: Troupe, knows: bool) -> None:
+def test_a_second_aim_that_the_twin_does_not_know_is_abstained_from_on_the_front(
+    shared_twin: SharedTwin, knows: bool
+) -> None:
     settings = dataclasses.replace(SETTINGS, against="increase mean_rt in hammer", front_points=2, num_steps=2)
-    _, worker = searcher(troupe, settings)
+    _, worker = searcher(shared_twin, settings)
     second = dataclasses.replace(SHOWN, p_value=0.01 if knows else 0.5)
     worker._survey = dataclasses.replace(worker._survey, second_support=second)
     work = worker.work(KEYS[:2])
@@ -511,11 +528,11 @@ def test_a_second_aim_that_the_twin_does_not_know_is_abstained_from_on_the_front
     assert set(work.notes) == (set() if knows else set(KEYS[:2]) - set(work.failures))
 
 
-def test_a_front_goes_from_one_aim_to_the_other(troupe: Troupe) -> None:
+def test_a_front_goes_from_one_aim_to_the_other(shared_twin: SharedTwin) -> None:
     settings = dataclasses.replace(
         SETTINGS, against="increase mean_rt in hammer", front_points=4, off_target_weight=0.0
     )
-    aim, worker = searcher(troupe, settings)
+    aim, worker = searcher(shared_twin, settings)
     assert aim.name_of(aim.second) == "mean_rt in hammer"
     tables = worker.work(KEYS).tables
     fronts, results = tables["fronts"].to_pandas(), tables["results"].to_pandas()
@@ -540,6 +557,6 @@ def test_a_front_goes_from_one_aim_to_the_other(troupe: Troupe) -> None:
         ("increase accuracy in nback", "performs hammer, stroop"),
     ],
 )
-def test_a_second_aim_that_cannot_be_read_is_refused(troupe: Troupe, against: str, message: str) -> None:
+def test_a_second_aim_that_cannot_be_read_is_refused(shared_twin: SharedTwin, against: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        make_aim(dataclasses.replace(SETTINGS, against=against), troupe)
+        make_search_target(dataclasses.replace(SETTINGS, against=against), shared_twin)

@@ -19,18 +19,18 @@ import torch
 
 from dtb.config import Config, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError, UserError
-from dtb.evaluate.glm_torch import fit_contrast
 from dtb.files import OutputFolder
 from dtb.fleet.derivatives import describe_derivatives
 from dtb.fleet.designs import read_designs
 from dtb.fleet.performance_tables import QUANTILES, TABLES
-from dtb.fleet.simulate import Simulator
+from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.simulate import simulate as simulate_stage
-from dtb.fleet.twins import Company, Troupe, inputs_of, open_ensemble, open_troupe, seed_of
+from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble, open_shared_twin, seed_of
 from dtb.intervene.indicators import press_distribution
 from dtb.people.glm import condition_events, design_matrix
 from dtb.twin.export import load_twin, save_twin
 from tests.fleet.world import REGIONS, make_person, make_world
+from tests.people.glm_torch import fit_contrast
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +39,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def troupe(world: tuple[Path, Path]) -> Troupe:
-    return open_troupe(*world)
+def shared_twin(world: tuple[Path, Path]) -> SharedTwin:
+    return open_shared_twin(*world)
 
 
 KEYS = ["p0000", "p0001", "p0002"]
 
 
-def test_every_trial_is_there_as_often_as_it_was_drawn(troupe: Troupe) -> None:
-    trials = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5)).work(KEYS).tables["trials"].to_pandas()
+def test_every_trial_is_there_as_often_as_it_was_drawn(shared_twin: SharedTwin) -> None:
+    trials = (
+        SimulationWorker([shared_twin], seed=3, settings=SimulateConfig(num_draws=5))
+        .work(KEYS)
+        .tables["trials"]
+        .to_pandas()
+    )
     assert len(trials) == 3 * 2 * 8 * 5
     assert (trials.groupby(["pseudonym", "run", "trial"])["draw"].nunique() == 5).all()
     pressed = trials[trials["rt"].notna()]
@@ -62,8 +67,8 @@ def test_every_trial_is_there_as_often_as_it_was_drawn(troupe: Troupe) -> None:
     assert found["observed_choice"].isna().tolist() == (~own.pressed_J).tolist()
 
 
-def test_draws_follow_the_distribution_in_closed_form(troupe: Troupe) -> None:
-    tables = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=4000)).work(["p0000"]).tables
+def test_draws_follow_the_distribution_in_closed_form(shared_twin: SharedTwin) -> None:
+    tables = SimulationWorker([shared_twin], seed=3, settings=SimulateConfig(num_draws=4000)).work(["p0000"]).tables
     trials, expected = tables["trials"].to_pandas(), tables["expected"].to_pandas()
     assert json.loads(tables["expected"].schema.metadata[b"quantiles"]) == list(QUANTILES)
     for (run, trial), drawn in trials.groupby(["run", "trial"]):
@@ -75,8 +80,8 @@ def test_draws_follow_the_distribution_in_closed_form(troupe: Troupe) -> None:
         assert sum(wanted["choice_probabilities"]) + wanted["omission_probability"] == pytest.approx(1.0, abs=1e-4)
 
 
-def test_a_person_performs_the_same_alone_and_in_company(troupe: Troupe) -> None:
-    simulator = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5))
+def test_a_person_performs_the_same_alone_and_in_company(shared_twin: SharedTwin) -> None:
+    simulator = SimulationWorker([shared_twin], seed=3, settings=SimulateConfig(num_draws=5))
     together, alone = simulator.work(KEYS).tables, simulator.work(["p0002"]).tables
     for name in TABLES:
         mine = together[name].to_pandas()
@@ -89,12 +94,14 @@ def test_a_person_performs_the_same_alone_and_in_company(troupe: Troupe) -> None
                 np.testing.assert_allclose(mine[column], others[column], atol=1e-5)
             else:
                 assert mine[column].tolist() == others[column].tolist() or mine[column].isna().any()
-    again = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5)).work(["p0002"]).tables
+    again = SimulationWorker([shared_twin], seed=3, settings=SimulateConfig(num_draws=5)).work(["p0002"]).tables
     assert all(again[name].equals(alone[name]) for name in alone)
 
 
-def test_with_batches_of_one_shape_a_person_performs_the_same_bit_for_bit_whoever_else_does(troupe: Troupe) -> None:
-    simulator = Simulator([troupe], seed=3, settings=SimulateConfig(num_draws=5), num_rows=8)
+def test_with_batches_of_one_shape_a_person_performs_the_same_bit_for_bit_whoever_else_does(
+    shared_twin: SharedTwin,
+) -> None:
+    simulator = SimulationWorker([shared_twin], seed=3, settings=SimulateConfig(num_draws=5), num_rows=8)
     # In the same place: the layers of this small twin are narrower than a vector of the processor.
     together, others = (simulator.work(keys).tables for keys in (["p0004", "p0003", "p0002", "p0000"], KEYS))
     for name in others:
@@ -102,55 +109,55 @@ def test_with_batches_of_one_shape_a_person_performs_the_same_bit_for_bit_whoeve
         np.testing.assert_equal(mine.to_pylist(), again.to_pylist(), name)
 
 
-def test_volumes_lie_where_the_run_had_them(troupe: Troupe) -> None:
-    table = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables["bold"]
+def test_volumes_lie_where_the_run_had_them(shared_twin: SharedTwin) -> None:
+    table = SimulationWorker([shared_twin], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables["bold"]
     assert json.loads(table.schema.metadata[b"regions"]) == list(REGIONS[:4])
     bold = table.to_pandas()
     assert len(bold) == 3 * 2 * 40
     np.testing.assert_allclose(bold["seconds"], bold["volume"], atol=1e-4)
-    company = Company(troupe, 0)
-    _, batch = company.meet(["p0001"])
-    output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
-    direct = company.twin.bold(output, batch.volume_seconds_SKV)[0, batch.run_SK[0] == 1]
-    direct = direct[batch.bold_counted_SKV[0, batch.run_SK[0] == 1]] * company.twin.bold_scale_R
+    runner = TwinRunner(shared_twin, 0)
+    _, batch = runner.lay_out(["p0001"])
+    output = runner.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+    direct = runner.twin.bold(output, batch.volume_seconds_SKV)[0, batch.run_SK[0] == 1]
+    direct = direct[batch.bold_counted_SKV[0, batch.run_SK[0] == 1]] * runner.twin.bold_scale_R
     found = bold[(bold["pseudonym"] == "p0001") & (bold["run"] == 1)]
     np.testing.assert_allclose(np.stack(found["bold"]), direct.detach().numpy(), atol=1e-5)
 
 
-def test_a_person_whose_twin_is_not_finite_is_a_failure_and_nobody_else(troupe: Troupe) -> None:
-    simulator = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=2))
-    company = simulator._companies[0]
-    meet = company.meet
+def test_a_person_whose_twin_is_not_finite_is_a_failure_and_nobody_else(shared_twin: SharedTwin) -> None:
+    simulator = SimulationWorker([shared_twin], seed=0, settings=SimulateConfig(num_draws=2))
+    runner = simulator._companies[0]
+    meet = runner.meet
 
     def poisoned(keys, runs):  # type: ignore[no-untyped-def]
         records, batch = meet(keys, runs)
         batch.connectome_SE[1] = torch.inf
         return records, batch
 
-    company.meet = poisoned  # type: ignore[method-assign]
+    runner.meet = poisoned  # type: ignore[method-assign]
     work = simulator.work(KEYS)
     assert set(work.failures) == {"p0001"}
     for table in work.tables.values():
         assert set(table["pseudonym"].to_pylist()) == {"p0000", "p0002"}
 
 
-def test_slots_that_a_task_does_not_use_are_never_pressed(troupe: Troupe) -> None:
-    company = Company(troupe, 0)
-    _, batch = company.meet(KEYS)
-    output = company.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
-    choice_JA = press_distribution(company.twin, output, batch, company.outlines).choice_probability_JA()
-    hammer = batch.trials.task_J == company.taskset.index("hammer")
+def test_slots_that_a_task_does_not_use_are_never_pressed(shared_twin: SharedTwin) -> None:
+    runner = TwinRunner(shared_twin, 0)
+    _, batch = runner.lay_out(KEYS)
+    output = runner.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S)
+    choice_JA = press_distribution(runner.twin, output, batch, runner.outlines).choice_probability_JA()
+    hammer = batch.trials.task_J == runner.taskset.index("hammer")
     assert (choice_JA[hammer, 2] == 0).all()
     assert (choice_JA[~hammer, 2] > 0).all()
 
 
-def test_contrasts_equal_the_linear_model_fitted_to_the_simulated_series(troupe: Troupe) -> None:
-    tables = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables
+def test_contrasts_equal_the_linear_model_fitted_to_the_simulated_series(shared_twin: SharedTwin) -> None:
+    tables = SimulationWorker([shared_twin], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables
     bold, contrasts = tables["bold"].to_pandas(), tables["contrasts"].to_pandas()
     assert len(contrasts) == 3 * 2 * 4
     record = make_person(2)
     for number, run in enumerate(record.runs):
-        spec = troupe.taskset.specs[troupe.taskset.index(run.task)]
+        spec = shared_twin.taskset.specs[shared_twin.taskset.index(run.task)]
         rows = bold[(bold["pseudonym"] == "p0002") & (bold["run"] == number)]
         design = design_matrix(condition_events(run, spec.conditions), np.arange(40) * 1.0)
         found = contrasts[(contrasts["pseudonym"] == "p0002") & (contrasts["task"] == run.task)]
@@ -159,8 +166,8 @@ def test_contrasts_equal_the_linear_model_fitted_to_the_simulated_series(troupe:
             np.testing.assert_allclose(found[column], fit.effect_R, rtol=1e-4, atol=1e-5)
 
 
-def test_simulated_connectomes_are_correlations_of_the_simulated_series(troupe: Troupe) -> None:
-    tables = Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables
+def test_simulated_connectomes_are_correlations_of_the_simulated_series(shared_twin: SharedTwin) -> None:
+    tables = SimulationWorker([shared_twin], seed=0, settings=SimulateConfig(num_draws=1)).work(KEYS).tables
     bold, found = tables["bold"].to_pandas(), tables["connectomes"].to_pandas()
     rows = bold[bold["pseudonym"] == "p0001"]
     parts = [np.stack(run["bold"]) - np.stack(run["bold"]).mean(axis=0) for _, run in rows.groupby("run")]
@@ -171,10 +178,10 @@ def test_simulated_connectomes_are_correlations_of_the_simulated_series(troupe: 
 
 
 def test_members_and_noise_perform_apart_and_the_first_as_if_alone(tmp_path: Path) -> None:
-    noisy = open_troupe(*make_world(tmp_path, num_people=2, process_noise=0.3))
-    quiet = open_troupe(*make_world(tmp_path / "other", num_people=2))
-    alone = Simulator([noisy], seed=1, settings=SimulateConfig(num_draws=2)).work(["p0000"]).tables
-    both = Simulator([noisy, quiet], seed=1, settings=SimulateConfig(num_draws=2, num_noise_draws=3))
+    noisy = open_shared_twin(*make_world(tmp_path, num_people=2, process_noise=0.3))
+    quiet = open_shared_twin(*make_world(tmp_path / "other", num_people=2))
+    alone = SimulationWorker([noisy], seed=1, settings=SimulateConfig(num_draws=2)).work(["p0000"]).tables
+    both = SimulationWorker([noisy, quiet], seed=1, settings=SimulateConfig(num_draws=2, num_noise_draws=3))
     tables = both.work(["p0000"]).tables
     for name, table in tables.items():
         frame = table.to_pandas()
@@ -201,12 +208,12 @@ DESIGN = "onset\tduration\ttrial_type\tstimulus_color\tstimulus_text\n" + "".joi
 )
 
 
-def test_a_design_that_nobody_performed_is_simulated_for_everybody(troupe: Troupe, tmp_path: Path) -> None:
+def test_a_design_that_nobody_performed_is_simulated_for_everybody(shared_twin: SharedTwin, tmp_path: Path) -> None:
     path = tmp_path / "task-stroopFast_events.tsv"
     path.write_text(DESIGN)
-    designs = read_designs([path], troupe.taskset, len(REGIONS), 0.5)
+    designs = read_designs([path], shared_twin.taskset, len(REGIONS), 0.5)
     settings = SimulateConfig(num_draws=2)
-    tables = Simulator([troupe], seed=0, settings=settings, designs=designs).work(KEYS).tables
+    tables = SimulationWorker([shared_twin], seed=0, settings=settings, designs=designs).work(KEYS).tables
     trials = tables["trials"].to_pandas()
     assert len(trials) == 3 * 6 * 2
     assert trials["observed_rt"].isna().all()
@@ -227,22 +234,24 @@ def test_a_design_that_nobody_performed_is_simulated_for_everybody(troupe: Troup
     ],
 )
 def test_a_design_that_no_twin_could_be_shown_is_refused(
-    troupe: Troupe, tmp_path: Path, name: str, text: str, message: str
+    shared_twin: SharedTwin, tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        read_designs([path], troupe.taskset, len(REGIONS), 1.0)
+        read_designs([path], shared_twin.taskset, len(REGIONS), 1.0)
 
 
-def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(troupe: Troupe, tmp_path: Path) -> None:
+def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(
+    shared_twin: SharedTwin, tmp_path: Path
+) -> None:
     source = {"Name": "A cohort", "License": "CC0", "DatasetDOI": "doi:10.18112/openneuro.ds005237.v1.1.3"}
-    describe_derivatives(tmp_path, troupe.card, source)
+    describe_derivatives(tmp_path, shared_twin.card, source)
     described = json.loads((tmp_path / "dataset_description.json").read_text())
     assert described["SourceDatasets"][0]["DOI"] == source["DatasetDOI"]
     assert (described["Name"], described["License"]) == ("Digital twins of A cohort", "CC0")
     settings = SimulateConfig(num_draws=2)
-    tables = Simulator([troupe], seed=0, settings=settings, derivatives=tmp_path).work(KEYS).tables
+    tables = SimulationWorker([shared_twin], seed=0, settings=settings, derivatives=tmp_path).work(KEYS).tables
     func = tmp_path / "sub-p0001" / "func"
     events = pd.read_csv(func / "sub-p0001_task-stroopAP_desc-sim_events.tsv", sep="\t")
     trials = tables["trials"].to_pandas()
@@ -295,8 +304,11 @@ def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(troup
 
 
 def test_without_task_bold_there_is_no_bold_table(tmp_path: Path) -> None:
-    troupe = open_troupe(*make_world(tmp_path, num_people=2, volumes=0))
-    assert "bold" not in Simulator([troupe], seed=0, settings=SimulateConfig(num_draws=1)).work(["p0000"]).tables
+    shared_twin = open_shared_twin(*make_world(tmp_path, num_people=2, volumes=0))
+    assert (
+        "bold"
+        not in SimulationWorker([shared_twin], seed=0, settings=SimulateConfig(num_draws=1)).work(["p0000"]).tables
+    )
 
 
 def test_a_cohort_of_other_regions_is_refused(world: tuple[Path, Path], tmp_path: Path) -> None:
@@ -309,7 +321,7 @@ def test_a_cohort_of_other_regions_is_refused(world: tuple[Path, Path], tmp_path
         (other / name).write_bytes((trained / name).read_bytes())
     (other / "twin" / "twin.json").write_text(json.dumps(card))
     with pytest.raises(InputDataError, match="10 regions that are not the 10"):
-        open_troupe(shards, other)
+        open_shared_twin(shards, other)
 
 
 def test_seeds_depend_on_person_seed_and_purpose() -> None:
@@ -326,7 +338,7 @@ def test_another_twin_does_not_go_on_with_what_one_began(world: tuple[Path, Path
     with torch.no_grad():
         next(twin.parameters()).mul_(1.5)
     save_twin(other / "twin", twin, card)
-    begun = inputs_of([open_troupe(*world)])
+    begun = inputs_of([open_shared_twin(*world)])
     OutputFolder.claim(tmp_path / "out", "simulate", Config(), resume=False, inputs=begun)
     with pytest.raises(OutputInUseError, match=r"begun with another input than is given now: twin\. Results"):
         simulate_stage(Config(), shards, other, tmp_path / "out", resume=True)

@@ -11,10 +11,10 @@ from torch.profiler import ProfilerActivity, profile
 from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import DamagedOutputError
 from dtb.fleet.intervene import sample_of
-from dtb.fleet.searchers import Surveyor
-from dtb.fleet.simulate import Simulator
+from dtb.fleet.searchers import SurveyWorker
+from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.sizing import BATCHES_FILE, bytes_of_search, bytes_of_simulation, fitting, sized
-from dtb.fleet.target import make_aim
+from dtb.fleet.target import make_search_target
 from dtb.fleet.twins import open_ensemble
 from tests.fleet.world import make_world
 
@@ -66,7 +66,7 @@ def peak_bytes(act) -> int:
 
 
 @pytest.fixture(scope="module")
-def troupes(tmp_path_factory):
+def shared_twins(tmp_path_factory):
     return open_ensemble(*make_world(tmp_path_factory.mktemp("world"), num_people=9), (), "members")
 
 
@@ -80,27 +80,27 @@ def a_person(work, keys: list[str]) -> float:
 def test_the_estimate_bounds_what_a_simulation_holds(tmp_path, hidden):
     found = open_ensemble(*make_world(tmp_path, num_people=9), (), "members")
     found = [with_hidden(found[0], hidden)]
-    worker = Simulator(found, 0, SimulateConfig())
+    worker = SimulationWorker(found, 0, SimulateConfig())
     held = a_person(worker.work, sorted(found[0].cohort().pseudonyms))
     assert held <= bytes_of_simulation(found) <= 6 * held
 
 
-def with_hidden(troupe, hidden: int):
-    """Give the same troupe a twin of another size."""
+def with_hidden(shared_twin, hidden: int):
+    """Give the same shared_twin a twin of another size."""
     from dtb.twin.model import Twin
 
-    config = dataclasses.replace(troupe.card.config, num_hidden=hidden)
-    twin = Twin(config, troupe.card.sizes)
+    config = dataclasses.replace(shared_twin.card.config, num_hidden=hidden)
+    twin = Twin(config, shared_twin.card.sizes)
     numbers = {name: np.asarray(tensor) for name, tensor in twin.state_dict().items()}
-    return dataclasses.replace(troupe, card=dataclasses.replace(troupe.card, config=config), numbers=numbers)
+    return dataclasses.replace(shared_twin, card=dataclasses.replace(shared_twin.card, config=config), numbers=numbers)
 
 
 @pytest.mark.parametrize("hidden", [8, 96])
-def test_the_estimate_bounds_what_a_gradient_holds(troupes, hidden):
-    found = [with_hidden(troupes[0], hidden)]
-    aim = make_aim(InterveneConfig(), found[0])
+def test_the_estimate_bounds_what_a_gradient_holds(shared_twins, hidden):
+    found = [with_hidden(shared_twins[0], hidden)]
+    aim = make_search_target(InterveneConfig(), found[0])
     keys = sorted(found[0].cohort().pseudonyms)
-    worker = Surveyor(found, aim, 0, sample_of(keys, 0))
+    worker = SurveyWorker(found, aim, 0, sample_of(keys, 0))
     held = a_person(worker.work, keys)
     assert held <= bytes_of_search(found, 1)
     assert torch.is_grad_enabled()

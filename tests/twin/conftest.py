@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dtb.config import TwinConfig
-from dtb.twin.batch import Batch, TrialTable
+from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.sizes import TwinSizes
 
 SIZES = TwinSizes(num_regions=6, num_channels=3, num_alternatives=2, num_bold_regions=6)
@@ -72,7 +72,7 @@ def make_batch(num_subjects: int = 3, num_segments: int = 2, num_steps: int = 60
         bold_counted_SKV=bold_counted_SKV,
         bold_steps_SKT=torch.ones(people, segments, num_steps, dtype=torch.bool),
         volume_seconds_SKV=(torch.arange(volumes) * 0.85).expand(people, segments, volumes).contiguous(),
-        trials=TrialTable(
+        trials=TrialTensors(
             subject_J=subject_J,
             segment_J=segment_J,
             run_J=torch.zeros(num_trials, dtype=torch.int64),

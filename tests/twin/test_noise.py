@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dtb.twin import Twin
-from dtb.twin.batch import Batch, TrialTable
+from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.noise import dropout_mask, performance_seeds, process_noise
 from dtb.twin.outputs import Simulation
 from tests.twin.conftest import SIZES, make_config
@@ -67,12 +67,12 @@ def test_process_noise_makes_an_ensemble_and_no_seed_makes_none(batch: Batch) ->
 
 @pytest.mark.parametrize("press", ["hazard", "sigmoid"])
 def test_each_draw_of_a_simulation_has_noise_of_its_own(press: str, batch: Batch) -> None:
-    """Each is the performance with its own seeds: no two alike, a person's the same in whatever company, and BOLD their mean."""
+    """Each is the performance with its own seeds: no two alike, a person's the same in whatever runner, and BOLD their mean."""
     twin = Twin(make_config(process_noise=0.5, press=press), SIZES).eval()
 
     def simulate(num_subjects: int, num_draws: int, seed: int = 3) -> Simulation:
         kept_J = batch.trials.subject_J < num_subjects
-        trials = TrialTable(**{name: value[kept_J] for name, value in vars(batch.trials).items()})
+        trials = TrialTensors(**{name: value[kept_J] for name, value in vars(batch.trials).items()})
         people = (batch.connectome_SE[:num_subjects], batch.stimulus_SKTI[:num_subjects], trials)
         seconds = batch.volume_seconds_SKV[:num_subjects]
         return twin.simulate(*people, num_draws=num_draws, seed=seed, volume_seconds_SKV=seconds)

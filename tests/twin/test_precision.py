@@ -10,9 +10,9 @@ import torch
 from dtb.twin import Twin
 from dtb.twin.batch import Batch
 from dtb.twin.precision import ieee
-from dtb.twin.recurrence.weights import scan as scans
+from dtb.twin.recurrence import scan as scans
 from tests.twin.conftest import SIZES, make_config
-from tests.twin.test_scan import CELLS, make_case, run, states_and_gradients
+from tests.twin.recurrence.test_scan import CELLS, make_case, run, states_and_gradients
 
 SWITCHES = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
 

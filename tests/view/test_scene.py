@@ -12,7 +12,7 @@ import torch
 
 from dtb.config import load_config
 from dtb.fleet.excerpts import keep_segments
-from dtb.fleet.twins import Company, open_troupe, outlines_of
+from dtb.fleet.twins import TwinRunner, open_shared_twin, outlines_of
 from dtb.intervene.constraints import violation
 from dtb.intervene.indicators import press_distribution
 from dtb.intervene.spaces import Start
@@ -30,13 +30,13 @@ R = len(REGIONS)
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory):
-    return Company(open_troupe(*make_world(tmp_path_factory.mktemp("world"), 3)), seed=0)
+def runner(tmp_path_factory):
+    return TwinRunner(open_shared_twin(*make_world(tmp_path_factory.mktemp("world"), 3)), seed=0)
 
 
 @pytest.fixture(scope="module")
-def met(company):
-    return company.meet(["p0000", "p0001"])[1]
+def met(runner):
+    return runner.lay_out(["p0000", "p0001"])[1]
 
 
 @pytest.fixture(scope="module")
@@ -84,32 +84,32 @@ def test_a_dose_is_that_share_of_what_was_found(start):
     torch.testing.assert_close(fulfil(Wish(dose=0.5), start, found_SE).change_SE, 0.5 * found_SE)
 
 
-def test_a_block_is_performed_as_in_the_whole_run(company):
+def test_a_block_is_performed_as_in_the_whole_run(runner):
     place = 1
-    whole = company.meet(["p0000"])[1]
+    whole = runner.lay_out(["p0000"])[1]
     block = keep_segments(whole, [[place]])
-    scene = perform(company.twin, block, whole.connectome_SE, company.outlines)
-    output = company.twin(whole.connectome_SE, whole.stimulus_SKTI)
-    presses = press_distribution(company.twin, output, whole, company.outlines)
+    scene = perform(runner.twin, block, whole.connectome_SE, runner.outlines)
+    output = runner.twin(whole.connectome_SE, whole.stimulus_SKTI)
+    presses = press_distribution(runner.twin, output, whole, runner.outlines)
     mine_J = whole.trials.segment_J == place
     assert mine_J.sum() >= 2
     torch.testing.assert_close(scene.choice_SJA[0], presses.choice_probability_JA()[mine_J])
     torch.testing.assert_close(scene.mean_rt_SJ[0], presses.mean_rt_J()[mine_J])
-    torch.testing.assert_close(scene.bold_SVR[0], company.twin.bold(output, whole.volume_seconds_SKV)[0, place])
+    torch.testing.assert_close(scene.bold_SVR[0], runner.twin.bold(output, whole.volume_seconds_SKV)[0, place])
 
 
-def test_density_holds_the_probability_of_a_press(company, met):
-    block = keep_segments(company.meet(["p0000"])[1], [[0]])
-    scene = perform(company.twin, block, met.connectome_SE, company.outlines)
+def test_density_holds_the_probability_of_a_press(runner, met):
+    block = keep_segments(runner.lay_out(["p0000"])[1], [[0]])
+    scene = perform(runner.twin, block, met.connectome_SE, runner.outlines)
     spacing = float(scene.rt_seconds_G[1])
     torch.testing.assert_close(scene.density_SJG.sum(-1) * spacing, 1 - scene.omission_SJ, rtol=0.03, atol=0.003)
     torch.testing.assert_close(scene.choice_SJA.sum(-1) + scene.omission_SJ, torch.ones_like(scene.omission_SJ))
 
 
-def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(company, met):
-    block = keep_segments(company.meet(["p0000"])[1], [[0]])
+def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(runner, met):
+    block = keep_segments(runner.lay_out(["p0000"])[1], [[0]])
     twice_SE = met.connectome_SE[[0, 1, 0]]
-    choice_SJA = perform(company.twin, block, twice_SE, company.outlines).choice_SJA
+    choice_SJA = perform(runner.twin, block, twice_SE, runner.outlines).choice_SJA
     assert torch.equal(choice_SJA[0], choice_SJA[2])
     assert (choice_SJA[0] - choice_SJA[1]).abs().max() > 1e-3
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 import requests
 
-from tests.launch.clusters import free_ports
+from tests.submit.clusters import free_ports
 from tests.view.runs import make_run
 
 pytest.importorskip("ray.serve", reason="needs Ray Serve, of the extra `serve`")

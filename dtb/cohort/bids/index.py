@@ -175,7 +175,7 @@ def _require_labels(trees: tuple[Tree, ...], selection: Selection, tasks: TaskSe
 
 
 def _warn_of_empty(people: list[PersonFiles], selection: Selection) -> None:
-    """Say of whom who was asked for by label there is nothing to read."""
+    """Return, in words, of whom who was asked for by label there is nothing to read."""
     for person in people:
         if selection.participants and not (person.rest or person.matrices or person.events or person.problem):
             terminal.err.print(
@@ -223,7 +223,7 @@ RunKey = tuple[tuple[str, str], ...]
 
 
 def _near(key: RunKey, series: dict[RunKey, SeriesFile]) -> Path | None:
-    """Give the first series that the entity `run` alone, which only one of both has, tells from a run without a series."""
+    """Return the first series that the entity `run` alone, which only one of both has, tells from a run without a series."""
     own = dict(key)
     has_run = own.pop("run", None) is not None
     for other, file in series.items() if key not in series else ():
@@ -242,7 +242,7 @@ def _series(
     selection: Selection,
     sidecars: dict[Path, list[tuple[Path, BidsName]]],
 ) -> dict[RunKey, SeriesFile]:
-    """Give a person's series by run; what lies beside one is taken from its own tree, and from another where its own has none."""
+    """Return a person's series by run; what lies beside one is taken from its own tree, and from another where its own has none."""
     tables = [_beside(tree.files.get(label, [])) for tree in derived]
     found: dict[RunKey, SeriesFile] = {}
     for own, tree in zip(tables, derived, strict=True):
@@ -277,7 +277,7 @@ def _first(tables: Iterable[dict[object, Path]], what: object) -> Path | None:
 
 
 def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
-    """Give what belongs to series, by what it is and by the run (and the grid) that it belongs to."""
+    """Return what belongs to series, by what it is and by the run (and the grid) that it belongs to."""
     found: dict[object, Path] = {}
     for path, name in files:
         if name.suffix == "mask" and name.entities.get("desc") == "brain" and name.extension.startswith(".nii"):
@@ -290,7 +290,7 @@ def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
 def _raw_sidecars(
     bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None, known: dict[Path, list[tuple[Path, BidsName]]]
 ) -> tuple[Path, ...]:
-    """Give what the raw tree says of a run, by BIDS's inheritance principle: the nearest folder first, in it what names most of the run.
+    """Return what the raw tree says of a run, by BIDS's inheritance principle: the nearest folder first, in it what names most of the run.
 
     A run's raw files may write its name in another way. Folders that were listed are added to `known`.
     """

@@ -12,7 +12,7 @@ from dtb.config import IngestConfig
 
 
 def is_series(name: BidsName, config: IngestConfig) -> bool:
-    """Say whether a file is a series of the configured layout."""
+    """Return whether a file is a series of the configured layout."""
     entities = name.entities
     if config.space not in {None, entities.get("space")}:
         return False

@@ -23,7 +23,7 @@ _OLDEST = 120.0
 
 
 def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
-    """Give `age`, `sex`, `site` and `group` of participants, None where unknown, and say of how many nothing is known.
+    """Return `age`, `sex`, `site` and `group` of participants, None where unknown, and say of how many nothing is known.
 
     Parameters
     ----------
@@ -94,5 +94,5 @@ def _warn(text: str) -> None:
 
 
 def no_covariates() -> Covariates:
-    """Give what is known of somebody who is not in the table."""
+    """Return what is known of somebody who is not in the table."""
     return dict.fromkeys(_NAMES)

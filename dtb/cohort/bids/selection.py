@@ -41,12 +41,12 @@ class Selection:
     filters: dict[str, Values]
 
     def wants(self, name: BidsName) -> bool:
-        """Say whether a file is of a wanted session, and passes the filters; events have the entities of raw images only."""
+        """Return whether a file is of a wanted session, and passes the filters; events have the entities of raw images only."""
         keys = _RAW_ENTITIES if name.suffix == "events" else self.filters
         return self._passes(name, keys)
 
     def wants_matrix(self, name: BidsName) -> bool:
-        """Say whether a matrix is wanted, which need be of no BOLD run: it is held against the session and the entities of its name."""
+        """Return whether a matrix is wanted, which need be of no BOLD run: it is held against the session and the entities of its name."""
         return self._passes(name, {"ses", *name.entities})
 
     def _passes(self, name: BidsName, keys: Collection[str]) -> bool:
@@ -57,7 +57,7 @@ class Selection:
         )
 
     def wants_task(self, label: str, spec: TaskSpec) -> bool:
-        """Say whether a task that `spec` reads is wanted, by its BIDS label or by the name of the specification."""
+        """Return whether a task that `spec` reads is wanted, by its BIDS label or by the name of the specification."""
         return not self.tasks or label in self.tasks or spec.name in self.tasks
 
 
@@ -112,7 +112,7 @@ def _reads(spec: TaskSpec, label: str) -> bool:
 
 
 def near(label: str, known: Iterable[str], key: str = "") -> str:
-    """Give the sentence that names what a label might have been meant for, or nothing."""
+    """Return the sentence that names what a label might have been meant for, or nothing."""
     found = difflib.get_close_matches(label, list(known), n=3)
     return f" Did you mean {' or '.join(key + each for each in found)}?" if found else ""
 
@@ -188,7 +188,7 @@ def _require_bold(entity: str, values: Values, path: Path) -> None:
 
 
 def _entity_keys() -> dict[str, str]:
-    """Give the key in file names of each entity, by its name in BIDS (and PyBIDS) and by the key itself."""
+    """Return the key in file names of each entity, by its name in BIDS (and PyBIDS) and by the key itself."""
     fields = [field for field in bids2table.get_arrow_schema() if b"entity" in (field.metadata or {})]
     return {name: field.name for field in fields for name in (field.metadata[b"entity"].decode(), field.name)}
 

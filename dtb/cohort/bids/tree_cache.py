@@ -45,7 +45,7 @@ class Listed:
 
 
 def list_folders(person: Path) -> Listed:
-    """Give a person's folders, with no files yet; none if they changed so lately that their times tell nothing.
+    """Return a person's folders, with no files yet; none if they changed so lately that their times tell nothing.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def list_folders(person: Path) -> Listed:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Say whether an entry is a folder or leads to one; a link that leads nowhere or to itself does not."""
+    """Return whether an entry is a folder or leads to one; a link that leads nowhere or to itself does not."""
     return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def is_unchanged(person: Path, listed: Listed) -> bool:
-    """Say whether all folders of a person are as they were when they were listed."""
+    """Return whether all folders of a person are as they were when they were listed."""
     try:
         now = [time_ns for name in listed.folders for time_ns in _times((person / name).stat())]
     except OSError:
@@ -92,7 +92,7 @@ def _times(status: os.stat_result) -> tuple[int, int]:
 
 
 def kept_at(root: Path) -> Path | None:
-    """Give the file in which the list of a tree is kept; None for a user without a home."""
+    """Return the file in which the list of a tree is kept; None for a user without a home."""
     try:
         folder = cache_folder() / "trees"
     except RuntimeError:
@@ -101,7 +101,7 @@ def kept_at(root: Path) -> Path | None:
 
 
 def read_kept(place: Path) -> dict[str, Listed]:
-    """Give what is kept of each participant label; nothing where there is no list, or one that this version cannot use."""
+    """Return what is kept of each participant label; nothing where there is no list, or one that this version cannot use."""
     if not place.is_file():
         return {}
     try:

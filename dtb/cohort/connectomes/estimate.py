@@ -22,7 +22,7 @@ _RUNS = {
 
 
 def description(config: IngestConfig) -> dict[str, str]:
-    """Give what a manifest says about connectomes that are made with these settings."""
+    """Return what a manifest says about connectomes that are made with these settings."""
     if config.connectome == "precomputed":
         named = {"matrix": config.matrix_key} if config.matrix_key else {}
         scale = {"log1p": "log of 1 + value", "fisher_z": "fisher_z", "none": "as it is"}[config.matrix_transform]

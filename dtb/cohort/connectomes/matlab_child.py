@@ -1,7 +1,7 @@
 """A process of its own in which scipy reads one MATLAB file: on damaged bytes its reader, compiled code, may end the process.
 
-It is run by its path, imports nothing of ours, and speaks with `dtb.cohort.connectomes.matrix_files`: it prints what the file holds, one line of JSON;
-it reads the names of a matrix and of the variable with its labels, another line; and it writes both as `numpy.savez` does.
+It is run by its path, imports nothing of ours, and speaks with `dtb.cohort.connectomes.matrix_files`: it prints what the file holds, one
+line of JSON; it reads the names of a matrix and of the variable with its labels, another line; and it writes both as `numpy.savez` does.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def find_matrices(
 
 
 def read_matrix_regions(first: Path, config: IngestConfig) -> tuple[str, ...]:
-    """Give the names of the cohort's regions: those that its first matrix has, or else those of `ingest.region_labels`.
+    """Return the names of the cohort's regions: those that its first matrix has, or else those of `ingest.region_labels`.
 
     Raises
     ------

@@ -43,7 +43,7 @@ _LABEL_NAMES = ("name", "label")
 
 
 def first_line(error: Exception) -> str:
-    """Give what an error says, in one line."""
+    """Return what an error says, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -154,7 +154,7 @@ class VolumeAtlas:
         return len(self.labels)
 
     def on_grid(self, shape: tuple[int, int, int], affine: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Give the atlas on the grid of the image of that name.
+        """Return the atlas on the grid of the image of that name.
 
         Returns
         -------
@@ -191,7 +191,7 @@ class VolumeAtlas:
         return np.bincount(region_M[region_M >= 0], minlength=self.num_regions)
 
     def _regions(self, image: Any) -> np.ndarray:
-        """Give the region of each voxel, (M,) int32, a block at a time: what is needed in between is as large as several images."""
+        """Return the region of each voxel, (M,) int32, a block at a time: what is needed in between is as large as several images."""
         order = np.argsort(self.labels)
         known = self.labels[order]
         values_M = np.asarray(image.dataobj).reshape(-1, order="F")
@@ -205,7 +205,7 @@ class VolumeAtlas:
     def _share_within(
         self, region_M: np.ndarray, image: Any, shape: tuple[int, int, int], affine: np.ndarray
     ) -> np.ndarray:
-        """Give the share of each region's voxels, (R,), whose centre lies within a grid of that shape and place."""
+        """Return the share of each region's voxels, (R,), whose centre lies within a grid of that shape and place."""
         place_M = np.flatnonzero(region_M >= 0)
         to_grid = np.linalg.inv(affine) @ image.affine
         at_3M = to_grid[:3, :3] @ np.stack(np.unravel_index(place_M, image.shape, order="F")) + to_grid[:3, 3:]

@@ -19,7 +19,7 @@ _BLOCK_BYTES = 32 * 2**20
 
 
 def read_parcel_names(path: Path) -> tuple[str, ...]:
-    """Give the names of the parcels of a ``ptseries.nii``."""
+    """Return the names of the parcels of a ``ptseries.nii``."""
     return tuple(str(name) for name in _axes(path, "ptseries")[1].name)
 
 
@@ -39,7 +39,7 @@ def read_parcel_series(path: Path, max_memory_gib: float) -> tuple[np.ndarray, t
 
 
 def read_label_names(path: Path) -> dict[int, str]:
-    """Give the regions of a ``dlabel.nii`` by their numbers, without the background."""
+    """Return the regions of a ``dlabel.nii`` by their numbers, without the background."""
     labels = _axes(path, "dlabel")[0].label[0]
     return {int(key): str(name) for key, (name, _) in sorted(labels.items()) if key > 0 and name != "???"}
 
@@ -96,7 +96,7 @@ def parcellate_dense(
 
 
 def _labels_on(atlas: Path, models: Any, max_memory_gib: float) -> tuple[np.ndarray, dict[int, int]]:
-    """Give the label of each grayordinate of a series, and how many grayordinates each label has in the atlas."""
+    """Return the label of each grayordinate of a series, and how many grayordinates each label has in the atlas."""
     names, atlas_models = _axes(atlas, "dlabel")
     num_vertices = sum(atlas_models.nvertices.values())
     image = _checked(atlas, (len(names), len(atlas_models)), 8 * (4 * len(atlas_models) + num_vertices), max_memory_gib)
@@ -126,7 +126,7 @@ def _labels_on(atlas: Path, models: Any, max_memory_gib: float) -> tuple[np.ndar
 
 
 def _axes(path: Path, kind: str) -> tuple[Any, Any]:
-    """Give the two axes of a CIFTI-2 file, which must be of the kind."""
+    """Return the two axes of a CIFTI-2 file, which must be of the kind."""
     axes = nibabel.cifti2.cifti2_axes
     expected = {
         "ptseries": (axes.SeriesAxis, axes.ParcelsAxis),
@@ -144,7 +144,7 @@ def _axes(path: Path, kind: str) -> tuple[Any, Any]:
 
 
 def _checked(path: Path, shape: tuple[int, int], needed: int, max_memory_gib: float) -> Any:
-    """Give the image if its data have the shape that its axes promise, are all there, and do not need too much memory."""
+    """Return the image if its data have the shape that its axes promise, are all there, and do not need too much memory."""
     image: Any = nibabel.load(path)
     if tuple(image.shape) != shape or min(shape) < 1 or image.get_data_dtype().kind not in "iuf":
         raise InputDataError(

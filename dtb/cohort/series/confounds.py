@@ -119,7 +119,7 @@ def _require_freedom(confounds_VC: np.ndarray, path: Path, config: IngestConfig)
 
 
 def _has_signal(before_VR: np.ndarray, after_VR: np.ndarray) -> np.ndarray:
-    """Say of which regions more is left than the rounding of numbers, (R,) bool: not of a constant, nor of a pure drift."""
+    """Return, in words, of which regions more is left than the rounding of numbers, (R,) bool: not of a constant, nor of a pure drift."""
     before_R, after_R = before_VR.std(axis=0), after_VR.std(axis=0)
     return np.asarray(
         (before_R > _ROUNDING * np.abs(before_VR).max(axis=0, initial=0.0)) & (after_R > _LEFT * before_R)
@@ -127,7 +127,7 @@ def _has_signal(before_VR: np.ndarray, after_VR: np.ndarray) -> np.ndarray:
 
 
 def mean_displacement_of(path: Path) -> Path | None:
-    """Give the confounds table beside an fMRIPrep image, which holds the framewise displacement."""
+    """Return the confounds table beside an fMRIPrep image, which holds the framewise displacement."""
     stem = re.split("_(?:echo|space|desc)-|_bold", path.name)[0]
     found = sorted(path.parent.glob(f"{stem}_desc-confounds_*.tsv"))
     return found[0] if found else None

@@ -58,7 +58,7 @@ class Series:
     coverage_R: np.ndarray | None = None
 
     def after(self, num_volumes: int) -> Series:
-        """Give the series behind volumes that are missing, which keep its place in time."""
+        """Return the series behind volumes that are missing, which keep its place in time."""
         missing_VR = np.full((num_volumes, self.values_VR.shape[1]), np.nan)
         return dataclasses.replace(self, values_VR=np.concatenate([missing_VR, self.values_VR]))
 
@@ -84,7 +84,7 @@ class Series:
 
 
 def gaps(series: Series, regions: tuple[str, ...]) -> str:
-    """Say which regions are absent from a run because some volumes have no value of them; empty if none is."""
+    """Return which regions are absent from a run because some volumes have no value of them; empty if none is."""
     known_VR = np.isfinite(series.values_VR[series.kept_V])
     number_R = (~known_VR).sum(axis=0)
     (partly,) = np.nonzero((number_R > 0) & known_VR.any(axis=0))
@@ -96,7 +96,7 @@ def gaps(series: Series, regions: tuple[str, ...]) -> str:
 
 
 def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
-    """Give the names of the cohort's regions: those of its first series, or of the table or atlas that goes with it.
+    """Return the names of the cohort's regions: those of its first series, or of the table or atlas that goes with it.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def require_volumes(series: Series, file: SeriesFile, config: IngestConfig) -> N
 
 
 def _numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:
-    """Give the regions by their numbers, from the atlas or the table of names that the configuration or the tree has."""
+    """Return the regions by their numbers, from the atlas or the table of names that the configuration or the tree has."""
     needs_atlas = config.layout in {"fmriprep", "fmriprep_cifti"}
     if needs_atlas and (config.atlas is None or not config.atlas.is_file()):
         raise InputDataError(f"ingest.atlas: {config.atlas} is not a file; `layout: {config.layout}` needs an atlas.")
@@ -281,7 +281,7 @@ def _repetition_time(
 
 
 def sidecar_path(path: Path) -> Path:
-    """Give where the JSON sidecar of a file lies, if it has one."""
+    """Return where the JSON sidecar of a file lies, if it has one."""
     return path.with_name(path.name.split(".")[0] + ".json")
 
 

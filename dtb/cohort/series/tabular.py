@@ -22,7 +22,7 @@ _PART_BYTES = 2**24
 
 
 def read_header_names(path: Path) -> tuple[str, ...]:
-    """Give the column names of a tab-separated series."""
+    """Return the column names of a tab-separated series."""
     try:
         with path.open("rb") as stream:
             return _names(stream.readline(_LONGEST_HEADER), path)

@@ -1,4 +1,4 @@
-"""Parcel means of a 4D image, streamed: memory does not grow with the length of the run, and no header is believed before it is checked.
+"""Bundle means of a 4D image, streamed: memory does not grow with the length of the run, and no header is believed before it is checked.
 
 Decompression runs in a thread of its own beside the sums. Only the voxels of the atlas are touched: they are gathered in the order of
 their parcels, whose sums are then sums of neighbours.
@@ -34,7 +34,7 @@ _LARGEST_DEFLATION = 1032  # bytes that one byte of a gzip file can become
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parcellated:
-    """Parcel means of a run.
+    """Bundle means of a run.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ def _require_memory(path: Path, header: VolumeHeader, more: int, max_memory_gib:
 
 
 def _by_region(region_M: np.ndarray) -> np.ndarray:
-    """Give the places of the voxels that have a region, region after region."""
+    """Return the places of the voxels that have a region, region after region."""
     place_M = np.flatnonzero(region_M >= 0)
     return np.asarray(place_M[np.argsort(region_M[place_M], kind="stable")])
 

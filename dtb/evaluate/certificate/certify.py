@@ -55,7 +55,7 @@ IDENTICAL = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
-class Test:
+class CertificateTest:
     """One test of a certificate.
 
     Attributes
@@ -114,7 +114,7 @@ class Test:
     smallest_p: float = 0.0
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the test as JSON values."""
+        """Return the test as JSON values."""
         plain = dataclasses.asdict(self)
         gain, alone = plain.pop("gain"), plain.pop("alone") or {"lower": math.nan, "upper": math.nan}
         plain |= {
@@ -154,7 +154,7 @@ class Certificate:
     verdict : {"yes", "provisional", "no", "undecided"}
         Whether the twin is personal; provisional if fewer trainings say so than a claim needs.
     sentence : str
-    tests : tuple of Test
+    tests : tuple of CertificateTest
     not_tested : tuple of str
         Tests for which there are no data, with what would be needed.
     covariates : Covariates
@@ -167,14 +167,14 @@ class Certificate:
 
     verdict: Conclusion
     sentence: str
-    tests: tuple[Test, ...]
+    tests: tuple[CertificateTest, ...]
     not_tested: tuple[str, ...]
     covariates: Covariates = dataclasses.field(default_factory=Covariates)
     figures: tuple[Reached, ...] = ()
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the certificate as JSON values."""
+        """Return the certificate as JSON values."""
         return {
             "verdict": self.verdict,
             "sentence": self.sentence,
@@ -225,7 +225,7 @@ def certify(
     num_seeds : int
         Trainings of each fold that the figures rest on.
     """
-    tests: list[Test] = []
+    tests: list[CertificateTest] = []
     found = list(figures)
     for figure in found:
         tests += _tests_of(figure, covariates, weights_BS, confidence, seed, num_permutations)
@@ -272,20 +272,20 @@ def _tests_of(
     confidence: float,
     seed: int,
     num_permutations: int,
-) -> list[Test]:
+) -> list[CertificateTest]:
     sign = 1.0 if figure.higher_is_better else -1.0
     mine_S, tests = figure.scores[TWIN], []
     halves, best = figure.ceilings.get("halves"), figure.best_baseline
 
-    def against(kind: Kind, claim: str, name: str, p: float, scheme: str, words: str = "") -> Test:
+    def against(kind: Kind, claim: str, name: str, p: float, scheme: str, words: str = "") -> CertificateTest:
         return compared(kind, claim, words or NAMES.get(name, name), (mine_S, figure.scores[name]), p, scheme)
 
     def compared(
         kind: Kind, claim: str, words: str, scores: tuple[np.ndarray, np.ndarray], p: float, scheme: str
-    ) -> Test:
+    ) -> CertificateTest:
         gap = difference(figure.statistic, figure.observed_S, *scores, weights_BS, confidence)
         low, high = sorted((sign * gap.lower, sign * gap.upper))
-        return Test(
+        return CertificateTest(
             kind,
             claim,
             figure.task,
@@ -356,7 +356,7 @@ def _tests_of(
 
 
 def _by_person(values_S: np.ndarray) -> np.ndarray:
-    """Give each person's mean over trainings."""
+    """Return each person's mean over trainings."""
     return values_S.mean(axis=0) if values_S.ndim > 1 else values_S
 
 
@@ -364,7 +364,9 @@ def _beyond(covariates: Covariates) -> str:
     return f" beyond {covariates.in_words}" if covariates.known else ""
 
 
-def _decided(test: Test, p_corrected: float, confidence: float, num_tests: int, covariates: Covariates) -> Test:
+def _decided(
+    test: CertificateTest, p_corrected: float, confidence: float, num_tests: int, covariates: Covariates
+) -> CertificateTest:
     gain = test.gain
     test = dataclasses.replace(test, p_corrected=p_corrected)
     if not math.isfinite(gain.value) or not math.isfinite(p_corrected):
@@ -394,8 +396,9 @@ def _decided(test: Test, p_corrected: float, confidence: float, num_tests: int, 
     return dataclasses.replace(test, needs=_needed(weaker, confidence, num_tests, test.reliability, _measure(test)))
 
 
-def _measure(test: Test) -> str:
-    """Say what there would have to be more of for what is observed to be more reliable; nothing where more would not help as reckoned."""
+def _measure(test: CertificateTest) -> str:
+    """Return what there would have to be more of for what is observed to be more reliable; nothing where
+    more would not help as reckoned."""
     if " r" not in test.metric:
         return ""
     return "minutes of task" if "BOLD" in test.metric else "trials"
@@ -404,7 +407,7 @@ def _measure(test: Test) -> str:
 def _needed(
     gain: Estimate, confidence: float, num_tests: int, reliability: float | None = None, measure: str = ""
 ) -> str:
-    """Say how many people would decide a test, or how large a gain these would have shown, with a power of 0.8.
+    """Return how many people would decide a test, or how large a gain these would have shown, with a power of 0.8.
 
     By Student's t at the level that is left to each of as many tests (Bonferroni), with the spread between people that the interval shows.
     With twice the trials, a reliability R of what is observed becomes 2 R / (1 + R) (Spearman and Brown), and correlations grow by the root
@@ -433,7 +436,7 @@ def _needed(
 
 
 def _conclude(
-    tests: list[Test], covariates: Covariates, are_seen: bool, num_people: int, num_seeds: int
+    tests: list[CertificateTest], covariates: Covariates, are_seen: bool, num_people: int, num_seeds: int
 ) -> tuple[Conclusion, str]:
     whom = f"{num_people} {'person' if num_people == 1 else 'people'}"
     few = (
@@ -482,19 +485,20 @@ def _conclude(
     return verdict, f"This twin {word}: in {whom} it had not seen, it does not show {' nor '.join(missing)}.{needs}"
 
 
-def _is_ruled_out(of_use: list[Test], of_person: list[Test]) -> bool:
-    """Say whether in every task one of the two things that are asked for is answered by no alone; what was not tested rules nothing out."""
+def _is_ruled_out(of_use: list[CertificateTest], of_person: list[CertificateTest]) -> bool:
+    """Return whether in every task one of the two things that are asked for is answered by no alone; what
+    was not tested rules nothing out."""
     tasks = {test.task for test in (*of_use, *of_person)}
 
-    def fails(tests: list[Test], task: str) -> bool:
+    def fails(tests: list[CertificateTest], task: str) -> bool:
         mine = [test for test in tests if test.task == task]
         return bool(mine) and all(test.verdict == "no" for test in mine)
 
     return bool(tasks) and all(fails(of_use, task) or fails(of_person, task) for task in tasks)
 
 
-def _what_holds(passed: list[Test], best: list[Test]) -> str:
-    """Say in what a twin is personal, in which tasks and by how many people each, and which baselines it beats."""
+def _what_holds(passed: list[CertificateTest], best: list[CertificateTest]) -> str:
+    """Return, in words, in what a twin is personal, in which tasks and by how many people each, and which baselines it beats."""
     tasks_of: dict[str, list[str]] = {}
     for test in passed:
         tasks_of.setdefault(test.claim, []).append(f"{test.task}: {test.gain.num_people} people")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import jinja2
 
-from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate, Test, provenance
+from dtb.evaluate.certificate import provenance
+from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate, CertificateTest
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM, SHORT_NAMES
 from dtb.evaluate.scores.figure import TWIN, share_in_words
 
@@ -100,7 +101,7 @@ dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; }
 
 
 def to_markdown(certificate: Certificate, notes: list[str]) -> str:
-    """Give the certificate as Markdown.
+    """Return the certificate as Markdown.
 
     Parameters
     ----------
@@ -122,7 +123,7 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
 
 
 def to_html(certificate: Certificate, notes: list[str]) -> str:
-    """Give the certificate as one HTML page that needs nothing else; parameters as in `to_markdown`."""
+    """Return the certificate as one HTML page that needs nothing else; parameters as in `to_markdown`."""
     groups = [
         (question, [(_cells(test), test) for test in certificate.tests if test.kind == kind])
         for kind, question in QUESTIONS.items()
@@ -167,7 +168,7 @@ def reading_notes(
     num_permutations: int,
     edges: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """Say how the certificate was made, from what was done for it; `edges` is from `dtb.evaluate.scores.ceilings.edge_reliability`."""
+    """Return how the certificate was made, from what was done for it; `edges` is from `dtb.evaluate.scores.ceilings.edge_reliability`."""
     rest = "Nobody had two rest runs, so that it is not known how much of a connectome another scan would confirm."
     if edges is not None:
         rest = (
@@ -217,7 +218,7 @@ def reading_notes(
     ]
 
 
-def _cells(test: Test) -> list[str]:
+def _cells(test: CertificateTest) -> list[str]:
     against = test.against
     if test.against_value is not None and math.isfinite(test.against_value):
         against += f": {test.against_value:.3f}"

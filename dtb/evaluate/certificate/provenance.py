@@ -24,7 +24,7 @@ _LABELS = ("sex", "site", "group")
 
 
 def about(described: Mapping[str, Any], people: Facts) -> dict[str, Any]:
-    """Say what is certified, as JSON values.
+    """Return what is certified, as JSON values.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def about(described: Mapping[str, Any], people: Facts) -> dict[str, Any]:
 
 
 def _today() -> str:
-    """Give the date, UTC; with SOURCE_DATE_EPOCH that one, so that what is made again is the same (reproducible-builds.org)."""
+    """Return the date, UTC; with SOURCE_DATE_EPOCH that one, so that what is made again is the same (reproducible-builds.org)."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     now = datetime.datetime.now(datetime.UTC)
     return (datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch.isdigit() else now).date().isoformat()
 
 
 def what_was_tested(described: Mapping[str, Any]) -> str:
-    """Say what was held out.
+    """Return what was held out.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def whom_in_words(found: Mapping[str, Any]) -> str:
 
 
 def in_words(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give what is certified as lines with headings."""
+    """Return what is certified as lines with headings."""
     seeds = ", ".join(map(str, found["seeds"]))
     members = f"; an ensemble of {found['num_members']}" if found["num_members"] > 1 else ""
     return [

@@ -43,7 +43,7 @@ Decisions = Mapping[tuple[str, str], str]
 
 
 def claim_in_words(split: Split, figures: list[Figure], decided: Decisions | None = None) -> str:
-    """Say what the evaluation shows: the verdict in the first sentence, then one sentence for each figure that it rests on.
+    """Return what the evaluation shows: the verdict in the first sentence, then one sentence for each figure that it rests on.
 
     For unseen people it is about mean reaction times; for other parts of what seen people did, where a claim between people would prove
     nothing about a connectome, about choices and reaction times of single trials.
@@ -108,7 +108,7 @@ def _comparison(figure: Figure, decided: Decisions) -> str:
 
 
 def verdict(figure: Figure, decided: Decisions | None = None) -> str:
-    """Say whether the twin beats the best baseline: by the certificate where it has tested that, else the interval must leave 0 out."""
+    """Return whether the twin beats the best baseline: by the certificate where it has tested that, else the interval must leave 0 out."""
     gap = figure.difference
     if gap is None or not math.isfinite(gap.value):
         return "there is no baseline to compare the twin with"

@@ -92,7 +92,7 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
 
 
 def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
-    """Say how many people the claim needs, for each length of rest and each number of trials, the other at its middle, and at what r."""
+    """Return how many people the claim needs, for each length of rest and each number of trials, the other at its middle, and at what r."""
     minutes = sorted(config.rest_minutes)[len(config.rest_minutes) // 2]
     trials = sorted(config.trials)[len(config.trials) // 2]
 

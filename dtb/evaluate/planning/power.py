@@ -137,7 +137,7 @@ def _people(config: PlanConfig, synth: SynthConfig, seed: int) -> list[Person]:
 
 
 def largest(config: PlanConfig) -> Setting:
-    """Give the setting that collects most of everything."""
+    """Return the setting that collects most of everything."""
     return Setting(max(config.people), max(config.rest_minutes), max(config.trials))
 
 
@@ -225,7 +225,7 @@ def estimated_connectome(person: Person, minutes: float, synth: SynthConfig, see
 
 
 def motion_of(person: Person, synth: SynthConfig, seed: int, index: int) -> float:
-    """Give how much a person moves, as the person's files would say: mean framewise displacement in millimetres."""
+    """Return how much a person moves, as the person's files would say: mean framewise displacement in millimetres."""
     return motion_level(person, synth, np.random.default_rng([seed, 6, index]))
 
 

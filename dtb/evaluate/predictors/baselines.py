@@ -20,7 +20,7 @@ import numpy as np
 
 from dtb.evaluate.predictors.predictions import Summary, TrialPrediction
 from dtb.evaluate.scores.metrics import crps_of_sample
-from dtb.evaluate.scores.observed import TrialTable
+from dtb.evaluate.scores.observed import ObservedTrials
 from dtb.evaluate.scores.quantiles import TRIAL_LEVELS
 
 FURTHEST_ACCURACY = 0.995
@@ -29,7 +29,7 @@ SHRINKAGE_TRIALS = 4.0
 """A cell's frequencies are pulled towards those of its task as if this many trials had been seen there."""
 
 
-def always_correct(trials: TrialTable) -> TrialPrediction:
+def always_correct(trials: ObservedTrials) -> TrialPrediction:
     """Predict the right outcome with certainty; nothing for trials without one, and no reaction times."""
     count_J = trials.correct_JO.sum(axis=1)
     outcome_JO = np.where(count_J[:, None] > 0, trials.correct_JO / np.maximum(count_J, 1)[:, None], np.nan)
@@ -37,14 +37,14 @@ def always_correct(trials: TrialTable) -> TrialPrediction:
     return TrialPrediction(outcome_JO, nothing.mean_rt_J, nothing.crps_J, is_probabilistic=False)
 
 
-def group_mean(training: TrialTable, trials: TrialTable) -> TrialPrediction:
+def group_mean(training: ObservedTrials, trials: ObservedTrials) -> TrialPrediction:
     """Predict what training people did in the same task, condition and kind of trial.
 
     Parameters
     ----------
-    training : TrialTable
+    training : ObservedTrials
         Trials of training people, and no others.
-    trials : TrialTable
+    trials : ObservedTrials
         Trials to predict; only what was shown is used, not what was done.
     """
     task_share_JC, _ = _by_cell(
@@ -60,7 +60,7 @@ def group_mean(training: TrialTable, trials: TrialTable) -> TrialPrediction:
     return TrialPrediction(outcome_JO, *_reaction_times(training, trials, *by_condition))
 
 
-def of_regression(training: TrialTable, trials: TrialTable, target: Summary, said: Summary) -> TrialPrediction:
+def of_regression(training: ObservedTrials, trials: ObservedTrials, target: Summary, said: Summary) -> TrialPrediction:
     """Predict trials by what a regression says of people: training people's, with each person's own speed and accuracy.
 
     Reaction times are the group's of the condition, shifted by how much slower than the mean of training people the person is said to be.
@@ -68,9 +68,9 @@ def of_regression(training: TrialTable, trials: TrialTable, target: Summary, sai
 
     Parameters
     ----------
-    training : TrialTable
+    training : ObservedTrials
         Trials of training people.
-    trials : TrialTable
+    trials : ObservedTrials
         Trials to predict.
     target, said : Summary
         What training people did, and what is said of the people of `trials`.
@@ -95,7 +95,7 @@ def of_regression(training: TrialTable, trials: TrialTable, target: Summary, sai
 
 
 def _mean_of_known(values_ST: np.ndarray) -> np.ndarray:
-    """Give the mean (T,) over people; NaN for a task of which nothing is known."""
+    """Return the mean (T,) over people; NaN for a task of which nothing is known."""
     count_T = np.isfinite(values_ST).sum(axis=0)
     return np.where(count_T > 0, np.nansum(values_ST, axis=0) / np.maximum(count_T, 1), np.nan)
 
@@ -105,14 +105,14 @@ def _log_odds(share: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(within / (1 - within)))
 
 
-def own_earlier(training: TrialTable, trials: TrialTable) -> TrialPrediction:
+def own_earlier(training: ObservedTrials, trials: ObservedTrials) -> TrialPrediction:
     """Predict what the same person did earlier in the same task, condition and kind of trial.
 
     Parameters
     ----------
-    training : TrialTable
+    training : ObservedTrials
         Earlier trials of the same people; `person_J` means the same person in both tables.
-    trials : TrialTable
+    trials : ObservedTrials
         Trials to predict.
     """
     keys = [[table.task_J, _kind(table), table.condition_J] for table in (training, trials)]
@@ -126,13 +126,13 @@ def own_earlier(training: TrialTable, trials: TrialTable) -> TrialPrediction:
     return TrialPrediction(np.where(seen_J[:, None], outcome_JO, np.nan), *reaction_times)
 
 
-def _kind(trials: TrialTable) -> np.ndarray:
-    """Say of each trial whether a press is right (0), withholding is right (1), or nothing is (2)."""
+def _kind(trials: ObservedTrials) -> np.ndarray:
+    """Return, in words, of each trial whether a press is right (0), withholding is right (1), or nothing is (2)."""
     return np.where(~trials.scored_J, 2, np.where(trials.correct_JO[:, -1], 1, 0))
 
 
-def _classes(trials: TrialTable) -> np.ndarray:
-    """Give the sets of outcomes (J, C, O) that make up each class; they share no outcome.
+def _classes(trials: ObservedTrials) -> np.ndarray:
+    """Return the sets of outcomes (J, C, O) that make up each class; they share no outcome.
 
     A trial with a right answer has the classes right, wrong press and no press; one without has a class for each outcome.
     """
@@ -145,8 +145,8 @@ def _classes(trials: TrialTable) -> np.ndarray:
 
 
 def _by_cell(
-    training: TrialTable,
-    trials: TrialTable,
+    training: ObservedTrials,
+    trials: ObservedTrials,
     training_keys: list[np.ndarray],
     keys: list[np.ndarray],
     prior_JC: np.ndarray | None,
@@ -173,7 +173,7 @@ def _by_cell(
 
 
 def _reaction_times(
-    training: TrialTable, trials: TrialTable, training_keys: list[np.ndarray], keys: list[np.ndarray]
+    training: ObservedTrials, trials: ObservedTrials, training_keys: list[np.ndarray], keys: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predict each trial by the reaction times of its cell; where there are none, of the cell without its last key, the condition.
 

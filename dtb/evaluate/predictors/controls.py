@@ -30,7 +30,7 @@ CODE_SPREAD = 0.3
 
 
 def with_code(record: SubjectRecord, num_edges: int, seed: int) -> SubjectRecord:
-    """Give the same person with a code in place of the connectome: chance, fixed by pseudonym and seed, never absent."""
+    """Return the same person with a code in place of the connectome: chance, fixed by pseudonym and seed, never absent."""
     digest = hashlib.sha256(f"{seed}/code/{record.pseudonym}".encode()).digest()
     rng = np.random.default_rng(list(digest))
     code_E = rng.normal(0, CODE_SPREAD, num_edges).astype(np.float32)

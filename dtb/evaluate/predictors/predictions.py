@@ -12,13 +12,13 @@ import dataclasses
 
 import numpy as np
 
-from dtb.evaluate.scores.observed import People, TrialTable
+from dtb.evaluate.scores.observed import ObservedTrials, People
 from dtb.tasks.taskset import TaskSet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrialPrediction:
-    """What is predicted of each row of a `TrialTable`.
+    """What is predicted of each row of a `ObservedTrials`.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class TrialPrediction:
     is_probabilistic: bool = True
 
     @classmethod
-    def none_for(cls, trials: TrialTable) -> TrialPrediction:
+    def none_for(cls, trials: ObservedTrials) -> TrialPrediction:
         """Predict nothing."""
         nothing_J = np.full(len(trials), np.nan)
         return cls(np.full(trials.happened_JO.shape, np.nan), nothing_J, nothing_J.copy())
@@ -109,7 +109,7 @@ def with_means_of_others(summary: Summary, task: int) -> Summary:
     return Summary(**changed)
 
 
-def every_other(trials: TrialTable) -> np.ndarray:
+def every_other(trials: ObservedTrials) -> np.ndarray:
     """(J,) bool: every other trial of each person, task and condition; it and the rest are two halves that differ in chance alone."""
     order = np.lexsort((trials.trial_J, trials.run_J, trials.condition_J, trials.task_J, trials.person_J))
     key_JC = np.stack([trials.person_J, trials.task_J, trials.condition_J], axis=1)[order]
@@ -164,7 +164,7 @@ def _halved(
 
 
 def summary_of_prediction(
-    trials: TrialTable, prediction: TrialPrediction, num_people: int, taskset: TaskSet, maps_STR: np.ndarray
+    trials: ObservedTrials, prediction: TrialPrediction, num_people: int, taskset: TaskSet, maps_STR: np.ndarray
 ) -> Summary:
     """Sum up what is predicted of people's trials.
 
@@ -179,24 +179,24 @@ def summary_of_prediction(
 
 
 def no_maps(people: People) -> np.ndarray:
-    """Give maps (S, T, R) of NaN, for a predictor without BOLD."""
+    """Return maps (S, T, R) of NaN, for a predictor without BOLD."""
     return np.full(people.maps_STR.shape, np.nan)
 
 
-def person_task_mean(trials: TrialTable, values_J: np.ndarray, num_people: int, num_tasks: int) -> np.ndarray:
-    """Give each person's mean over the trials of each task (S, T), of the values that are not NaN."""
+def person_task_mean(trials: ObservedTrials, values_J: np.ndarray, num_people: int, num_tasks: int) -> np.ndarray:
+    """Return each person's mean over the trials of each task (S, T), of the values that are not NaN."""
     return _person_task_mean(trials, values_J, np.ones(len(values_J)), num_people, num_tasks)
 
 
 def _person_task_mean(
-    trials: TrialTable, values_J: np.ndarray, weight_J: np.ndarray, num_people: int, num_tasks: int
+    trials: ObservedTrials, values_J: np.ndarray, weight_J: np.ndarray, num_people: int, num_tasks: int
 ) -> np.ndarray:
     group_J = trials.person_J * num_tasks + trials.task_J
     return _mean_by(group_J, values_J, weight_J, num_people * num_tasks).reshape(num_people, num_tasks)
 
 
 def _summary(
-    trials: TrialTable,
+    trials: ObservedTrials,
     rt_J: np.ndarray,
     press_J: np.ndarray,
     correct_J: np.ndarray,
@@ -224,7 +224,7 @@ def _summary(
 
 
 def _mean_by(group_J: np.ndarray, values_J: np.ndarray, weight_J: np.ndarray, num_groups: int) -> np.ndarray:
-    """Give the weighted mean of the values of each group that are not NaN; NaN for a group without weight."""
+    """Return the weighted mean of the values of each group that are not NaN; NaN for a group without weight."""
     present_J = np.isfinite(values_J)
     group_J, values_J, weight_J = group_J[present_J], values_J[present_J], weight_J[present_J]
     total = np.bincount(group_J, weights=values_J * weight_J, minlength=num_groups)

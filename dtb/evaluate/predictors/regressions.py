@@ -181,7 +181,7 @@ def _cpm(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarra
 
 
 def _cpm_at_each_p(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
-    """Give the predictions (P, Q, Y) of `_cpm` with edges taken at each of `CPM_P`."""
+    """Return the predictions (P, Q, Y) of `_cpm` with edges taken at each of `CPM_P`."""
     freedom = len(features_SE) - 2
     threshold_t_P = stats.t.isf(np.array(CPM_P) / 2, freedom)
     threshold_r_P = threshold_t_P / np.sqrt(freedom + threshold_t_P**2)

@@ -20,7 +20,7 @@ import numpy as np
 
 from dtb.config import Config, load_config, sections
 from dtb.errors import ConfigurationError
-from dtb.evaluate.inputs import Task
+from dtb.evaluate.inputs import EvaluationInputs
 from dtb.evaluate.predictors.controls import with_code, write_control
 from dtb.evaluate.predictors.predictions import Prediction
 from dtb.evaluate.scores.evidence import Evidence
@@ -62,7 +62,7 @@ def permuted_twins(
             yield _trained_anew(config, settings, out / str(number), deal)
 
 
-def require_possible(config: Config, task: Task) -> None:
+def require_possible(config: Config, task: EvaluationInputs) -> None:
     """Raise unless the baselines that are to be trained anew can be.
 
     Raises

@@ -123,7 +123,7 @@ def predict(
 
 
 def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Give the connectomes that each twin is told: people's own, the mean, and a stranger's.
+    """Return the connectomes that each twin is told: people's own, the mean, and a stranger's.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _row_of_trial(people: People) -> dict[tuple[int, int, int], int]:
 def _performed(
     twin: Twin, told_SE: torch.Tensor, batch: Batch, records: Sequence[SubjectRecord], *, with_bold: bool
 ) -> tuple[PressDistribution, torch.Tensor]:
-    """Give the presses and the (S, K, V, R) BOLD of one twin, the mean over performances where there is noise in them."""
+    """Return the presses and the (S, K, V, R) BOLD of one twin, the mean over performances where there is noise in them."""
     generated = twin.generate(told_SE)
     seeds: list[torch.Tensor | None] = [None]
     if twin.config.process_noise > 0:

@@ -20,7 +20,7 @@ from dtb.errors import InputDataError
 from dtb.evaluate.predictors.baselines import group_mean, own_earlier
 from dtb.evaluate.predictors.predictions import TrialPrediction, every_other, person_task_mean
 from dtb.evaluate.scores.metrics import row_correlations
-from dtb.evaluate.scores.observed import TrialTable
+from dtb.evaluate.scores.observed import ObservedTrials
 from dtb.evaluate.scores.quantiles import TRIAL_LEVELS
 from dtb.evaluate.scores.statistics import Statistic, correlation
 from dtb.people.reliability import load_reliability
@@ -64,7 +64,7 @@ def _of_whole(r: float) -> float | None:
     return math.sqrt(2 * r / (1 + r)) if r > 0 else None
 
 
-def said_by_other_half(training: TrialTable, trials: TrialTable) -> TrialPrediction:
+def said_by_other_half(training: ObservedTrials, trials: ObservedTrials) -> TrialPrediction:
     """Predict each trial by what the same person did in the other half of the trials.
 
     Choices are as frequent as there; reaction times are training people's, shifted by as much as the person is slower there. It is what one
@@ -72,9 +72,9 @@ def said_by_other_half(training: TrialTable, trials: TrialTable) -> TrialPredict
 
     Parameters
     ----------
-    training : TrialTable
+    training : ObservedTrials
         Trials of training people.
-    trials : TrialTable
+    trials : ObservedTrials
         Trials to predict.
     """
     is_first_J, found, group = every_other(trials), TrialPrediction.none_for(trials), group_mean(training, trials)
@@ -94,7 +94,7 @@ def said_by_other_half(training: TrialTable, trials: TrialTable) -> TrialPredict
 
 
 def edge_reliability(shards: Path) -> dict[str, float] | None:
-    """Give the median over edges of the intraclass correlation of one rest run, and how many people had two; None if nobody had."""
+    """Return the median over edges of the intraclass correlation of one rest run, and how many people had two; None if nobody had."""
     found = load_reliability(shards)
     icc_E = found.get("icc_E", np.zeros(0))
     icc_E = icc_E[np.isfinite(icc_E)]

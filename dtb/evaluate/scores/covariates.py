@@ -69,7 +69,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def known_covariates(training: Facts, people: Facts) -> Covariates:
-    """Say which covariates can be taken out of figures.
+    """Return which covariates can be taken out of figures.
 
     Site is none where there is one site only, or where nobody has any: what does not differ confounds nothing.
     """
@@ -86,7 +86,7 @@ def known_covariates(training: Facts, people: Facts) -> Covariates:
 
 
 def covariate_basis(people: Facts, names: Sequence[str]) -> np.ndarray:
-    """Give a basis of what covariates can explain in people.
+    """Return a basis of what covariates can explain in people.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def covariate_basis(people: Facts, names: Sequence[str]) -> np.ndarray:
 
 
 def spline(values_S: np.ndarray) -> np.ndarray:
-    """Give the columns of a restricted cubic spline; of a number with too few values for four knots, the number and its square."""
+    """Return the columns of a restricted cubic spline; of a number with too few values for four knots, the number and its square."""
     scale = float(values_S.std()) if len(values_S) else 0.0
     if scale <= 1e-9 * float(np.abs(values_S).max(initial=0.0)):
         return np.zeros((len(values_S), 0))

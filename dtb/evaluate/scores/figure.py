@@ -99,7 +99,7 @@ class Figure:
         return gone / way if way > 0 else None
 
     def to_plain(self) -> dict[str, Any]:
-        """Give the figure as JSON values: null for what is absent."""
+        """Return the figure as JSON values: null for what is absent."""
         gap = self.difference
         return {
             "task": self.task,
@@ -125,7 +125,7 @@ class Figure:
 
 
 def number_or_none(value: float) -> float | None:
-    """Give a finite number, or None for one that JSON does not have."""
+    """Return a finite number, or None for one that JSON does not have."""
     return float(value) if math.isfinite(value) else None
 
 

@@ -257,7 +257,7 @@ def _identification_figures(evidence: Evidence) -> list[Figure | None]:
 
 
 def _between_halves(values_S: np.ndarray) -> dict[str, float]:
-    """Say how well one half of what people did finds the other: no bound, for a twin need not have the noise of half of the data."""
+    """Return how well one half of what people did finds the other: no bound, for a twin need not have the noise of half of the data."""
     known_S = values_S[np.isfinite(values_S)]
     return {"between_halves": float(known_S.mean())} if len(known_S) >= FEWEST_FOR_A_CEILING else {}
 

@@ -34,7 +34,7 @@ def choice_log_loss(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarr
 
 
 def agreement(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarray:
-    """Say whether the likeliest outcome is what happened: 1, 0, or a share where several are likeliest; NaN without a prediction."""
+    """Return whether the likeliest outcome is what happened: 1, 0, or a share where several are likeliest; NaN without a prediction."""
     predicted_J = np.isfinite(outcome_JO).all(axis=1) & happened_JO.any(axis=1)
     likeliest_JO = likeliest(outcome_JO)
     share_J = (likeliest_JO & happened_JO).sum(axis=1) / likeliest_JO.sum(axis=1)
@@ -42,7 +42,7 @@ def agreement(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarray:
 
 
 def chance_agreement(happened_JO: np.ndarray, num_alternatives_J: np.ndarray) -> np.ndarray:
-    """Give the agreement of a guess among the task's alternatives: what `accuracy above chance` is measured from.
+    """Return the agreement of a guess among the task's alternatives: what `accuracy above chance` is measured from.
 
     A trial without a press counts 0: a guesser always presses.
     """
@@ -52,7 +52,7 @@ def chance_agreement(happened_JO: np.ndarray, num_alternatives_J: np.ndarray) ->
 def agreement_if_independent(
     said_JO: np.ndarray, happened_JO: np.ndarray, correct_JO: np.ndarray, possible_JO: np.ndarray
 ) -> float:
-    """Give the agreement to expect of a predictor and a person who are each as often right as they are, but err independently.
+    """Return the agreement to expect of a predictor and a person who are each as often right as they are, but err independently.
 
     For p and q the shares in which predictor and person are right, and A alternatives of which one is right, it is
     ``p q + (1 - p) (1 - q) / (A - 1)``; where both leave a trial out, they agree too. An agreement above it says that errors are foreseen.
@@ -94,7 +94,7 @@ def agreement_if_independent(
 
 
 def likeliest(outcome_JO: np.ndarray) -> np.ndarray:
-    """Say which outcomes (J, O) are likeliest: one, or several that are equally so; all where nothing is predicted."""
+    """Return which outcomes (J, O) are likeliest: one, or several that are equally so; all where nothing is predicted."""
     filled_JO = np.where(np.isfinite(outcome_JO).all(axis=1, keepdims=True), outcome_JO, 0.0)
     return np.asarray(filled_JO >= filled_JO.max(axis=1, keepdims=True) - 1e-12)
 
@@ -198,7 +198,7 @@ def similarity_by_correlation(predicted_SR: np.ndarray, observed_SR: np.ndarray)
 
 
 def similarity_by_distance(predicted_SR: np.ndarray, observed_SR: np.ndarray, scale_R: np.ndarray) -> np.ndarray:
-    """Give minus the root mean square difference, in units of `scale_R`, of every prediction and every person."""
+    """Return minus the root mean square difference, in units of `scale_R`, of every prediction and every person."""
     difference_SSR = (predicted_SR[:, None] - observed_SR[None]) / scale_R
     present_SSR = np.isfinite(difference_SSR)
     total_SS = np.where(present_SSR, difference_SSR, 0.0) ** 2

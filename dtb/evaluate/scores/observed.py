@@ -24,7 +24,7 @@ Spans = Callable[[Sequence[Run]], Sequence[Span]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrialTable:
+class ObservedTrials:
     """Usable trials of some people.
 
     Attributes
@@ -54,9 +54,9 @@ class TrialTable:
     def __len__(self) -> int:
         return len(self.rt_J)
 
-    def only(self, kept_J: np.ndarray) -> TrialTable:
-        """Give the rows of a mask."""
-        return TrialTable(*(getattr(self, field.name)[kept_J] for field in dataclasses.fields(self)))
+    def only(self, kept_J: np.ndarray) -> ObservedTrials:
+        """Return the rows of a mask."""
+        return ObservedTrials(*(getattr(self, field.name)[kept_J] for field in dataclasses.fields(self)))
 
     @property
     def scored_J(self) -> np.ndarray:
@@ -80,7 +80,7 @@ class People:
         Fisher z; NaN where absent.
     covariates : list of dict
         See `dtb.people.records.SubjectRecord`.
-    trials : TrialTable
+    trials : ObservedTrials
     maps_STR : (S, T, R) float32
         Contrast of each task in each BOLD region, in units of `scale_R`; NaN where there is none.
     """
@@ -88,7 +88,7 @@ class People:
     pseudonyms: tuple[str, ...]
     edges_SE: np.ndarray
     covariates: list[dict[str, float | str | None]]
-    trials: TrialTable
+    trials: ObservedTrials
     maps_STR: np.ndarray
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ def collect(
         tuple(pseudonyms),
         np.stack(edges) if edges else np.zeros((0, 0), np.float32),
         covariates,
-        TrialTable(**joined),
+        ObservedTrials(**joined),
         np.stack(maps) if maps else np.zeros((0, len(taskset.specs), len(bold_regions)), np.float32),
     )
 
@@ -177,7 +177,7 @@ def observed_maps(
     bold_regions: np.ndarray,
     scale_R: np.ndarray,
 ) -> np.ndarray:
-    """Give a person's contrast maps (T, R), each the mean over the task's runs; NaN without data."""
+    """Return a person's contrast maps (T, R), each the mean over the task's runs; NaN without data."""
     series = {
         number: run.bold_VR[:, bold_regions] / scale_R
         for number, run in enumerate(record.runs)
@@ -189,7 +189,7 @@ def observed_maps(
 def maps_of_halves(
     records: Iterable[SubjectRecord], taskset: TaskSet, spans: Spans, bold_regions: np.ndarray, scale_R: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give people's contrast maps (S, T, R) from the first and from the second half of what is looked at of each run."""
+    """Return people's contrast maps (S, T, R) from the first and from the second half of what is looked at of each run."""
     halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for record in records:
         ends = [span.of(run.duration_seconds) for run, span in zip(record.runs, spans(record.runs), strict=True)]
@@ -209,7 +209,7 @@ def maps_of_series(
     num_regions: int,
     seen: dict[int, np.ndarray],
 ) -> np.ndarray:
-    """Give the contrast maps (T, R) of any series of a person's runs.
+    """Return the contrast maps (T, R) of any series of a person's runs.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def _agreement_of_parts(
     said_S: np.ndarray | float = 0.0,
     statistic: Statistic = correlation,
 ) -> dict[str, float]:
-    """Give the ceilings of an r over people, by halves and by runs, of what is left when `said_S` is taken out."""
+    """Return the ceilings of an r over people, by halves and by runs, of what is left when `said_S` is taken out."""
     parts = {"halves": evidence.halves, "runs": evidence.retest}
     found = {}
     for name, pair in parts.items():

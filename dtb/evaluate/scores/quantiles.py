@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dtb.evaluate.predictors.predictions import TrialPrediction
-from dtb.evaluate.scores.observed import TrialTable
+from dtb.evaluate.scores.observed import ObservedTrials
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 """Whose quantiles are compared."""
@@ -19,9 +19,9 @@ TRIAL_LEVELS = (np.arange(10) + 0.5) / 10
 
 
 def person_quantiles(
-    trials: TrialTable, values_JQ: np.ndarray, weight_J: np.ndarray, num_people: int, task: int
+    trials: ObservedTrials, values_JQ: np.ndarray, weight_J: np.ndarray, num_people: int, task: int
 ) -> np.ndarray:
-    """Give the quantiles (S, `LEVELS`) of each person's values in one task; NaN for a person without any."""
+    """Return the quantiles (S, `LEVELS`) of each person's values in one task; NaN for a person without any."""
     found_SQ = np.full((num_people, len(LEVELS)), np.nan)
     used_J = (trials.task_J == task) & np.isfinite(values_JQ).all(axis=1) & (weight_J > 0)
     for person in np.unique(trials.person_J[used_J]):
@@ -31,8 +31,10 @@ def person_quantiles(
     return found_SQ
 
 
-def quantile_errors(trials: TrialTable, prediction: TrialPrediction, num_people: int, task: int) -> np.ndarray | None:
-    """Give each person's mean absolute difference (S,), in seconds, of predicted and observed quantiles; None without a prediction."""
+def quantile_errors(
+    trials: ObservedTrials, prediction: TrialPrediction, num_people: int, task: int
+) -> np.ndarray | None:
+    """Return each person's mean absolute difference (S,), in seconds, of predicted and observed quantiles; None without a prediction."""
     if prediction.rt_quantiles_JQ is None:
         return None
     pressed_J = np.where(np.isfinite(trials.rt_J), 1.0, 0.0)

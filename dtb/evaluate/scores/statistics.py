@@ -44,13 +44,13 @@ def draw_weights(num_people: int, num_draws: int, seed: int) -> np.ndarray:
 
 
 def mean_of(_observed_S: np.ndarray, values_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
-    """Give the mean of one value a person in every draw; NaN where nobody with a value was drawn."""
+    """Return the mean of one value a person in every draw; NaN where nobody with a value was drawn."""
     present_S = np.isfinite(values_S)
     return _divide(weights_BS @ np.where(present_S, values_S, 0.0), weights_BS @ present_S.astype(np.float64))
 
 
 def correlation(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
-    """Give Pearson's r over people in every draw; NaN where either does not vary, and of fewer than three people.
+    """Return Pearson's r over people in every draw; NaN where either does not vary, and of fewer than three people.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def correlation(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.
 
 
 def explained_variance(observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
-    """Give R2 = 1 - sum (o - p)^2 / sum (o - mean o)^2 over people in every draw.
+    """Return R2 = 1 - sum (o - p)^2 / sum (o - mean o)^2 over people in every draw.
 
     Unlike r, it falls when predictions are shifted or have the wrong scale, and is negative where the mean would predict better.
     """
@@ -104,7 +104,7 @@ class PartialCorrelation:
     basis_SC: np.ndarray
 
     def __call__(self, observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
-        """Give r in every draw; NaN where fewer than three people more than there are columns were drawn, or either does not vary."""
+        """Return r in every draw; NaN where fewer than three people more than there are columns were drawn, or either does not vary."""
         x_S, y_S, basis_SC, used_S = self.paired(observed_S, predicted_S)
         num_columns = basis_SC.shape[1]
         if len(x_S) < num_columns + FEWEST_BEYOND:
@@ -132,7 +132,7 @@ class PartialCorrelation:
     def paired(
         self, observed_S: np.ndarray, predicted_S: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Give both values and the basis of the people that count, and who they are."""
+        """Return both values and the basis of the people that count, and who they are."""
         used_S = np.isfinite(observed_S) & np.isfinite(predicted_S) & np.isfinite(self.basis_SC).all(axis=1)
         return observed_S[used_S], predicted_S[used_S], self.basis_SC[used_S], used_S
 
@@ -150,7 +150,7 @@ class OverTrainings:
     statistics: tuple[Statistic, ...]
 
     def __call__(self, observed_NS: np.ndarray, predicted_NS: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
-        """Give the mean in every draw."""
+        """Return the mean in every draw."""
         found = [
             one(observed_S, predicted_S, weights_BS)
             for one, observed_S, predicted_S in zip(self.statistics, observed_NS, predicted_NS, strict=True)
@@ -230,7 +230,7 @@ def _count(statistic: Statistic, known_S: np.ndarray) -> int:
 
 
 def of_trainings(statistic: Statistic) -> tuple[Statistic, ...]:
-    """Give the statistic of each training."""
+    """Return the statistic of each training."""
     return statistic.statistics if isinstance(statistic, OverTrainings) else (statistic,)
 
 
@@ -270,7 +270,7 @@ def _mean(values_S: np.ndarray) -> float:
 
 
 def _rounding(values_S: np.ndarray) -> float:
-    """Give the standard deviation below which values of this size are equal but for rounding, of single precision too."""
+    """Return the standard deviation below which values of this size are equal but for rounding, of single precision too."""
     return 1e-7 * float(np.abs(values_S).max(initial=0.0))
 
 
@@ -280,7 +280,7 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def orthonormal(columns_SC: np.ndarray) -> np.ndarray:
-    """Give an orthonormal basis (S, C) of what columns span, the first column's direction first."""
+    """Return an orthonormal basis (S, C) of what columns span, the first column's direction first."""
     scaled_SC = columns_SC / np.maximum(np.sqrt((columns_SC**2).sum(axis=0)), 1e-300)
     first_S1 = scaled_SC[:, :1]
     rest_SC = scaled_SC[:, 1:] - first_S1 @ (first_S1.T @ scaled_SC[:, 1:])

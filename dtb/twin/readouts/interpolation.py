@@ -1,7 +1,7 @@
 """The paper's BOLD target: each region's series at every model step, by cubic spline through the volumes.
 
-It is here to reproduce the paper. The better model compares at the volumes themselves (`dtb.twin.readouts.haemodynamics`): interpolated values
-between two volumes are no observations.
+It is here to reproduce the paper. The better model compares at the volumes themselves (`dtb.twin.readouts.haemodynamics`): interpolated
+values between two volumes are no observations.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `R` BOLD region.
 """

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dtb.twin.batch import TrialTable
+from dtb.twin.batch import TrialTensors
 
 _SMALL = -15.0
 """Below this softplus(x) is exp(x) to within float32's precision, and its logarithm is x."""
 
 
 def log_softplus(values: Tensor) -> Tensor:
-    """Give log(softplus(x)) with the right value and gradient even where softplus(x) underflows."""
+    """Return log(softplus(x)) with the right value and gradient even where softplus(x) underflows."""
     safe = values.clamp_min(_SMALL)
     # exp(x) (1 - exp(x) / 2) is softplus there to second order.
     return torch.where(
@@ -63,14 +63,14 @@ def press_nll(press_SKTA: Tensor, observed_SKTA: Tensor, at_risk_SKT: Tensor, st
     return exposure_SK.flatten().index_add(0, segment_of_J, log_density_J, alpha=-1).view_as(exposure_SK)
 
 
-def count_trials(trials: TrialTable, at_risk_SKT: Tensor) -> Tensor:
+def count_trials(trials: TrialTensors, at_risk_SKT: Tensor) -> Tensor:
     """Count the trials of each segment that carry loss: the usable ones that begin before its last step ends.
 
     Windows may touch, so that what is at risk does not say where one trial ends and the next begins; the table does.
 
     Parameters
     ----------
-    trials : TrialTable
+    trials : TrialTensors
     at_risk_SKT : (S, K, T) Tensor
         Of the same batch; only its shape is read.
 
@@ -85,13 +85,13 @@ def count_trials(trials: TrialTable, at_risk_SKT: Tensor) -> Tensor:
     return count_D.index_add(0, place_J, counted_J.long()).view(num_subjects, num_segments)
 
 
-def windows(hazard_SKTA: Tensor, trials: TrialTable) -> tuple[Tensor, Tensor]:
+def windows(hazard_SKTA: Tensor, trials: TrialTensors) -> tuple[Tensor, Tensor]:
     """Cut the response window of each trial out of its segment.
 
     Parameters
     ----------
     hazard_SKTA : (S, K, T, A) Tensor
-    trials : TrialTable
+    trials : TrialTensors
 
     Returns
     -------
@@ -157,7 +157,7 @@ class PressDistribution:
 
     @classmethod
     def mean_of(cls, members: Sequence[PressDistribution]) -> PressDistribution:
-        """Give the mean of an ensemble's distributions of the same trials; its probabilities in each step are exact.
+        """Return the mean of an ensemble's distributions of the same trials; its probabilities in each step are exact.
 
         Its hazard is lower than the mean of theirs the later it is: who has not pressed yet is more likely a member that presses late.
         """

@@ -1,9 +1,9 @@
 """The recurrence with a backward pass written by hand.
 
-What it saves over differentiating the loop: each weight gradient is one matrix product over all steps instead of one a step, and
-nothing is allocated inside the loop, so that on a GPU all of it is recorded once and replayed (`dtb.twin.recurrence.capture`). Buffers of full
-weights are subject-major, (S, T, K, N), so that a person's steps lie together; those of a shared matrix are time-major, (T, S, K, N),
-so that a step of all people is one plain matrix.
+What it saves over differentiating the loop: each weight gradient is one matrix product over all steps instead of one a step, and nothing
+is allocated inside the loop, so that on a GPU all of it is recorded once and replayed (`dtb.twin.recurrence.capture`). Buffers of full
+weights are subject-major, (S, T, K, N), so that a person's steps lie together; those of a shared matrix are time-major, (T, S, K, N), so
+that a step of all people is one plain matrix.
 
 Shape letters: see `dtb.twin.recurrence.scan`. `X` stands for the two leading axes of a buffer in either order.
 """

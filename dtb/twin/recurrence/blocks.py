@@ -22,7 +22,7 @@ SHORTEST_BLOCK = 128
 
 
 def block_steps(num_steps: int) -> int:
-    """Give the length of a block: about the root of the number of steps, so that blocks and the states between them need alike."""
+    """Return the length of a block: about the root of the number of steps, so that blocks and the states between them need alike."""
     return max(SHORTEST_BLOCK, math.isqrt(max(num_steps - 1, 0)) + 1)
 
 

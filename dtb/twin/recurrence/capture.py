@@ -80,7 +80,7 @@ def is_recorded(tensor: Tensor) -> bool:
 
 
 def padded_count(count: int) -> int:
-    """Give the next larger power of two, or the next halfway between two of them.
+    """Return the next larger power of two, or the next halfway between two of them.
 
     Examples
     --------
@@ -141,5 +141,5 @@ def _make_room(device: torch.device) -> None:
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Give the free memory of a device; right after a recording torch holds none back, for it begins by giving that up."""
+    """Return the free memory of a device; right after a recording torch holds none back, for it begins by giving that up."""
     return torch.cuda.mem_get_info(device)[0]

@@ -2,8 +2,8 @@
 
 People whose weights are a shared matrix and a change of low rank go in groups, so that each step is a product of many rows.
 
-The library is built from `dtb/twin/native` when dtb is installed and there is a C++ compiler. Without it, and for what it does not
-do (float64, other devices), `dtb.twin.recurrence.scan` takes the path of batched torch operations, which gives the same numbers.
+The library is built from `dtb/twin/recurrence/native` when dtb is installed and there is a C++ compiler. Without it, and for what it does
+not do (float64, other devices), `dtb.twin.recurrence.scan` takes the path of batched torch operations, which gives the same numbers.
 
 Shape letters: see `dtb.twin.recurrence.scan`.
 """
@@ -74,7 +74,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def level() -> int:
-    """Give the best instruction set that this processor has: an index into `LEVELS`; -1 without the library."""
+    """Return the best instruction set that this processor has: an index into `LEVELS`; -1 without the library."""
     found = library()
     return -1 if found is None else int(found.dtb_scan_level())
 

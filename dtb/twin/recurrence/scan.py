@@ -1,12 +1,13 @@
 """The recurrence over time: the hot loop of the whole system, behind one function.
 
-`scan` takes what enters each unit at each step and the recurrent weights, and returns every state. There are a plain reference,
-which anyone can read and autograd differentiates, and fast paths that agree with it: compiled code for the CPU
-(`dtb.twin.recurrence.compiled`); for a GPU a kernel that keeps a person's weights on the chip where they fit (`dtb.twin.recurrence.persistent`); and
-for all else batched torch operations with a backward pass written by hand (`dtb.twin.recurrence.batched`).
+`scan` takes what enters each unit at each step and the recurrent weights, and returns every state. There are a plain reference, which
+anyone can read and autograd differentiates, and fast paths that agree with it: compiled code for the CPU
+(`dtb.twin.recurrence.compiled`); for a GPU a kernel that keeps a person's weights on the chip where they fit
+(`dtb.twin.recurrence.persistent`); and for all else batched torch operations with a backward pass written by hand
+(`dtb.twin.recurrence.batched`).
 
-Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` row of the recurrent weights (see `dtb.twin.recurrence.cells`),
-`Q` rank.
+Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `G` row of the recurrent weights (see
+`dtb.twin.recurrence.cells`), `Q` rank.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def _check(
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """Give the tensor in float32, or as it is where that is more precise already."""
+    """Return the tensor in float32, or as it is where that is more precise already."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 

@@ -45,7 +45,7 @@ class Recurrence(NamedTuple):
         return weights_GN.numel() * weights_GN.element_size()
 
     def dense(self) -> Tensor:
-        """Give each person's weights as one (S, G, N) tensor."""
+        """Return each person's weights as one (S, G, N) tensor."""
         if self.full_SGN is not None:
             return self.full_SGN
         assert self.shared_GN is not None
