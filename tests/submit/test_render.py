@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from dtb.cli import exit_code, parse
-from dtb.config import ClusterConfig, Config, ConfigurationError, from_mapping
+from dtb.config import ClusterConfig, Config, from_mapping
+from dtb.errors import ConfigurationError
 from dtb.submit.nodes import Nodes, count_nodes
 from dtb.submit.rayjob import MAX_NAME, job_name, render_rayjob
 from dtb.submit.slurm import render_slurm
