@@ -6,7 +6,7 @@ import pytest
 
 from dtb.config import Config, ReportConfig
 from dtb.evaluate.certificate.certify import Certificate, Reached
-from dtb.evaluate.certificate.certify import Test as Asked
+from dtb.evaluate.certificate.certify import CertificateTest as Asked
 from dtb.evaluate.certificate.page import to_html
 from dtb.evaluate.certificate.wording import NAMES
 from dtb.evaluate.scores.statistics import Estimate
