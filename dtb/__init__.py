@@ -4,4 +4,6 @@ The rooms, in the order in which a person's data crosses them: ``tasks``, ``coho
 ``evaluate``, ``intervene``, ``fleet``, ``report``. The twin itself is pure PyTorch and needs none of the others.
 """
 
-__version__ = "0.1.0"
+from dtb.version import __version__
+
+__all__ = ["__version__"]

@@ -19,12 +19,12 @@ from pydantic import ValidationError
 from rich.text import Text
 from tyro.conf import FlagCreatePairsOff
 
-import dtb
 from dtb import config as cfg
 from dtb.commands import COMMANDS, STAGES, Stage
 from dtb.errors import ConfigurationError, StageError, UserError
 from dtb.shards.remote import absolute
 from dtb.terminal import err, headed, out
+from dtb.version import __version__
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
@@ -214,7 +214,7 @@ def exit_code(arguments: list[str]) -> int:
         out.print(overview())
         return 0
     if arguments[0] == "--version":
-        out.print(f"dtb {dtb.__version__}")
+        out.print(f"dtb {__version__}")
         return 0
     if arguments[0] == "--completion":
         return _print_completion(arguments[1:])

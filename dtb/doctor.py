@@ -17,6 +17,7 @@ from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.machine import PORTS, Machine, measure, version_of
 from dtb.terminal import out
+from dtb.version import __version__
 
 MIN_PYTHON = (3, 11)
 MIN_MEMORY_GIB = 4.0
@@ -196,7 +197,8 @@ def _judge_job_server(head: str) -> Finding:
 
 def _differences(there: list[Machine]) -> list[Finding]:
     """Find packages of which a node has another version than this machine."""
-    here = {"Python": platform.python_version(), **{name: version_of(name) for name in ("dtb", *there[0].packages)}}
+    own = {"Python": platform.python_version(), "dtb": __version__}
+    here = own | {name: version_of(name) for name in there[0].packages}
     findings = []
     for name, version in here.items():
         others = sorted({str(_versions(machine)[name]) for machine in there if _versions(machine)[name] != version})

@@ -26,9 +26,9 @@ from typing import Any
 
 import yaml
 
-import dtb
 from dtb.config import config_hash, to_yaml
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
+from dtb.version import __version__
 
 _PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "scikit-learn", "numpy")
 STAGE_FILE = "stage.json"
@@ -299,7 +299,7 @@ class OutputFolder:
                 "stage": self.stage,
                 "complete": complete,
                 "config_hash": self.config_hash,
-                "dtb_version": dtb.__version__,
+                "dtb_version": __version__,
                 "versions": versions_here(),
                 "inputs": dict(self.inputs),
                 "summary": summary,
@@ -321,7 +321,7 @@ def versions_here() -> dict[str, str]:
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-    root = Path(dtb.__file__).parent.parent
+    root = Path(__file__).parent.parent
     if (root / ".git").exists() and (root / "pyproject.toml").exists():
         asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
         with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dtb.cluster import unreachable
 from dtb.track import has_key
+from dtb.version import DISTRIBUTION, __version__
 
 GIB = 2**30
 PACKAGES = ("torch", "ray", "deepspeed", "webdataset", "nibabel", "nilearn", "pyarrow", "safetensors", "wandb")
@@ -30,7 +31,7 @@ class Machine:
     Attributes
     ----------
     python : tuple of int
-    dtb : str or None
+    dtb : str
     packages : dict of str to str or None
         Installed version of each package that a run needs; None if it is absent.
     requirements : dict of str to str
@@ -61,7 +62,7 @@ class Machine:
     """
 
     python: tuple[int, int, int]
-    dtb: str | None
+    dtb: str
     packages: dict[str, str | None]
     requirements: dict[str, str]
     num_cores: int
@@ -88,7 +89,7 @@ def measure() -> Machine:
 
     return Machine(
         python=sys.version_info[:3],
-        dtb=version_of("dtb"),
+        dtb=__version__,
         packages={name: version_of(name) for name in PACKAGES},
         requirements=_requirements(),
         num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -124,7 +125,7 @@ def _requirements() -> dict[str, str]:
     from packaging.requirements import Requirement
 
     try:
-        lines = importlib.metadata.requires("dtb") or []
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         return {}
     return {found.name: str(found.specifier) for found in map(Requirement, lines) if found.marker is None}

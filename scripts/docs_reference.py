@@ -18,6 +18,7 @@ import dtb
 from dtb import config as cfg
 from dtb.cli import exit_code, overview
 from dtb.commands import COMMANDS
+from dtb.config import schema
 
 
 def configuration_page() -> str:
@@ -60,7 +61,7 @@ def is_section(field: dataclasses.Field[Any]) -> bool:
 def explanations() -> dict[tuple[str, str], str]:
     """Read from the source, for each class and field, the text under it."""
     found = {}
-    for node in ast.parse(inspect.getsource(cfg)).body:
+    for node in ast.parse(inspect.getsource(schema)).body:
         if not isinstance(node, ast.ClassDef):
             continue
         for field, text in zip(node.body, node.body[1:], strict=False):

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-import dtb
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead, paths_in
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.series.confounds import mean_displacement_of
 from dtb.cohort.series.read import sidecar_path
 from dtb.files import written_whole
 from dtb.shards.sample import decode_sample, encode_sample
+from dtb.version import __version__
 
 _FOLDER = ".people"
 _ARRAYS = ("rest_KE", "coverage_R", "present_R")
@@ -43,7 +43,7 @@ class FinishedPeople:
 
     def __init__(self, out: Path, read_with: object) -> None:
         self._folder = out / _FOLDER
-        self._read_with = repr((dtb.__version__, read_with))
+        self._read_with = repr((__version__, read_with))
 
     def finished(self, jobs: list[PersonJob]) -> set[str]:
         """Return the pseudonyms of those who need not be read again."""

@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import dtb
 from dtb.files import write_json, write_text
 from dtb.people.records import Run, SubjectRecord, matrix_from_edges
 from dtb.twin.export import TwinCard
+from dtb.version import __version__
 
 DERIVATIVES = "derivatives"
 """Name of the folder within a stage's output."""
@@ -69,7 +69,7 @@ def describe_derivatives(folder: Path, card: TwinCard, source: Mapping[str, str]
             "DatasetType": "derivative",
             "License": source.get("License", "As the source data"),
             "GeneratedBy": [
-                {"Name": "dtb", "Version": dtb.__version__, "Description": f"{RESEARCH_ONLY} Labels are pseudonyms."}
+                {"Name": "dtb", "Version": __version__, "Description": f"{RESEARCH_ONLY} Labels are pseudonyms."}
             ],
             "SourceDatasets": [{**named, "Version": f"cohort {card.cohort_hash}"}],
         },

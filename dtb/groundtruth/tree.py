@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-import dtb
 from dtb.config import SynthConfig
 from dtb.files import write_bytes, write_json, write_text
 from dtb.groundtruth.fixed_point import fixed_point
 from dtb.groundtruth.population import Person, Population
+from dtb.version import __version__
 
 SPACE = "MNI152NLin2009cAsym"
 
@@ -46,7 +46,7 @@ def write_parcels(
 
 def write_descriptions(out: Path, population: Population, synth: SynthConfig) -> None:
     """Write what describes the trees, and the sidecars that all runs share."""
-    made = {"Name": "dtb", "Version": dtb.__version__}
+    made = {"Name": "dtb", "Version": __version__}
     shared = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["nobody: these people do not exist"]}
     write_json(
         out / "bids" / "dataset_description.json",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import dtb
 from dtb.evaluate.certificate.wording import NAMES
 from dtb.files import versions_here
 from dtb.report.collect import Collected, Evaluation, People, StageState
 from dtb.report.parts import Section, Table, count
 from dtb.report.sections import connectome_words
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
+from dtb.version import __version__
 
 REFERENCE = {
     "text": "Takahashi Y, Soda T, Tomita H, Yamashita Y. Digital Twin Brain. BME Frontiers 2026.",
@@ -72,7 +72,7 @@ def made_with(found: Collected) -> list[str]:
 def _software(stage: StageState) -> str:
     """Name dtb by version and, where it ran from its repository, by commit: those of the stage, where it says them."""
     commit = stage.versions.get("commit")
-    return f"dtb {stage.version or dtb.__version__}" + (f" (commit {commit[:12]})" if commit else "")
+    return f"dtb {stage.version or __version__}" + (f" (commit {commit[:12]})" if commit else "")
 
 
 def _data_words(found: Collected, people: People) -> str:
@@ -197,7 +197,7 @@ def _hashes(found: Collected) -> list[tuple[str, str]]:
 def _versions(found: Collected) -> Table:
     """Return the versions of the machine that trained the twin, where it left them, and else of the one that makes the page."""
     train = found.stages["train"]
-    saved, made = {"dtb": train.version} | train.versions, {"dtb": dtb.__version__} | versions_here()
+    saved, made = {"dtb": train.version} | train.versions, {"dtb": __version__} | versions_here()
     where = (
         "as the training had it" if train.versions else "where this page was made; the training did not save its own"
     )

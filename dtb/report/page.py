@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import jinja2
 from markupsafe import Markup, escape
 
-import dtb
 from dtb.config import Config
 from dtb.report.carpet import scan_section
 from dtb.report.collect import OPTIONAL, Collected, Evaluation, People
@@ -28,6 +27,7 @@ from dtb.report.results import (
     with_minus,
 )
 from dtb.report.sections import failures_section, people_section, training_section
+from dtb.version import __version__
 
 RESEARCH_USE = (
     "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
@@ -113,7 +113,7 @@ def _html(
         troubles=troubles,
         sections=sections,
         reference=REFERENCE,
-        version=dtb.__version__,
+        version=__version__,
         back=back,
         made_with=made_with,
         css=Markup(source),  # our own file

@@ -20,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import dtb
 from dtb.cluster import prepare_environment, unreachable
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
 from dtb.submit.bundle import Bundle
 from dtb.terminal import err, headed, out
+from dtb.version import __version__
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -120,7 +120,7 @@ def submit(address: str, config: Config, parcel: Bundle, *, send_code: bool, wai
             entrypoint=parcel.shell_line(_FOLDER),
             submission_id=_name(config.name),
             runtime_env=runtime_environment(Path(scratch), send_code=send_code),
-            metadata={"job_name": config.name, "dtb": dtb.__version__, "config_hash": config_hash(config)[:16]},
+            metadata={"job_name": config.name, "dtb": __version__, "config_hash": config_hash(config)[:16]},
         )
     err.print(f"Submitted {job} to {address}.")
     if not wait:
@@ -148,7 +148,7 @@ def runtime_environment(folder: Path, *, send_code: bool) -> dict[str, Any]:
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)},  # for the checkpoint and the files in hand
     }
     if send_code:
-        environment["py_modules"] = [str(Path(dtb.__file__).parent)]  # without what its .rayignore names
+        environment["py_modules"] = [str(Path(__file__).parent.parent)]  # without what its .rayignore names
     return environment
 
 

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-import dtb
 from dtb.config import Positive, from_mapping, read_yaml, to_plain
 from dtb.errors import ConfigurationError, TaskError
 
@@ -412,7 +411,7 @@ def task_to_plain(spec: TaskSpec) -> dict[str, Any]:
 
 
 def _shipped_folder() -> Path:
-    return Path(dtb.__file__).parent / "configs" / "tasks"
+    return Path(__file__).parent.parent / "configs" / "tasks"
 
 
 def _exactly_one(owner: Any, *names: str) -> None:

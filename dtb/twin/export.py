@@ -16,12 +16,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import dtb
 from dtb.config import SegmentConfig, TwinConfig, from_mapping, to_plain
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
 from dtb.files import sha256_of, write_json, written_whole
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
+from dtb.version import __version__
 
 CARD_FILE = "twin.json"
 NUMBERS_FILE = "twin.safetensors"
@@ -63,7 +63,7 @@ class TwinCard:
     split_hash: str
     seed: int
     segments: SegmentConfig
-    version: str = dtb.__version__
+    version: str = __version__
 
 
 def save_twin(path: Path, twin: Twin, card: TwinCard) -> None:

@@ -19,14 +19,14 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-import dtb
 from dtb.errors import InputDataError, StageError, UserError
+from dtb.version import __version__
 from dtb.view import api
 from dtb.view.guard import Guard, cookie_name
 from dtb.view.viewer import NOTICE, Viewer
 
 ASSETS = Path(__file__).parent / "assets"
-STYLE = Path(dtb.__file__).parent / "report" / "templates" / "page.css"
+STYLE = Path(__file__).parent.parent / "report" / "templates" / "page.css"
 PLOTLY = Path(str(resources.files("plotly"))) / "package_data" / "plotly.min.js"
 DOCS = "/docs"
 
@@ -66,7 +66,7 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         docs_url=DOCS,
         redoc_url=None,
         title="dtb: the live twin",
-        version=dtb.__version__,
+        version=__version__,
         description=_DESCRIPTION,
         dependencies=described,
         responses=_refusals(

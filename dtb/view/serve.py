@@ -75,7 +75,7 @@ def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterCon
         from ray import serve
     except ImportError as error:
         raise ConfigurationError(
-            f"--ray-address needs Ray Serve, which is not installed here ({error}): `pip install 'dtb[serve]'`, here and on the cluster."
+            f"--ray-address needs Ray Serve, which is not installed here ({error}): `pip install 'ray[serve]'`, here and on the cluster."
         ) from None
     from dtb.view.viewer import Viewer
 

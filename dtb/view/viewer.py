@@ -19,7 +19,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-import dtb
 from dtb.errors import DamagedOutputError, InputDataError, StageError
 from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.target import require_correlations
@@ -30,6 +29,7 @@ from dtb.report.collect import FOLDERS, read_change, read_stage_state
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.twin.edges import matrix_of
+from dtb.version import __version__
 from dtb.view import api, replies
 from dtb.view.scene import Scene, Wish, fulfil, judge, perform
 
@@ -102,7 +102,7 @@ class Viewer:
             regions=list(self._card.region_names),
             bold_regions=list(self._card.bold_region_names),
             intervention=self._intervention(),
-            version=dtb.__version__,
+            version=__version__,
             notice=NOTICE,
         )
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import dtb
 from dtb.evaluate.scores.covariates import Facts
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
+from dtb.version import __version__
 
 FEWEST_TO_COUNT = 5
 """Smaller groups of people are not told apart."""
@@ -44,7 +44,7 @@ def about(described: Mapping[str, Any], people: Facts) -> dict[str, Any]:
         "num_members": described.get("num_members", 1),
         "people": whom(people),
         "stimuli_depend_on_responses": list(described.get("stimuli_depend_on_responses", [])),
-        "dtb_version": dtb.__version__,
+        "dtb_version": __version__,
         "date": _today(),
     }
 
