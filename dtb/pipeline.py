@@ -14,7 +14,7 @@ from pathlib import Path
 from dtb.cluster import connected, require_variables
 from dtb.config import Config
 from dtb.errors import ConfigurationError, OutputInUseError
-from dtb.files import STAGE_FILE, read_stage
+from dtb.stages import progress_of_stage
 from dtb.terminal import err, headed, out
 
 # The folder of each stage within a run folder, in the order of the stages.
@@ -156,10 +156,3 @@ def _check(left: list[Step]) -> None:
             names = ", ".join(step.stage for step in later)
             out.print(f"What {names} would read is not there yet, and is checked when they begin.")
     out.print("Nothing was written.")
-
-
-def progress_of_stage(folder: Path) -> str:
-    """Return how far a stage's folder is: `to do`, `begun` or `done`."""
-    if not (folder / STAGE_FILE).exists():
-        return "to do"
-    return "done" if read_stage(folder)["complete"] else "begun"

@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.table import Table
 
 from dtb.errors import InputDataError
-from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.fleet.ledger import STATUS
 from dtb.pipeline import FOLDERS, progress_of_stage
+from dtb.stages import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.terminal import headed, out
 from dtb.train.checkpoint import newest_manifest
 from dtb.train.log import ALIVE_FILE, METRICS_FILE, read_metrics

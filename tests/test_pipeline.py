@@ -16,9 +16,9 @@ import pytest
 
 from dtb.config import ClusterConfig, Config, InputConfig, SynthConfig, TrainConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError
-from dtb.files import OutputFolder
 from dtb.pipeline import run_all, steps_of
 from dtb.shards.read import open_cohort
+from dtb.stages import OutputFolder
 from tests.test_track import names_in, read_record
 
 REPOSITORY = Path(__file__).parent.parent

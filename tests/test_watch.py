@@ -10,7 +10,7 @@ import pytest
 
 from dtb.cli import exit_code
 from dtb.config import Config
-from dtb.files import OutputFolder
+from dtb.stages import OutputFolder
 from dtb.train.quarantine import quarantine
 from dtb.watch import SILENT_SECONDS, sparkline
 

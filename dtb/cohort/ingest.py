@@ -33,11 +33,12 @@ from dtb.cohort.series.read import read_region_names, require_atlas_space
 from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
-from dtb.files import OutputFolder, write_text
+from dtb.files import write_text
 from dtb.people.coverage import RegionCoverage
 from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
+from dtb.stages import StageCall
 from dtb.tasks.read import read_trials
 from dtb.tasks.taskset import TaskSet
 
@@ -90,17 +91,12 @@ def ingest(
     covariates = read_covariates(bids, [person.label for person in files])
     _require_events(files, tasks, bids)
     _require_readable(tasks, files)
-    kept = sections(config, "ingest")
-    if dry_run:
-        _print_plan(files, regions, tasks, out)
-        OutputFolder.examine(out, "ingest", kept, resume=resume)
+    call = StageCall("ingest", out, sections(config, "ingest"), resume=resume, dry_run=dry_run)
+    if call.ends_early(lambda: _print_plan(files, regions, tasks, out)):
+        if not dry_run:
+            remove_finished(out)  # which a run that was killed when it was complete left
         return
-    folder = OutputFolder.claim(out, "ingest", kept, resume=resume)
-    if folder.is_complete:
-        remove_finished(out)
-        terminal.out.print(f"{out} is complete already; nothing to do.")
-        return
-
+    folder = call.claim()
     key = load_or_make_key(out, key)
     jobs = [
         PersonJob(person, pseudonym_of(person.label, key), covariates[person.label], derivatives) for person in files

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.files import require_complete
 from dtb.people.records import Run
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.split import Span, Split
+from dtb.stages import require_complete
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.export import TwinCard, load_twin, require_distinct
 from dtb.twin.model import Twin

@@ -30,8 +30,9 @@ from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figur
 from dtb.evaluate.scores.statistics import OverTrainings, PartialCorrelation, Statistic, draw_weights, orthonormal
 from dtb.evaluate.scores.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS
 from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, conclude
-from dtb.files import OutputFolder, require_complete, written_whole
+from dtb.files import written_whole
 from dtb.shards.split import SEEN_KINDS, Split
+from dtb.stages import StageCall, require_complete
 
 FOLD_NOTE = "each fold's mean taken out"
 
@@ -60,14 +61,11 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     """
     scores, splits, ceilings, facts = _read(evaluated)
     people, split = tuple(sorted(scores["pseudonym"].unique())), _pooled_split(evaluated, splits)
-    if dry_run:
-        terminal.out.print(f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}.")
-        OutputFolder.examine(out, "pool", sections(config, "seed", "evaluate"), resume=resume)
+    planned = f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}."
+    call = StageCall("pool", out, sections(config, "seed", "evaluate"), resume=resume, dry_run=dry_run)
+    if call.ends_early(lambda: terminal.out.print(planned)):
         return
-    folder = OutputFolder.claim(out, "pool", sections(config, "seed", "evaluate"), resume=resume)
-    if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.")
-        return
+    folder = call.claim()
     weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, config.seed)
     covariates = _pooled_covariates(splits)
     basis_SC = covariate_basis([facts[who] for who in people], covariates.known) if covariates.known else None

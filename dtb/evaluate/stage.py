@@ -50,9 +50,10 @@ from dtb.evaluate.scores.observed import People, Spans, collect, maps_of_halves
 from dtb.evaluate.scores.statistics import draw_weights
 from dtb.evaluate.scores.tables import bold_map_table, figures_table, scores_table, subjects_table
 from dtb.evaluate.tracking import log_evaluation
-from dtb.files import CONFIG_FILE, OutputFolder, read_stage, sha256_of, write_json, write_text, written_whole
+from dtb.files import sha256_of, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
+from dtb.stages import CONFIG_FILE, OutputFolder, StageCall, read_stage
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.export import NUMBERS_FILE
 from dtb.twin.model import Twin
@@ -103,18 +104,16 @@ def evaluate(
     require_possible(config, task)
     inputs = _inputs(task, (trained, *config.evaluate.members))
     ceilings = true_ceilings(truth, seen=task.split.tests_seen_people) if truth is not None else {}
-    if dry_run:
-        further = f" and {len(task.members)} members of its ensemble" if task.members else ""
-        terminal.out.print(
-            f"Would evaluate the twin of {trained}{further} on {len(task.split.test)} people (split by {task.split.kind}) and write to "
-            f"{out}."
-        )
-        OutputFolder.examine(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume, inputs=inputs)
+    further = f" and {len(task.members)} members of its ensemble" if task.members else ""
+    planned = (
+        f"Would evaluate the twin of {trained}{further} on {len(task.split.test)} people (split by {task.split.kind}) and write to "
+        f"{out}."
+    )
+    settings = sections(config, "seed", "evaluate")
+    call = StageCall("evaluate", out, settings, resume=resume, dry_run=dry_run, inputs=inputs)
+    if call.ends_early(lambda: terminal.out.print(planned)):
         return
-    folder = OutputFolder.claim(out, "evaluate", sections(config, "seed", "evaluate"), resume=resume, inputs=inputs)
-    if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.")
-        return
+    folder = call.claim()
     with terminal.progress() as progress:
         evidence = dataclasses.replace(gather(task, config, progress), true_ceilings=ceilings)
     if config.evaluate.retrained:

@@ -13,7 +13,7 @@ import yaml
 
 from dtb.config import TrackConfig, from_mapping
 from dtb.evaluate.scores.figure import Figure
-from dtb.files import CONFIG_FILE
+from dtb.stages import CONFIG_FILE
 from dtb.track import open_tracker
 
 _COLUMNS = ("task", "metric", "unit", "twin", "lower", "upper", "best baseline", "its value")

@@ -27,7 +27,7 @@ from torch import Tensor
 from dtb.cluster import connected
 from dtb.config import Config, config_hash, to_plain
 from dtb.errors import ConfigurationError, StageError
-from dtb.files import OutputFolder, write_json, write_text
+from dtb.files import write_json, write_text
 from dtb.fleet.actors import Work, run_pool, say_summary
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
@@ -37,7 +37,8 @@ from dtb.fleet.target import SearchTarget, Survey, make_search_target
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble
 from dtb.intervene.protocol import Protocol, TrialFigures, analyse
 from dtb.intervene.search import perform_all
-from dtb.terminal import err, out
+from dtb.stages import StageCall
+from dtb.terminal import out
 
 TABLES = ("outcomes",)
 
@@ -76,20 +77,17 @@ def trial(
     shared_twins = open_ensemble(shards, trained, protocol.search.members, "search.members")
     aim = make_search_target(protocol.search, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
+    plan = (
+        f"Would put {len(keys)} people through {len(protocol.arms)} arms ({', '.join(protocol.arms)}) at {len(protocol.doses)} "
+        f"doses, to {protocol.search.direction} {aim.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
+    )
     registered, inputs = Registered(config.seed, protocol), inputs_of(shared_twins)
-    if dry_run:
-        out.print(
-            f"Would put {len(keys)} people through {len(protocol.arms)} arms ({', '.join(protocol.arms)}) at {len(protocol.doses)} "
-            f"doses, to {protocol.search.direction} {aim.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
-        )
-        OutputFolder.examine(folder, "trial", registered, resume=resume, inputs=inputs)
-        return
-    if OutputFolder.examine(folder, "trial", registered, resume=resume, inputs=inputs).is_complete:
-        err.print(f"{folder} is complete; nothing to do.")
+    call = StageCall("trial", folder, registered, resume=resume, dry_run=dry_run, inputs=inputs)
+    if call.ends_early(lambda: out.print(plan)):
         return
     ledger = Ledger(folder, TABLES)
     with connected(config.cluster):
-        claimed = OutputFolder.claim(folder, "trial", registered, resume=resume, inputs=inputs)
+        claimed = call.claim()
         needed = functools.partial(bytes_of_search, shared_twins, protocol.search.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
         survey = survey_people(config, fleet, shared_twins, aim, keys, folder)

@@ -28,7 +28,6 @@ import pyarrow as pa
 from dtb.cluster import connected
 from dtb.config import Config, FleetConfig, InterveneConfig, sections
 from dtb.errors import StageError
-from dtb.files import OutputFolder
 from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
@@ -37,7 +36,8 @@ from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.support import seen_in_training
 from dtb.fleet.target import SearchTarget, Survey, make_search_target
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble, seed_of
-from dtb.terminal import err, out
+from dtb.stages import StageCall
+from dtb.terminal import out
 
 TABLES = ("results", "changes", "regions", "networks", "fronts")
 REFERENCE = "reference"
@@ -74,21 +74,18 @@ def intervene(
     shared_twins = open_ensemble(shards, trained, config.intervene.members, "intervene.members")
     aim = make_search_target(config.intervene, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
-    kept, inputs = sections(config, "seed", "intervene"), inputs_of(shared_twins)
-    if dry_run:
-        out.print(
-            f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {aim.name}, "
-            f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
-        )
-        OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs)
-        return
-    if OutputFolder.examine(folder, "intervene", kept, resume=resume, inputs=inputs).is_complete:
-        err.print(f"{folder} is complete; nothing to do.")
+    plan = (
+        f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {aim.name}, "
+        f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
+    )
+    settings, inputs = sections(config, "seed", "intervene"), inputs_of(shared_twins)
+    call = StageCall("intervene", folder, settings, resume=resume, dry_run=dry_run, inputs=inputs)
+    if call.ends_early(lambda: out.print(plan)):
         return
     results = Ledger(folder, TABLES)
     derivatives = (folder / DERIVATIVES).resolve() if config.intervene.relmat else None
     with connected(config.cluster):
-        claimed = OutputFolder.claim(folder, "intervene", kept, resume=resume, inputs=inputs)
+        claimed = call.claim()
         if derivatives is not None:
             describe_derivatives(derivatives, shared_twins[0].card, shared_twins[0].source)
         needed = functools.partial(bytes_of_search, shared_twins, config.intervene.num_restarts)

@@ -26,7 +26,7 @@ from torch import Tensor
 from dtb.cluster import connected
 from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
-from dtb.files import OutputFolder, sha256_of
+from dtb.files import sha256_of
 from dtb.fleet.actors import Work, run_pool, say_summary
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_person
@@ -38,7 +38,8 @@ from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution
 from dtb.people.records import Run
 from dtb.shards.batches import person_seed
-from dtb.terminal import err, out
+from dtb.stages import StageCall
+from dtb.terminal import out
 
 
 def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resume: bool, dry_run: bool = False) -> None:
@@ -75,22 +76,20 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     keys = sorted(shared_twins[0].cohort().pseudonyms)
     where = f"{folder}, and BIDS derivatives to {folder / DERIVATIVES}" if settings.bids_derivatives else f"{folder}"
     inputs = inputs_of(shared_twins) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
-    kept = sections(config, "seed", "simulate")
-    if dry_run:
-        what = f"{len(designs)} new run(s)" if designs else "their own runs"
-        out.print(
-            f"Would let {len(keys)} people's twins perform {what}: {len(shared_twins)} member(s), {settings.num_noise_draws} "
-            f"performance(s) of each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). "
-            f"Would write {', '.join(TABLES)} to {where}."
-        )
-        OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs)
-        return
-    if OutputFolder.examine(folder, "simulate", kept, resume=resume, inputs=inputs).is_complete:
-        err.print(f"{folder} is complete; nothing to do.")
+    what = f"{len(designs)} new run(s)" if designs else "their own runs"
+    plan = (
+        f"Would let {len(keys)} people's twins perform {what}: {len(shared_twins)} member(s), {settings.num_noise_draws} "
+        f"performance(s) of each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). "
+        f"Would write {', '.join(TABLES)} to {where}."
+    )
+    call = StageCall(
+        "simulate", folder, sections(config, "seed", "simulate"), resume=resume, dry_run=dry_run, inputs=inputs
+    )
+    if call.ends_early(lambda: out.print(plan)):
         return
     derivatives = (folder / DERIVATIVES).resolve() if settings.bids_derivatives else None
     with connected(config.cluster):
-        claimed = OutputFolder.claim(folder, "simulate", kept, resume=resume, inputs=inputs)
+        claimed = call.claim()
         if derivatives is not None:
             describe_derivatives(derivatives, shared_twins[0].card, shared_twins[0].source)
         needed = functools.partial(bytes_of_simulation, shared_twins, designs)

@@ -15,13 +15,14 @@ import torch
 
 from dtb.cluster import has_gpu
 from dtb.errors import InputDataError
-from dtb.files import require_complete, sha256_of
+from dtb.files import sha256_of
 from dtb.intervene.indicators import TaskOutline
 from dtb.people.records import Run, SubjectRecord, connectome_in_words
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.remote import absolute
 from dtb.shards.split import Split
+from dtb.stages import require_complete
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 from dtb.twin.export import NUMBERS_FILE, TwinCard, load_twin, require_distinct

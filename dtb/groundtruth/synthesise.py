@@ -26,13 +26,13 @@ from dtb import terminal
 from dtb.cohort.workers import as_finished
 from dtb.config import Config, SynthConfig, sections
 from dtb.errors import StageError
-from dtb.files import OutputFolder
 from dtb.groundtruth.behaviour import Design, decide, events_table, expectations, make_decider, make_design
 from dtb.groundtruth.images import atlas_path, bytes_per_volume, write_atlas, write_volumes
 from dtb.groundtruth.population import Person, Population, make_person, make_population
 from dtb.groundtruth.signals import artefact, autocorrelated, displacement, motion_level, regressors, response_maps
 from dtb.groundtruth.tree import write_descriptions, write_parcels, write_participants, write_table
 from dtb.groundtruth.truth import Performance, TaskTruth, make_task_truth, write_truth
+from dtb.stages import StageCall
 
 _FEW = 200  # people who are made sooner than a cluster has started
 _BYTES_PER_NUMBER = 7.6
@@ -57,14 +57,10 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
         task: [make_design(task, run, config.seed) for run in range(synth.runs_per_task)] for task in synth.tasks
     }
     population = make_population(synth, config.seed)
-    if dry_run:
-        terminal.out.print(_plan(designs, synth, out))
-        OutputFolder.examine(out, "synth", sections(config, "seed", "synth"), resume=resume)
+    call = StageCall("synth", out, sections(config, "seed", "synth"), resume=resume, dry_run=dry_run)
+    if call.ends_early(lambda: terminal.out.print(_plan(designs, synth, out))):
         return
-    folder = OutputFolder.claim(out, "synth", sections(config, "seed", "synth"), resume=resume)
-    if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.")
-        return
+    folder = call.claim()
     write_descriptions(out, population, synth)
     if synth.volumes:
         write_atlas(out, population, synth)

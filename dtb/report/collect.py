@@ -18,10 +18,10 @@ import pyarrow.dataset
 import yaml
 
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.report.region_centres import region_places
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import Cohort, open_cohort
+from dtb.stages import CONFIG_FILE, STAGE_FILE, read_stage
 
 # The folder of each stage within a run folder, in the order of the pipeline.
 FOLDERS = {

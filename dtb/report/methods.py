@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from dtb.evaluate.certificate.wording import NAMES
-from dtb.files import versions_here
 from dtb.report.collect import Collected, Evaluation, People, StageState
 from dtb.report.parts import Section, Table, count
 from dtb.report.sections import connectome_words
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
+from dtb.stages import versions_here
 from dtb.version import __version__
 
 REFERENCE = {

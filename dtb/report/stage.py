@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from dtb.config import Config, sections
 from dtb.errors import InputDataError
-from dtb.files import OutputFolder, write_text
-from dtb.report.collect import FOLDERS, collect
+from dtb.files import write_text
+from dtb.report.collect import FOLDERS, Collected, collect
 from dtb.report.page import MAIN, pages
+from dtb.stages import StageCall
 from dtb.terminal import out as terminal
 
 
@@ -43,18 +44,13 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
             f"{run} holds none of the folders {', '.join(FOLDERS.values())}. Give the folder that `dtb run` wrote, or one in "
             "which the stages' folders have these names."
         )
-    kept = sections(config, "name", "report")
-    if not dry_run:
-        OutputFolder.examine(out, "report", kept, resume=resume)  # before pages are made, which may take minutes
-    found = collect(run, config.report.atlas)
-    if dry_run:
-        for state in found.stages.values():
-            terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))
-        terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.")
-        OutputFolder.examine(out, "report", kept, resume=resume)
+    settings = sections(config, "name", "report")
+    call = StageCall("report", out, settings, resume=resume, dry_run=dry_run, goes_on_when_complete=True)
+    if call.ends_early(lambda: _tell_plan(collect(run, config.report.atlas), out)):
         return
+    found = collect(run, config.report.atlas)
     made = pages(found, config, _pages_of_other_stages(run, out))
-    folder = OutputFolder.claim(out, "report", kept, resume=resume)
+    folder = call.claim()
     for path in sorted(made, key=lambda path: path == MAIN):  # the page that links to the others comes last
         write_text(folder.path / path, made[path])
     states = {state.name: state.state for state in found.stages.values()}
@@ -63,6 +59,12 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     terminal.print(
         f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
     )
+
+
+def _tell_plan(found: Collected, out: Path) -> None:
+    for state in found.stages.values():
+        terminal.print(f"{state.name:<10} {state.state}" + (f": {state.reason}" if state.reason else ""))
+    terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.")
 
 
 def _pages_of_other_stages(run: Path, out: Path) -> dict[str, str]:

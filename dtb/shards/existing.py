@@ -9,12 +9,13 @@ from pathlib import Path
 
 from dtb import terminal
 from dtb.config import Config, sections
-from dtb.files import OutputFolder, write_bytes, write_text
+from dtb.files import write_bytes, write_text
 from dtb.people.coverage import COVERAGE_FILE
 from dtb.people.reliability import RELIABILITY_FILE
 from dtb.shards.manifest import SEALED
-from dtb.shards.read import PLACE_FILE, open_cohort, require_ingested
+from dtb.shards.read import PLACE_FILE, Cohort, open_cohort, require_ingested
 from dtb.shards.remote import is_there, read_bytes, url_of
+from dtb.stages import StageCall
 
 _BESIDE = ("quarantine.tsv", "left_out.tsv", "quality.tsv", COVERAGE_FILE, RELIABILITY_FILE)
 
@@ -40,14 +41,13 @@ def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bo
     UserError
         There are no such shards, or they are damaged.
     """
-    if OutputFolder.examine(out, "ingest", sections(config, "input"), resume=resume).is_complete:
+    call = StageCall("ingest", out, sections(config, "input"), resume=resume, dry_run=dry_run)
+    if call.ends_early(
+        lambda: terminal.out.print(f"Would use the shards of {len(_opened(shards))} people in {shards}.")
+    ):
         return
-    require_ingested(shards)
-    cohort = open_cohort(shards)
-    if dry_run:
-        terminal.out.print(f"Would use the shards of {len(cohort)} people in {shards}.")
-        return
-    folder = OutputFolder.claim(out, "ingest", sections(config, "input"), resume=resume)
+    cohort = _opened(shards)
+    folder = call.claim()
     url = url_of(cohort.path)
     for name in _BESIDE:
         if url is not None and is_there(f"{url}/{name}"):
@@ -57,3 +57,8 @@ def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bo
     write_text(out / PLACE_FILE, f"{url or cohort.path}\n")
     cohort.manifest.save(out)
     folder.finish({"subjects": len(cohort)}, SEALED)
+
+
+def _opened(shards: Path) -> Cohort:
+    require_ingested(shards)
+    return open_cohort(shards)

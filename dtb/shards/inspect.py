@@ -10,12 +10,13 @@ import numpy as np
 
 from dtb import terminal
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.files import STAGE_FILE, broken_seals, read_stage, sha256_of
+from dtb.files import sha256_of
 from dtb.people.reliability import RELIABILITY_FILE, load_reliability
 from dtb.shards.manifest import COUNTS, MANIFEST_FILE, Manifest
 from dtb.shards.read import home_of, open_cohort
 from dtb.shards.remote import url_of
 from dtb.shards.write import counts_of
+from dtb.stages import STAGE_FILE, broken_seals, read_stage
 
 
 def print_info(folder: Path) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dtb.errors import DamagedOutputError, InputDataError, UserError
-from dtb.files import STAGE_FILE, broken_seals, require_complete, sha256_of
+from dtb.files import sha256_of
 from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest, ShardEntry
 from dtb.shards.remote import open_copy, url_of, warn_if_cache_is_small
 from dtb.shards.sample import decode_header, decode_sample
+from dtb.stages import STAGE_FILE, broken_seals, require_complete
 
 PLACE_FILE = "shards_lie_at.txt"
 _ADVICE = "Copy it again from where it was made, or run `dtb ingest` anew."
@@ -135,7 +136,7 @@ def require_ingested(path: Path) -> None:
     Raises
     ------
     InputDataError, DamagedOutputError
-        See `dtb.files.require_complete`.
+        See `dtb.stages.require_complete`.
     """
     if url_of(path) is None:
         require_complete(path, "ingest")

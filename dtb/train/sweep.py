@@ -22,8 +22,9 @@ from rich.table import Table
 from dtb.cluster import connected
 from dtb.config import Config, from_mapping, sections, to_plain
 from dtb.errors import ConfigurationError, StageError
-from dtb.files import STAGE_FILE, OutputFolder, read_stage, write_json, written_whole
+from dtb.files import write_json, written_whole
 from dtb.shards.read import open_cohort, require_ingested
+from dtb.stages import StageCall, progress_of_stage
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train.log import METRICS_FILE, read_metrics
@@ -166,13 +167,13 @@ def sweep(
     for member in members:
         make_plan(member.config, shards, out, cohort)
     common = sections(config, "segments", "twin", "split", "train")
-    OutputFolder.examine(out, "sweep", common, resume=resume)
-    if dry_run:
-        console.print(f"Would train {len(members)} members: {', '.join(member.name for member in members)}")
+    call = StageCall("sweep", out, common, resume=resume, dry_run=dry_run, goes_on_when_complete=True)
+    names = ", ".join(member.name for member in members)
+    if call.ends_early(lambda: console.print(f"Would train {len(members)} members: {names}")):
         return
     with connected(config.cluster):
         require_room(config)
-        folder = OutputFolder.claim(out, "sweep", common, resume=resume)
+        folder = call.claim()
         (out / MEMBERS).mkdir(exist_ok=True)
         losses = _Losses(members, out)
         failed = _train_all(members, losses, config, shards, out)
@@ -273,8 +274,7 @@ def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shard
 
 
 def _is_trained(out: Path, name: str) -> bool:
-    folder = out / MEMBERS / name
-    return (folder / STAGE_FILE).is_file() and bool(read_stage(folder)["complete"])
+    return progress_of_stage(out / MEMBERS / name) == "done"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

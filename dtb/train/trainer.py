@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from dtb.cluster import TRAIN_POOL, connected, pool_share
 from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
-from dtb.files import CONFIG_FILE, OutputFolder, write_json, write_text
+from dtb.files import write_json, write_text
 from dtb.shards.read import open_cohort, require_ingested
+from dtb.stages import CONFIG_FILE, StageCall
 from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
@@ -94,17 +95,12 @@ def train(
         raise ConfigurationError(
             f"train.min_workers is {config.train.min_workers}; it may be at most train.num_workers ({config.train.num_workers})."
         )
-    matters = _what_matters(config)
-    if dry_run:
-        _describe(plan, user)
-        OutputFolder.examine(out, "train", matters, resume=resume)
-        return
-    if OutputFolder.examine(out, "train", matters, resume=resume).is_complete:
-        console.print(f"{out} holds a finished training of this configuration; nothing to do.")
+    call = StageCall("train", out, _what_matters(config), resume=resume, dry_run=dry_run)
+    if call.ends_early(lambda: _describe(plan, user)):
         return
     with connected(config.cluster):
         require_room(config)  # before the output is taken: a command that is refused leaves nothing behind
-        folder = OutputFolder.claim(out, "train", matters, resume=resume)
+        folder = call.claim()
         _keep(plan, out, user)
         with told(out, config.train.max_epochs, on_epoch):
             normalisation = _normalisation(plan, _set_aside_unfit(plan))

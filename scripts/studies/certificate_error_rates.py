@@ -39,7 +39,7 @@ from dtb.config import (
 from dtb.evaluate.planning.power import estimated_connectome, motion_of
 from dtb.evaluate.predictors.controls import write_cohort
 from dtb.evaluate.stage import evaluate
-from dtb.files import OutputFolder, write_json, write_text
+from dtb.files import write_json, write_text
 from dtb.groundtruth.behaviour import decide, events_table, make_decider, make_design
 from dtb.groundtruth.population import make_person, make_population
 from dtb.groundtruth.synthesise import write_table
@@ -47,6 +47,7 @@ from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.read import open_cohort
+from dtb.stages import OutputFolder
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet

@@ -24,9 +24,10 @@ from dtb.config import ClusterConfig, Config, SegmentConfig, SplitConfig, TrainC
 from dtb.errors import UserError
 from dtb.evaluate.predictors.controls import with_code, write_cohort
 from dtb.evaluate.stage import evaluate
-from dtb.files import OutputFolder, write_text
+from dtb.files import write_text
 from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import CohortDescription
+from dtb.stages import OutputFolder
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from dtb.train.trainer import train

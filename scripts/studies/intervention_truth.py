@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 
 from dtb.config import Config, load_config
-from dtb.files import require_complete
 from dtb.groundtruth.behaviour import expectations, make_decider, make_design
 from dtb.groundtruth.population import TRAITS, Person, Population, make_person, make_population
 from dtb.groundtruth.signals import response_maps
 from dtb.intervene.controls import ridge_weights
 from dtb.people.networks import network_of
+from dtb.stages import require_complete
 
 TRAIT_OF = {"mean_rt": "slowness", "condition_rt": "conflict", "bold_contrast": "reactivity"}
 CONTRAST = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}

@@ -20,11 +20,11 @@ from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.observed import collect
 from dtb.evaluate.scores.statistics import sign_flip_p
 from dtb.evaluate.stage import evaluate, gather
-from dtb.files import OutputFolder, require_complete
 from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Span, Split
 from dtb.shards.write import ShardWriter
+from dtb.stages import OutputFolder, require_complete
 from dtb.twin.export import TwinCard, load_twin, save_twin
 from dtb.twin.model import Twin
 from dtb.twin.readouts.press import PressDistribution, windows

@@ -19,7 +19,6 @@ import torch
 
 from dtb.config import Config, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError, UserError
-from dtb.files import OutputFolder
 from dtb.fleet.derivatives import describe_derivatives
 from dtb.fleet.designs import read_designs
 from dtb.fleet.performance_tables import QUANTILES, TABLES
@@ -28,6 +27,7 @@ from dtb.fleet.simulate import simulate as simulate_stage
 from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble, open_shared_twin, seed_of
 from dtb.intervene.indicators import press_distribution
 from dtb.people.glm import condition_events, design_matrix
+from dtb.stages import OutputFolder
 from dtb.twin.export import load_twin, save_twin
 from tests.fleet.world import REGIONS, make_person, make_world
 from tests.people.glm_torch import fit_contrast

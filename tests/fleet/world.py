@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from dtb.config import Config, SegmentConfig, TwinConfig
-from dtb.files import OutputFolder
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Split
 from dtb.shards.write import ShardWriter
+from dtb.stages import OutputFolder
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtb.config import Config, to_plain
-from dtb.files import OutputFolder, write_json
+from dtb.files import write_json
 from dtb.intervene.protocol import Protocol, analyse
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
+from dtb.stages import OutputFolder
 from tests.shards.people import make_trials
 
 NUM_REGIONS, NUM_VOLUMES, NUM_EDGES = 12, 60, 66

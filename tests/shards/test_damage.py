@@ -15,11 +15,11 @@ from hypothesis import example, given
 
 from dtb.config import Config
 from dtb.errors import DamagedOutputError, UserError
-from dtb.files import STAGE_FILE, OutputFolder
 from dtb.shards.inspect import verify_shards
 from dtb.shards.manifest import MANIFEST_FILE, SEALED, Manifest
 from dtb.shards.read import open_cohort
 from dtb.shards.sample import encode_sample
+from dtb.stages import STAGE_FILE, OutputFolder
 from tests.damage import DAMAGES, cases, whole
 from tests.shards.people import make_person, write_people
 from tests.shards.test_shards import assert_same

@@ -8,11 +8,12 @@ import pytest
 
 from dtb.config import Config
 from dtb.errors import DamagedOutputError
-from dtb.files import STAGE_FILE, OutputFolder, sha256_of
+from dtb.files import sha256_of
 from dtb.people.reliability import RELIABILITY_FILE, EdgeReliability
 from dtb.shards.inspect import print_info, verify_shards
 from dtb.shards.manifest import MANIFEST_FILE, SEALED
 from dtb.shards.read import open_cohort
+from dtb.stages import STAGE_FILE, OutputFolder
 from tests.shards.people import write_people
 
 

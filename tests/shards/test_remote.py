@@ -15,12 +15,12 @@ import pytest
 from dtb.cli import parse
 from dtb.config import Config, InputConfig
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
-from dtb.files import OutputFolder
 from dtb.pipeline import steps_of
 from dtb.shards.existing import borrow
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.shards.remote import url_of
+from dtb.stages import OutputFolder
 from tests.shards.people import write_people
 from tests.shards.test_shards import assert_same
 

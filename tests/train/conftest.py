@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dtb.config import ClusterConfig, Config, SegmentConfig, SplitConfig, TrackConfig, TrainConfig, TwinConfig
-from dtb.files import OutputFolder
+from dtb.stages import OutputFolder
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from tests.shards.people import DESCRIPTION, write_people

@@ -18,9 +18,9 @@ import torch
 from dtb.cluster import connected
 from dtb.config import ClusterConfig, TrackConfig, to_yaml
 from dtb.errors import ConfigurationError, DamagedOutputError, OutputInUseError
-from dtb.files import read_stage
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
+from dtb.stages import read_stage
 from dtb.track import Tracker
 from dtb.train.checkpoint import newest_complete
 from dtb.train.log import ALIVE_FILE

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtb.config import Config
-from dtb.files import OutputFolder
+from dtb.stages import OutputFolder
 from tests.fleet.world import REGIONS, make_world
 
 NUM_EDGES = len(REGIONS) * (len(REGIONS) - 1) // 2

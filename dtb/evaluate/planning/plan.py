@@ -22,7 +22,8 @@ from dtb.evaluate.planning.power import (
     settings,
     strength_of,
 )
-from dtb.files import OutputFolder, write_json, written_whole
+from dtb.files import write_json, written_whole
+from dtb.stages import StageCall
 
 CLAIMS = {
     "mean_rt": "that people's mean reaction times are predicted from their connectomes",
@@ -54,17 +55,14 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
         The claim's size cannot be reached.
     """
     chosen = settings(config.plan)
-    if dry_run:
-        terminal.out.print(
-            f"Would make {config.plan.num_cohorts} cohorts of {max(config.plan.people)} people, try {len(chosen)} settings, "
-            f"and write to {out}."
-        )
-        OutputFolder.examine(out, "plan", sections(config, "seed", "plan", "synth"), resume=resume)
+    planned = (
+        f"Would make {config.plan.num_cohorts} cohorts of {max(config.plan.people)} people, try {len(chosen)} settings, "
+        f"and write to {out}."
+    )
+    call = StageCall("plan", out, sections(config, "seed", "plan", "synth"), resume=resume, dry_run=dry_run)
+    if call.ends_early(lambda: terminal.out.print(planned)):
         return
-    folder = OutputFolder.claim(out, "plan", sections(config, "seed", "plan", "synth"), resume=resume)
-    if folder.is_complete:
-        terminal.out.print(f"{out} is complete already; nothing to do.")
-        return
+    folder = call.claim()
     synth, size = config.synth, config.plan.size
     if size is not None:
         with terminal.progress() as progress:

@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 
 from dtb.config import Config, sections
-from dtb.files import OutputFolder
 from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import SEALED, CohortDescription, Manifest
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.write import ShardWriter
+from dtb.stages import OutputFolder
 
 Kind = Literal["codes", "permuted"]
 CODE_SPREAD = 0.3

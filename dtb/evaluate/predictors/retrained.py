@@ -26,9 +26,9 @@ from dtb.evaluate.predictors.predictions import Prediction
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted
 from dtb.evaluate.scores.figures import all_figures
-from dtb.files import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest
+from dtb.stages import CONFIG_FILE, progress_of_stage
 from dtb.twin.export import load_twin
 from dtb.twin.model import Twin
 
@@ -132,12 +132,12 @@ def _trained_anew(config: Config, settings: Config, out: Path, shards: Path | Ca
     from dtb.train.trainer import train
 
     control, again = out / "shards", out / "train"
-    begun = (again / STAGE_FILE).exists()
-    if not begun or not read_stage(again)["complete"]:
+    progress = progress_of_stage(again)
+    if progress != "done":
         if not isinstance(shards, Path):
             shards(out=control, resume=control.exists())
         settings = dataclasses.replace(settings, cluster=config.cluster)
-        train(settings, shards if isinstance(shards, Path) else control, again, resume=begun)
+        train(settings, shards if isinstance(shards, Path) else control, again, resume=progress == "begun")
         # A control is as large as the real cohort; what is left to do needs the twin alone.
         shutil.rmtree(control, ignore_errors=True)
     return load_twin(again / "twin")[0]

@@ -6,10 +6,10 @@ import pytest
 from dtb.config import Config
 from dtb.errors import OutputInUseError
 from dtb.evaluate.predictors.controls import with_code, write_control
-from dtb.files import OutputFolder
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.read import open_cohort
 from dtb.shards.write import ShardWriter
+from dtb.stages import OutputFolder
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
 
 
