@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
 import errno
-import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import tyro
 from pydantic import ValidationError
-from rich.text import Text
 from tyro.conf import FlagCreatePairsOff
 
 from dtb import config as cfg
 from dtb.commands import COMMANDS, STAGES, Stage
-from dtb.errors import ConfigurationError, StageError, UserError
+from dtb.errors import StageError, UserError
+from dtb.refused_options import refused_in_our_words
 from dtb.shards.remote import absolute
 from dtb.terminal import err, headed, out
 from dtb.version import __version__
@@ -36,7 +33,6 @@ _EXIT_OF_ERRNO = {
     ),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO), EXIT_FAILURE),
 }
-_VERTICAL = "\N{BOX DRAWINGS LIGHT VERTICAL}"
 _BIDS_APP_OPTIONS = ("--participant-label", "--session-label", "--task", "--bids-filter-file")
 
 
@@ -76,7 +72,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
                 default[field.name] = getattr(base, field.name)
             elif field.default is dataclasses.MISSING:
                 default[field.name] = Path() if "--print-config" in arguments and name != "run" else tyro.MISSING
-        with _refused_as_elsewhere(name):
+        with refused_in_our_words(name, kind):
             return tyro.cli(
                 kind,
                 prog=f"dtb {name}",
@@ -93,35 +89,6 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
     given = {field.name: getattr(stage, field.name) for field in dataclasses.fields(kind) if field.name in known}
     config = dataclasses.replace(base, **given)
     return (_from_anywhere(stage), _from_anywhere(config)) if kind.paths_are_here else (stage, config)
-
-
-@contextlib.contextmanager
-def _refused_as_elsewhere(name: str) -> Iterator[None]:
-    """Let what the parser refuses be told as everywhere else; it frames its messages, and pydantic's own words without the option."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            yield
-    except SystemExit as stopped:
-        cause: BaseException | None = stopped
-        while cause is not None:
-            if isinstance(cause, ValidationError):
-                raise cause from None
-            cause = cause.__context__
-        if not stopped.code:
-            raise
-        message = "\n".join([*_unframed(said.getvalue()), f"`dtb {name} --help` explains the options."])
-        raise ConfigurationError(message) from None
-
-
-def _unframed(text: str) -> Iterator[str]:
-    """Take the parser's message out of its frame and colours, without its title and its advice about help."""
-    for line in Text.from_ansi(text).plain.splitlines()[1:]:
-        inner = line[2:].rstrip(f" {_VERTICAL}")
-        if inner.startswith("For full helptext"):
-            return
-        if inner.strip("-\N{BOX DRAWINGS LIGHT HORIZONTAL}"):
-            yield inner
 
 
 def _explained(error: ValidationError, name: str) -> str:

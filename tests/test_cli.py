@@ -123,6 +123,32 @@ def test_a_mistake_ends_with_2_and_one_message(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "a", "b", "--max-epochs"], "--max-epochs lacks a value:\n    --max-epochs INT\n        Passes over"),
+        (
+            ["train", "a", "b", "--num-wokers", "3"],
+            "Unrecognized options: --num-wokers, 3\nPerhaps you meant --num-workers",
+        ),
+        (["train", "a", "b", "--rank", "3"], "Unrecognized options: --rank, 3\nPerhaps you meant --twin.rank.\n"),
+        (["plan", "b", "--claim", "memory"], "--claim is 'memory'; expected one of mean_rt, condition_rt.\n"),
+        (
+            ["train"],
+            "Missing from the command line:\n    SHARDS\n        Folder that `dtb ingest` wrote, or the URL of a copy",
+        ),
+    ],
+)
+def test_what_the_parser_refuses_is_told_in_lines_of_its_own_however_narrow_the_terminal(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    assert exit_code(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"dtb {arguments[0]}: {message}")
+    assert told.endswith(f"`dtb {arguments[0]} --help` explains the options.\n")
+
+
 def test_a_cohort_with_too_few_edges_is_refused_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,123 @@
+"""What the parser of the command line refuses, in our words: it tells us which option it was and why, as values and not as text.
+
+tyro has no public interface for this. Its module `tyro._errors` has a hook, `on_parse_error`, which it calls experimental. Whoever uses it
+should pin the version, it says: `pyproject.toml` does, and `tests/test_cli.py` fails if the hook changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import sys
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
+
+from pydantic import ValidationError
+from tyro import _errors
+from tyro.conf import OmitArgPrefixes
+
+from dtb.errors import ConfigurationError
+
+_NUM_NEAR = 3
+_OMITS_PREFIX = get_args(OmitArgPrefixes[int])[1:]
+
+
+@contextlib.contextmanager
+def refused_in_our_words(name: str, kind: type) -> Iterator[None]:
+    """Raise what tyro refuses within the block as an error of ours, instead of printing it and ending the process.
+
+    Parameters
+    ----------
+    name : str
+        Name of the stage.
+    kind : type
+        The dataclass that is parsed.
+
+    Raises
+    ------
+    ConfigurationError
+        An option is unknown, missing or malformed.
+    ValidationError
+        An option's value is not allowed.
+    """
+
+    def refuse(event: _errors.ParseErrorEvent) -> None:
+        cause = sys.exception()
+        while cause is not None:
+            if isinstance(cause, ValidationError):
+                raise cause
+            cause = cause.__context__
+        text = in_words(event, kind)
+        if text is not None:
+            raise ConfigurationError(f"{text}\n`dtb {name} --help` explains the options.")
+
+    try:
+        with _errors.on_parse_error(refuse):
+            yield
+    except (ConfigurationError, ValidationError) as error:
+        raise error from None
+
+
+def in_words(event: _errors.ParseErrorEvent, kind: type) -> str | None:
+    """Return what is wrong with the command line in a few lines, or None for a mistake that only tyro can tell."""
+    if isinstance(event, _errors.MissingArgs):
+        return "\n".join(
+            ["Missing from the command line:", *(_explained(each.arg) for each in event.missing_arguments)]
+        )
+    if isinstance(event, _errors.UnrecognizedArgs):
+        return f"Unrecognized options: {', '.join(event.tokens)}" + _perhaps(event.tokens, kind)
+    if isinstance(event, _errors.InvalidChoice):
+        return f"{_name(event.argument)} is {event.value!r}; expected one of {', '.join(event.choices)}."
+    if isinstance(event, _errors.BadValue) and event.offending_value is None:
+        return f"{_name(event.argument)} lacks a value:\n{_explained(event.argument)}"
+    if isinstance(event, _errors.InstantiationFailure) and event.argument is not None:
+        return f"{_name(event.argument)} cannot be read: {event.message}\n{_explained(event.argument)}"
+    return None
+
+
+def options_of(kind: type) -> list[str]:
+    """Return the options of a dataclass of the command line, as they are typed.
+
+    Examples
+    --------
+    >>> from dtb.commands import Report
+    >>> options_of(Report)[:3]
+    ['--config', '--seed', '--resume']
+    """
+    found = []
+    hints = get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        section = getattr(hint, "__origin__", hint)
+        name = field.name.replace("_", "-")
+        if dataclasses.is_dataclass(section):
+            prefix = "" if getattr(hint, "__metadata__", ()) == _OMITS_PREFIX else f"{name}."
+            found += [f"--{prefix}{inner.name.replace('_', '-')}" for inner in dataclasses.fields(section)]
+        else:
+            found.append(f"--{name}")
+    return found
+
+
+def _perhaps(tokens: list[str], kind: type) -> str:
+    """Return the options that are spelled like the unknown ones, or like their last part."""
+    options = options_of(kind)
+    near: dict[str, None] = {}
+    for token in tokens:
+        if token.startswith("--"):
+            spelled = token.partition("=")[0].replace("_", "-")
+            near |= dict.fromkeys(difflib.get_close_matches(spelled, options, n=_NUM_NEAR, cutoff=0.8))
+            near |= dict.fromkeys([each for each in options if each.rpartition(".")[2] == spelled.removeprefix("--")])
+    return f"\nPerhaps you meant {' or '.join(near)}." if near else ""
+
+
+def _name(argument: Any) -> str:
+    return str(argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[0])
+
+
+def _explained(argument: Any) -> str:
+    """Return an option with the kind of value that it takes, and the text that stands under it in the code."""
+    told = argument.field.helptext
+    text = told() if callable(told) else told
+    typed = _name(argument) if argument.is_positional() else f"{_name(argument)} {argument.lowered.metavar or ''}"
+    return f"    {typed.rstrip()}\n        {' '.join((text or '').split())}".rstrip()
