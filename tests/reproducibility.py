@@ -1,6 +1,7 @@
 """What a run folder holds, as digests that two runs of the same settings must share.
 
-Times, places and versions differ from run to run and are taken out; every number, table and tensor counts to the last bit. From the command
+What a run says of its own speed, and its id in W&B, differ from run to run and are taken out; every number, table and tensor counts to the
+last bit. From the command
 line: ``python -m tests.reproducibility RUN`` prints a line a file, so that runs of two states of the code can be compared with ``diff``.
 """
 
@@ -16,18 +17,21 @@ from typing import Any
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
-# Keys and columns that hold a time, a place, a version or a speed.
-VARYING = ("seconds", "time", "date", "created", "when", "version", "path", "host", "speed", "flop", "memory", "peak", "wait", "git",
-           "commit", "machine", "pid", "out", "node", "python", "platform", "packages", "per_second", "config_hash", "inputs")  # fmt: skip
+# What a run says of its own speed, by the exact name, in files of JSON and in the tables of who is done.
+TIMES = frozenset(
+    ("seconds", "subjects_per_second", "segments_per_second", "flops_per_second", "peak_flops_share", "data_wait_share",
+     "slowest_rank", "slowest_rank_times", "peak_memory_gib")
+)  # fmt: skip
+TIMED_FOLDER = "status"
 # Files that tell of the run and not of its results, and pages, which show all of these.
-SKIPPED_NAMES = ("stage.json", "config.yaml", ".lock", "timings.json")
-SKIPPED_SUFFIXES = (".html", ".svg", ".png", ".md", ".wandb", ".log", ".gz.lock")
+SKIPPED_NAMES = ("stage.json", "config.yaml", ".tracker_id")
+SKIPPED_SUFFIXES = (".html", ".svg", ".png", ".md", ".wandb", ".log")
 SKIPPED_FOLDERS = ("checkpoints", "wandb", "ray", "report")
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if not any(part in str(k).lower() for part in VARYING)}
+        return {k: _plain(v) for k, v in value.items() if k not in TIMES}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
@@ -37,7 +41,8 @@ def _digest(content: bytes) -> str:
 
 def _of_parquet(path: Path) -> str:
     table = pq.read_table(path)
-    names = sorted(name for name in table.column_names if not any(part in name.lower() for part in VARYING))
+    timed = TIMES if path.parent.name == TIMED_FOLDER else frozenset[str]()
+    names = sorted(set(table.column_names) - timed)
     return _digest(repr([(name, table.column(name).to_pylist()) for name in names]).encode())
 
 

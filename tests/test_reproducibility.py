@@ -1,0 +1,46 @@
+"""The same settings give the same results, to the last bit, in every stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save_file
+
+from dtb.pipeline import FOLDERS
+from tests.reproducibility import digests
+from tests.test_pipeline import run
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_two_runs_of_every_stage_agree_to_the_last_bit(tmp_path: Path) -> None:
+    found = []
+    for name in ("first", "second"):
+        done = run(tmp_path / name)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(digests(tmp_path / name))
+    first, second = found
+    assert {path for path in {*first, *second} if first.get(path) != second.get(path)} == set()
+    assert {path.split("/")[0] for path in first} >= set(FOLDERS.values()) - {"report"}  # whose pages show all of these
+
+
+def test_a_digest_sees_the_last_bit_and_not_the_time(tmp_path: Path) -> None:
+    (tmp_path / "status").mkdir()
+
+    def write(value: float, seconds: float) -> dict[str, str]:
+        table = pa.table({"pseudonym": ["a"], "value": [value], "seconds": [seconds]})
+        pq.write_table(table, tmp_path / "status" / "part.parquet")
+        pq.write_table(table, tmp_path / "bold.parquet")
+        save_file({"value": np.array([value])}, tmp_path / "twin.safetensors")
+        (tmp_path / "metrics.jsonl").write_text(f'{{"loss": {value!r}, "seconds": {seconds!r}}}\n')
+        return digests(tmp_path)
+
+    before = write(0.1, 1.0)
+    later = write(0.1, 2.0)
+    assert {path for path in before if before[path] != later[path]} == {"bold.parquet"}  # there, seconds are a result
+    other = write(float(np.nextafter(0.1, 1.0)), 1.0)
+    assert {path for path in before if before[path] != other[path]} == set(before)
