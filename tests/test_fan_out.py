@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from dtb.cohort.workers import as_finished
 from dtb.config import ClusterConfig
+from dtb.fan_out import as_finished
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
