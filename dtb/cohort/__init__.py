@@ -1,0 +1,1 @@
+"""BIDS trees and derivatives, read into one record a person."""

@@ -1,0 +1,1 @@
+"""Tasks as data: a YAML file a task, read into trials, stimuli and responses."""
