@@ -356,9 +356,10 @@ class Submit(Run):
     cluster: Suppress[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:
-        from dtb.submit.command import launch
+        from dtb.submit.command import Request, launch
 
-        if code := launch(self, config):
+        asked = Request(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Request)})
+        if code := launch(asked, config):
             raise SystemExit(code)
 
 

@@ -2,7 +2,7 @@
 
     python scripts/draw_architecture.py
 
-A room's purpose is the first sentence of its docstring, what it may import stands in pyproject.toml, and what it does import is in its files.
+What a room is for is the first sentence of its docstring, what it may import stands in pyproject.toml, what it imports is in its files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.contracts import PACKAGE, RoomTable, links_of, room_of  # noqa: E402
 
 PAGE, PICTURE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "images" / "rooms.svg"
-CELL, LEFT, TOP, EDGE = 26, 150, 118, 20
+CELL, LEFT, TOP, EDGE = 26, 150, 130, 20
 _STYLE = """
     .ground { fill: #ffffff; stroke: #b8c1cc; }
     .band { fill: #f1f4f7; }
@@ -110,8 +110,8 @@ def picture() -> str:
         "font-family=\"system-ui, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif\">",
         "  <!-- Made by scripts/draw_architecture.py from the code. -->",
         '  <title id="title">Which room imports which</title>',
-        f'  <desc id="description">A square of {len(rooms)} rooms. All {len(imports)} marks lie left of the diagonal: each room imports only '
-        f"rooms that stand above it, and no two import each other. {exceptions} of them are exceptions.</desc>",
+        f'  <desc id="description">A square of {len(rooms)} rooms. All {len(imports)} marks lie left of the diagonal: each room '
+        f"imports only rooms that stand above it. {exceptions} of them are exceptions.</desc>",
         f"  <style>{_STYLE}\n  </style>",
         f'  <rect class="ground" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="12"/>',
         f'  <text class="quiet" x="{EDGE}" y="{TOP - 12}">imports:</text>',

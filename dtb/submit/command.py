@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Literal
 
 from dtb.config import Config
 from dtb.errors import ConfigurationError
@@ -13,11 +15,33 @@ from dtb.submit.rayjob import render_rayjob
 from dtb.submit.slurm import render_slurm
 from dtb.terminal import out
 
-if TYPE_CHECKING:
-    from dtb.commands import Submit
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asks for; its options are explained there (`dtb submit --help`).
+
+    Attributes
+    ----------
+    config_file : Path or None
+    out : str or None
+    address, follow, stop : str or None
+    no_wait, send_code, resume, dry_run : bool
+    render : {"rayjob", "slurm"} or None
+    """
+
+    config_file: Path | None
+    out: str | None
+    address: str | None
+    follow: str | None
+    stop: str | None
+    no_wait: bool
+    render: Literal["rayjob", "slurm"] | None
+    send_code: bool
+    resume: bool
+    dry_run: bool
 
 
-def launch(asked: Submit, config: Config) -> int:
+def launch(asked: Request, config: Config) -> int:
     """Do what was asked for, and give the exit code.
 
     Raises
@@ -47,7 +71,7 @@ def launch(asked: Submit, config: Config) -> int:
     return jobs.submit(_address(asked), config, parcel, send_code=asked.send_code, wait=not asked.no_wait)
 
 
-def _address(asked: Submit) -> str:
+def _address(asked: Request) -> str:
     if asked.address is None:
         raise ConfigurationError(
             "--address is missing: give the URL of the cluster's job server, http://HEAD:8265 as a rule."

@@ -1,7 +1,7 @@
 """The model: pure PyTorch, no cluster; only `export` touches files.
 
 The public Python API is `Twin`: ``Twin(config)`` of the paper's sizes or ``Twin(config, sizes)`` of others (`TwinSizes`),
-``twin(connectome, stimulus)``, ``twin.simulate(...)``, ``Twin.load(path)``; and `batch_from_arrays` for training one without a BIDS tree.
+``twin(connectome, stimulus)``, ``twin.simulate(...)``, ``load_twin(path)``; and `batch_from_arrays` for training one without a BIDS tree.
 """
 
 from dtb.twin.arrays import batch_from_arrays

@@ -6,8 +6,6 @@ Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -350,13 +348,6 @@ class Twin(nn.Module):
         choice_DJ, rt_seconds_DJ = (torch.cat(drawn) for drawn in zip(*presses, strict=True))
         bold_SKVR = torch.stack(bolds).mean(0) * exact(self.bold_scale_R) if bolds else None
         return Simulation(choice_DJ, rt_seconds_DJ, bold_SKVR)
-
-    @classmethod
-    def load(cls, path: Path | str) -> Twin:
-        """Read a twin that `dtb train`, or `dtb.twin.export.save_twin`, wrote; `path` is the folder of its two files."""
-        from dtb.twin.export import load_twin
-
-        return load_twin(Path(path))[0]
 
 
 def _check(name: str, value: object, shape: tuple[int | None, ...], meaning: str = "") -> None:

@@ -41,8 +41,8 @@ def test_round_trip_gives_identical_outputs(saved: tuple[Path, Twin, TwinCard], 
     assert loaded_card == card
     one, two = (model.eval()(batch.connectome_SE, batch.stimulus_SKTI).press_SKTA for model in (twin, loaded))
     assert torch.equal(one, two)
-    assert torch.equal(Twin.load(path).edge_mean_E, twin.edge_mean_E)
-    assert Twin.load(path).region_names == Twin.load(path).bold_region_names == tuple("abcdef")
+    assert torch.equal(loaded.edge_mean_E, twin.edge_mean_E)
+    assert loaded.region_names == loaded.bold_region_names == tuple("abcdef")
 
 
 def test_an_absent_twin_is_named(tmp_path: Path) -> None:
