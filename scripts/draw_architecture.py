@@ -161,7 +161,7 @@ def exceptions_table() -> str:
     """Return the exceptions in Markdown."""
     lines = ["| this file or folder | may import | for |", "|---|---|---|"]
     for rule in read_table().exceptions:
-        lines.append(f"| `{rule.importer}` | `{rule.allowed[0]}` | {rule.reason} |")
+        lines.append(f"| `{PACKAGE}.{rule.importer}` | `{PACKAGE}.{rule.allowed[0]}` | {rule.reason} |")
     return "\n".join(lines)
 
 
@@ -169,10 +169,7 @@ def contracts_list() -> str:
     """Return the names of all contracts, and who may import what is protected."""
     lines = []
     for contract in read_contracts():
-        names = [
-            name.removeprefix(f"{PACKAGE}.")
-            for name in contract.get("allowed_importers", contract.get("source_modules", []))
-        ]
+        names = contract.get("allowed_importers", contract.get("source_modules", []))
         lines.append(f"- **{contract['name']}**" + (f": {', '.join(f'`{name}`' for name in names)}." if names else "."))
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """The page and the picture of the architecture say what the code is now."""
 
 import re
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import pytest
 
