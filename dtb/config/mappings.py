@@ -43,6 +43,7 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], source: str) -> T:
 
     Examples
     --------
+    >>> from dtb.config import SegmentConfig
     >>> from_mapping(SegmentConfig, {"segment_seconds": 30}, "here").segment_seconds
     30.0
     """

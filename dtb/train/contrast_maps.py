@@ -63,7 +63,8 @@ def map_figures(maps_SR: np.ndarray) -> np.ndarray:
     Returns
     -------
     (S, Y) float64
-        Their principal components over people; NaN for somebody without a map. A region that somebody lacks is at the others' mean.
+        Their principal components over people, each with the sign with which the region that weighs most in it is positive; NaN for
+        somebody without a map. A region that somebody lacks is at the others' mean.
 
     Examples
     --------
@@ -76,7 +77,10 @@ def map_figures(maps_SR: np.ndarray) -> np.ndarray:
     given_SR = maps_SR[has_S][:, np.isfinite(maps_SR).any(axis=0)]
     if not given_SR.size:
         return np.zeros((len(maps_SR), 0))
-    left_SY, values_Y, _ = np.linalg.svd(np.nan_to_num(given_SR - np.nanmean(given_SR, axis=0)), full_matrices=False)
+    centred_SR = np.nan_to_num(given_SR - np.nanmean(given_SR, axis=0))
+    left_SY, values_Y, right_YR = np.linalg.svd(centred_SR, full_matrices=False)
+    most_Y = np.abs(right_YR).argmax(axis=1)
+    sign_Y = np.where(right_YR[np.arange(len(right_YR)), most_Y] < 0, -1.0, 1.0)
     figures_SY = np.full((len(maps_SR), min(COMPONENTS, len(values_Y))), np.nan)
-    figures_SY[has_S] = (left_SY * values_Y)[:, : figures_SY.shape[1]]
+    figures_SY[has_S] = (left_SY * values_Y * sign_Y)[:, : figures_SY.shape[1]]
     return figures_SY

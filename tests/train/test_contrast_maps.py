@@ -75,3 +75,13 @@ def test_people_without_a_map_have_no_figures_and_change_nobody_elses() -> None:
     assert np.isnan(figures_SY[4]).all()
     np.testing.assert_allclose(np.delete(figures_SY, 4, axis=0), map_figures(maps_SR))
     assert map_figures(np.full((3, 5), np.nan)).shape == (3, 0)
+
+
+def test_the_sign_of_a_component_is_that_of_the_region_that_weighs_most_in_it() -> None:
+    rng = np.random.default_rng(1)
+    strength_S = rng.standard_normal(40)
+    for weights_R in (np.array([0.2, -0.9, 0.1]), np.array([-0.2, 0.9, 0.1])):
+        maps_SR = strength_S[:, None] * weights_R + 0.01 * rng.standard_normal((40, 3))
+        first_S = map_figures(maps_SR)[:, 0]
+        assert np.corrcoef(first_S, maps_SR[:, 1])[0, 1] > 0.99
+        np.testing.assert_allclose(map_figures(maps_SR[::-1])[::-1, 0], first_S)
