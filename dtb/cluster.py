@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dtb import kinds
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError
 
@@ -145,7 +146,8 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     search_path = os.pathsep.join(
         dict.fromkeys([package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
     )
-    runtime = {"env_vars": {"PYTHONPATH": search_path}}
+    own_kinds = {kinds.VARIABLE: os.environ[kinds.VARIABLE]} if kinds.VARIABLE in os.environ else {}
+    runtime = {"env_vars": {"PYTHONPATH": search_path, **own_kinds}}
     on_termination = signal.getsignal(signal.SIGTERM)
     if config.ray_address is None:
         cpus = config.num_cpus or os.cpu_count()

@@ -26,6 +26,7 @@ from dtb.cohort.connectomes.estimate import description
 from dtb.cohort.connectomes.matrices import read_matrix_regions
 from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_finished
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
+from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.quality_page import SetAside, commonest, write_quality
@@ -34,6 +35,7 @@ from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
 from dtb.errors import InputDataError, TaskError
 from dtb.files import write_text
+from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.people.coverage import RegionCoverage
 from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
@@ -158,7 +160,7 @@ def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], conf
     """Return the names that most of the first few people's series have: one person's broken file must not stop everybody."""
     found: Counter[tuple[str, ...]] = Counter()
     refusals = []
-    if config.connectome == "precomputed":
+    if CONNECTOMES[config.connectome].estimate is None:
         firsts: list[Any] = [person.matrices[0].path for person in people if person.matrices]
         read: Callable[[Any], tuple[str, ...]] = functools.partial(read_matrix_regions, config=config)
     else:
@@ -184,7 +186,7 @@ def _require_same_regions(
     InputDataError
         The table or atlas of the series names other regions than the matrices do.
     """
-    if config.connectome != "precomputed" or config.layout in {"xcpd", "xcpd_cifti"}:
+    if CONNECTOMES[config.connectome].estimate is not None or LAYOUTS[config.layout].names_regions:
         return
     series = _task_series(people)
     if series and read_region_names(series[0], derivatives, config) != regions:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
+from dtb.config.kind_names import OneOf
 from dtb.config.mappings import NOT_SHOWN, from_mapping, read_yaml
 
 Count = Annotated[int, Field(ge=1)]
@@ -105,7 +106,7 @@ class IngestConfig:
     places with one flag."""
     rest_task: str = "rest"
     """BIDS task label of the resting-state runs, matched at its beginning (`rest` matches `restAP`)."""
-    layout: Literal["xcpd", "xcpd_cifti", "halfpipe", "fmriprep", "fmriprep_cifti", "tcp"] = "xcpd"
+    layout: Annotated[str, OneOf("dtb.cohort.layouts.table:LAYOUTS")] = "xcpd"
     """What the derivative trees hold. `xcpd`: XCP-D's `*_timeseries.tsv`; `xcpd_cifti`: its `*_timeseries.ptseries.nii`; `halfpipe`:
     headerless `*_timeseries.tsv.gz`; `fmriprep`: volumes, `*_desc-preproc_bold.nii.gz`; `fmriprep_cifti`: `*_bold.dtseries.nii`; `tcp`:
     the Transdiagnostic Connectome Project's HDF5 files."""
@@ -147,7 +148,7 @@ class IngestConfig:
     read in any case."""
     bids_filter_file: Path | None = None
     """JSON file that selects runs by BIDS entities as fMRIPrep's does, by its query `bold`."""
-    connectome: Literal["pearson", "ledoit_wolf", "partial", "precomputed"] = "pearson"
+    connectome: Annotated[str, OneOf("dtb.people.connectome_kinds:CONNECTOMES")] = "pearson"
     """Correlation of the regions: as it is; shrunk after Ledoit and Wolf (2004), which short runs with many regions need; or partial, each
     pair given all other regions, from the inverse of the shrunk matrix. Or `precomputed`: matrices that the derivative trees hold,
     structural ones for instance."""

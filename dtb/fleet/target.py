@@ -18,8 +18,8 @@ from dtb.fleet.twins import SharedTwin, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
 from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
+from dtb.people.connectome_kinds import connectome_in_words, estimated_correlations, is_correlation
 from dtb.people.networks import network_of
-from dtb.people.records import connectome_in_words, is_correlation
 from dtb.people.reliability import load_reliability
 
 
@@ -204,7 +204,7 @@ def require_correlations(shared_twin: SharedTwin) -> None:
     if not is_correlation(made):
         raise InputDataError(
             f"This twin reads connectomes that are {connectome_in_words(made)}. An intervention changes a correlation matrix into another "
-            "valid one, and these are none. Train a twin on a cohort ingested with `connectome: pearson` or `ledoit_wolf`."
+            f"valid one, and these are none. Train a twin on a cohort ingested with `connectome: {estimated_correlations()}."
         )
 
 

@@ -17,7 +17,8 @@ from dtb.cluster import has_gpu
 from dtb.errors import InputDataError
 from dtb.files import sha256_of
 from dtb.intervene.indicators import TaskOutline
-from dtb.people.records import Run, SubjectRecord, connectome_in_words
+from dtb.people.connectome_kinds import connectome_in_words
+from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.remote import absolute

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -76,21 +75,6 @@ class SubjectRecord:
     covariates: dict[str, float | str | None]
     runs: tuple[Run, ...]
     rest_runs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-
-def is_correlation(connectome: Mapping[str, Any]) -> bool:
-    """Return whether connectomes of this description (`CohortDescription.connectome`) are correlation
-    matrices; partial correlations are not.
-
-    Interventions and the tangent space rely on it.
-    """
-    return connectome.get("kind") in {"pearson", "ledoit_wolf", "precomputed"} and connectome.get("scale") == "fisher_z"
-
-
-def connectome_in_words(connectome: Mapping[str, Any]) -> str:
-    """Return what connectomes of this description are, for a message; alike are those that a twin may not tell apart."""
-    parts = [str(connectome[key]) for key in ("matrix", "scale") if key in connectome]
-    return f"{connectome.get('kind')} ({', '.join(parts)})"
 
 
 def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:

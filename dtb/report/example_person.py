@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dtb.errors import ConfigurationError
+from dtb.people.connectome_kinds import quantity_of
 from dtb.people.records import SubjectRecord, matrix_from_edges
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
@@ -103,7 +104,7 @@ def _connectome_panel(record: SubjectRecord, description: CohortDescription) -> 
     shown_RR = matrix_from_edges(record.connectome_E.astype(float), diagonal=np.nan)
     if made.get("scale") in {None, "fisher_z"}:
         shown_RR, limit = np.tanh(shown_RR), 1.0
-        quantity = "partial correlation" if made.get("kind") == "partial" else "correlation"
+        quantity = quantity_of(made)
         what = f"the {quantity} of resting-state signals between regions"
     else:
         limit = float(np.nanmax(np.abs(shown_RR), initial=1e-6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dtb.cohort.layouts.table import LAYOUTS
 from dtb.evaluate.certificate.wording import NAMES
 from dtb.report.collect import Collected, Evaluation, People, StageState
 from dtb.report.parts import Section, Table, count
@@ -20,16 +21,6 @@ _TOOLS = (
     "It rests on PyTorch (Paszke et al. 2019, NeurIPS 32), DeepSpeed (Rasley et al. 2020, doi:10.1145/3394486.3406703), Ray (Moritz et al. "
     "2018, OSDI), nilearn (doi:10.5281/zenodo.8397156) and scikit-learn (Pedregosa et al. 2011, JMLR 12)."
 )
-_XCPD = "parcellated series of XCP-D (Mehta et al. 2024, doi:10.1162/imag_a_00257)"
-_FMRIPREP = "of fMRIPrep (Esteban et al. 2019, doi:10.1038/s41592-018-0235-4), averaged over parcels"
-_LAYOUTS = {
-    "xcpd": _XCPD,
-    "xcpd_cifti": _XCPD,
-    "halfpipe": "parcellated series of HALFpipe (Waller et al. 2022, doi:10.1002/hbm.25829)",
-    "fmriprep": f"images {_FMRIPREP}",
-    "fmriprep_cifti": f"surface images {_FMRIPREP}",
-    "tcp": "parcellated series of the Transdiagnostic Connectome Project (Chopra et al. 2024, doi:10.1101/2024.06.18.24309054)",
-}
 _CONFOUNDS = {
     "24p": "slow drifts and 24 motion parameters were",
     "24p_gsr": "slow drifts, 24 motion parameters and the global signal were",
@@ -83,9 +74,9 @@ def _data_words(found: Collected, people: People) -> str:
         f"Choices and reaction times of {count(len(people.cohort), 'person', 'people')} were read from the events of {source} through "
         "task specifications"
     )
-    if layout in _LAYOUTS:
-        words += f", and BOLD, where there is any, from {_LAYOUTS[layout]}"
-    if layout.startswith("fmriprep"):
+    if layout in LAYOUTS:
+        words += f", and BOLD, where there is any, from {LAYOUTS[layout].words}"
+    if layout in LAYOUTS and not LAYOUTS[layout].is_denoised:
         words += f"; {_CONFOUNDS.get(str(settings.get('confounds')), 'confounds were')} regressed out with nilearn"
     limits = ""
     if {"min_rest_seconds", "min_region_fraction", "max_motion_mm"} <= set(settings):

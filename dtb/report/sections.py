@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dtb.people.connectome_kinds import kind_in_words
 from dtb.report import figures
 from dtb.report.collect import OPTIONAL, Collected, Missing
 from dtb.report.parts import Panel, Section, Table, count, number, task_colours, task_domains
@@ -108,18 +109,10 @@ def _quality_tables(quality: pd.DataFrame) -> list[Table]:
     return tables
 
 
-_KINDS = {
-    "pearson": "Pearson's correlations between the rest signals of regions",
-    "ledoit_wolf": "correlations between the rest signals of regions, shrunk after Ledoit and Wolf (2004)",
-    "partial": "partial correlations between the rest signals of regions, from the inverse of a matrix shrunk after Ledoit and Wolf (2004)",
-    "precomputed": "matrices that were given",
-}
-
-
 def connectome_words(manifest: Manifest) -> str:
     """Return how the connectomes were made, in a sentence."""
     made: Mapping[str, Any] = manifest.description.connectome
-    kind = _KINDS.get(str(made.get("kind")), str(made.get("kind", "not described")))
+    kind = kind_in_words(made)
     matrix = f" ({made['matrix']})" if made.get("matrix") else ""
     scale = {"fisher_z": ", as Fisher's z", "as it is": ""}.get(
         str(made.get("scale", "as it is")), f", as {made.get('scale')}"

@@ -12,7 +12,7 @@ import torch
 
 from dtb.config import Config
 from dtb.errors import ConfigurationError, DamagedOutputError
-from dtb.people.records import connectome_in_words, is_correlation
+from dtb.people.connectome_kinds import connectome_in_words, is_correlation
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split
 from dtb.shards.read import Cohort

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dtb import terminal
-from dtb.cohort.bids.layouts import is_series, looked_for, tcp_tree
 from dtb.cohort.bids.names import RUN_ENTITIES, BidsName
 from dtb.cohort.bids.selection import Selection, read_selection, require_known
 from dtb.cohort.bids.tree import Tree, list_tree, parse_name
 from dtb.cohort.connectomes.matrices import PATTERNS, MatrixFile, find_matrices
+from dtb.cohort.layouts.table import LAYOUTS, is_series
 from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
+from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.tasks.taskset import TaskSet
 
 
@@ -109,17 +110,18 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
         raise InputDataError(
             "Connectomes need resting-state series, or matrices: give at least one derivative tree with --derivatives."
         )
+    reads_matrices = CONNECTOMES[config.connectome].estimate is None
     selection = read_selection(config)
     raw = list_tree(bids, selection.participants)
     if not raw.labels:
         raise InputDataError(f"{bids} holds no sub-* folder. Give the root of a BIDS tree.")
     require_known(selection.participants, raw.labels, "ingest.participant_label", "sub-", f"no folder of {bids}")
     chosen = [label for label in raw.labels if not selection.participants or label in selection.participants]
-    derived = (
-        [tcp_tree(root, chosen) for root in derivatives]
-        if config.layout == "tcp"
-        else [list_tree(root, selection.participants) for root in derivatives]
-    )
+    layout = LAYOUTS[config.layout]
+    derived = [
+        list_tree(root, selection.participants) if layout.list_tree is None else layout.list_tree(root, chosen)
+        for root in derivatives
+    ]
     _warn_of_strangers(raw, derived)
     _require_labels((raw, *derived), selection, tasks, config.rest_task)
     people: list[PersonFiles] = []
@@ -128,7 +130,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     for label in chosen:
         try:
             person = _person(label, raw, derived, config, selection, tasks, sidecars)
-            if config.connectome == "precomputed":
+            if reads_matrices:
                 person = dataclasses.replace(person, matrices=find_matrices(derivatives, label, config, selection))
         except AmbiguousFilesError as error:
             ambiguous.append(error)
@@ -137,16 +139,16 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     if 2 * len(ambiguous) > len(people):
         raise InputDataError(f"{ambiguous[0]} So it is with {len(ambiguous)} of {len(people)} people.")
     _warn_of_empty(people, selection)
-    if config.connectome == "precomputed" and not any(person.matrices for person in people):
+    if reads_matrices and not any(person.matrices for person in people):
         patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
         raise InputDataError(
             f"No connectivity matrix of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
             f"{', '.join(patterns)} in all folders of sub-*. Check --derivatives and ingest.matrix_files."
         )
-    if config.connectome != "precomputed" and not any(person.rest for person in people):
+    if not reads_matrices and not any(person.rest for person in people):
         raise InputDataError(
             f"No resting-state series of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
-            f"{looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
+            f"{layout.looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
             f"{' and ' + str(config.bids_filter_file) if config.bids_filter_file else ''}."
             + next((f" sub-{person.label}: {person.problem}." for person in people if person.problem), "")
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from dtb.cohort.series.read import Series
 from dtb.config import IngestConfig
+from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix
 
 FEWEST_VOLUMES = 3
@@ -23,11 +24,11 @@ _RUNS = {
 
 def description(config: IngestConfig) -> dict[str, str]:
     """Return what a manifest says about connectomes that are made with these settings."""
-    if config.connectome == "precomputed":
+    if CONNECTOMES[config.connectome].estimate is None:
         named = {"matrix": config.matrix_key} if config.matrix_key else {}
         scale = {"log1p": "log of 1 + value", "fisher_z": "fisher_z", "none": "as it is"}[config.matrix_transform]
         return {
-            "kind": "precomputed",
+            "kind": config.connectome,
             **named,
             "scale": scale,
             "runs": _RUNS[config.rest_runs].replace("z, weighted by volumes", "runs"),
@@ -51,34 +52,27 @@ def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
     Parameters
     ----------
     series : Series
-    kind : {"pearson", "ledoit_wolf", "partial"}
-        Plain; or shrunk towards the identity by the share that Ledoit and Wolf (2004, J Multivar Anal) derive for standardised series;
-        or partial correlations, each pair given all other regions that are present, from the inverse of that shrunk matrix.
+    kind : str
+        Name of a kind that is estimated from series: see `dtb.people.connectome_kinds.CONNECTOMES`.
 
     Returns
     -------
     (E,) float64
         Fisher z of the upper triangle; NaN for pairs with a region that is absent or does not vary.
+
+    Raises
+    ------
+    ConfigurationError
+        The kind is not known.
     """
+    estimate = CONNECTOMES[kind].estimate
+    assert estimate is not None, f"{kind} is read from files"
     present_R = series.present_R
     correlation_RR = np.full((len(present_R), len(present_R)), np.nan)
     if present_R.sum() >= 2 and series.kept_V.sum() >= FEWEST_VOLUMES:
         known_VR = series.values_VR[series.kept_V][:, present_R]
-        correlation_RR[np.ix_(present_R, present_R)] = _correlation(known_VR, kind)
+        correlation_RR[np.ix_(present_R, present_R)] = estimate(known_VR)
     return np.asarray(np.arctanh(np.clip(edges_from_matrix(correlation_RR), -LARGEST_CORRELATION, LARGEST_CORRELATION)))
-
-
-def _correlation(known_VR: np.ndarray, kind: str) -> np.ndarray:
-    if kind == "pearson":
-        return np.asarray(np.corrcoef(known_VR, rowvar=False))
-    from nilearn.connectome import cov_to_corr, prec_to_partial
-    from sklearn.covariance import ledoit_wolf
-
-    standardised_VR = (known_VR - known_VR.mean(axis=0)) / known_VR.std(axis=0)
-    covariance_RR = ledoit_wolf(standardised_VR, assume_centered=True)[0]
-    if kind == "partial":
-        return np.asarray(prec_to_partial(np.linalg.inv(covariance_RR)))
-    return np.asarray(cov_to_corr(covariance_RR))
 
 
 def averaged(edges_KE: np.ndarray, num_volumes_K: np.ndarray) -> np.ndarray:

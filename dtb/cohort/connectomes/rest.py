@@ -16,6 +16,7 @@ from dtb.cohort.connectomes.matrices import read_matrix
 from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, SetAsideError, UserError
+from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.people.records import matrix_from_edges
 
 
@@ -65,7 +66,7 @@ def read_rest(
     """
     if files.problem:
         raise InputDataError(files.problem)
-    if config.connectome == "precomputed":
+    if CONNECTOMES[config.connectome].estimate is None:
         return _from_matrices(files, regions, config, unread)
     return _from_series(files, derivatives, regions, config, unread)
 

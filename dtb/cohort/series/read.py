@@ -14,19 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from dtb.cohort.bids.index import SeriesFile
-from dtb.cohort.series.atlas import VolumeAtlas, read_region_table
-from dtb.cohort.series.cifti import parcellate_dense, read_label_names, read_parcel_names, read_parcel_series
+from dtb.cohort.layouts.layout import SeriesPath
+from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.series.confounds import cleaned, mean_displacement_of
 from dtb.cohort.series.tabular import (
-    in_order,
     mean_displacement,
     on_the_clock,
-    read_hdf5,
-    read_header_names,
-    read_headerless,
-    read_with_header,
 )
-from dtb.cohort.series.volumes import parcellate_volumes
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
@@ -107,12 +101,7 @@ def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: 
         raise InputDataError(
             f"{first.path} is not a file."
         )  # a pipe, for example, on which this process would wait for ever
-    if config.layout == "xcpd":
-        names = read_header_names(first.path)
-    elif config.layout == "xcpd_cifti":
-        names = read_parcel_names(first.path)
-    else:
-        names = tuple(_numbered_regions(derivatives, config).values())
+    names = LAYOUTS[config.layout].read_region_names(first.path, derivatives, config)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or len(names) < 2:
         problem = f"the region {twice[0]!r} occurs twice" if twice else "fewer than two regions"
@@ -129,7 +118,7 @@ def require_atlas_space(files: Iterable[SeriesFile], config: IngestConfig) -> No
         The atlas's name says another space than the series' do; or it says none, and the series are neither all in one MNI space nor
         chosen by `ingest.space`.
     """
-    if config.layout != "fmriprep" or config.atlas is None:
+    if not LAYOUTS[config.layout].is_on_grid or config.atlas is None:
         return
     example = {file.name.entities.get("space", ""): file.path.name for file in files}
     named = re.search(r"(?:^|_)(?:space|tpl)-([A-Za-z0-9+]+)", config.atlas.name)
@@ -167,34 +156,14 @@ def read_series(
         The file is damaged or of another parcellation, nothing says its repetition time or files contradict each other, or censored volumes
         were taken out and nothing says which.
     """
-    header_time: float | None = None
-    coverage_R: np.ndarray | None = None
-    if config.layout == "xcpd":
-        values_VR = read_with_header(file.path, regions, config.max_memory_gib)
-    elif config.layout == "xcpd_cifti":
-        found_VR, names, header_time = read_parcel_series(file.path, config.max_memory_gib)
-        values_VR = in_order(found_VR, names, regions, file.path)
-    elif config.layout == "halfpipe":
-        values_VR = read_headerless(file.path, len(regions), config.max_memory_gib)
-    elif config.layout == "tcp":
-        values_VR = read_hdf5(file.path, len(regions), config.max_memory_gib)
-    else:
-        numbers = np.array(list(_numbered_regions(derivatives, config)))
-        limits = {"max_memory_gib": config.max_memory_gib, "min_coverage": config.min_parcel_coverage}
-        assert config.atlas is not None
-        parcellated = (
-            parcellate_volumes(file.path, VolumeAtlas(config.atlas, numbers), mask=file.mask, **limits)
-            if config.layout == "fmriprep"
-            else parcellate_dense(file.path, config.atlas, numbers, **limits)
-        )
-        values_VR, header_time = parcellated.values_VR, parcellated.repetition_time
-        coverage_R = parcellated.coverage_R
+    layout = LAYOUTS[config.layout]
+    values_VR, header_time, coverage_R = layout.read(SeriesPath(file.path, file.mask), regions, derivatives, config)
     if np.isinf(values_VR).any():
         raise InputDataError(f"{file.path.name} has infinite values.")
     sidecar = _sidecar(file.path)
     repetition_time = _repetition_time(file, sidecar, header_time, config)
     motion: object = sidecar.get("FDMean")
-    if config.layout in {"fmriprep", "fmriprep_cifti"}:
+    if not layout.is_denoised:
         values_VR = cleaned(values_VR, file.path, repetition_time, config)
         confounds = mean_displacement_of(file.path)
         motion = None if confounds is None else mean_displacement(confounds, len(values_VR), file.path)
@@ -219,27 +188,6 @@ def require_volumes(series: Series, file: SeriesFile, config: IngestConfig) -> N
             f"{file.path.name} has {series.kept_V.sum()} of {len(series.kept_V)} volumes left, less than ingest.min_volumes_fraction "
             f"{config.min_volumes_fraction:g}."
         )
-
-
-def _numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:
-    """Return the regions by their numbers, from the atlas or the table of names that the configuration or the tree has."""
-    needs_atlas = config.layout in {"fmriprep", "fmriprep_cifti"}
-    if needs_atlas and (config.atlas is None or not config.atlas.is_file()):
-        raise InputDataError(f"ingest.atlas: {config.atlas} is not a file; `layout: {config.layout}` needs an atlas.")
-    if config.layout == "fmriprep_cifti":
-        assert config.atlas is not None
-        return read_label_names(config.atlas)
-    if config.region_labels is not None:
-        return read_region_table(config.region_labels)
-    if config.atlas is not None:
-        stem = config.atlas.name.split(".")[0]
-        beside = [path for kind in ("tsv", "txt") if (path := config.atlas.with_name(f"{stem}.{kind}")).is_file()]
-        if not beside:
-            raise InputDataError(
-                f"There is no {stem}.tsv beside the atlas; give its region names as ingest.region_labels."
-            )
-        return read_region_table(beside[0])
-    return read_region_table(_only_labels_table(derivatives))
 
 
 def _repetition_time(
@@ -298,14 +246,3 @@ def _json_at(path: Path) -> dict[str, object]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputDataError(f"{path.name} is not readable JSON ({error}).") from None
     return values if isinstance(values, dict) else {}
-
-
-def _only_labels_table(derivatives: tuple[Path, ...]) -> Path:
-    found = sorted(path for root in derivatives for path in root.glob("*_dseg.tsv"))
-    if len(found) != 1:
-        listed = f"found {', '.join(path.name for path in found)}" if found else "found none"
-        raise InputDataError(
-            "These series do not name their regions: give ingest.region_labels, or one *_dseg.tsv at the top of a derivative tree "
-            f"({listed})."
-        )
-    return found[0]

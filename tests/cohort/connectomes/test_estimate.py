@@ -12,7 +12,8 @@ from sklearn.covariance import LedoitWolf
 from dtb.cohort.connectomes.estimate import averaged, concatenated, description, fisher_z
 from dtb.cohort.series.read import Series
 from dtb.config import IngestConfig
-from dtb.people.records import connectome_in_words, edges_from_matrix, is_correlation, matrix_from_edges
+from dtb.people.connectome_kinds import connectome_in_words, is_correlation
+from dtb.people.records import edges_from_matrix, matrix_from_edges
 
 KINDS = ("pearson", "ledoit_wolf", "partial")
 

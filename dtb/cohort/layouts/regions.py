@@ -1,0 +1,47 @@
+"""Regions by their numbers, for series that do not name them: from the table that the configuration or a derivative tree has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dtb.config import IngestConfig
+from dtb.errors import InputDataError
+
+
+def numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:
+    """Read the table of regions: `ingest.region_labels`, the one beside the atlas, or the one at the top of a derivative tree.
+
+    Raises
+    ------
+    InputDataError
+        There is none, or there are several.
+    """
+    from dtb.cohort.series.atlas import read_region_table
+
+    if config.region_labels is not None:
+        return read_region_table(config.region_labels)
+    if config.atlas is not None:
+        stem = config.atlas.name.split(".")[0]
+        beside = [path for kind in ("tsv", "txt") if (path := config.atlas.with_name(f"{stem}.{kind}")).is_file()]
+        if not beside:
+            raise InputDataError(
+                f"There is no {stem}.tsv beside the atlas; give its region names as ingest.region_labels."
+            )
+        return read_region_table(beside[0])
+    return read_region_table(_only_labels_table(derivatives))
+
+
+def numbered_region_names(_path: Path, derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
+    """Return the names in that table."""
+    return tuple(numbered_regions(derivatives, config).values())
+
+
+def _only_labels_table(derivatives: tuple[Path, ...]) -> Path:
+    found = sorted(path for root in derivatives for path in root.glob("*_dseg.tsv"))
+    if len(found) != 1:
+        listed = f"found {', '.join(path.name for path in found)}" if found else "found none"
+        raise InputDataError(
+            "These series do not name their regions: give ingest.region_labels, or one *_dseg.tsv at the top of a derivative tree "
+            f"({listed})."
+        )
+    return found[0]
