@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 
@@ -105,6 +107,49 @@ class Batch:
     volume_seconds_SKV: Tensor
     trials: TrialTensors
 
+    def __len__(self) -> int:
+        """Number of people."""
+        return len(self.pseudonyms)
+
+    def __getitem__(self, people: int | slice | ArrayLike) -> Batch:
+        """Take some of the people, with their trials.
+
+        Parameters
+        ----------
+        people : int, slice, or array of int or bool
+            Places in the batch; somebody may be taken twice. One number gives a batch of one person.
+
+        Returns
+        -------
+        Batch
+            Weights are scaled to the sum that they have in the whole batch, so that the loss of a part is a mean over its people.
+
+        Raises
+        ------
+        IndexError
+            There is no such place.
+
+        Examples
+        --------
+        >>> from dtb.config import TwinConfig
+        >>> from dtb.twin import Twin, TwinSizes, batch_from_arrays
+        >>> twin = Twin(TwinConfig(num_hidden=4), TwinSizes(num_regions=3, num_channels=1, num_alternatives=1, num_bold_regions=0))
+        >>> batch = batch_from_arrays(twin, np.zeros((5, 3)), np.zeros((5, 1, 20, 1)), press_SKTA=np.zeros((5, 1, 20, 1)))
+        >>> batch[3].pseudonyms, batch[1:3].pseudonyms, batch[[4, 0]].pseudonyms
+        (['3'], ['1', '2'], ['4', '0'])
+        """
+        places_S = np.arange(len(self))
+        chosen_S = torch.from_numpy(np.atleast_1d(places_S[_index(people)]).copy())
+        chosen_on_device_S = chosen_S.to(self.seed_S.device)
+        rows = {name: value[chosen_on_device_S] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        share = self.weight_S.sum() / rows["weight_S"].sum()
+        rows["weight_S"] = torch.where(rows["weight_S"] > 0, rows["weight_S"] * share, 0.0)
+        # Each trial of each chosen person, in the order of the people: a person taken twice has each trial twice.
+        place_D, trial_D = (chosen_on_device_S[:, None] == self.trials.subject_J).nonzero(as_tuple=True)
+        trials = TrialTensors(**{name: value[trial_D] for name, value in vars(self.trials).items()})
+        trials = dataclasses.replace(trials, subject_J=place_D)
+        return dataclasses.replace(self, pseudonyms=[self.pseudonyms[who] for who in chosen_S], trials=trials, **rows)
+
     def to(self, device: torch.device | str) -> Batch:
         """Move every tensor to `device`."""
         return _moved(self, device)
@@ -125,6 +170,14 @@ class Batch:
         )
         table["subject_J"] = table["subject_J"] + num_people * rounds_J
         return dataclasses.replace(self, pseudonyms=self.pseudonyms * times, trials=TrialTensors(**table), **rows)
+
+
+def _index(people: int | slice | ArrayLike) -> int | slice | np.ndarray:
+    """Return an index for NumPy; an empty list chooses nobody, and is no list of floats."""
+    if isinstance(people, int | slice):
+        return people
+    chosen = np.asarray(people)
+    return chosen.astype(np.int64) if chosen.size == 0 else chosen
 
 
 def _moved(table, device):  # type: ignore[no-untyped-def]

@@ -86,7 +86,8 @@ def save_twin(path: Path, twin: Twin, card: TwinCard) -> None:
         "numbers_sha256": sha256_of(path / NUMBERS_FILE),
         **{field.name: getattr(card, field.name) for field in dataclasses.fields(card)},
         "config": to_plain(card.config),
-        "sizes": dataclasses.asdict(card.sizes),
+        # Written only where there are any, so that versions that know none can read the others.
+        "sizes": {name: size for name, size in vars(card.sizes).items() if size or name != "num_features"},
         "segments": to_plain(card.segments),
     }
     write_json(path / CARD_FILE, plain)

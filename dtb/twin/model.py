@@ -50,8 +50,8 @@ class Twin(nn.Module):
     >>> output = twin(torch.zeros(3, 6), torch.zeros(3, 1, 50, 2))
     >>> output.press_SKTA.shape, twin.bold(output, torch.tensor([0.8, 1.6]).expand(3, 1, 2)).shape
     (torch.Size([3, 1, 50, 2]), torch.Size([3, 1, 2, 4]))
-    >>> Twin(TwinConfig()).sizes
-    TwinSizes(num_regions=446, num_channels=9, num_alternatives=3, num_bold_regions=20)
+    >>> Twin(TwinConfig()).sizes == PAPER_SIZES
+    True
     """
 
     edge_mean_E: Tensor
@@ -60,6 +60,10 @@ class Twin(nn.Module):
 
     def __init__(self, config: TwinConfig, sizes: TwinSizes = PAPER_SIZES) -> None:
         super().__init__()
+        if sizes.num_features and config.connectome_space == "tangent":
+            raise ValueError(
+                f"connectome_space is `tangent`, which needs whole matrices; these sizes have {sizes.num_features} features. Use `edges`."
+            )
         self.config = config
         self.sizes = sizes
         self.hypernetwork = Hypernetwork(config, sizes)
@@ -151,9 +155,7 @@ class Twin(nn.Module):
         ValueError
             An argument is no tensor, or its shape is not this twin's.
         """
-        regions = self.sizes.num_regions
-        edges = f"the upper triangles of {regions} x {regions} matrices (`dtb.twin.edges.edges_of`)"
-        _check("connectome_SE", connectome_SE, (None, self.sizes.num_edges), edges)
+        _check("connectome_SE", connectome_SE, (None, self.sizes.num_edges), self.sizes.edges_in_words)
         if seed_S is not None:
             _check("seed_S", seed_S, (len(connectome_SE),))
         generated: Generated = self.hypernetwork(self.encoder_input(connectome_SE), seed_S)

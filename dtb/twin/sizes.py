@@ -12,37 +12,54 @@ class TwinSizes:
     Attributes
     ----------
     num_regions : int
-        Regions of the connectome.
+        Regions of the connectome, whose pairs are its edges; 0 where `num_features` says how much is known of a connectome.
     num_channels : int
         Stimulus channels, task flags included.
     num_alternatives : int
-        Response alternatives.
+        Response alternatives; 0 for a twin of BOLD alone.
     num_bold_regions : int
         Regions whose BOLD signal is predicted.
+    num_features : int
+        How many numbers describe a connectome, where they are not the pairs of its regions: components, or a selection of edges.
     """
 
     num_regions: int
     num_channels: int
     num_alternatives: int
     num_bold_regions: int
+    num_features: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes that no twin can have."""
-        if self.num_regions < 2:
-            raise ValueError(f"num_regions is {self.num_regions}; a connectome needs at least 2 regions")
-        if self.num_channels < 1 or self.num_alternatives < 1 or self.num_bold_regions < 0:
-            raise ValueError(f"{self}: a twin needs at least one stimulus channel and one response alternative")
+        if self.num_features < 0 or (self.num_features > 0) == (self.num_regions > 0):
+            raise ValueError(
+                f"num_regions is {self.num_regions} and num_features is {self.num_features}; a connectome is "
+                "either all pairs of its regions or a number of features: give one of the two, and 0 for the other"
+            )
+        if self.num_regions == 1:
+            raise ValueError("num_regions is 1; a connectome needs at least 2 regions")
+        if self.num_channels < 1 or self.num_alternatives < 0 or self.num_bold_regions < 0 or not self.num_outputs:
+            raise ValueError(
+                f"{self}: a twin needs at least one stimulus channel, and a response alternative or a BOLD region"
+            )
 
     @property
     def num_edges(self) -> int:
-        """Pairs of regions.
+        """What is read of a connectome: pairs of regions, or features.
 
         Examples
         --------
-        >>> TwinSizes(446, 9, 3, 20).num_edges
-        99235
+        >>> TwinSizes(446, 9, 3, 20).num_edges, TwinSizes(0, 9, 3, 20, num_features=50).num_edges
+        (99235, 50)
         """
-        return self.num_regions * (self.num_regions - 1) // 2
+        return self.num_features or self.num_regions * (self.num_regions - 1) // 2
+
+    @property
+    def edges_in_words(self) -> str:
+        """Return what the axis E holds, for messages."""
+        if self.num_features:
+            return f"{self.num_features} features of each connectome"
+        return f"the upper triangles of {self.num_regions} x {self.num_regions} matrices (`dtb.twin.edges.edges_of`)"
 
     @property
     def num_outputs(self) -> int:

@@ -8,6 +8,8 @@ Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `R` BOLD re
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,6 @@ def target_at_steps(
         False before the first and after the last counted volume, and where a region is left out.
     """
     num_volumes = bold_SKVR.shape[2]
-    ends_T = (torch.arange(num_steps, device=bold_SKVR.device, dtype=torch.float64) + 1.0) * step_seconds
     layout_SKW = torch.cat([volume_seconds_SKV.double(), counted_SKV.double()], dim=-1)
     # Few segments differ in when their volumes come, and each way needs one matrix.
     unique_UW, which_SK = torch.unique(layout_SKW.flatten(0, 1), dim=0, return_inverse=True)
@@ -47,10 +48,11 @@ def target_at_steps(
     inside_UT = torch.zeros(len(unique_UW), num_steps, dtype=torch.bool, device=bold_SKVR.device)
     for matrix_TV, inside_T, layout_W in zip(matrix_UTV, inside_UT, unique_UW, strict=True):
         kept_V = layout_W[num_volumes:] > 0
-        knots_V = layout_W[:num_volumes][kept_V]
-        if len(knots_V):
-            matrix_TV[:, kept_V] = spline_matrix(knots_V, ends_T)
-            inside_T.copy_((ends_T >= knots_V[0] - 1e-6) & (ends_T <= knots_V[-1] + 1e-6))
+        knots = tuple(layout_W[:num_volumes][kept_V].tolist())
+        if knots:
+            spline_TV, between_T = _spline_at_steps(knots, num_steps, step_seconds)
+            matrix_TV[:, kept_V] = spline_TV.to(matrix_TV.device)
+            inside_T.copy_(between_T)
     seen_SKVR = torch.isfinite(bold_SKVR) & counted_SKV[..., None]
     whole_SKR = (seen_SKVR == counted_SKV[..., None]).all(2)
     clean_DVR = torch.where(seen_SKVR, bold_SKVR, 0.0).flatten(0, 1)
@@ -58,6 +60,23 @@ def target_at_steps(
     counted_DTR = inside_UT[which_SK.flatten()][..., None] & whole_SKR.flatten(0, 1)[:, None]
     shape = bold_SKVR.shape[:2]
     return target_DTR.unflatten(0, shape), counted_DTR.unflatten(0, shape)
+
+
+@lru_cache(maxsize=128)
+def _spline_at_steps(knots: tuple[float, ...], num_steps: int, step_seconds: float) -> tuple[Tensor, Tensor]:
+    """Return the matrix from volumes at these times to the ends of the steps, and which steps end between the first and the last.
+
+    Batches of one cohort share few timings, and each is solved for once.
+    """
+    knots_V = torch.tensor(knots, dtype=torch.float64)
+    ends_T = (torch.arange(num_steps, dtype=torch.float64) + 1.0) * step_seconds
+    between_T = (ends_T >= knots_V[0] - 1e-6) & (ends_T <= knots_V[-1] + 1e-6)
+    # Times are float32 in a batch: after minutes they are some microseconds off.
+    if len(knots) == num_steps and torch.allclose(knots_V, ends_T, rtol=0.0, atol=1e-5):
+        return torch.eye(
+            num_steps, dtype=torch.float64
+        ), between_T  # the series is there at the very times that are wanted
+    return spline_matrix(knots_V, ends_T), between_T
 
 
 def spline_matrix(volume_seconds_V: Tensor, at_seconds_T: Tensor) -> Tensor:

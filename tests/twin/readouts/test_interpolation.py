@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
+from dtb.twin.readouts import interpolation
 from dtb.twin.readouts.interpolation import spline_matrix, target_at_steps
 
 
@@ -50,3 +51,34 @@ def test_a_region_that_lacks_a_volume_is_left_out_of_that_segment_alone() -> Non
     assert inside[0, 0, :, 0].any()
     assert inside[0, 1, :, 1].any()
     assert torch.isfinite(target).all()
+
+
+def test_a_timing_is_solved_for_once_however_many_batches_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    solved = []
+
+    def counting(knots_V: torch.Tensor, at_T: torch.Tensor) -> torch.Tensor:
+        solved.append(len(knots_V))
+        return spline_matrix(knots_V, at_T)
+
+    monkeypatch.setattr(interpolation, "spline_matrix", counting)
+    seconds = (torch.arange(9) * 0.81 + torch.tensor([0.0, 0.37])[:, None]).expand(3, 2, 9)
+    counted = torch.ones(3, 2, 9, dtype=torch.bool)
+    counted[:, :, 0] = False
+    batches = [torch.randn(3, 2, 9, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    targets = [target_at_steps(bold, counted, seconds, 70, 0.1)[0] for bold in batches]
+    assert solved == [8, 8]
+    ends = (torch.arange(70, dtype=torch.float64) + 1) * 0.1
+    for bold, target in zip(batches, targets, strict=True):
+        for segment in range(2):
+            fresh = spline_matrix(seconds[0, segment, 1:], ends).float() @ bold[:, segment, 1:]
+            torch.testing.assert_close(target[:, segment], fresh, rtol=1e-5, atol=1e-5)
+    target_at_steps(batches[0], counted, seconds, 71, 0.1)  # other steps are another timing
+    assert solved == [8, 8, 8, 8]
+
+
+def test_a_series_at_the_steps_own_ends_comes_back_to_the_last_bit() -> None:
+    seconds = ((torch.arange(750) + 1) * 0.08).expand(2, 1, 750)
+    bold = torch.randn(2, 1, 750, 3)
+    target, inside = target_at_steps(bold, torch.ones(2, 1, 750, dtype=torch.bool), seconds, 750, 0.08)
+    assert torch.equal(target, bold)
+    assert inside.all()
