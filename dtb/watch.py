@@ -21,6 +21,7 @@ from dtb.pipeline import FOLDERS, progress_of_stage
 from dtb.stages import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.terminal import headed, out
 from dtb.train.checkpoint import newest_manifest
+from dtb.train.duration import in_words
 from dtb.train.log import ALIVE_FILE, METRICS_FILE, read_metrics
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
 from dtb.train.worker import CHECKPOINTS, is_slow
@@ -43,7 +44,8 @@ class Look:
     folder : Path
     rows : list of dict
         Of `metrics.jsonl`, one an epoch.
-    max_epochs, patience_epochs : int
+    max_steps, patience_steps : int or None
+        None as long as a training chooses them.
     is_complete : bool
     is_written : bool
         Whether its driver is alive.
@@ -55,8 +57,8 @@ class Look:
 
     folder: Path
     rows: list[dict[str, Any]]
-    max_epochs: int
-    patience_epochs: int
+    max_steps: int | None
+    patience_steps: int | None
     is_complete: bool
     is_written: bool
     set_aside: dict[str, str]
@@ -72,8 +74,8 @@ class Look:
         return cls(
             folder=folder,
             rows=read_metrics(folder / METRICS_FILE),
-            max_epochs=config["max_epochs"],
-            patience_epochs=config["patience_epochs"],
+            max_steps=config.get("max_steps"),
+            patience_steps=config.get("patience_steps"),
             is_complete=is_complete,
             is_written=not is_complete and _age_seconds(folder / ALIVE_FILE) < SILENT_SECONDS,
             set_aside=read_quarantine(folder),
@@ -141,22 +143,20 @@ def as_text(look: Look) -> RenderableType:
 
 
 def _state(look: Look) -> str:
-    done = len(look.rows)
+    made = int(look.rows[-1].get("step", 0)) if look.rows else 0
     if look.is_complete:
-        return f"finished after {done} epochs"
+        return f"finished after {made:,} steps ({len(look.rows):,} epochs)"
+    done = f"{made:,}{'' if look.max_steps is None else f' of at most {look.max_steps:,}'} steps"
     if not look.is_written:
-        return (
-            f"not being written: its driver is gone, {done} of at most {look.max_epochs} epochs done; --resume of the same "
-            "command goes on"
-        )
-    if not done:
+        return f"not being written: its driver is gone, {done} done; --resume of the same command goes on"
+    if not look.rows:
         return "training, no epoch is finished yet"
-    seconds = [row["seconds"] for row in look.rows[-_EPOCHS_TIMED:]]
-    each = sum(seconds) / len(seconds)
-    return (
-        f"training, {done} of at most {look.max_epochs} epochs, {_duration(each)} each, at most "
-        f"{_duration(each * (look.max_epochs - done))} to go"
-    )
+    last = look.rows[-_EPOCHS_TIMED:]
+    before = look.rows[-len(last) - 1]["step"] if len(look.rows) > len(last) else 0
+    each = sum(row["seconds"] for row in last) / max(made - before, 1)
+    if look.max_steps is None:
+        return f"training, {done}"
+    return f"training, {done}, {in_words(each)} each, at most {in_words(each * (look.max_steps - made))} to go"
 
 
 def _losses(row: dict[str, Any]) -> Table:
@@ -182,7 +182,8 @@ def _facts(look: Look) -> Iterator[tuple[str, str]]:
         best = min(look.rows, key=lambda row: _or_infinite(row["validation_loss"]))
         yield (
             "best",
-            f"{_number(best['validation_loss'])} at epoch {best['epoch']}; stops after {look.patience_epochs} without a better one",
+            f"{_number(best['validation_loss'])} at epoch {best['epoch']}"
+            + (f"; stops after {look.patience_steps:,} steps without a better one" if look.patience_steps else ""),
         )
         row = look.rows[-1]
         yield "learning rate", f"{row['lr']:.3g}, gradient norm {_number(row['grad_norm'])}"
@@ -261,10 +262,3 @@ def _or_infinite(value: float | None) -> float:
 
 def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

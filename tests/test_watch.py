@@ -9,7 +9,7 @@ import time
 import pytest
 
 from dtb.cli import exit_code
-from dtb.config import Config
+from dtb.config import Config, TrainConfig, load_config
 from dtb.stages import OutputFolder
 from dtb.train.quarantine import quarantine
 from dtb.watch import SILENT_SECONDS, sparkline
@@ -37,9 +37,13 @@ ROW = {
 
 @pytest.fixture
 def run(tmp_path):
-    """A run whose training has three of sixty epochs, and a driver that was alive a moment ago."""
-    folder = OutputFolder.claim(tmp_path / "train", "train", Config(), resume=False).path
-    rows = [{"epoch": number, "validation_loss": loss, **ROW} for number, loss in ((1, 0.9), (2, 0.7), (3, None))]
+    """A run whose training has three of sixty epochs of four steps, and a driver that was alive a moment ago."""
+    train = TrainConfig(max_steps=240, patience_steps=60)
+    folder = OutputFolder.claim(tmp_path / "train", "train", Config(train=train), resume=False).path
+    rows = [
+        {"epoch": number, "step": 4 * number, "validation_loss": loss, **ROW}
+        for number, loss in ((1, 0.9), (2, 0.7), (3, None))
+    ]
     # The last line is being written.
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"epoch": 4, "tr')
     for name, manifest in (("epoch-00002-step-000000", True), ("epoch-00003-step-000000", False)):
@@ -59,8 +63,8 @@ def test_all_that_is_known_is_shown(run, capsys):
     quarantine(run / "train", {"sub-deed": "the gradient is not a finite number"})
     said = seen(run, capsys)
     for words in (
-        "training, 3 of at most 60 epochs, 2 min each, at most 1 h 26 min to go",
-        "0.7000 at epoch 2",
+        "training, 12 of at most 240 steps, 22.5 s each, at most 1 h 26 min to go",
+        "0.7000 at epoch 2; stops after 60 steps without a better one",
         "not finite",
         "learning rate 0.001, gradient norm 0.2500",
         "stroop press 0.3750 0.6250",
@@ -81,14 +85,14 @@ def test_a_killed_training_is_said_to_be_one(run, capsys):
     alive = run / "train" / ".alive"
     long_ago = time.time() - SILENT_SECONDS - 5
     os.utime(alive, (long_ago, long_ago))
-    assert "not being written: its driver is gone, 3 of at most 60 epochs done; --resume" in seen(run, capsys)
+    assert "not being written: its driver is gone, 12 of at most 240 steps done; --resume" in seen(run, capsys)
     alive.unlink()
     assert "not being written" in seen(run, capsys)
 
 
 def test_a_finished_training_is_said_to_be_one(run, capsys):
-    OutputFolder.claim(run / "train", "train", Config(), resume=True).finish({})
-    assert "finished after 3 epochs" in seen(run, capsys)
+    OutputFolder.claim(run / "train", "train", load_config(run / "train" / "config.yaml"), resume=True).finish({})
+    assert "finished after 12 steps (3 epochs)" in seen(run, capsys)
 
 
 def test_a_training_without_any_epoch_is_shown(run, capsys):

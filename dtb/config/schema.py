@@ -303,12 +303,19 @@ class TrainConfig:
     """Workers compute on GPUs (NCCL); otherwise on CPUs (gloo)."""
     gpus_per_worker: Positive = 1.0
     """GPUs reserved for each worker, with `use_gpu`; a share of one lets several trainings of one worker, as in a sweep, have one GPU."""
-    batch_size: Count = 16
-    """People in a global batch, over all workers."""
-    max_epochs: Count = 60
-    """Passes over the training people at most."""
-    patience_epochs: Count = 15
-    """Stop after this many epochs without a better validation loss."""
+    batch_size: Count | None = None
+    """People in a global batch, over all workers. If not given, 16, or less where an epoch would have fewer than 12 batches: 8, or 4; and
+    at least one person for each worker."""
+    max_steps: Count | None = None
+    """Steps of the optimizer at most, one for each global batch. If neither this nor `max_epochs` is given, 1,500, or as many as 60
+    epochs have if that is more; if both are, whichever is less."""
+    max_epochs: Count | None = None
+    """The same in passes over the training people."""
+    patience_steps: Count | None = None
+    """Stop after this many steps without a better validation loss. If neither this nor `patience_epochs` is given, a quarter of all steps,
+    and 15 epochs at least; if both are, whichever is less."""
+    patience_epochs: Count | None = None
+    """The same in passes over the training people."""
     start: Literal["regression", "random"] = "regression"
     """Where latents begin: `regression`, at what ridge regressions read from the training people's connectomes about their behaviour and
     task BOLD, from which training moves them little; `random`. A twin without principal components or an explicit latent begins at
@@ -316,7 +323,7 @@ class TrainConfig:
     learning_rate: Positive = 2e-3
     """Adam's learning rate, at its highest."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """`cosine`: the learning rate falls to 0 over `max_epochs`; `constant`."""
+    """`cosine`: the learning rate falls to 0 over all steps; `constant`."""
     weight_decay: NonNegative = 1e-2
     """Decoupled weight decay."""
     gradient_clipping: NonNegative = 1.0
@@ -335,8 +342,8 @@ class TrainConfig:
     recompute_states: bool = False
     """Keep the network's states of one block of steps at a time and compute them again for the gradient: long segments in little memory,
     for up to two thirds more time."""
-    checkpoint_every_epochs: Count = 5
-    """Epochs between checkpoints."""
+    checkpoint_every_epochs: Count | None = None
+    """Epochs between checkpoints; a twelfth of all if not given."""
     checkpoint_every_steps: CountOrZero = 0
     """Global batches between further checkpoints within an epoch, for epochs that take long; 0 for none."""
     checkpoints_kept: Count = 2

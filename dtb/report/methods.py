@@ -141,8 +141,8 @@ def _training_words(training: dict[str, Any]) -> str:
         f"Training used batches of {training.get('batch_size')} people, AdamW with a learning rate of {training.get('learning_rate')} "
         f"({training.get('schedule', 'constant')}) and a weight decay of {training.get('weight_decay')}, and losses of presses and BOLD "
         f"weighted {training.get('press_weight')} to {training.get('bold_weight')}, on {count(training.get('num_workers', 1), 'rank')} "
-        f"with DeepSpeed under Ray Train. It stopped after {training.get('patience_epochs')} epochs without a better validation loss, or "
-        f"{training.get('max_epochs')} in all; the weights with the lowest validation loss were kept.{begin}"
+        f"with DeepSpeed under Ray Train. It stopped after {training.get('patience_steps')} steps of the optimizer without a better "
+        f"validation loss, or {training.get('max_steps')} in all; the weights with the lowest validation loss were kept.{begin}"
     )
 
 

@@ -91,6 +91,7 @@ def deepspeed_settings(config: TrainConfig, world_size: int, user: dict[str, Any
     >>> deepspeed_settings(TrainConfig(batch_size=16), 3, {})["train_micro_batch_size_per_gpu"]
     6
     """
+    assert config.batch_size is not None, "dtb.train.budget.fitted chooses it"
     accumulation = accumulation_steps(user)
     ours: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": -(-config.batch_size // (world_size * accumulation)),

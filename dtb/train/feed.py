@@ -48,13 +48,17 @@ class Feed:
     threads: int = 1
     _without_runs: dict[str, SubjectRecord] = dataclasses.field(default_factory=dict, repr=False)
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[_Made]:
+    def batches(self, epoch: int, first_step: int = 0, last_step: int | None = None) -> Iterator[_Made]:
         """Return this rank's batches of an epoch, each step's in `pieces`, from `first_step` on; the first are begun with at once.
+
+        Where `last_step` is given, those from it on are not made: a training may end within an epoch.
 
         The weights are such that the mean over ranks of the summed weighted losses is the mean over the people of the global batch,
         however many ranks there are.
         """
         shares = self.stream.shares(epoch, self.rank, self.world_size, first_step)
+        if last_step is not None:
+            shares = itertools.takewhile(lambda share: share.step < last_step, shares)
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="feed")
         made = ((share, pool.submit(self._make, share, epoch)) for share in shares)
         return _in_turn(pool, deque(itertools.islice(made, _BATCHES_AHEAD * self.threads)), made)

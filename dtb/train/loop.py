@@ -19,6 +19,7 @@ from torch import Tensor
 from dtb.config import TrainConfig
 from dtb.errors import StageError
 from dtb.shards.stream import Share
+from dtb.train.budget import Budget, budget_of
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.epoch_sums import Stopwatch, Sums, Wait, largest_of_ranks, means_of, peak_memory, slowest_rank
 from dtb.train.feed import Feed
@@ -43,8 +44,9 @@ def fit(
     on_epoch: Callable[[dict[str, Any]], None],
     save: Callable[[Weights | None], None],
     set_aside: Callable[[dict[str, str]], None],
+    on_step: Callable[[int], None] = lambda _: None,
 ) -> Weights | None:
-    """Train until all epochs are done or the validation loss has stopped falling.
+    """Train until all steps are made or the validation loss has stopped falling.
 
     Parameters
     ----------
@@ -54,6 +56,7 @@ def fit(
     feeds : dict
         ``"train"`` and ``"validation"``.
     config : TrainConfig
+        With every number chosen, see `dtb.train.budget.fitted`.
     progress : Progress
         Where to go on; kept up to date in place.
     best_weights : dict or None
@@ -64,6 +67,8 @@ def fit(
         Takes the best weights, on every rank, whenever a checkpoint of `progress` is due.
     set_aside : callable
         Takes people whose loss is not finite, with reasons, on the rank that has them.
+    on_step : callable
+        Takes how many steps are made, after each, on every rank.
 
     Returns
     -------
@@ -77,8 +82,9 @@ def fit(
     """
     sentinel = NonFiniteGradients(twin)
     peak_flops = peak_of_all(engine.device, config)
-    batches = feeds["train"].batches(progress.epoch, progress.step)
-    while not progress.is_over(config.max_epochs, config.patience_epochs):
+    budget = budget_of(config, len(feeds["train"].stream.pseudonyms))
+    batches = feeds["train"].batches(progress.epoch, progress.step, budget.steps_in(progress.epoch))
+    while not progress.is_over(budget):
         started = time.monotonic()
         wait = Wait()
         trained = train_epoch(
@@ -87,14 +93,16 @@ def fit(
             batches,
             progress,
             config,
+            budget,
             functools.partial(save, best_weights),
             set_aside,
             sentinel,
             wait,
+            on_step,
         )
-        if progress.epoch + 1 < config.max_epochs:
+        if progress.epoch + 1 < budget.max_epochs:
             # Its first batches are made while validation computes.
-            batches = feeds["train"].batches(progress.epoch + 1)
+            batches = feeds["train"].batches(progress.epoch + 1, last_step=budget.steps_in(progress.epoch + 1))
         validated = validate(engine, feeds["validation"], set_aside, wait)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         if validated["loss"] < progress.best_loss:
@@ -104,6 +112,7 @@ def fit(
         on_epoch(
             {
                 "epoch": progress.epoch,
+                "step": budget.steps_after(progress.epoch),
                 "train_loss": trained["loss"],
                 "validation_loss": validated["loss"],
                 "press": trained["press"],
@@ -129,8 +138,7 @@ def fit(
                 **peak_memory(engine.device),
             }
         )
-        over = progress.is_over(config.max_epochs, config.patience_epochs)
-        if over or progress.epoch % config.checkpoint_every_epochs == 0:
+        if progress.is_over(budget) or progress.epoch % (config.checkpoint_every_epochs or 1) == 0:
             save(best_weights)
     return best_weights
 
@@ -141,10 +149,12 @@ def train_epoch(
     batches: Iterator[tuple[Share, list[Batch]]],
     progress: Progress,
     config: TrainConfig,
+    budget: Budget,
     save: Callable[[], None],
     set_aside: Callable[[dict[str, str]], None],
     sentinel: NonFiniteGradients,
     wait: Wait,
+    on_step: Callable[[int], None],
 ) -> dict[str, Any]:
     """Train on what is left of an epoch, the feed's `batches` of it, saving every `checkpoint_every_steps` within it (0 for never).
 
@@ -158,7 +168,7 @@ def train_epoch(
     # A step's gradient takes two further products for each of the forward pass; states that are not kept are computed twice.
     sums = Sums(engine, feed.maker.taskset, passes=4 if config.recompute_states else 3)
     forward = Stopwatch(engine.device)
-    num_steps = feed.stream.steps_per_epoch
+    num_steps, made = budget.steps_in(progress.epoch), budget.steps_after(progress.epoch)
     for share, pieces in wait.timed(batches):
         for batch in pieces:
             # Forward alone: in the rest of a step ranks wait for one another, and all take as long as the slowest.
@@ -170,14 +180,13 @@ def train_epoch(
             _refuse(batch, {"loss": _finite_S(losses), "gradient": sentinel.finite_S()}, set_aside)
             before_clipping = gradient_norm(engine)
             if config.schedule == "cosine":
-                set_learning_rate(
-                    engine, cosine(config.learning_rate, progress.epoch + share.step / num_steps, config.max_epochs)
-                )
+                set_learning_rate(engine, cosine(config.learning_rate, made + share.step, budget.max_steps))
             engine.step()
             sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
         norm = engine.get_global_grad_norm() if before_clipping is None else before_clipping
         progress.step = share.step + 1
         progress.add({"norms": float(norm)})
+        on_step(made + progress.step)
         every = config.checkpoint_every_steps
         if every and progress.step % every == 0 and progress.step != num_steps:
             progress.add(sums.over_ranks())
@@ -193,15 +202,15 @@ def train_epoch(
     }
 
 
-def cosine(highest: float, epochs_done: float, max_epochs: int) -> float:
-    """Let a learning rate fall to 0 along half a cosine.
+def cosine(highest: float, done: float, all_of_them: float) -> float:
+    """Let a learning rate fall to 0 along half a cosine, by how many of all steps (or epochs) are done.
 
     Examples
     --------
     >>> [round(cosine(0.1, done, 10), 3) for done in (0.0, 5.0, 10.0)]
     [0.1, 0.05, 0.0]
     """
-    return highest * (1.0 + math.cos(math.pi * epochs_done / max_epochs)) / 2.0
+    return highest * (1.0 + math.cos(math.pi * done / all_of_them)) / 2.0
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from dtb.shards.remote import absolute
 from dtb.shards.split import Split
 from dtb.shards.stream import SubjectStream
 from dtb.tasks.taskset import TaskSet
+from dtb.train.budget import Budget, begun_batch_size, budget_of, fitted
 from dtb.train.feed import Feed
 from dtb.train.normalise import Normalisation
 from dtb.twin.export import TwinCard
@@ -58,11 +59,22 @@ class Plan:
         columns = {name: column for column, name in enumerate(self.cohort.manifest.bold_regions)}
         return tuple(columns[name] for name in self.card.bold_region_names)
 
+    @property
+    def budget(self) -> Budget:
+        """How far training goes at most."""
+        return budget_of(self.config.train, len(self.split.train))
+
+    @property
+    def batch_size(self) -> int:
+        """People in a global batch."""
+        assert self.config.train.batch_size is not None, "make_plan chooses it"
+        return self.config.train.batch_size
+
     def stream(self, part: str) -> SubjectStream:
         """Return the stream of a part: shuffled for training, in one fixed order otherwise."""
         people = self.split.train if part == "train" else self.split.validation
         return SubjectStream(
-            people, self.config.train.batch_size, self.config.seed, shuffled=part == "train", left_out=self.left_out
+            people, self.batch_size, self.config.seed, shuffled=part == "train", left_out=self.left_out
         )
 
     def feeds(self, rank: int, world_size: int, pieces: int, bold_mean_R: np.ndarray | None = None) -> dict[str, Feed]:
@@ -108,7 +120,14 @@ class Plan:
 
 
 def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
-    """Decide on split, sizes and card.
+    """Decide on split, batches, steps, sizes and card.
+
+    Parameters
+    ----------
+    config : Config
+    shards, out : Path
+        A training that was begun in `out` keeps the size of its batches.
+    cohort : Cohort
 
     Raises
     ------
@@ -147,7 +166,8 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
         seed=config.seed,
         segments=config.segments,
     )
-    return Plan(config, absolute(shards), out.resolve(), cohort, split, card)
+    train = fitted(config.train, len(split.train), begun_batch_size(out))
+    return Plan(dataclasses.replace(config, train=train), absolute(shards), out.resolve(), cohort, split, card)
 
 
 def _require_levels(cohort: Cohort, people: tuple[str, ...]) -> None:
@@ -202,7 +222,7 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size
     train, workers = config.train, config.train.num_workers
     # The optimizer has float32 weights of its own with bf16, and with ZeRO in float32 too.
     weight, master = (2, 4) if train.precision == "bf16" else (4, 4 if train.zero_stage else 0)
-    rows = -(-train.batch_size // workers)
+    rows = -(-plan.batch_size // workers)
     people = [plan.cohort.header(who)["runs"] for who in plan.split.train[:8]]
     seconds = max(sum(run["duration_seconds"] for run in runs) for runs in people)
     longest = max((run["duration_seconds"] for runs in people for run in runs), default=0.0)

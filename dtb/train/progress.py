@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dtb.train.budget import Budget
+
 
 @dataclasses.dataclass
 class Progress:
@@ -32,9 +34,10 @@ class Progress:
     best_loss: float = math.inf
     best_epoch: int = 0
 
-    def is_over(self, max_epochs: int, patience_epochs: int) -> bool:
-        """Whether all epochs are done, or the validation loss has not fallen for too long."""
-        return self.epoch >= max_epochs or (self.best_epoch > 0 and self.epoch - self.best_epoch >= patience_epochs)
+    def is_over(self, budget: Budget) -> bool:
+        """Whether all steps are made, or the validation loss has not fallen for too long."""
+        waited = (self.epoch - self.best_epoch) * budget.steps_per_epoch
+        return self.epoch >= budget.max_epochs or (self.best_epoch > 0 and waited >= budget.patience_steps)
 
     def add(self, sums: Mapping[str, float]) -> None:
         """Add to the running sums of this epoch."""

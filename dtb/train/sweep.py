@@ -47,11 +47,14 @@ class Member:
     config : Config
     settings : dict
         What is set otherwise than in the configuration of the sweep, beside fold and seed.
+    max_epochs : int
+        That its training has at most; 0 before the cohort is known.
     """
 
     name: str
     config: Config
     settings: dict[str, Any]
+    max_epochs: int = 0
 
     @property
     def rivals(self) -> tuple[int, int]:
@@ -163,9 +166,10 @@ def sweep(
     """
     require_ingested(shards)
     cohort = open_cohort(shards)
-    members = list(members_of(config, folds, seeds, settings))
-    for member in members:
-        make_plan(member.config, shards, out, cohort)
+    members = [
+        dataclasses.replace(member, max_epochs=make_plan(member.config, shards, out, cohort).budget.max_epochs)
+        for member in members_of(config, folds, seeds, settings)
+    ]
     common = sections(config, "segments", "twin", "split", "train")
     call = StageCall("sweep", out, common, resume=resume, dry_run=dry_run, goes_on_when_complete=True)
     names = ", ".join(member.name for member in members)
@@ -206,7 +210,7 @@ class _Losses:
         self._losses[name] = self._read(name)
         member = self._members[name]
         epochs = {each: self._losses[each] for each, other in self._members.items() if other.rivals == member.rivals}
-        found = is_behind(epochs, name, member.config.train.max_epochs)
+        found = is_behind(epochs, name, member.max_epochs)
         if found:
             self.stopped[name] = len(self._losses[name])
             write_json(self._out / STOPPED_FILE, self.stopped)

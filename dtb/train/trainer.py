@@ -28,6 +28,7 @@ from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
 from dtb.train.driver_messages import told
+from dtb.train.ending import ending_of
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.plan import Plan, estimated_bytes, make_plan
@@ -83,6 +84,7 @@ def train(
     require_ingested(shards)
     cohort = open_cohort(shards)
     plan = make_plan(config, shards, out, cohort)
+    config = plan.config
     user = read_user_settings(config.train.deepspeed)
     for num_workers in range(_fewest_workers(config), config.train.num_workers + 1):
         deepspeed_settings(config.train, num_workers, user)
@@ -102,7 +104,8 @@ def train(
         require_room(config)  # before the output is taken: a command that is refused leaves nothing behind
         folder = call.claim()
         _keep(plan, out, user)
-        with told(out, config.train.max_epochs, on_epoch):
+        err.print(_budget_in_words(plan))
+        with told(out, plan.budget, on_epoch):
             normalisation = _normalisation(plan, _set_aside_unfit(plan))
             _run_workers(plan, normalisation, user)
     folder.finish(_summary(out))
@@ -363,12 +366,24 @@ def _summary(out: Path) -> dict[str, Any]:
     rows = read_metrics(out / METRICS_FILE)
     best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
     return {
+        "steps": rows[-1]["step"],
         "epochs": len(rows),
+        "ending": ending_of(rows).kind,
         "best_epoch": best["epoch"],
         "best_validation_loss": best["validation_loss"],
         # `dtb evaluate` logs in the same run.
         "tracker_id": read_tracker_id(out),
     }
+
+
+def _budget_in_words(plan: Plan) -> str:
+    """Say how far a training goes."""
+    budget, people = plan.budget, len(plan.split.train)
+    return (
+        f"{people} people in batches of {plan.batch_size} make {budget.steps_per_epoch:,} step{'s' * (budget.steps_per_epoch > 1)} an "
+        f"epoch; at most {budget.max_steps:,} steps ({budget.max_epochs:,} epochs), fewer if the validation loss is no better for "
+        f"{budget.patience_steps:,}."
+    )
 
 
 def _describe(plan: Plan, user: dict[str, Any]) -> None:
@@ -378,11 +393,8 @@ def _describe(plan: Plan, user: dict[str, Any]) -> None:
     bucket = bucket_size(deepspeed_settings(config.train, config.train.num_workers, user), num_parameters)
     memory = estimated_bytes(num_parameters, config, plan, bucket)
     people = {part: len(plan.split.people(part)) for part in ("train", "validation", "test")}
-    steps = plan.stream("train").steps_per_epoch
     console.print(f"people          {', '.join(f'{count} {part}' for part, count in people.items())}")
-    console.print(
-        f"batches         {steps} an epoch of {config.train.batch_size} people at most; {config.train.max_epochs} epochs"
-    )
+    console.print(f"budget          {_budget_in_words(plan)}")
     console.print(f"parameters      {num_parameters:,}")
     parts = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in memory.items())
     console.print(f"memory          about {sum(memory.values()) / 2**20:.0f} MiB a worker ({parts})")

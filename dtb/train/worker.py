@@ -23,6 +23,8 @@ from dtb.files import write_text
 from dtb.memory import keep_freed_memory
 from dtb.track import Tracker, open_tracker
 from dtb.train import checkpoint as checkpoints
+from dtb.train.duration import ExpectedDuration
+from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
 from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_going_on
 from dtb.train.loop import fit
@@ -93,6 +95,7 @@ def work(job: Job) -> None:
     if rank == 0:
         tell_going_on(plan.out, None if found is None else (found.path.name, progress.epoch))
     book = _Book(plan, progress) if rank == 0 else None
+    expected = ExpectedDuration(plan.budget, functools.partial(note, plan.out))
 
     def on_epoch(figures: dict[str, Any]) -> None:
         if book is not None:
@@ -113,6 +116,7 @@ def work(job: Job) -> None:
             best_weights,
             on_epoch=on_epoch,
             set_aside=set_aside,
+            on_step=expected.step if rank == 0 else lambda _: None,
             save=lambda best: checkpoints.save_checkpoint(
                 engine, plan.out / CHECKPOINTS, progress, best, train.checkpoints_kept
             ),
@@ -126,6 +130,9 @@ def work(job: Job) -> None:
         exported = plan.twin(job.normalisation)
         exported.load_state_dict({**exported.state_dict(), **best_weights})
         save_twin(plan.out / TWIN, exported, plan.card)
+        told = ending_in_words(ending_of(read_metrics(plan.out / METRICS_FILE)), longer(train, len(plan.split.train)))
+        if told is not None:
+            note(plan.out, told)
         book.close()
     torch.distributed.barrier()
 

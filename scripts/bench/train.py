@@ -31,6 +31,7 @@ from rich.table import Table
 from stream import people_per_second, write_people
 
 from dtb.config import Config, TrackConfig, load_config
+from dtb.train.budget import fitted
 from dtb.train.peak_flops import peak_flops
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -65,7 +66,7 @@ def apart(name: str, shards: Path, folder: Path) -> float:
             for core, job in enumerate(jobs)
         ]
         measured = [each.result()[0] for each in begun]
-    steps = len(jobs[0].plan.split.train) / config.train.batch_size
+    steps = len(jobs[0].plan.split.train) / jobs[0].plan.batch_size
     return statistics.mean(statistics.median(each["train"][1:]) for each in measured) / steps
 
 
@@ -79,7 +80,7 @@ def scaling(name: str, folder: Path) -> dict[str, Any]:
         job = make_job(config, shards, folder / f"{name}{world_size}")
         measured = on_ranks(world_size, functools.partial(train, count=False), job)[0]
         rows = [json.loads(line) for line in (job.plan.out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        steps = len(job.plan.split.train) / config.train.batch_size
+        steps = len(job.plan.split.train) / job.plan.batch_size
         later = rows[1:]
         found["ranks"][world_size] = {
             "step_seconds": statistics.median(measured["train"][1:]) / steps,
@@ -93,9 +94,11 @@ def scaling(name: str, folder: Path) -> dict[str, Any]:
         }
         found |= {
             "people": len(job.plan.split.train),
-            "batch_size": config.train.batch_size,
+            "batch_size": job.plan.batch_size,
             "num_parameters": sum(parameter.numel() for parameter in job.plan.twin().parameters()),
-            "default_interval": load_config(CONFIGS / f"{name}.yaml").train.checkpoint_every_epochs,
+            "default_interval": fitted(
+                load_config(CONFIGS / f"{name}.yaml").train, PEOPLE_OF_THE_PAPER
+            ).checkpoint_every_epochs,
         }
     return found
 

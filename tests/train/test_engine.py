@@ -28,10 +28,10 @@ def test_other_keys_are_taken_over_and_auto_means_ours():
         "train_batch_size": "auto",
         "wall_clock_breakdown": True,
     }
-    settings = deepspeed_settings(TrainConfig(), 2, user)
+    settings = deepspeed_settings(TrainConfig(batch_size=16), 2, user)
     assert settings["zero_optimization"].items() >= {"stage": 1, "overlap_comm": False}.items()
     assert settings["optimizer"]["params"]["betas"] == [0.9, 0.95]
-    assert settings["optimizer"]["params"]["lr"] == TrainConfig().learning_rate
+    assert settings["optimizer"]["params"]["lr"] == TrainConfig(batch_size=16).learning_rate
     assert settings["wall_clock_breakdown"] is True
     assert "train_batch_size" not in settings
 
@@ -52,7 +52,7 @@ def test_other_keys_are_taken_over_and_auto_means_ours():
 )
 def test_contradiction_names_both_keys(user, theirs, ours):
     with pytest.raises(ConfigurationError) as caught:
-        deepspeed_settings(TrainConfig(), 2, user)
+        deepspeed_settings(TrainConfig(batch_size=16), 2, user)
     assert theirs in str(caught.value)
     assert ours in str(caught.value)
     assert all(
@@ -67,13 +67,13 @@ def named_options(error):
 
 def test_another_optimizer_is_refused_without_naming_an_option_that_does_not_exist():
     with pytest.raises(ConfigurationError, match=r"`optimizer\.type` is 'Lion', but dtb needs 'AdamW'") as caught:
-        deepspeed_settings(TrainConfig(), 2, {"optimizer": {"type": "Lion"}})
+        deepspeed_settings(TrainConfig(batch_size=16), 2, {"optimizer": {"type": "Lion"}})
     assert named_options(caught.value) == ["deepspeed"]
 
 
 def test_how_deepspeed_goes_about_it_has_defaults_that_the_file_overrides():
     ours = deepspeed_settings(
-        TrainConfig(), 2, {"steps_per_print": "auto", "scheduler": None, "fp16": {"enabled": False}}
+        TrainConfig(batch_size=16), 2, {"steps_per_print": "auto", "scheduler": None, "fp16": {"enabled": False}}
     )
     assert ours["optimizer"]["params"].items() >= {"torch_adam": True, "fused": True}.items()
     assert ours["zero_optimization"]["use_multi_rank_bucket_allreduce"] is False
@@ -83,7 +83,7 @@ def test_how_deepspeed_goes_about_it_has_defaults_that_the_file_overrides():
         "optimizer": {"params": {"torch_adam": False}},
         "zero_optimization": {"use_multi_rank_bucket_allreduce": True, "reduce_bucket_size": 5e8},
     }
-    theirs = deepspeed_settings(TrainConfig(), 2, user)
+    theirs = deepspeed_settings(TrainConfig(batch_size=16), 2, user)
     assert theirs["steps_per_print"] == 10
     assert theirs["optimizer"]["params"]["torch_adam"] is False
     assert "fused" not in theirs["optimizer"]["params"]  # DeepSpeed's Adam does not know it
@@ -114,4 +114,4 @@ def test_shipped_files_agree_with_the_defaults():
     for path in files:
         wanted = json.loads(path.read_text())["zero_optimization"].get("stage", "auto")
         stage = 1 if wanted == "auto" else wanted
-        deepspeed_settings(TrainConfig(zero_stage=stage, deepspeed=path), 2, read_user_settings(path))
+        deepspeed_settings(TrainConfig(batch_size=16, zero_stage=stage, deepspeed=path), 2, read_user_settings(path))

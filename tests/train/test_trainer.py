@@ -46,7 +46,13 @@ def assert_same_losses(rows, others, tolerance):
 def test_dry_run_says_what_would_be_done_and_writes_nothing(shards, tmp_path, capsys):
     train(small_config(), shards, tmp_path / "out", resume=False, dry_run=True)
     said = capsys.readouterr().out
-    for words in ("4 train, 2 validation, 2 test", "1 an epoch of 4 people", "parameters", "MiB a worker", "2 CPU"):
+    for words in (
+        "4 train, 2 validation, 2 test",
+        "4 people in batches of 4 make 1 step an epoch",
+        "parameters",
+        "MiB a worker",
+        "2 CPU",
+    ):
         assert words in said
     assert not (tmp_path / "out").exists()
 
