@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
+from dtb.cohort.bids.names import sidecar_of
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead, paths_in
 from dtb.cohort.quality import PersonQuality
-from dtb.cohort.series.confounds import mean_displacement_of
-from dtb.cohort.series.read import sidecar_path
+from dtb.cohort.series.confounds import confounds_beside
 from dtb.files import written_whole
 from dtb.shards.sample import decode_sample, encode_sample
 from dtb.version import __version__
@@ -27,6 +27,7 @@ from dtb.version import __version__
 _FOLDER = ".people"
 _ARRAYS = ("rest_KE", "coverage_R", "present_R")
 _LEFT_OUT = TypeAdapter(tuple[LeftOut, ...])
+_NOTICES = TypeAdapter(tuple[tuple[str, str], ...])
 _QUALITY = TypeAdapter(PersonQuality)
 
 
@@ -56,6 +57,7 @@ class FinishedPeople:
         texts = {
             "read_from": self._read_from(job),
             "left_out": _LEFT_OUT.dump_json(read.left_out),
+            "notices": _NOTICES.dump_json(read.notices),
             "quality": json.dumps(dataclasses.asdict(read.quality)).encode(),  # here NaN stays NaN
             **encode_sample(read.record),
         }
@@ -74,6 +76,7 @@ class FinishedPeople:
                 reason="",
                 left_out=_LEFT_OUT.validate_json(arrays["left_out"].tobytes()),
                 quality=_QUALITY.validate_python(json.loads(arrays["quality"].tobytes())),
+                notices=_NOTICES.validate_json(arrays["notices"].tobytes()),
                 **{name: arrays.get(name) for name in _ARRAYS},
             )
 
@@ -94,7 +97,7 @@ class FinishedPeople:
     def _read_from(self, job: PersonJob) -> bytes:
         """Name what a person is read from: files by path, size and time of change, and all that is shared."""
         files = list(paths_in(job.files))
-        beside = [found for path in files for found in (sidecar_path(path), mean_displacement_of(path)) if found]
+        beside = [found for path in files for found in (sidecar_of(path), confounds_beside(path)) if found]
         states = [(str(path), fingerprint_of_file(path)) for path in dict.fromkeys(files + beside)]
         return hashlib.sha256(repr((self._read_with, job.covariates, states)).encode()).hexdigest().encode()
 

@@ -3,6 +3,7 @@
 OUT/shard-*.tar, OUT/manifest.json   the people
 OUT/quarantine.tsv                   who is not among them, and why
 OUT/left_out.tsv                     runs and rows of events that were not used, and why
+OUT/notices.tsv                      what had to be decided about a file, or is not known of it
 OUT/quality.html, OUT/quality.tsv    how good the data are, also of those who were set aside
 OUT/coverage.tsv                     how far images cover each region at rest, and how many people lack it
 OUT.identities.tsv                   whose pseudonym is whose; keep it at home
@@ -125,12 +126,14 @@ def ingest(
     writer = ShardWriter(out, config.ingest.subjects_per_shard)
     quarantined: list[SetAside] = []
     left_out: list[tuple[str, LeftOut]] = []
+    notices: list[tuple[str, str, str]] = []
     people: list[tuple[str, PersonQuality]] = []
     reliability, coverage = EdgeReliability(), RegionCoverage(regions)
     with terminal.progress() as progress:
         for job in progress.track(jobs, description="Shards"):
             read = set_aside.get(job.pseudonym) or kept_people.load(job)
             left_out += [(read.pseudonym, each) for each in read.left_out]
+            notices += [(read.pseudonym, *each) for each in read.notices]
             if read.quality is not None:
                 people.append((read.pseudonym, read.quality))
             if read.coverage_R is not None and read.present_R is not None:
@@ -141,7 +144,8 @@ def ingest(
             writer.add(read.record)
             if read.rest_KE is not None:
                 reliability.add(read.rest_KE)
-    _write_tables(out, quarantined, left_out)
+    _write_tables(out, quarantined, left_out, notices)
+    _say(notices, out)
     num_whole = sum(each.line is None for _, each in left_out)
     icc_E = reliability.save(out).get("icc_E")
     coverage.save(out)
@@ -248,7 +252,9 @@ def _with_absolute_paths(config: IngestConfig) -> IngestConfig:
     return dataclasses.replace(config, **found)
 
 
-def _write_tables(out: Path, quarantined: list[SetAside], left_out: list[tuple[str, LeftOut]]) -> None:
+def _write_tables(
+    out: Path, quarantined: list[SetAside], left_out: list[tuple[str, LeftOut]], notices: list[tuple[str, str, str]]
+) -> None:
     rows = [f"{each.pseudonym}\t{_one_cell(each.reason)}" for each in quarantined]
     write_text(out / "quarantine.tsv", "\n".join(["pseudonym\treason", *rows]) + "\n")
     rows = [
@@ -256,6 +262,18 @@ def _write_tables(out: Path, quarantined: list[SetAside], left_out: list[tuple[s
         for pseudonym, each in left_out
     ]
     write_text(out / "left_out.tsv", "\n".join(["pseudonym\tfile\tline\treason", *rows]) + "\n")
+    rows = [f"{pseudonym}\t{name}\t{_one_cell(notice)}" for pseudonym, name, notice in notices]
+    write_text(out / "notices.tsv", "\n".join(["pseudonym\tfile\tnotice", *rows]) + "\n")
+
+
+def _say(notices: list[tuple[str, str, str]], out: Path) -> None:
+    """Print each thing that had to be decided, or is not known, once, with how many files and people it is about."""
+    for text in dict.fromkeys(notice for _, _, notice in notices):
+        about = [(pseudonym, name) for pseudonym, name, notice in notices if notice == text]
+        num_people = len({pseudonym for pseudonym, _ in about})
+        terminal.err.print(
+            f"Warning: of {len(about)} series of {num_people} people: {text}. For example {about[0][1]}; all are in {out / 'notices.tsv'}."
+        )
 
 
 def _one_cell(text: str) -> str:

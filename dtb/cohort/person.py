@@ -13,6 +13,7 @@ from dtb.cohort.bids.index import EventsFile, PersonFiles
 from dtb.cohort.connectomes.rest import Rest, read_rest, require_good
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
+from dtb.cohort.series.timing import DROPPED_UNKNOWN
 from dtb.cohort.series.volumes import read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, SetAsideError, UserError
@@ -22,6 +23,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials
 
 _LONGEST_RUN_SECONDS = 4 * 3600.0  # where no series says how long a run is
+_COMBINED = "runs put together by the pipeline; each of them is read itself, so that none counts twice"
 _LONGEST_SPACING_SECONDS = 60.0  # of trials: read as milliseconds, it would be too short for any task
 
 
@@ -65,6 +67,8 @@ class PersonRead:
         Which regions have any edge.
     kind : str
         The reason in words that all share for whom it is the same, whatever their figures; empty with a record.
+    notices : tuple of (str, str)
+        File names, and what about them is not known or had to be decided, in words that all share.
     """
 
     pseudonym: str
@@ -76,6 +80,7 @@ class PersonRead:
     coverage_R: np.ndarray | None = None
     present_R: np.ndarray | None = None
     kind: str = ""
+    notices: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +103,8 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     PersonRead
         It names the person by pseudonym only, in its reasons too.
     """
-    left_out: list[LeftOut] = []
+    left_out = [LeftOut(path.name, None, _COMBINED) for path in job.files.combined]
+    notices: list[tuple[str, str]] = []
     record: SubjectRecord | None = None
     rest: Rest | None = None
     runs: list[tuple[Run, RunQuality]] = []
@@ -107,9 +113,10 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
         unread: list[tuple[str, str]] = []
         try:
             rest = read_rest(job.files, job.derivatives, regions, config, unread)
+            notices += rest.notices
         finally:
             left_out += [LeftOut(name, None, problem) for name, problem in unread]
-        runs, problems = _read_runs(job, regions, tasks, config, left_out)
+        runs, problems = _read_runs(job, regions, tasks, config, left_out, notices)
         require_good(rest, config)
         record = _record(job, rest, runs, problems, config)
     except UserError as error:
@@ -130,6 +137,7 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
         None if rest is None else rest.coverage_R,
         None if rest is None else rest.present_R,
         kind,
+        tuple((without_label(name, job, config), notice) for name, notice in notices),
     )
 
 
@@ -165,13 +173,18 @@ def paths_in(value: object) -> Iterator[Path]:
 
 
 def _read_runs(
-    job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig, left_out: list[LeftOut]
+    job: PersonJob,
+    regions: tuple[str, ...],
+    tasks: TaskSet,
+    config: IngestConfig,
+    left_out: list[LeftOut],
+    notices: list[tuple[str, str]],
 ) -> tuple[list[tuple[Run, RunQuality]], list[str]]:
     """Read a person's task runs, in order, those that the rules leave out among them, and say what is wrong with those and others."""
     found, problems = [], []
     for events in job.files.events:
         try:
-            run, volumes_fraction = _run(events, regions, tasks, config, job.derivatives, left_out)
+            run, volumes_fraction = _run(events, regions, tasks, config, job.derivatives, left_out, notices)
         except UserError as error:
             problems.append(LeftOut(events.path.name, None, str(error)))
             continue
@@ -212,6 +225,7 @@ def _run(
     config: IngestConfig,
     derivatives: tuple[Path, ...],
     left_out: list[LeftOut],
+    notices: list[tuple[str, str]],
 ) -> tuple[Run, float | None]:
     """Read a task run, and give the share of the volumes left of a series of which that is too little."""
     spec = tasks.specs[file.task_index]
@@ -223,9 +237,10 @@ def _run(
             found = read_series(file.series, regions, config, derivatives)
             volumes_fraction = float(found.kept_V.mean())
             require_volumes(found, file.series, config)
-            volumes_fraction, found = None, found.after(config.dropped_volumes)
-            _require_all_volumes(found, file, config)
-            series = found
+            volumes_fraction = None
+            unknown = _unknown(found, file)
+            series = found.with_dropped()
+            notices += [(file.series.path.name, notice) for notice in unknown]
             if absent := gaps(series, regions):
                 left_out.append(LeftOut(file.series.path.name, None, absent))
         except UserError as error:
@@ -247,36 +262,39 @@ def _run(
         bold_VR=bold_VR,
         repetition_time=None if series is None else series.repetition_time,
         bold_mean_R=mean_R,
+        first_volume_seconds=0.0 if series is None else series.start_seconds,
     )
     return run, volumes_fraction
 
 
-def _require_all_volumes(series: Series, file: EventsFile, config: IngestConfig) -> None:
-    """Refuse a task series of another length than the run's raw image, where that is there: it would lie at the wrong events.
+def _unknown(series: Series, file: EventsFile) -> list[str]:
+    """Return what is not known of the time of a run's volumes; the run's raw image, where it is there, says how many it had.
 
     Raises
     ------
     InputDataError
-        It says how many volumes are missing.
+        The series has another length than the raw image: it would lie at the wrong events. It says how many volumes are missing.
     """
+    notices = [*series.notices, *series.task_notices]
     stem = file.path.name.removesuffix("_events.tsv")
     raw = next(
         (path for end in ("nii.gz", "nii") if (path := file.path.with_name(f"{stem}_bold.{end}")).is_file()), None
     )
     if raw is None:
-        return
+        return notices
     try:
         expected = read_header(raw, np.inf).num_volumes
     except InputDataError:
-        return  # raw images are not read: a place-holder for one is no reason to do without the series
+        return notices  # raw images are not read: a place-holder for one is no reason to do without the series
     found = len(series.values_VR)
-    if found != expected:
-        number = expected - found + config.dropped_volumes
+    if found + series.dropped_volumes != expected:
+        number = expected - found
         advice = f"If they were taken from the beginning, set ingest.dropped_volumes: {number}. " if number > 0 else ""
         raise InputDataError(
-            f"{file.path.name}: its series has {found - config.dropped_volumes} volumes, {raw.name} {expected}, and "
-            f"ingest.dropped_volumes is {config.dropped_volumes}. {advice}Else events would lie at the wrong volumes."
+            f"{file.path.name}: its series has {found} volumes, {raw.name} {expected}, and {series.dropped_volumes} were taken from the "
+            f"beginning as far as is known. {advice}Else events would lie at the wrong volumes."
         )
+    return [notice for notice in notices if notice != DROPPED_UNKNOWN]
 
 
 def _within_the_run(events: EventsRead, series: Series | None) -> tuple[Trials, list[UnusableRow]]:

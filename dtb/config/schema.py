@@ -108,8 +108,8 @@ class IngestConfig:
     """BIDS task label of the resting-state runs, matched at its beginning (`rest` matches `restAP`)."""
     layout: Annotated[str, OneOf("dtb.cohort.layouts.table:LAYOUTS")] = "xcpd"
     """What the derivative trees hold. `xcpd`: XCP-D's `*_timeseries.tsv`; `xcpd_cifti`: its `*_timeseries.ptseries.nii`; `halfpipe`:
-    headerless `*_timeseries.tsv.gz`; `fmriprep`: volumes, `*_desc-preproc_bold.nii.gz`; `fmriprep_cifti`: `*_bold.dtseries.nii`; `tcp`:
-    the Transdiagnostic Connectome Project's HDF5 files."""
+    `*_timeseries.tsv` or `.tsv.gz` without a header; `fmriprep`: volumes, `*_desc-preproc_bold.nii.gz`; `fmriprep_cifti`:
+    `*_bold.dtseries.nii`; `tcp`: the Transdiagnostic Connectome Project's HDF5 files."""
     atlas: Path | None = None
     """Atlas for `fmriprep` (a labelled NIfTI volume, its names in a table of the same name or in `region_labels`) and `fmriprep_cifti` (a
     `dlabel.nii`)."""
@@ -126,10 +126,10 @@ class IngestConfig:
     max_memory_gib: Positive = 1.5
     """An image whose header asks for more memory than this, in one process, is refused."""
     repetition_time: Positive | None = None
-    """Seconds from one volume to the next, for series of which no file says it; files that say something else are refused."""
-    dropped_volumes: CountOrZero = 0
+    """Seconds from one volume to the next, whatever files say. If not given, the sidecar says it, or else the header of the image."""
+    dropped_volumes: CountOrZero | None = None
     """Volumes that were taken from the beginning of every task series, as XCP-D does with `--dummy-scans`: they count as missing, so that
-    events keep their place."""
+    events keep their place. If not given, each run's own number, from HALFpipe's sidecar or XCP-D's `*_qc.tsv`."""
     halfpipe_feature: str = "corrMatrix5"
     """Which HALFpipe feature's series to read (the name after `feature-`)."""
     region_labels: Path | None = None

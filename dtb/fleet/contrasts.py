@@ -109,7 +109,7 @@ class Contrasts:
         trials = run.trials
         parts = [trials.onset_seconds_J, trials.window_seconds_J, trials.condition_J, trials.pulse_onset_seconds_Q]
         parts += [trials.pulse_duration_seconds_Q, usable_V]
-        text = f"{run.task}/{run.repetition_time}".encode()
+        text = f"{run.task}/{run.repetition_time}/{run.first_volume_seconds}".encode()
         key = hashlib.sha256(b"/".join([text, *(np.ascontiguousarray(part).tobytes() for part in parts)])).hexdigest()
         if key not in self._known:
             if len(self._known) >= _DESIGNS_KEPT:
@@ -129,7 +129,7 @@ def _runs_of(record: SubjectRecord, batch: Batch, subject: int) -> Iterator[tupl
         pieces, usable_V = [], np.zeros(len(run.bold_VR), dtype=bool)
         for segment in np.flatnonzero(run_K == number).tolist():
             (volumes,) = np.nonzero(counted_KV[segment])
-            places = np.rint((start_K[segment] + seconds_KV[segment, volumes]) / run.repetition_time).astype(int)
+            places = run.volumes_at(start_K[segment] + seconds_KV[segment, volumes])
             usable_V[places] = True
             pieces.append((segment, volumes, places))
         yield number, usable_V, pieces

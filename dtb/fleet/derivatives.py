@@ -107,7 +107,12 @@ def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record:
         path = func / f"{stems[number]}_desc-sim_timeseries"
         series = pd.DataFrame(np.stack(list(signal)), columns=_regions(tables["bold"]))
         _write_table(path.with_name(f"{path.name}.tsv"), series)
-        sidecar = {"Description": RESEARCH_ONLY, "RepetitionTime": run.repetition_time, "TaskName": run.task}
+        sidecar = {
+            "Description": RESEARCH_ONLY,
+            "RepetitionTime": run.repetition_time,
+            "StartTime": run.first_volume_seconds,
+            "TaskName": run.task,
+        }
         write_json(path.with_name(f"{path.name}.json"), sidecar, sync=False)
     if "connectomes" in own and own["connectomes"].num_rows:
         edges_E = np.stack(own["connectomes"]["correlations"].to_pylist()).mean(axis=0)

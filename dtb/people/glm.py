@@ -116,7 +116,7 @@ def run_contrast(
     """
     if run.repetition_time is None or not contrast:
         return None
-    seconds_V = np.arange(len(usable_V)) * run.repetition_time
+    seconds_V = run.first_volume_seconds + np.arange(len(usable_V)) * run.repetition_time
     (rows,) = np.nonzero(usable_V & (seconds_V >= span_seconds[0]) & (seconds_V < span_seconds[1]))
     if len(rows) < 2:
         return None
@@ -154,7 +154,8 @@ def run_basis(run: Run, conditions: tuple[str, ...], usable_V: np.ndarray) -> np
     """
     assert run.repetition_time is not None
     (rows,) = np.nonzero(usable_V)
-    design = design_matrix(condition_events(run, conditions), rows * run.repetition_time)
+    seconds_V = run.first_volume_seconds + rows * run.repetition_time
+    design = design_matrix(condition_events(run, conditions), seconds_V)
     left, size, _ = np.linalg.svd(design.to_numpy(dtype=np.float64), full_matrices=False)
     left = left[:, size > 1e-8 * size[0]]
     basis_VP = np.zeros((len(usable_V), left.shape[1]))

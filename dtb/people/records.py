@@ -38,6 +38,9 @@ class Run:
         Seconds from one volume to the next; None without volumes.
     bold_mean_R : (R,) float32 or None
         The mean over the run that was removed from each region, in the units of its file; None where none was.
+    first_volume_seconds : float
+        Time of the first volume on the clock of the events: half a repetition time, for example, where slice timing correction brought all
+        slices to the middle of their volume.
     """
 
     task: str
@@ -49,6 +52,30 @@ class Run:
     bold_VR: np.ndarray | None
     repetition_time: float | None
     bold_mean_R: np.ndarray | None = None
+    first_volume_seconds: float = 0.0
+
+    @property
+    def volume_seconds_V(self) -> np.ndarray:
+        """Time of each volume on the clock of the events, (V,) float64; empty without volumes."""
+        if self.bold_VR is None or self.repetition_time is None:
+            return np.zeros(0)
+        return self.first_volume_seconds + self.repetition_time * np.arange(len(self.bold_VR))
+
+    def volumes_at(self, seconds: np.ndarray) -> np.ndarray:
+        """Return which volumes stand at these times, as whole numbers from 0.
+
+        Examples
+        --------
+        >>> from dtb.tasks.trials import Trials
+        >>> none = Trials(*[np.zeros(0)] * 2, np.zeros(0), *[np.zeros((0, 1), bool)] * 2, *[np.zeros(0, bool)] * 2, *[np.zeros(0)] * 5)
+        >>> run = Run("t", "t", None, None, none, 7.0, np.zeros((3, 1)), 2.0, first_volume_seconds=1.0)
+        >>> run.volume_seconds_V
+        array([1., 3., 5.])
+        >>> run.volumes_at(run.volume_seconds_V)
+        array([0, 1, 2])
+        """
+        assert self.repetition_time is not None
+        return np.rint((seconds - self.first_volume_seconds) / self.repetition_time).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -54,8 +54,7 @@ def _design_panels(place: int, task: str, where: str, run: Run, conditions: tupl
     known_J = run.trials.condition_J
     if run.bold_VR is None or run.repetition_time is None or not len(known_J) or known_J.max() >= len(conditions):
         return []
-    seconds_V = run.repetition_time * np.arange(len(run.bold_VR))
-    design = design_matrix(condition_events(run, conditions), seconds_V)
+    design = design_matrix(condition_events(run, conditions), run.volume_seconds_V)
     caption = (
         f"{where}: the regressors of the linear model that gives the task's contrast: each condition's events convolved with the "
         "haemodynamic response, their derivatives, and slow drifts. Each column has its own scale; time goes down."

@@ -125,7 +125,7 @@ def bold_panels(
         predicted_VR, spread_VR = (
             np.stack([np.asarray(row, dtype=float) for row in volumes[name]]) for name in ("bold", "spread")
         )
-        observed_VR = run.bold_VR[np.round(seconds_V / run.repetition_time).astype(int)][:, columns].astype(float)
+        observed_VR = run.bold_VR[run.volumes_at(seconds_V)][:, columns].astype(float)
         correlation_R = np.array([_correlation(*pair) for pair in zip(observed_VR.T, predicted_VR.T, strict=True)])
         known = np.flatnonzero(np.isfinite(correlation_R))
         if not len(known):

@@ -291,7 +291,7 @@ class BatchMaker:
         """Return the volumes that go with a segment of a part of the run, whether each counts, and their times after its beginning."""
         if bold_VR is None or run.repetition_time is None or not len(self._bold_regions):
             return np.zeros((0, len(self._bold_regions)), np.float32), np.zeros(0, bool), np.zeros(0, np.float32)
-        seconds_V = np.arange(len(bold_VR)) * run.repetition_time
+        seconds_V = run.volume_seconds_V
         begin_seconds = segment.start_seconds
         end_seconds = begin_seconds + num_steps * self._step_seconds
         if self._with_spline:

@@ -57,8 +57,6 @@ def series(run: Run, trained: Span, columns: np.ndarray, mean_R: np.ndarray | No
 
 def within(run: Run, span: Span) -> np.ndarray:
     """Return which volumes of a run with BOLD lie in a part of it, (V,) bool."""
-    assert run.bold_VR is not None
-    assert run.repetition_time is not None
     begin, end = span.of(run.duration_seconds)
-    seconds_V = np.arange(len(run.bold_VR)) * run.repetition_time
+    seconds_V = run.volume_seconds_V
     return (seconds_V >= begin) & (seconds_V < end)

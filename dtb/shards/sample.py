@@ -29,6 +29,7 @@ class _RunHeader(TypedDict):
     run: str | None
     duration_seconds: FiniteFloat
     repetition_time: FiniteFloat | None
+    first_volume_seconds: NotRequired[FiniteFloat]
 
 
 class _Header(TypedDict):
@@ -72,6 +73,7 @@ def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
                 "run": run.run,
                 "duration_seconds": run.duration_seconds,
                 "repetition_time": run.repetition_time,
+                "first_volume_seconds": run.first_volume_seconds,
             }
         )
         if run.bold_VR is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dtb import terminal
-from dtb.cohort.bids.names import RUN_ENTITIES, BidsName
+from dtb.cohort.bids.names import RUN_ENTITIES, BidsName, RunKey, combined_runs, sidecar_of
 from dtb.cohort.bids.selection import Selection, read_selection, require_known
 from dtb.cohort.bids.tree import Tree, list_tree, parse_name
 from dtb.cohort.connectomes.matrices import PATTERNS, MatrixFile, find_matrices
@@ -37,6 +37,10 @@ class SeriesFile:
         Brain mask on the same grid.
     raw_sidecars : tuple of Path
         What the raw tree says of this run: `*_bold.json` in its folder and those above, each of which fills what those before it lack.
+    image_sidecars : tuple of Path
+        Where derivative trees would say more of the images that the series was made of: the sidecars of the run's preprocessed images.
+    quality : Path or None
+        XCP-D's table of quality, which has the number of volumes taken from the beginning.
     """
 
     path: Path
@@ -45,6 +49,8 @@ class SeriesFile:
     outliers: Path | None = None
     mask: Path | None = None
     raw_sidecars: tuple[Path, ...] = ()
+    image_sidecars: tuple[Path, ...] = ()
+    quality: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +89,8 @@ class PersonFiles:
         With `ingest.connectome: precomputed`.
     problem : str
         Why this person cannot be read, if that is known already.
+    combined : tuple of Path
+        Series and matrices that others put together out of runs that are read themselves; they are not read.
     """
 
     label: str
@@ -90,6 +98,7 @@ class PersonFiles:
     events: tuple[EventsFile, ...]
     problem: str = ""
     matrices: tuple[MatrixFile, ...] = ()
+    combined: tuple[Path, ...] = ()
 
 
 def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig, tasks: TaskSet) -> list[PersonFiles]:
@@ -131,7 +140,10 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
         try:
             person = _person(label, raw, derived, config, selection, tasks, sidecars)
             if reads_matrices:
-                person = dataclasses.replace(person, matrices=find_matrices(derivatives, label, config, selection))
+                matrices, combined = find_matrices(
+                    derivatives, label, config, selection, {name.run_key for _, name in raw.files.get(label, [])}
+                )
+                person = dataclasses.replace(person, matrices=matrices, combined=(*person.combined, *combined))
         except AmbiguousFilesError as error:
             ambiguous.append(error)
             person = PersonFiles(label, (), (), str(error))
@@ -201,6 +213,7 @@ def _person(
     files = sorted(raw.files.get(label, []), key=lambda file: file[1].suffix == "bold")
     runs = {name.run_key: (path, name) for path, name in files}
     series = _series(label, raw.root, runs, derived, config, selection, sidecars)
+    combined = {key: series.pop(key) for key in combined_runs(series, scanned=runs)}
     rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
     events: dict[RunKey, EventsFile] = {}
     for path, name in raw.files.get(label, []):
@@ -218,10 +231,12 @@ def _person(
             problem = f"several events files of one run, {events[key].path.name} and {path.name}"
             return PersonFiles(label, (), (), problem)
         events[key] = EventsFile(path, name, matching[0], series.get(key), _near(key, series))
-    return PersonFiles(label, rest, tuple(events[key] for key in sorted(events)))
-
-
-RunKey = tuple[tuple[str, str], ...]
+    return PersonFiles(
+        label,
+        rest,
+        tuple(events[key] for key in sorted(events)),
+        combined=tuple(file.path for file in combined.values()),
+    )
 
 
 def _near(key: RunKey, series: dict[RunKey, SeriesFile]) -> Path | None:
@@ -246,6 +261,7 @@ def _series(
 ) -> dict[RunKey, SeriesFile]:
     """Return a person's series by run; what lies beside one is taken from its own tree, and from another where its own has none."""
     tables = [_beside(tree.files.get(label, [])) for tree in derived]
+    images = _image_sidecars(derived, label)
     found: dict[RunKey, SeriesFile] = {}
     for own, tree in zip(tables, derived, strict=True):
         for path, name in tree.files.get(label, []):
@@ -270,7 +286,19 @@ def _series(
                 outliers=_first(near, ("outliers", key)),
                 mask=_first(near, ("mask", key, name.entities.get("space"), name.entities.get("res"))),
                 raw_sidecars=_raw_sidecars(bids, name, runs.get(key), sidecars),
+                image_sidecars=tuple(other for other in images.get(key, ()) if other != sidecar_of(path)),
+                quality=_first(near, ("qc", key)),
             )
+    return found
+
+
+def _image_sidecars(derived: list[Tree], label: str) -> dict[RunKey, list[Path]]:
+    """Return where the sidecars of a person's preprocessed images would lie, by run; of all spaces, for time is the same in each."""
+    found: dict[RunKey, list[Path]] = {}
+    for tree in derived:
+        for path, name in tree.files.get(label, []):
+            if name.suffix == "bold" and "task" in name.entities and name.extension.endswith((".nii", ".nii.gz")):
+                found.setdefault(name.run_key, []).append(sidecar_of(path))
     return found
 
 
@@ -284,7 +312,9 @@ def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
     for path, name in files:
         if name.suffix == "mask" and name.entities.get("desc") == "brain" and name.extension.startswith(".nii"):
             found["mask", name.run_key, name.entities.get("space"), name.entities.get("res")] = path
-        elif name.suffix in {"motion", "outliers"} and name.extension == ".tsv":
+        elif (name.suffix in {"motion", "outliers"} and name.extension == ".tsv") or (
+            name.suffix == "qc" and name.extension in {".tsv", ".csv"}
+        ):
             found[name.suffix, name.run_key] = path
     return found
 
@@ -297,7 +327,7 @@ def _raw_sidecars(
     A run's raw files may write its name in another way. Folders that were listed are added to `known`.
     """
     own = name if raw is None else raw[1]
-    wanted = {("sub", own.entities["sub"]), ("echo", own.entities.get("echo")), *own.run_key}
+    wanted = {("sub", own.entities["sub"]), ("echo", own.entities.get("echo")), ("part", "mag"), *own.run_key}
     person = bids / f"sub-{own.entities['sub']}"
     session = person / f"ses-{own.entities['ses']}" if "ses" in own.entities else person
     found = []

@@ -20,7 +20,7 @@ from dtb.cohort.bids.names import BidsName
 from dtb.cohort.bids.tree_cache import Listed, is_folder, is_unchanged, keep, kept_at, list_folders, read_kept
 from dtb.errors import InputDataError
 
-_SUFFIXES = ("events", "timeseries", "bold", "mask", "motion", "outliers")
+_SUFFIXES = ("events", "timeseries", "bold", "mask", "motion", "outliers", "qc")
 _CHUNK = 100
 _LABEL = re.compile(r"[A-Za-z0-9+]+")
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.bids.names import BidsName
+from dtb.cohort.bids.names import BidsName, RunKey, combined_runs
 from dtb.cohort.bids.selection import Selection
 from dtb.cohort.connectomes.matrix_files import read_mat, read_relmat
 from dtb.cohort.series.atlas import read_region_table
@@ -46,9 +46,28 @@ class MatrixFile:
 
 
 def find_matrices(
-    derivatives: Iterable[Path], label: str, config: IngestConfig, selection: Selection
-) -> tuple[MatrixFile, ...]:
+    derivatives: Iterable[Path],
+    label: str,
+    config: IngestConfig,
+    selection: Selection,
+    scanned: Collection[RunKey] = (),
+) -> tuple[tuple[MatrixFile, ...], tuple[Path, ...]]:
     """Find a person's matrices, in any folder of theirs, that pass the selection; of those made of a task, those of rest alone.
+
+    Parameters
+    ----------
+    derivatives : iterable of Path
+    label : str
+    config : IngestConfig
+    selection : Selection
+    scanned : collection of RunKey
+        Runs that the raw tree has a file of.
+
+    Returns
+    -------
+    matrices : tuple of MatrixFile
+    combined : tuple of Path
+        Those of several runs put together, beside which each run has a matrix of its own.
 
     Raises
     ------
@@ -57,6 +76,7 @@ def find_matrices(
     """
     patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
     found: dict[str, MatrixFile] = {}
+    keys: dict[RunKey, str] = {}
     for root in derivatives:
         for path in sorted((root / f"sub-{label}").rglob("*")):
             if not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns) or not path.is_file():
@@ -74,7 +94,9 @@ def find_matrices(
                     "pattern of file names."
                 )
             found[run] = MatrixFile(path, run)
-    return tuple(found[run] for run in sorted(found))
+            keys[name.run_key] = run
+    combined = [found.pop(keys[key]).path for key in combined_runs(keys, scanned)]
+    return tuple(found[run] for run in sorted(found)), tuple(combined)
 
 
 def read_matrix_regions(first: Path, config: IngestConfig) -> tuple[str, ...]:

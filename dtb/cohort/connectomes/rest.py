@@ -35,6 +35,8 @@ class Rest:
         Share of the volumes that censoring left, of all runs that could be read; NaN for matrices.
     coverage_R : (R,) float64
         Share of each parcel that the images cover, the mean over runs; NaN where nothing says it.
+    notices : tuple of (str, str)
+        File names, and what had to be decided about them.
     """
 
     connectome_E: np.ndarray
@@ -43,6 +45,7 @@ class Rest:
     motion: float | None
     volumes_fraction: float
     coverage_R: np.ndarray
+    notices: tuple[tuple[str, str], ...] = ()
 
     @property
     def present_R(self) -> np.ndarray:
@@ -107,6 +110,7 @@ def _from_series(
     if not files.rest:
         raise InputDataError("no resting-state series")
     found: dict[str, Series] = {}
+    notices: list[tuple[str, str]] = []
     num_kept = num_volumes = 0
     for file in files.rest:
         try:
@@ -121,6 +125,7 @@ def _from_series(
             unread.append((file.path.name, str(error)))
             continue
         found[file.name.run_label] = one
+        notices += [(file.path.name, notice) for notice in one.notices]
         if absent := gaps(one, regions):
             unread.append((file.path.name, absent))
     if not found:
@@ -143,6 +148,7 @@ def _from_series(
         np.mean(
             [np.full(len(regions), np.nan) if one.coverage_R is None else one.coverage_R for one in series], axis=0
         ),
+        tuple(notices),
     )
 
 

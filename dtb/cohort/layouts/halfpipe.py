@@ -11,12 +11,13 @@ from dtb.config import IngestConfig
 
 
 def _matches(name: BidsName, config: IngestConfig) -> bool:
-    return is_timeseries(name, ".tsv.gz", config) and name.entities.get("feature") == config.halfpipe_feature
+    is_table = any(is_timeseries(name, extension, config) for extension in (".tsv", ".tsv.gz"))
+    return is_table and name.entities.get("feature") == config.halfpipe_feature
 
 
 def _looked_for(config: IngestConfig) -> str:
     chosen = config.parcellation or "*"
-    return f"*_task-{config.rest_task}*_feature-{config.halfpipe_feature}_atlas-{chosen}_timeseries.tsv.gz"
+    return f"*_task-{config.rest_task}*_feature-{config.halfpipe_feature}_atlas-{chosen}_timeseries.tsv (or .tsv.gz)"
 
 
 def _read(file: SeriesPath, regions: tuple[str, ...], _derivatives: tuple[Path, ...], config: IngestConfig) -> Values:
@@ -32,4 +33,5 @@ HALFPIPE = Layout(
     looked_for=_looked_for,
     read_region_names=numbered_region_names,
     read=_read,
+    drops_volumes=True,
 )

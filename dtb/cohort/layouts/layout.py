@@ -73,6 +73,8 @@ class Layout:
         Whether each series names its regions itself.
     is_denoised : bool
         Whether confounds were taken out already; else they are regressed out, and motion is read from their table.
+    drops_volumes : bool
+        Whether the pipeline may have taken volumes from the beginning.
     is_on_grid : bool
         Whether series are volumes, which have to lie in the atlas's space.
     list_tree : function or None
@@ -87,6 +89,7 @@ class Layout:
     read: Read
     names_regions: bool = False
     is_denoised: bool = True
+    drops_volumes: bool = False
     is_on_grid: bool = False
     list_tree: Callable[[Path, list[str]], Tree] | None = None
 

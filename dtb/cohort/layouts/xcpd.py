@@ -62,6 +62,7 @@ XCPD = Layout(
     read_region_names=_table_names,
     read=_read_table,
     names_regions=True,
+    drops_volumes=True,
 )
 XCPD_CIFTI = Layout(
     name="xcpd_cifti",
@@ -71,4 +72,5 @@ XCPD_CIFTI = Layout(
     read_region_names=_cifti_names,
     read=_read_cifti,
     names_regions=True,
+    drops_volumes=True,
 )

@@ -68,11 +68,16 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
         )
     table, kept = None, None
     if config.confounds != "none":
-        image = (
-            f"{path}.gz" if path.suffix == ".nii" else str(path)
-        )  # nilearn goes by the name, and knows no other ending
+        beside = confounds_beside(path)
+        if beside is None:
+            raise InputDataError(
+                f"Confounds of {path.name} for `{config.confounds}`: there is no {_run_of(path)}_desc-confounds_timeseries.tsv beside it. "
+                "Give a tree with fMRIPrep's confounds, or `ingest.confounds: none`."
+            )
+        # nilearn finds the table by the name of an image, which need not be there, and knows few: this is one that goes with the table.
+        image = beside.with_name(f"{beside.name.partition('_desc-')[0]}_desc-preproc_bold.nii.gz")
         try:
-            table, kept = load_confounds(image, **_STRATEGIES[config.confounds])
+            table, kept = load_confounds(str(image), **_STRATEGIES[config.confounds])
         except UNREADABLE as error:
             raise InputDataError(f"Confounds of {path.name} for `{config.confounds}`: {first_line(error)}") from None
         if len(table) != len(values_VR):
@@ -126,8 +131,12 @@ def _has_signal(before_VR: np.ndarray, after_VR: np.ndarray) -> np.ndarray:
     )
 
 
-def mean_displacement_of(path: Path) -> Path | None:
-    """Return the confounds table beside an fMRIPrep image, which holds the framewise displacement."""
-    stem = re.split("_(?:echo|space|desc)-|_bold", path.name)[0]
-    found = sorted(path.parent.glob(f"{stem}_desc-confounds_*.tsv"))
+def confounds_beside(path: Path) -> Path | None:
+    """Return the confounds table beside an fMRIPrep image or CIFTI series, which also holds the framewise displacement."""
+    found = sorted(path.parent.glob(f"{_run_of(path)}_desc-confounds_*.tsv"))
     return found[0] if found else None
+
+
+def _run_of(path: Path) -> str:
+    """Return the beginning of a name that says which run it is, whatever image was made of it."""
+    return re.split("_(?:echo|space|den|res|hemi|desc)-|_bold", path.name)[0]

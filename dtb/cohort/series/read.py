@@ -6,7 +6,6 @@ Shape letters: `V` volume, `R` region.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,18 +15,17 @@ import numpy as np
 from dtb.cohort.bids.index import SeriesFile
 from dtb.cohort.layouts.layout import SeriesPath
 from dtb.cohort.layouts.table import LAYOUTS
-from dtb.cohort.series.confounds import cleaned, mean_displacement_of
+from dtb.cohort.series.confounds import cleaned, confounds_beside
 from dtb.cohort.series.tabular import (
     mean_displacement,
     on_the_clock,
 )
+from dtb.cohort.series.timing import read_sidecar, read_timing
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
 _ROUNDING = 1e-9  # range of numbers that are all the same, relative to them
 _FAINTEST = 1e-6  # of most regions' range: whatever has less was a constant before it was filtered
-_SHORTEST, _LONGEST = 0.1, 20.0  # repetition times in seconds
-_SAME_TIME = 0.01  # relative: what headers in single precision and rounded sidecars differ by
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,22 +42,33 @@ class Series:
         Mean framewise displacement in millimetres.
     coverage_R : (R,) float64 or None
         Share of each parcel that the images cover; None for series that others parcellated.
+    dropped_volumes : int
+        Volumes of the run that were taken away before the first of these.
+    start_seconds : float
+        Time of the run's first volume, dropped or not, on the clock of its events.
+    notices, task_notices : tuple of str
+        What of the series' timing had to be decided or is not known, in words that all share of whom it is the same; the latter of account
+        for a run with events only.
     """
 
     values_VR: np.ndarray
     repetition_time: float
     motion: float | None
     coverage_R: np.ndarray | None = None
+    dropped_volumes: int = 0
+    start_seconds: float = 0.0
+    notices: tuple[str, ...] = ()
+    task_notices: tuple[str, ...] = ()
 
-    def after(self, num_volumes: int) -> Series:
-        """Return the series behind volumes that are missing, which keep its place in time."""
-        missing_VR = np.full((num_volumes, self.values_VR.shape[1]), np.nan)
-        return dataclasses.replace(self, values_VR=np.concatenate([missing_VR, self.values_VR]))
+    def with_dropped(self) -> Series:
+        """Return the series behind the volumes that were dropped, which are missing and keep its place in time."""
+        missing_VR = np.full((self.dropped_volumes, self.values_VR.shape[1]), np.nan)
+        return dataclasses.replace(self, values_VR=np.concatenate([missing_VR, self.values_VR]), dropped_volumes=0)
 
     @property
     def seconds(self) -> float:
         """How long the run is, censored volumes included."""
-        return len(self.values_VR) * self.repetition_time
+        return len(self.values_VR) * self.repetition_time + max(0.0, self.start_seconds)
 
     @property
     def present_R(self) -> np.ndarray:
@@ -160,19 +169,27 @@ def read_series(
     values_VR, header_time, coverage_R = layout.read(SeriesPath(file.path, file.mask), regions, derivatives, config)
     if np.isinf(values_VR).any():
         raise InputDataError(f"{file.path.name} has infinite values.")
-    sidecar = _sidecar(file.path)
-    repetition_time = _repetition_time(file, sidecar, header_time, config)
-    motion: object = sidecar.get("FDMean")
+    timing = read_timing(file, header_time, config)
+    motion: object = read_sidecar(file.path).get("FDMean")
     if not layout.is_denoised:
-        values_VR = cleaned(values_VR, file.path, repetition_time, config)
-        confounds = mean_displacement_of(file.path)
+        values_VR = cleaned(values_VR, file.path, timing.repetition_time, config)
+        confounds = confounds_beside(file.path)
         motion = None if confounds is None else mean_displacement(confounds, len(values_VR), file.path)
     if file.outliers is not None:
         values_VR = on_the_clock(values_VR, file.outliers, file.path)
     if file.motion is not None:
         motion = mean_displacement(file.motion, len(values_VR), file.path)
     is_number = isinstance(motion, int | float) and not isinstance(motion, bool) and np.isfinite(motion)
-    return Series(values_VR, repetition_time, float(motion) if is_number else None, coverage_R)  # type: ignore[arg-type]
+    return Series(
+        values_VR,
+        timing.repetition_time,
+        float(motion) if is_number else None,  # type: ignore[arg-type]
+        coverage_R,
+        timing.dropped_volumes,
+        timing.start_seconds,
+        timing.notices,
+        timing.task_notices,
+    )
 
 
 def require_volumes(series: Series, file: SeriesFile, config: IngestConfig) -> None:
@@ -188,61 +205,3 @@ def require_volumes(series: Series, file: SeriesFile, config: IngestConfig) -> N
             f"{file.path.name} has {series.kept_V.sum()} of {len(series.kept_V)} volumes left, less than ingest.min_volumes_fraction "
             f"{config.min_volumes_fraction:g}."
         )
-
-
-def _repetition_time(
-    file: SeriesFile, sidecar: dict[str, object], header_time: float | None, config: IngestConfig
-) -> float:
-    """Take the repetition time from the series' sidecar, the raw run's, the header, or the configuration; all that say it must agree."""
-    raw, said_raw = "sidecar", None
-    for path in file.raw_sidecars:
-        raw, said_raw = path.name, _json_at(path).get("RepetitionTime")
-        if said_raw is not None:
-            break
-    sources = {
-        sidecar_path(file.path).name: sidecar.get("RepetitionTime"),
-        f"the raw tree's {raw}": said_raw,
-        "the header": header_time,
-        "ingest.repetition_time": config.repetition_time,
-    }
-    found: dict[str, float] = {}
-    for source, value in sources.items():
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not _SHORTEST <= value <= _LONGEST:
-            raise InputDataError(
-                f"{file.path.name}: RepetitionTime is {value!r} in {source}; expected {_SHORTEST:g} to {_LONGEST:g} seconds."
-            )
-        found[source] = float(value)
-    if not found:
-        raise InputDataError(
-            f"Nothing says the RepetitionTime of {file.path.name}: no sidecar {sidecar_path(file.path).name}, no *_bold.json of the run in "
-            "the raw tree, its own or one that it inherits. Set ingest.repetition_time."
-        )
-    first, seconds = next(iter(found.items()))
-    for source, other in found.items():
-        if abs(other - seconds) > _SAME_TIME * seconds:
-            raise InputDataError(
-                f"{file.path.name}: the RepetitionTime is {seconds:g} s in {first}, but {other:g} s in {source}. Correct what is wrong."
-            )
-    return seconds
-
-
-def sidecar_path(path: Path) -> Path:
-    """Return where the JSON sidecar of a file lies, if it has one."""
-    return path.with_name(path.name.split(".")[0] + ".json")
-
-
-def _sidecar(path: Path) -> dict[str, object]:
-    """Read what lies beside a series, if anything does."""
-    sidecar = sidecar_path(path)
-    return _json_at(sidecar) if sidecar.is_file() else {}
-
-
-def _json_at(path: Path) -> dict[str, object]:
-    try:
-        # Some tools write a bare NaN, which Python's reader takes.
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputDataError(f"{path.name} is not readable JSON ({error}).") from None
-    return values if isinstance(values, dict) else {}

@@ -231,8 +231,7 @@ def _run_series(bold_KVR: np.ndarray, batch: Batch, row: int, record: SubjectRec
         seconds_V = (
             float(batch.start_seconds_SK[row, segment]) + batch.volume_seconds_SKV[row, segment].double().numpy()
         )
-        volume_V = np.rint(seconds_V[counted_V] / run.repetition_time).astype(np.int64)
-        series_VR[volume_V] = bold_KVR[segment][counted_V]
+        series_VR[run.volumes_at(seconds_V[counted_V])] = bold_KVR[segment][counted_V]
     return series
 
 

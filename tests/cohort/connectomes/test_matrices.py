@@ -233,7 +233,8 @@ def test_files_are_found_in_any_folder_and_of_tasks_rest_alone(tmp_path):
         path.touch()
     trees = (tmp_path / "absent", tmp_path / "qsirecon")
     everything = read_selection(COUNTS)
-    found = find_matrices(trees, "01", COUNTS, everything)
+    found, combined = find_matrices(trees, "01", COUNTS, everything)
+    assert not combined
     assert {file.path for file in found} == set(wanted)
     assert [file.run for file in found] == ["ses-1_run-1", "ses-2", "task-rest"]
     filtered = dataclasses.replace(COUNTS, bids_filter_file=tmp_path / "filter.json")
@@ -241,12 +242,29 @@ def test_files_are_found_in_any_folder_and_of_tasks_rest_alone(tmp_path):
         '{"bold": {"session": "2", "direction": "AP"}}'
     )  # a direction tells no structural matrix
     for chosen in (dataclasses.replace(COUNTS, session_label=("ses-2",)), filtered):
-        assert [file.run for file in find_matrices(trees, "01", COUNTS, read_selection(chosen))] == ["ses-2"]
-    only = find_matrices(trees, "01", dataclasses.replace(COUNTS, matrix_files="*ses-2*.mat"), everything)
+        assert [file.run for file in find_matrices(trees, "01", COUNTS, read_selection(chosen))[0]] == ["ses-2"]
+    only, _ = find_matrices(trees, "01", dataclasses.replace(COUNTS, matrix_files="*ses-2*.mat"), everything)
     assert [file.path for file in only] == [wanted[1]]
     (tree / "func" / "sub-01_task-rest_seg-Tian_relmat.tsv").touch()
     with pytest.raises(InputDataError, match=r"are matrices of the same run; .*ingest\.matrix_files"):
         find_matrices(trees, "01", COUNTS, everything)
+
+
+def test_a_matrix_of_runs_put_together_stands_back_for_those_of_the_runs(tmp_path):
+    func = tmp_path / "xcp_d" / "sub-01" / "func"
+    func.mkdir(parents=True)
+    for run in ("_dir-AP_run-1", "_dir-PA_run-1", ""):
+        (func / f"sub-01_task-rest{run}_seg-Toy_stat-pearsoncorrelation_relmat.tsv").touch()
+    everything = read_selection(COUNTS)
+    found, combined = find_matrices((tmp_path / "xcp_d",), "01", COUNTS, everything)
+    assert [file.run for file in found] == ["task-rest_dir-AP_run-1", "task-rest_dir-PA_run-1"]
+    assert [path.name for path in combined] == ["sub-01_task-rest_seg-Toy_stat-pearsoncorrelation_relmat.tsv"]
+    scanned = {(("task", "rest"),)}
+    assert len(find_matrices((tmp_path / "xcp_d",), "01", COUNTS, everything, scanned)[0]) == 3
+    for path in func.glob("*_run-*"):
+        path.unlink()
+    found, combined = find_matrices((tmp_path / "xcp_d",), "01", COUNTS, everything)
+    assert ([file.run for file in found], combined) == (["task-rest"], ())
 
 
 def assert_read_or_refused(path: Path, regions: tuple[str, ...], config: IngestConfig) -> None:
