@@ -124,11 +124,8 @@ def _trials(
         (rows,) = np.nonzero((subject_J == subject) & kept_J)
         if not len(rows):
             continue
-        chosen = torch.from_numpy(rows).to(presses.hazard_JWA.device)
         # One person's window is as long as that person's longest trial, whoever else is in the batch.
-        covered_JW = presses.covered_JW[chosen]
-        longest = int(covered_JW.any(0).nonzero().max()) + 1
-        own = PressDistribution(presses.hazard_JWA[chosen, :longest], covered_JW[:, :longest], presses.step_seconds)
+        own = presses.of_rows(torch.from_numpy(rows).to(presses.hazard_JWA.device))
         purpose = f"draws/{one.member}/{one.noise_draw}"
         generator = generator_of(one.records[subject].pseudonym, runner.seed, purpose)
         choice_DJ, rt_DJ = own.sample(generator, num_draws)

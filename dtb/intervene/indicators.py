@@ -111,7 +111,8 @@ def press_distribution(twin: Twin, output: TwinOutput, batch: Batch, tasks: Sequ
         batch.trials.task_J
     ]
     usable_JA = slots_A < num_slots_J[:, None]
-    return PressDistribution(torch.where(usable_JA[:, None], hazard_JWA, 0.0), covered_JW, twin.config.step_seconds)
+    hazard_JWA = torch.where(usable_JA[:, None], hazard_JWA, 0.0)
+    return PressDistribution.of(hazard_JWA, covered_JW, batch.trials, twin.config.step_seconds)
 
 
 class Performance:

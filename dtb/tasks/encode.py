@@ -1,7 +1,7 @@
 """From trials and pulses to what the model is given at each step: stimuli, presses, and when a press was possible.
 
 Nothing is rounded to steps: a stimulus that covers a third of a step has a third of its height there, and the steps' shares at risk sum
-to the observed exposure exactly.
+to the observed exposure exactly. Where windows overlap, no moment is at risk twice (`Trials.at_risk_seconds`).
 
 Shape letters: `T` model step, `I` stimulus channel, `A` response alternative, `J` trial, `Q` stimulus pulse, `P` pulse or trial, `F` a step
 that a pulse or a trial touches.
@@ -85,12 +85,12 @@ def encode_segment(
     press_TA = np.zeros((num_steps, taskset.num_alternatives), dtype=bool)
     onset_J = trials.onset_seconds_J
     pressed_J = trials.pressed_J
-    end_J = onset_J + np.where(pressed_J, trials.rt_seconds_J, trials.window_seconds_J)
+    from_J, end_J = trials.at_risk_seconds()
     began_J = (end_J if by_step else onset_J) >= counted_from_seconds
     counted_J = trials.usable_J & began_J & (onset_J < counted_to_seconds)
     first_seconds, last_seconds = (counted_from_seconds, counted_to_seconds) if by_step else (-np.inf, np.inf)
     (seen,) = np.nonzero(counted_J & (onset_J < edges[-1]) & (end_J >= edges[0]))
-    at_risk_from, at_risk_to = np.maximum(onset_J[seen], first_seconds), np.minimum(end_J[seen], last_seconds)
+    at_risk_from, at_risk_to = np.maximum(from_J[seen], first_seconds), np.minimum(end_J[seen], last_seconds)
     _, step_F, share_F = _shares(at_risk_from, at_risk_to, edges, step_seconds)
     at_risk_T = np.bincount(step_F, share_F, minlength=num_steps)
     num_own = trials.response_JA.shape[1]
@@ -98,6 +98,8 @@ def encode_segment(
         step = math.floor((end_J[trial] - start_seconds) / step_seconds)
         if by_step:
             step = min(step, num_steps - 1)  # rounding may put the last step's very end beyond it
+        if from_J[trial] > onset_J[trial] and 0 <= step < num_steps - 1 and press_TA[step].any():
+            step += 1  # the press that this trial waited for is in the same step: each counts
         if first_seconds <= end_J[trial] < last_seconds and 0 <= step < num_steps:
             press_TA[step, :num_own] |= trials.response_JA[trial]
     return stimulus_TI.astype(np.float32), press_TA, at_risk_T.astype(np.float32)

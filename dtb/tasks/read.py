@@ -19,7 +19,7 @@ from dtb.tasks.cells import Cells, shown_text
 from dtb.tasks.responses import learn_mapping, read_correct, read_responses
 from dtb.tasks.spec import Level, Stimulus, TaskSpec, columns_needed, response_columns
 from dtb.tasks.tables import line_of, read_tsv
-from dtb.tasks.trials import Trials
+from dtb.tasks.trials import ROUNDING_SECONDS, Trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
     cells.problem(is_trial & (window <= 0), "the response window is {} s long", window)
     placed = np.flatnonzero(is_trial & np.isfinite(onset) & (window > 0))
     rows = placed[np.argsort(onset[placed], kind="stable")]
-    window = _ended_by_next(cells, rows, onset, window)
+    window = _windows(spec, cells, rows, onset, window)
 
     can_learn = responses or set(response_columns(spec)) <= {*table.columns, *spec.derive}
     mapping, notes = learn_mapping(spec, cells, rows) if can_learn else ({}, [])
@@ -138,10 +138,13 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
     return EventsRead(trials, unusable, table.num_rows, num_not_trials, np.asarray(rows) + line_of(0), notes)
 
 
-def _ended_by_next(cells: Cells, rows: np.ndarray, onset: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """End each response window at the next onset: a press belongs to one trial."""
-    ended = window.copy()
-    ended[rows[:-1]] = np.minimum(window[rows[:-1]], np.diff(onset[rows]))
+def _windows(spec: TaskSpec, cells: Cells, rows: np.ndarray, onset: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """End response windows at the next onset where the specification says so, or where they reach beyond it by rounding only."""
+    ended, spacing = window.copy(), np.diff(onset[rows])
+    touching = window[rows[:-1]] < spacing + ROUNDING_SECONDS
+    ended[rows[:-1]] = np.where(
+        touching | spec.trials.until_next_onset, np.minimum(window[rows[:-1]], spacing), window[rows[:-1]]
+    )
     together = np.zeros(len(window), dtype=bool)
     together[rows[:-1]] = np.diff(onset[rows]) <= 0
     cells.problem(together, "another trial has the same onset, {} s", onset)

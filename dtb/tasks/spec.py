@@ -192,7 +192,9 @@ class TrialRows:
     onset: Time = Time(columns={"onset": "s"})
     """When the stimulus appeared from which the reaction time counts."""
     window: Time
-    """How long a press is possible. It ends with the next trial's onset at the latest."""
+    """How long a press is possible. It may reach beyond the next trial's onset: a press belongs to the trial in whose row it is."""
+    until_next_onset: bool = False
+    """Whether no window reaches beyond the next trial's onset, as in a task that goes on when the person has pressed."""
     reaction_time: ReactionTime
     response: Response
     correct: Correct = Correct()

@@ -10,6 +10,9 @@ import dataclasses
 
 import numpy as np
 
+ROUNDING_SECONDS = 1e-6
+"""Windows that overlap by less are taken to touch."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trials:
@@ -20,7 +23,7 @@ class Trials:
     onset_seconds_J : (J,) float64
         When the stimulus appeared from which the reaction time counts, and from which a press is possible.
     window_seconds_J : (J,) float64
-        How long a press is possible after the onset.
+        How long a press is possible after the onset. Windows may overlap: see `at_risk_seconds`.
     rt_seconds_J : (J,) float64
         Reaction time; NaN where there was no press.
     response_JA : (J, A) bool
@@ -78,6 +81,42 @@ class Trials:
         return np.asarray(
             (self.response_JA & self.correct_JA).any(axis=1) | ~(self.pressed_J | self.correct_JA.any(axis=1))
         )
+
+    def at_risk_seconds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return from when to when each trial waits for its press, so that no moment counts for two trials.
+
+        A press belongs to the trial in whose row it is. A trial begins to wait at its onset or, if an earlier trial is answered after that,
+        when it is; it ends with its press. A trial without a press ends with its window, or with the next onset before that: from there on
+        the next trial waits. These intervals together are the time in which a press was possible and the hazard counts once.
+
+        Returns
+        -------
+        from_J, to_J : (J,) float64
+            Nothing is between them where an earlier trial was answered later than this one.
+
+        Examples
+        --------
+        The first of two trials is answered 1.2 s after its onset, 0.2 s after the second began.
+
+        >>> yes = np.ones(2, bool)
+        >>> trials = Trials(np.array([0.0, 1.0]), np.array([1.5, 1.5]), np.array([1.2, 0.6]), yes[:, None], yes[:, None], yes, yes,
+        ...     np.zeros(2, np.int16), *[np.zeros(0)] * 4)
+        >>> trials.at_risk_seconds()
+        (array([0. , 1.2]), array([1.2, 1.6]))
+        """
+        order = np.argsort(self.onset_seconds_J, kind="stable")
+        onset, pressed = self.onset_seconds_J[order], self.pressed_J[order]
+        answered = onset + np.where(pressed, self.rt_seconds_J[order], 0.0)
+        window_end = onset + self.window_seconds_J[order]
+        next_onset = np.append(onset[1:], np.inf)
+        # Less than rounding is no overlap: windows may follow one another without a gap.
+        cut = ~pressed & (next_onset < window_end - ROUNDING_SECONDS)
+        latest = np.maximum.accumulate(np.where(pressed & self.usable_J[order], answered, -np.inf))
+        latest = np.append(-np.inf, latest)[: len(onset)]
+        from_J, to_J = np.empty_like(onset), np.empty_like(onset)
+        from_J[order] = np.where(latest > onset + ROUNDING_SECONDS, latest, onset)
+        to_J[order] = np.where(pressed, answered, np.where(cut, next_onset, window_end))
+        return from_J, to_J
 
     @property
     def end_seconds(self) -> float:

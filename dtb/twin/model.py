@@ -18,6 +18,7 @@ from dtb.twin.outputs import Simulation, TwinOutput
 from dtb.twin.precision import ieee, product
 from dtb.twin.readouts.haemodynamics import at_volumes
 from dtb.twin.readouts.press import PressDistribution, first_press, windows
+from dtb.twin.readouts.queue import queue_of
 from dtb.twin.recurrence.scan import exact, scan
 from dtb.twin.sizes import PAPER_SIZES, TwinSizes, check_shape
 from dtb.twin.tangent import Tangent
@@ -332,9 +333,10 @@ class Twin(nn.Module):
 
         def pressed(output: TwinOutput, num_draws: int) -> tuple[Tensor, Tensor]:
             if self.config.press == "hazard":
-                distribution = PressDistribution(*windows(self.hazards(output), trials), step_seconds)
+                distribution = PressDistribution.of(*windows(self.hazards(output), trials), trials, step_seconds)
                 return distribution.sample(generator, num_draws)
-            choice_J, rt_seconds_J = first_press(*windows(torch.sigmoid(output.press_SKTA), trials), step_seconds)
+            given = windows(torch.sigmoid(output.press_SKTA), trials)
+            choice_J, rt_seconds_J = first_press(*given, step_seconds, queue_of(trials))
             return choice_J.expand(num_draws, -1), rt_seconds_J.expand(num_draws, -1)
 
         generated = self.generate(connectome_SE)

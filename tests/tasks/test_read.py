@@ -87,11 +87,21 @@ def test_the_rule_for_impossible_reaction_times_is_the_specifications(tmp_path, 
         read(tmp_path, rows, reaction_time={**reaction_time, kind: "error"})
 
 
-def test_windows_end_at_the_next_onset(tmp_path):
-    found = read(tmp_path, "2\t0\tGO\tL\t1\t300\n1\t0\tGO\tR\tn/a\tn/a\n")
+def test_windows_reach_beyond_the_next_onset_unless_the_specification_says_not(tmp_path):
+    rows = "2\t0\tGO\tL\t1\t300\n1\t0\tGO\tR\t2\t1200\n"
+    found = read(tmp_path, rows)
     assert found.trials.onset_seconds_J.tolist() == [1, 2]
-    assert found.trials.window_seconds_J.tolist() == [1, 1.5]
+    assert found.trials.window_seconds_J.tolist() == [1.5, 1.5]
+    assert found.trials.rt_seconds_J.tolist() == [1.2, 0.3]
     assert found.line_J.tolist() == [3, 2]
+    cut = read(tmp_path, rows, until_next_onset=True)
+    assert cut.trials.window_seconds_J.tolist() == [1, 1.5]
+    assert [(bad.row, "the response window is 1 s" in bad.reason) for bad in cut.unusable] == [(3, True)]
+
+
+def test_a_window_that_reaches_beyond_the_next_onset_by_rounding_only_ends_there(tmp_path):
+    found = read(tmp_path, "1\t0\tGO\tL\tn/a\tn/a\n2.4999999\t0\tGO\tL\tn/a\tn/a\n")
+    assert found.trials.window_seconds_J.tolist() == [2.4999999 - 1, 1.5]
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path):

@@ -172,8 +172,8 @@ def _performed(
     presses, bolds = [], []
     for seed_S in seeds:
         output = twin.perform(generated, batch.stimulus_SKTI, seed_S, with_bold=with_bold)
-        hazard_JWA, covered_JW = windows(twin.hazards(output).double(), batch.trials)
-        presses.append(PressDistribution(hazard_JWA, covered_JW, twin.config.step_seconds))
+        given = windows(twin.hazards(output).double(), batch.trials)
+        presses.append(PressDistribution.of(*given, batch.trials, twin.config.step_seconds))
         if with_bold:
             bolds.append(twin.bold(output, batch.volume_seconds_SKV))
     bold_SKVR = _mean(bolds) if bolds else torch.zeros(0)

@@ -2,7 +2,8 @@
 
 With hazards `lambda_a(t)` the probability of no press in a step of length `dt` is `exp(-sum_a lambda_a dt)`. A trial's log-likelihood
 is the log density of its press, or the log probability of surviving the response window. Choice probabilities, densities, means and
-quantiles of reaction times and the omission probability follow in closed form, for a hazard that is constant within each step.
+quantiles of reaction times and the omission probability follow in closed form, for a hazard that is constant within each step. Where
+response windows overlap, a press belongs to the first trial that still waits for one (`dtb.twin.readouts.queue`).
 
 Shape letters: `S` subject, `K` segment, `T` model step, `A` response alternative, `J` trial, `W` step of a response window,
 `D` draw.
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dtb.twin.batch import TrialTensors
+from dtb.twin.readouts.queue import Queue, expm1_over, queue_of, waiting_hazards
 
 _SMALL = -15.0
 """Below this softplus(x) is exp(x) to within float32's precision, and its logarithm is x."""
@@ -42,7 +44,7 @@ def press_nll(press_SKTA: Tensor, observed_SKTA: Tensor, at_risk_SKT: Tensor, st
     observed_SKTA : (S, K, T, A) bool Tensor
         True at the step of a press for each alternative that agrees with it.
     at_risk_SKT : (S, K, T) Tensor
-        Share of each step during which a press was possible and had not happened.
+        Share of each step during which a press was possible and had not happened, at most 1: windows that overlap share their time.
     step_seconds : float
 
     Returns
@@ -125,11 +127,33 @@ class PressDistribution:
     covered_JW : (J, W) Tensor
         Share of each step that lies in the window.
     step_seconds : float
+    queued : (Tensor, Queue) or None
+        Where windows overlap, the hazards that a trial would have if it waited for nobody, (J, W, A), and who waits for whom: `sample`
+        needs both. `hazard_JWA` is what follows from them for each trial by itself.
     """
 
     hazard_JWA: Tensor
     covered_JW: Tensor
     step_seconds: float
+    queued: tuple[Tensor, Queue] | None = None
+
+    @classmethod
+    def of(cls, hazard_JWA: Tensor, covered_JW: Tensor, trials: TrialTensors, step_seconds: float) -> PressDistribution:
+        """Return the distribution of trials with these hazards in their windows (`windows` cuts them out), which may overlap."""
+        queue = queue_of(trials)
+        if queue is None:
+            return cls(hazard_JWA, covered_JW, step_seconds)
+        own_JWA = waiting_hazards(hazard_JWA, covered_JW, queue, step_seconds)
+        return cls(own_JWA, covered_JW, step_seconds, (hazard_JWA, queue))
+
+    def of_rows(self, rows_J: Tensor) -> PressDistribution:
+        """Return the distribution of some trials, with steps as far as one of them has any."""
+        covered_JW = self.covered_JW[rows_J]
+        longest = int(covered_JW.any(0).nonzero().max()) + 1
+        queued = None
+        if self.queued is not None:
+            queued = self.queued[0][rows_J, :longest], self.queued[1].of(rows_J)
+        return PressDistribution(self.hazard_JWA[rows_J, :longest], covered_JW[:, :longest], self.step_seconds, queued)
 
     @property
     def _total_JW(self) -> Tensor:
@@ -181,7 +205,7 @@ class PressDistribution:
         """Probability of each choice within each step."""
         integrated_JW = self._integrated_JW
         # lambda_a / Lambda * (1 - exp(-Lambda d)), written so that Lambda may be 0.
-        return self.hazard_JWA * (self._survival_JW * self._length_JW * _expm1_over(integrated_JW))[..., None]
+        return self.hazard_JWA * (self._survival_JW * self._length_JW * expm1_over(integrated_JW))[..., None]
 
     def press_probability_J(self) -> Tensor:
         """(J,): probability of any press within the window."""
@@ -200,7 +224,7 @@ class PressDistribution:
         integrated_JW, length_JW = self._integrated_JW, self._length_JW
         hazard_JWA = self._total_JW[..., None] if summed else self.hazard_JWA
         # Of a press within the step: its probability times when the step begins, plus how far into the step it comes.
-        mass_JWA = hazard_JWA * (self._survival_JW * length_JW * _expm1_over(integrated_JW))[..., None]
+        mass_JWA = hazard_JWA * (self._survival_JW * length_JW * expm1_over(integrated_JW))[..., None]
         within_JWA = hazard_JWA * (self._survival_JW * length_JW**2 * _first_moment_over(integrated_JW))[..., None]
         probability_JA = mass_JWA.sum(1)
         first_moment_JA = (mass_JWA * self._start_JW[..., None] + within_JWA).sum(1)
@@ -260,7 +284,30 @@ class PressDistribution:
         """
         num_trials = self.hazard_JWA.shape[0]
         uniform_2DJ = torch.rand(2, num_draws, num_trials, generator=generator, dtype=torch.float64)
+        if self.queued is None:
+            return self._draw(uniform_2DJ)
+        hazard_JWA, queue = self.queued
+        choice_DJ = torch.full((num_draws, num_trials), -1, device=hazard_JWA.device)
+        rt_seconds_DJ = hazard_JWA.new_full((num_draws, num_trials), torch.nan)
+        done_DJ = torch.zeros_like(rt_seconds_DJ)  # seconds after the onset
+        window_J = (self.covered_JW.sum(-1) * self.step_seconds).to(done_DJ)
+        spacing_J = (queue.spacing_steps_J * self.step_seconds).to(done_DJ)
+        for rows_L in queue.levels():
+            before_L = queue.previous_J[rows_L]
+            wait_DL = (done_DJ[:, before_L.clamp_min(0)] - spacing_J[rows_L]).clamp_min(0.0)
+            wait_DL = torch.where(before_L >= 0, wait_DL, 0.0)
+            each = PressDistribution(hazard_JWA[rows_L], self.covered_JW[rows_L], self.step_seconds)
+            choice_DL, rt_DL = each._draw(uniform_2DJ[:, :, rows_L.cpu()], wait_DL)
+            choice_DJ[:, rows_L], rt_seconds_DJ[:, rows_L] = choice_DL, rt_DL
+            done_DJ[:, rows_L] = torch.where(choice_DL >= 0, rt_DL, torch.maximum(window_J[rows_L], wait_DL))
+        return choice_DJ, rt_seconds_DJ
+
+    def _draw(self, uniform_2DJ: Tensor, wait_DJ: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Turn numbers from U[0, 1) into choices and reaction times, those after a wait where it is given."""
+        num_trials = self.hazard_JWA.shape[0]
         needed_DJ = -torch.log1p(-uniform_2DJ[0]).to(self.hazard_JWA)
+        if wait_DJ is not None:
+            needed_DJ = needed_DJ + self._integrated_until(wait_DJ)
         time_DJ, step_DJ = self._time_of(needed_DJ)
         trial_J = torch.arange(num_trials, device=step_DJ.device)
         cumulative_DJA = self.hazard_JWA[trial_J, step_DJ].cumsum(-1)
@@ -283,6 +330,14 @@ class PressDistribution:
         time_JD = self._start_JW.gather(1, step_JD) + share_JD * self._length_JW.gather(1, step_JD)
         return time_JD.T.reshape(*leading, -1), step_JD.T.reshape(*leading, -1)
 
+    def _integrated_until(self, seconds_DJ: Tensor) -> Tensor:
+        """Integrate the total hazard from the window's beginning to the given times; to its end for later ones."""
+        spent_JD = seconds_DJ.new_zeros(seconds_DJ.shape[::-1])
+        for begin_J, length_J, hazard_J in zip(self._start_JW.T, self._length_JW.T, self._total_JW.T, strict=True):
+            within_JD = torch.minimum((seconds_DJ.T - begin_J[:, None]).clamp_min(0.0), length_J[:, None])
+            spent_JD = spent_JD + hazard_J[:, None] * within_JD
+        return spent_JD.T
+
     def _locate(self, rt_seconds_J: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Step of the window, seconds since its beginning, and whether the time lies within the window at all, its end included."""
         length_JW = self._length_JW
@@ -300,7 +355,9 @@ class PressDistribution:
         return step_J, into_J, inside_J
 
 
-def first_press(press_probability_JWA: Tensor, covered_JW: Tensor, step_seconds: float) -> tuple[Tensor, Tensor]:
+def first_press(
+    press_probability_JWA: Tensor, covered_JW: Tensor, step_seconds: float, queue: Queue | None = None
+) -> tuple[Tensor, Tensor]:
     """Decode presses as the paper does: the first step after the onset whose press output exceeds 0.5.
 
     Parameters
@@ -309,6 +366,8 @@ def first_press(press_probability_JWA: Tensor, covered_JW: Tensor, step_seconds:
         Sigmoid of the readout, in the response window (`windows` cuts it out).
     covered_JW : (J, W) Tensor
     step_seconds : float
+    queue : Queue, optional
+        Where windows overlap: the step at which one trial is answered does not answer the next one too.
 
     Returns
     -------
@@ -318,18 +377,24 @@ def first_press(press_probability_JWA: Tensor, covered_JW: Tensor, step_seconds:
         From the onset to that step's end within the window; NaN where there is no press.
     """
     over_JW = (press_probability_JWA.amax(-1) > 0.5) & (covered_JW > 0)
+    end_JW = covered_JW.cumsum(-1) * step_seconds
+    if queue is not None:
+        done_J = torch.zeros_like(end_JW[:, 0])
+        for rows_L in queue.levels():
+            before_L = queue.previous_J[rows_L]
+            spacing_L = queue.spacing_steps_J[rows_L].to(end_JW) * step_seconds
+            wait_L = torch.where(before_L >= 0, done_J[before_L.clamp_min(0)] - spacing_L, 0.0).clamp_min(0.0)
+            start_LW = end_JW[rows_L] - covered_JW[rows_L] * step_seconds
+            over_JW[rows_L] &= start_LW >= wait_L[:, None] - 1e-6
+            found_L = over_JW[rows_L].any(-1)
+            pressed_L = end_JW[rows_L, over_JW[rows_L].int().argmax(-1)]
+            done_J[rows_L] = torch.where(found_L, pressed_L, torch.maximum(end_JW[rows_L, -1], wait_L))
     any_J = over_JW.any(-1)
     step_J = over_JW.int().argmax(-1)
     trial_J = torch.arange(len(step_J), device=step_J.device)
     choice_J = press_probability_JWA[trial_J, step_J].argmax(-1)
-    rt_seconds_J = (covered_JW.cumsum(-1) * step_seconds)[trial_J, step_J]
+    rt_seconds_J = end_JW[trial_J, step_J]
     return choice_J.masked_fill(~any_J, -1), rt_seconds_J.masked_fill(~any_J, torch.nan)
-
-
-def _expm1_over(values: Tensor) -> Tensor:
-    """(1 - exp(-x)) / x, 1 at x = 0."""
-    safe = values.clamp_min(1e-4)
-    return torch.where(values < 1e-4, 1.0 - values / 2 + values**2 / 6, -torch.expm1(-safe) / safe)
 
 
 def _first_moment_over(values: Tensor) -> Tensor:
