@@ -188,7 +188,7 @@ class TrialWorker(SearchWorker):
         self, keys: Sequence[str], kept: dict[str, bool], arm: str, dose: float, before_SM: Tensor, after_SM: Tensor
     ) -> pa.Table:
         """Return the rows of an arm at a dose; `kept` says of everybody who did not fail whether the search abstains from them."""
-        aim, goal, wanted = self._aim, self._survey.goal, self._aim.wanted
+        aim, goal, wanted = self._search_target, self._survey.goal, self._search_target.wanted
         moved_SM = ((after_SM - before_SM) / goal.spread_M).cpu().numpy()
         moved_SM[:, aim.target] *= aim.sign
         rows: list[dict[str, Any]] = []

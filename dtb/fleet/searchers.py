@@ -35,7 +35,7 @@ from dtb.intervene.search import (
     search,
     slope,
 )
-from dtb.intervene.spaces import Cohort, Start
+from dtb.intervene.spaces import ReferenceCohort, Start
 from dtb.people.records import Run, SubjectRecord
 from dtb.twin.batch import Batch
 from dtb.twin.edges import edges_of
@@ -97,16 +97,16 @@ class _EnsembleWorker:
     def __init__(
         self, shared_twins: Sequence[SharedTwin], aim: SearchTarget, seed: int, num_rows: int | None = None
     ) -> None:
-        self._companies = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
-        self._aim = aim
+        self._runners = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
+        self._search_target = aim
         self._seed = seed
-        self._contrasts = Contrasts(self._companies[0].taskset)
+        self._contrasts = Contrasts(self._runners[0].taskset)
         self._sought = [place for place in (aim.target, aim.second) if place is not None]
 
     def _prepare(self, keys: Sequence[str]) -> PreparedBatch:
-        aim, first = self._aim, self._companies[0]
+        aim, first = self._search_target, self._runners[0]
         performances, excerpts = [], []
-        for runner in self._companies:
+        for runner in self._runners:
             records, batch = runner.lay_out(keys)
             performances.append(self._performance(runner, records, batch))
             # A linear model of a few minutes says too little of the whole run's contrast to search for one.
@@ -120,7 +120,7 @@ class _EnsembleWorker:
         self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
     ) -> Performance:
         """Let people perform a part that has what is searched for; whoever needs more performs everything."""
-        num = self._aim.settings.segments_per_task
+        num = self._search_target.settings.segments_per_task
         part = self._performance(runner, records, excerpt(batch, num))
         lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in self._sought]).any(0)
         if not lacking_S.any():
@@ -128,10 +128,10 @@ class _EnsembleWorker:
         return self._performance(runner, records, excerpt(batch, num, lacking_S.cpu().numpy()))
 
     def _performance(self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
-        contrast_SKV, indicators = self._contrasts.weights(records, batch), self._aim.indicators
+        contrast_SKV, indicators = self._contrasts.weights(records, batch), self._search_target.indicators
         has_t = any(one.kind == "bold_t" for one in indicators)
         basis_SKVP = self._contrasts.basis(records, batch) if has_t else None
-        return Performance(runner.twin, batch, contrast_SKV, self._aim.tasks, indicators, basis_SKVP)
+        return Performance(runner.twin, batch, contrast_SKV, self._search_target.tasks, indicators, basis_SKVP)
 
 
 class SurveyWorker(_EnsembleWorker):
@@ -152,14 +152,14 @@ class SurveyWorker(_EnsembleWorker):
         """Measure people."""
         met = self._prepare(keys)
         performances, start, batch = met.performances, met.start, met.batch
-        aim, twin = self._aim, self._companies[0].twin
+        aim, twin = self._search_target, self._runners[0].twin
         # The spread is not known yet, and the gradient's direction does not depend on it.
         ones_M = torch.ones(len(aim.indicators), dtype=torch.float64, device=start.budget_S.device)
         before_SM, slope_SE = slope(performances, start, Goal(aim.target, aim.sign, ones_M, ones_M * 0))
         target = aim.indicators[aim.target]
         observed_S = performances[0].observed(target)
         with torch.no_grad():
-            parameters = [parameters_of(runner.twin)(batch.connectome_SE) for runner in self._companies]
+            parameters = [parameters_of(runner.twin)(batch.connectome_SE) for runner in self._runners]
         excerpt_SM = perform_all(met.excerpts, start, [torch.zeros_like(slope_SE)]).mean((0, 1))
 
         def rows_of(values: Tensor) -> list[np.ndarray | None]:
@@ -192,7 +192,7 @@ class SurveyWorker(_EnsembleWorker):
 
     def _halves_apart(self, met: PreparedBatch) -> np.ndarray:
         """Return how far apart people's own figures are in two halves of what they did, (S,); NaN where it cannot be told."""
-        target, first = self._aim.indicators[self._aim.target], self._companies[0]
+        target, first = self._search_target.indicators[self._search_target.target], self._runners[0]
         if target.kind != "bold_contrast":
             return met.performances[0].halves_apart(target)[: len(met.records)].double().cpu().numpy()
         names, chosen = first.card.region_names, list(target.regions)
@@ -220,12 +220,12 @@ class SearchWorker(_EnsembleWorker):
     ) -> None:
         super().__init__(shared_twins, aim, seed, num_rows)
         self._derivatives = derivatives
-        where = next(self._companies[0].twin.parameters()).device
+        where = next(self._runners[0].twin.parameters()).device
         self._survey = dataclasses.replace(
             survey, goal=survey.goal.to(where), excerpt_goal=survey.excerpt_goal.to(where)
         )
         edges_QE = torch.from_numpy(survey.edges_QE).to(where, torch.float64)
-        self._cohort = Cohort(edges_QE, self._companies[0].twin.edge_scale_E.double())
+        self._cohort = ReferenceCohort(edges_QE, self._runners[0].twin.edge_scale_E.double())
         self._among_R = None if aim.among_R is None else torch.from_numpy(aim.among_R).to(where)
 
     def work(self, keys: Sequence[str]) -> Work:
@@ -238,21 +238,21 @@ class SearchWorker(_EnsembleWorker):
         shifted_SM = self._shifted(met.performances, start)
         doubts = self._doubts(keys, found)
         tables = self._tables(keys, kept, start, found, shifted_SM, doubts)
-        if self._aim.second is not None:
-            tables["fronts"] = self._front(keys, kept, met, self._aim.second, doubts)
+        if self._search_target.second is not None:
+            tables["fronts"] = self._front(keys, kept, met, self._search_target.second, doubts)
         if self._derivatives is not None:
             for place in kept:
                 stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_desc-change_relmat"
                 change_E = found.change_SE[place].cpu().numpy()
-                write_relmat(stem, change_E, self._companies[0].card.region_names, _MEASURE, diagonal=0.0)
+                write_relmat(stem, change_E, self._runners[0].card.region_names, _MEASURE, diagonal=0.0)
         return Work(tables, failures, self._notes([keys[place] for place in kept], doubts))
 
     def _notes(self, keys: Sequence[str], doubts: dict[str, str]) -> dict[str, str]:
         """Return what there is to doubt in the results of people who did not fail."""
-        second, support = self._aim.second, self._survey.second_support
+        second, support = self._search_target.second, self._survey.second_support
         if second is None or support is None or support.is_shown:
             return {key: doubts[key] for key in keys if key in doubts}
-        aside = f"abstained from the front: {support.in_words(self._aim.name_of(second))}"
+        aside = f"abstained from the front: {support.in_words(self._search_target.name_of(second))}"
         return {key: "; ".join(filter(None, (doubts.get(key), aside))) for key in keys}
 
     def _search(
@@ -260,18 +260,18 @@ class SearchWorker(_EnsembleWorker):
     ) -> Found:
         seeds = [seed_of(key, self._seed, "restarts") for key in keys]
         goal = self._survey.excerpt_goal
-        if second_share is not None and self._aim.second is not None:
-            goal = goal.against(self._aim.second, self._aim.second_sign, second_share)
+        if second_share is not None and self._search_target.second is not None:
+            goal = goal.against(self._search_target.second, self._search_target.second_sign, second_share)
         return search(
             met.performances,
             met.start,
             goal,
-            self._aim.settings,
+            self._search_target.settings,
             directions,
             seeds,
             met.excerpts,
             self._cohort,
-            distance=self._companies[0].twin.distance,
+            distance=self._runners[0].twin.distance,
             among_R=self._among_R,
         )
 
@@ -279,7 +279,7 @@ class SearchWorker(_EnsembleWorker):
         self, keys: Sequence[str], kept: Sequence[int], met: PreparedBatch, second: int, doubts: dict[str, str]
     ) -> pa.Table:
         """Search again with the second aim at a growing share, and say which of the results no other betters in both."""
-        aim, spread_M, support = self._aim, self._survey.goal.spread_M, self._survey.second_support
+        aim, spread_M, support = self._search_target, self._survey.goal.spread_M, self._survey.second_support
         signs_C, places = torch.tensor([aim.sign, aim.second_sign]).to(spread_M), [aim.target, second]
         shares = np.linspace(0.0, 1.0, aim.settings.front_points)
         found = [self._search(keys, met, {}, float(share)) for share in shares]
@@ -316,7 +316,7 @@ class SearchWorker(_EnsembleWorker):
         if "paper" in names:
             found["paper"] = self._published(start, seeds)
         if "ridge" in names and given.ridge_E is not None:
-            weights_E = torch.from_numpy(given.ridge_E).to(like) / self._companies[0].twin.edge_scale_E.double()
+            weights_E = torch.from_numpy(given.ridge_E).to(like) / self._runners[0].twin.edge_scale_E.double()
             found["ridge"] = correlation_slope(start, weights_E)
         return found
 
@@ -324,17 +324,17 @@ class SearchWorker(_EnsembleWorker):
         """Return the published method's gradient: the mean over members, each along its own direction in
         units of its spread over people."""
         sum_SE = start.budget_S.new_zeros(len(start.budget_S), start.num_edges)
-        for runner, (along_P, spread) in zip(self._companies, self._survey.parameters, strict=True):
+        for runner, (along_P, spread) in zip(self._runners, self._survey.parameters, strict=True):
             twin = runner.twin
             unit_P = torch.from_numpy(along_P / (spread or 1.0)).to(start.budget_S)
             sum_SE += smooth_gradient(parameters_of(twin), start, unit_P, twin.edge_scale_E, seeds)
-        return sum_SE / len(self._companies)
+        return sum_SE / len(self._runners)
 
     def _shifted(self, performances: Sequence[Performance], start: Start) -> Tensor:
         """Return the indicators (S, M) after moving the generated weights themselves, each member's along its own direction."""
         found = []
         for runner, perform, (along_P, spread) in zip(
-            self._companies, performances, self._survey.parameters, strict=True
+            self._runners, performances, self._survey.parameters, strict=True
         ):
             bias_P = runner.twin.hypernetwork.head.bias
             own_P = bias_P.clone()
@@ -352,17 +352,17 @@ class SearchWorker(_EnsembleWorker):
         """Say why the search abstains from whom."""
         support = self._survey.support
         if not support.is_shown:
-            return dict.fromkeys(keys, f"abstained: {support.in_words(self._aim.name)}")
+            return dict.fromkeys(keys, f"abstained: {support.in_words(self._search_target.name)}")
         return {
             key: f"abstained: the target moves the wanted way in {share:.0%} of the ensemble's members"
             for key, share in zip(keys, self._agreeing(found).tolist(), strict=True)
-            if share < self._aim.settings.min_agreement
+            if share < self._search_target.settings.min_agreement
         }
 
     def _failures(self, keys: Sequence[str], found: Found, start: Start) -> dict[str, str]:
-        name, target = self._aim.name, self._aim.target
+        name, target = self._search_target.name, self._search_target.target
         failures = {}
-        moved_S = self._aim.sign * (found.after_SM - found.before_SM)[:, target]
+        moved_S = self._search_target.sign * (found.after_SM - found.before_SM)[:, target]
         # A change that is so short was stopped by the valid matrices where it began.
         is_stuck_S = (found.norm_S < _LEAST_SHARE * start.budget_S) & start.is_singular()
         columns = (found.before_SM[:, target], found.norm_S, moved_S, is_stuck_S)
@@ -371,7 +371,7 @@ class SearchWorker(_EnsembleWorker):
                 failures[key] = (
                     f"no {name}: no run has the trials or volumes for it, or the twin's output is not finite"
                 )
-            elif is_stuck and self._aim.settings.space == "sparse":
+            elif is_stuck and self._search_target.settings.space == "sparse":
                 failures[key] = (
                     "their correlation matrix is singular (fewer volumes than regions), so that no change of a few edges leaves a "
                     "correlation matrix; ingest the cohort with `ingest.connectome: ledoit_wolf`, or search with `space: edges`"
@@ -394,7 +394,7 @@ class SearchWorker(_EnsembleWorker):
         shifted_SM: Tensor,
         doubts: dict[str, str],
     ) -> dict[str, pa.Table]:
-        aim, num_people, num = self._aim, len(kept), len(self._aim.indicators)
+        aim, num_people, num = self._search_target, len(kept), len(self._search_target.indicators)
         rows = torch.tensor(kept, dtype=torch.int64, device=start.budget_S.device)
         nobody_SM = torch.full_like(found.before_SM, torch.nan)
 
@@ -450,7 +450,7 @@ class SearchWorker(_EnsembleWorker):
             "target_path": pa.array(list(found.target_SG[rows].cpu().numpy()), pa.list_(pa.float64())),
             "member_moves": pa.array(list(found.moved_SB[rows].cpu().numpy()), pa.list_(pa.float64())),
         }
-        names = self._companies[0].card.region_names
+        names = self._runners[0].card.region_names
         regions = {"regions": json.dumps(list(names))}
         kept_keys, kept_SE = [keys[place] for place in kept], found.change_SE[rows].cpu().numpy()
         doses = {"doses": json.dumps(DOSES)}
@@ -463,7 +463,7 @@ class SearchWorker(_EnsembleWorker):
 
     def _distances(self, start: Start, found: Found) -> tuple[Tensor, Tensor]:
         """Return how far people's connectomes lie from the training cohort's mean, before and after."""
-        twin = self._companies[0].twin
+        twin = self._runners[0].twin
         nothing_SE = torch.zeros_like(found.change_SE)
         before_S, after_S = (twin.distance(start.connectome(change_SE)) for change_SE in (nothing_SE, found.change_SE))
         return before_S, after_S

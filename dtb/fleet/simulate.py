@@ -146,11 +146,11 @@ class SimulationWorker:
         derivatives: Path | None = None,
         num_rows: int | None = None,
     ) -> None:
-        self._companies = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
+        self._runners = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
         self._settings = settings
         self._designs = designs
         self._derivatives = derivatives
-        self._contrasts = Contrasts(self._companies[0].taskset)
+        self._contrasts = Contrasts(self._runners[0].taskset)
 
     @torch.inference_mode()
     def work(self, keys: Sequence[str]) -> Work:
@@ -158,7 +158,7 @@ class SimulationWorker:
         failures: dict[str, str] = {}
         performed = [
             self._perform(runner, member, noise_draw, keys, failures)
-            for member, runner in enumerate(self._companies)
+            for member, runner in enumerate(self._runners)
             for noise_draw in range(self._settings.num_noise_draws)
         ]
         tables = simulation_tables(performed, failures, self._settings.num_draws)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dtb.config import InterveneConfig
 from dtb.intervene.indicators import Indicator
-from dtb.intervene.spaces import Cohort, Reach, Space, Start, make_space
+from dtb.intervene.spaces import Reach, ReferenceCohort, Space, Start, make_space
 from dtb.twin.edges import edges_of
 
 DOSES = (0.25, 0.5, 0.75, 1.0)
@@ -211,7 +211,7 @@ def search(
     control_directions_SE: Mapping[str, Tensor],
     seeds: Sequence[int],
     excerpts: Sequence[Simulate] | None = None,
-    cohort: Cohort | None = None,
+    cohort: ReferenceCohort | None = None,
     distance: Simulate | None = None,
     among_R: Tensor | None = None,
 ) -> Found:
@@ -232,7 +232,7 @@ def search(
     excerpts : sequence of callable, optional
         What the search performs at every step in the members' place, if that is cheaper; what is returned is measured with the members,
         except for the target's way through the search.
-    cohort : Cohort, optional
+    cohort : ReferenceCohort, optional
         How people differ, for `metric: cohort`.
     distance : callable, optional
         From connectomes (S, E) to how far they lie from the cohort's, (S,): what `max_distance` bounds.
@@ -255,15 +255,15 @@ def search(
     unchanged_SE = start.connectome(torch.zeros_like(edges_of(start.base_SRR)))
     with torch.no_grad():
         before = [simulate(unchanged_SE).double() for simulate in members]
-        rehearsed = before if excerpts is members else [simulate(unchanged_SE).double() for simulate in excerpts]
-    rehearsed = [values_SM.repeat(times, 1) for values_SM in rehearsed]
+        on_excerpt = before if excerpts is members else [simulate(unchanged_SE).double() for simulate in excerpts]
+    on_excerpt = [values_SM.repeat(times, 1) for values_SM in on_excerpt]
     best_SP = _beginnings(space, several, times, seeds)
-    _, best_S, slope_SP = _ascent(excerpts, several, space, goal, settings, best_SP, rehearsed)
+    _, best_S, slope_SP = _ascent(excerpts, several, space, goal, settings, best_SP, on_excerpt)
     length_S = settings.step_size * several.budget_S
     path = []
     for _ in range(settings.num_steps):
         next_SP = space.admit(best_SP + length_S[:, None] * slope_SP)
-        values_SM, score_S, next_slope_SP = _ascent(excerpts, several, space, goal, settings, next_SP, rehearsed)
+        values_SM, score_S, next_slope_SP = _ascent(excerpts, several, space, goal, settings, next_SP, on_excerpt)
         path.append(values_SM[:, goal.target])
         # Not finite is not better, so that such people keep what they had.
         better_S = score_S > best_S

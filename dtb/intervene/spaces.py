@@ -125,7 +125,7 @@ class Start:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Cohort:
+class ReferenceCohort:
     """How connectomes differ between people, from a sample of them.
 
     A network may react to patterns of edges in which no two people differ, because nothing in training told it not to; the steepest
@@ -201,13 +201,17 @@ class EdgeSpace:
     ----------
     start : Start
     num_edges : int or None
-    cohort : Cohort or None
+    cohort : ReferenceCohort or None
         Where given, steps go where people differ.
     reach : Reach or None
     """
 
     def __init__(
-        self, start: Start, num_edges: int | None = None, cohort: Cohort | None = None, reach: Reach | None = None
+        self,
+        start: Start,
+        num_edges: int | None = None,
+        cohort: ReferenceCohort | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self._start = start
         self._num_edges = num_edges
@@ -323,7 +327,7 @@ class GainSpace:
 def make_space(
     start: Start,
     settings: InterveneConfig,
-    cohort: Cohort | None = None,
+    cohort: ReferenceCohort | None = None,
     reach: Reach | None = None,
     among_R: Tensor | None = None,
 ) -> Space:

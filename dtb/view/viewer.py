@@ -85,7 +85,7 @@ class Viewer:
         self._run = run.resolve()
         shared_twin = open_shared_twin(run / FOLDERS["ingest"], run / FOLDERS["train"])
         require_correlations(shared_twin)
-        self._company = TwinRunner(shared_twin, seed=0)
+        self._runner = TwinRunner(shared_twin, seed=0)
         self._card, self._split = shared_twin.card, shared_twin.split
         self._people = tuple(sorted(shared_twin.cohort().pseudonyms))
         self._met: OrderedDict[str, _Met] = OrderedDict()
@@ -98,7 +98,7 @@ class Viewer:
         return api.RunDescription(
             name=self._run.name,
             people=list(self._people),
-            tasks=[spec.name for spec in self._company.taskset.specs],
+            tasks=[spec.name for spec in self._runner.taskset.specs],
             regions=list(self._card.region_names),
             bold_regions=list(self._card.bold_region_names),
             intervention=self._intervention(),
@@ -112,7 +112,7 @@ class Viewer:
             met = self._prepare(pseudonym)
         tasks = [
             api.PersonBlocks(task=spec.name, blocks=[self._label(met, place) for place in met.places(task)])
-            for task, spec in enumerate(self._company.taskset.specs)
+            for task, spec in enumerate(self._runner.taskset.specs)
         ]
         return api.Person(
             person=pseudonym,
@@ -157,15 +157,15 @@ class Viewer:
         with self._lock:
             met = self._prepare(pseudonym)
             block, place, spec = self._block(met, task, number)
-            indicators, performance = judge(self._company.twin, block, self._company.outlines)
+            indicators, performance = judge(self._runner.twin, block, self._runner.outlines)
             did_M = torch.stack([performance.observed(one)[0].cpu() for one in indicators])
         start, step = float(block.start_seconds_SK[0, 0]), self._card.config.step_seconds
-        first = self._company.taskset.first_channel(self._company.taskset.index(task))
+        first = self._runner.taskset.first_channel(self._runner.taskset.index(task))
         stimulus_TI = block.stimulus_SKTI[0, 0, :, first : first + len(spec.channels)]
         counted_V = block.bold_counted_SKV[0, 0]
         series_V = replies.silent()
         if column is not None:
-            series_V = (block.bold_SKVR[0, 0, :, column] / self._company.twin.bold_scale_R[column])[counted_V]
+            series_V = (block.bold_SKVR[0, 0, :, column] / self._runner.twin.bold_scale_R[column])[counted_V]
         return api.Block(
             person=pseudonym,
             task=task,
@@ -224,17 +224,17 @@ class Viewer:
         nothing_SE = met.start.budget_S.new_zeros(1, met.start.num_edges)
         move = fulfil(wish, met.start, met.found())
         own_SE, changed_SE = (met.start.connectome(change_SE) for change_SE in (nothing_SE, move.change_SE))
-        scene = perform(self._company.twin, block, changed_SE, self._company.outlines)
+        scene = perform(self._runner.twin, block, changed_SE, self._runner.outlines)
         if not (scene.choice_SJA.isfinite().all() and scene.bold_SVR.isfinite().all()):
             raise StageError("The twin's output is not finite: is the connectome too far from those it was trained on?")
-        distances = tuple(float(self._company.twin.distance(one_SE)) for one_SE in (own_SE, changed_SE))
+        distances = tuple(float(self._runner.twin.distance(one_SE)) for one_SE in (own_SE, changed_SE))
         return replies.connectome_of(wish, met.start, move, distances), scene
 
     def _prepare(self, pseudonym: str) -> _Met:
         """Read a person, or remember the person; called with the lock held."""
         if pseudonym not in self._met:
             self._require("person", pseudonym, self._people)
-            (record,), batch = self._company.lay_out([pseudonym])
+            (record,), batch = self._runner.lay_out([pseudonym])
             start = Start.of(batch.connectome_SE, len(self._card.region_names), budget=1.0)
             self._met[pseudonym] = _Met(record, batch, start, self._found(pseudonym, start))
             while len(self._met) > _PEOPLE_KEPT:
@@ -254,7 +254,7 @@ class Viewer:
         return torch.from_numpy(change_E).to(start.budget_S)[None]
 
     def _block(self, met: _Met, task: str, number: int) -> tuple[Batch, int, TaskSpec]:
-        taskset = self._company.taskset
+        taskset = self._runner.taskset
         self._require("task", task, [spec.name for spec in taskset.specs])
         places = met.places(taskset.index(task))
         if not 0 <= number < len(places):

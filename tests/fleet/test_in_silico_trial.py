@@ -81,7 +81,7 @@ def test_an_ensemble_that_disagrees_is_marked_in_a_trial_too(world: tuple[Path, 
     worker = TrialWorker(
         shared_twins, aim, 0, survey, dataclasses.replace(PROTOCOL, arms=("personalised", "population"))
     )
-    worker._companies[1].twin.hypernetwork.head.weight.mul_(-0.02)
+    worker._runners[1].twin.hypernetwork.head.weight.mul_(-0.02)
     work = worker.work(KEYS[:2])
     table = work.tables["outcomes"].to_pandas()
     marked = set(table[table["abstained"]]["pseudonym"])

@@ -185,7 +185,7 @@ def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(shared_twin
     assert (target["after"] > target["before"]).all()
     assert results[results["is_wanted"]]["indicator"].unique().tolist() == ["bold_contrast", "bold_t"]
     met = worker._prepare(KEYS)
-    runner, spec = worker._companies[0], worker._companies[0].taskset.specs[1]
+    runner, spec = worker._runners[0], worker._runners[0].taskset.specs[1]
     output = runner.twin(met.start.connectome(torch.zeros(1, met.start.num_edges)).float(), met.batch.stimulus_SKTI)
     bold_SKVR = runner.twin.bold(output, met.batch.volume_seconds_SKV).double().numpy()
     observed_S = met.performances[0].observed(aim.indicators[aim.target])
@@ -314,7 +314,7 @@ def test_a_budget_in_retest_sd_needs_two_rest_runs(shared_twin: SharedTwin) -> N
 
 def test_someone_without_the_task_is_a_failure_with_its_reason(shared_twin: SharedTwin) -> None:
     _, worker = searcher(shared_twin)
-    meet = worker._companies[0].meet
+    meet = worker._runners[0].meet
 
     def without_stroop(keys, runs=()):  # type: ignore[no-untyped-def]
         records, batch = meet(keys, runs)
@@ -323,7 +323,7 @@ def test_someone_without_the_task_is_a_failure_with_its_reason(shared_twin: Shar
         batch.trials.correct_JA[mine_J] = False
         return records, batch
 
-    worker._companies[0].meet = without_stroop  # type: ignore[method-assign]
+    worker._runners[0].meet = without_stroop  # type: ignore[method-assign]
     work = worker.work(["p0000", "p0002"])
     assert "no mean_rt in stroop" in work.failures["p0000"]
     assert set(work.tables["results"]["pseudonym"].to_pylist()) == {"p0002"}
@@ -331,7 +331,7 @@ def test_someone_without_the_task_is_a_failure_with_its_reason(shared_twin: Shar
 
 def test_an_ensemble_that_disagrees_abstains(shared_twin: SharedTwin) -> None:
     _, worker = searcher(shared_twin, num_members=2)
-    worker._companies[1].twin.hypernetwork.head.weight.mul_(-0.02)
+    worker._runners[1].twin.hypernetwork.head.weight.mul_(-0.02)
     work = worker.work(KEYS[:2])
     results = work.tables["results"].to_pandas().query("is_target").set_index("pseudonym")
     moves = work.tables["changes"].to_pandas().set_index("pseudonym")["member_moves"]
@@ -387,9 +387,9 @@ def test_the_published_method_moves_each_member_along_its_own_direction(shared_t
     for name, worker in (("alone", alone), ("twice", twice)):
         met = worker._prepare(KEYS)
         before_SM = perform_all(met.performances, met.start, [torch.zeros(1, met.start.num_edges)]).mean((0, 1))
-        bias_P = worker._companies[0].twin.hypernetwork.head.bias.clone()
+        bias_P = worker._runners[0].twin.hypernetwork.head.bias.clone()
         shifts[name] = (worker._shifted(met.performances, met.start) - before_SM)[:, aim.target]
-        assert torch.equal(bias_P, worker._companies[0].twin.hypernetwork.head.bias)
+        assert torch.equal(bias_P, worker._runners[0].twin.hypernetwork.head.bias)
     torch.testing.assert_close(shifts["alone"], shifts["twice"])
     (along_P, spread), _ = twice._survey.parameters
     twice._survey = dataclasses.replace(twice._survey, parameters=[(along_P, spread), (0 * along_P, 0.0)])
@@ -407,7 +407,7 @@ def test_a_change_says_what_it_is_relative_to(shared_twin: SharedTwin, work: Wor
 
 def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so(shared_twin: SharedTwin) -> None:
     _, worker = searcher(shared_twin, dataclasses.replace(SETTINGS, space="sparse", max_edges=5))
-    meet = worker._companies[0].meet
+    meet = worker._runners[0].meet
 
     def of_a_short_scan(keys, runs=()):  # type: ignore[no-untyped-def]
         records, batch = meet(keys, runs)
@@ -416,7 +416,7 @@ def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so
         batch.connectome_SE[0] = torch.from_numpy(short_E).float()
         return records, batch
 
-    worker._companies[0].meet = of_a_short_scan  # type: ignore[method-assign]
+    worker._runners[0].meet = of_a_short_scan  # type: ignore[method-assign]
     work = worker.work(["p0000", "p0002"])
     assert "is singular (fewer volumes than regions)" in work.failures["p0000"]
     assert "ledoit_wolf" in work.failures["p0000"]

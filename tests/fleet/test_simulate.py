@@ -126,7 +126,7 @@ def test_volumes_lie_where_the_run_had_them(shared_twin: SharedTwin) -> None:
 
 def test_a_person_whose_twin_is_not_finite_is_a_failure_and_nobody_else(shared_twin: SharedTwin) -> None:
     simulator = SimulationWorker([shared_twin], seed=0, settings=SimulateConfig(num_draws=2))
-    runner = simulator._companies[0]
+    runner = simulator._runners[0]
     meet = runner.meet
 
     def poisoned(keys, runs):  # type: ignore[no-untyped-def]

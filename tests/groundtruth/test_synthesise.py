@@ -64,7 +64,7 @@ def test_a_person_depends_on_seed_and_index_alone(small_cohort, tmp_path):
 
 @pytest.mark.cluster
 def test_a_cluster_makes_the_same_people(small_cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(synthesise, "_FEW", 0)
+    monkeypatch.setattr("dtb.groundtruth.synthesise._FEW", 0)
     config = dataclasses.replace(SMALL, cluster=ClusterConfig(num_cpus=2))
     synthesise(config, tmp_path / "again", resume=False)
     files = sorted(path.relative_to(small_cohort) for path in small_cohort.rglob("*.tsv"))

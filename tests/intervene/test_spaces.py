@@ -16,7 +16,7 @@ from torch import Tensor
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE, correlations, nearest_supported_change, violation
 from dtb.intervene.search import Goal, search
-from dtb.intervene.spaces import Cohort, EdgeSpace, GainSpace, Reach, Start, make_space
+from dtb.intervene.spaces import EdgeSpace, GainSpace, Reach, ReferenceCohort, Start, make_space
 from dtb.twin.edges import edges_of, matrix_of
 from tests.intervene.test_search import EDGES, REGIONS, goal, linear, people
 
@@ -125,7 +125,7 @@ def test_the_cohorts_metric_goes_where_people_differ_and_ignores_where_they_do_n
     accident_E = torch.zeros(EDGES, dtype=torch.float64)
     accident_E[[5, 20, 50]] = 3.0
     edges_QE = torch.randn(40, 1, generator=generator, dtype=torch.float64) * pattern_E
-    cohort = Cohort(edges_QE - edges_QE.mean(0), torch.ones(EDGES, dtype=torch.float64))
+    cohort = ReferenceCohort(edges_QE - edges_QE.mean(0), torch.ones(EDGES, dtype=torch.float64))
     start = Start.of(people(volumes=200), REGIONS, 0.05)
     alone = Goal(0, 1.0, torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
     weights = (pattern_E + accident_E)[:, None]

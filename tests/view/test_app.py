@@ -207,14 +207,14 @@ def test_the_viewer_itself_has_no_block_before_the_first(tmp_path):
 
 def test_a_person_whom_many_ask_for_is_read_once(tmp_path, monkeypatch):
     viewer, read = Viewer(make_run(tmp_path, 1, found_for=())), []
-    meet = viewer._company.meet
+    meet = viewer._runner.meet
 
     def slowly(pseudonyms):
         read.extend(pseudonyms)
         time.sleep(0.05)
         return meet(pseudonyms)
 
-    monkeypatch.setattr(viewer._company, "meet", slowly)
+    monkeypatch.setattr(viewer._runner, "lay_out", slowly)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(viewer.person, ["p0000"] * 4))
     assert read == ["p0000"]
