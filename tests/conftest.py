@@ -46,6 +46,17 @@ def real_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def small_cohort(tmp_path_factory) -> Path:
+    """Folder of a cohort made with `tests.small.SMALL`."""
+    from dtb.groundtruth.synthesise import synthesise
+    from tests.small import SMALL
+
+    out = tmp_path_factory.mktemp("synth") / "cohort"
+    synthesise(SMALL, out, resume=False)
+    return out
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium, for modules that are skipped where it or playwright is absent."""

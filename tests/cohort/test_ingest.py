@@ -24,7 +24,7 @@ from dtb.people.records import matrix_from_edges
 from dtb.shards.read import open_cohort
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
-from tests.cohort.conftest import SMALL
+from tests.small import SMALL
 
 ONE_CPU = Config(cluster=ClusterConfig(num_cpus=1))
 TASKS = TaskSet((load_task("stroop"), load_task("hammer")))

@@ -16,7 +16,7 @@ from dtb.groundtruth.synthesise import synthesise
 from dtb.people.records import matrix_from_edges
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
-from tests.cohort.conftest import SMALL
+from tests.small import SMALL
 
 
 def test_events_are_read_through_the_shipped_tasks_without_a_row_left_out(small_cohort):

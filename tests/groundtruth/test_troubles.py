@@ -17,8 +17,8 @@ from dtb.groundtruth.images import atlas_path
 from dtb.groundtruth.population import TRAITS, make_person, make_population
 from dtb.groundtruth.signals import artefact, autocorrelated, displacement
 from dtb.groundtruth.synthesise import synthesise
-from tests.cohort.conftest import SMALL
 from tests.cohort.test_ingest import TASKS
+from tests.small import SMALL
 
 
 def test_movers_look_more_connected_everywhere_alike():

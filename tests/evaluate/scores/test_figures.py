@@ -281,7 +281,7 @@ def test_every_figure_is_in_the_documents_with_a_test_that_exists(evidence):
     page = (here.parents[3] / "docs" / "certificate.md").read_text(encoding="utf-8")
     table = page.split("### What each figure is checked against")[1].split("## ")[0]
     rows = {cells[1].strip(): cells[2] for line in table.splitlines() if len(cells := line.split("|")) > 3}
-    tests = "".join(path.read_text(encoding="utf-8") for path in here.parent.glob("test_*.py"))
+    tests = "".join(path.read_text(encoding="utf-8") for path in here.parents[2].rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", "".join(rows.values())):
         assert f"def {name}(" in tests, name
     facts_SC = np.full((len(evidence.people), 1), len(evidence.people) ** -0.5)
