@@ -10,60 +10,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from dtb.cohort.quality import PersonQuality, RunQuality
 from dtb.config import IngestConfig
 from dtb.files import write_text
+from dtb.pages.render import render
 
 _NUM_BINS = 24
 _SHARE = "share"
 _INK = "#757d87"
-_TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>Quality of the cohort</title>
-<style>
-:root { color-scheme: light dark; --ink: #1b1f24; --quiet: #59636e; --line: #d0d7de; --ground: #ffffff; }
-@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6eaee; --quiet: #a5b0bb; --line: #38424d; --ground: #0e1216; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-  color: var(--ink); background: var(--ground); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; }
-td, th { border-bottom: 1px solid var(--line); padding: .2rem .8rem; text-align: left; }
-img { border-radius: 6px; max-width: 100%; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: 0; break-inside: avoid; }
-figcaption { font-size: .85rem; color: var(--quiet); max-width: 19rem; }
-</style></head><body>
-<h1>Quality of the cohort</h1>
-<p>{{ kept }} of {{ total }} people can be used; {{ total - kept }} were set aside.
-{{ num_left_out }} runs, series or regions of a series
-and {{ num_rows }} rows of events were not used (left_out.tsv).</p>
-{% if reasons %}<h2>Set aside</h2><div class="scroll" tabindex="0" role="region" aria-label="Set aside"><table>
-<tr><th scope="col">people</th><th scope="col">reason</th><th scope="col">one of them</th></tr>
-{% for kind, count, example in reasons %}<tr><td>{{ count }}</td><td>{{ kind }}</td>
-<td>{{ example if example != kind }}</td></tr>{% endfor %}</table></div>{% endif %}
-<h2>How the figures are spread</h2>
-{% if num_shown_aside or num_runs_aside %}<p>Grey: {{ num_shown_aside }} people who were set aside but whose rest could be read,
-and {{ num_runs_aside }} runs of theirs or that were left out.</p>{% endif %}<div class="figures">
-{% for title, image, note in figures %}<figure><img src="data:image/png;base64,{{ image }}" alt="{{ title }}: {{ note }}" width="300">
-<figcaption><b>{{ title }}.</b> {{ note }}</figcaption></figure>{% endfor %}</div>
-<h2>Runs to look at</h2>
-{% if flagged %}<div class="scroll" tabindex="0" role="region" aria-label="Runs to look at"><table>
-<tr><th scope="col">person</th><th scope="col">run</th><th scope="col">right</th><th scope="col">by guessing</th>
-<th scope="col">why</th></tr>
-{% for person, run in flagged %}<tr><td>{{ person }}</td><td>{{ run.label }} {{ run.session }} {{ run.run }}</td>
-<td>{{ "%.0f" | format(100 * run.accuracy) }}%</td>
-<td>{{ "%.0f" | format(100 * run.chance) }}%</td>
-<td>{{ run.flag }}</td></tr>{% endfor %}</table></div>
-{% else %}<p>No run's answers are at or below chance.</p>{% endif %}
-{% if icc %}<h2>Edges</h2><p>Over the rest runs of one person, an edge of one run has the intraclass correlation {{ icc }} (median, and the
-middle half); test-retest and between-people standard deviations are in reliability.safetensors.</p>{% endif %}
-<p>Every figure is in quality.tsv, also of those who were set aside; how far images cover each region at rest is in
-coverage.tsv. People go by pseudonyms.
-The page that <code>dtb report</code> makes links here. Research use only.</p></body></html>
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +80,8 @@ def write_quality(
     ]
     known = icc_E[np.isfinite(icc_E)] if icc_E is not None else np.zeros(0)
     quartiles = np.percentile(known, [25, 50, 75]) if len(known) else None
-    page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE)
-    text = page.render(
+    text = render(
+        "quality",
         kept=sum(not person.set_aside for _, person in people),
         total=sum(not person.set_aside for _, person in people) + len(quarantined),
         num_shown_aside=sum(bool(person.set_aside) for _, person in people),

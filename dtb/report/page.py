@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 
-import jinja2
-from markupsafe import Markup, escape
-
 from dtb.config import Config
+from dtb.pages.render import render
 from dtb.report.carpet import scan_section
 from dtb.report.collect import OPTIONAL, Collected, Evaluation, People
 from dtb.report.example_person import choose_person, twin_section
@@ -27,7 +24,6 @@ from dtb.report.results import (
     with_minus,
 )
 from dtb.report.sections import failures_section, people_section, training_section
-from dtb.version import __version__
 
 RESEARCH_USE = (
     "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
@@ -94,16 +90,8 @@ def _html(
     back: str | None = None,
     made_with: Sequence[str] = (),
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dtb.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["prose"] = prose
-    source = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
-    return environment.get_template("page.html.jinja").render(
+    return render(
+        "report",
         name=name,
         claim=claim[0],
         details=claim[1:],
@@ -113,22 +101,9 @@ def _html(
         troubles=troubles,
         sections=sections,
         reference=REFERENCE,
-        version=__version__,
         back=back,
         made_with=made_with,
-        css=Markup(source),  # our own file
     )
-
-
-def prose(text: str) -> Markup:
-    """Escape text, and set what stands between backticks as code.
-
-    Examples
-    --------
-    >>> prose("`dtb train` of <b>")
-    Markup('<code>dtb train</code> of &lt;b&gt;')
-    """
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def claims_of(found: Collected) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells
 from dtb.evaluate.certificate.wording import NAMES, SHORT_NAMES
-from dtb.evaluate.scores.figure import share_in_words
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
@@ -168,39 +168,9 @@ def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
     certificate = found.evaluation.certificate
-    rows = [
-        (
-            str(test["claim"]),
-            str(test["verdict"]),
-            str(test["task"]),
-            str(test["metric"]),
-            number(test.get("twin")),
-            share_in_words(test.get("share"), is_loss=bool(test.get("is_loss"))),
-            str(test["against"])
-            + (f": {number(test['against_value'])}" if test.get("against_value") is not None else ""),
-            _signed(test.get("gain"), test.get("gain_lower"), test.get("gain_upper")),
-            f"{test['best']}: {number(test['best_value'])}" if test.get("best") else "–",
-            str(test.get("n", "")),
-            _p_value(test.get("p_corrected")),
-            str(test.get("needs") or ""),
-        )
-        for test in certificate["tests"]
-    ]
-    columns = (
-        "claim",
-        "verdict",
-        "task",
-        "figure",
-        "twin",
-        "of what is possible",
-        "compared with",
-        "gain",
-        "best baseline",
-        "people",
-        "p",
-        "what would decide",
-    )
-    tables = [Table("The certificate", columns, rows, frozenset({4, 5, 9, 10}))] if rows else []
+    rows = [cells(test) for test in certificate["tests"]]
+    numeric = frozenset(place for place, heading in enumerate(HEADINGS) if heading in NUMBERS)
+    tables = [Table("The certificate", HEADINGS, rows, numeric)] if rows else []
     panels = [
         panel for task in ("all", *tasks) for _, panel in _estimate_panels(found.evaluation, "personal", task, tasks)
     ]
@@ -404,10 +374,6 @@ def _signed(value: float | None, lower: float | None, upper: float | None) -> st
         return "–"
     bounds = interval_words(lower, upper)
     return ("+" if value > 0 else "") + number(value) + ("" if bounds == "–" else f" ({bounds})")
-
-
-def _p_value(value: float | None) -> str:
-    return "–" if value is None else "< .001" if value < 0.001 else f"{value:.3f}"
 
 
 def _fixed(value: float) -> str:

@@ -27,7 +27,7 @@ SURFACE = "#010104"
 PERSON_MARK: Any = {"marker": "D", "mfc": "none", "mec": INK, "mew": 1.8, "markersize": 11, "linestyle": ""}
 LESS, MORE = "#030000", "#030001"
 NUM_TASK_COLOURS = 6
-# The variables stand in templates/page.css; what follows here is for an SVG that is taken out of the page.
+# The variables stand in dtb/pages/style.css; what follows here is for an SVG that is taken out of the page.
 _VARIABLES = {
     INK: "var(--ink, #1b1f24)",
     QUIET: "var(--quiet, #59636e)",

@@ -20,13 +20,13 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dtb.errors import InputDataError, StageError, UserError
+from dtb.pages.render import STYLE, TEMPLATES
 from dtb.version import __version__
 from dtb.view import api
 from dtb.view.guard import Guard, cookie_name
 from dtb.view.viewer import NOTICE, Viewer
 
 ASSETS = Path(__file__).parent / "assets"
-STYLE = Path(__file__).parent.parent / "report" / "templates" / "page.css"
 PLOTLY = Path(str(resources.files("plotly"))) / "package_data" / "plotly.min.js"
 DOCS = "/docs"
 
@@ -96,9 +96,9 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
-        return FileResponse(ASSETS / "index.html")
+        return FileResponse(TEMPLATES / "live.html")
 
-    @app.get("/page.css", include_in_schema=False)
+    @app.get("/style.css", include_in_schema=False)
     def style() -> FileResponse:
         return FileResponse(STYLE)
 

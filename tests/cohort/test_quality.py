@@ -96,7 +96,8 @@ def test_the_page_shows_who_was_left_out_and_why_without_any_label(small_cohort,
     assert "6 of 7 people" in page
     assert "no rest &amp; &lt;nothing&gt;" in page
     assert page.count("data:image/png;base64") == 15
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
     table = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
     assert len(table) == 12
     truth = pd.read_csv(small_cohort / "truth" / "subjects.tsv", sep="\t")

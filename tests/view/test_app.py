@@ -38,7 +38,7 @@ def stranger(app):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/run", "/docs", "/openapi.json", "/assets/view.js", "/plotly.min.js", "/page.css"]
+    "path", ["/", "/api/run", "/docs", "/openapi.json", "/assets/view.js", "/plotly.min.js", "/style.css"]
 )
 def test_nothing_is_shown_without_the_token(stranger, client, path):
     assert stranger.get(path).status_code == 401
@@ -207,12 +207,12 @@ def test_the_viewer_itself_has_no_block_before_the_first(tmp_path):
 
 def test_a_person_whom_many_ask_for_is_read_once(tmp_path, monkeypatch):
     viewer, read = Viewer(make_run(tmp_path, 1, found_for=())), []
-    meet = viewer._runner.meet
+    lay_out = viewer._runner.lay_out
 
     def slowly(pseudonyms):
         read.extend(pseudonyms)
         time.sleep(0.05)
-        return meet(pseudonyms)
+        return lay_out(pseudonyms)
 
     monkeypatch.setattr(viewer._runner, "lay_out", slowly)
     with ThreadPoolExecutor(4) as threads:

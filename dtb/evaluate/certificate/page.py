@@ -5,99 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import jinja2
-
 from dtb.evaluate.certificate import provenance
-from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate, CertificateTest
+from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate
+from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells, number
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM, SHORT_NAMES
-from dtb.evaluate.scores.figure import TWIN, share_in_words
+from dtb.evaluate.scores.figure import TWIN, number_or_none
+from dtb.pages.render import render
 
 DISCLAIMER = "Research use: the outputs are hypotheses about a model, no medical advice."
-HEADINGS = (
-    "claim",
-    "task",
-    "figure",
-    "twin",
-    "of what is possible",
-    "compared with",
-    "gain",
-    "best baseline",
-    "n",
-    "p",
-    "verdict",
-    "what would decide",
-)
-
-_NUMBERS = frozenset({"twin", "of what is possible", "gain", "n", "p"})
 APPENDIX = "Every figure, with every baseline that was computed"
-
-_HTML = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Certificate</title>
-<style>
-:root { color-scheme: light dark; background: Canvas; color: CanvasText; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
-.sentence { font-size: 1.25rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #8884; }
-th.question { padding-top: 1.2rem; font-size: 1rem; }
-td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; }
-dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; }
-.yes { font-weight: bold; color: #00795a; } .no { font-weight: bold; color: #b3261e; } .undecided { color: #7a6200; }
-.provisional { font-weight: bold; font-style: italic; color: #1f5fa8; }
-@media (prefers-color-scheme: dark) {
-  .yes { color: #4fd1a5; } .no { color: #ff8a80; } .undecided { color: #e0c060; } .provisional { color: #8ab8f0; }
-}
-/* On a phone each row is a card: nothing is to be scrolled sideways for. */
-@media (max-width: 45rem) {
-  dl { display: block; } dd { margin-bottom: .4rem; }
-  .cards thead { display: none; }
-  .cards, .cards tbody, .cards tr, .cards td, .cards th { display: block; }
-  .cards tr { border-bottom: 1px solid #8884; padding: .4rem 0; }
-  .cards td { border: 0; padding: .1rem 0; }
-  .cards td.number { white-space: normal; }
-  .cards td:not(:empty)::before { content: attr(data-heading) ": "; font-weight: normal; opacity: .8; }
-  .cards td:empty, .cards td.none { display: none; }
-}
-</style>
-</head>
-<body>
-<h1>Is this twin personal?</h1>
-<p class="sentence"><span class="{{ certificate.verdict }}">{{ certificate.verdict|capitalize }}.</span> {{ certificate.sentence }}</p>
-{% if about %}<dl>{% for heading, words in about %}<dt>{{ heading }}</dt><dd>{{ words }}</dd>{% endfor %}</dl>{% endif %}
-<div class="scroll" tabindex="0" role="region" aria-label="The certificate"><table class="cards" role="table">
-<thead><tr role="row">{% for heading in headings %}<th scope="col" role="columnheader">{{ heading }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for question, rows in groups %}
-<tr role="row"><th scope="colgroup" colspan="{{ headings|length }}" class="question">{{ question }}</th></tr>
-{% for cells, test in rows %}<tr role="row">
-{% for cell in cells %}<td role="cell" data-heading="{{ headings[loop.index0] }}"
- class="{{ test.verdict if headings[loop.index0] == "verdict" else "number" if headings[loop.index0] in numbers }}">{{ cell }}</td>
-{% endfor %}</tr>
-{% endfor %}{% endfor %}</tbody>
-</table></div>
-{% if certificate.not_tested %}<h2>Not tested</h2>
-<ul>{% for line in certificate.not_tested %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
-<h2>How to read this</h2>
-{% for line in notes %}<p>{{ line }}</p>{% endfor %}
-{% if appendix %}<h2>{{ appendix_title }}</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="{{ appendix_title }}"><table class="cards" role="table">
-<thead><tr role="row">{% for heading in appendix[0] %}<th scope="col" role="columnheader">{{ heading }}</th>{% endfor %}</tr></thead>
-<tbody>{% for cells in appendix[1:] %}<tr role="row">
-{% for cell in cells %}<td role="cell" data-heading="{{ appendix[0][loop.index0] }}"
- {%- if cell == "–" %} class="none"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</tbody>
-</table></div>{% endif %}
-</body>
-</html>
-"""
-)
 
 
 def to_markdown(certificate: Certificate, notes: list[str]) -> str:
@@ -113,7 +29,7 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
     if certificate.about:
         lines += [*(f"- {heading}: {words}" for heading, words in provenance.in_words(certificate.about)), ""]
     if certificate.tests:
-        lines += _markdown_table([HEADINGS, *map(_cells, certificate.tests)])
+        lines += _markdown_table([HEADINGS, *(cells(test.to_plain()) for test in certificate.tests)])
     if certificate.not_tested:
         lines += ["", "## Not tested", "", *(f"- {line}" for line in certificate.not_tested)]
     lines += ["", "## How to read this", "", *(f"{line}\n" for line in notes)]
@@ -125,15 +41,16 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
 def to_html(certificate: Certificate, notes: list[str]) -> str:
     """Return the certificate as one HTML page that needs nothing else; parameters as in `to_markdown`."""
     groups = [
-        (question, [(_cells(test), test) for test in certificate.tests if test.kind == kind])
+        (question, [(cells(test.to_plain()), test) for test in certificate.tests if test.kind == kind])
         for kind, question in QUESTIONS.items()
     ]
     groups = [group for group in groups if group[1]]
-    return _HTML.render(
+    return render(
+        "certificate",
         certificate=certificate,
         groups=groups,
         headings=HEADINGS,
-        numbers=_NUMBERS,
+        numbers=NUMBERS,
         notes=notes,
         about=provenance.in_words(certificate.about) if certificate.about else [],
         appendix=_appendix(certificate),
@@ -154,7 +71,7 @@ def _appendix(certificate: Certificate) -> list[Sequence[str]]:
     return [
         ["task", "figure", *(SHORT_NAMES.get(name, name.replace("_", " ")) for name in names)],
         *(
-            [figure.task, figure.metric, *(_number(figure.values.get(name, math.nan)) for name in names)]
+            [figure.task, figure.metric, *(number(number_or_none(figure.values.get(name, math.nan))) for name in names)]
             for figure in certificate.figures
         ),
     ]
@@ -216,34 +133,3 @@ def reading_notes(
         f"other half of the trials reaches. Identification and own minus others have no known ceiling. {rest}",
         DISCLAIMER,
     ]
-
-
-def _cells(test: CertificateTest) -> list[str]:
-    against = test.against
-    if test.against_value is not None and math.isfinite(test.against_value):
-        against += f": {test.against_value:.3f}"
-    interval = f" [{test.gain.lower:.3f}, {test.gain.upper:.3f}]" if math.isfinite(test.gain.lower) else ""
-    return [
-        test.claim,
-        test.task,
-        test.metric,
-        _number(test.twin),
-        share_in_words(test.share, is_loss=test.is_loss),
-        against,
-        _number(test.gain.value, "+") + interval,
-        "–" if test.best_value is None else f"{test.best}: {_number(test.best_value)}",
-        str(test.gain.num_people),
-        _p(test.p_corrected),
-        test.verdict,
-        test.needs,
-    ]
-
-
-def _number(value: float, sign: str = "") -> str:
-    return f"{value + 0.0:{sign}.3f}" if math.isfinite(value) else "–"
-
-
-def _p(value: float) -> str:
-    if not math.isfinite(value):
-        return "–"
-    return "< .001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,75 @@
+"""Every page comes from one room: its template and the one style sheet are there, and what is filled in is escaped."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import jinja2
+import pytest
+
+import dtb
+from dtb.evaluate.certificate.certify import Certificate, CertificateTest
+from dtb.evaluate.certificate.page import to_html, to_markdown
+from dtb.evaluate.certificate.table import HEADINGS
+from dtb.evaluate.scores.statistics import Estimate
+from dtb.pages.render import STYLE, TEMPLATES, render
+from dtb.report.collect import Evaluation
+from dtb.report.results import personal_section
+
+ROOT = Path(dtb.__file__).parent
+
+
+def test_markup_and_style_stand_in_one_folder_only() -> None:
+    elsewhere = [
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*")
+        if path.suffix in {".py", ".html", ".jinja", ".css", ".js"} and TEMPLATES.parent not in path.parents
+        if path.suffix == ".css" or re.search(r"<(html|style|body)\b", path.read_text(encoding="utf-8"))
+    ]
+    assert elsewhere == []
+    assert list(TEMPLATES.parent.rglob("*.css")) == [STYLE]
+
+
+@pytest.mark.parametrize("name", [path.name for path in TEMPLATES.glob("*.jinja") if path.name != "base.html.jinja"])
+def test_every_written_page_extends_the_base_and_turns_escaping_off_nowhere(name: str) -> None:
+    source = (TEMPLATES / name).read_text(encoding="utf-8")
+    assert source.startswith('{% extends "base.html.jinja" %}')
+    assert not re.search(r"\|\s*safe|autoescape", source)
+
+
+def test_what_is_filled_in_is_escaped_and_what_is_missing_is_an_error() -> None:
+    values = dict.fromkeys(
+        ("kept", "total", "num_shown_aside", "num_runs_aside", "num_left_out", "num_rows", "figures", "flagged", "icc"),
+        0,
+    )
+    page = render("quality", **{**values, "figures": (), "reasons": [("<script>alert(1)</script>", 1, "b & c")]})
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "b &amp; c" in page
+    assert STYLE.read_text(encoding="utf-8") in page
+    with pytest.raises(jinja2.UndefinedError, match="reasons"):
+        render("quality", **{**values, "figures": ()})
+
+
+def test_the_certificate_has_the_same_columns_and_cells_wherever_it_is_drawn() -> None:
+    gain = Estimate(-0.25, -0.5, -0.1, 30)
+    test = CertificateTest("baseline", "a claim", "stroop", "mean RT r", 0.5, "ridge", 0.75, gain, 0.01, "bootstrap")
+    certificate = Certificate("undecided", "A sentence.", (test,), ())
+    markdown = [line for line in to_markdown(certificate, []).splitlines() if line.startswith("| ")]
+    in_markdown = [tuple(part.strip() for part in line.strip("|").split("|")) for line in markdown]
+    page = to_html(certificate, [])
+    headings = tuple(re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page))
+    cells = tuple(html.unescape(cell) for cell in re.findall(r'<td role="cell"[^>]*>([^<]*)</td>', page))
+    plain = {**certificate.to_plain(), "notes": []}
+
+    class Found:
+        """What a run left, as far as the section reads it."""
+
+        evaluation = Evaluation({"rows": [], "split": {}}, plain, None, None)  # type: ignore[arg-type]
+
+    (table,) = personal_section(Found, {}).tables  # type: ignore[arg-type]
+    assert in_markdown[0] == headings == tuple(table.columns) == HEADINGS
+    assert in_markdown[1] == cells == tuple(table.rows[0])
+    assert "−0.250 [−0.500, −0.100]" in cells
