@@ -119,7 +119,7 @@ def _from_anywhere(values: Any) -> Any:
 
 
 def _without_prefix(argument: str, name: str) -> str:
-    """Let `dtb train --train.num-workers` mean `--num-workers`: the names of the YAML file hold on every command line.
+    """Read `dtb train --train.num-workers` as `--num-workers`: the names of the YAML file are valid on every command line.
 
     And the options that BIDS apps have in common are called in `dtb run` as they are in `dtb ingest`.
     """

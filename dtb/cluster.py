@@ -60,7 +60,7 @@ def _require_listening(address: str) -> None:
 
 
 def unreachable(host: str, port: int) -> str | None:
-    """Say why nothing can be reached at a host's port, within seconds; None if something can."""
+    """Return why nothing can be reached at a host's port, within seconds; None if something can."""
     try:
         socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:

@@ -192,7 +192,7 @@ class Evaluate(_ReadsTwin):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Simulate(_ReadsTwin):
-    """Let every person's twin perform the tasks, on a pool of Ray actors.
+    """Simulate every person's twin in the tasks, on a pool of Ray actors.
 
     Writes Parquet: OUT/trials (choices and reaction times, a row for each draw), OUT/expected (their distributions in closed form),
     OUT/bold, OUT/contrasts, OUT/connectomes, and OUT/status with a row a person; with --bids-derivatives also OUT/derivatives. An ensemble
@@ -328,7 +328,7 @@ class Run(Stage):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Submit(Run):
-    """Hand `dtb run` to a cluster as a job, print what it prints, and end with its exit code.
+    """Submit `dtb run` to a cluster as a job, print what it prints, and end with its exit code.
 
     The configuration travels, and the small text files that it names by a relative path. Data do not: OUT and all other paths are absolute
     ones of a file system that every node of the cluster sees. Ctrl-C leaves the job running and says how to come back and how to stop it.
@@ -352,7 +352,7 @@ class Submit(Run):
     render: Literal["rayjob", "slurm"] | None = None
     """Submit nothing; print the same run for Kubernetes (`| kubectl apply -f -`) or Slurm (`| sbatch`), which make a cluster for it."""
     send_code: bool = False
-    """Let the job run the dtb that this command runs, and not the one that the cluster has."""
+    """Send this installation of dtb with the job, in place of the one that the cluster has."""
     cluster: Suppress[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:

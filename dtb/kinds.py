@@ -98,7 +98,7 @@ class Kinds(Generic[K]):
         return name in self._kinds
 
     def __iter__(self) -> Iterator[K]:
-        """Go through the kinds in order."""
+        """Yield the kinds in order."""
         _import_own(os.environ.get(VARIABLE, ""))
         return iter(tuple(self._kinds.values()))
 
@@ -108,7 +108,7 @@ class Kinds(Generic[K]):
         return tuple(kind.name for kind in self)
 
     def advice(self, name: str) -> str:
-        """Say which names there are, the one that may be meant first."""
+        """Return which names there are, the one that may be meant first."""
         near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
         meant = f"did you mean `{near[0]}`? Known are" if near else "known are"
         return f"{meant}: {', '.join(self.names)}"

@@ -9,7 +9,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, until it ends; call it once where much is computed on the CPU.
+    """Make this process keep the memory that it frees, until it ends; call it once where much is computed on the CPU.
 
     glibc maps every large block anew and gives it back when it is freed, and the system fills each new page with zeros: about half of the
     processor time of a training step. Elsewhere than on glibc nothing is changed. The price is memory: blocks of one size lie up to

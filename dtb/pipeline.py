@@ -147,7 +147,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
 
 
 def _check(left: list[Step]) -> None:
-    """Let the first stage that is not done look at what it would read, and say which ones cannot yet, for what they read is not there."""
+    """Check the inputs of the first stage that is not done, and print which later stages cannot be checked yet because their inputs do not exist."""
     if left:
         first, *later = left
         err.print(f"dtb {first.stage} --dry-run", style="bold")

@@ -161,7 +161,7 @@ def without_label(text: str, job: PersonJob, config: IngestConfig) -> str:
 
 
 def paths_in(value: object) -> Iterator[Path]:
-    """Go through every path within a dataclass."""
+    """Yield every path within a dataclass."""
     if isinstance(value, Path):
         yield value
     elif isinstance(value, tuple):

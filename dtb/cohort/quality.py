@@ -141,7 +141,7 @@ def _share_left(run: Run) -> float:
 
 
 def why_left_out(quality: RunQuality, config: IngestConfig) -> SetAsideError | None:
-    """Say why the rules leave a run out; None if they keep it."""
+    """Return why the rules leave a run out; None if they do not."""
     if not quality.num_usable:
         return SetAsideError("no usable trial", "no usable trial")
     if quality.omission_fraction > config.max_omission_fraction:

@@ -304,7 +304,7 @@ def _perform(
     told: Mapping[str, np.ndarray],
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Prediction]:
-    """Let a twin, or an ensemble, perform the held-out data, told connectomes by name."""
+    """Simulate the held-out data with a twin or an ensemble, from connectomes given by name."""
     split, taskset, regions = task.split, task.taskset, task.bold_regions
     maker = BatchMaker(
         taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), split, cache_bytes=0

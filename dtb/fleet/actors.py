@@ -282,7 +282,7 @@ class _Driver:
         self._reasons: collections.Counter[str] = collections.Counter()
 
     def run(self, num_skipped: int) -> PoolSummary:
-        """Go on until every batch is done."""
+        """Run until every batch is done."""
         start = time.monotonic()
         num_people = sum(len(batch.keys) for batch in self._pending)
         with progress() as bar:
@@ -428,7 +428,7 @@ def require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, ca
 
 
 def no_room(fleet: FleetConfig, mark: dict[str, float], seconds: float) -> StageError:
-    """Say that nothing was free for an actor in this time."""
+    """Return the message that nothing was free for an actor in this time."""
     import ray
 
     return StageError(

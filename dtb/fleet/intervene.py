@@ -125,7 +125,7 @@ def survey_people(
     keys: Sequence[str],
     folder: Path,
 ) -> Survey:
-    """Let everybody perform unchanged, on Ray, and take from it what a search needs; kept in `folder`, and done once."""
+    """Simulate everybody unchanged, on Ray, once; what a search needs of it is stored in `folder`."""
     ledger = Ledger(folder / REFERENCE, ["people"])
     run_pool(
         functools.partial(

@@ -108,7 +108,7 @@ def simulation_tables(
 
 
 def _marked(table: pa.Table, one: SimulationTables) -> pa.Table:
-    """Say after the pseudonym who performed."""
+    """Add, after the pseudonym, which member of the ensemble was simulated."""
     for name, value in (("noise_draw", one.noise_draw), ("member", one.member)):
         table = table.add_column(1, name, pa.array(np.full(table.num_rows, value, dtype=np.int16)))
     return table

@@ -119,7 +119,7 @@ class _EnsembleWorker:
     def _excerpt(
         self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
     ) -> Performance:
-        """Let people perform a part that has what is searched for; whoever needs more performs everything."""
+        """Simulate a part of the trials that has what is searched for; for whoever needs more, all of them."""
         num = self._search_target.settings.segments_per_task
         part = self._performance(runner, records, excerpt(batch, num))
         lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in self._sought]).any(0)
@@ -349,7 +349,7 @@ class SearchWorker(_EnsembleWorker):
         return (found.moved_SB > 0).double().mean(1)
 
     def _doubts(self, keys: Sequence[str], found: Found) -> dict[str, str]:
-        """Say why the search abstains from whom."""
+        """Return why the search abstains from whom."""
         support = self._survey.support
         if not support.is_shown:
             return dict.fromkeys(keys, f"abstained: {support.in_words(self._search_target.name)}")

@@ -43,7 +43,7 @@ from dtb.terminal import out
 
 
 def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resume: bool, dry_run: bool = False) -> None:
-    """Let everybody's twin perform.
+    """Simulate everybody's twin.
 
     Parameters
     ----------

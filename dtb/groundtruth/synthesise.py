@@ -182,7 +182,7 @@ class _Scanner:
 def _perform(
     scanner: _Scanner, designs: Mapping[str, list[Design]], missing: np.random.Generator
 ) -> dict[str, TaskTruth]:
-    """Let a person perform every task: write events and series, and give the truth behind them."""
+    """Simulate a person in every task: write events and series, and return the truth behind them."""
     person, population, synth, seed = scanner.person, scanner.population, scanner.synth, scanner.seed
     decider = make_decider(person, synth, seed, scanner.index)
     truths = {}

@@ -385,7 +385,7 @@ def _measured(
 
 
 def perform_all(members: Sequence[Simulate], start: Start, changes_SE: Sequence[Tensor]) -> Tensor:
-    """Let every member perform after each of some changes: (B, C, S, M) float64, without gradients."""
+    """Simulate every member after each of some changes: (B, C, S, M) float64, without gradients."""
     with torch.no_grad():
         found = []
         for simulate in members:

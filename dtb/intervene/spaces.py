@@ -343,7 +343,7 @@ def make_space(
 
 
 def _shortened(parameter_SP: Tensor, is_allowed: Callable[[Tensor], Tensor]) -> Tensor:
-    """Go from no change towards parameters as far as is allowed: to the end where that is, else by bisection."""
+    """Move from no change towards parameters as far as is allowed: to the end where that is allowed, else by bisection."""
     whole_S = is_allowed(parameter_SP)
     low_S, high_S = torch.zeros_like(parameter_SP[:, 0]), torch.ones_like(parameter_SP[:, 0])
     if not whole_S.all():

@@ -52,7 +52,7 @@ def methods_section(found: Collected) -> Section:
 
 
 def made_with(found: Collected) -> list[str]:
-    """Say at the foot of a person's page how it came about: software, and data and settings by their hashes."""
+    """Return the foot of a person's page: how it was made, with software, and data and settings by their hashes."""
     hashes = "; ".join(f"{words} {value[:12]}" for words, value in _hashes(found))
     return [
         f"The twin was trained by {_software(found.stages['train'])}. The methods stand at the end of the main page.",

@@ -68,7 +68,7 @@ def _tell_plan(found: Collected, out: Path) -> None:
 
 
 def _pages_of_other_stages(run: Path, out: Path) -> dict[str, str]:
-    """Say where, seen from the report's folder, the pages lie that other stages left."""
+    """Return where the pages of other stages lie, relative to the report's folder."""
     places = {
         "how good the data are": run / "shards" / "quality.html",
         "the certificate": run / "evaluate" / "certificate.html",

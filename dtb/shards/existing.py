@@ -21,7 +21,7 @@ _BESIDE = ("quarantine.tsv", "left_out.tsv", "quality.tsv", COVERAGE_FILE, RELIA
 
 
 def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
-    """Let a run use shards that lie elsewhere.
+    """Link shards that lie elsewhere into a run.
 
     Parameters
     ----------

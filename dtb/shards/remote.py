@@ -65,7 +65,7 @@ def is_there(url: str) -> bool:
 
 
 def warn_if_cache_is_small(num_bytes: int) -> None:
-    """Say so if so many bytes of shards do not fit into this node's cache together, and how large it would have to be."""
+    """Warn if so many bytes of shards do not fit into this node's cache together, and say how large it would have to be."""
     limit = _limit_bytes()
     if num_bytes > limit:
         err.print(
@@ -163,7 +163,7 @@ def _make_room(folder: Path, num_bytes: int) -> None:
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Let no other process of this node into the block at the same time."""
+    """Keep every other process of this node out of the block."""
     with lock.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

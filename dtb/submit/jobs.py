@@ -93,7 +93,7 @@ def connect(address: str) -> JobSubmissionClient:
 
 
 def submit(address: str, config: Config, parcel: Bundle, *, send_code: bool, wait: bool) -> int:
-    """Hand a parcel to a cluster and, unless told otherwise, stay with the job until it ends.
+    """Submit a bundle to a cluster and, unless told otherwise, follow the job until it ends.
 
     Parameters
     ----------

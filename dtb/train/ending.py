@@ -97,7 +97,7 @@ def longer(config: TrainConfig, num_people: int) -> str:
 
 
 def ending_in_words(ending: Ending, option: str) -> str | None:
-    """Say that a training ended too early, and what to change; nothing of one that had come to its end."""
+    """Return the message that a training ended too early and what to change; empty if it had converged."""
     if ending.kind == "improving":
         return (
             f"The training ended after {ending.steps:,} steps while it was improving: the validation loss fell by {ending.fall:.2g} over "

@@ -28,7 +28,7 @@ class FailureLog(UserCallback):
         self._out = out
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
-        """Tell of ranks that broke, unless they have said it themselves.
+        """Report ranks that broke, unless they have reported it themselves.
 
         Raises
         ------

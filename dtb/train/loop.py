@@ -203,7 +203,7 @@ def train_epoch(
 
 
 def cosine(highest: float, done: float, all_of_them: float) -> float:
-    """Let a learning rate fall to 0 along half a cosine, by how many of all steps (or epochs) are done.
+    """Return the learning rate, which falls to 0 along half a cosine with the share of steps (or epochs) done.
 
     Examples
     --------

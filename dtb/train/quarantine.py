@@ -20,7 +20,7 @@ _HEADER = "pseudonym\treason\n"
 
 
 def unfit(record: SubjectRecord) -> str | None:
-    """Say why a person cannot be trained on, or None.
+    """Return why a person cannot be trained on, or None.
 
     Absent edges and absent volumes are NaN and are masked; what is refused is an infinity anywhere, a NaN where a number must be, and a
     connectome without any edge.

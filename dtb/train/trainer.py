@@ -377,7 +377,7 @@ def _summary(out: Path) -> dict[str, Any]:
 
 
 def _budget_in_words(plan: Plan) -> str:
-    """Say how far a training goes."""
+    """Return in words how far a training goes."""
     budget, people = plan.budget, len(plan.split.train)
     return (
         f"{people} people in batches of {plan.batch_size} make {budget.steps_per_epoch:,} step{'s' * (budget.steps_per_epoch > 1)} an "

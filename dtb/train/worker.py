@@ -154,7 +154,7 @@ def refused_if_full(folder: Path) -> Iterator[None]:
 
 
 def _set_aside(plan: Plan, rank: int) -> frozenset[str]:
-    """Let rank 0 read who is set aside, tell all, and stop if they are too many."""
+    """Read on rank 0 who is set aside, broadcast it, and stop if they are too many."""
     told = [read_quarantine(plan.out) if rank == 0 else {}]
     torch.distributed.broadcast_object_list(told, src=0)
     num_people = len({*plan.split.train, *plan.split.validation})
@@ -163,7 +163,7 @@ def _set_aside(plan: Plan, rank: int) -> frozenset[str]:
 
 
 def _found_by_first(folder: Path, rank: int) -> checkpoints.Checkpoint | None:
-    """Let rank 0 look for the newest complete checkpoint, and tell all."""
+    """Find the newest complete checkpoint on rank 0, and broadcast it."""
     told: list[checkpoints.Checkpoint | None] = [None]
     if rank == 0:
         told[0], passed_over = checkpoints.newest_complete(folder)

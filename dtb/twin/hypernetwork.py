@@ -129,7 +129,7 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def begin_at(self, regression_CZ: Tensor) -> None:
-        """Let latents begin at a regression, with nothing learned beside it.
+        """Initialise latents at a regression, with nothing learned beside it.
 
         Raises
         ------
@@ -309,7 +309,7 @@ def generated_shapes(config: TwinConfig, sizes: TwinSizes) -> dict[str, tuple[in
 
 @torch.no_grad()
 def _initialise_head(head: nn.Linear, shapes: dict[str, tuple[int, ...]], config: TwinConfig, sizes: TwinSizes) -> None:
-    """Let the bias hold a sound network, the same for all, and the weights small differences around it.
+    """Initialise the head: the bias is a stable network, the same for all; the weights are small differences around it.
 
     A head with torch's usual initial weights would make networks whose recurrent weights grow with the encoder's output: chaotic
     from the start, with vanishing or exploding gradients.

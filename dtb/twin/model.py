@@ -165,7 +165,7 @@ class Twin(nn.Module):
     def forward(
         self, connectome_SE: Tensor, stimulus_SKTI: Tensor, seed_S: Tensor | None = None, *, with_bold: bool = False
     ) -> TwinOutput:
-        """Let these people's twins perform.
+        """Simulate these people's twins, step by step.
 
         Parameters
         ----------
@@ -309,7 +309,7 @@ class Twin(nn.Module):
         seed: int = 0,
         volume_seconds_SKV: Tensor | None = None,
     ) -> Simulation:
-        """Let these people's twins perform trials, several times over.
+        """Simulate trials of these people's twins, several times over.
 
         Parameters
         ----------

@@ -153,7 +153,7 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
 
     @app.post("/api/scene", summary="Let twins perform a block", responses=unknown)
     def scene(request: api.SceneRequest) -> api.SceneReply:
-        """Let people's twins perform a block, with their connectomes changed as asked."""
+        """Simulate a block with people's twins, with their connectomes changed as asked."""
         return viewer.scene(request)
 
     return app

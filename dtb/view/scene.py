@@ -160,7 +160,7 @@ def judge(twin: Twin, block: Batch, tasks: Sequence[TaskOutline]) -> tuple[tuple
 
 @torch.no_grad()
 def perform(twin: Twin, block: Batch, connectome_SE: Tensor, tasks: Sequence[TaskOutline]) -> Scene:
-    """Let twins perform a block.
+    """Simulate a block with twins.
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ class Viewer:
         )
 
     def scene(self, request: api.SceneRequest) -> api.SceneReply:
-        """Let people's twins perform a block, with their connectomes changed as asked.
+        """Simulate a block with people's twins, with their connectomes changed as asked.
 
         Raises
         ------
@@ -220,7 +220,7 @@ class Viewer:
         )
 
     def _perform(self, block: Batch, wish: Wish, met: _Met) -> tuple[api.Connectome, Scene]:
-        """Let one person's twin perform; a core each, for a person's matrices are too small for two."""
+        """Simulate one person's twin; on one core, for a person's matrices are too small for two."""
         nothing_SE = met.start.budget_S.new_zeros(1, met.start.num_edges)
         move = fulfil(wish, met.start, met.found())
         own_SE, changed_SE = (met.start.connectome(change_SE) for change_SE in (nothing_SE, move.change_SE))

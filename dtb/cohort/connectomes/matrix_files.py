@@ -142,7 +142,7 @@ def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
 
 
 def _last_words(child: subprocess.Popen[bytes]) -> str:
-    """Say why a process ended: the last line of its traceback, or that it crashed."""
+    """Return why a process ended: the last line of its traceback, or that it crashed."""
     assert child.stderr is not None
     lines = child.stderr.read().decode("utf-8", "replace").splitlines()
     return lines[-1] if child.wait() > 0 and lines else "it crashed the process that read it"

@@ -25,7 +25,7 @@ def _list_tree(root: Path, labels: list[str]) -> Tree:
 
 
 def _files(root: Path, label: str) -> Iterator[tuple[Path, BidsName]]:
-    """Go through one person's HDF5 files. Folders are named NDAR_INV..., which BIDS labels write without the underscore."""
+    """Yield one person's HDF5 files. Folders are named NDAR_INV..., which BIDS labels write without the underscore."""
     for folder in (root / label.replace("NDARINV", "NDAR_INV"), root / label):
         if folder.is_dir():
             for path in sorted(folder.iterdir()):

@@ -272,7 +272,7 @@ def _start(
 
 
 def _preprocessed(file: SeriesFile, own: dict[str, object]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Go through the sidecars of the series and of the images that it was made of."""
+    """Yield the sidecars of the series and of the images that it was made of."""
     yield sidecar_of(file.path).name, own
     for path in file.image_sidecars:
         if path.is_file():

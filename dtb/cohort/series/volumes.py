@@ -215,7 +215,7 @@ def _block_bytes(header: VolumeHeader) -> int:
 
 
 def _blocks(path: Path, header: VolumeHeader) -> Iterator[np.ndarray]:
-    """Go through an image in blocks of (volumes, voxels), read by a thread that stays a little ahead."""
+    """Yield an image in blocks of (volumes, voxels), read by a thread that stays a little ahead."""
     ahead: queue.Queue[np.ndarray | Exception | None] = queue.Queue(_BLOCKS_AHEAD)
     stopped = threading.Event()
 

@@ -95,7 +95,7 @@ def whom(people: Facts) -> dict[str, Any]:
 
 
 def whom_in_words(found: Mapping[str, Any]) -> str:
-    """Say it in a line.
+    """Return it as one line.
 
     Examples
     --------

@@ -57,7 +57,7 @@ def predict(
     connectomes: Mapping[str, np.ndarray],
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Prediction]:
-    """Let twins perform one part of people's runs.
+    """Simulate one part of people's runs with their twins.
 
     Parameters
     ----------

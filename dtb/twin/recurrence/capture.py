@@ -128,7 +128,7 @@ def replayed(function: Callable[[Any, Tensors], Tensors], static: Hashable, tens
 
 
 def _make_room(device: torch.device) -> None:
-    """Let the recordings used longest ago go until the others keep no more than their share."""
+    """Drop the recordings used longest ago until the others keep no more than their share."""
     kept = {key: recording.bytes for key, recording in _recordings.items() if key[2] == device}
     total = sum(kept.values())
     room = SHARE * (_free_bytes(device) + total)
