@@ -66,7 +66,7 @@ def doctor(config: ClusterConfig) -> None:
 
 
 def judge(machine: Machine) -> list[Finding]:
-    """Return, in words, of each thing that was measured whether it is fit for a run.
+    """Return a finding for each thing that was measured: whether it is fit for a run.
 
     Parameters
     ----------

@@ -147,7 +147,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
 
 
 def _check(left: list[Step]) -> None:
-    """Check the inputs of the first stage that is not done, and print which later stages cannot be checked yet because their inputs do not exist."""
+    """Check the inputs of the first stage that is not done, and print which later stages have no inputs yet."""
     if left:
         first, *later = left
         err.print(f"dtb {first.stage} --dry-run", style="bold")

@@ -45,7 +45,7 @@ class Support:
         return self.p_value < SIGNIFICANCE
 
     def plain(self) -> dict[str, float | int | None]:
-        """Return it for JSON, which knows no NaN."""
+        """Return the support as JSON values, which have no NaN."""
         values = {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(self).items()}
         return {**values, "is_shown": self.is_shown}
 

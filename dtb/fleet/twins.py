@@ -111,7 +111,7 @@ class TwinRunner:
 
 
 def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
-    """Return, in words, of each task what simulation and indicators need to know."""
+    """Return for each task what simulation and indicators need to know."""
     return [
         TaskOutline(
             spec.name,

@@ -150,7 +150,7 @@ def make_goal(indicators: Sequence[Indicator], target: int, sign: float, people:
 
 
 def wanted_with(indicators: Sequence[Indicator], target: int) -> list[bool]:
-    """Return, in words, of each indicator whether it is part of the aim: the target itself, and effects of its contrast on its regions.
+    """Return for each indicator whether it is part of the target: the target itself, and effects of its contrast on its regions.
 
     Examples
     --------

@@ -83,7 +83,7 @@ class Trials:
         )
 
     def at_risk_seconds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return from when to when each trial waits for its press, so that no moment counts for two trials.
+        """Return the begin and end of each trial's wait for a press; no moment counts for two trials.
 
         A press belongs to the trial in whose row it is. A trial begins to wait at its onset or, if an earlier trial is answered after that,
         when it is; it ends with its press. A trial without a press ends with its window, or with the next onset before that: from there on

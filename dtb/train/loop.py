@@ -215,7 +215,7 @@ def cosine(highest: float, done: float, all_of_them: float) -> float:
 
 @torch.no_grad()
 def validate(engine: Any, feed: Feed, set_aside: Callable[[dict[str, str]], None], wait: Wait) -> dict[str, Any]:
-    """Return for a part's people what `train_epoch` gives of losses and counts, without training on them."""
+    """Return the losses and counts of a part's people, as `train_epoch` does, without training on them."""
     engine.eval()
     sums = Sums(engine, feed.maker.taskset, passes=1)
     for share, batches in wait.timed(feed.batches(epoch=0)):

@@ -189,7 +189,7 @@ def _require_labels(trees: tuple[Tree, ...], selection: Selection, tasks: TaskSe
 
 
 def _warn_of_empty(people: list[PersonFiles], selection: Selection) -> None:
-    """Return, in words, of whom who was asked for by label there is nothing to read."""
+    """Return which of the people asked for by label have nothing to read."""
     for person in people:
         if selection.participants and not (person.rest or person.matrices or person.events or person.problem):
             terminal.err.print(

@@ -124,7 +124,7 @@ def _require_freedom(confounds_VC: np.ndarray, path: Path, config: IngestConfig)
 
 
 def _has_signal(before_VR: np.ndarray, after_VR: np.ndarray) -> np.ndarray:
-    """Return, in words, of which regions more is left than the rounding of numbers, (R,) bool: not of a constant, nor of a pure drift."""
+    """Return in which regions more is left than rounding errors, (R,) bool: neither a constant nor a pure drift is."""
     before_R, after_R = before_VR.std(axis=0), after_VR.std(axis=0)
     return np.asarray(
         (before_R > _ROUNDING * np.abs(before_VR).max(axis=0, initial=0.0)) & (after_R > _LEFT * before_R)

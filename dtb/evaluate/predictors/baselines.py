@@ -127,7 +127,7 @@ def own_earlier(training: ObservedTrials, trials: ObservedTrials) -> TrialPredic
 
 
 def _kind(trials: ObservedTrials) -> np.ndarray:
-    """Return, in words, of each trial whether a press is right (0), withholding is right (1), or nothing is (2)."""
+    """Return for each trial whether a press is right (0), withholding is right (1), or nothing is (2)."""
     return np.where(~trials.scored_J, 2, np.where(trials.correct_JO[:, -1], 1, 0))
 
 
