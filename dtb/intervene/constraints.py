@@ -269,7 +269,7 @@ def off_diagonal_norm(matrix_SRR: Tensor) -> Tensor:
 
 
 def violation(matrix_SRR: Tensor) -> Tensor:
-    """Return, in words, by how much matrices fail to be correlation matrices: the worst over symmetry,
+    """Return by how much matrices fail to be correlation matrices: the worst over symmetry,
     diagonal, range and spectrum, (S,)."""
     asymmetry_S = (matrix_SRR - matrix_SRR.mT).abs().amax(dim=(1, 2))
     diagonal_S = (matrix_SRR.diagonal(dim1=1, dim2=2) - 1.0).abs().amax(dim=1)

@@ -144,7 +144,7 @@ def _fill(settings: dict[str, Any], key: str, value: Any) -> Any:
 
 
 def bucket_size(settings: dict[str, Any], num_parameters: int) -> int:
-    """Return the number of gradients that a rank buffers, beside the gradients themselves, to sum them over ranks (from ZeRO stage 1 on)."""
+    """Return how many gradients a rank buffers, beside the gradients themselves, to sum them over ranks (from ZeRO stage 1 on)."""
     found = settings["zero_optimization"].get("reduce_bucket_size", "auto")
     return min(num_parameters, _LARGEST_BUCKET) if found == "auto" else int(found)
 

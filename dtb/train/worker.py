@@ -139,7 +139,7 @@ def work(job: Job) -> None:
 
 @contextlib.contextmanager
 def refused_if_full(folder: Path) -> Iterator[None]:
-    """Return, in words, in a sentence that a disk is full; each library says it in its own way, or says something else."""
+    """Return one sentence that says that a disk is full; each library words it differently."""
     try:
         yield
     except StageError:

@@ -498,7 +498,7 @@ def _is_ruled_out(of_use: list[CertificateTest], of_person: list[CertificateTest
 
 
 def _what_holds(passed: list[CertificateTest], best: list[CertificateTest]) -> str:
-    """Return, in words, in what a twin is personal, in which tasks and by how many people each, and which baselines it beats."""
+    """Return in words in what a twin is personal, in which tasks and by how many people each, and which baselines it beats."""
     tasks_of: dict[str, list[str]] = {}
     for test in passed:
         tasks_of.setdefault(test.claim, []).append(f"{test.task}: {test.gain.num_people} people")
