@@ -152,7 +152,7 @@ def rooms_table() -> str:
     for room in [*table.ground, *others]:
         allowed = "everything" if "*" in rows[room].allowed else ", ".join(f"`{name}`" for name in rows[room].allowed)
         folder = f"{room}/" if (ROOT / PACKAGE / room).is_dir() else f"{room}.py"
-        rule = (allowed or "nothing") if room in table.ground else (allowed or "the first seven only")
+        rule = (allowed or "nothing") if room in table.ground else (allowed or "the ground only")
         lines.append(f"| `{folder}` | {purpose(room)} | {rule} |")
     return "\n".join(lines)
 

@@ -23,9 +23,9 @@ from dtb.tasks.taskset import TaskSet
 from dtb.train.budget import Budget, begun_batch_size, budget_of, fitted
 from dtb.train.feed import Feed
 from dtb.train.normalise import Normalisation
+from dtb.twin.blocks import block_steps
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
-from dtb.twin.recurrence.blocks import block_steps
 from dtb.twin.sizes import TwinSizes
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtb.twin.batch import Batch
+from dtb.twin.blocks import perform_in_blocks
 from dtb.twin.model import Twin
 from dtb.twin.readouts.interpolation import target_at_steps
 from dtb.twin.readouts.press import count_trials, press_nll
-from dtb.twin.recurrence.blocks import perform_in_blocks
 
 
 class Term(NamedTuple):
@@ -70,7 +70,7 @@ class Objective(nn.Module):
     press_weight, bold_weight : float
         Weights of the two terms.
     recompute : bool
-        Whether states are computed again for the gradient instead of kept; see `dtb.twin.recurrence.blocks`.
+        Whether states are computed again for the gradient instead of kept; see `dtb.twin.blocks`.
     """
 
     def __init__(self, twin: Twin, press_weight: float, bold_weight: float, *, recompute: bool = False) -> None:

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from dtb.config import TwinConfig
 from dtb.twin import Twin, TwinSizes
+from dtb.twin.blocks import block_steps, perform_in_blocks
 from dtb.twin.recurrence import compiled
-from dtb.twin.recurrence.blocks import block_steps, perform_in_blocks
 from dtb.twin.recurrence.scan import scan
 from dtb.twin.recurrence.weights import Recurrence
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from dtb.config import TwinConfig
-from dtb.twin import Twin
+from dtb.twin import Twin, blocks
 from dtb.twin.batch import Batch
+from dtb.twin.blocks import SHORTEST_BLOCK, block_steps, perform_in_blocks
 from dtb.twin.objective import Objective
-from dtb.twin.recurrence import blocks
-from dtb.twin.recurrence.blocks import SHORTEST_BLOCK, block_steps, perform_in_blocks
 from dtb.twin.recurrence.cells import CellName
 from tests.twin.conftest import SIZES, in_float64, make_batch, make_config
 from tests.twin.recurrence.test_scan import CELLS, make_case, run
