@@ -26,6 +26,8 @@ ONSETS = [2.0 + 6 * place for place in range(12)]
 class Person:
     """One person's files: rest, and a Stroop run of 100 volumes with twelve trials."""
 
+    more: tuple[Path, ...] = ()
+
     def __init__(self, root: Path) -> None:
         self.bids, self.derived = root / "bids", root / "xcp_d"
         self.raw, self.func = self.bids / "sub-sue" / "func", self.derived / "sub-sue" / "func"
@@ -53,8 +55,9 @@ class Person:
 
     def read(self, **options) -> PersonRead:
         config = IngestConfig(tasks=("stroop",), **options)
-        (files,) = index_people(self.bids, (self.derived,), config, TASKS)
-        return read_person(PersonJob(files, "p", no_covariates(), (self.derived,)), REGIONS, TASKS, config)
+        trees = (self.derived, *self.more)
+        (files,) = index_people(self.bids, trees, config, TASKS)
+        return read_person(PersonJob(files, "p", no_covariates(), trees), REGIONS, TASKS, config)
 
 
 @pytest.fixture

@@ -95,6 +95,18 @@ Grid = tuple[tuple[int, int, int], np.ndarray]
 """Shape, and affine."""
 
 
+NO_PLACE = (
+    "does not say where its voxels are (its header has neither qform nor sform), so it cannot be matched with other images. Write it with "
+    "its affine."
+)
+
+
+def has_place(image: Any) -> bool:
+    """Return whether an image says where its voxels are; a NIfTI header may have neither qform nor sform."""
+    header = image.header
+    return not isinstance(image, nibabel.Nifti1Pair) or bool(header["qform_code"] > 0 or header["sform_code"] > 0)
+
+
 def load_small_volume(path: Path, grid: Grid | None = None) -> Any:
     """Load an atlas or a mask, with its numbers in memory.
 
@@ -116,6 +128,8 @@ def load_small_volume(path: Path, grid: Grid | None = None) -> Any:
     """
     try:
         image: Any = nibabel.load(path)
+        if not has_place(image):
+            raise InputDataError(f"{path.name} {NO_PLACE}")
         shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=float)
         if len(shape) != 3 or image.get_data_dtype().kind not in "iufb":
             raise InputDataError(

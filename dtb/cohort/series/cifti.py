@@ -16,6 +16,8 @@ from dtb.cohort.series.volumes import Parcellated
 from dtb.errors import InputDataError
 
 _BLOCK_BYTES = 32 * 2**20
+_ROUNDING_VOXELS = 0.02  # of a voxel: what affines in single precision differ by
+_SMALLEST_VOXEL = 1e-6  # cubic millimetres
 
 
 def read_parcel_names(path: Path) -> tuple[str, ...]:
@@ -49,7 +51,8 @@ def parcellate_dense(
 ) -> Parcellated:
     """Average a ``dtseries.nii`` over the regions of a ``dlabel.nii``, a block of volumes at a time.
 
-    Grayordinates are matched by structure and vertex (or voxel): the two files may hold different parts of a surface.
+    Vertices are matched by surface and number, voxels by where they are in millimetres: the two files may hold different parts of a
+    surface, and count their voxels from different corners.
 
     Parameters
     ----------
@@ -62,12 +65,13 @@ def parcellate_dense(
     Raises
     ------
     InputDataError
-        A file is no CIFTI-2 file of its kind, is too large, or the two have no structure in common.
+        A file is no CIFTI-2 file of its kind, is too large, or the two have no structure in common, surfaces of different numbers of
+        vertices, or voxels on different grids.
     """
     series, models = _axes(path, "dtseries")
     needed = 2 * max(8 * len(models), _BLOCK_BYTES) + 3 * 8 * len(series) * len(labels)
     image = _checked(path, (len(series), len(models)), needed, max_memory_gib)
-    number_G, sizes = _labels_on(atlas, models, max_memory_gib)
+    number_G, sizes = _labels_on(atlas, models, path, max_memory_gib)
     order = np.argsort(labels)
     at = np.minimum(np.searchsorted(labels[order], number_G), len(labels) - 1)
     is_region_G = labels[order][at] == number_G
@@ -95,34 +99,69 @@ def parcellate_dense(
     return Parcellated(values_VR, coverage_R, _step(series))
 
 
-def _labels_on(atlas: Path, models: Any, max_memory_gib: float) -> tuple[np.ndarray, dict[int, int]]:
+def _labels_on(atlas: Path, models: Any, path: Path, max_memory_gib: float) -> tuple[np.ndarray, dict[int, int]]:
     """Return the label of each grayordinate of a series, and how many grayordinates each label has in the atlas."""
     names, atlas_models = _axes(atlas, "dlabel")
     num_vertices = sum(atlas_models.nvertices.values())
     image = _checked(atlas, (len(names), len(atlas_models)), 8 * (4 * len(atlas_models) + num_vertices), max_memory_gib)
     values = whole_numbers(_read(atlas, image.dataobj, slice(0, 1))[0])
     surfaces: dict[str, np.ndarray] = {}
-    voxels: dict[tuple[int, int, int], int] = {}
     for name, where, model in atlas_models.iter_structures():
         if name in atlas_models.nvertices:
             surfaces[name] = np.zeros(atlas_models.nvertices[name], dtype=np.int64)
             surfaces[name][model.vertex] = values[where]
-        else:
-            voxels.update(zip(map(tuple, model.voxel.tolist()), values[where].tolist(), strict=True))
     found_G = np.zeros(len(models), dtype=np.int64)
+    in_volume_G = models.vertex < 0
+    if in_volume_G.any() and (atlas_models.vertex < 0).any():
+        found_G[in_volume_G] = _labels_of_voxels(atlas_models, values, models, f"{atlas.name} and {path.name}")
     for name, where, model in models.iter_structures():
-        if name in models.nvertices:
-            if name in surfaces:
-                if models.nvertices[name] != len(surfaces[name]):
-                    raise InputDataError(
-                        f"{atlas.name} has {len(surfaces[name])} vertices in {name}, the series {models.nvertices[name]}: they are not "
-                        "of the same surface."
-                    )
-                found_G[where] = surfaces[name][model.vertex]
-        else:
-            found_G[where] = [voxels.get(tuple(place), 0) for place in model.voxel.tolist()]
+        if name in models.nvertices and name in surfaces:
+            if models.nvertices[name] != len(surfaces[name]):
+                raise InputDataError(
+                    f"{atlas.name} has {len(surfaces[name])} vertices in {name}, the series {models.nvertices[name]}: they are not "
+                    "of the same surface."
+                )
+            found_G[where] = surfaces[name][model.vertex]
     numbers, counts = np.unique(values, return_counts=True)
     return found_G, dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def _labels_of_voxels(atlas_models: Any, values_G: np.ndarray, models: Any, names: str) -> np.ndarray:
+    """Return the label of each voxel of a series, (voxels,) int64, found by its place in millimetres; 0 where the label file has none.
+
+    Raises
+    ------
+    InputDataError
+        The voxels of the two are not the same little boxes.
+    """
+    of_atlas_G = atlas_models.vertex < 0
+    shape, affine = atlas_models.volume_shape, np.asarray(atlas_models.affine, dtype=float)
+    own_affine = np.asarray(models.affine, dtype=float)
+    for each in (affine, own_affine):
+        if not np.isfinite(each).all() or abs(np.linalg.det(each[:3, :3])) < _SMALLEST_VOXEL:
+            raise InputDataError(f"{names}: an affine places voxels nowhere: {each.tolist()}.")
+    at_G3 = np.asarray(models.voxel)[models.vertex < 0]
+    to_atlas = np.linalg.inv(affine) @ own_affine
+    exact_G3 = at_G3 @ to_atlas[:3, :3].T + to_atlas[:3, 3]
+    place_G3 = np.rint(exact_G3).astype(np.int64)
+    # Same boxes: each axis of one is an axis of the other, in either direction, and centres meet.
+    axes_33 = np.abs(to_atlas[:3, :3])
+    same_boxes = np.allclose(axes_33, np.rint(axes_33), atol=_ROUNDING_VOXELS) and axes_33.max() < 1.5
+    if not same_boxes or np.abs(exact_G3 - place_G3).max(initial=0.0) > _ROUNDING_VOXELS:
+        sizes = " and ".join(
+            " x ".join(f"{size:.3g}" for size in np.sqrt((each[:3, :3] ** 2).sum(axis=0)))
+            for each in (affine, own_affine)
+        )
+        raise InputDataError(
+            f"{names} hold voxels on different grids ({sizes} mm, or of other places): which voxel has which label cannot be told. Give "
+            "labels on the grid of the series (wb_command -cifti-resample)."
+        )
+    labels_IJK = np.zeros(shape, dtype=np.int64)
+    labels_IJK[tuple(np.asarray(atlas_models.voxel)[of_atlas_G].T)] = values_G[of_atlas_G]
+    inside_G = ((place_G3 >= 0) & (place_G3 < np.array(shape))).all(axis=1)
+    found_G = np.zeros(len(place_G3), dtype=np.int64)
+    found_G[inside_G] = labels_IJK[tuple(place_G3[inside_G].T)]
+    return found_G
 
 
 def _axes(path: Path, kind: str) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ Shape letters: `V` volume, `R` region.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from dtb.tasks.tables import number_or_none, read_tsv
 _ABSENT = ["n/a", "nan", "NaN", ""]
 _LONGEST_HEADER = 2**24
 _PART_BYTES = 2**24
+_EXACT = re.compile(r"(exact_\d+|random_censor)(_hash-\w+)?")
+_MASKS = ("interpolation", "denoising")  # all that was left out: in the end, and of denoising
 
 
 def read_header_names(path: Path) -> tuple[str, ...]:
@@ -120,20 +123,45 @@ def _numbers(path: Path, lines: memoryview, max_memory_gib: float) -> np.ndarray
 
 
 def on_the_clock(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarray:
-    """Put a censored series back onto the run's clock: NaN where volumes were taken out."""
+    """Put a censored series back onto the run's clock: NaN where volumes were taken out, or are marked by any column of the table.
+
+    XCP-D marks volumes of too much motion (`framewise_displacement`, `dvars`), short stretches between them (`censor_between`), all that it
+    left out of denoising (`denoising`) and all that it left out in the end (`interpolation`). Which of these were taken out of the series
+    follows from its length. `exact_300` and the like are random choices for matrices of equal length, and are no matter of the series.
+
+    Raises
+    ------
+    InputDataError
+        No column marks as many volumes as are missing from the series.
+    """
     table = read_tsv(outliers)
-    if "framewise_displacement" not in table.columns:
-        raise InputDataError(f"{outliers.name} has no column framewise_displacement.")
-    marks = [number_or_none(cell) for cell in table.columns["framewise_displacement"]]
-    kept_V = np.array([mark == 0 for mark in marks])
+    columns = {name: cells for name, cells in table.columns.items() if not _EXACT.fullmatch(name)}
+    if not columns:
+        raise InputDataError(f"{outliers.name} has no column that marks volumes (framewise_displacement, denoising).")
+    marks = {name: [number_or_none(cell) for cell in cells] for name, cells in columns.items()}
+    for name, numbers in marks.items():
+        odd = next(
+            (cell for cell, number in zip(columns[name], numbers, strict=True) if number not in {0, 1, None}), None
+        )
+        if odd is not None:
+            raise InputDataError(
+                f"{outliers.name} has {odd} in the column {name}; expected 0 and 1, for volumes kept and left out."
+            )
+    kept = {name: np.array([number == 0 for number in numbers]) for name, numbers in marks.items()}
+    kept_V = np.logical_and.reduce(list(kept.values()))
     if len(values_VR) == len(kept_V):
         return np.where(kept_V[:, None], values_VR, np.nan)
-    if len(values_VR) != kept_V.sum():
+    in_order = [kept_V, *(kept[name] for prefix in _MASKS for name in kept if name.startswith(prefix)), *kept.values()]
+    in_series_V = next((each_V for each_V in in_order if each_V.sum() == len(values_VR)), None)
+    if in_series_V is None:
+        listed = ", ".join(f"{name} {each_V.sum()}" for name, each_V in kept.items())
         raise InputDataError(
-            f"{path.name} has {len(values_VR)} volumes; {outliers.name} keeps {kept_V.sum()} of {len(kept_V)}. They do not belong together."
+            f"{path.name} has {len(values_VR)} volumes; {outliers.name} keeps {kept_V.sum()} of {len(kept_V)} ({listed}). They do not "
+            "belong together."
         )
     whole_VR = np.full((len(kept_V), values_VR.shape[1]), np.nan)
-    whole_VR[kept_V] = values_VR
+    whole_VR[in_series_V] = values_VR
+    whole_VR[~kept_V] = np.nan
     return whole_VR
 
 

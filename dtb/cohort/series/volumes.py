@@ -20,7 +20,15 @@ import nibabel
 import numpy as np
 from isal import igzip
 
-from dtb.cohort.series.atlas import BAD_BYTES, UNREADABLE, VolumeAtlas, first_line, load_small_volume
+from dtb.cohort.series.atlas import (
+    BAD_BYTES,
+    NO_PLACE,
+    UNREADABLE,
+    VolumeAtlas,
+    first_line,
+    has_place,
+    load_small_volume,
+)
 from dtb.errors import InputDataError
 
 _BLOCK_BYTES = 32 * 2**20
@@ -68,6 +76,8 @@ class VolumeHeader:
     affine : (4, 4) float
     repetition_time : float or None
         Seconds; None if the header has no unit of time.
+    has_place : bool
+        Whether the header says where the voxels are.
     """
 
     shape: tuple[int, int, int]
@@ -78,6 +88,7 @@ class VolumeHeader:
     intercept: float
     affine: np.ndarray
     repetition_time: float | None
+    has_place: bool
 
     @property
     def num_voxels(self) -> int:
@@ -124,6 +135,7 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         intercept=float(stored.inter),
         affine=affine,
         repetition_time=seconds if seconds > 0 else None,
+        has_place=has_place(image),
     )
     _require_memory(path, found, 0, max_memory_gib)
     expected = found.offset + found.num_voxels * found.num_volumes * dtype.itemsize
@@ -158,6 +170,8 @@ def parcellate_volumes(
         The image is damaged, or too large; or the mask is on another grid.
     """
     header = read_header(path, max_memory_gib)
+    if not header.has_place:
+        raise InputDataError(f"{path.name} {NO_PLACE}")
     if 3 * 8 * header.num_volumes * atlas.num_regions > max_memory_gib * 2**30:
         raise InputDataError(
             f"{path.name} has {header.num_volumes} volumes: their means need more than ingest.max_memory_gib {max_memory_gib:g}."

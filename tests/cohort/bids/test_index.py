@@ -420,3 +420,29 @@ def test_a_label_with_a_space_is_not_as_bids_has_it_and_said(tmp_path, capsys):
     before = len(list(bids.rglob("*_events.tsv")))
     assert sum(len(person.events) for person in find(bids, derived)) == before - 1
     assert "their names are not as BIDS has them" in " ".join(capsys.readouterr().err.split())
+
+
+def test_series_of_halfpipe_lie_in_folders_of_their_task_plain_or_compressed(tmp_path):
+    func = tmp_path / "halfpipe" / "sub-1" / "func" / "task-rest"
+    for folder in (func, tmp_path / "bids" / "sub-1" / "func"):
+        folder.mkdir(parents=True)
+    config = IngestConfig(tasks=("stroop",), layout="halfpipe", halfpipe_feature="corrMatrix1")
+    for ending in (".tsv", ".tsv.gz"):
+        path = func / f"sub-1_task-rest_feature-corrMatrix1_atlas-Toy_timeseries{ending}"
+        path.touch()
+        (func / f"sub-1_task-rest_feature-other_atlas-Toy_timeseries{ending}").touch()
+        (person,) = index_people(tmp_path / "bids", (tmp_path / "halfpipe",), config, TASKS)
+        assert [file.path for file in person.rest] == [path]
+        path.unlink()
+
+
+def test_the_raw_sidecar_of_the_magnitude_is_looked_at_and_that_of_the_phase_is_not(tmp_path):
+    raw, func = tmp_path / "bids" / "sub-1" / "func", tmp_path / "xcp_d" / "sub-1" / "func"
+    for folder in (raw, func):
+        folder.mkdir(parents=True)
+    (func / "sub-1_task-rest_seg-Toy_timeseries.tsv").touch()
+    for part in ("mag", "phase"):
+        for ending in ("nii.gz", "json"):
+            (raw / f"sub-1_task-rest_part-{part}_bold.{ending}").touch()
+    (person,) = index_people(tmp_path / "bids", (tmp_path / "xcp_d",), IngestConfig(tasks=("stroop",)), TASKS)
+    assert [path.name for path in person.rest[0].raw_sidecars] == ["sub-1_task-rest_part-mag_bold.json"]

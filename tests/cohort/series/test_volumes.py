@@ -352,3 +352,39 @@ def test_a_low_pass_that_lets_everything_through_is_refused(tmp_path):
     with pytest.raises(InputDataError, match=r"low_pass_hz 0\.25 would take nothing.*above 0\.25 Hz"):
         cleaned(values_VR, image, 2.0, IngestConfig(low_pass_hz=0.25))
     assert np.isfinite(cleaned(values_VR, image, 2.0, IngestConfig(low_pass_hz=0.2))[1:]).all()
+
+
+@pytest.mark.parametrize("which", ["atlas", "run"])
+def test_an_image_that_does_not_say_where_its_voxels_are_is_refused(tmp_path, which):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (5, 5, 5)).astype(np.int16)
+    images = {
+        "atlas": nibabel.Nifti1Image(labels, np.eye(4)),
+        "run": nibabel.Nifti1Image(rng.random((5, 5, 5, 9)), np.eye(4)),
+    }
+    images[which].set_sform(None, 0)
+    images[which].set_qform(None, 0)
+    for name, image in images.items():
+        nibabel.save(image, tmp_path / f"{name}.nii.gz")
+    atlas = VolumeAtlas(tmp_path / "atlas.nii.gz", np.array([1, 2]))
+    with pytest.raises(InputDataError, match=rf"{which}\.nii\.gz does not say where its voxels are"):
+        parcellate_volumes(tmp_path / "run.nii.gz", atlas, max_memory_gib=1, min_coverage=0.5)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LAS", "PSR"])
+def test_regions_keep_their_sides_however_image_and_atlas_count_their_voxels(tmp_path, codes):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((8, 6, 5), np.int16)
+    labels[:3], labels[5:] = 1, 2
+    values_VR = 10 + rng.random((9, 2))
+    image = np.zeros((8, 6, 5, 9), np.float32)
+    image[:3], image[5:] = values_VR[:, 0], values_VR[:, 1]
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(tuple(codes))
+    )
+    nibabel.save(nibabel.Nifti1Image(labels, affine), tmp_path / "atlas.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(image, affine).as_reoriented(turn), tmp_path / "run.nii.gz")
+    atlas = VolumeAtlas(tmp_path / "atlas.nii.gz", np.array([1, 2]))
+    found = parcellate_volumes(tmp_path / "run.nii.gz", atlas, max_memory_gib=1, min_coverage=0.5)
+    np.testing.assert_allclose(found.values_VR, values_VR, atol=1e-5)
