@@ -1,4 +1,4 @@
-"""Rehearse a run on several hosts, on this machine: `dtb submit`, or the Slurm script, before either meets a real cluster.
+"""Try a run on several hosts, on this machine: `dtb submit`, or the Slurm script, before either meets a real cluster.
 
     python launch/several_hosts.py [--slurm] [--loopback] CONFIG OUT [OPTION ...]
 
@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = "10.77.0"
-INSIDE = "DTB_REHEARSAL_INSIDE"
+INSIDE = "DTB_SEVERAL_HOSTS_INSIDE"
 PORT, DASHBOARD = 6379, 8265
 SPACES = ["--net", "--uts", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child"]
 OWN_SPACES = ["unshare", "--user", "--map-root-user", *SPACES]

@@ -169,7 +169,7 @@ def test_the_tutorial_runs_from_beginning_to_end(cluster, tmp_path, monkeypatch,
             assert (tmp_path / "by-hand" / folder / content).exists(), f"{folder}: {content}"
 
 
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 @pytest.mark.parametrize("page", [page for page in PAGES if page != TUTORIAL])
 def test_the_commands_of_a_page_run_one_after_the_other(page, world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -201,7 +201,7 @@ def walk(page: str, world: Path, capsys) -> None:
         assert exit_code(words[1:]) == 0, f"{page}: {line}\n{capsys.readouterr().err}"
 
 
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 @pytest.mark.parametrize("page", ["README.md", "your-data.md"])
 def test_the_real_cohort_that_pages_name_is_run(page, cluster, real_data, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

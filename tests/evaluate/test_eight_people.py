@@ -52,7 +52,7 @@ def test_seen_in_training_they_cannot_show_a_personal_twin(shards, tmp_path):
     assert any("BOLD" in each for each in found["not_tested"])
 
 
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 def test_held_out_they_are_too_few_for_any_claim(shards, tmp_path):
     found = certified(short(kind="subjects", num_folds=4), shards, tmp_path)
     assert found["verdict"] == "undecided"

@@ -11,10 +11,10 @@ import pytest
 from launch.several_hosts import why_no_namespaces
 from tests.submit.clusters import REPOSITORY, plain_environment
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = pytest.mark.on_request
 
 SMALL = """
-name: rehearsal
+name: several-hosts
 synth: {num_subjects: 16, num_regions: 12, num_causal_edges: 4, rest_seconds: 130, tasks: [hammer]}
 ingest: {tasks: [hammer]}
 twin: {num_hidden: 8}

@@ -138,7 +138,7 @@ def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
     assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
 
 
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 def test_joining_node_is_taken_in(shards, tmp_path, monkeypatch):
     """One node of one core trains; a second one joins, and the group goes on with two workers where its last checkpoint was."""
     prepare_environment()

@@ -105,8 +105,8 @@ def test_bf16_stays_near_float32(one, cohort, dividing, tmp_path, zero_stage):
     [
         (1, (2, 1)),
         (3, (1, 2)),
-        pytest.param(1, (2, 1, 4), marks=pytest.mark.rehearsal),
-        pytest.param(3, (2, 1, 4), marks=pytest.mark.rehearsal),
+        pytest.param(1, (2, 1, 4), marks=pytest.mark.on_request),
+        pytest.param(3, (2, 1, 4), marks=pytest.mark.on_request),
     ],
 )
 def test_resume_on_other_numbers_of_ranks_in_mid_epoch(one, cohort, dividing, tmp_path, zero_stage, world_sizes):

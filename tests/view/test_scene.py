@@ -115,7 +115,7 @@ def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(runner,
 
 
 @pytest.mark.slow
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 def test_a_person_of_the_papers_size_is_answered_within_a_quarter_of_a_second_of_one_core():
     config = load_config(Path(__file__).parent.parent.parent / "configs" / "paper.yaml")
     trials = torch.Generator().manual_seed(0)

@@ -31,7 +31,7 @@ def cluster():
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 def test_a_cluster_serves_the_same_page_under_a_path_of_its_own(cluster, tmp_path):
     run, (port,) = make_run(tmp_path), free_ports(1)
     command = [sys.executable, "-m", "dtb", "view", str(run), "--port", str(port), "--ray-address", cluster]

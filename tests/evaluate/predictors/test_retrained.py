@@ -102,7 +102,7 @@ def test_permuted_trainings_say_nothing_of_the_people_they_trained_on(kind):
 
 
 @pytest.mark.cluster
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 def test_permuted_twins_are_trained_anew_and_kept(tmp_path):
     shards = write_cohort(tmp_path / "shards")
     config = small_config(max_epochs=1)

@@ -125,7 +125,7 @@ for kernel in (kernels.forward_kernel, kernels.backward_kernel):
 
 
 @pytest.mark.slow
-@pytest.mark.rehearsal
+@pytest.mark.on_request
 def test_compiled_for_a_gpu_the_largest_weights_stay_in_registers(tmp_path: Path) -> None:
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     found = subprocess.run(
