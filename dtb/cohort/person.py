@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from dtb.cohort.bids.index import EventsFile, PersonFiles
-from dtb.cohort.connectomes.rest import Rest, read_rest, require_good
+from dtb.cohort.connectomes.rest import NoRestError, Rest, read_rest, require_good
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
 from dtb.cohort.series.timing import DROPPED_UNKNOWN
@@ -110,16 +110,16 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     runs: list[tuple[Run, RunQuality]] = []
     reason = kind = ""
     try:
-        unread: list[tuple[str, str]] = []
-        try:
-            rest = read_rest(job.files, job.derivatives, regions, config, unread)
-            notices += rest.notices
-        finally:
-            left_out += [LeftOut(name, None, problem) for name, problem in unread]
-        runs, problems = _read_runs(job, regions, tasks, config, left_out, notices)
+        rest = read_rest(job.files, job.derivatives, regions, config)
+        left_out += _unread(rest.unread)
+        read = _read_runs(job, regions, tasks, config)
+        runs = read.runs
+        left_out += read.left_out
+        notices += [*rest.notices, *read.notices]
         require_good(rest, config)
-        record = _record(job, rest, runs, problems, config)
+        record = _record(job, rest, runs, read.problems, config)
     except UserError as error:
+        left_out += _unread(error.unread) if isinstance(error, NoRestError) else []
         reason = without_label(str(error), job, config)
         kind = error.kind if isinstance(error, SetAsideError) else reason
     return PersonRead(
@@ -172,30 +172,56 @@ def paths_in(value: object) -> Iterator[Path]:
             yield from paths_in(getattr(value, field.name))
 
 
-def _read_runs(
-    job: PersonJob,
-    regions: tuple[str, ...],
-    tasks: TaskSet,
-    config: IngestConfig,
-    left_out: list[LeftOut],
-    notices: list[tuple[str, str]],
-) -> tuple[list[tuple[Run, RunQuality]], list[str]]:
-    """Read a person's task runs, in order, those that the rules leave out among them, and say what is wrong with those and others."""
-    found, problems = [], []
+def _unread(files: Iterable[tuple[str, str]]) -> list[LeftOut]:
+    return [LeftOut(name, None, problem) for name, problem in files]
+
+
+@dataclasses.dataclass(frozen=True)
+class _RunsRead:
+    """A person's task runs in order, those that the rules leave out among them; what was left out, and what is wrong with whole runs."""
+
+    runs: list[tuple[Run, RunQuality]]
+    left_out: list[LeftOut]
+    notices: list[tuple[str, str]]
+    problems: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _SeriesRead:
+    """The series of a task run, if it has one that can be used; `volumes_fraction` is of one of whose volumes too few are left."""
+
+    series: Series | None = None
+    volumes_fraction: float | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    notices: tuple[tuple[str, str], ...] = ()
+
+
+def _read_runs(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config: IngestConfig) -> _RunsRead:
+    """Read a person's task runs."""
+    found: list[tuple[Run, RunQuality]] = []
+    left_out: list[LeftOut] = []
+    notices: list[tuple[str, str]] = []
+    problems: list[LeftOut] = []
     for events in job.files.events:
+        spec = tasks.specs[events.task_index]
         try:
-            run, volumes_fraction = _run(events, regions, tasks, config, job.derivatives, left_out, notices)
+            read = read_trials(spec, events.path)
+            beside = _series_of(events, regions, config, job.derivatives)
+            left_out += beside.left_out
+            notices += beside.notices
+            trials, outside = _within_the_run(read, beside.series)
+            run = _run(events, spec.name, trials, beside.series)
         except UserError as error:
             problems.append(LeftOut(events.path.name, None, str(error)))
             continue
-        quality = run_quality(run, tasks.specs[events.task_index], volumes_fraction)
+        left_out += [LeftOut(events.path.name, row.row, row.reason) for row in (*read.unusable, *outside)]
+        quality = run_quality(run, spec, beside.volumes_fraction)
         if problem := why_left_out(quality, config):
             problems.append(LeftOut(events.path.name, None, str(problem)))
             quality = dataclasses.replace(quality, left_out=problem.kind)
         found.append((run, quality))
-    left_out += problems
     found.sort(key=lambda pair: (pair[0].label, pair[0].session or "", pair[0].run or ""))
-    return found, [each.reason for each in problems]
+    return _RunsRead(found, [*left_out, *problems], notices, [each.reason for each in problems])
 
 
 def _record(
@@ -218,42 +244,36 @@ def _record(
     )
 
 
-def _run(
-    file: EventsFile,
-    regions: tuple[str, ...],
-    tasks: TaskSet,
-    config: IngestConfig,
-    derivatives: tuple[Path, ...],
-    left_out: list[LeftOut],
-    notices: list[tuple[str, str]],
-) -> tuple[Run, float | None]:
-    """Read a task run, and give the share of the volumes left of a series of which that is too little."""
-    spec = tasks.specs[file.task_index]
-    events = read_trials(spec, file.path)
-    series: Series | None = None
-    volumes_fraction: float | None = None
-    if file.series is not None:
-        try:
-            found = read_series(file.series, regions, config, derivatives)
-            volumes_fraction = float(found.kept_V.mean())
-            require_volumes(found, file.series, config)
-            volumes_fraction = None
-            unknown = _unknown(found, file)
-            series = found.with_dropped()
-            notices += [(file.series.path.name, notice) for notice in unknown]
-            if absent := gaps(series, regions):
-                left_out.append(LeftOut(file.series.path.name, None, absent))
-        except UserError as error:
-            left_out.append(LeftOut(file.series.path.name, None, str(error)))
-    elif file.near is not None:
+def _series_of(
+    file: EventsFile, regions: tuple[str, ...], config: IngestConfig, derivatives: tuple[Path, ...]
+) -> _SeriesRead:
+    """Read the series of a task run; one that cannot be used is left out, with its reason."""
+    if file.series is None:
+        if file.near is None:
+            return _SeriesRead()
         problem = f"not taken for the series of {file.path.name}: one of the two names has a run-, the other has none"
-        left_out.append(LeftOut(file.near.name, None, problem))
+        return _SeriesRead(left_out=(LeftOut(file.near.name, None, problem),))
+    name = file.series.path.name
+    volumes_fraction: float | None = None
+    try:
+        found = read_series(file.series, regions, config, derivatives)
+        volumes_fraction = float(found.kept_V.mean())
+        require_volumes(found, file.series, config)
+        volumes_fraction = None
+        notices = tuple((name, notice) for notice in _unknown(found, file))
+        series = found.with_dropped()
+    except UserError as error:
+        return _SeriesRead(None, volumes_fraction, (LeftOut(name, None, str(error)),))
+    absent = gaps(series, regions)
+    return _SeriesRead(series, None, (LeftOut(name, None, absent),) if absent else (), notices)
+
+
+def _run(file: EventsFile, task: str, trials: Trials, series: Series | None) -> Run:
+    """Put a task run together."""
     bold_VR, mean_R = (None, None) if series is None else _centred(series)
-    trials, outside = _within_the_run(events, series)
-    left_out += [LeftOut(file.path.name, row.row, row.reason) for row in (*events.unusable, *outside)]
     entities = file.name.entities
-    run = Run(
-        task=spec.name,
+    return Run(
+        task=task,
         label=entities["task"] + entities.get("dir", ""),
         session=entities.get("ses"),
         run=entities.get("run"),
@@ -264,7 +284,6 @@ def _run(
         bold_mean_R=mean_R,
         first_volume_seconds=0.0 if series is None else series.start_seconds,
     )
-    return run, volumes_fraction
 
 
 def _unknown(series: Series, file: EventsFile) -> list[str]:

@@ -25,7 +25,7 @@ from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.support import Support
 from dtb.fleet.target import SearchTarget, make_search_target
 from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
-from dtb.intervene.constraints import TOLERANCE, violation
+from dtb.intervene.constraints import TOLERANCE
 from dtb.intervene.indicators import Performance
 from dtb.intervene.search import DOSES, make_goal, perform_all
 from dtb.intervene.spaces import Start
@@ -33,6 +33,7 @@ from dtb.people.glm import condition_events, design_matrix, run_contrast
 from dtb.people.records import matrix_from_edges
 from dtb.twin.edges import matrix_of
 from tests.fleet.world import REGIONS, make_person, make_world
+from tests.intervene.matrices import violation
 from tests.people.glm_torch import fit_contrast
 
 KEYS = ["p0000", "p0001", "p0002", "p0003", "p0004"]

@@ -16,11 +16,11 @@ from dtb.intervene.constraints import (
     nearest_correlation,
     off_diagonal_norm,
     retract,
-    violation,
     within_budget,
 )
 from dtb.people.records import matrix_from_edges
 from dtb.twin.edges import edges_of, matrix_of
+from tests.intervene.matrices import violation
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(2, 14)

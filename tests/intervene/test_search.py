@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.constraints import TOLERANCE, violation
+from dtb.intervene.constraints import TOLERANCE
 from dtb.intervene.indicators import Indicator
 from dtb.intervene.search import DOSES, Found, Goal, Moments, make_goal, not_dominated, random_directions, search, slope
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import edges_of, matrix_of
+from tests.intervene.matrices import violation
 
 REGIONS, EDGES = 12, 66
 SETTINGS = InterveneConfig(budget=0.1, num_steps=25)

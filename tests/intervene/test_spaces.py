@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.constraints import TOLERANCE, correlations, nearest_supported_change, violation
+from dtb.intervene.constraints import TOLERANCE, correlations, nearest_supported_change
 from dtb.intervene.search import Goal, search
 from dtb.intervene.spaces import EdgeSpace, GainSpace, Reach, ReferenceCohort, Start, make_space
 from dtb.twin.edges import edges_of, matrix_of
+from tests.intervene.matrices import violation
 from tests.intervene.test_search import EDGES, REGIONS, goal, linear, people
 
 SETTINGS = [

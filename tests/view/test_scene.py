@@ -13,7 +13,6 @@ import torch
 from dtb.config import load_config
 from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.twins import TwinRunner, open_shared_twin, outlines_of
-from dtb.intervene.constraints import violation
 from dtb.intervene.indicators import press_distribution
 from dtb.intervene.spaces import Start
 from dtb.people.records import Run, SubjectRecord
@@ -25,6 +24,7 @@ from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
 from dtb.view.scene import Wish, edge_place, fulfil, perform
 from tests.fleet.world import REGIONS, TASKS, make_trials, make_world
+from tests.intervene.matrices import violation
 
 R = len(REGIONS)
 

@@ -118,7 +118,9 @@ def _listed(root: Path, labels: list[str]) -> Iterator[tuple[str, Listed | str]]
 def _files(root: Path, labels: list[str]) -> dict[str, list[str]]:
     """Have bids2table list people's files.
 
-    It is shown a folder of links to them, for it takes no list of people, and no root whose name holds a period or a bracket.
+    It is shown a folder of links to them. It takes a list of people too (2.3.1), but then finds nothing where the path of the tree has a
+    bracket or its name a period, and compares every name of the list with every name of the tree: of 4,000 people, that took 5.7 s of CPU,
+    the links 4.1 s (of 1,000, 1.1 s either way).
     """
     logging.getLogger("bids2table").setLevel(logging.ERROR)  # it warns of every entity that its schema has not
     files: dict[str, list[str]] = {label: [] for label in labels}

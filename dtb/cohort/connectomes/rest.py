@@ -37,6 +37,8 @@ class Rest:
         Share of each parcel that the images cover, the mean over runs; NaN where nothing says it.
     notices : tuple of (str, str)
         File names, and what had to be decided about them.
+    unread : tuple of (str, str)
+        Names of files that could not be read, or not in full, and why.
     """
 
     connectome_E: np.ndarray
@@ -46,6 +48,7 @@ class Rest:
     volumes_fraction: float
     coverage_R: np.ndarray
     notices: tuple[tuple[str, str], ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
 
     @property
     def present_R(self) -> np.ndarray:
@@ -53,25 +56,37 @@ class Rest:
         return np.asarray(np.isfinite(matrix_from_edges(self.connectome_E, diagonal=np.nan)).any(axis=1))
 
 
+class NoRestError(SetAsideError):
+    """None of somebody's files of rest could be read.
+
+    Attributes
+    ----------
+    unread : tuple of (str, str)
+        As in `Rest`.
+    """
+
+    def __init__(self, kind: str, unread: list[tuple[str, str]]) -> None:
+        super().__init__(kind, f"{kind}: {unread[0][1]}")
+        self.unread = tuple(unread)
+
+
 def read_rest(
-    files: PersonFiles,
-    derivatives: tuple[Path, ...],
-    regions: tuple[str, ...],
-    config: IngestConfig,
-    unread: list[tuple[str, str]],
+    files: PersonFiles, derivatives: tuple[Path, ...], regions: tuple[str, ...], config: IngestConfig
 ) -> Rest:
-    """Read a person's connectome; names of files that cannot be read, or not in full, and why, are added to `unread`.
+    """Read a person's connectome.
 
     Raises
     ------
+    NoRestError
+        There are files, but none that could be read.
     InputDataError
-        There is none, or none that could be read.
+        There are none.
     """
     if files.problem:
         raise InputDataError(files.problem)
     if CONNECTOMES[config.connectome].estimate is None:
-        return _from_matrices(files, regions, config, unread)
-    return _from_series(files, derivatives, regions, config, unread)
+        return _from_matrices(files, regions, config)
+    return _from_series(files, derivatives, regions, config)
 
 
 def require_good(rest: Rest, config: IngestConfig) -> None:
@@ -101,16 +116,13 @@ def require_good(rest: Rest, config: IngestConfig) -> None:
 
 
 def _from_series(
-    files: PersonFiles,
-    derivatives: tuple[Path, ...],
-    regions: tuple[str, ...],
-    config: IngestConfig,
-    unread: list[tuple[str, str]],
+    files: PersonFiles, derivatives: tuple[Path, ...], regions: tuple[str, ...], config: IngestConfig
 ) -> Rest:
     if not files.rest:
         raise InputDataError("no resting-state series")
     found: dict[str, Series] = {}
     notices: list[tuple[str, str]] = []
+    unread: list[tuple[str, str]] = []
     num_kept = num_volumes = 0
     for file in files.rest:
         try:
@@ -129,8 +141,7 @@ def _from_series(
         if absent := gaps(one, regions):
             unread.append((file.path.name, absent))
     if not found:
-        kind = "no resting-state series could be read"
-        raise SetAsideError(kind, f"{kind}: {unread[0][1]}")
+        raise NoRestError("no resting-state series could be read", unread)
     series = list(found.values())
     edges_KE = np.stack([fisher_z(one, config.connectome) for one in series])
     num_volumes_K = np.array([one.kept_V.sum() for one in series])
@@ -149,23 +160,23 @@ def _from_series(
             [np.full(len(regions), np.nan) if one.coverage_R is None else one.coverage_R for one in series], axis=0
         ),
         tuple(notices),
+        tuple(unread),
     )
 
 
-def _from_matrices(
-    files: PersonFiles, regions: tuple[str, ...], config: IngestConfig, unread: list[tuple[str, str]]
-) -> Rest:
+def _from_matrices(files: PersonFiles, regions: tuple[str, ...], config: IngestConfig) -> Rest:
     if not files.matrices:
         raise InputDataError("no connectivity matrix")
     found: dict[str, np.ndarray] = {}
+    unread: list[tuple[str, str]] = []
     for file in files.matrices:
         try:
             found[file.run] = read_matrix(file.path, regions, config)
         except UserError as error:
             unread.append((file.path.name, str(error)))
     if not found:
-        kind = "no connectivity matrix could be read"
-        raise SetAsideError(kind, f"{kind}: {unread[0][1]}")
+        raise NoRestError("no connectivity matrix could be read", unread)
     connectome_E = averaged(np.stack(list(found.values())), np.ones(len(found)))
     runs = {label: edges_E.astype(np.float32) for label, edges_E in found.items()}
-    return Rest(connectome_E, runs, None, None, float("nan"), np.full(len(regions), np.nan))
+    covered_R = np.full(len(regions), np.nan)
+    return Rest(connectome_E, runs, None, None, float("nan"), covered_R, unread=tuple(unread))
