@@ -21,7 +21,7 @@ from dtb.config import SynthConfig
 from dtb.files import write_bytes, write_json
 from dtb.groundtruth.fixed_point import fixed_point
 from dtb.groundtruth.population import Population
-from dtb.groundtruth.tree import SPACE, region_table, run_folder, write_table
+from dtb.groundtruth.tree import SPACE, region_table, run_folder, timing_in_words, write_table
 
 _SIDE = 2  # voxels along an edge of a region's cube
 _VOXEL_MM = 4.0
@@ -103,7 +103,7 @@ def write_volumes(
     image[in_brain] = np.rint(values_VM).T
     stem = f"{name}_space-{SPACE}"
     _write_image(folder / f"{stem}_desc-preproc_bold.nii.gz", image, synth.repetition_time)
-    write_json(folder / f"{stem}_desc-preproc_bold.json", {"RepetitionTime": synth.repetition_time}, sync=False)
+    write_json(folder / f"{stem}_desc-preproc_bold.json", timing_in_words(synth), sync=False)
     _write_image(folder / f"{stem}_desc-brain_mask.nii.gz", in_brain.astype(np.uint8))
     tissues = {"global_signal": values_VM.mean(axis=1)}
     tissues |= {tissue: values_VM[:, label_M == -1 - place].mean(axis=1) for place, tissue in enumerate(_TISSUES)}

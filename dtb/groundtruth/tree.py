@@ -38,10 +38,15 @@ def write_parcels(
     stem = f"{name}_space-{SPACE}_seg-Toy{synth.num_regions}_stat-mean_timeseries"
     header = ("\t".join(population.region_names) + "\n").encode()
     write_bytes(folder / f"{stem}.tsv", header + fixed_point(series_VR), sync=False)
-    sidecar = {"RepetitionTime": synth.repetition_time, "SamplingFrequency": 1 / synth.repetition_time}
+    sidecar = {**timing_in_words(synth), "DummyScans": 0, "SamplingFrequency": 1 / synth.repetition_time}
     write_json(folder / f"{stem}.json", sidecar, sync=False)
     text = b"framewise_displacement\nn/a\n" + fixed_point(displacement_V[1:, None])
     write_bytes(folder / f"{name}_motion.tsv", text, sync=False)
+
+
+def timing_in_words(synth: SynthConfig) -> dict[str, float | bool]:
+    """Return what a sidecar says of the volumes' times: each is of the beginning of its acquisition."""
+    return {"RepetitionTime": synth.repetition_time, "SliceTimingCorrected": False, "StartTime": 0.0}
 
 
 def write_descriptions(out: Path, population: Population, synth: SynthConfig) -> None:

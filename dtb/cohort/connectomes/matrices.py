@@ -75,8 +75,7 @@ def find_matrices(
         Several files belong to the same run.
     """
     patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
-    found: dict[str, MatrixFile] = {}
-    keys: dict[RunKey, str] = {}
+    found: dict[RunKey, list[MatrixFile]] = {}
     for root in derivatives:
         for path in sorted((root / f"sub-{label}").rglob("*")):
             if not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns) or not path.is_file():
@@ -87,16 +86,15 @@ def find_matrices(
             name = BidsName(entities, "", "")
             if not selection.wants_matrix(name):
                 continue
-            run = name.run_label
-            if run in found:
-                raise AmbiguousFilesError(
-                    f"{found[run].path.name} and {path.name} are matrices of the same run; say which is meant with ingest.matrix_files, a "
-                    "pattern of file names."
-                )
-            found[run] = MatrixFile(path, run)
-            keys[name.run_key] = run
-    combined = [found.pop(keys[key]).path for key in combined_runs(keys, scanned)]
-    return tuple(found[run] for run in sorted(found)), tuple(combined)
+            found.setdefault(name.run_key, []).append(MatrixFile(path, name.run_label))
+    combined = [file.path for key in combined_runs(found, scanned) for file in found.pop(key)]
+    for files in found.values():
+        if len(files) > 1:
+            raise AmbiguousFilesError(
+                f"{files[0].path.name} and {files[1].path.name} are matrices of the same run; say which is meant with "
+                "ingest.matrix_files, a pattern of file names."
+            )
+    return tuple(sorted((file for (file,) in found.values()), key=lambda file: file.run)), tuple(combined)
 
 
 def read_matrix_regions(first: Path, config: IngestConfig) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ _ABSENT = ["n/a", "nan", "NaN", ""]
 _LONGEST_HEADER = 2**24
 _PART_BYTES = 2**24
 _EXACT = re.compile(r"(exact_\d+|random_censor)(_hash-\w+)?")
+_DISPLACEMENT = re.compile(r"framewise_displacement(_hash-\w+)?")
 _MASKS = ("interpolation", "denoising")  # all that was left out: in the end, and of denoising
 
 
@@ -179,7 +180,8 @@ def mean_displacement(path: Path, num_volumes: int, series: Path) -> float | Non
             f"{series.name} has {num_volumes} volumes, {path.name} {table.num_rows} rows: one was cut, or volumes were taken out of the "
             "series. Give the uncensored series, or its outliers.tsv beside it."
         )
-    cells = [number_or_none(cell) for cell in table.columns.get("framewise_displacement", [])]
+    name = next((name for name in table.columns if _DISPLACEMENT.fullmatch(name)), "")
+    cells = [number_or_none(cell) for cell in table.columns.get(name, [])]
     known = [cell for cell in cells if cell is not None]
     return float(np.mean(known)) if known else None
 

@@ -245,6 +245,7 @@ def _start(
     notices: list[str],
 ) -> float:
     """Return how long after its beginning a volume stands, from the first sidecar that speaks of slice timing."""
+    is_corrected = False
     for name, sidecar in _preprocessed(file, own):
         start = sidecar.get("StartTime")
         if start is not None:
@@ -261,12 +262,12 @@ def _start(
                     f"{name}: the reference of slice timing is {reference!r}; expected a share of the repetition time, from 0 to 1."
                 )
             return float(share) * seconds
-        corrected = sidecar.get("SliceTimingCorrected")
-        if corrected is True:
-            notices.append(MIDDLE_ASSUMED)
-            return _middle(raw, seconds)
-        if corrected is False:
+        if sidecar.get("SliceTimingCorrected") is False and not is_corrected:
             return 0.0
+        is_corrected |= sidecar.get("SliceTimingCorrected") is True
+    if is_corrected:
+        notices.append(MIDDLE_ASSUMED)
+        return _middle(raw, seconds)
     notices.append(START_UNKNOWN)
     return 0.0
 

@@ -260,6 +260,13 @@ def test_a_matrix_of_runs_put_together_stands_back_for_those_of_the_runs(tmp_pat
     assert [file.run for file in found] == ["task-rest_dir-AP_run-1", "task-rest_dir-PA_run-1"]
     assert [path.name for path in combined] == ["sub-01_task-rest_seg-Toy_stat-pearsoncorrelation_relmat.tsv"]
     scanned = {(("task", "rest"),)}
+    (
+        func / "sub-01_task-rest_seg-Toy_stat-pearsoncorrelation_desc-300volumes_relmat.tsv"
+    ).touch()  # --create-matrices 300 all
+    assert len(find_matrices((tmp_path / "xcp_d",), "01", COUNTS, everything)[1]) == 2
+    with pytest.raises(InputDataError, match="are matrices of the same run"):
+        find_matrices((tmp_path / "xcp_d",), "01", COUNTS, everything, scanned)
+    next(func.glob("*desc-300volumes*")).unlink()
     assert len(find_matrices((tmp_path / "xcp_d",), "01", COUNTS, everything, scanned)[0]) == 3
     for path in func.glob("*_run-*"):
         path.unlink()
