@@ -373,7 +373,7 @@ class EvaluateConfig:
     """Twins to train anew, as this one was, where the training people's connectomes are dealt to one another: what they reach stands beside
     each figure, and on the certificate. Each takes as long as the training did; with 19, the smallest p-value is 0.05, before correction.
     Not for twins that are tested on people seen in training."""
-    retrained: tuple[Literal["additive", "codes"], ...] = ()
+    retrained: tuple[Annotated[str, OneOf("dtb.evaluate.predictors.retrained_kinds:RETRAINED")], ...] = ()
     """Baselines to train anew, by the settings of this twin's training, early stopping included: `additive`, one network for all people
     with the connectome as a further input; `codes`, this twin with a code number in place of each connectome, for people seen in training.
     Each takes about as long as the training did."""
@@ -402,7 +402,7 @@ class SimulateConfig:
 class InterveneConfig:
     """A search, for each person, for a change of the connectome that moves one indicator and leaves the others."""
 
-    indicator: Literal["mean_rt", "condition_rt", "accuracy", "choice", "bold_contrast", "bold_t"] = "mean_rt"
+    indicator: Annotated[str, OneOf("dtb.intervene.kinds:INDICATORS")] = "mean_rt"
     """What is to change; `condition_rt`, `bold_contrast` and `bold_t` take the difference of the task's contrast, `bold_t` over its
     standard error in the linear model; `choice` is the probability of one alternative."""
     task: str | None = None

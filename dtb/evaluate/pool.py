@@ -25,12 +25,13 @@ from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.certificate.provenance import what_was_tested
 from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
-from dtb.evaluate.scores.covariates import WORDS, Covariates, covariate_basis
+from dtb.evaluate.scores.covariates import Covariates, covariate_basis
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
 from dtb.evaluate.scores.statistics import OverTrainings, PartialCorrelation, Statistic, draw_weights, orthonormal
 from dtb.evaluate.scores.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS
 from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, conclude
 from dtb.files import written_whole
+from dtb.people.covariates import COVARIATES
 from dtb.shards.split import SEEN_KINDS, Split
 from dtb.stages import StageCall, require_complete
 
@@ -206,7 +207,7 @@ def _pooled_covariates(splits: list[dict[str, Any]]) -> Covariates:
     known, lacking = ([split["covariates"][name] for split in splits] for name in ("known", "lacking"))
     return Covariates(
         tuple(name for name in known[0] if all(name in some for some in known)),
-        tuple(name for name in WORDS if any(name in some for some in lacking)),
+        tuple(name for name in COVARIATES.names if any(name in some for some in lacking)),
     )
 
 

@@ -26,20 +26,17 @@ from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.certificate.wording import claim_in_words
 from dtb.evaluate.inputs import EvaluationInputs, open_inputs
-from dtb.evaluate.predictors.baselines import always_correct, group_mean, of_regression, own_earlier
 from dtb.evaluate.predictors.predictions import (
     Prediction,
     Summary,
-    TrialPrediction,
-    no_maps,
+    mean_over_people,
     summaries_of_halves,
     summaries_of_runs,
     summary_of_people,
-    summary_of_prediction,
     with_means_of_others,
 )
-from dtb.evaluate.predictors.regressions import regressions
 from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
+from dtb.evaluate.predictors.table import baselines
 from dtb.evaluate.predictors.twin import predict, told_connectomes
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.scores.covariates import Covariates, Facts, covariate_basis, known_covariates
@@ -54,7 +51,6 @@ from dtb.files import sha256_of, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
 from dtb.stages import CONFIG_FILE, OutputFolder, StageCall, read_stage
-from dtb.tasks.taskset import TaskSet
 from dtb.twin.export import NUMBERS_FILE
 from dtb.twin.model import Twin
 
@@ -268,7 +264,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         summary_of_people(people, task.taskset),
         summaries_of_halves(people, task.taskset, half_maps),
         predictions,
-        _mean_over_people(target.maps_STR)[0],
+        mean_over_people(target.maps_STR)[0],
         Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary))),
         draw_weights(len(people), config.evaluate.num_bootstrap, config.seed),
         config.evaluate.confidence,
@@ -321,61 +317,9 @@ def _as_encoded(people: People, twin: Twin) -> People:
     return dataclasses.replace(people, edges_SE=np.array(rows, np.float32).reshape(people.edges_SE.shape))
 
 
-def baselines(
-    training: People, target: Summary, people: People, taskset: TaskSet, *, seen: bool
-) -> dict[str, Prediction]:
-    """Make every baseline's predictions.
-
-    Parameters
-    ----------
-    training : People
-        Training people and the part of their runs that was trained on.
-    target : Summary
-        What they did.
-    people : People
-        Whom to predict. Their trials' conditions and right answers, edges and covariates are used, never what they did.
-    taskset : TaskSet
-    seen : bool
-        Whether `people` are among the training people, in another part of their data.
-    """
-
-    def of_trials(prediction: TrialPrediction, maps_STR: np.ndarray) -> Prediction:
-        summary = summary_of_prediction(people.trials, prediction, len(people), taskset, maps_STR)
-        return Prediction(summary, prediction)
-
-    group_STR = np.broadcast_to(_mean_over_people(target.maps_STR), people.maps_STR.shape)
-    found = {
-        "always_correct": of_trials(always_correct(people.trials), no_maps(people)),
-        "group_mean": of_trials(group_mean(training.trials, people.trials), group_STR),
-    }
-    if seen:
-        # Of the person as a whole, the earlier part itself is the prediction: its mean reaction time, its accuracy, its map.
-        place = {who: row for row, who in enumerate(people.pseudonyms)}
-        row_S = np.array([place.get(who, -1) for who in training.pseudonyms], np.int64)
-        earlier = dataclasses.replace(training.trials, person_J=row_S[training.trials.person_J])
-        own = _of_people(target, [training.pseudonyms.index(who) for who in people.pseudonyms])
-        found["own_earlier"] = Prediction(own, own_earlier(earlier, people.trials))
-    for name, prediction in regressions(training, target, people).items():
-        trials = of_regression(training.trials, people.trials, target, prediction.summary)
-        found[name] = dataclasses.replace(prediction, trials=trials)
-    return found
-
-
-def _of_people(summary: Summary, rows: list[int]) -> Summary:
-    return Summary(*(getattr(summary, field.name)[rows] for field in dataclasses.fields(Summary)))
-
-
-def _mean_over_people(values_ST: np.ndarray) -> np.ndarray:
-    """Return the mean (1, ...) of the values that are not NaN; NaN where there are none."""
-    present_ST = np.isfinite(values_ST)
-    count_1T = present_ST.sum(axis=0, keepdims=True)
-    total_1T = np.where(present_ST, values_ST, 0.0).sum(axis=0, keepdims=True)
-    return np.where(count_1T > 0, total_1T / np.maximum(count_1T, 1), np.nan)
-
-
 def _deviation_over_people(values_ST: np.ndarray) -> np.ndarray:
-    mean_1T = _mean_over_people(values_ST)
-    return np.sqrt(_mean_over_people((values_ST - mean_1T) ** 2))
+    mean_1T = mean_over_people(values_ST)
+    return np.sqrt(mean_over_people((values_ST - mean_1T) ** 2))
 
 
 def _split_in_words(task: EvaluationInputs, trained: Path) -> dict[str, Any]:

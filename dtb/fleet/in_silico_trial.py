@@ -35,6 +35,7 @@ from dtb.fleet.searchers import SearchWorker
 from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.target import SearchTarget, Survey, make_search_target
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble
+from dtb.intervene.kinds import INDICATORS
 from dtb.intervene.protocol import Protocol, TrialFigures, analyse
 from dtb.intervene.search import perform_all
 from dtb.stages import StageCall
@@ -200,7 +201,7 @@ class TrialWorker(SearchWorker):
                 is_target = column == aim.target
                 if wanted[column] and not is_target:
                     continue
-                if one.kind == "bold_contrast" and not is_target:
+                if INDICATORS[one.kind].is_map and not is_target:
                     aside.setdefault(one.task, []).append(moved_SM[place, column])
                     continue
                 rows.append(

@@ -25,6 +25,7 @@ from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, TwinRunner, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
+from dtb.intervene.kinds import INDICATORS
 from dtb.intervene.search import (
     DOSES,
     Found,
@@ -129,7 +130,7 @@ class _EnsembleWorker:
 
     def _performance(self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
         contrast_SKV, indicators = self._contrasts.weights(records, batch), self._search_target.indicators
-        has_t = any(one.kind == "bold_t" for one in indicators)
+        has_t = any(INDICATORS[one.kind].needs_basis for one in indicators)
         basis_SKVP = self._contrasts.basis(records, batch) if has_t else None
         return Performance(runner.twin, batch, contrast_SKV, self._search_target.tasks, indicators, basis_SKVP)
 
@@ -193,7 +194,7 @@ class SurveyWorker(_EnsembleWorker):
     def _halves_apart(self, met: PreparedBatch) -> np.ndarray:
         """Return how far apart people's own figures are in two halves of what they did, (S,); NaN where it cannot be told."""
         target, first = self._search_target.indicators[self._search_target.target], self._runners[0]
-        if target.kind != "bold_contrast":
+        if not INDICATORS[target.kind].has_halves:
             return met.performances[0].halves_apart(target)[: len(met.records)].double().cpu().numpy()
         names, chosen = first.card.region_names, list(target.regions)
         columns = [names.index(first.card.bold_region_names[region]) for region in chosen]

@@ -16,7 +16,8 @@ from dtb.errors import ConfigurationError, InputDataError, StageError
 from dtb.fleet.support import Support, support_of
 from dtb.fleet.twins import SharedTwin, outlines_of
 from dtb.intervene.controls import pls_direction, ridge_weights
-from dtb.intervene.indicators import Indicator, TaskOutline, list_indicators
+from dtb.intervene.indicators import TaskOutline, list_indicators
+from dtb.intervene.kinds import INDICATORS, Indicator, names_of
 from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
 from dtb.people.connectome_kinds import connectome_in_words, estimated_correlations, is_correlation
 from dtb.people.networks import network_of
@@ -259,8 +260,7 @@ def _stimulable(settings: InterveneConfig, names: Sequence[str]) -> np.ndarray |
 
 
 _WORDS = re.compile(
-    r"(?P<direction>increase|decrease) (?P<indicator>mean_rt|condition_rt|accuracy|(?P<choice>choice)|bold_contrast|bold_t)"
-    r"(?: of (?:network (?P<network>\S+)|(?P<name>\S+)))? in (?P<task>\S+)"
+    r"(?P<direction>increase|decrease) (?P<indicator>\S+)(?: of (?:network (?P<network>\S+)|(?P<name>\S+)))? in (?P<task>\S+)"
 )
 
 
@@ -273,9 +273,14 @@ def _in_words(settings: InterveneConfig) -> InterveneConfig:
             "hammer', 'increase choice of left in hammer' or 'decrease bold_contrast of network VisCent in hammer'."
         )
     given = {name: value for name, value in found.groupdict().items() if value is not None}
+    if given["indicator"] not in INDICATORS:
+        raise ConfigurationError(
+            f"intervene.against is {settings.against!r}; there is no indicator {given['indicator']!r}: "
+            f"{INDICATORS.advice(given['indicator'])}."
+        )
     if "name" in given:
-        given["alternative" if given.pop("choice", None) else "region"] = given.pop("name")
-    given.pop("choice", None)
+        is_choice = INDICATORS[given["indicator"]].of == "alternative"
+        given["alternative" if is_choice else "region"] = given.pop("name")
     return from_mapping(InterveneConfig, given, "intervene.against")
 
 
@@ -286,7 +291,7 @@ def _place(
     task = _task_index(settings, [task.name for task in tasks])
     alternative = _alternative(settings, tasks[task])
     wanted = Indicator(settings.indicator, task, _target_regions(settings, regions), alternative)
-    if wanted.kind in {"condition_rt", "bold_contrast", "bold_t"} and not any(tasks[task].contrast):
+    if INDICATORS[wanted.kind].needs_contrast and not any(tasks[task].contrast):
         raise ConfigurationError(
             f"intervene.indicator is {settings.indicator!r}, but the task {tasks[task].name!r} has no contrast between conditions. "
             "Name another task in intervene.task, or add `contrast` to the task's specification."
@@ -310,29 +315,29 @@ def _retest_sd(settings: InterveneConfig, shared_twin: SharedTwin) -> np.ndarray
 
 def _alternative(settings: InterveneConfig, task: TaskOutline) -> int | None:
     """Find the alternative that the configuration names."""
-    if settings.indicator != "choice":
+    if INDICATORS[settings.indicator].of != "alternative":
         if settings.alternative is not None:
             raise ConfigurationError(
                 f"intervene.alternative is {settings.alternative!r}, but intervene.indicator is {settings.indicator!r}; an alternative "
-                "goes with `choice` only."
+                f"goes with {names_of('alternative')} only."
             )
         return None
     if settings.alternative not in task.alternatives:
         raise ConfigurationError(
-            f"intervene.indicator is 'choice' and intervene.alternative {settings.alternative!r}; expected one of those of {task.name}: "
-            f"{', '.join(task.alternatives)}"
+            f"intervene.indicator is {settings.indicator!r} and intervene.alternative {settings.alternative!r}; expected one of those of "
+            f"{task.name}: {', '.join(task.alternatives)}"
         )
     return task.alternatives.index(settings.alternative)
 
 
 def _target_regions(settings: InterveneConfig, regions: Sequence[str]) -> tuple[int, ...]:
     """Find the region, or the regions of the network, that the configuration names."""
-    if settings.indicator not in {"bold_contrast", "bold_t"}:
+    if INDICATORS[settings.indicator].of != "regions":
         for name in ("region", "network"):
             if getattr(settings, name) is not None:
                 raise ConfigurationError(
                     f"intervene.{name} is {getattr(settings, name)!r}, but intervene.indicator is {settings.indicator!r}; a {name} goes "
-                    "with `bold_contrast` and `bold_t` only."
+                    f"with {names_of('regions')} only."
                 )
         return ()
     if not regions:

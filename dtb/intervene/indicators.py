@@ -1,7 +1,7 @@
 """What an intervention is judged by: figures of a simulated performance that are differentiable in the connectome.
 
 Nothing is sampled and nothing is counted: reaction times and choices are expectations under the press-time distribution, BOLD
-contrasts are the effect sizes of a general linear model. Each is one number a person.
+contrasts are the effect sizes of a general linear model. Each is one number a person; which kinds there are says `dtb.intervene.kinds`.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `A` response alternative, `R` BOLD region, `E` connectome edge,
 `J` trial, `M` indicator, `N` run of a person, `P` column of a linear model.
@@ -11,24 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dtb.intervene.kinds import INDICATORS, Indicator
+from dtb.intervene.measures import LinearModel, Observed, Simulated, TaskTrials
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin, TwinOutput
 from dtb.twin.readouts.press import PressDistribution, windows
-
-Kind = Literal["mean_rt", "condition_rt", "accuracy", "choice", "bold_contrast", "bold_t"]
-UNITS: dict[Kind, str] = {
-    "mean_rt": "s",
-    "condition_rt": "s",
-    "accuracy": "probability",
-    "choice": "probability",
-    "bold_contrast": "SD of BOLD",
-    "bold_t": "t",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,36 +43,6 @@ class TaskOutline:
     alternatives: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Indicator:
-    """One figure a person.
-
-    Attributes
-    ----------
-    kind : {"mean_rt", "condition_rt", "accuracy", "choice", "bold_contrast", "bold_t"}
-        `mean_rt`: expected reaction time, given a press, over trials in which a press is right. `condition_rt`: its contrast between
-        conditions. `accuracy`: probability of the right answer, withholding included. `choice`: probability of one alternative over all
-        trials. `bold_contrast`: effect of the task's contrast on the BOLD of regions. `bold_t`: the same over its standard error in the
-        linear model, which for a twin is what the model does not explain of a signal without noise.
-    task : int
-        Index into the task set.
-    regions : tuple of int
-        Indices among the BOLD regions: one, or those of a network, whose signals are averaged. Empty for behaviour.
-    alternative : int or None
-        Of `choice`, which of the task's alternatives.
-    """
-
-    kind: Kind
-    task: int
-    regions: tuple[int, ...] = ()
-    alternative: int | None = None
-
-    @property
-    def unit(self) -> str:
-        """Unit of the figure."""
-        return UNITS[self.kind]
-
-
 def list_indicators(tasks: Sequence[TaskOutline], num_bold_regions: int) -> list[Indicator]:
     """List what is looked at in every task; single choices, networks and t values are looked at only where they are the aim.
 
@@ -93,13 +54,11 @@ def list_indicators(tasks: Sequence[TaskOutline], num_bold_regions: int) -> list
     """
     found = []
     for index, task in enumerate(tasks):
-        has_contrast = any(task.contrast)
-        found.append(Indicator("mean_rt", index))
-        if has_contrast:
-            found.append(Indicator("condition_rt", index))
-        found.append(Indicator("accuracy", index))
-        if has_contrast:
-            found.extend(Indicator("bold_contrast", index, (region,)) for region in range(num_bold_regions))
+        for kind in INDICATORS:
+            if not kind.is_watched or (kind.needs_contrast and not any(task.contrast)):
+                continue
+            places = [(region,) for region in range(num_bold_regions)] if kind.of == "regions" else [()]
+            found += [Indicator(kind.name, index, regions) for regions in places]
     return found
 
 
@@ -154,18 +113,22 @@ class Performance:
         batch, contrast_SKV = self._once
         self._times = times
         self._batch, self._contrast_SKV = batch.repeat(times), contrast_SKV.repeat(times, 1, 1)
-        self._rows = {task: self._trial_weights(task) for task in {one.task for one in self._indicators}}
+        self._model = LinearModel(self._batch, self._contrast_SKV, self._basis_SKVP)
+        self._weights = {
+            (one.kind, one.task): weights(self._shown(self._batch, one.task))
+            for one in self._indicators
+            if (weights := INDICATORS[one.kind].weights) is not None
+        }
+
+    def _shown(self, batch: Batch, task: int) -> TaskTrials:
+        return TaskTrials(batch, self._tasks[task].contrast, batch.trials.task_J == task)
 
     def has(self, place: int) -> Tensor:
         """(S,) bool: who has the data for an indicator."""
         one = self._indicators[place]
-        if one.regions:
-            return self._has_contrast(one.task)
-        return self._rows[one.task][one.kind][1]
-
-    def _has_contrast(self, task: int) -> Tensor:
-        of_task_SK = self._batch.task_SK == task
-        return (of_task_SK[..., None] & (self._contrast_SKV != 0)).any(-1).any(-1)
+        if (one.kind, one.task) in self._weights:
+            return self._weights[one.kind, one.task][1]
+        return self._model.has(one.task)
 
     def __call__(self, connectome_SE: Tensor) -> Tensor:
         """Simulate, and give the (S, M) indicators; NaN where a person has no data on the task.
@@ -199,38 +162,13 @@ class Performance:
         if self._with_bold:
             bold_SKVR = self._twin.bold(output, batch.volume_seconds_SKV)
             bold_SKR = torch.einsum("skv,skvr->skr", self._contrast_SKV.to(bold_SKVR.dtype), bold_SKVR)
+        nothing = rt_J.new_zeros(0)
         found = []
         for one in self._indicators:
-            if one.kind == "bold_t":
-                assert bold_SKVR is not None
-                series_SKV = bold_SKVR[..., list(one.regions)].mean(-1)
-                found.append(self._t(one.task, series_SKV, batch, self._contrast_SKV).to(rt_J.dtype))
-            elif one.kind == "choice":
-                found.append(self._measure(one, rt_J, choice_JA[:, one.alternative], None))
-            else:
-                found.append(self._measure(one, rt_J, right_J, bold_SKR))
+            weights_J, has_S = self._weights.get((one.kind, one.task), (nothing, nothing))
+            does = Simulated(self._model, weights_J, has_S, presses, rt_J, choice_JA, right_J, bold_SKVR, bold_SKR)
+            found.append(INDICATORS[one.kind].simulated(does, one))
         return torch.stack(found, dim=1)
-
-    def _t(self, task: int, series_SKV: Tensor, batch: Batch, contrast_SKV: Tensor) -> Tensor:
-        """Return the effect of a contrast on a signal over its standard error, (S,) float64; NaN where a person has none."""
-        assert self._basis_SKVP is not None
-        times = len(series_SKV) // len(self._basis_SKVP)
-        of_task_SK = batch.task_SK == task
-        weight_SKV = torch.where(of_task_SK[..., None], contrast_SKV, 0.0).double()
-        has_S = (weight_SKV != 0).any(-1).any(-1)
-        basis_SKVP = torch.where(of_task_SK[..., None, None], self._basis_SKVP.repeat(times, 1, 1, 1), 0.0)
-        used_SKV = basis_SKVP.square().sum(-1)
-        series_SKV = torch.where(used_SKV > 0, series_SKV.double(), 0.0)
-        runs = torch.arange(max(1, int(batch.run_SK.max()) + 1), device=series_SKV.device)
-        in_run_SKN = (batch.run_SK[..., None] == runs).double()
-        fitted_SNP = torch.einsum("skvp,skv,skn->snp", basis_SKVP, series_SKV, in_run_SKN)
-        total_SN = torch.einsum("skv,skn->sn", series_SKV.square(), in_run_SKN)
-        # The squares of an orthonormal basis sum to its number of columns.
-        freedom_SN = torch.einsum("skv,skn->sn", (used_SKV > 0).double() - used_SKV, in_run_SKN)
-        error_SN = (total_SN - fitted_SNP.square().sum(-1)).clamp_min(0.0) / freedom_SN.clamp_min(1.0)
-        variance_S = (error_SN * torch.einsum("skv,skn->sn", weight_SKV.square(), in_run_SKN)).sum(1)
-        effect_S = (weight_SKV * series_SKV).sum((1, 2))
-        return torch.where(has_S, effect_S / variance_S.clamp_min(1e-24).sqrt(), torch.nan)
 
     def halves_apart(self, indicator: Indicator) -> Tensor:
         """Return what people did in even minus what they did in odd trials, (S,); NaN where it cannot be told, and for BOLD, whose trials
@@ -250,88 +188,10 @@ class Performance:
             Which trials to look at; not for BOLD.
         """
         batch, contrast_SKV = self._once
-        trials, num_people = batch.trials, len(batch.pseudonyms)
-        if indicator.regions:
-            chosen = list(indicator.regions)
-            series_SKVR = (batch.bold_SKVR[..., chosen] / self._twin.bold_scale_R[chosen]).nan_to_num()
-            series_SKV = series_SKVR.mean(-1)
-            if indicator.kind == "bold_t":
-                return self._t(indicator.task, series_SKV, batch, contrast_SKV)
-            of_task_SK = batch.task_SK == indicator.task
-            effect_S = (torch.where(of_task_SK[..., None], contrast_SKV, 0.0) * series_SKV).sum((1, 2)).double()
-            has_S = (of_task_SK[..., None] & (contrast_SKV != 0)).any(-1).any(-1)
-            return torch.where(has_S, effect_S, torch.nan)
-        of_task_J = (trials.task_J == indicator.task) & trials.usable_J
+        shown = self._shown(batch, indicator.task)
+        used_J = shown.of_task_J & batch.trials.usable_J
         if among_J is not None:
-            of_task_J = of_task_J & among_J
-        if indicator.kind == "accuracy":
-            right_J = (trials.response_JA & trials.correct_JA).any(-1)
-            withheld_J = ~trials.response_JA.any(-1) & ~trials.correct_JA.any(-1)
-            return _mean(of_task_J & trials.scored_J, (right_J | withheld_J).double(), trials.subject_J, num_people)
-        if indicator.kind == "choice":
-            chosen_J = trials.response_JA[:, indicator.alternative].double()
-            return _mean(of_task_J, chosen_J, trials.subject_J, num_people)
-        pressed_J = of_task_J & trials.rt_seconds_J.isfinite() & (trials.correct_JA.any(-1) | ~trials.scored_J)
-        if indicator.kind == "mean_rt":
-            return _mean(pressed_J, trials.rt_seconds_J, trials.subject_J, num_people)
-        return sum(
-            (
-                share
-                * _mean(pressed_J & (trials.condition_J == place), trials.rt_seconds_J, trials.subject_J, num_people)
-                for place, share in enumerate(self._tasks[indicator.task].contrast)
-                if share
-            ),
-            start=torch.zeros(num_people, dtype=torch.float64, device=pressed_J.device),
-        )
-
-    def _measure(self, indicator: Indicator, rt_J: Tensor, right_J: Tensor, bold_SKR: Tensor | None) -> Tensor:
-        if indicator.kind == "bold_contrast":
-            assert bold_SKR is not None
-            of_task_SK = self._batch.task_SK == indicator.task
-            effect_SK = bold_SKR[..., list(indicator.regions)].mean(-1)
-            effect_S = torch.where(of_task_SK, effect_SK, 0.0).sum(1)
-            return torch.where(self._has_contrast(indicator.task), effect_S, torch.nan)
-        weight_J, has_S = self._rows[indicator.task][indicator.kind]
-        value_J = right_J if indicator.kind in {"accuracy", "choice"} else rt_J
-        # Trials without weight are left out by selection, so that no gradient comes of them.
-        weighted_J = torch.where(weight_J != 0, value_J, 0.0) * weight_J.to(value_J.dtype)
-        sum_S = weighted_J.new_zeros(len(has_S)).index_add(0, self._batch.trials.subject_J, weighted_J)
-        return torch.where(has_S, sum_S, torch.nan)
-
-    def _trial_weights(self, task: int) -> dict[str, tuple[Tensor, Tensor]]:
-        """Give, for each kind, the weight of each trial in its person's figure, and who has one."""
-        trials, num_people = self._batch.trials, len(self._batch.pseudonyms)
-        of_task_J = trials.task_J == task
-        to_press_J = of_task_J & (trials.correct_JA.any(-1) | ~trials.scored_J)
-        rows = {
-            "mean_rt": _mean_weights(to_press_J, trials.subject_J, num_people),
-            "accuracy": _mean_weights(of_task_J & trials.scored_J, trials.subject_J, num_people),
-            "choice": _mean_weights(of_task_J, trials.subject_J, num_people),
-        }
-        weight_J, has_S = rows["mean_rt"][0].new_zeros(len(of_task_J)), None
-        for condition, share in enumerate(self._tasks[task].contrast):
-            if share:
-                mean_J, has_condition_S = _mean_weights(
-                    to_press_J & (trials.condition_J == condition), trials.subject_J, num_people
-                )
-                weight_J = weight_J + share * mean_J
-                has_S = has_condition_S if has_S is None else has_S & has_condition_S
-        if has_S is not None:
-            rows["condition_rt"] = weight_J, has_S
-        return rows
-
-
-def _mean(chosen_J: Tensor, value_J: Tensor, subject_J: Tensor, num_people: int) -> Tensor:
-    """Average each person's chosen trials; NaN for those who have none."""
-    weight_J, has_S = _mean_weights(chosen_J, subject_J, num_people)
-    weighted_J = torch.where(chosen_J, value_J.double(), 0.0) * weight_J
-    sum_S = torch.zeros(num_people, dtype=torch.float64, device=chosen_J.device).index_add(0, subject_J, weighted_J)
-    return torch.where(has_S, sum_S, torch.nan)
-
-
-def _mean_weights(chosen_J: Tensor, subject_J: Tensor, num_people: int) -> tuple[Tensor, Tensor]:
-    """Return weights that average each person's chosen trials, and who has any."""
-    count_S = torch.zeros(num_people, dtype=torch.float64, device=chosen_J.device).index_add(
-        0, subject_J, chosen_J.double()
-    )
-    return chosen_J.double() / count_S.clamp_min(1.0)[subject_J], count_S > 0
+            used_J = used_J & among_J
+        model = LinearModel(batch, contrast_SKV, self._basis_SKVP)
+        did = Observed(shown, used_J, model, self._twin.bold_scale_R)
+        return INDICATORS[indicator.kind].observed(did, indicator)

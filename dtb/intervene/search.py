@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dtb.config import InterveneConfig
-from dtb.intervene.indicators import Indicator
+from dtb.intervene.kinds import Indicator
 from dtb.intervene.spaces import Reach, ReferenceCohort, Space, Start, make_space
 from dtb.twin.edges import edges_of
 

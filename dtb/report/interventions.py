@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from dtb.intervene.kinds import INDICATORS
 from dtb.report import figures
 from dtb.report.change import add_change
 from dtb.report.collect import Collected, Missing
@@ -21,14 +22,6 @@ _CONTROLS = {
     "population": "direction that helps the population",
     "ridge": "ridge regression's direction",
     "paper": "published method's direction",
-}
-_INDICATORS = {
-    "mean_rt": "mean reaction time",
-    "condition_rt": "condition effect on reaction time",
-    "accuracy": "accuracy",
-    "choice": "probability of choosing",
-    "bold_contrast": "BOLD contrast",
-    "bold_t": "t of the BOLD contrast",
 }
 
 
@@ -96,7 +89,8 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
 def indicator_name(row: pd.Series) -> str:
     """Name an indicator, a row of the search's results, in words."""
     region, alternative = row.get("region"), row.get("alternative")
-    kind = _INDICATORS.get(str(row["indicator"]), str(row["indicator"]))
+    kind = str(row["indicator"])
+    kind = INDICATORS[kind].words if kind in INDICATORS else kind
     name = f"{kind}{f' {alternative}' if isinstance(alternative, str) else ''} in {row['task']}"
     return name + (f", {region}" if isinstance(region, str) else "")
 
@@ -120,7 +114,8 @@ def _indicators_table(results: pd.DataFrame) -> Table:
             *(number(group[column].median()) for column in ("before", "after", "random_after")),
             *(number(moved, 2) for moved in in_spreads),
         )
-        is_bold = str(group["indicator"].iloc[0]) == "bold_contrast" and not is_target
+        kind = str(group["indicator"].iloc[0])
+        is_bold = not is_target and kind in INDICATORS and INDICATORS[kind].is_map
         rows.append((not is_target, is_bold, -abs(in_spreads[0]) if is_bold else 0.0, cells))
     rows.sort(key=lambda row: row[:3])
     num_bold = sum(is_bold for _, is_bold, _, _ in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dtb.cohort.layouts.table import LAYOUTS
-from dtb.evaluate.certificate.wording import NAMES
+from dtb.evaluate.predictors.table import PREDICTORS
 from dtb.report.collect import Collected, Evaluation, People, StageState
 from dtb.report.parts import Section, Table, count
 from dtb.report.sections import connectome_words
@@ -165,7 +165,7 @@ def _statistics_words(found: Collected) -> list[str]:
     )
     if isinstance(found.evaluation, Evaluation):
         used = {name for row in found.evaluation.figures["rows"] for name in row.get("baselines") or {}}
-        baselines = [words for name, words in NAMES.items() if name in used]
+        baselines = [one.words for one in PREDICTORS if one.name in used]
         if baselines:
             words += f" Baselines: {'; '.join(baselines)}."
         schemes = sorted({str(test["scheme"]) for test in found.evaluation.certificate["tests"] if test.get("scheme")})

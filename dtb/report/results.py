@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells
-from dtb.evaluate.certificate.wording import NAMES, SHORT_NAMES
+from dtb.evaluate.predictors.table import predictor_heading, predictor_in_words
 from dtb.report import figures
 from dtb.report.collect import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
@@ -228,8 +228,12 @@ def figures_section(found: Collected) -> Section:
         + "The best baseline was chosen on these very people, which favours the baselines; a difference counts if its "
         "interval leaves 0 out."
     ]
-    named = dict.fromkeys(name for row in _rows(found.evaluation) for name in _baselines(row) if name in NAMES)
-    notes = ["Baselines: " + "; ".join(f"{_plain(name)}: {NAMES[name]}" for name in named) + "."] if named else []
+    named = dict.fromkeys(name for row in _rows(found.evaluation) for name in _baselines(row))
+    notes = (
+        ["Baselines: " + "; ".join(f"{_plain(name)}: {predictor_in_words(name)}" for name in named) + "."]
+        if named
+        else []
+    )
     return dataclasses.replace(section, words=words, tables=[table], notes=notes)
 
 
@@ -385,7 +389,7 @@ def _better(row: dict[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    return SHORT_NAMES.get(name, name.replace("_", " "))
+    return predictor_heading(name)
 
 
 def _metric_name(row: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dtb.people.connectome_kinds import kind_in_words
+from dtb.people.covariates import labels
 from dtb.report import figures
 from dtb.report.collect import OPTIONAL, Collected, Missing
 from dtb.report.parts import Panel, Section, Table, count, number, task_colours, task_domains
@@ -212,7 +213,7 @@ def _covariate_words(covariates: pd.DataFrame) -> list[str]:
     if _has(covariates, "age"):
         age = pd.to_numeric(covariates["age"], errors="coerce").dropna()
         words.append(f"Age {age.min():.0f} to {age.max():.0f} years, median {age.median():.0f}")
-    for column in ("sex", "site", "group"):
+    for column in labels():
         if _has(covariates, column):
             counts = covariates[column].fillna("unknown").astype(str).value_counts()
             words.append(f"{column}: " + ", ".join(f"{value} {count}" for value, count in counts.items()))

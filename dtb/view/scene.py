@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from dtb.intervene.constraints import nearest_correlation, off_diagonal_norm
-from dtb.intervene.indicators import Indicator, Performance, TaskOutline, list_indicators, press_distribution
+from dtb.intervene.indicators import Performance, TaskOutline, list_indicators, press_distribution
+from dtb.intervene.kinds import Indicator
 from dtb.intervene.spaces import SMALLEST_EIGENVALUE, Start
 from dtb.twin.batch import Batch
 from dtb.twin.edges import edges_of, matrix_of

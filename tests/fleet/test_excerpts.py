@@ -78,7 +78,7 @@ def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_doe
     aim = make_search_target(InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=1), shared_twin)
     worker = SurveyWorker([shared_twin], aim, 0, frozenset())
     usual = worker._prepare(KEYS).excerpts[0]._once[0]
-    meet = worker._runners[0].meet
+    meet = worker._runners[0].lay_out
 
     def with_rare_condition(keys, runs=()):  # type: ignore[no-untyped-def]
         """The second person meets one of the two conditions in the first segment of the task only."""
@@ -89,7 +89,7 @@ def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_doe
         trials.condition_J[mine_J] = (trials.segment_J[mine_J] == first).long() * (trials.trial_J[mine_J] % 2)
         return records, batch
 
-    worker._runners[0].meet = with_rare_condition  # type: ignore[method-assign]
+    worker._runners[0].lay_out = with_rare_condition  # type: ignore[method-assign]
     met = worker._prepare(KEYS)
     assert met.excerpts[0].has(aim.target).all()
     given, whole = met.excerpts[0]._once[0], met.batch

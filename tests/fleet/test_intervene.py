@@ -315,7 +315,7 @@ def test_a_budget_in_retest_sd_needs_two_rest_runs(shared_twin: SharedTwin) -> N
 
 def test_someone_without_the_task_is_a_failure_with_its_reason(shared_twin: SharedTwin) -> None:
     _, worker = searcher(shared_twin)
-    meet = worker._runners[0].meet
+    meet = worker._runners[0].lay_out
 
     def without_stroop(keys, runs=()):  # type: ignore[no-untyped-def]
         records, batch = meet(keys, runs)
@@ -324,7 +324,7 @@ def test_someone_without_the_task_is_a_failure_with_its_reason(shared_twin: Shar
         batch.trials.correct_JA[mine_J] = False
         return records, batch
 
-    worker._runners[0].meet = without_stroop  # type: ignore[method-assign]
+    worker._runners[0].lay_out = without_stroop  # type: ignore[method-assign]
     work = worker.work(["p0000", "p0002"])
     assert "no mean_rt in stroop" in work.failures["p0000"]
     assert set(work.tables["results"]["pseudonym"].to_pylist()) == {"p0002"}
@@ -408,7 +408,7 @@ def test_a_change_says_what_it_is_relative_to(shared_twin: SharedTwin, work: Wor
 
 def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so(shared_twin: SharedTwin) -> None:
     _, worker = searcher(shared_twin, dataclasses.replace(SETTINGS, space="sparse", max_edges=5))
-    meet = worker._runners[0].meet
+    meet = worker._runners[0].lay_out
 
     def of_a_short_scan(keys, runs=()):  # type: ignore[no-untyped-def]
         records, batch = meet(keys, runs)
@@ -417,7 +417,7 @@ def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so
         batch.connectome_SE[0] = torch.from_numpy(short_E).float()
         return records, batch
 
-    worker._runners[0].meet = of_a_short_scan  # type: ignore[method-assign]
+    worker._runners[0].lay_out = of_a_short_scan  # type: ignore[method-assign]
     work = worker.work(["p0000", "p0002"])
     assert "is singular (fewer volumes than regions)" in work.failures["p0000"]
     assert "ledoit_wolf" in work.failures["p0000"]

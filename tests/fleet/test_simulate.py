@@ -127,14 +127,14 @@ def test_volumes_lie_where_the_run_had_them(shared_twin: SharedTwin) -> None:
 def test_a_person_whose_twin_is_not_finite_is_a_failure_and_nobody_else(shared_twin: SharedTwin) -> None:
     simulator = SimulationWorker([shared_twin], seed=0, settings=SimulateConfig(num_draws=2))
     runner = simulator._runners[0]
-    meet = runner.meet
+    meet = runner.lay_out
 
     def poisoned(keys, runs):  # type: ignore[no-untyped-def]
         records, batch = meet(keys, runs)
         batch.connectome_SE[1] = torch.inf
         return records, batch
 
-    runner.meet = poisoned  # type: ignore[method-assign]
+    runner.lay_out = poisoned  # type: ignore[method-assign]
     work = simulator.work(KEYS)
     assert set(work.failures) == {"p0001"}
     for table in work.tables.values():

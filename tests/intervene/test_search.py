@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE
-from dtb.intervene.indicators import Indicator
+from dtb.intervene.kinds import Indicator
 from dtb.intervene.search import DOSES, Found, Goal, Moments, make_goal, not_dominated, random_directions, search, slope
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import edges_of, matrix_of

@@ -8,7 +8,7 @@ from dtb.config import Config, ReportConfig
 from dtb.evaluate.certificate.certify import Certificate, Reached
 from dtb.evaluate.certificate.certify import CertificateTest as Asked
 from dtb.evaluate.certificate.page import to_html
-from dtb.evaluate.certificate.wording import NAMES
+from dtb.evaluate.predictors.table import PREDICTORS
 from dtb.evaluate.scores.statistics import Estimate
 from dtb.report.stage import report
 from scripts.live_page import CHROMIUM
@@ -72,7 +72,7 @@ def places(tmp_path_factory):
         "bootstrap",
     )
     tests = tuple(dataclasses.replace(test, verdict=verdict) for verdict in ("yes", "no", "undecided"))
-    figures = (Reached("stroop", "mean RT r", dict.fromkeys(NAMES, 0.123)),)
+    figures = (Reached("stroop", "mean RT r", dict.fromkeys(PREDICTORS.names, 0.123)),)
     certificate = run / "certificate.html"
     certificate.write_text(
         to_html(Certificate("undecided", "A sentence.", tests, ("maps",), figures=figures), ["A note."]),

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from dtb import terminal
 from dtb.errors import InputDataError
+from dtb.people.covariates import COVARIATES, Covariate, listed
 from dtb.tasks.spec import plain_text
 from dtb.tasks.tables import line_of, number_or_none, read_tsv
 
 Covariates = dict[str, float | str | None]
 
-_NAMES = {
-    "age": ("age",),
-    "sex": ("sex", "gender"),
-    "site": ("site", "scannerserialnumber", "scanner"),
-    "group": ("group", "diagnosis"),
-}
 _ABSENT = frozenset({"", "n/a", "na", "nan", "null", "-9", "-99", "-999", "-9999", "999", "9999"})
-_OLDEST = 120.0
 
 
 def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
-    """Return `age`, `sex`, `site` and `group` of participants, None where unknown, and say of how many nothing is known.
+    """Return the covariates of participants that have columns, None where unknown, and say of how many nothing is known.
 
     Parameters
     ----------
@@ -40,7 +35,7 @@ def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
     labels = list(labels)
     path = bids / "participants.tsv"
     if not path.exists():
-        _warn(f"there is no {path}: nobody's age, sex, site and group are known.")
+        _warn(f"there is no {path}: nobody's {_named()} are known.")
         return {label: no_covariates() for label in labels}
     found = _read(path)
     missing = [label for label in labels if label not in found]
@@ -48,8 +43,8 @@ def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
         other = next((label for label in found if label.lstrip("0") == missing[0].lstrip("0")), None)
         hint = "" if other is None else f"; the table has sub-{other}"
         _warn(
-            f"{len(missing)} of {len(labels)} people are not in {path.name} (for example sub-{missing[0]}{hint}): their age, sex, site and "
-            "group are unknown."
+            f"{len(missing)} of {len(labels)} people are not in {path.name} (for example sub-{missing[0]}{hint}): their {_named()} are "
+            "unknown."
         )
     return {label: found.get(label, no_covariates()) for label in labels}
 
@@ -60,32 +55,39 @@ def _read(path: Path) -> dict[str, Covariates]:
     if "participant_id" not in by_name:
         raise InputDataError(f"{path} has no column participant_id. Found: {', '.join(table.columns)}.")
     columns = {
-        covariate: next((by_name[name] for name in names if name in by_name), [""] * table.num_rows)
-        for covariate, names in _NAMES.items()
+        covariate.name: next((by_name[name] for name in covariate.columns if name in by_name), [""] * table.num_rows)
+        for covariate in _in_table()
     }
     found: dict[str, Covariates] = {}
-    odd_ages = []
+    numbers = [covariate for covariate in _in_table() if covariate.is_number]
+    odd: dict[str, list[str]] = {covariate.name: [] for covariate in numbers}
     for row, cell in enumerate(by_name["participant_id"]):
         label = cell.strip().removeprefix("sub-")
         values: Covariates = {
             covariate: None if plain_text(cells[row].strip()).lower() in _ABSENT else cells[row].strip()
             for covariate, cells in columns.items()
         }
-        if values["age"] is not None:
-            age = number_or_none(columns["age"][row])
-            if age is None or not 0 <= age <= _OLDEST:
-                odd_ages.append(f"{values['age']!r} in line {line_of(row)}")
-                age = None
-            values["age"] = age
+        for covariate in numbers:
+            if values[covariate.name] is None:
+                continue
+            number = number_or_none(columns[covariate.name][row])
+            low, high = covariate.limits or (-math.inf, math.inf)
+            if number is None or not low <= number <= high:
+                odd[covariate.name].append(f"{values[covariate.name]!r} in line {line_of(row)}")
+                number = None
+            values[covariate.name] = number
         if found.setdefault(label, values) != values:
             raise InputDataError(
                 f"{path}: sub-{label} stands there more than once, with other values in line {line_of(row)}. Leave one row each: what "
                 "changes from session to session belongs into sessions.tsv."
             )
-    if odd_ages:
-        _warn(
-            f"{len(odd_ages)} ages in {path.name} are no number from 0 to {_OLDEST:g} (for example {odd_ages[0]}) and count as unknown."
-        )
+    for covariate in numbers:
+        if places := odd[covariate.name]:
+            within = "" if covariate.limits is None else " from {:g} to {:g}".format(*covariate.limits)
+            _warn(
+                f"{len(places)} {covariate.plural or f'values of {covariate.words}'} in {path.name} are no number{within} (for example "
+                f"{places[0]}) and count as unknown."
+            )
     return found
 
 
@@ -95,4 +97,12 @@ def _warn(text: str) -> None:
 
 def no_covariates() -> Covariates:
     """Return what is known of somebody who is not in the table."""
-    return dict.fromkeys(_NAMES)
+    return dict.fromkeys(covariate.name for covariate in _in_table())
+
+
+def _in_table() -> list[Covariate]:
+    return [covariate for covariate in COVARIATES if covariate.columns]
+
+
+def _named() -> str:
+    return listed([covariate.name for covariate in _in_table()])

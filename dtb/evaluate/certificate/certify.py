@@ -22,7 +22,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, NAMES, SEEDS_FOR_A_CLAIM
+from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM
+from dtb.evaluate.predictors.retrained_kinds import RETRAINED
+from dtb.evaluate.predictors.table import predictor_in_words
 from dtb.evaluate.scores.covariates import SHARE_KNOWN, Covariates
 from dtb.evaluate.scores.figure import TWIN, Figure, number_or_none
 from dtb.evaluate.scores.people_figures import STRANGER
@@ -278,7 +280,7 @@ def _tests_of(
     halves, best = figure.ceilings.get("halves"), figure.best_baseline
 
     def against(kind: Kind, claim: str, name: str, p: float, scheme: str, words: str = "") -> CertificateTest:
-        return compared(kind, claim, words or NAMES.get(name, name), (mine_S, figure.scores[name]), p, scheme)
+        return compared(kind, claim, words or predictor_in_words(name), (mine_S, figure.scores[name]), p, scheme)
 
     def compared(
         kind: Kind, claim: str, words: str, scores: tuple[np.ndarray, np.ndarray], p: float, scheme: str
@@ -298,7 +300,7 @@ def _tests_of(
             scheme,
             share=figure.fraction_of_ceiling,
             is_loss=not figure.higher_is_better,
-            best="" if best is None else NAMES.get(best, best),
+            best="" if best is None else predictor_in_words(best),
             best_value=None if best is None else figure.baselines[best],
             reliability=None if halves is None else halves**2,
             alone=figure.twin if kind == "person" else None,
@@ -348,7 +350,7 @@ def _tests_of(
         own, scheme = above_zero(mine_S)
         added, _ = above_zero(added_S)
         # Both have to hold, so the larger p is that of the two together (Berger 1982, Technometrics 24, 295).
-        words = f"0, and {NAMES[STRANGER]}"
+        words = f"0, and {predictor_in_words(STRANGER)}"
         tests.append(against("person", claim, STRANGER, float(np.maximum(own, added)), scheme, words))
     if figure.metric in _AGAINST_BEST and best is not None:
         tests.append(against("baseline", _AGAINST_BEST[figure.metric], best, *of_gap(best)))
@@ -526,12 +528,12 @@ def _not_tested(figures: list[Figure], covariates: Covariates, are_seen: bool, n
         missing.append("BOLD: needs task series and a contrast of conditions")
     if are_seen:
         missing.append("unseen people: need split.kind: subjects, sites or tasks")
-    wanted = {
-        "additive_input": "one network for all people with the connectome as a further input (dtb evaluate --retrained additive)",
-        "subject_code": "a code number in place of each connectome (dtb evaluate --retrained codes)",
-    }
     compared = {name for figure in figures for name in figure.baselines}
-    absent = [words for name, words in wanted.items() if name not in compared and (are_seen or name != "subject_code")]
+    absent = [
+        f"{kind.words} (dtb evaluate --retrained {kind.name})"
+        for kind in RETRAINED
+        if kind.predictor not in compared and (are_seen or not kind.needs_seen_people)
+    ]
     if not any(figure.permuted for figure in figures):
         absent.append("permuted connectomes (dtb evaluate --num-permuted 19)")
     if absent:

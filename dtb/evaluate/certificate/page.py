@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dtb.evaluate.certificate import provenance
 from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate
 from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells, number
-from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM, SHORT_NAMES
+from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM
+from dtb.evaluate.predictors.table import predictor_heading
 from dtb.evaluate.scores.figure import TWIN, number_or_none
 from dtb.pages.render import render
 
@@ -69,7 +70,7 @@ def _appendix(certificate: Certificate) -> list[Sequence[str]]:
         return []
     names = list(dict.fromkeys([TWIN, *(name for figure in certificate.figures for name in figure.values)]))
     return [
-        ["task", "figure", *(SHORT_NAMES.get(name, name.replace("_", " ")) for name in names)],
+        ["task", "figure", *(predictor_heading(name) for name in names)],
         *(
             [figure.task, figure.metric, *(number(number_or_none(figure.values.get(name, math.nan))) for name in names)]
             for figure in certificate.figures

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from dtb.evaluate.scores.covariates import Facts
+from dtb.people.covariates import labels
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
 from dtb.version import __version__
 
 FEWEST_TO_COUNT = 5
 """Smaller groups of people are not told apart."""
-_LABELS = ("sex", "site", "group")
 
 
 def about(described: Mapping[str, Any], people: Facts) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def whom(people: Facts) -> dict[str, Any]:
     if len(ages) >= FEWEST_TO_COUNT:
         low, middle, high = np.percentile(ages, [5, 50, 95])
         found["age"] = {"known": len(ages), "from": round(low), "median": round(middle), "to": round(high)}
-    for name in _LABELS:
+    for name in labels():
         counts = Counter(table[name].dropna().astype(str) if name in table else ())
         if counts:
             named = {value: count for value, count in sorted(counts.items()) if count >= FEWEST_TO_COUNT}
@@ -108,7 +108,7 @@ def whom_in_words(found: Mapping[str, Any]) -> str:
         parts.append(
             f"age: {age['from']} to {age['to']} (nine in ten), median {age['median']}, known of {age['known']}"
         )
-    for name in _LABELS:
+    for name in labels():
         counts = [f"{value} {count}" for value, count in found.get(name, {}).items() if count]
         parts += [f"{name}: {', '.join(counts)}"] if counts else []
     return "; ".join(parts)

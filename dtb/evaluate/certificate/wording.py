@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from dtb.evaluate.predictors.table import predictor_in_words
 from dtb.evaluate.scores.figure import Figure
 from dtb.shards.split import Split, held_out_in_words
 
@@ -14,29 +15,6 @@ SEEDS_FOR_A_CLAIM = 5
 """Fewer trainings of the same fold may agree by chance."""
 
 NAMED_METRICS = {"mean RT r": "mean reaction times", "RT CRPS": "reaction times", "choice log-loss": "choices"}
-
-NAMES = {
-    "always_correct": "an agent that is always correct",
-    "group_mean": "the group mean",
-    "own_earlier": "the person's own earlier part",
-    "ridge": "ridge regression on the connectome",
-    "kernel_ridge": "kernel ridge regression on the connectome",
-    "demographics_motion": "demographics and motion",
-    "cpm": "connectome-based predictive modelling",
-    "mean_connectome": "the same twin given the mean connectome",
-    "stranger_connectome": "the same twin given a stranger's connectome",
-    "additive_input": "one network for all people, with the connectome as a further input",
-    "subject_code": "this twin trained with a code number in place of each connectome",
-    "independent_errors": "somebody as often right as the twin, whose errors are independent of the person's",
-}
-
-
-SHORT_NAMES = {
-    "cpm": "CPM",
-    "demographics_motion": "demographics, motion",
-    "own_earlier": "own earlier part",
-    "stranger_connectome": "stranger's connectome",
-}
 
 Decisions = Mapping[tuple[str, str], str]
 """By task and metric, the certificate's verdict on whether the best baseline is beaten."""
@@ -99,7 +77,7 @@ def _comparison(figure: Figure, decided: Decisions) -> str:
     gap = figure.difference
     if figure.best_baseline is None or gap is None or not math.isfinite(gap.value):
         return f"{own}; no baseline has this figure"
-    baseline = NAMES.get(figure.best_baseline, figure.best_baseline)
+    baseline = predictor_in_words(figure.best_baseline)
     against = (
         f"best baseline {_number(figure.baselines[figure.best_baseline])} ({baseline}); "
         f"difference {gap.value:+.3f}{_interval(gap.lower, gap.upper)}"

@@ -183,6 +183,14 @@ def no_maps(people: People) -> np.ndarray:
     return np.full(people.maps_STR.shape, np.nan)
 
 
+def mean_over_people(values_ST: np.ndarray) -> np.ndarray:
+    """Return the mean (1, ...) of the values that are not NaN; NaN where there are none."""
+    present_ST = np.isfinite(values_ST)
+    count_1T = present_ST.sum(axis=0, keepdims=True)
+    total_1T = np.where(present_ST, values_ST, 0.0).sum(axis=0, keepdims=True)
+    return np.where(count_1T > 0, total_1T / np.maximum(count_1T, 1), np.nan)
+
+
 def person_task_mean(trials: ObservedTrials, values_J: np.ndarray, num_people: int, num_tasks: int) -> np.ndarray:
     """Return each person's mean over the trials of each task (S, T), of the values that are not NaN."""
     return _person_task_mean(trials, values_J, np.ones(len(values_J)), num_people, num_tasks)

@@ -9,6 +9,7 @@ Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target,
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -24,8 +25,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from dtb.evaluate.predictors.predictions import Prediction, Summary
-from dtb.evaluate.scores.covariates import LABELS, NUMBERS
 from dtb.evaluate.scores.observed import People
+from dtb.people.covariates import removed_labels, removed_numbers
 
 FEWEST_TO_FIT = 10
 """A regression is not fitted to fewer training people."""
@@ -39,41 +40,100 @@ KERNEL_WIDTHS = np.array([0.1, 0.3, 1.0])
 
 Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """`fit(training_people_S, targets_SY)` gives the predictions (Q, Y) from those training people; the targets hold no NaN."""
+Read = Callable[[People, People], tuple[np.ndarray, np.ndarray] | None]
+"""`read(training, people)` gives the features (S, F) and (Q, F) of both, or None where there are none."""
 
 
-def regressions(training: People, target: Summary, people: People) -> dict[str, Prediction]:
-    """Fit each regression to training people and predict others.
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """A regression of people's figures on numbers about them.
+
+    Attributes
+    ----------
+    name, words, short : str
+        As of a `dtb.evaluate.predictors.table.Predictor`.
+    fit : function
+        From the features (S, F) of training people, those (Q, F) of people to predict, and targets (S, Y) without NaN, to predictions
+        (Q, Y).
+    read : function
+        From training people and people to predict to the features of both, or None where there are none.
+    """
+
+    name: str
+    words: str
+    short: str
+    fit: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    read: Read
+
+
+class Features:
+    """Features of training people and of people to predict, each kind of them made once.
 
     Parameters
     ----------
     training : People
         Training people, and no others.
-    target : Summary
-        Their figures.
     people : People
         Whom to predict; their edges and covariates are used, not what they did.
+    """
+
+    def __init__(self, training: People, people: People) -> None:
+        self._people = training, people
+        self._made: dict[Read, tuple[np.ndarray, np.ndarray] | None] = {}
+
+    def of(self, regression: Regression) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what a regression sees of both; None where there is nothing, or where there are too few training people."""
+        if len(self._people[0]) < FEWEST_TO_FIT:
+            return None
+        if regression.read not in self._made:
+            self._made[regression.read] = regression.read(*self._people)
+        return self._made[regression.read]
+
+    @property
+    def num_people(self) -> int:
+        """How many people are to be predicted."""
+        return len(self._people[1])
+
+
+def regressions(training: People, target: Summary, people: People) -> dict[str, Prediction]:
+    """Fit each of `REGRESSIONS` to training people and predict others; see `predict_people`.
 
     Returns
     -------
     dict of str to Prediction
-        By name; without those that cannot be fitted (too few people, no covariate).
+        By name; without those that cannot be fitted.
     """
-    found = {}
-    if len(training) >= FEWEST_TO_FIT and training.edges_SE.shape[1]:
-        edges_SE, edges_QE = scaled_edges(training.edges_SE, people.edges_SE)
-        found["ridge"] = _predict(lambda who_S, y_SY: _ridge(edges_SE[who_S], edges_QE, y_SY), target, len(people))
-        found["kernel_ridge"] = _predict(
-            lambda who_S, y_SY: _kernel_ridge(edges_SE[who_S], edges_QE, y_SY), target, len(people)
-        )
-        found["cpm"] = _predict(lambda who_S, y_SY: _cpm(edges_SE[who_S], edges_QE, y_SY), target, len(people))
-    if len(training) >= FEWEST_TO_FIT:
-        covariates = scaled_covariates(training, people)
-        if covariates is not None:
-            facts_SC, facts_QC = covariates
-            found["demographics_motion"] = _predict(
-                lambda who_S, y_SY: _ridge(facts_SC[who_S], facts_QC, y_SY), target, len(people)
-            )
-    return found
+    features = Features(training, people)
+    found = {one.name: predict_people(one, features, target) for one in REGRESSIONS}
+    return {name: prediction for name, prediction in found.items() if prediction is not None}
+
+
+def predict_people(regression: Regression, features: Features, target: Summary) -> Prediction | None:
+    """Fit a regression to training people and predict others.
+
+    Parameters
+    ----------
+    regression : Regression
+    features : Features
+    target : Summary
+        Figures of training people.
+
+    Returns
+    -------
+    Prediction or None
+        None where it cannot be fitted (too few people, no covariate).
+    """
+    found = features.of(regression)
+    if found is None:
+        return None
+    features_SF, features_QF = found
+    return _predict(
+        lambda who_S, y_SY: regression.fit(features_SF[who_S], features_QF, y_SY), target, features.num_people
+    )
+
+
+def _edges(training: People, people: People) -> tuple[np.ndarray, np.ndarray] | None:
+    return scaled_edges(training.edges_SE, people.edges_SE) if training.edges_SE.shape[1] else None
 
 
 def scaled_edges(edges_SE: np.ndarray, edges_QE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,14 +153,15 @@ def scaled_edges(edges_SE: np.ndarray, edges_QE: np.ndarray) -> tuple[np.ndarray
 
 def scaled_covariates(training: People, people: People) -> tuple[np.ndarray, np.ndarray] | None:
     """Turn covariates into numbers with scikit-learn, fitted on training people; None if no covariate is known of any of them."""
-    tables = [pd.DataFrame(who.covariates, columns=[*NUMBERS, *LABELS]) for who in (training, people)]
-    numbers = [name for name in NUMBERS if pd.to_numeric(tables[0][name]).notna().sum() >= 2]
-    labels = [name for name in LABELS if tables[0][name].notna().any()]
+    all_numbers, all_labels = list(removed_numbers()), list(removed_labels())
+    tables = [pd.DataFrame(who.covariates, columns=[*all_numbers, *all_labels]) for who in (training, people)]
+    numbers = [name for name in all_numbers if pd.to_numeric(tables[0][name]).notna().sum() >= 2]
+    labels = [name for name in all_labels if tables[0][name].notna().any()]
     if not numbers and not labels:
         return None
     for table in tables:
-        table[list(NUMBERS)] = table[list(NUMBERS)].apply(pd.to_numeric)
-        for name in LABELS:
+        table[all_numbers] = table[all_numbers].apply(pd.to_numeric)
+        for name in all_labels:
             table[name] = ["unknown" if pd.isna(value) else str(value) for value in table[name]]
     transformer = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), numbers),
@@ -228,3 +289,11 @@ def _fill(fit: Fit, targets_SY: np.ndarray, num_people: int) -> np.ndarray:
             (columns,) = np.nonzero(pattern_Y.reshape(-1) == number)
             predicted_QY[:, columns] = fit(who_S, targets_SY[np.ix_(who_S, columns)])
     return predicted_QY
+
+
+REGRESSIONS = (
+    Regression("ridge", "ridge regression on the connectome", "", _ridge, _edges),
+    Regression("kernel_ridge", "kernel ridge regression on the connectome", "", _kernel_ridge, _edges),
+    Regression("cpm", "connectome-based predictive modelling", "CPM", _cpm, _edges),
+    Regression("demographics_motion", "demographics and motion", "demographics, motion", _ridge, scaled_covariates),
+)

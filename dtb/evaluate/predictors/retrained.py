@@ -21,12 +21,12 @@ import numpy as np
 from dtb.config import Config, load_config, sections
 from dtb.errors import ConfigurationError
 from dtb.evaluate.inputs import EvaluationInputs
-from dtb.evaluate.predictors.controls import with_code, write_control
+from dtb.evaluate.predictors.controls import write_control
 from dtb.evaluate.predictors.predictions import Prediction
+from dtb.evaluate.predictors.retrained_kinds import RETRAINED, Told, TrainingAnew
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted
 from dtb.evaluate.scores.figures import all_figures
-from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest
 from dtb.stages import CONFIG_FILE, progress_of_stage
 from dtb.twin.export import load_twin
@@ -77,10 +77,12 @@ def require_possible(config: Config, task: EvaluationInputs) -> None:
             "nothing: what it reaches is no chance level. Leave it at 0 (for seen people there is evaluate.retrained: codes), or train "
             "with split.kind: subjects, sites or tasks."
         )
-    if "codes" in config.evaluate.retrained and not task.split.tests_seen_people:
+    needing = [name for name in config.evaluate.retrained if RETRAINED[name].needs_seen_people]
+    if needing and not task.split.tests_seen_people:
+        names = " and ".join(needing)
         raise ConfigurationError(
-            "evaluate.retrained names codes, but this twin is tested on people whom training has not seen, of whom no code says anything. "
-            "Leave codes out, or train with split.kind: temporal or runs."
+            f"evaluate.retrained names {names}, but this twin is tested on people whom training has not seen, of whom no code says "
+            f"anything. Leave {names} out, or train with split.kind: temporal or runs."
         )
 
 
@@ -88,19 +90,10 @@ def retrained_baselines(config: Config, shards: Path, trained: Path, out: Path) 
     """Train, or go on training, each baseline that is a network, and give each when it is done; see `permuted_twins`."""
     settings = load_config(trained / CONFIG_FILE)
     with _cluster(config):
-        for kind in config.evaluate.retrained:
-            if kind == "additive":
-                shared = dataclasses.replace(settings.twin, generation="additive")
-                twin = _trained_anew(config, dataclasses.replace(settings, twin=shared), out / kind, shards)
-                yield Retrained("additive_input", twin, lambda record: record.connectome_E)
-            else:
-                coded = dataclasses.replace(sections(settings, "ingest"), seed=config.seed)
-                twin = _trained_anew(config, settings, out / kind, partial(write_control, coded, shards, kind="codes"))
-                yield Retrained(
-                    "subject_code",
-                    twin,
-                    lambda record: with_code(record, len(record.connectome_E), config.seed).connectome_E,
-                )
+        for name in config.evaluate.retrained:
+            kind = RETRAINED[name]
+            train_anew = partial(_trained_anew_in, config, out / name)
+            yield Retrained(kind.predictor, *kind.make(TrainingAnew(config, settings, shards, train_anew)))
 
 
 class Retrained(NamedTuple):
@@ -116,7 +109,7 @@ class Retrained(NamedTuple):
 
     name: str
     twin: Twin
-    told: Callable[[SubjectRecord], np.ndarray]
+    told: Told
 
 
 def _cluster(config: Config) -> AbstractContextManager[None]:
@@ -124,6 +117,10 @@ def _cluster(config: Config) -> AbstractContextManager[None]:
     from dtb.cluster import connected
 
     return connected(config.cluster)
+
+
+def _trained_anew_in(config: Config, out: Path, settings: Config, shards: Path | Callable[..., Manifest]) -> Twin:
+    return _trained_anew(config, settings, out, shards)
 
 
 def _trained_anew(config: Config, settings: Config, out: Path, shards: Path | Callable[..., Manifest]) -> Twin:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from dtb.evaluate.predictors.predictions import Prediction, TrialPrediction, summary_of_prediction
+from dtb.evaluate.predictors.table import PREDICTORS
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.metrics import crps_of_hazard, row_correlations
 from dtb.evaluate.scores.observed import People, maps_of_series
@@ -139,13 +140,10 @@ def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray, seed: int) -> dic
     dict of str to (S, E)
         Without strangers' where there is one person only.
     """
-    told = {TWIN: edges_SE, "mean_connectome": np.broadcast_to(mean_E, edges_SE.shape)}
-    if len(edges_SE) > 1:
-        # A cycle through everybody in random order: nobody is given the own connectome, and everybody's is used once.
-        order = np.random.default_rng([seed, 0x57A6]).permutation(len(edges_SE))
-        stranger = np.empty_like(order)
-        stranger[order] = np.roll(order, 1)
-        told["stranger_connectome"] = edges_SE[stranger]
+    told = {TWIN: edges_SE}
+    for predictor in PREDICTORS:
+        if predictor.told is not None and (given_SE := predictor.told(edges_SE, mean_E, seed)) is not None:
+            told[predictor.name] = given_SE
     return told
 
 

@@ -16,17 +16,13 @@ import numpy as np
 import pandas as pd
 
 from dtb.evaluate.scores.statistics import orthonormal
+from dtb.people.covariates import COVARIATES, listed, removed_labels, removed_numbers
 
 Facts = Sequence[Mapping[str, float | str | None]]
 """What is known of each person, as in `dtb.people.records.SubjectRecord.covariates`."""
 
 SHARE_KNOWN = 0.9
 """Of the people, for a covariate to count as known."""
-NUMBERS = ("age", "motion", "rest_seconds")
-LABELS = ("sex", "site")
-WORDS = {"age": "age", "sex": "sex", "site": "site", "motion": "motion", "rest_seconds": "length of rest"}
-NEEDED = ("age", "sex", "motion")
-"""Without these, and site where there are several, nothing is said to be a person's own."""
 _KNOTS = (0.05, 0.35, 0.65, 0.95)
 
 
@@ -43,7 +39,9 @@ class Covariates:
     """
 
     known: tuple[str, ...] = ()
-    lacking: tuple[str, ...] = NEEDED
+    lacking: tuple[str, ...] = dataclasses.field(
+        default_factory=lambda: tuple(one.name for one in COVARIATES if one.needed == "yes")
+    )
 
     @property
     def in_words(self) -> str:
@@ -62,12 +60,6 @@ class Covariates:
         return listed(self.lacking)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Name covariates in a sentence."""
-    words = [WORDS[name] for name in names]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
 def known_covariates(training: Facts, people: Facts) -> Covariates:
     """Return which covariates can be taken out of figures.
 
@@ -78,11 +70,12 @@ def known_covariates(training: Facts, people: Facts) -> Covariates:
     def is_known(name: str) -> bool:
         return all(len(table) > 0 and bool(table[name].notna().mean() >= SHARE_KNOWN) for table in tables)
 
-    wanted = list(WORDS)
-    if pd.concat([table["site"] for table in tables]).nunique() < 2:
-        wanted.remove("site")
-    known = tuple(name for name in wanted if is_known(name))
-    return Covariates(known, tuple(name for name in wanted if name in {*NEEDED, "site"} and name not in known))
+    values = pd.concat(tables)
+    wanted = [
+        one for one in COVARIATES if one.is_removed and (one.needed != "if several" or values[one.name].nunique() >= 2)
+    ]
+    known = tuple(one.name for one in wanted if is_known(one.name))
+    return Covariates(known, tuple(one.name for one in wanted if one.needed != "no" and one.name not in known))
 
 
 def covariate_basis(people: Facts, names: Sequence[str]) -> np.ndarray:
@@ -104,7 +97,7 @@ def covariate_basis(people: Facts, names: Sequence[str]) -> np.ndarray:
     columns = [np.ones(complete_S.sum())]
     for name in names:
         values = table.loc[complete_S, name]
-        columns += list((spline(values.to_numpy(np.float64)) if name in NUMBERS else _one_hot(values)).T)
+        columns += list((spline(values.to_numpy(np.float64)) if COVARIATES[name].is_number else _one_hot(values)).T)
     basis_SC = orthonormal(np.column_stack(columns))
     filled_SC = np.full((len(table), basis_SC.shape[1]), np.nan)
     filled_SC[complete_S] = basis_SC
@@ -134,6 +127,7 @@ def _one_hot(values: pd.Series) -> np.ndarray:
 
 
 def _table(people: Facts) -> pd.DataFrame:
-    table = pd.DataFrame(list(people), columns=[*NUMBERS, *LABELS], index=range(len(people)))
-    table[list(NUMBERS)] = table[list(NUMBERS)].apply(pd.to_numeric)
+    numbers = list(removed_numbers())
+    table = pd.DataFrame(list(people), columns=[*numbers, *removed_labels()], index=range(len(people)))
+    table[numbers] = table[numbers].apply(pd.to_numeric)
     return table

@@ -22,6 +22,7 @@ from dtb.evaluate.predictors.predictions import (
     summary_of_people,
     summary_of_prediction,
 )
+from dtb.evaluate.predictors.table import baselines
 from dtb.evaluate.scores.covariates import Covariates, covariate_basis
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure, make_figure, share_in_words
@@ -37,7 +38,6 @@ from dtb.evaluate.scores.statistics import (
     mean_of,
     sign_flip_p,
 )
-from dtb.evaluate.stage import baselines
 from dtb.shards.split import Span
 from tests.evaluate.people import STROOP, make_people
 
