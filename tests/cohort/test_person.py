@@ -226,3 +226,20 @@ def test_a_region_named_twice_is_named(person):
     path = next(person.func.glob("*task-rest_*.tsv"))
     path.write_text(path.read_text().replace("a\tb\tc", "a\tb\tb", 1))
     assert "has the region 'b' more than once" in person.read().reason
+
+
+def test_what_was_left_out_comes_back_with_rest_or_with_the_reason_why_there_is_none(person):
+    """A second reading says the same: nothing is gathered in an argument. What could not be read is said also where nothing could."""
+    next(person.func.glob("*task-rest_space*.tsv")).unlink()
+    good, bad = person.series("rest_run-01", 300), person.series("rest_run-02", 300)
+    bad.write_text(bad.read_text().replace("a\tb\tc", "a\tb\tz", 1))
+    first, again = person.read(), person.read()
+    assert first.record is not None
+    assert [each.run.split("_")[2] for each in first.left_out] == ["run-02"]
+    assert first.left_out == again.left_out
+    good.write_text(bad.read_text())
+    none = person.read()
+    assert none.record is None
+    assert none.kind == "no resting-state series could be read"
+    assert len(none.left_out) == 2
+    assert none.reason.endswith(none.left_out[0].reason)
