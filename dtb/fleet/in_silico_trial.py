@@ -31,9 +31,10 @@ from dtb.files import write_json, write_text
 from dtb.fleet.actors import Work, run_pool, say_summary
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.searchers import SearchWorker
+from dtb.fleet.named_target import make_search_target
+from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.sizing import bytes_of_search, sized
-from dtb.fleet.target import SearchTarget, Survey, make_search_target
+from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble
 from dtb.intervene.kinds import INDICATORS
 from dtb.intervene.protocol import Protocol, TrialFigures, analyse

@@ -31,10 +31,12 @@ from dtb.errors import StageError
 from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
-from dtb.fleet.searchers import CONTROLS, SearchWorker, SurveyWorker
+from dtb.fleet.named_target import make_search_target
+from dtb.fleet.search_worker import CONTROLS, SearchWorker
 from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.support import seen_in_training
-from dtb.fleet.target import SearchTarget, Survey, make_search_target
+from dtb.fleet.survey_worker import SurveyWorker
+from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble, seed_of
 from dtb.stages import StageCall
 from dtb.terminal import out

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dtb.errors import DamagedOutputError, InputDataError, StageError
 from dtb.fleet.excerpts import keep_segments
-from dtb.fleet.target import require_correlations
+from dtb.fleet.named_target import require_correlations
 from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.intervene.spaces import Start
 from dtb.people.records import Run, SubjectRecord

@@ -32,10 +32,11 @@ from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConf
 from dtb.fleet.actors import Work, Worker, run_pool
 from dtb.fleet.intervene import TABLES as SEARCH_TABLES
 from dtb.fleet.ledger import OK, Ledger, status_table
+from dtb.fleet.named_target import make_search_target
 from dtb.fleet.performance_tables import TABLES
-from dtb.fleet.searchers import SearchWorker, SurveyWorker
+from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.simulate import SimulationWorker
-from dtb.fleet.target import make_search_target
+from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import SharedTwin, open_shared_twin
 from dtb.memory import keep_freed_memory
 

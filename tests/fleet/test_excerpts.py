@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from dtb.config import InterveneConfig
+from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.excerpts import excerpt
-from dtb.fleet.searchers import Contrasts, SurveyWorker
-from dtb.fleet.target import make_search_target
+from dtb.fleet.named_target import make_search_target
+from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
 from dtb.intervene.indicators import press_distribution
 from tests.fleet.world import make_world

@@ -13,9 +13,9 @@ from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, conf
 from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.fleet.in_silico_trial import TrialWorker, require_arms
 from dtb.fleet.in_silico_trial import trial as trial_stage
-from dtb.fleet.searchers import SurveyWorker
+from dtb.fleet.named_target import make_search_target
 from dtb.fleet.support import Support
-from dtb.fleet.target import make_search_target
+from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import open_shared_twin
 from dtb.intervene.protocol import Protocol
 from tests.fleet.world import make_world

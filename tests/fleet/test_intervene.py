@@ -19,11 +19,13 @@ from dtb.fleet.actors import Work
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.intervene import _figures as figures_of
 from dtb.fleet.intervene import intervene as intervene_stage
+from dtb.fleet.named_target import make_search_target
 from dtb.fleet.rankings import rank_networks
-from dtb.fleet.searchers import CONTROLS, SearchWorker, SurveyWorker
+from dtb.fleet.search_worker import CONTROLS, SearchWorker
 from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.support import Support
-from dtb.fleet.target import SearchTarget, make_search_target
+from dtb.fleet.survey_worker import SurveyWorker
+from dtb.fleet.target import SearchTarget
 from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
 from dtb.intervene.constraints import TOLERANCE
 from dtb.intervene.indicators import Performance

@@ -11,10 +11,10 @@ from torch.profiler import ProfilerActivity, profile
 from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import DamagedOutputError
 from dtb.fleet.intervene import sample_of
-from dtb.fleet.searchers import SurveyWorker
+from dtb.fleet.named_target import make_search_target
 from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.sizing import BATCHES_FILE, bytes_of_search, bytes_of_simulation, fitting, sized
-from dtb.fleet.target import make_search_target
+from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import open_ensemble
 from tests.fleet.world import make_world
 

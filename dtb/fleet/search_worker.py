@@ -1,4 +1,4 @@
-"""The workers of ``dtb intervene``: the first pass measures people as they are, the second searches.
+"""The worker of the second pass of ``dtb intervene``: it searches a change for each person, and goes in the directions of the controls.
 
 Shape letters: `S` subject, `E` connectome edge, `P` generated parameter, `M` indicator, `D` dose, `K` segment, `V` volume.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,23 @@ import torch
 from torch import Tensor
 
 from dtb.fleet.actors import Work
-from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import write_relmat
-from dtb.fleet.excerpts import excerpt
+from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch, parameters_of
 from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.fleet.target import SearchTarget, Survey
-from dtb.fleet.twins import SharedTwin, TwinRunner, seed_of
+from dtb.fleet.twins import SharedTwin, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
-from dtb.intervene.kinds import INDICATORS
 from dtb.intervene.search import (
     DOSES,
     Found,
-    Goal,
     not_dominated,
     perform_all,
     random_directions,
     search,
-    slope,
 )
 from dtb.intervene.spaces import ReferenceCohort, Start
-from dtb.people.records import Run, SubjectRecord
-from dtb.twin.batch import Batch
 from dtb.twin.edges import edges_of
-from dtb.twin.model import Twin
 
 CONTROLS = ("random", "population", "ridge", "paper")
 """Directions gone by the norm of each person's own change: random; the mean gradient over people; the weights of a ridge regression on what
@@ -70,144 +63,7 @@ _FRONT = pa.schema(
 )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PreparedBatch:
-    """Some people within an actor.
-
-    Attributes
-    ----------
-    records : list of SubjectRecord
-    batch : Batch
-    start : Start
-    performances : list of Performance
-        Everything that they perform, one a member of the ensemble.
-    excerpts : list of Performance
-        What they perform at every step of a search: enough for everything that is searched for.
-    """
-
-    records: list[SubjectRecord]
-    batch: Batch
-    start: Start
-    performances: list[Performance]
-    excerpts: list[Performance]
-
-
-class _EnsembleWorker:
-    """What both passes do first: let people perform as a function of their connectomes; for `num_rows` see `dtb.fleet.twins.TwinRunner`."""
-
-    def __init__(
-        self, shared_twins: Sequence[SharedTwin], aim: SearchTarget, seed: int, num_rows: int | None = None
-    ) -> None:
-        self._runners = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
-        self._search_target = aim
-        self._seed = seed
-        self._contrasts = Contrasts(self._runners[0].taskset)
-        self._sought = [place for place in (aim.target, aim.second) if place is not None]
-
-    def _prepare(self, keys: Sequence[str]) -> PreparedBatch:
-        aim, first = self._search_target, self._runners[0]
-        performances, excerpts = [], []
-        for runner in self._runners:
-            records, batch = runner.lay_out(keys)
-            performances.append(self._performance(runner, records, batch))
-            # A linear model of a few minutes says too little of the whole run's contrast to search for one.
-            if aim.settings.segments_per_task and not any(aim.indicators[place].regions for place in self._sought):
-                excerpts.append(self._excerpt(runner, records, batch, performances[-1]))
-        retest_sd_E = None if aim.retest_sd_E is None else torch.from_numpy(aim.retest_sd_E)
-        start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget, retest_sd_E)
-        return PreparedBatch(records, batch, start, performances, excerpts or performances)
-
-    def _excerpt(
-        self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
-    ) -> Performance:
-        """Simulate a part of the trials that has what is searched for; for whoever needs more, all of them."""
-        num = self._search_target.settings.segments_per_task
-        part = self._performance(runner, records, excerpt(batch, num))
-        lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in self._sought]).any(0)
-        if not lacking_S.any():
-            return part
-        return self._performance(runner, records, excerpt(batch, num, lacking_S.cpu().numpy()))
-
-    def _performance(self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch) -> Performance:
-        contrast_SKV, indicators = self._contrasts.weights(records, batch), self._search_target.indicators
-        has_t = any(INDICATORS[one.kind].needs_basis for one in indicators)
-        basis_SKVP = self._contrasts.basis(records, batch) if has_t else None
-        return Performance(runner.twin, batch, contrast_SKV, self._search_target.tasks, indicators, basis_SKVP)
-
-
-class SurveyWorker(_EnsembleWorker):
-    """The first pass: indicators without any change; and from a sample of people what common directions are made of."""
-
-    def __init__(
-        self,
-        shared_twins: Sequence[SharedTwin],
-        aim: SearchTarget,
-        seed: int,
-        sample: frozenset[str],
-        num_rows: int | None = None,
-    ) -> None:
-        super().__init__(shared_twins, aim, seed, num_rows)
-        self._sample = sample
-
-    def work(self, keys: Sequence[str]) -> Work:
-        """Measure people."""
-        met = self._prepare(keys)
-        performances, start, batch = met.performances, met.start, met.batch
-        aim, twin = self._search_target, self._runners[0].twin
-        # The spread is not known yet, and the gradient's direction does not depend on it.
-        ones_M = torch.ones(len(aim.indicators), dtype=torch.float64, device=start.budget_S.device)
-        before_SM, slope_SE = slope(performances, start, Goal(aim.target, aim.sign, ones_M, ones_M * 0))
-        target = aim.indicators[aim.target]
-        observed_S = performances[0].observed(target)
-        with torch.no_grad():
-            parameters = [parameters_of(runner.twin)(batch.connectome_SE) for runner in self._runners]
-        excerpt_SM = perform_all(met.excerpts, start, [torch.zeros_like(slope_SE)]).mean((0, 1))
-
-        def rows_of(values: Tensor) -> list[np.ndarray | None]:
-            rows = values[: len(keys)].float().cpu().numpy()
-            return [row if key in self._sample else None for key, row in zip(keys, rows, strict=True)]
-
-        def numbers_of(values: Tensor) -> np.ndarray:
-            return values[: len(keys)].double().cpu().numpy()
-
-        def sampled(values: Tensor) -> pa.Array:
-            return pa.array(rows_of(values), pa.list_(pa.float32()))
-
-        columns = {
-            "pseudonym": pa.array(keys, pa.string()),
-            "before": pa.array(list(numbers_of(before_SM)), pa.list_(pa.float64())),
-            "before_excerpt": pa.array(list(numbers_of(excerpt_SM)), pa.list_(pa.float64())),
-            "observed": pa.array(numbers_of(observed_S)),
-            "halves_apart": pa.array(self._halves_apart(met)),
-            "slope": sampled(slope_SE),
-            "edges": sampled(twin.standardise(batch.connectome_SE)),
-            # A list a member: members of another size would generate another number of parameters.
-            "parameters": pa.array(
-                [list(rows) if rows[0] is not None else None for rows in zip(*map(rows_of, parameters), strict=True)],
-                pa.list_(pa.list_(pa.float32())),
-            ),
-        }
-        if aim.second is not None:
-            columns["observed_second"] = pa.array(numbers_of(performances[0].observed(aim.indicators[aim.second])))
-        return Work({"people": pa.table(columns)})
-
-    def _halves_apart(self, met: PreparedBatch) -> np.ndarray:
-        """Return how far apart people's own figures are in two halves of what they did, (S,); NaN where it cannot be told."""
-        target, first = self._search_target.indicators[self._search_target.target], self._runners[0]
-        if not INDICATORS[target.kind].has_halves:
-            return met.performances[0].halves_apart(target)[: len(met.records)].double().cpu().numpy()
-        names, chosen = first.card.region_names, list(target.regions)
-        columns = [names.index(first.card.bold_region_names[region]) for region in chosen]
-        scale_R = first.twin.bold_scale_R[chosen].cpu().numpy()
-
-        def series_of(run: Run) -> np.ndarray:
-            assert run.bold_VR is not None
-            return (run.bold_VR[:, columns].astype(np.float64) / scale_R).mean(axis=1)
-
-        return np.array([self._contrasts.halves_apart(record, target.task, series_of) for record in met.records])
-
-
-class SearchWorker(_EnsembleWorker):
+class SearchWorker(EnsembleWorker):
     """The second pass: searches, and goes in the controls' directions."""
 
     def __init__(
@@ -468,15 +324,3 @@ class SearchWorker(_EnsembleWorker):
         nothing_SE = torch.zeros_like(found.change_SE)
         before_S, after_S = (twin.distance(start.connectome(change_SE)) for change_SE in (nothing_SE, found.change_SE))
         return before_S, after_S
-
-
-def parameters_of(twin: Twin) -> Callable[[Tensor], Tensor]:
-    """Return the function from connectomes (S, E) to all generated parameters side by side, (S, P)."""
-    network = twin.hypernetwork
-
-    def generate(connectome_SE: Tensor) -> Tensor:
-        features = network.encoder(twin.encoder_input(connectome_SE.to(twin.edge_mean_E.dtype)), None)
-        generated_SP: Tensor = network.head(features)
-        return generated_SP
-
-    return generate
