@@ -20,12 +20,8 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import functools
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,11 +33,10 @@ from dtb import terminal
 from dtb.config import config_hash, to_yaml
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
 from dtb.files import PARTIAL, sha256_of, write_json, write_text
-from dtb.version import __version__
+from dtb.version import __version__, versions_here
 
 STAGE_FILE = "stage.json"
 CONFIG_FILE = "config.yaml"
-_PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "scikit-learn", "numpy")
 _NUM_NAMED = 3
 
 
@@ -312,22 +307,6 @@ def broken_seals(path: Path) -> list[str]:
     """Name the files of a folder that are not as the stage left them, which says of them in `stage.json`."""
     seals: dict[str, str] = read_stage(path).get("sha256", {})
     return [name for name, seal in seals.items() if not (path / name).is_file() or sha256_of(path / name) != seal]
-
-
-@functools.cache
-def versions_here() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results depend on, and dtb's commit where it runs from its repository."""
-    found = {"Python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    root = Path(__file__).parent.parent
-    if (root / ".git").exists() and (root / "pyproject.toml").exists():
-        asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
-        with contextlib.suppress(OSError):
-            answer = subprocess.run(asked, check=False, capture_output=True, text=True)
-            found |= {"commit": answer.stdout.strip()} if answer.returncode == 0 else {}
-    return found
 
 
 def read_stage(path: Path) -> dict[str, Any]:

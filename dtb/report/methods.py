@@ -10,8 +10,7 @@ from dtb.report.collect import Collected, Evaluation, People, StageState
 from dtb.report.parts import Section, Table, count
 from dtb.report.sections import connectome_words
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
-from dtb.stages import versions_here
-from dtb.version import __version__
+from dtb.version import __version__, versions_here
 
 REFERENCE = {
     "text": "Takahashi Y, Soda T, Tomita H, Yamashita Y. Digital Twin Brain. BME Frontiers 2026.",
