@@ -17,8 +17,15 @@ from typing import Annotated, Any, Literal
 import dtb
 from dtb import config as cfg
 from dtb.cli import exit_code, overview
+from dtb.cohort.layouts.table import LAYOUTS
 from dtb.commands import COMMANDS
 from dtb.config import schema
+from dtb.config.kind_names import OneOf
+from dtb.evaluate.predictors.retrained_kinds import RETRAINED
+from dtb.evaluate.predictors.table import PREDICTORS
+from dtb.intervene.kinds import INDICATORS
+from dtb.people.connectome_kinds import CONNECTOMES, ConnectomeKind
+from dtb.people.covariates import COVARIATES
 
 
 def configuration_page() -> str:
@@ -51,6 +58,33 @@ def commands_page() -> str:
             exit_code([name, "--help"])
         lines += ["", f"## dtb {name}", "", "```text", stream.getvalue().rstrip(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def kinds_page() -> str:
+    """Return every table of kinds: indicators, connectomes, layouts, predictors, baselines that are trained anew, covariates."""
+    lines = ["# Kinds", "", "What comes in kinds, from the tables in the code. [How to add one](../extending.md).", ""]
+    lines += ["## Indicators", "", "What an intervention may aim at: `intervene.indicator`.", ""]
+    lines += ["| name | what it is | unit | how it is computed |", "|---|---|---|---|"]
+    lines += [f"| `{one.name}` | {one.words} | {one.unit} | {_cell(one.explanation)} |" for one in INDICATORS]
+    lines += ["", "## Connectomes", "", "How a connectome is made: `ingest.connectome`.", ""]
+    lines += ["| name | what it is | a correlation matrix |", "|---|---|---|"]
+    lines += [f"| `{one.name}` | {_cell(one.words)} | {_of_connectome(one)} |" for one in CONNECTOMES]
+    simple = {
+        "Layouts": ("Which derivatives are read: `ingest.layout`.", LAYOUTS),
+        "Predictors": ("What a twin is compared with.", PREDICTORS),
+        "Baselines that are trained anew": ("Networks that `evaluate.retrained` may name.", RETRAINED),
+        "Covariates": ("What is known of people besides.", COVARIATES),
+    }
+    for heading, (sentence, kinds) in simple.items():
+        lines += ["", f"## {heading}", "", sentence, "", "| name | what it is |", "|---|---|"]
+        lines += [f"| `{one.name}` | {_cell(one.words)} |" for one in kinds]
+    return "\n".join(lines) + "\n"
+
+
+def _of_connectome(kind: ConnectomeKind) -> str:
+    if kind.estimate is None:
+        return "with `ingest.matrix_transform: fisher_z`"
+    return "yes" if kind.is_correlation else "no"
 
 
 def is_section(field: dataclasses.Field[Any]) -> bool:
@@ -100,6 +134,9 @@ def type_in_words(kind: Any) -> str:
         return plain[kind]
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
+        named = next((part for part in parts[1:] if isinstance(part, OneOf)), None)
+        if named is not None:
+            return ", ".join(f"`{name}`" for name in named.choices)
         return f"{type_in_words(parts[0])} {', '.join(_bounds(parts[1:]))}"
     if origin is Literal:
         return ", ".join(f"`{part}`" for part in parts)
@@ -146,6 +183,7 @@ def made_pages() -> dict[str, str]:
     return {
         "reference/configuration.md": configuration_page(),
         "reference/commands.md": commands_page(),
+        "reference/kinds.md": kinds_page(),
         **python_pages(),
     }
 

@@ -1,0 +1,204 @@
+"""Kinds from a file of their own (`tests/toy_kinds.py`) go through configuration, runs, report and documentation; unknown ones are refused."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from dtb import kinds
+from dtb.cli import exit_code
+from dtb.cohort.bids.participants import read_covariates
+from dtb.cohort.ingest import ingest
+from dtb.cohort.layouts.table import LAYOUTS
+from dtb.config import ClusterConfig, Config, EvaluateConfig, IngestConfig, InterveneConfig, SynthConfig, from_mapping
+from dtb.errors import ConfigurationError
+from dtb.evaluate.predictors import retrained
+from dtb.evaluate.predictors.retrained_kinds import RETRAINED
+from dtb.evaluate.predictors.table import PREDICTORS
+from dtb.evaluate.scores.covariates import known_covariates
+from dtb.evaluate.stage import evaluate
+from dtb.fleet.named_target import make_search_target
+from dtb.fleet.search_worker import SearchWorker
+from dtb.fleet.survey_worker import SurveyWorker
+from dtb.fleet.twins import TwinRunner, open_shared_twin
+from dtb.groundtruth.synthesise import synthesise
+from dtb.intervene.kinds import INDICATORS
+from dtb.people.connectome_kinds import CONNECTOMES, is_correlation, kind_in_words
+from dtb.people.covariates import COVARIATES
+from dtb.people.records import edges_from_matrix
+from dtb.report.interventions import indicator_name
+from dtb.report.sections import connectome_words
+from dtb.shards.manifest import Manifest
+from dtb.shards.read import open_cohort
+from scripts import docs_reference
+from tests.evaluate.people import STROOP, make_people
+from tests.evaluate.test_stage import SMALL, by_people, lay_out
+from tests.fleet.test_intervene import KEYS, SETTINGS, SHOWN
+from tests.fleet.world import make_world
+
+TABLES = {
+    "ingest.connectome": CONNECTOMES,
+    "ingest.layout": LAYOUTS,
+    "intervene.indicator": INDICATORS,
+    "evaluate.retrained": RETRAINED,
+}
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """The toy kinds, for one test; other processes find them by `DTB_KINDS`."""
+    from tests import toy_kinds
+
+    monkeypatch.setenv(kinds.VARIABLE, toy_kinds.NAME)
+    for table, kind in toy_kinds.TOYS:
+        table.add(kind)
+    yield toy_kinds
+    for table, kind in toy_kinds.TOYS:
+        table.remove(kind.name)
+
+
+def config_of(option: str, name: str) -> Config:
+    section, key = option.split(".")
+    return from_mapping(Config, {section: {key: [name] if key == "retrained" else name}}, "here.yaml")
+
+
+@pytest.mark.parametrize("option", TABLES)
+def test_an_option_takes_every_kind_of_its_table_and_refuses_others_with_the_nearest(option):
+    for name in TABLES[option].names:
+        config_of(option, name)
+    known = TABLES[option].names
+    with pytest.raises(
+        ConfigurationError, match=f"here.yaml: `{option}.*did you mean `{known[0]}`.*{', '.join(known)}"
+    ):
+        config_of(option, known[0] + "x")
+    with pytest.raises(ConfigurationError, match=f"There is no {TABLES[option].what} 'quite other'; known are: "):
+        TABLES[option]["quite other"]
+
+
+@pytest.mark.parametrize("table", [*TABLES.values(), PREDICTORS, COVARIATES])
+def test_a_name_is_taken_once(table):
+    first = next(iter(table))
+    assert table.add(first) is first
+    with pytest.raises(ValueError, match=f"{first.name!r} already"):
+        table.add(dataclasses.replace(first, words="something else"))
+
+
+def test_configuration_command_line_and_documentation_list_what_another_file_added(toys, capsys):
+    names = {
+        "ingest.connectome": toys.SPEARMAN,
+        "intervene.indicator": toys.PRESS_SHARE,
+        "evaluate.retrained": toys.COPYING,
+    }
+    page, options = docs_reference.kinds_page(), docs_reference.configuration_page()
+    for option, kind in names.items():
+        assert kind.name in str(config_of(option, kind.name))
+        stage, key = option.split(".")
+        with contextlib.suppress(SystemExit):
+            exit_code([stage, "--help"])
+        assert f",{kind.name}}}" in "".join(capsys.readouterr().out.replace("│", "").split())
+        row = next(
+            line for line in options.splitlines() if line.startswith(f"| `{key}` |") and f"`{kind.name}`" in line
+        )
+        assert f"`{kind.name}`" in row
+    for _, kind in toys.TOYS:
+        assert f"| `{kind.name}` | {kind.words} |" in page
+
+
+def test_modules_that_cannot_be_imported_are_named(monkeypatch):
+    monkeypatch.setenv(kinds.VARIABLE, "no_such_module_of_kinds")
+    with pytest.raises(ConfigurationError, match="DTB_KINDS names the module 'no_such_module_of_kinds'"):
+        INDICATORS["mean_rt"]
+
+
+def test_an_indicator_of_another_file_is_searched_for_and_reported(toys, tmp_path):
+    shared_twin = open_shared_twin(*make_world(tmp_path))
+    settings = dataclasses.replace(
+        SETTINGS, indicator="press_share", direction="increase", against="decrease press_share in hammer", num_steps=3
+    )
+    target = make_search_target(settings, shared_twin)
+    assert target.name_of(target.second) == "press_share in hammer"
+    surveyed = SurveyWorker([shared_twin], target, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
+    people = surveyed.tables["people"].to_pandas().set_index("pseudonym")
+    records, _ = TwinRunner(shared_twin, 0).lay_out(KEYS)
+    for record in records:
+        trials = next(run.trials for run in record.runs if run.task == "stroop")
+        share = trials.response_JA.any(axis=1)[trials.usable_J].mean()
+        assert people.loc[record.pseudonym, "observed"] == pytest.approx(share)
+    survey = dataclasses.replace(target.survey([surveyed.tables["people"]], ()), support=SHOWN, second_support=SHOWN)
+    results = SearchWorker([shared_twin], target, seed=0, survey=survey).work(KEYS).tables["results"].to_pandas()
+    aimed = results[results["is_target"]]
+    assert (aimed["after"] > aimed["before"]).all()
+    assert aimed["before"].between(0, 1).all()
+    assert (results["indicator"] == "press_share").sum() == 2 * len(aimed)  # watched in both tasks
+    assert indicator_name(aimed.iloc[0]) == "share of trials with a press in stroop"
+
+
+def test_a_second_aim_of_no_known_indicator_is_refused_with_the_known_ones(tmp_path):
+    shared_twin = open_shared_twin(*make_world(tmp_path, num_people=2))
+    settings = InterveneConfig(against="increase mean_tr in stroop")
+    with pytest.raises(ConfigurationError, match="intervene.against .*did you mean `mean_rt`.*bold_t"):
+        make_search_target(settings, shared_twin)
+
+
+def test_a_connectome_kind_of_another_file_is_estimated_in_ingestion_and_described(toys, tmp_path):
+    synth = SynthConfig(
+        num_subjects=4, num_regions=10, rest_seconds=130, num_rest_runs=1, num_causal_edges=4, tasks=("hammer",)
+    )
+    synthesise(Config(synth=synth), tmp_path / "cohort", resume=False)
+    config = Config(ingest=IngestConfig(tasks=("hammer",), connectome="spearman"), cluster=ClusterConfig(num_cpus=1))
+    derivatives = tmp_path / "cohort" / "derivatives" / "xcp_d"
+    ingest(config, tmp_path / "cohort" / "bids", (derivatives,), tmp_path / "out", resume=False)
+    expected = []
+    for path in derivatives.glob("sub-*/func/*task-rest*timeseries.tsv"):
+        ranks_RR = stats.spearmanr(pd.read_csv(path, sep="\t").to_numpy()).statistic
+        expected.append(np.arctanh(edges_from_matrix(ranks_RR)))
+    found = [record.connectome_E for record in open_cohort(tmp_path / "out").records()]
+    assert len(found) == 4
+    np.testing.assert_allclose(sorted(map(tuple, found)), sorted(map(tuple, expected)), atol=1e-5)
+    manifest = Manifest.load(tmp_path / "out")
+    assert is_correlation(manifest.description.connectome)
+    assert toys.SPEARMAN.words in connectome_words(manifest)
+
+
+def test_a_connectome_of_an_unknown_kind_is_no_other_kind():
+    made = {"kind": "spearman", "scale": "fisher_z"}
+    with pytest.raises(ConfigurationError, match="no connectome kind 'spearman'; .*nown are: pearson, ledoit_wolf"):
+        is_correlation(made)
+    assert kind_in_words(made) == "spearman, a kind that this installation does not know"
+
+
+def test_baselines_of_another_file_stand_beside_the_twin_in_figures_and_certificate(toys, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrained, "_cluster", lambda config: contextlib.nullcontext())
+    records = make_people(20)
+    shards, trained = lay_out(tmp_path, by_people(records, 10), records)
+    (trained / "config.yaml").write_text("name: toy\n")
+    toys.COPIED.append(trained / "twin")
+    config = dataclasses.replace(SMALL, evaluate=EvaluateConfig(num_bootstrap=100, retrained=("copy",)))
+    evaluate(config, shards, trained, tmp_path / "out", resume=False)
+    rows = {row["metric"]: row for row in json.loads((tmp_path / "out" / "figures.json").read_text())["rows"]}
+    loss = rows["choice log-loss"]
+    outcomes = len(STROOP.specs[0].alternatives) + 1
+    pressed = [np.maximum(record.runs[0].trials.response_JA.sum(axis=1), 1) for record in records[12:]]
+    assert loss["baselines"]["coin"] == pytest.approx(np.mean([np.log(outcomes / each).mean() for each in pressed]))
+    assert loss["baselines"]["copied_network"] == pytest.approx(loss["twin"])
+    page = (tmp_path / "out" / "certificate.html").read_text()
+    assert "copied network" in page
+    assert "a code number" not in page  # says nothing of unseen people
+    assert (
+        "one network for all people with the connectome as a further input (dtb evaluate --retrained additive)" in page
+    )
+    assert "--retrained copy" not in page
+
+
+def test_a_covariate_of_another_file_is_read_and_taken_out(toys, tmp_path):
+    header, rows = "participant_id\tage\tHand", [f"sub-0{place}\t30\t{'LR'[place % 2]}" for place in range(4)]
+    (tmp_path / "participants.tsv").write_text("\n".join([header, *rows]) + "\n")
+    facts = list(read_covariates(tmp_path, [f"0{place}" for place in range(4)]).values())
+    assert [each["handedness"] for each in facts] == ["L", "R", "L", "R"]
+    assert known_covariates(facts, facts).in_words == "age and handedness"

@@ -1,0 +1,78 @@
+"""Kinds that this package does not have, added from a file of their own: for `tests/test_kinds.py`, and as an example.
+
+Importing this file adds them; every process of a run does so where `DTB_KINDS` names it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from dtb.evaluate.predictors.predictions import Prediction, TrialPrediction
+from dtb.evaluate.predictors.retrained_kinds import RETRAINED, RetrainedKind, Told, TrainingAnew
+from dtb.evaluate.predictors.table import PREDICTORS, Given, Predictor
+from dtb.intervene.kinds import INDICATORS, Indicator, IndicatorKind
+from dtb.intervene.measures import Observed
+from dtb.people.connectome_kinds import CONNECTOMES, ConnectomeKind
+from dtb.people.covariates import COVARIATES, Covariate
+from dtb.twin.export import load_twin
+from dtb.twin.model import Twin
+
+NAME = "tests.toy_kinds"
+COPIED: list[Path] = []
+"""Where the network lies that the toy baseline takes in place of training one."""
+
+
+def _pressed(did: Observed, _one: Indicator):
+    return did.mean(did.used_J, did.shown.batch.trials.response_JA.any(-1).double())
+
+
+PRESS_SHARE = IndicatorKind(
+    name="press_share",
+    words="share of trials with a press",
+    unit="probability",
+    explanation="Probability that anything is pressed, over all trials.",
+    weights=lambda shown: shown.mean(shown.of_task_J),
+    simulated=lambda does, _one: does.weighted(1.0 - does.presses.omission_probability_J()),
+    observed=_pressed,
+    is_watched=True,
+)
+SPEARMAN = ConnectomeKind(
+    name="spearman",
+    words="Spearman's correlations between the rest signals of regions",
+    quantity="rank correlation",
+    is_correlation=True,
+    estimate=lambda known_VR: np.corrcoef(stats.rankdata(known_VR, axis=0), rowvar=False),
+)
+
+
+def _coin(given: Given) -> Prediction:
+    possible_JO = given.people.trials.possible_JO
+    outcome_JO = possible_JO / possible_JO.sum(axis=1, keepdims=True)
+    nothing = TrialPrediction.none_for(given.people.trials)
+    return given.of_trials(TrialPrediction(outcome_JO, nothing.mean_rt_J, nothing.crps_J))
+
+
+COIN = Predictor("coin", "somebody who throws a coin", predict=_coin)
+COPY = Predictor("copied_network", "a network that somebody else trained")
+
+
+def _copy(_again: TrainingAnew) -> tuple[Twin, Told]:
+    return load_twin(COPIED[-1])[0], lambda record: record.connectome_E
+
+
+COPYING = RetrainedKind("copy", COPY.name, "a network that somebody else trained", _copy)
+HANDEDNESS = Covariate("handedness", "handedness", is_number=False, columns=("handedness", "hand"))
+
+TOYS = (
+    (INDICATORS, PRESS_SHARE),
+    (CONNECTOMES, SPEARMAN),
+    (PREDICTORS, COIN),
+    (PREDICTORS, COPY),
+    (RETRAINED, COPYING),
+    (COVARIATES, HANDEDNESS),
+)
+for _table, _kind in TOYS:
+    _table.add(_kind)  # type: ignore[attr-defined]
