@@ -19,7 +19,7 @@ from dtb import config as cfg
 from dtb.commands import COMMANDS, STAGES, Stage
 from dtb.errors import StageError, UserError
 from dtb.refused_options import refused_in_our_words
-from dtb.shards.remote import absolute
+from dtb.shards.remote import with_absolute_paths
 from dtb.terminal import err, headed, out
 from dtb.version import __version__
 
@@ -88,7 +88,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
         stage = parsed(base)
     given = {field.name: getattr(stage, field.name) for field in dataclasses.fields(kind) if field.name in known}
     config = dataclasses.replace(base, **given)
-    return (_from_anywhere(stage), _from_anywhere(config)) if kind.paths_are_here else (stage, config)
+    return (with_absolute_paths(stage), with_absolute_paths(config)) if kind.paths_are_here else (stage, config)
 
 
 def _explained(error: ValidationError, name: str) -> str:
@@ -101,21 +101,6 @@ def _explained(error: ValidationError, name: str) -> str:
         return _without_prefix("--" + ".".join(parts), name)
 
     return cfg.explain(error, cfg.Config, f"options of `{section}`" if section else "options", option)
-
-
-def _from_anywhere(values: Any) -> Any:
-    """Make the paths within a dataclass absolute: Ray's workers run in folders of their own."""
-
-    def resolved(value: Any) -> Any:
-        if isinstance(value, Path):
-            return absolute(value)
-        if isinstance(value, tuple):
-            return tuple(map(resolved, value))
-        return _from_anywhere(value) if dataclasses.is_dataclass(value) else value
-
-    return dataclasses.replace(
-        values, **{field.name: resolved(getattr(values, field.name)) for field in dataclasses.fields(values)}
-    )
 
 
 def _without_prefix(argument: str, name: str) -> str:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex, to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 
 INK = "#010101"
@@ -73,6 +76,8 @@ _RC: Any = {  # matplotlib types the keys one by one
     "legend.fontsize": 10,
     "lines.linewidth": 1.8,
 }
+
+_drawn: ContextVar[list[Figure] | None] = ContextVar("_drawn", default=None)
 
 
 def task_colour(index: int) -> str:
@@ -142,6 +147,8 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ValueError(f"{name!r} cannot stand before an identifier: letters, digits and hyphens only")
+    if (drawn := _drawn.get()) is not None:
+        drawn.append(figure)
     stream = io.StringIO()
     with matplotlib.rc_context(_RC):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -157,6 +164,55 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
         f'<svg class="figure" role="img" aria-label="{escape(alt)}" xmlns="http://www.w3.org/2000/svg" {box[0]} '
         f'stroke-linejoin="round">{body}'
     )
+
+
+def figure_of(draw: Callable[..., Markup], *arguments: Any, **options: Any) -> Figure:
+    """Return the figure that a function of the report draws, in the colours of a light page, for a notebook.
+
+    Parameters
+    ----------
+    draw : callable
+        A function of `dtb.report.figures`.
+    *arguments, **options
+        What it is called with.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    drawn: list[Figure] = []
+    token = _drawn.set(drawn)
+    try:
+        draw(*arguments, **options)
+    finally:
+        _drawn.reset(token)
+    (figure,) = drawn
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # ticks and their labels exist from now on
+    for artist in figure.findobj():
+        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            _replace_place_holders(artist, name)
+    for axes in figure.axes:  # and those that come later, when the figure is made larger
+        axes.tick_params(color=_plain(QUIET), labelcolor=_plain(INK), grid_color=_plain(GRID))
+    figure.set_facecolor("white")
+    return figure
+
+
+def _plain(holder: str) -> str:
+    """Return the colour of a light page for a place-holder; any other colour as it is."""
+    variable = _VARIABLES.get(holder)
+    return holder if variable is None else variable.split(", ")[1].rstrip(")")
+
+
+def _replace_place_holders(artist: Any, name: str) -> None:
+    read, write = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+    colour = None if read is None or write is None else read()
+    if write is None or colour is None or (isinstance(colour, str) and colour in {"auto", "none"}):
+        return
+    rows = to_rgba_array(colour)
+    plain = [to_rgba(_plain(to_hex(row)), row[3]) for row in rows]
+    if any(to_hex(row) in _VARIABLES for row in rows):
+        write(plain if len(plain) > 1 else plain[0])
 
 
 def _follow_page(tag: str, name: str) -> str:

@@ -8,6 +8,7 @@ belongs to the node, not to the run, so the node's environment says where it is 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import math
 import os
@@ -15,7 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
 from dtb.files import cache_folder, sha256_of, written_whole
@@ -27,6 +28,7 @@ _DEFAULT_GIB = 20.0
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
 _WAITS_SECONDS = (1.0, 5.0)
 Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 def url_of(folder: Path) -> str | None:
@@ -46,6 +48,32 @@ def url_of(folder: Path) -> str | None:
 def absolute(folder: Path) -> Path:
     """Make a folder's name hold wherever a process runs; a URL's does as it is."""
     return folder if url_of(folder) else folder.expanduser().resolve()
+
+
+def with_absolute_paths(values: T) -> T:
+    """Make the paths within a dataclass absolute: Ray's workers run in folders of their own.
+
+    Parameters
+    ----------
+    values : dataclass
+        Paths in it may lie in tuples, or in dataclasses within it.
+
+    Returns
+    -------
+    dataclass
+        A copy of the same type.
+    """
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, Path):
+            return absolute(value)
+        if isinstance(value, tuple):
+            return tuple(map(resolved, value))
+        return with_absolute_paths(value) if dataclasses.is_dataclass(value) else value
+
+    fields = dataclasses.fields(cast(Any, values))
+    changed = {field.name: resolved(getattr(values, field.name)) for field in fields}
+    return cast(T, dataclasses.replace(cast(Any, values), **changed))
 
 
 def read_bytes(url: str) -> bytes:

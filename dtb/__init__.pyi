@@ -1,0 +1,143 @@
+"""What `import dtb` offers, for type checkers and editors; `__init__.py` reads each name when it is first used."""
+
+from dtb.api import (
+    evaluate_twin as evaluate_twin,
+)
+from dtb.api import (
+    ingest_cohort as ingest_cohort,
+)
+from dtb.api import (
+    load_twin as load_twin,
+)
+from dtb.api import (
+    make_cohort as make_cohort,
+)
+from dtb.api import (
+    plan_study as plan_study,
+)
+from dtb.api import (
+    pool_evaluations as pool_evaluations,
+)
+from dtb.api import (
+    run_pipeline as run_pipeline,
+)
+from dtb.api import (
+    run_trial as run_trial,
+)
+from dtb.api import (
+    search_interventions as search_interventions,
+)
+from dtb.api import (
+    simulate_twins as simulate_twins,
+)
+from dtb.api import (
+    train_twin as train_twin,
+)
+from dtb.api import (
+    write_report as write_report,
+)
+from dtb.config import (
+    ClusterConfig as ClusterConfig,
+)
+from dtb.config import (
+    Config as Config,
+)
+from dtb.config import (
+    EvaluateConfig as EvaluateConfig,
+)
+from dtb.config import (
+    FleetConfig as FleetConfig,
+)
+from dtb.config import (
+    IngestConfig as IngestConfig,
+)
+from dtb.config import (
+    InputConfig as InputConfig,
+)
+from dtb.config import (
+    InterveneConfig as InterveneConfig,
+)
+from dtb.config import (
+    PlanConfig as PlanConfig,
+)
+from dtb.config import (
+    ReportConfig as ReportConfig,
+)
+from dtb.config import (
+    SegmentConfig as SegmentConfig,
+)
+from dtb.config import (
+    SimulateConfig as SimulateConfig,
+)
+from dtb.config import (
+    SplitConfig as SplitConfig,
+)
+from dtb.config import (
+    SynthConfig as SynthConfig,
+)
+from dtb.config import (
+    TrackConfig as TrackConfig,
+)
+from dtb.config import (
+    TrainConfig as TrainConfig,
+)
+from dtb.config import (
+    TwinConfig as TwinConfig,
+)
+from dtb.config import (
+    load_config as load_config,
+)
+from dtb.results import (
+    EvaluateResult as EvaluateResult,
+)
+from dtb.results import (
+    IngestResult as IngestResult,
+)
+from dtb.results import (
+    InterveneResult as InterveneResult,
+)
+from dtb.results import (
+    PlanResult as PlanResult,
+)
+from dtb.results import (
+    PoolResult as PoolResult,
+)
+from dtb.results import (
+    ReportResult as ReportResult,
+)
+from dtb.results import (
+    RunResult as RunResult,
+)
+from dtb.results import (
+    SimulateResult as SimulateResult,
+)
+from dtb.results import (
+    SynthResult as SynthResult,
+)
+from dtb.results import (
+    TrainResult as TrainResult,
+)
+from dtb.results import (
+    TrialResult as TrialResult,
+)
+from dtb.shards.read import Cohort as Cohort
+from dtb.shards.read import open_cohort as open_cohort
+from dtb.twin import (
+    Batch as Batch,
+)
+from dtb.twin import (
+    Fit as Fit,
+)
+from dtb.twin import (
+    Twin as Twin,
+)
+from dtb.twin import (
+    TwinSizes as TwinSizes,
+)
+from dtb.twin import (
+    batch_from_arrays as batch_from_arrays,
+)
+from dtb.twin import (
+    fit as fit,
+)
+from dtb.version import __version__ as __version__
