@@ -56,7 +56,17 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], source: str) -> T:
 
 
 def explain(error: ValidationError, kind: type, source: str, named: Callable[[str], str] = "`{}`".format) -> str:
-    """Put a pydantic error into the words of `source`'s keys, one line a problem; `named` writes a key as its reader knows it."""
+    """Put a pydantic error into the words of `source`'s keys, one line a problem; `named` writes a key as its reader knows it.
+
+    Parameters
+    ----------
+    error : ValidationError
+    kind : type
+        The dataclass that was to be made.
+    source : str
+        Where the values come from, for the reader: a file.
+    named : callable
+    """
     lines = []
     problems = error.errors()
     for problem in problems:
@@ -125,6 +135,11 @@ class _EachKeyOnce(yaml.SafeLoader):
 def read_yaml(path: Path, expected: str) -> Any:
     """Read a YAML file in which each key stands once; `expected` says what it should be where it is no file.
 
+    Parameters
+    ----------
+    path : Path
+    expected : str
+
     Raises
     ------
     ConfigurationError
@@ -147,16 +162,31 @@ def read_yaml(path: Path, expected: str) -> Any:
 
 
 def to_plain(config: Any) -> Any:
-    """Return a configuration as mappings, lists, strings and numbers, ready for YAML or JSON."""
+    """Return a configuration as mappings, lists, strings and numbers, ready for YAML or JSON.
+
+    Parameters
+    ----------
+    config : dataclass
+    """
     return TypeAdapter(type(config)).dump_python(config, mode="json")
 
 
 def to_yaml(config: Any) -> str:
-    """Return a configuration as YAML text that `load_config` reads back."""
+    """Return a configuration as YAML text that `load_config` reads back.
+
+    Parameters
+    ----------
+    config : dataclass
+    """
     return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
 
 
 def config_hash(config: Any) -> str:
-    """Name a configuration by its content: SHA-256 of its canonical JSON, in hexadecimal."""
+    """Name a configuration by its content: SHA-256 of its canonical JSON, in hexadecimal.
+
+    Parameters
+    ----------
+    config : dataclass
+    """
     canonical = json.dumps(to_plain(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

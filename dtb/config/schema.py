@@ -617,6 +617,10 @@ class Config:
 def load_config(path: Path) -> Config:
     """Read a YAML configuration file.
 
+    Parameters
+    ----------
+    path : Path
+
     Raises
     ------
     ConfigurationError
@@ -628,6 +632,11 @@ def load_config(path: Path) -> Config:
 
 def sections(config: Config, *names: str) -> Config:
     """Return a configuration with the named sections kept and all others at their defaults, so that its hash depends on those alone.
+
+    Parameters
+    ----------
+    config : Config
+    *names : str
 
     Examples
     --------

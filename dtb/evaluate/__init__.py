@@ -1,1 +1,8 @@
 """What a twin predicts beside baselines, and the certificate that says whether it is personal."""
+
+from dtb.lazy import public_names
+
+__all__ = ["conclude", "gather", "open_inputs", "pooled_figures"]
+
+_FILES = {"conclude": ".stage", "gather": ".stage", "open_inputs": ".inputs", "pooled_figures": ".pool"}
+__getattr__, __dir__ = public_names(__name__, _FILES)

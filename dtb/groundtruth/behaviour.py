@@ -77,6 +77,13 @@ class Decider:
 def make_design(task: str, run: int, seed: int) -> Design:
     """Make the design of run `run` (from 0) of a task.
 
+    Parameters
+    ----------
+    task : str
+        ``stroop`` or ``hammer``.
+    run : int
+    seed : int
+
     Raises
     ------
     ConfigurationError

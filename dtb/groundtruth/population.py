@@ -97,6 +97,11 @@ class Person:
 def make_population(config: SynthConfig, seed: int) -> Population:
     """Make the population: networks, the average connectome, and the edges that carry traits, age and site.
 
+    Parameters
+    ----------
+    config : SynthConfig
+    seed : int
+
     Raises
     ------
     ConfigurationError
@@ -138,7 +143,16 @@ def make_population(config: SynthConfig, seed: int) -> Population:
 
 
 def make_person(population: Population, config: SynthConfig, seed: int, index: int) -> Person:
-    """Make person `index`; who they are depends on the seed and the index alone."""
+    """Make person `index`; who they are depends on the seed and the index alone.
+
+    Parameters
+    ----------
+    population : Population
+    config : SynthConfig
+    seed : int
+    index : int
+        From 0.
+    """
     rng = np.random.default_rng([seed, 1, index])
     age = float(np.round(rng.uniform(*config.age_years), 1))
     age_z = (age - MIDDLE_AGE) / AGE_SPREAD
@@ -170,6 +184,11 @@ def make_person(population: Population, config: SynthConfig, seed: int, index: i
 
 def valid_correlation(matrix_RR: np.ndarray) -> np.ndarray:
     """Make a symmetric matrix a correlation matrix: lift its eigenvalues to at least 0.05, then scale the diagonal to 1.
+
+    Parameters
+    ----------
+    matrix_RR : (R, R) array
+        Symmetric.
 
     Examples
     --------

@@ -1,1 +1,36 @@
 """The search for a change of a connectome that changes what a twin does: pure PyTorch."""
+
+from dtb.lazy import public_names
+
+__all__ = [
+    "EdgeSpace",
+    "Found",
+    "GainSpace",
+    "Goal",
+    "Indicator",
+    "Protocol",
+    "Start",
+    "TaskOutline",
+    "load_protocol",
+    "make_goal",
+    "nearest_correlation",
+    "pls_direction",
+    "smooth_gradient",
+]
+
+_FILES = {
+    "EdgeSpace": ".spaces",
+    "Found": ".search",
+    "GainSpace": ".spaces",
+    "Goal": ".search",
+    "Indicator": ".indicators",
+    "Protocol": ".protocol",
+    "Start": ".spaces",
+    "TaskOutline": ".indicators",
+    "load_protocol": ".protocol",
+    "make_goal": ".search",
+    "nearest_correlation": ".constraints",
+    "pls_direction": ".controls",
+    "smooth_gradient": ".controls",
+}
+__getattr__, __dir__ = public_names(__name__, _FILES)

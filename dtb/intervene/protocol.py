@@ -61,6 +61,11 @@ class Protocol:
 def load_protocol(path: Path) -> Protocol:
     """Read a protocol.
 
+    Parameters
+    ----------
+    path : Path
+        YAML file.
+
     Raises
     ------
     ConfigurationError

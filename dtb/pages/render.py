@@ -49,6 +49,10 @@ def _environment() -> jinja2.Environment:
 def prose(text: str) -> Markup:
     """Escape text, and set what stands between backticks as code.
 
+    Parameters
+    ----------
+    text : str
+
     Examples
     --------
     >>> prose("`dtb train` of <b>")

@@ -13,6 +13,10 @@ def network_of(region: str) -> str:
 
     Names are read as in the Schaefer atlases [1]_ and the ground-truth cohort.
 
+    Parameters
+    ----------
+    region : str
+
     References
     ----------
     .. [1] Schaefer et al. 2018, Cereb Cortex, 10.1093/cercor/bhx179.

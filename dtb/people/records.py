@@ -107,6 +107,11 @@ class SubjectRecord:
 def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:
     """Take the upper triangle, row by row, without the diagonal.
 
+    Parameters
+    ----------
+    matrix_RR : (R, R) array
+        Symmetric.
+
     Examples
     --------
     >>> edges_from_matrix(np.arange(9).reshape(3, 3))
@@ -117,6 +122,12 @@ def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:
 
 def matrix_from_edges(edges_E: np.ndarray, diagonal: float = 0.0) -> np.ndarray:
     """Make the symmetric (R, R) matrix whose upper triangle is `edges_E`.
+
+    Parameters
+    ----------
+    edges_E : (E,) array
+    diagonal : float
+        What stands on the diagonal.
 
     Raises
     ------

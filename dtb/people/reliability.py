@@ -80,6 +80,11 @@ class EdgeReliability:
 
 
 def load_reliability(folder: Path) -> dict[str, np.ndarray]:
-    """Read the figures that `EdgeReliability.save` wrote into a folder of shards; nothing if it wrote none."""
+    """Read the figures that `EdgeReliability.save` wrote into a folder of shards; nothing if it wrote none.
+
+    Parameters
+    ----------
+    folder : Path
+    """
     path = folder / RELIABILITY_FILE
     return safetensors.numpy.load(path.read_bytes()) if path.is_file() else {}

@@ -166,14 +166,14 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     )
 
 
-def figure_of(draw: Callable[..., Markup], *arguments: Any, **options: Any) -> Figure:
+def figure_of(draw: Callable[..., Markup], *arguments: object, **options: object) -> Figure:
     """Return the figure that a function of the report draws, in the colours of a light page, for a notebook.
 
     Parameters
     ----------
     draw : callable
         A function of `dtb.report.figures`.
-    *arguments, **options
+    *arguments, **options : object
         What it is called with.
 
     Returns

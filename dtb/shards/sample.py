@@ -104,6 +104,11 @@ def decode_header(json_bytes: bytes) -> dict[str, Any]:
 def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
     """Make the person that `encode_sample` took apart.
 
+    Parameters
+    ----------
+    json_bytes, safetensors_bytes : bytes
+        The two members of a shard.
+
     Raises
     ------
     ValueError

@@ -158,6 +158,13 @@ def crps_of_sample(sample_M: np.ndarray, rt_seconds_J: np.ndarray) -> np.ndarray
 
     CRPS = mean |x - rt| - mean |x - x'| / 2 over members x, x' of the sample (Gneiting & Raftery 2007, eq. 21).
 
+    Parameters
+    ----------
+    sample_M : (M,) array
+        NaN, an omission, is left out.
+    rt_seconds_J : (J,) array
+        NaN without a press.
+
     Returns
     -------
     (J,) float
@@ -209,6 +216,11 @@ def similarity_by_distance(predicted_SR: np.ndarray, observed_SR: np.ndarray, sc
 def identification(similarity_SS: np.ndarray) -> np.ndarray:
     """Ask of each person's own prediction: is it the nearest to that person, of all people's predictions?
 
+    Parameters
+    ----------
+    similarity_SS : (S, S) array
+        Row: whose prediction; column: whom it is compared with.
+
     Returns
     -------
     (S,) float
@@ -223,7 +235,13 @@ def identification(similarity_SS: np.ndarray) -> np.ndarray:
 
 
 def own_minus_others(similarity_SS: np.ndarray) -> np.ndarray:
-    """Give, for each person, the similarity of the own prediction minus the mean similarity of other people's predictions."""
+    """Return, for each person, the similarity of the own prediction minus the mean similarity of other people's predictions.
+
+    Parameters
+    ----------
+    similarity_SS : (S, S) array
+        Row: whose prediction; column: whom it is compared with.
+    """
     own_S = np.diag(similarity_SS)
     others_SS = np.where(np.eye(len(own_S), dtype=bool), np.nan, similarity_SS)
     count_S = np.isfinite(others_SS).sum(axis=0)
