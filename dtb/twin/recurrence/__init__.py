@@ -2,7 +2,7 @@
 
 from dtb.lazy import public_names
 
-__all__ = ["Recurrence", "next_state", "perform_in_blocks"]
+__all__ = ["Recurrence", "next_state"]
 
-_FILES = {"Recurrence": ".weights", "next_state": ".cells", "perform_in_blocks": ".blocks"}
+_FILES = {"Recurrence": ".weights", "next_state": ".cells"}
 __getattr__, __dir__ = public_names(__name__, _FILES)
