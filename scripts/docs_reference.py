@@ -73,11 +73,19 @@ def kinds_page() -> str:
         "Layouts": ("Which derivatives are read: `ingest.layout`.", LAYOUTS),
         "Predictors": ("What a twin is compared with.", PREDICTORS),
         "Baselines that are trained anew": ("Networks that `evaluate.retrained` may name.", RETRAINED),
-        "Covariates": ("What is known of people besides.", COVARIATES),
     }
     for heading, (sentence, kinds) in simple.items():
         lines += ["", f"## {heading}", "", sentence, "", "| name | what it is |", "|---|---|"]
         lines += [f"| `{one.name}` | {_cell(one.words)} |" for one in kinds]
+    lines += ["", "## Covariates", "", "What is known of people besides.", ""]
+    lines += [
+        "| name | what it is | read from | taken out of figures | needed for a personal twin |",
+        "|---|---|---|---|---|",
+    ]
+    for one in COVARIATES:
+        columns = ", ".join(f"`{column}`" for column in one.columns)
+        source = f"`participants.tsv`: {columns}" if columns else "the rest runs"
+        lines.append(f"| `{one.name}` | {one.words} | {source} | {'yes' if one.is_removed else 'no'} | {one.needed} |")
     return "\n".join(lines) + "\n"
 
 

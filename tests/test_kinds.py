@@ -13,9 +13,11 @@ from scipy import stats
 
 from dtb import kinds
 from dtb.cli import exit_code
+from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import read_covariates
 from dtb.cohort.ingest import ingest
 from dtb.cohort.layouts.table import LAYOUTS
+from dtb.cohort.series.read import read_region_names, read_series
 from dtb.config import ClusterConfig, Config, EvaluateConfig, IngestConfig, InterveneConfig, SynthConfig, from_mapping
 from dtb.errors import ConfigurationError
 from dtb.evaluate.predictors import retrained
@@ -36,6 +38,8 @@ from dtb.report.interventions import indicator_name
 from dtb.report.sections import connectome_words
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import open_cohort
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
 from scripts import docs_reference
 from tests.evaluate.people import STROOP, make_people
 from tests.evaluate.test_stage import SMALL, by_people, lay_out
@@ -92,6 +96,7 @@ def test_a_name_is_taken_once(table):
 def test_configuration_command_line_and_documentation_list_what_another_file_added(toys, capsys):
     names = {
         "ingest.connectome": toys.SPEARMAN,
+        "ingest.layout": toys.DOUBLED,
         "intervene.indicator": toys.PRESS_SHARE,
         "evaluate.retrained": toys.COPYING,
     }
@@ -107,7 +112,7 @@ def test_configuration_command_line_and_documentation_list_what_another_file_add
         )
         assert f"`{kind.name}`" in row
     for _, kind in toys.TOYS:
-        assert f"| `{kind.name}` | {kind.words} |" in page
+        assert f"| `{kind.name}` | {kind.words} |" in page, kind.name
 
 
 def test_modules_that_cannot_be_imported_are_named(monkeypatch):
@@ -164,6 +169,21 @@ def test_a_connectome_kind_of_another_file_is_estimated_in_ingestion_and_describ
     manifest = Manifest.load(tmp_path / "out")
     assert is_correlation(manifest.description.connectome)
     assert toys.SPEARMAN.words in connectome_words(manifest)
+
+
+def test_series_of_a_layout_of_another_file_are_found_and_read(toys, tmp_path):
+    synth = SynthConfig(num_subjects=2, num_regions=10, rest_seconds=130, num_causal_edges=4, tasks=("hammer",))
+    synthesise(Config(synth=synth), tmp_path / "cohort", resume=False)
+    bids, roots, tasks = (
+        tmp_path / "cohort" / "bids",
+        (tmp_path / "cohort" / "derivatives" / "xcp_d",),
+        TaskSet((load_task("hammer"),)),
+    )
+    config = IngestConfig(layout="doubled")
+    file = index_people(bids, roots, config, tasks)[0].rest[0]
+    regions = read_region_names(file, roots, config)
+    once, doubled = (read_series(file, regions, each, roots).values_VR for each in (IngestConfig(), config))
+    np.testing.assert_array_equal(doubled, 2 * once)
 
 
 def test_a_connectome_of_an_unknown_kind_is_no_other_kind():

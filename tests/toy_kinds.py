@@ -5,11 +5,16 @@ Importing this file adds them; every process of a run does so where `DTB_KINDS` 
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
+from dtb.cohort.layouts.layout import SeriesPath, Values
+from dtb.cohort.layouts.table import LAYOUTS
+from dtb.cohort.layouts.xcpd import XCPD
+from dtb.config import IngestConfig
 from dtb.evaluate.predictors.predictions import Prediction, TrialPrediction
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED, RetrainedKind, Told, TrainingAnew
 from dtb.evaluate.predictors.table import PREDICTORS, Given, Predictor
@@ -64,11 +69,19 @@ def _copy(_again: TrainingAnew) -> tuple[Twin, Told]:
 
 
 COPYING = RetrainedKind("copy", COPY.name, "a network that somebody else trained", _copy)
+
+
+def _doubled(file: SeriesPath, regions: tuple[str, ...], derivatives: tuple[Path, ...], config: IngestConfig) -> Values:
+    return Values(2.0 * XCPD.read(file, regions, derivatives, config).values_VR)
+
+
+DOUBLED = dataclasses.replace(XCPD, name="doubled", words="series of XCP-D, doubled", read=_doubled)
 HANDEDNESS = Covariate("handedness", "handedness", is_number=False, columns=("handedness", "hand"))
 
 TOYS = (
     (INDICATORS, PRESS_SHARE),
     (CONNECTOMES, SPEARMAN),
+    (LAYOUTS, DOUBLED),
     (PREDICTORS, COIN),
     (PREDICTORS, COPY),
     (RETRAINED, COPYING),
