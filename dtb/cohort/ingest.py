@@ -3,6 +3,7 @@
 OUT/shard-*.tar, OUT/manifest.json   the people
 OUT/quarantine.tsv                   who is not among them, and why
 OUT/left_out.tsv                     runs and rows of events that were not used, and why
+OUT/lost_trials.tsv                  how many trials each person lost for which reason
 OUT/notices.tsv                      what had to be decided about a file, or is not known of it
 OUT/quality.html, OUT/quality.tsv    how good the data are, also of those who were set aside
 OUT/coverage.tsv                     how far images cover each region at rest, and how many people lack it
@@ -28,6 +29,7 @@ from dtb.cohort.connectomes.matrices import read_matrix_regions
 from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_finished
 from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
 from dtb.cohort.layouts.table import LAYOUTS
+from dtb.cohort.lost_trials import TABLE, lost_by_reason, refuse_if_slow_are_cut, write_lost
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.quality_page import SetAside, commonest, write_quality
@@ -42,9 +44,11 @@ from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
 from dtb.stages import StageCall
+from dtb.tasks.onsets import warning
 from dtb.tasks.read import read_trials
 from dtb.tasks.taskset import TaskSet
 
+_NUM_REASONS = 8
 _NUM_TRIED = 5
 """Series, and events files of each task, that are tried before anything is written."""
 
@@ -145,12 +149,14 @@ def ingest(
             if read.rest_KE is not None:
                 reliability.add(read.rest_KE)
     _write_tables(out, quarantined, left_out, notices)
+    write_lost(out, people)
     _say(notices, out)
     num_whole = sum(each.line is None for _, each in left_out)
     icc_E = reliability.save(out).get("icc_E")
     coverage.save(out)
     write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, coverage.mean_R, config.ingest)
     _refuse_if_too_many(quarantined, len(jobs), config, out)
+    refuse_if_slow_are_cut(people, config.ingest.max_late_fraction, out)
     manifest = writer.finish(
         CohortDescription(regions, tasks.to_plain(), description(config.ingest), folder.config_hash, read_source(bids))
     )
@@ -158,6 +164,8 @@ def ingest(
     folder.finish(summary, SEALED)
     remove_finished(out)
     _print_summary(summary, left_out, out)
+    _warn_of_lost_trials(people, out)
+    _warn_of_unseen_onsets(people, tasks)
 
 
 def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
@@ -241,6 +249,26 @@ def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:
             raise TaskError(
                 f"{refusals[0]} All {len(own)} files of {spec.name} that were tried are refused, so nothing was written."
             )
+
+
+def _warn_of_lost_trials(people: list[tuple[str, PersonQuality]], out: Path) -> None:
+    rows = lost_by_reason(people)
+    if rows:
+        listed = "\n".join(
+            f"  {task}: {num} trials of {num_people} people, {most}: {reason}"
+            for task, reason, num, num_people, most in rows[:_NUM_REASONS]
+        )
+        more = f"\n  and {len(rows) - _NUM_REASONS} more reasons" if len(rows) > _NUM_REASONS else ""
+        terminal.err.print(f"Warning: trials were lost ({out / TABLE} counts them by person):\n{listed}{more}")
+
+
+def _warn_of_unseen_onsets(people: list[tuple[str, PersonQuality]], tasks: TaskSet) -> None:
+    """Say of each task of which stimuli do not show when trials begin."""
+    for spec in tasks.specs:
+        runs = [run for _, person in people for run in person.runs if run.task == spec.name]
+        num_unseen, num_trials = sum(run.num_unseen for run in runs), sum(run.num_usable for run in runs)
+        if said := warning(spec, num_unseen, num_trials):
+            terminal.err.print(f"Warning: {said}")
 
 
 def _with_absolute_paths(config: IngestConfig) -> IngestConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -215,7 +216,7 @@ def _read_runs(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config:
             problems.append(LeftOut(events.path.name, None, str(error)))
             continue
         left_out += [LeftOut(events.path.name, row.row, row.reason) for row in (*read.unusable, *outside)]
-        quality = run_quality(run, spec, beside.volumes_fraction)
+        quality = run_quality(run, spec, beside.volumes_fraction, _lost(read, outside))
         if problem := why_left_out(quality, config):
             problems.append(LeftOut(events.path.name, None, str(problem)))
             quality = dataclasses.replace(quality, left_out=problem.kind)
@@ -242,6 +243,13 @@ def _record(
         runs=used,
         rest_runs=rest.runs if config.rest_runs == "separate" else {},
     )
+
+
+def _lost(events: EventsRead, outside: list[UnusableRow]) -> dict[str, int]:
+    """Count what was lost of a run's trials, or of their presses, by the kind of reason."""
+    lost = Counter(row.kind for row in (*events.unusable, *outside))
+    lost.update({f"{kind}, taken for an omission": num for kind, num in events.taken_for_omission.items()})
+    return dict(lost)
 
 
 def _series_of(
@@ -356,7 +364,7 @@ def _within_the_run(events: EventsRead, series: Series | None) -> tuple[Trials, 
     rows = []
     for line, onset in zip(events.line_J[found_J], onset_J[found_J], strict=True):
         place = "before the first volume" if onset < 0 else f"after the end of the run, which {length}"
-        rows.append(UnusableRow(int(line), f"the onset, {onset:g} s, is {place}"))
+        rows.append(UnusableRow(int(line), f"the onset, {onset:g} s, is {place}", "onset outside the run"))
     return trials.without(outside_J), rows
 
 

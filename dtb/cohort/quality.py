@@ -6,15 +6,19 @@ Shape letters: `J` trial.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import binom, hypergeom
 
 from dtb.cohort.connectomes.rest import Rest
 from dtb.config import IngestConfig
 from dtb.errors import SetAsideError
 from dtb.people.records import Run
+from dtb.tasks.detection import chance_of_right, d_prime
+from dtb.tasks.onsets import onset_is_seen
+from dtb.tasks.responses import LATE
 from dtb.tasks.spec import TaskSpec
 
 _ALPHA_BELOW, _ALPHA_ABOVE = 0.01, 0.05
@@ -36,8 +40,14 @@ class RunQuality:
     num_trials, num_usable : int
     omission_fraction : float
         Share without a press among usable trials that asked for one; NaN if none did.
+    commission_fraction : float
+        Share with a press among usable trials in which withholding is right; NaN without such trials.
+    d_prime : float
+        Of pressing where a press is right against pressing where none is, with the log-linear correction; NaN without trials of both kinds.
     accuracy, chance : float
         Share of sure and right presses among those in trials with a right alternative, and what guessing gives; NaN without such trials.
+        With one alternative a press cannot be wrong in those: the share of right trials, withholding included, and what somebody reaches
+        who presses as often but looks at nothing; NaN if no trial asks to withhold.
     flag : str
         Whether that is significantly below chance, or not significantly above.
     median_rt : float
@@ -47,6 +57,12 @@ class RunQuality:
     num_volumes : int
     volumes_fraction : float
         Share of the volumes that censoring left; NaN without volumes.
+    num_presses : int
+        Of usable trials.
+    lost : dict
+        How many trials were lost, or their presses, by the kind of reason.
+    num_unseen : int
+        Usable trials whose onset does not show in the stimuli.
     left_out : str
         What the run was left out for, in a word; empty for one that is used.
     """
@@ -58,6 +74,8 @@ class RunQuality:
     num_trials: int
     num_usable: int
     omission_fraction: float
+    commission_fraction: float
+    d_prime: float
     accuracy: float
     chance: float
     flag: Flag
@@ -65,7 +83,21 @@ class RunQuality:
     rt_outlier_fraction: float
     num_volumes: int
     volumes_fraction: float
+    num_presses: int = 0
+    lost: dict[str, int] = dataclasses.field(default_factory=dict)
+    num_unseen: int = 0
     left_out: str = ""
+
+    @property
+    def num_late(self) -> int:
+        """How many presses were lost because they came after the response window."""
+        return sum(num for reason, num in self.lost.items() if reason.startswith(LATE))
+
+    @property
+    def late_fraction(self) -> float:
+        """Share of the presses that were lost so; NaN without presses."""
+        total = self.num_late + self.num_presses
+        return self.num_late / total if total else float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,16 +139,42 @@ def person_quality(rest: Rest, runs: tuple[RunQuality, ...], set_aside: str = ""
     )
 
 
-def run_quality(run: Run, spec: TaskSpec, volumes_fraction: float | None = None) -> RunQuality:
-    """Sum up a task run; `volumes_fraction` is that of a series that is not part of the run, because too little of it was left."""
+def run_quality(
+    run: Run, spec: TaskSpec, volumes_fraction: float | None = None, lost: Mapping[str, int] | None = None
+) -> RunQuality:
+    """Sum up a task run.
+
+    Parameters
+    ----------
+    run : Run
+    spec : TaskSpec
+    volumes_fraction : float, optional
+        That of a series that is not part of the run, because too little of it was left.
+    lost : mapping of str to int, optional
+        How many trials were lost, by the kind of reason.
+    """
     trials = run.trials
     usable_J, pressed_J = trials.usable_J, trials.pressed_J
-    has_answer_J = trials.correct_JA.any(axis=1)
+    has_answer_J = np.asarray(trials.correct_JA.any(axis=1))
     asked_J = usable_J & (has_answer_J | ~trials.scored_J)
     judged_J = usable_J & has_answer_J & pressed_J
     right_J = (trials.response_JA == trials.correct_JA).all(axis=1)
     num_judged, num_right = int(judged_J.sum()), int((judged_J & right_J).sum())
     chance = 1 / len(spec.alternatives) if num_judged else float("nan")
+    flag = _flag(num_right, num_judged, chance)
+    go_J = usable_J & has_answer_J
+    withhold_J = usable_J & trials.scored_J & ~has_answer_J
+    hits, num_go = int((go_J & pressed_J).sum()), int(go_J.sum())
+    false_alarms, num_nogo = int((withhold_J & pressed_J).sum()), int(withhold_J.sum())
+    if len(spec.alternatives) == 1:
+        judged_J = go_J | withhold_J if num_go and num_nogo else np.zeros_like(go_J)
+        num_judged, num_right = int(judged_J.sum()), hits + num_nogo - false_alarms
+        chance = (
+            chance_of_right(np.asarray(pressed_J)[judged_J], np.asarray(has_answer_J)[judged_J])
+            if num_judged
+            else float("nan")
+        )
+        flag = _flag_of_pressing(hits, num_go, false_alarms, num_nogo) if num_judged else ""
     rt_J = trials.rt_seconds_J[usable_J & pressed_J]
     return RunQuality(
         task=run.task,
@@ -126,13 +184,18 @@ def run_quality(run: Run, spec: TaskSpec, volumes_fraction: float | None = None)
         num_trials=trials.num_trials,
         num_usable=int(usable_J.sum()),
         omission_fraction=float(np.mean(~pressed_J[asked_J])) if asked_J.any() else float("nan"),
+        commission_fraction=false_alarms / num_nogo if num_nogo else float("nan"),
+        d_prime=float(d_prime(hits, num_go, false_alarms, num_nogo)),
         accuracy=num_right / num_judged if num_judged else float("nan"),
         chance=chance,
-        flag=_flag(num_right, num_judged, chance),
+        flag=flag,
         median_rt=float(np.median(rt_J)) if len(rt_J) else float("nan"),
         rt_outlier_fraction=_outlier_fraction(rt_J),
         num_volumes=0 if run.bold_VR is None else len(run.bold_VR),
         volumes_fraction=volumes_fraction if volumes_fraction is not None else _share_left(run),
+        num_presses=len(rt_J),
+        lost=dict(lost or {}),
+        num_unseen=int((~onset_is_seen(trials)).sum()),
     )
 
 
@@ -159,7 +222,7 @@ def why_left_out(quality: RunQuality, config: IngestConfig) -> SetAsideError | N
     if quality.flag == "below chance" and config.below_chance == "drop":
         return SetAsideError(
             "ingest.below_chance",
-            f"{quality.accuracy:.0%} of the presses are right where guessing gives {quality.chance:.0%} (ingest.below_chance)",
+            f"{quality.accuracy:.0%} of the answers are right where guessing gives {quality.chance:.0%} (ingest.below_chance)",
         )
     return None
 
@@ -170,6 +233,14 @@ def _flag(num_right: int, num_judged: int, chance: float) -> Flag:
     if binom.cdf(num_right, num_judged, chance) < _ALPHA_BELOW:
         return "below chance"
     return "at chance" if binom.sf(num_right - 1, num_judged, chance) > _ALPHA_ABOVE else ""
+
+
+def _flag_of_pressing(hits: int, num_go: int, false_alarms: int, num_nogo: int) -> Flag:
+    """Ask whether as many presses, given to trials whatever they show, would be so many hits (Fisher's exact test)."""
+    guessed = hypergeom(num_go + num_nogo, num_go, hits + false_alarms)
+    if guessed.cdf(hits) < _ALPHA_BELOW:
+        return "below chance"
+    return "at chance" if guessed.sf(hits - 1) > _ALPHA_ABOVE else ""
 
 
 def _outlier_fraction(rt_J: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dtb.cohort.lost_trials import lost_by_reason
 from dtb.cohort.quality import PersonQuality, RunQuality
 from dtb.config import IngestConfig
 from dtb.files import write_text
@@ -89,6 +90,7 @@ def write_quality(
         num_left_out=num_left_out,
         num_rows=num_rows,
         reasons=commonest(quarantined),
+        lost=lost_by_reason(people),
         figures=_figures([person for _, person in people], [(run, used) for _, run, used in runs], coverage_R, config),
         flagged=[(pseudonym, run) for pseudonym, run, used in runs if run.flag and used],
         icc=None if quartiles is None else f"{quartiles[1]:.2f} ({quartiles[0]:.2f} to {quartiles[2]:.2f})",
@@ -100,13 +102,15 @@ def _write_table(path: Path, people: Sequence[tuple[str, PersonQuality]]) -> Non
     columns = [
         "pseudonym", "set_aside", "motion", "rest_seconds", "rest_volumes_fraction", "region_fraction",
         "task", "label", "session", "run", "num_trials", "num_usable",
-        "omission_fraction", "accuracy", "chance", "flag", "median_rt", "rt_outlier_fraction", "num_volumes", "volumes_fraction",
+        "omission_fraction", "commission_fraction", "d_prime", "late_fraction", "num_unseen", "accuracy",
+        "chance", "flag", "median_rt", "rt_outlier_fraction", "num_volumes", "volumes_fraction",
         "left_out",
     ]  # fmt: skip
     lines = ["\t".join(columns)]
     for pseudonym, person in people:
         for run in person.runs or (None,):
-            values = {"pseudonym": pseudonym, **vars(person), **({} if run is None else vars(run))}
+            own = {} if run is None else {**vars(run), "late_fraction": run.late_fraction}
+            values = {"pseudonym": pseudonym, **vars(person), **own}
             lines.append("\t".join(_cell(values.get(name)) for name in columns))
     write_text(path, "\n".join(lines) + "\n")
 
@@ -144,7 +148,7 @@ def _figures(
         used = [is_used for run, is_used in runs if run.task == task]
         chance = next((run.chance for run in own if not math.isnan(run.chance)), None)
         measures: list[tuple[str, str, list[float], float | None]] = [
-            ("Right answers", f"{_SHARE} of presses", [run.accuracy for run in own], chance),
+            ("Right answers", f"{_SHARE} of answers", [run.accuracy for run in own], chance),
             ("Median reaction time", "s", [run.median_rt for run in own], None),
             (
                 "Reaction times that are outliers",
@@ -154,7 +158,12 @@ def _figures(
             ),
             ("Volumes left", _SHARE, [run.volumes_fraction for run in own], config.min_volumes_fraction),
             ("Trials without a press", _SHARE, [run.omission_fraction for run in own], config.max_omission_fraction),
+            ("Presses where none was right", _SHARE, [run.commission_fraction for run in own], None),
+            ("d' of pressing", "", [run.d_prime for run in own], None),
         ]
+        if any(run.num_late for run in own):
+            late = [run.late_fraction for run in own]
+            measures.append(("Presses lost after the window", _SHARE, late, config.max_late_fraction))
         wanted += [(f"{title}, {task}", unit, values, used, limit) for title, unit, values, limit in measures]
     figures = []
     for place, (title, unit, values, is_used, limit) in enumerate(wanted):

@@ -179,6 +179,9 @@ class IngestConfig:
     below_chance: Literal["keep", "drop"] = "keep"
     """What to do with a task run that is answered wrongly more often than guessing would (one-sided binomial test, p < .01), as by somebody
     who took one button for the other; it is flagged in quality.tsv either way."""
+    max_late_fraction: Fraction = 0.1
+    """Stop if anybody loses more than this share of a task's presses because they came after the response window: a window that is too
+    short cuts slow people."""
     max_quarantined_fraction: Fraction = 0.5
     """Stop if more than this share of the people is set aside."""
     subjects_per_shard: Count = 32

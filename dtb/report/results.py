@@ -19,7 +19,7 @@ from dtb.shards.split import SEEN_KINDS, held_out_in_words
 # The rows of figures.json that are drawn, section by section; the table has all of them.
 _DRAWN = {
     "reaction-times": ("mean RT r", "RT CRPS", "condition effect r"),
-    "choices": ("choice log-loss", "accuracy above chance"),
+    "choices": ("choice log-loss", "accuracy above chance", "d' r"),
     "bold": ("BOLD map r", "BOLD map r without the group map", "BOLD series r"),
     "personal": (
         "identification by behaviour",

@@ -29,6 +29,9 @@ _QUALITY_OF_RUNS = {
     "accuracy": "share of right answers",
     "median_rt": "median reaction time (s)",
     "omission_fraction": "share of trials without a press",
+    "commission_fraction": "share of presses where none was right",
+    "d_prime": "d' of pressing",
+    "late_fraction": "share of presses lost after the response window",
     "rt_outlier_fraction": "share of reaction times that are outliers",
     "volumes_fraction": "share of volumes left",
 }

@@ -17,7 +17,7 @@ from dtb.shards.read import PLACE_FILE, Cohort, open_cohort, require_ingested
 from dtb.shards.remote import is_there, read_bytes, url_of
 from dtb.stages import StageCall
 
-_BESIDE = ("quarantine.tsv", "left_out.tsv", "quality.tsv", COVERAGE_FILE, RELIABILITY_FILE)
+_BESIDE = ("quarantine.tsv", "left_out.tsv", "lost_trials.tsv", "quality.tsv", COVERAGE_FILE, RELIABILITY_FILE)
 
 
 def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -27,11 +28,14 @@ class Cells:
     num_rows : int
     problems : dict
         Reasons for which a row (counted from 0) cannot be used.
+    kinds : dict
+        Of each such row, the first reason in words that all rows share for which it is the same, whatever their cells hold.
     """
 
     def __init__(self, table: Table, spec: TaskSpec) -> None:
         self.num_rows = table.num_rows
         self.problems: dict[int, list[str]] = {}
+        self.kinds: dict[int, str] = {}
         self._unread: set[tuple[int, str]] = set()
         self._raw = table.columns
         self._strip = spec.strip_spaces
@@ -115,9 +119,14 @@ class Cells:
         for row in np.flatnonzero(rows):
             value = values[row]
             text = reason.format(f"{value:g}" if isinstance(value, float) else value)
-            reasons = self.problems.setdefault(int(row), [])
-            if text not in reasons:
-                reasons.append(text)
+            self.note(int(row), text, re.sub(r"\{[^}]*\}", "…", reason))
+
+    def note(self, row: int, reason: str, kind: str) -> None:
+        """Note why one row cannot be used."""
+        reasons = self.problems.setdefault(row, [])
+        if reason not in reasons:
+            reasons.append(reason)
+        self.kinds.setdefault(row, kind)
 
 
 def shown_text(cells: np.ndarray) -> np.ndarray:

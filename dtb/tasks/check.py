@@ -13,6 +13,8 @@ from rich.table import Table as ScreenTable
 
 from dtb import terminal
 from dtb.errors import StageError, TaskError, UserError
+from dtb.tasks.detection import d_prime
+from dtb.tasks.onsets import onset_is_seen, warning
 from dtb.tasks.read import EventsRead, read_trials
 from dtb.tasks.spec import TaskSpec, load_task, shipped_tasks
 
@@ -31,6 +33,12 @@ class Tally:
         Rows in all; rows that are no trials; unusable rows; usable trials; those of them without a press.
     correct, scored : int
         Usable trials with a right answer, and those of them answered rightly for sure.
+    go, missed, withhold, commissions : int
+        Usable trials in which a press is right, those of them without one, those in which none is right, and those of them with one.
+    unseen : int
+        Usable trials whose onset does not show in the stimuli.
+    taken_for_omission : Counter
+        Presses that a rule takes for none, by the kind of reason.
     responses : Counter
         Usable trials by (condition, response); a response of several alternatives is written ``a or b``.
     """
@@ -42,6 +50,12 @@ class Tally:
     omissions: int
     correct: int
     scored: int
+    go: int
+    missed: int
+    withhold: int
+    commissions: int
+    unseen: int
+    taken_for_omission: Counter[str]
     responses: Counter[tuple[str, str]]
 
 
@@ -82,6 +96,8 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
     rt_J = np.concatenate([read.trials.rt_seconds_J for read in reads])
     terminal.out.print(histogram(rt_J[np.isfinite(rt_J)]))
     _print_unusable(found)
+    if said := warning(spec, tally.unseen, tally.trials):
+        terminal.err.print(f"Warning: {said}")
     if refused:
         raise StageError(
             f"{len(refused)} of {len(events)} events files were refused, for the reasons above; the figures are of the others."
@@ -99,6 +115,8 @@ def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
     """Count what is in some events files."""
     responses: Counter[tuple[str, str]] = Counter()
     correct = scored = omissions = usable = 0
+    go = missed = withhold = commissions = unseen = 0
+    taken_for_omission: Counter[str] = Counter()
     for read in reads:
         trials = read.trials
         used_J = trials.usable_J
@@ -107,6 +125,17 @@ def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
         right_J = (trials.response_JA == trials.correct_JA).all(axis=1)
         scored += int((used_J & trials.scored_J).sum())
         correct += int((used_J & trials.scored_J & right_J).sum())
+        go_J, withhold_J = (
+            used_J & trials.correct_JA.any(axis=1),
+            used_J & trials.scored_J & ~trials.correct_JA.any(axis=1),
+        )
+        go, missed = go + int(go_J.sum()), missed + int((go_J & ~trials.pressed_J).sum())
+        withhold, commissions = (
+            withhold + int(withhold_J.sum()),
+            commissions + int((withhold_J & trials.pressed_J).sum()),
+        )
+        unseen += int((~onset_is_seen(trials)).sum())
+        taken_for_omission.update(read.taken_for_omission)
         for condition, row in zip(trials.condition_J[used_J], trials.response_JA[used_J], strict=True):
             names = " or ".join(name for name, pressed in zip(spec.alternatives, row, strict=True) if pressed)
             responses[spec.conditions[condition] if condition >= 0 else "(none)", names or "no press"] += 1
@@ -118,6 +147,12 @@ def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
         omissions=omissions,
         correct=correct,
         scored=scored,
+        go=go,
+        missed=missed,
+        withhold=withhold,
+        commissions=commissions,
+        unseen=unseen,
+        taken_for_omission=taken_for_omission,
         responses=responses,
     )
 
@@ -163,6 +198,13 @@ def _headline(spec: TaskSpec, tally: Tally, onsets: list[np.ndarray]) -> str:
         )
     else:
         lines.append("  no trial has a right answer")
+    if tally.withhold:
+        found = d_prime(tally.go - tally.missed, tally.go, tally.commissions, tally.withhold)
+        lines.append(
+            f"  {tally.commissions} of {tally.withhold} trials in which no press is right have one, {tally.missed} of {tally.go} in which "
+            f"one is have none; d' {float(found):.2f}"
+        )
+    lines += [f"  {num} x {kind}, taken for an omission" for kind, num in sorted(tally.taken_for_omission.items())]
     lines.append(f"  stimulus channels: {', '.join(spec.channels)}")
     return "\n".join(lines)
 

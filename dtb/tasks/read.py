@@ -8,6 +8,7 @@ Shape letters: `J` trial, `A` response alternative, `Q` stimulus pulse.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -31,10 +32,13 @@ class UnusableRow:
     row : int
         Line of the file; the header is line 1.
     reason : str
+    kind : str
+        The reason in words that all rows share for which it is the same, whatever their cells hold.
     """
 
     row: int
     reason: str
+    kind: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,6 +58,8 @@ class EventsRead:
         Line of the file of each trial.
     notes : list of str
         What a person should know about the file beyond single rows.
+    taken_for_omission : dict
+        How many presses the specification's rules take for none, by the kind of reason.
     """
 
     trials: Trials
@@ -62,6 +68,7 @@ class EventsRead:
     num_not_trials: int
     line_J: np.ndarray
     notes: list[str]
+    taken_for_omission: dict[str, int]
 
 
 def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> EventsRead:
@@ -109,9 +116,9 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
     cells.add_mapped(spec, mapping if can_learn else None)
     correct = read_correct(spec, cells, rows, mapping)
     if responses:
-        response_JA, rt_J = read_responses(spec, cells, rows, correct, window[rows], where)
+        response_JA, rt_J, omissions = read_responses(spec, cells, rows, correct, window[rows], where)
     else:
-        response_JA, rt_J = np.zeros_like(correct.correct_JA), np.full(len(rows), np.nan)
+        response_JA, rt_J, omissions = np.zeros_like(correct.correct_JA), np.full(len(rows), np.nan), {}
     pulses = [_pulses(spec, cells, place) for place in range(len(spec.stimuli))]
 
     usable_J = np.array([row not in cells.problems for row in rows], dtype=bool)
@@ -133,9 +140,14 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
         pulse_duration_seconds_Q=duration[order],
         pulse_value_Q=value[order].astype(np.float32),
     )
-    unusable = [UnusableRow(line_of(row), "; ".join(cells.problems[row])) for row in sorted(cells.problems)]
+    unusable = [
+        UnusableRow(line_of(row), "; ".join(cells.problems[row]), cells.kinds[row]) for row in sorted(cells.problems)
+    ]
+    taken = collections.Counter(kind for row, kind in omissions.items() if row not in cells.problems)
     num_not_trials = int((~is_trial).sum()) - sum(not is_trial[row] for row in cells.problems)
-    return EventsRead(trials, unusable, table.num_rows, num_not_trials, np.asarray(rows) + line_of(0), notes)
+    return EventsRead(
+        trials, unusable, table.num_rows, num_not_trials, np.asarray(rows) + line_of(0), notes, dict(taken)
+    )
 
 
 def _windows(spec: TaskSpec, cells: Cells, rows: np.ndarray, onset: np.ndarray, window: np.ndarray) -> np.ndarray:

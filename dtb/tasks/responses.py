@@ -16,6 +16,8 @@ from dtb.tasks.spec import ABSENT, FromAccuracy, TaskSpec
 from dtb.tasks.tables import line_of, number_or_none
 
 _UNIT = {"s": 1.0, "ms": 1e-3}
+LATE = "press after the response window"
+LOST = {"late": LATE, "invalid": "reaction time that is not positive"}
 NO_PRESS = -1
 UNKNOWN = -2
 
@@ -91,8 +93,8 @@ def read_correct(
     withhold = cells.fits(rule.withhold) if rule.withhold else np.zeros(cells.num_rows, dtype=bool)
     if rule.column is not None:
         source = cells.column(rule.column)
-        answers[:] = [rule.values.get(cell, ABSENT) for cell in source]
-        unknown = wanted & ~withhold & (answers == ABSENT)
+        answers[:] = [rule.values.get(cell) or ABSENT for cell in source]
+        unknown = wanted & ~withhold & ~np.isin(source, list(rule.values))
         cells.problem(
             unknown, f"column {rule.column!r} has {{!r}}, for which no alternative is correct", shown_text(source)
         )
@@ -115,7 +117,7 @@ def read_correct(
 
 def read_responses(
     spec: TaskSpec, cells: Cells, rows: np.ndarray, correct: CorrectResponses, window_J: np.ndarray, where: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """Return what was pressed, and when, in the trials in `rows`.
 
     Returns
@@ -124,14 +126,17 @@ def read_responses(
         See `dtb.tasks.trials.Trials`.
     rt_J : (J,) float
         Seconds; NaN without a press.
+    taken_for_omission : dict
+        Rows whose press a rule of the specification takes for none, each with the kind of reason.
     """
-    rt_J, taken_for_omission_J = _reaction_times(spec, cells, rows, window_J, where)
+    rt_J, taken_for_omission = _reaction_times(spec, cells, rows, window_J, where)
+    taken_for_omission_J = np.array([int(row) in taken_for_omission for row in rows], dtype=bool)
     response_JA = np.zeros((len(rows), len(spec.alternatives)), dtype=bool)
     has_rt_J = np.isfinite(rt_J)
     accuracy = spec.trials.response.from_accuracy
     if accuracy is not None:
         _respond_by_accuracy(accuracy, cells, rows, correct, has_rt_J, taken_for_omission_J, response_JA)
-        return response_JA, rt_J
+        return response_JA, rt_J, taken_for_omission
     pressed_J = _coded(spec, cells)[rows]
     source = spec.trials.response.from_codes
     assert source is not None
@@ -154,7 +159,7 @@ def read_responses(
     )
     seen_J = np.flatnonzero((pressed_J >= 0) & has_rt_J)
     response_JA[seen_J, pressed_J[seen_J]] = True
-    return response_JA, rt_J
+    return response_JA, rt_J, taken_for_omission
 
 
 def _respond_by_accuracy(
@@ -179,6 +184,7 @@ def _respond_by_accuracy(
     )
     response_JA[right_J & has_rt_J] = correct.correct_JA[right_J & has_rt_J]
     response_JA[wrong_J & has_rt_J] = ~correct.correct_JA[wrong_J & has_rt_J]
+    response_JA[(right_J | wrong_J) & has_rt_J & ~correct.scored_J] = True  # a press, and nothing says which
 
 
 def _coded(spec: TaskSpec, cells: Cells) -> np.ndarray:
@@ -192,12 +198,12 @@ def _coded(spec: TaskSpec, cells: Cells) -> np.ndarray:
 
 def _reaction_times(
     spec: TaskSpec, cells: Cells, rows: np.ndarray, window_J: np.ndarray, where: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return reaction times in seconds, NaN without a press, and where a rule made an omission of one."""
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return reaction times in seconds, NaN without a press, and in which rows a rule made an omission of one, and why."""
     rule = spec.trials.reaction_time
     column = cells.column(rule.column)
     rt_J = np.full(len(rows), np.nan)
-    omission_J = np.zeros(len(rows), dtype=bool)
+    omissions: dict[int, str] = {}
     for place, row in enumerate(rows):
         cell = column[row]
         if cell in rule.omitted or int(row) in cells.problems:
@@ -207,7 +213,7 @@ def _reaction_times(
             problem = (
                 f"column {rule.column!r} has {cell or 'n/a'!r}, which is neither a number nor listed under `omitted`"
             )
-            cells.problems.setdefault(int(row), []).append(problem)
+            cells.note(int(row), problem, f"column {rule.column!r} has …, which is no reaction time")
             continue
         seconds = number * _UNIT[rule.unit]
         if 0 < seconds <= window_J[place]:
@@ -224,10 +230,10 @@ def _reaction_times(
                 "specification to take such trials for omissions (or leave them out)."
             )
         if choice == "omit":
-            omission_J[place] = True
+            omissions[int(row)] = LOST[kind]
         else:
-            cells.problems.setdefault(int(row), []).append(problem)
-    return rt_J, omission_J
+            cells.note(int(row), problem, LOST[kind])
+    return rt_J, omissions
 
 
 def _problem_J(cells: Cells, rows: np.ndarray, trials_J: np.ndarray, reason: str, shown: np.ndarray) -> None:

@@ -166,7 +166,8 @@ class Correct:
 
     column: str | None = None
     """Column whose value says, through `values`, which alternative is correct."""
-    values: dict[Value, str] = dataclasses.field(default_factory=dict)
+    values: dict[Value, str | None] = dataclasses.field(default_factory=dict)
+    """Alternative that each value stands for; null for trials without a right answer. A value that is not listed makes a trial unusable."""
     match: str | None = None
     """Column with a reference; correct is the alternative whose column, in `choices`, has the same value."""
     choices: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -314,7 +315,7 @@ class TaskSpec:
         if abs(sum(self.contrast.values())) > 1e-9:
             raise ValueError(f"the weights of `contrast` sum to {sum(self.contrast.values()):g}; a contrast sums to 0")
         response, correct = self.trials.response, self.trials.correct
-        named = {*correct.values.values(), *correct.choices}
+        named = {*(name for name in correct.values.values() if name is not None), *correct.choices}
         if response.from_codes is not None:
             named |= {alternative for alternative in response.from_codes.codes.values() if alternative is not None}
         if named - set(self.alternatives):

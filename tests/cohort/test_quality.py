@@ -8,18 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.stats import norm
 
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
+from dtb.cohort.ingest import ingest
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.quality import run_quality, why_left_out
 from dtb.cohort.quality_page import SetAside, _histogram, commonest, write_quality
 from dtb.config import IngestConfig
+from dtb.errors import InputDataError
 from dtb.people.records import Run
 from dtb.people.reliability import EdgeReliability, load_reliability
-from dtb.tasks.spec import load_task
+from dtb.tasks.spec import load_task, task_from_mapping
 from dtb.tasks.taskset import TaskSet
-from tests.cohort.test_ingest import TASKS, copy, func, jobs_of, regions_of  # noqa: F401 (a fixture among them)
+from tests.cohort.test_ingest import ONE_CPU, TASKS, copy, func, jobs_of, paths, regions_of  # noqa: F401 (a fixture among them)
 from tests.shards.people import make_trials
 
 
@@ -195,3 +198,92 @@ def test_pictures_have_the_ground_of_the_page_and_an_ink_for_the_light_and_the_d
     linear = np.where(drawn <= 0.04045, drawn / 12.92, ((drawn + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
     assert 1.05 / (linear.max() + 0.05) > 3, "against white"
     assert (linear.min() + 0.05) / (0.0055 + 0.05) > 3, "against the dark page's ground"
+
+
+def go_nogo(hits: int, misses: int, false_alarms: int, rejections: int) -> Run:
+    num = hits + misses + false_alarms + rejections
+    trials = make_trials(np.random.default_rng(0), num, num_alternatives=1)
+    press_J = np.repeat([True, False, True, False], [hits, misses, false_alarms, rejections])
+    yes = np.ones(num, bool)
+    trials = dataclasses.replace(
+        trials, correct_JA=(np.arange(num) < hits + misses)[:, None], response_JA=press_J[:, None],
+        rt_seconds_J=np.where(press_J, 0.5, np.nan), usable_J=yes, scored_J=yes,
+    )  # fmt: skip
+    return Run("gradcpt", "gradcpt", None, None, trials, 100.0, None, None)
+
+
+ONE_ALTERNATIVE = task_from_mapping(
+    {
+        "name": "gradcpt", "domain": "cognitive", "matches": ["gradcpt"], "alternatives": ["press"],
+        "trials": {
+            "window": {"seconds": 2}, "reaction_time": {"column": "rt"},
+            "response": {"from_codes": {"column": "key", "codes": {"1": "press"}}},
+        },
+        "stimuli": [{"channels": ["seen"], "constant": 1, "duration": {"seconds": 1}}],
+    },
+    "here",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("counts", "flag"),
+    [
+        ((88, 2, 3, 7), ""),
+        ((90, 0, 10, 0), "at chance"),
+        ((81, 9, 9, 1), "at chance"),
+        ((40, 50, 10, 0), "below chance"),
+    ],
+)
+def test_with_one_alternative_guessing_is_to_press_as_often_without_looking(counts, flag):
+    hits, misses, false_alarms, rejections = counts
+    quality = run_quality(go_nogo(*counts), ONE_ALTERNATIVE)
+    press = (hits + false_alarms) / 100
+    assert quality.accuracy == pytest.approx((hits + rejections) / 100)
+    assert quality.chance == pytest.approx(press * 0.9 + (1 - press) * 0.1)
+    assert quality.omission_fraction == pytest.approx(misses / 90)
+    assert quality.commission_fraction == pytest.approx(false_alarms / 10)
+    wanted = norm.ppf((hits + 0.5) / 91) - norm.ppf((false_alarms + 0.5) / 11)
+    assert quality.d_prime == pytest.approx(wanted)
+    assert quality.flag == flag
+
+
+def test_a_press_is_not_judged_where_it_cannot_be_wrong():
+    quality = run_quality(go_nogo(95, 5, 0, 0), ONE_ALTERNATIVE)
+    assert np.isnan([quality.accuracy, quality.chance, quality.commission_fraction, quality.d_prime]).all()
+    assert quality.flag == ""
+
+
+def slowed(cohort, label: str, seconds: float):
+    """Make somebody slower in the faces task, whose window is 2 s."""
+    (path,) = (cohort / "bids" / f"sub-{label}" / "func").glob("*hammer*_events.tsv")
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    pressed = table.response_time != "n/a"
+    slower = table.response_time[pressed].astype(float) + seconds
+    table.loc[pressed, "response_time"] = slower.map("{:.4f}".format)
+    table.to_csv(path, sep="\t", index=False)
+    return int((slower > 2.0).sum()), int(pressed.sum())
+
+
+def test_a_slow_persons_lost_presses_are_counted_by_reason_and_stop_the_ingest(copy, tmp_path, capsys):  # noqa: F811
+    num_late, num_presses = slowed(copy, "0002", 1.0)
+    assert num_late > 0.1 * num_presses
+    with pytest.raises(
+        InputDataError, match=r"1 people lost more than ingest.max_late_fraction 0.1(.|\n)*trials.window"
+    ):
+        ingest(ONE_CPU, *paths(copy), tmp_path / "out", resume=False)
+    allowed = dataclasses.replace(ONE_CPU, ingest=IngestConfig(max_late_fraction=1.0))
+    ingest(allowed, *paths(copy), tmp_path / "shards", resume=False)
+    lost = pd.read_csv(tmp_path / "shards" / "lost_trials.tsv", sep="\t")
+    (row,) = lost[lost.reason == "press after the response window"].to_dict("records")
+    labels = pd.read_csv(tmp_path / "shards.identities.tsv", sep="\t", dtype=str, comment="#")
+    assert row["pseudonym"] in labels.to_numpy().tolist()[1]
+    assert (row["task"], row["lost"]) == ("hammer", num_late)
+    quality = pd.read_csv(tmp_path / "shards" / "quality.tsv", sep="\t")
+    mine = quality[(quality.pseudonym == row["pseudonym"]) & (quality.task == "hammer")]
+    assert mine.late_fraction.item() == pytest.approx(num_late / num_presses, abs=1e-4)
+    assert "press after the response window" in (tmp_path / "shards" / "quality.html").read_text()
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"hammer: {num_late} trials of 1 people, {num_late} of {row['pseudonym']}: press after the response window"
+        in said
+    )

@@ -215,22 +215,26 @@ def _person(
     series = _series(label, raw.root, runs, derived, config, selection, sidecars)
     combined = {key: series.pop(key) for key in combined_runs(series, scanned=runs)}
     rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
-    events: dict[RunKey, EventsFile] = {}
+    events: dict[tuple[RunKey, int], EventsFile] = {}
     for path, name in raw.files.get(label, []):
         task = name.entities.get("task", "")
         if name.suffix != "events" or name.extension != ".tsv" or not task or not selection.wants(name):
             continue
         matching = [place for place, spec in enumerate(tasks.specs) if spec.fits_label(task)]
-        if len(matching) > 1:
+        if len(matching) > 1 and not all(tasks.specs[place].trials.where for place in matching):
             both = ", ".join(tasks.specs[place].name for place in matching)
-            raise InputDataError(f"{path.name} is matched by several tasks: {both}. Narrow their `matches`.")
-        if not matching or not selection.wants_task(task, tasks.specs[matching[0]]):
-            continue
+            raise InputDataError(
+                f"{path.name} is matched by several tasks: {both}. Narrow their `matches`; or, where the file holds trials of each, say by "
+                "`trials.where` of each specification which rows are its own."
+            )
         key = name.run_key
-        if key in events:
-            problem = f"several events files of one run, {events[key].path.name} and {path.name}"
-            return PersonFiles(label, (), (), problem)
-        events[key] = EventsFile(path, name, matching[0], series.get(key), _near(key, series))
+        for place in matching:
+            if not selection.wants_task(task, tasks.specs[place]):
+                continue
+            if (key, place) in events:
+                problem = f"several events files of one run, {events[key, place].path.name} and {path.name}"
+                return PersonFiles(label, (), (), problem)
+            events[key, place] = EventsFile(path, name, place, series.get(key), _near(key, series))
     return PersonFiles(
         label,
         rest,

@@ -16,6 +16,7 @@ from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_maps
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.people_figures import BEYOND, DEMOGRAPHICS, STRANGER, people_figures
+from dtb.evaluate.scores.pressing_figures import pressing_figures
 from dtb.evaluate.scores.quantiles import quantile_errors
 from dtb.evaluate.scores.statistics import FEWEST_BEYOND, mean_of
 
@@ -28,6 +29,7 @@ def all_figures(evidence: Evidence) -> list[Figure]:
     for task in range(len(evidence.taskset.specs)):
         found += _trial_figures(evidence, task)
         found += people_figures(evidence, task)
+        found += pressing_figures(evidence, task)
         found += _map_figures(evidence, task)
     found += _identification_figures(evidence)
     return [figure for figure in found if figure is not None]
@@ -37,7 +39,8 @@ def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
     spec, trials = evidence.taskset.specs[task], evidence.people.trials
     num_people, num_tasks = len(evidence.people), len(evidence.taskset.specs)
     nothing_S = np.zeros(num_people)
-    chance_J = metrics.chance_agreement(trials.happened_JO, trials.possible_JO.sum(axis=1) - 1)
+    group_J = trials.person_J * num_tasks + trials.task_J
+    chance_J = metrics.chance_agreement(trials.happened_JO, trials.possible_JO.sum(axis=1) - 1, group_J)
 
     def by_person(values: Callable[[TrialPrediction], np.ndarray]) -> Callable[[Prediction], np.ndarray | None]:
         def score(prediction: Prediction) -> np.ndarray | None:

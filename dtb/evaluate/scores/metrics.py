@@ -41,12 +41,29 @@ def agreement(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarray:
     return np.where(predicted_J, share_J, np.nan)
 
 
-def chance_agreement(happened_JO: np.ndarray, num_alternatives_J: np.ndarray) -> np.ndarray:
+def chance_agreement(happened_JO: np.ndarray, num_alternatives_J: np.ndarray, group_J: np.ndarray) -> np.ndarray:
     """Return the agreement of a guess among the task's alternatives: what `accuracy above chance` is measured from.
 
-    A trial without a press counts 0: a guesser always presses.
+    A trial without a press counts 0: a guesser always presses. With one alternative there is nothing to guess but whether to press: then a
+    guesser presses as often as the person does, in trials that are drawn at random.
+
+    Parameters
+    ----------
+    happened_JO : (J, O) bool
+    num_alternatives_J : (J,) int
+    group_J : (J,) int
+        Which trials are of one person and task.
+
+    Examples
+    --------
+    >>> press = np.array([[True, False]] * 9 + [[False, True]])
+    >>> round(float(chance_agreement(press, np.ones(10), np.zeros(10, int)).mean()), 3)  # .9 * .9 + .1 * .1
+    0.82
     """
-    return happened_JO[:, :-1].sum(axis=1) / num_alternatives_J
+    pressed_J = happened_JO[:, :-1].any(axis=1)
+    share_G = np.bincount(group_J, pressed_J) / np.maximum(np.bincount(group_J), 1)
+    as_often_J = np.where(pressed_J, share_G[group_J], 1 - share_G[group_J])
+    return np.where(num_alternatives_J == 1, as_often_J, happened_JO[:, :-1].sum(axis=1) / num_alternatives_J)
 
 
 def agreement_if_independent(

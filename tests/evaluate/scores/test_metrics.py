@@ -61,7 +61,18 @@ def test_a_guess_agrees_as_often_as_chance():
     happened_JO = np.repeat(np.eye(4, dtype=bool), [40, 30, 20, 10], axis=0)
     guess_JO = np.tile([1 / 3, 1 / 3, 1 / 3, 0.0], (100, 1))
     assert agreement(guess_JO, happened_JO).mean() == pytest.approx(0.3)
-    assert chance_agreement(happened_JO, np.full(100, 3)).mean() == pytest.approx(0.3)
+    assert chance_agreement(happened_JO, np.full(100, 3), np.zeros(100, int)).mean() == pytest.approx(0.3)
+
+
+def test_with_one_alternative_a_guess_presses_as_often_as_the_person_in_trials_drawn_at_random():
+    rng = np.random.default_rng(0)
+    pressed_J = np.concatenate([np.arange(100) < 90, np.arange(100) < 40])
+    happened_JO, person_J = np.stack([pressed_J, ~pressed_J], axis=1), np.repeat([0, 1], 100)
+    found_J = chance_agreement(happened_JO, np.ones(200, int), person_J)
+    for person in (0, 1):
+        own_J = pressed_J[person_J == person]
+        guessed = np.mean([np.mean(rng.permutation(own_J) == own_J) for _ in range(4000)])
+        assert found_J[person_J == person].mean() == pytest.approx(guessed, abs=2e-3)
 
 
 def test_trials_without_a_prediction_are_not_scored():
