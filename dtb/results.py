@@ -49,8 +49,7 @@ class _Result:
 
     def __post_init__(self) -> None:
         """Refuse a folder that this stage did not finish."""
-        require_complete(Path(self.folder), self.stage)
-        object.__setattr__(self, "folder", Path(self.folder))
+        require_complete(self.folder, self.stage)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -380,6 +379,7 @@ class InterveneResult(_Result):
     def plot(self) -> Figure:
         """Draw the target indicator of each person's twin before and after, beside a random change of equal norm."""
         from dtb.report.figures import before_and_after
+        from dtb.report.interventions import indicator_name
         from dtb.report.style import figure_of, task_colour
 
         if not len(self.effects):
@@ -392,7 +392,7 @@ class InterveneResult(_Result):
             *(rows[column].to_numpy(float) for column in ("before", "after", "random_after")),
             colour=task_colour(0),
             title="Before and after",
-            quantity=f"{first['indicator']} in {first['task']} ({first['unit']})",
+            quantity=f"{indicator_name(first)} ({first['unit']})",
         )
 
 
@@ -502,34 +502,34 @@ class RunResult:
     @cached_property
     def synth(self) -> SynthResult:
         """The made-up cohort, where one was made."""
-        return SynthResult(Path(self.folder) / "cohort")
+        return SynthResult(self.folder / "cohort")
 
     @cached_property
     def ingest(self) -> IngestResult:
         """The shards."""
-        return IngestResult(Path(self.folder) / "shards")
+        return IngestResult(self.folder / "shards")
 
     @cached_property
     def train(self) -> TrainResult:
         """The trained twin."""
-        return TrainResult(Path(self.folder) / "train")
+        return TrainResult(self.folder / "train")
 
     @cached_property
     def evaluate(self) -> EvaluateResult:
         """The twin beside held-out data."""
-        return EvaluateResult(Path(self.folder) / "evaluate")
+        return EvaluateResult(self.folder / "evaluate")
 
     @cached_property
     def simulate(self) -> SimulateResult:
         """What everybody's twin did."""
-        return SimulateResult(Path(self.folder) / "simulate")
+        return SimulateResult(self.folder / "simulate")
 
     @cached_property
     def intervene(self) -> InterveneResult:
         """What was found to move an indicator."""
-        return InterveneResult(Path(self.folder) / "intervene")
+        return InterveneResult(self.folder / "intervene")
 
     @cached_property
     def report(self) -> ReportResult:
         """The pages."""
-        return ReportResult(Path(self.folder) / "report")
+        return ReportResult(self.folder / "report")

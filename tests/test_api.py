@@ -16,6 +16,7 @@ from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError, O
 from dtb.files import write_json
 from dtb.report.style import _VARIABLES
 from dtb.twin.export import TwinCard, save_twin
+from tests.report.runs import add_trial, make_run
 
 SMALL = dtb.SynthConfig(num_subjects=4, num_regions=12, num_causal_edges=4, rest_seconds=130, tasks=("hammer",))
 
@@ -157,3 +158,46 @@ def test_an_evaluation_gives_its_figures_and_draws_people_in_the_colours_of_a_pa
     for wrong in ({"task": "nback"}, {"quantity": "iq"}):
         with pytest.raises(InputDataError, match=r"tasks are stroop, hammer; quantities are mean_rt"):
             evaluated.plot(**wrong)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dtb.RunResult:
+    path = tmp_path_factory.mktemp("run")
+    make_run(path, 8)
+    add_trial(path, 8)
+    return dtb.RunResult(path)
+
+
+def test_a_run_gives_each_stages_result_and_refuses_a_stage_that_is_not_there(run: dtb.RunResult) -> None:
+    assert run.ingest.people["pseudonym"].tolist() == list(run.ingest.cohort.pseudonyms)
+    assert run.train.epochs["epoch"].is_unique
+    assert set(run.simulate.trials["pseudonym"]) <= set(run.simulate.status["pseudonym"])
+    with pytest.raises(InputDataError, match="does not exist"):
+        run.report  # noqa: B018
+
+
+def test_a_search_is_drawn_person_by_person_before_and_after(run: dtb.RunResult) -> None:
+    effects = run.intervene.effects
+    target = effects[effects["is_target"].astype(bool)]
+    assert len(target) > 2
+    drawn = {
+        float(value)
+        for axes in run.intervene.plot().axes
+        for offsets in (collection.get_offsets() for collection in axes.collections)
+        for value in np.ravel(offsets)
+    }
+    drawn |= {
+        float(value)
+        for axes in run.intervene.plot().axes
+        for line in axes.lines
+        for value in np.ravel(line.get_xydata())
+    }
+    assert set(target["before"].astype(float)) | set(target["after"].astype(float)) <= drawn
+
+
+def test_a_trial_is_drawn_arm_by_arm(run: dtb.RunResult) -> None:
+    trial = dtb.TrialResult(run.folder / "trial")
+    (axes,) = trial.plot().axes
+    lines = {line.get_label(): line.get_ydata()[1:] for line in axes.lines}
+    for arm, rows in trial.doses.groupby("arm"):
+        assert lines[str(arm)] == pytest.approx(rows["effect"].to_numpy(float))
