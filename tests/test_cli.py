@@ -126,7 +126,10 @@ def test_a_mistake_ends_with_2_and_one_message(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "a", "b", "--max-epochs"], "--max-epochs lacks a value:\n    --max-epochs INT\n        Passes over"),
+        (
+            ["train", "a", "b", "--checkpoints-kept"],
+            "--checkpoints-kept lacks a value:\n    --checkpoints-kept INT\n        ",
+        ),
         (
             ["train", "a", "b", "--num-wokers", "3"],
             "Unrecognized options: --num-wokers, 3\nPerhaps you meant --num-workers",
