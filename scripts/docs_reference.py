@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import importlib
 import inspect
 import io
 import typing
@@ -164,6 +165,11 @@ def _bounds(details: tuple[Any, ...]) -> list[str]:
     ]
 
 
+def _public_names(room: str) -> str:
+    """Return the public names of a package, as code."""
+    return ", ".join(f"`{name}`" for name in importlib.import_module(room).__all__ if not name.startswith("_"))
+
+
 def python_pages() -> dict[str, str]:
     """Return a page for each room of the package, which mkdocstrings fills from the docstrings, and one that lists them."""
     package = Path(dtb.__file__).parent
@@ -171,12 +177,18 @@ def python_pages() -> dict[str, str]:
     rooms = {".".join(("dtb", *folder.relative_to(package).parts)): sorted(folder.glob("*.py")) for folder in folders}
     pages, overview_lines = (
         {},
-        ["# Python", "", "Everything that has no underscore before its name, from the docstrings.", ""],
+        [
+            "# Python",
+            "",
+            "What a package's `__all__` names is public: it is named on top of each page, and a change of it stands in the changelog. The",
+            "rest is explained for whoever works on dtb itself.",
+            "",
+        ],
     )
     for room, files in rooms.items():
         modules = [path for path in files if not path.stem.startswith("__")]
         pages[f"reference/python/{room}.md"] = "\n\n".join(
-            [f"# {room}", *(f"::: {room}.{path.stem}" for path in modules)]
+            [f"# {room}", f"Public: {_public_names(room)}.", *(f"::: {room}.{path.stem}" for path in modules)]
         )
         overview_lines += ["", f"## [{room}]({room}.md)", "", "| module | what it is |", "|---|---|"]
         for path in modules:

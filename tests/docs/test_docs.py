@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import os
 import re
 import shlex
@@ -140,3 +141,12 @@ def test_the_site_builds_without_a_warning_and_asks_nothing_of_any_other_host(tm
         loaded = re.findall(r'<(?:script|img|iframe)[^>]+src="([^"]+)"', html)
         loaded += re.findall(r'<link[^>]+rel="(?:stylesheet|preconnect)"[^>]+href="([^"]+)"', html)
         assert not [place for place in loaded if place.startswith(("http", "//"))], page
+
+
+def test_the_reference_of_each_package_begins_with_what_is_public():
+    pages = {name: text for name, text in made_once().items() if name.startswith("reference/python/dtb")}
+    assert "`train_twin`" in pages["reference/python/dtb.md"]
+    for name, text in pages.items():
+        room = name.removeprefix("reference/python/").removesuffix(".md")
+        public = [each for each in importlib.import_module(room).__all__ if not each.startswith("_")]
+        assert re.findall(r"`(\w+)`", text.split("\n\n")[1]) == public
