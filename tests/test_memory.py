@@ -28,6 +28,7 @@ print(faults_of_large_tensors(10))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the option is glibc's")
 def test_large_tensors_one_after_the_other_need_no_new_pages():
     def page_faults(how):

@@ -121,6 +121,7 @@ def predicted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: f"{config.kind}-{config.held_out}")
 def test_planted_answers_move_nothing_that_is_fitted(config, tmp_path):
     records = [person(number) for number in range(48)]

@@ -135,6 +135,7 @@ def test_a_person_is_searched_the_same_alone_and_in_company(shared_twin: SharedT
         np.testing.assert_allclose(alone[column], together[column], atol=1e-3 * together["spread"].max())
 
 
+@pytest.mark.slow
 def test_with_batches_of_one_shape_a_person_is_searched_the_same_bit_for_bit_whoever_else_is(
     shared_twin: SharedTwin,
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(shared_twin
             assert float(found) == pytest.approx(float(fit.effect_R[0]) / error, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(shared_twin: SharedTwin) -> None:
     settings = dataclasses.replace(
         SETTINGS, indicator="choice", task="hammer", alternative="left", direction="increase"
@@ -251,6 +253,7 @@ def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(shar
     assert aim.survey([people], ()).retest_sd == pytest.approx(np.std(apart, ddof=1) / 2)
 
 
+@pytest.mark.slow
 def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(shared_twin: SharedTwin) -> None:
     settings = InterveneConfig(indicator="bold_contrast", task="hammer", network="other", direction="increase")
     aim = make_search_target(dataclasses.replace(settings, num_steps=3, budget=0.2), shared_twin)
@@ -332,6 +335,7 @@ def test_someone_without_the_task_is_a_failure_with_its_reason(shared_twin: Shar
     assert set(work.tables["results"]["pseudonym"].to_pylist()) == {"p0002"}
 
 
+@pytest.mark.slow
 def test_an_ensemble_that_disagrees_abstains(shared_twin: SharedTwin) -> None:
     _, worker = searcher(shared_twin, num_members=2)
     worker._runners[1].twin.hypernetwork.head.weight.mul_(-0.02)
@@ -346,6 +350,7 @@ def test_an_ensemble_that_disagrees_abstains(shared_twin: SharedTwin) -> None:
     assert any("abstained" in note for note in work.notes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from(
     shared_twin: SharedTwin, knows: bool

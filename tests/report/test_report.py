@@ -155,6 +155,7 @@ def test_the_scan_of_the_example_is_drawn_as_a_carpet_with_its_design(whole):
     assert re.search(r'aria-label="stroop: design matrix: 60 volumes; regressors easy, easy_derivative, hard,', scan)
 
 
+@pytest.mark.slow
 def test_a_trial_is_shown_with_its_intervals_and_missed_where_there_was_none(fake, whole, tmp_path):
     assert "trial" not in whole.sections
     run = _copy(fake, tmp_path)
@@ -297,6 +298,7 @@ def test_people_from_the_best_to_the_worst_predicted_get_a_page_with_their_own_n
         assert all(place.startswith(("#", "data:image/png;base64,")) for place in page.loaded)
 
 
+@pytest.mark.slow
 def test_a_persons_change_is_drawn_before_and_after_and_named_by_region_and_network(fake, tmp_path):
     table = tmp_path / "centres.tsv"
     rows = [f"{name}\t{10 * place - 60}\t{place}\t{2 * place}" for place, name in enumerate(REGIONS)]
@@ -358,6 +360,7 @@ def _with_figures(fake, tmp_path, change):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mark", "words"),
     [
@@ -379,6 +382,7 @@ def test_of_a_ceiling_no_more_is_said_than_its_kind_allows(fake, tmp_path, kind,
     assert "the most that could be reached" not in page.text
 
 
+@pytest.mark.slow
 def test_finding_ones_own_person_stands_beside_chance_and_the_other_half_and_no_bar_is_promised_where_there_is_none(
     fake, tmp_path
 ):
@@ -390,6 +394,7 @@ def test_finding_ones_own_person_stands_beside_chance_and_the_other_half_and_no_
     assert "the bar is" not in personal.text
 
 
+@pytest.mark.slow
 def test_who_has_not_set_out_on_the_way_to_the_ceiling_gets_words_and_no_percentage(fake, tmp_path):
     for is_loss, words in ((False, "below 0"), (True, "below the group mean")):
         place = tmp_path / words.replace(" ", "-")
@@ -407,6 +412,7 @@ def test_the_verdict_stands_beside_the_claim_and_each_cell_of_a_wide_table_says_
     assert len(cells) == 12
 
 
+@pytest.mark.slow
 def test_as_many_people_as_are_asked_for_get_a_page_whoever_trained(fake, tmp_path):
     _page(fake.path, tmp_path, Config(name="fake", report=ReportConfig(person_pages=len(fake.pseudonyms))))
     pages = {path.stem: path.read_text(encoding="utf-8") for path in (tmp_path / "page" / "people").iterdir()}
@@ -417,6 +423,7 @@ def test_as_many_people_as_are_asked_for_get_a_page_whoever_trained(fake, tmp_pa
         assert re.search(r"Cohort hash \w{12}; split hash a{12}; settings of ingest \w{12}", footer)
 
 
+@pytest.mark.slow
 def test_a_person_is_compared_with_others_who_have_the_value(fake, tmp_path):
     run = _copy(fake, tmp_path)
     subjects = pd.read_parquet(run / "evaluate" / "subjects.parquet")
@@ -429,6 +436,7 @@ def test_a_person_is_compared_with_others_who_have_the_value(fake, tmp_path):
     assert "50% of 4 others in the held-out data are below this person." in person
 
 
+@pytest.mark.slow
 def test_the_methods_are_prose_with_the_versions_of_the_machine_that_trained(fake, whole, tmp_path):
     methods = Page(whole.sections["methods"]).text
     for words in (

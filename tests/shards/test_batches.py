@@ -297,6 +297,7 @@ def bold_in(twin: Twin, record: SubjectRecord, segments: SegmentConfig) -> np.nd
     return bold_KVR[batch.bold_counted_SKV[0]].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hrf", "most"), [("glover", 0.06), ("spm", 0.1)])
 def test_segments_of_the_default_burn_in_give_the_bold_of_the_whole_run(hrf, most):
     """Twins with random weights, blocks of 20 s; where a run has gone on for long. In standard deviations of each region's BOLD."""

@@ -78,6 +78,7 @@ def read_all(folder: Path) -> list | None:
     return None
 
 
+@pytest.mark.slow
 @example(damage=whole)
 @cases(150)
 @given(damage=DAMAGES)
@@ -95,6 +96,7 @@ def test_an_altered_shard_is_found_by_its_checksum_and_by_verify(tmp_path, damag
     assert read_all(tmp_path) is None
 
 
+@pytest.mark.slow
 @example(damage=whole)
 @cases(200)
 @given(damage=DAMAGES)
@@ -106,6 +108,7 @@ def test_a_tar_whose_manifest_was_altered_too_still_ends_in_people_or_a_sentence
     assert found is not None or damage is not whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["json", "safetensors"])
 @example(damage=whole)
 @cases(150)
@@ -165,6 +168,7 @@ def test_tars_that_somebody_made_are_refused_unless_only_the_order_differs(folde
     assert [path.name for path in folder.parent.iterdir()] == ["shards"]
 
 
+@pytest.mark.slow
 @example(damage=whole)
 @cases(250)
 @given(damage=DAMAGES)

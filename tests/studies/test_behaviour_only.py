@@ -41,6 +41,7 @@ def test_the_open_cohorts_figures_are_those_measured_on_all_its_participants(rea
     assert 0.58 < value("retest", "Emotional Faces with Stroop AP", "other task") < 0.67
 
 
+@pytest.mark.slow
 def test_a_person_is_predicted_from_covariates_by_others_alone():
     records = make_people(40, with_bold=False)
 

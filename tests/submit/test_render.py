@@ -123,6 +123,7 @@ def test_a_job_s_name_is_one_that_kubernetes_takes(called: str) -> None:
     assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name)
 
 
+@pytest.mark.slow
 def test_what_fits_on_no_node_or_lies_outside_the_volume_is_refused(config: Config) -> None:
     assert count_nodes(config) == Nodes(train=2, train_at_least=1, fleet=2)
     with pytest.raises(ConfigurationError, match="outside of /shared"):
@@ -191,6 +192,7 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
     assert "WANDB_API_KEY: is not set" in done.stderr
 
 
+@pytest.mark.slow
 def test_rendering_prints_and_sends_nothing(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, words in (("rayjob", "kind: RayJob"), ("slurm", "#SBATCH")):
         assert exit_code(["submit", "mine.yaml", "/shared/run", "--render", kind]) == 0

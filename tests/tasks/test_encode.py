@@ -28,6 +28,7 @@ def make_trials(onset, window, rt, num_alternatives=3, pulses=((0, 0.0, 0.0, 0.0
 gaps = st.lists(st.tuples(st.floats(0.5, 4), st.floats(0.05, 0.99), st.booleans()), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(gaps, st.floats(-5, 5), st.floats(0.02, 0.4))
 def test_steps_at_risk_sum_to_the_exposure(rows, start, step):
     lengths = np.array([row[0] for row in rows])

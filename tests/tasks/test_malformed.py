@@ -144,6 +144,7 @@ TIMES = {"onset", "duration", "ProbeOnset", "PresentationInterval", "Delay", "Re
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", shipped_tasks())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

@@ -138,6 +138,7 @@ cell = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(cell, min_size=5, max_size=7), max_size=8))
 def test_whatever_the_cells_rows_are_accounted_for_or_the_file_is_refused(tmp_path, rows):

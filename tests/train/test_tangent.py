@@ -36,6 +36,7 @@ def outlier(wanted: str):
     return spoil
 
 
+@pytest.mark.slow
 def test_an_outlier_among_test_people_changes_nothing_that_is_fitted_and_one_in_training_does(tmp_path):
     (tmp_path / "own").mkdir()
     plan = make_cohort_plan(tmp_path / "own")
@@ -55,6 +56,7 @@ def test_an_outlier_among_test_people_changes_nothing_that_is_fitted_and_one_in_
             assert not any(same[name] for name in same if name not in {"bold_scale_R", "bold_mean_R", "regression_CZ"})
 
 
+@pytest.mark.slow
 def test_exported_twin_reads_connectomes_as_it_did(tmp_path):
     plan = make_cohort_plan(tmp_path)
     normalisation = _normalisation(plan, set())

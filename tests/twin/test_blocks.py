@@ -27,6 +27,7 @@ def kept_bytes(function: Callable[[], object]) -> int:
     return kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("cell", "states"), [("elman", 1), ("leaky", 2), ("gated", 3)])
 def test_a_run_keeps_its_states_and_what_its_activation_functions_gave(
@@ -43,6 +44,7 @@ def test_a_run_keeps_its_states_and_what_its_activation_functions_gave(
     assert per_step == pytest.approx(states * width, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", VARIANTS, ids=lambda config: config.cell)
 def test_states_computed_again_give_the_same_loss_and_gradient(
     config: TwinConfig, monkeypatch: pytest.MonkeyPatch
@@ -58,6 +60,7 @@ def test_states_computed_again_give_the_same_loss_and_gradient(
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_states_computed_again_take_the_memory_of_one_block() -> None:
     steps = 20 * SHORTEST_BLOCK
     twin = Twin(make_config(num_hidden=64), SIZES)

@@ -65,6 +65,7 @@ def test_process_noise_makes_an_ensemble_and_no_seed_makes_none(batch: Batch) ->
     assert not torch.equal(first, quiet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("press", ["hazard", "sigmoid"])
 def test_each_draw_of_a_simulation_has_noise_of_its_own(press: str, batch: Batch) -> None:
     """Each is the performance with its own seeds: no two alike, a person's the same in whatever runner, and BOLD their mean."""

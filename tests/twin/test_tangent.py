@@ -57,6 +57,7 @@ def test_tangent_of_unseen_people_is_nilearns():
     np.testing.assert_allclose(tangent(connectomes(others)).numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["plain", "absent region", "singular", "equal eigenvalues"])
 def test_gradient_is_that_of_finite_differences(case: str):
     tangent = fitted(connectomes(series_of()))

@@ -37,6 +37,7 @@ def facts_of(rng: np.random.Generator, num: int) -> list[dict]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [lambda age_z: 0.0, lambda age_z: age_z, lambda age_z: age_z + age_z**2])
 def test_what_has_no_effect_but_that_of_age_comes_out_at_the_level_of_significance(law):
     rng = np.random.default_rng(0)
@@ -106,6 +107,7 @@ def test_the_sentence_names_the_smallest_number_that_is_enough():
 SIZED = PlanConfig(people=(40, 100), rest_minutes=(5.0, 20.0), trials=(40, 160), num_cohorts=10)
 
 
+@pytest.mark.slow
 def test_effects_of_a_given_size_give_studies_of_that_size():
     size = 0.4
     synth = dataclasses.replace(SMALL, trait_strength=strength_of(size, SIZED, SMALL, 0))
@@ -117,6 +119,7 @@ def test_effects_of_a_given_size_give_studies_of_that_size():
     assert np.mean(found) == pytest.approx(size, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_size_that_nothing_reaches_is_refused():
     with pytest.raises(
         ConfigurationError, match=r"plan.size is 0.99.*100 people with 20 minutes of rest and 160 trials"
@@ -124,6 +127,7 @@ def test_a_size_that_nothing_reaches_is_refused():
         strength_of(0.99, SIZED, SMALL, 0)
 
 
+@pytest.mark.slow
 def test_a_claim_of_a_given_size_is_planned_for(tmp_path):
     config = Config(synth=SMALL, plan=dataclasses.replace(SIZED, size=0.5))
     plan(config, tmp_path / "out", resume=False)

@@ -92,6 +92,7 @@ def test_partial_correlation_is_that_of_the_inverse_correlation_matrix():
     assert np.isnan(rest_SR[:, 1]).all()
 
 
+@pytest.mark.slow
 def test_the_twin_is_asked_whether_it_says_the_same_from_another_rest_run(tmp_path):
     """Of people whose second run is another person's, the twin says what it says when it is told that person's connectome."""
     records = make_people(26)

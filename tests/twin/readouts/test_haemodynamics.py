@@ -60,6 +60,7 @@ def test_each_person_has_a_response_of_their_own() -> None:
         torch.testing.assert_close(together[person], kernel @ hidden[person])
 
 
+@pytest.mark.slow
 def test_the_time_derivatives_weight_moves_the_peak_by_as_many_seconds() -> None:
     hidden = torch.zeros(3, 1, 500, 1, dtype=torch.float64)
     hidden[:, 0, 100] = 1.0

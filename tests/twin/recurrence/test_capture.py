@@ -89,6 +89,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["full", "low_rank"])
 def test_batches_of_one_to_eight_segments_are_recorded_six_times_forward_and_backward(
     weights: str, recorded: list[int]
@@ -159,6 +160,7 @@ def test_what_was_recorded_under_inference_mode_is_replayed_outside_and_within(r
     assert len(recorded) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "buffers"), [("elman", 1), ("gated", 2), ("leaky", 3)])
 def test_only_the_rates_gradient_takes_a_buffer_of_every_state(cell: CellName, buffers: int) -> None:
     def bytes_of(steps: int) -> int:

@@ -109,6 +109,7 @@ def test_fast_path_is_the_reference_in_float64(cell: CellName, weights: Literal[
         torch.testing.assert_close(fast, reference, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["full", "low_rank"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_float32_stays_near_float64_over_a_long_segment(cell: CellName, weights: Literal["full", "low_rank"]) -> None:
