@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 @functools.cache
-def expanded(real_data: Path, name: str) -> Path:
-    """Return the folder with the BIDS tree `bids` and, where there are any, the derivatives `xcp_d` of a set."""
+def expanded(real_data: Path, name: str, num_people: int | None = None) -> Path:
+    """Return the folder with the BIDS tree `bids` and, where there are any, the derivatives `xcp_d` of a set, or of its first people."""
     folder = Path(tempfile.mkdtemp(prefix=f"dtb-{name}-"))
-    subprocess.run(
-        [sys.executable, real_data / "expand.py", name, real_data / name, folder], check=True, stdout=subprocess.DEVNULL
-    )
+    some = [] if num_people is None else ["--people", str(num_people)]
+    command = [sys.executable, real_data / "expand.py", name, real_data / name, folder, *some]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder

@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from dtb.intervene.indicators import TaskOutline, press_distribution
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import TrialTensors
+from dtb.twin.model import Twin
 from dtb.twin.readouts.press import PressDistribution, first_press, press_nll, windows
 from dtb.twin.readouts.queue import queue_of, waiting_hazards
 from tests.tasks.test_encode import TASKS, make_trials
-from tests.twin.conftest import make_batch
+from tests.twin.conftest import SIZES, make_batch, make_config
 
 STEP = 0.1
 
@@ -180,3 +182,25 @@ def test_a_slow_persons_hazard_is_recovered_from_presses_after_the_next_onset() 
     weight_J = again.press_probability_J()
     mean_rt = float((again.mean_rt_J() * weight_J).sum() / weight_J.sum())
     assert mean_rt == pytest.approx(float(rt_DJ.nanmean()), rel=0.015)
+
+
+def test_a_twin_expects_on_overlapping_trials_what_it_does_on_them() -> None:
+    twin = Twin(make_config(), SIZES).eval()
+    batch = make_batch(num_subjects=2)
+    trials = dataclasses.replace(
+        batch.trials,
+        onset_steps_J=torch.where(batch.trials.onset_steps_J < 20, 10.25, 21.5).double(),
+        window_steps_J=torch.full_like(batch.trials.window_steps_J, 18.0),
+    )
+    batch = dataclasses.replace(batch, trials=trials)
+    tasks = [TaskOutline("t", "cognitive", (), ("a", "b"))]
+    with torch.no_grad():
+        output = twin(batch.connectome_SE, batch.stimulus_SKTI)
+        expected = press_distribution(twin, output, batch, tasks)
+    done = twin.simulate(batch.connectome_SE, batch.stimulus_SKTI, trials, num_draws=40_000, seed=1)
+    share_J = (done.choice_DJ >= 0).double().mean(0)
+    torch.testing.assert_close(share_J, expected.press_probability_J().double(), rtol=0, atol=0.01)
+    torch.testing.assert_close(done.rt_seconds_DJ.nanmean(0), expected.mean_rt_J(), rtol=0, atol=0.015)
+    alone = PressDistribution(*windows(twin.hazards(output), trials), STEP)
+    second_J = trials.onset_steps_J > 20
+    assert (alone.press_probability_J() - expected.press_probability_J())[second_J].min() > 0.01
