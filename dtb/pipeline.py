@@ -59,7 +59,6 @@ def steps_of(config: Config, run: Path) -> list[Step]:
             "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "
             f"{config.input.bids}. Add `--input.derivatives DIR`."
         )
-    from dtb.cohort.identities import open_key
     from dtb.cohort.ingest import ingest
     from dtb.evaluate.stage import evaluate
     from dtb.fleet.intervene import intervene
@@ -79,10 +78,9 @@ def steps_of(config: Config, run: Path) -> list[Step]:
             "as --input.bids and --input.derivatives, with the atlas that `dtb synth` names."
         )
     truth = cohort / "truth" if is_made_up else None
-    key = open_key(config.seed) if is_made_up else None
     had = config.input.shards
     steps = [
-        Step("ingest", shards, partial(ingest, config, bids, derivatives, shards, key=key))
+        Step("ingest", shards, partial(ingest, config, bids, derivatives, shards))
         if had is None
         else Step("ingest", shards, partial(borrow, config, had, shards)),
         Step("train", trained, partial(train, config, shards, trained)),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from rich import box
@@ -18,6 +22,23 @@ err = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 def headed(head: str, text: str, style: str = "red") -> Text:
     """Put a head in a style of its own before a text."""
     return Text.assemble((head, style), " ", text)
+
+
+def in_a_line(error: Exception) -> str:
+    """Return what kind of error it is, what it says, and where in the code it was raised, in one line."""
+    said = next(iter(str(error).splitlines()), "")
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f", {Path(each.filename).name} line {each.lineno}" for each in frame)
+    return f"{type(error).__name__}{': ' if said else ''}{said}{where}"
+
+
+@contextlib.contextmanager
+def or_warn(trouble: str) -> Iterator[None]:
+    """Turn whatever the block raises into a warning. It is for pages and pictures, which are made when the results are there."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001, a page that cannot be drawn may cost no result
+        err.print(f"Warning: {trouble} ({in_a_line(error)}). The results are whole.")
 
 
 def table(title: str, *headings: str, justify: Literal["left", "right"] = "left") -> Table:

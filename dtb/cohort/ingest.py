@@ -23,16 +23,16 @@ from dtb import terminal
 from dtb.cohort.bids.index import PersonFiles, SeriesFile, index_people
 from dtb.cohort.bids.participants import read_covariates
 from dtb.cohort.bids.selection import wanted_specs
-from dtb.cohort.bids.source import read_source
+from dtb.cohort.bids.source import DESCRIPTION_FILE, read_made_up_seed, read_source
 from dtb.cohort.connectomes.estimate import description
 from dtb.cohort.connectomes.matrices import read_matrix_regions
 from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_finished
-from dtb.cohort.identities import identities_path, load_or_make_key, pseudonym_of, save_identities
+from dtb.cohort.identities import identities_path, load_or_make_key, open_key, pseudonym_of, save_identities
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.lost_trials import TABLE, lost_by_reason, refuse_if_slow_are_cut, write_lost
 from dtb.cohort.person import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
-from dtb.cohort.quality_page import SetAside, commonest, write_quality
+from dtb.cohort.quality_page import PAGE, SetAside, commonest, write_quality_page, write_quality_table
 from dtb.cohort.series.read import read_region_names, require_atlas_space
 from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
@@ -61,7 +61,6 @@ def ingest(
     *,
     resume: bool,
     dry_run: bool = False,
-    key: bytes | None = None,
 ) -> None:
     """Make shards of a cohort.
 
@@ -80,8 +79,6 @@ def ingest(
         their files have changed. Pseudonyms stay the same.
     dry_run : bool
         Say what would be read, and write nothing.
-    key : bytes, optional
-        What new pseudonyms are made with; random by default, as it must be for people who exist.
 
     Raises
     ------
@@ -95,6 +92,9 @@ def ingest(
     require_atlas_space([*(file for person in files for file in person.rest), *_task_series(files)], wanted)
     regions = _region_names(files, derivatives, wanted)
     _require_same_regions(files, regions, derivatives, wanted)
+    lacking = LAYOUTS[wanted.layout].lacking
+    for sentence in lacking(derivatives, wanted) if lacking is not None and wanted.atlas is not None else ():
+        terminal.err.print(f"Warning: {sentence} What has no name or no label is left out.")
     covariates = read_covariates(bids, [person.label for person in files])
     _require_events(files, tasks, bids)
     _require_readable(tasks, files)
@@ -104,7 +104,13 @@ def ingest(
             remove_finished(out)  # which a run that was killed when it was complete left
         return
     folder = call.claim()
-    key = load_or_make_key(out, key)
+    made_up_with = read_made_up_seed(bids)
+    if made_up_with is not None:
+        terminal.out.print(
+            f"{bids / DESCRIPTION_FILE} says that `dtb synth` made these people up with seed {made_up_with}: their pseudonyms, and so who "
+            "is held out, follow from that seed."
+        )
+    key = load_or_make_key(out, None if made_up_with is None else open_key(made_up_with))
     jobs = [
         PersonJob(person, pseudonym_of(person.label, key), covariates[person.label], derivatives) for person in files
     ]
@@ -154,16 +160,27 @@ def ingest(
     num_whole = sum(each.line is None for _, each in left_out)
     icc_E = reliability.save(out).get("icc_E")
     coverage.save(out)
-    write_quality(out, people, quarantined, num_whole, len(left_out) - num_whole, icc_E, coverage.mean_R, config.ingest)
-    _refuse_if_too_many(quarantined, len(jobs), config, out)
-    refuse_if_slow_are_cut(people, config.ingest.max_late_fraction, out)
+    write_quality_table(out, people)
+
+    def draw() -> None:
+        num_rows = len(left_out) - num_whole
+        with terminal.or_warn(f"{out / PAGE} was not made"):
+            write_quality_page(out, people, quarantined, num_whole, num_rows, icc_E, coverage.mean_R, config.ingest)
+
+    try:
+        _refuse_if_too_many(quarantined, len(jobs), config, out)
+        refuse_if_slow_are_cut(people, config.ingest.max_late_fraction, out)
+    except InputDataError:
+        draw()
+        raise
     manifest = writer.finish(
         CohortDescription(regions, tasks.to_plain(), description(config.ingest), folder.config_hash, read_source(bids))
     )
     summary = {**manifest.counts, "quarantined": len(quarantined), "regions": len(regions), "left_out": len(left_out)}
     folder.finish(summary, SEALED)
+    draw()  # last, for nothing that is only looked at may cost the shards
     remove_finished(out)
-    _print_summary(summary, left_out, out)
+    _print_summary(summary, left_out, coverage.absent_in_everybody, out)
     _warn_of_lost_trials(people, out)
     _warn_of_unseen_onsets(people, tasks)
 
@@ -342,7 +359,7 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
         terminal.out.print(f"  {path}")
 
 
-def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]], out: Path) -> None:
+def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]], absent: list[str], out: Path) -> None:
     whole = sum(each.line is None for _, each in left_out)
     terminal.out.print(
         f"{summary['subjects']} people in {out}, {summary['quarantined']} set aside (quarantine.tsv); {summary['regions']} regions, "
@@ -353,5 +370,12 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
             f"Warning: {whole} runs, series or regions of a series and {len(left_out) - whole} rows of events were not used; left_out.tsv "
             "says why."
         )
-    terminal.out.print(f"How good the data are: {out / 'quality.html'}")
+    if absent:
+        more = f" and {len(absent) - _NUM_TRIED} more" if len(absent) > _NUM_TRIED else ""
+        terminal.err.print(
+            f"Warning: {len(absent)} of {summary['regions']} regions are absent in everybody: {', '.join(absent[:_NUM_TRIED])}{more}. See "
+            "coverage.tsv; if their images contain them, check that atlas, table of names and images belong together."
+        )
+    if (out / PAGE).is_file():
+        terminal.out.print(f"How good the data are: {out / PAGE}")
     terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")

@@ -18,7 +18,9 @@ from dtb.config import IngestConfig
 from dtb.files import write_text
 from dtb.pages.render import render
 
+PAGE = "quality.html"
 _NUM_BINS = 24
+_SAME = 1e-9  # range of values that are equal but for rounding, relative to them
 _SHARE = "share"
 _INK = "#757d87"
 
@@ -46,7 +48,7 @@ def commonest(quarantined: Sequence[SetAside]) -> list[tuple[str, int, str]]:
     return [(kind, count, example[kind]) for kind, count in Counter(each.kind for each in quarantined).most_common()]
 
 
-def write_quality(
+def write_quality_page(
     folder: Path,
     people: Sequence[tuple[str, PersonQuality]],
     quarantined: Sequence[SetAside],
@@ -56,7 +58,7 @@ def write_quality(
     coverage_R: np.ndarray,
     config: IngestConfig,
 ) -> None:
-    """Write `quality.tsv` and `quality.html`.
+    """Write `quality.html`.
 
     Parameters
     ----------
@@ -73,7 +75,6 @@ def write_quality(
     config : IngestConfig
         Its limits are drawn.
     """
-    _write_table(folder / "quality.tsv", people)
     runs = [
         (pseudonym, run, not person.set_aside and not run.left_out)
         for pseudonym, person in people
@@ -95,10 +96,11 @@ def write_quality(
         flagged=[(pseudonym, run) for pseudonym, run, used in runs if run.flag and used],
         icc=None if quartiles is None else f"{quartiles[1]:.2f} ({quartiles[0]:.2f} to {quartiles[2]:.2f})",
     )
-    write_text(folder / "quality.html", text)
+    write_text(folder / PAGE, text)
 
 
-def _write_table(path: Path, people: Sequence[tuple[str, PersonQuality]]) -> None:
+def write_quality_table(folder: Path, people: Sequence[tuple[str, PersonQuality]]) -> None:
+    """Write `quality.tsv`, a row for each run of those who stayed and of everybody else whose rest could be read."""
     columns = [
         "pseudonym", "set_aside", "motion", "rest_seconds", "rest_volumes_fraction", "region_fraction",
         "task", "label", "session", "run", "num_trials", "num_usable",
@@ -112,7 +114,7 @@ def _write_table(path: Path, people: Sequence[tuple[str, PersonQuality]]) -> Non
             own = {} if run is None else {**vars(run), "late_fraction": run.late_fraction}
             values = {"pseudonym": pseudonym, **vars(person), **own}
             lines.append("\t".join(_cell(values.get(name)) for name in columns))
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(folder / "quality.tsv", "\n".join(lines) + "\n")
 
 
 def _cell(value: object) -> str:
@@ -186,6 +188,16 @@ def _figures(
     return figures
 
 
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Return the range of the bins: as wide as the values, or one around values that are all the same but for rounding."""
+    lowest, highest = float(values.min()), float(values.max())
+    largest = max(abs(lowest), abs(highest))
+    if highest - lowest > _SAME * largest:
+        return lowest, highest
+    half = 0.5 * max(largest, 1.0)
+    return lowest - half, highest + half
+
+
 def _histogram(shown: np.ndarray, aside: np.ndarray, unit: str, each: str, limit: float | None) -> str:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -195,7 +207,7 @@ def _histogram(shown: np.ndarray, aside: np.ndarray, unit: str, each: str, limit
     axes.hist(
         [shown, aside],
         bins=_NUM_BINS,
-        range=(0, 1) if unit.startswith(_SHARE) else None,
+        range=(0, 1) if unit.startswith(_SHARE) else _range(np.concatenate([shown, aside])),
         color=["#4a86c5", "#8c8c8c"],
         stacked=True,
     )

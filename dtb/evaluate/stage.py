@@ -210,9 +210,10 @@ def conclude(
         edges=described.get("edge_reliability"),
     )
     write_json(out / "certificate.json", {**certificate.to_plain(), "notes": notes})
-    write_text(out / "certificate.md", to_markdown(certificate, notes))
-    write_text(out / "certificate.html", to_html(certificate, notes))
     folder.finish({"num_test": num_people, "split": split.kind, "num_figures": len(figures), "claim": claim})
+    for name, to_page in (("certificate.md", to_markdown), ("certificate.html", to_html)):
+        with terminal.or_warn(f"{out / name} was not made"):
+            write_text(out / name, to_page(certificate, notes))
     terminal.out.print(figures_table(figures))
     terminal.out.print(claim)
     terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.")

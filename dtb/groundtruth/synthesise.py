@@ -61,7 +61,7 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     if call.ends_early(lambda: terminal.out.print(_plan(designs, synth, out))):
         return
     folder = call.claim()
-    write_descriptions(out, population, synth)
+    write_descriptions(out, population, synth, config.seed)
     if synth.volumes:
         write_atlas(out, population, synth)
     shared = (out.absolute(), population, designs, synth, config.seed)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dtb.cohort.bids.source import MADE_UP_SEED
 from dtb.config import SynthConfig
 from dtb.files import write_bytes, write_json, write_text
 from dtb.groundtruth.fixed_point import fixed_point
@@ -49,13 +50,13 @@ def timing_in_words(synth: SynthConfig) -> dict[str, float | bool]:
     return {"RepetitionTime": synth.repetition_time, "SliceTimingCorrected": False, "StartTime": 0.0}
 
 
-def write_descriptions(out: Path, population: Population, synth: SynthConfig) -> None:
+def write_descriptions(out: Path, population: Population, synth: SynthConfig, seed: int) -> None:
     """Write what describes the trees, and the sidecars that all runs share."""
     made = {"Name": "dtb", "Version": __version__}
     shared = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["nobody: these people do not exist"]}
     write_json(
         out / "bids" / "dataset_description.json",
-        {"Name": "Ground-truth cohort", "DatasetType": "raw", **shared, "GeneratedBy": [made]},
+        {"Name": "Ground-truth cohort", "DatasetType": "raw", **shared, "GeneratedBy": [{**made, MADE_UP_SEED: seed}]},
     )
     pipeline, what = ("fmriprep", "Images") if synth.volumes else ("xcp_d", "Parcellated series")
     tree = out / "derivatives" / pipeline

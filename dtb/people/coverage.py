@@ -24,6 +24,8 @@ class RegionCoverage:
     ...     gathered.add(np.array(coverage_R), np.array(coverage_R) > 0)
     >>> gathered.rows()[1:]
     [('a', '0.75', '0.5', '0', '2'), ('b', '0.25', '0', '1', '2')]
+    >>> gathered.absent_in_everybody
+    []
     """
 
     def __init__(self, regions: tuple[str, ...]) -> None:
@@ -45,6 +47,12 @@ class RegionCoverage:
     def mean_R(self) -> np.ndarray:
         """(R,) float: mean share over people; NaN where nothing says it."""
         return np.where(self._num_known_R > 0, self._sum_R / np.maximum(self._num_known_R, 1), np.nan)
+
+    @property
+    def absent_in_everybody(self) -> list[str]:
+        """Regions that nobody has."""
+        absent_R = self._num_absent_R == self._num_people
+        return [name for name, absent in zip(self._regions, absent_R, strict=True) if absent and self._num_people]
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table's rows, its header first."""

@@ -16,7 +16,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from dtb.people.networks import OTHER, network_of
-from dtb.report.style import INK, LESS, MORE, QUIET, canvas, to_svg
+from dtb.report.style import INK, LESS, MORE, QUIET, canvas, or_words, to_svg
 
 _WIDEST = 3.0
 
@@ -33,6 +33,7 @@ def strongest(value_RR: np.ndarray, num_edges: int) -> np.ndarray:
     return kept_RR
 
 
+@or_words
 def edges_on_brain(
     name: str,
     value_RR: np.ndarray,

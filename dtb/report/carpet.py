@@ -19,7 +19,7 @@ from dtb.people.networks import network_of
 from dtb.people.records import Run
 from dtb.report.collect import Collected, Missing
 from dtb.report.parts import Panel, Section, conditions_of
-from dtb.report.style import canvas, to_svg
+from dtb.report.style import canvas, or_words, to_svg
 
 
 def scan_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, str]) -> Section:
@@ -62,6 +62,7 @@ def _design_panels(place: int, task: str, where: str, run: Run, conditions: tupl
     return [Panel(design_figure(f"design-{place}", design, title=f"{task}: design matrix"), caption)]
 
 
+@or_words
 def carpet(name: str, bold_VR: np.ndarray, repetition_time: float, regions: Sequence[str], *, title: str) -> Markup:
     """Draw the signals of all regions over a run with nilearn's carpet plot.
 
@@ -104,6 +105,7 @@ def carpet(name: str, bold_VR: np.ndarray, repetition_time: float, regions: Sequ
         )
 
 
+@or_words
 def design_figure(name: str, design: pd.DataFrame, *, title: str) -> Markup:
     """Draw a design matrix as nilearn does, the drifts without names.
 

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dtb.people.networks import OTHER, network_of
-from dtb.report.style import GRID, INK, PERSON_MARK, QUIET, SURFACE, canvas, to_svg
+from dtb.report.style import GRID, INK, PERSON_MARK, QUIET, SURFACE, canvas, or_words, to_svg
 
 _BASELINE_MARKERS = ("^", "s", "D", "v", "P", "X")
 _MAX_PEOPLE_DRAWN = 60
@@ -27,6 +27,7 @@ _MAX_POINTS = 400
 _SMALLEST_LABELLED = 0.04
 
 
+@or_words
 def learning_curves(
     name: str, epochs: np.ndarray, lines: Mapping[str, np.ndarray], *, title: str, quantity: str, best_epoch: int | None
 ) -> Markup:
@@ -72,6 +73,7 @@ def learning_curves(
         return to_svg(figure, name, f"{title}. {quantity} over {len(epochs)} epochs: {ends}.")
 
 
+@or_words
 def predicted_against_observed(
     name: str,
     observed_S: np.ndarray,
@@ -137,6 +139,7 @@ def predicted_against_observed(
         )
 
 
+@or_words
 def estimates(
     name: str,
     twin: float | None,
@@ -218,6 +221,7 @@ def estimates(
         )
 
 
+@or_words
 def matrix(
     name: str, matrix_RR: np.ndarray, *, regions: Sequence[str] = (), limit: float, title: str, quantity: str
 ) -> Markup:
@@ -285,6 +289,7 @@ def _label_networks(axes: Axes, networks: Mapping[str, int]) -> None:
     axes.set(xlabel="regions, by network", ylabel="")
 
 
+@or_words
 def before_and_after(
     name: str,
     before_S: np.ndarray,
@@ -365,6 +370,7 @@ def before_and_after(
         return to_svg(figure, name, f"{title}. {quantity} of {len(known)} people, medians: {medians}{control}.")
 
 
+@or_words
 def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title: str, quantity: str) -> Markup:
     """Draw how far several ways of changing something moved each person: a row of points for each way, its median as a line.
 
@@ -403,6 +409,7 @@ def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title:
         return to_svg(figure, name, f"{title}, {quantity}. Medians over people: {medians}.")
 
 
+@or_words
 def dose_response(name: str, arms: Mapping[str, np.ndarray], *, primary: str, colour: str, title: str) -> Markup:
     """Draw how each arm's effect grows with the dose, with its interval.
 
@@ -438,6 +445,7 @@ def dose_response(name: str, arms: Mapping[str, np.ndarray], *, primary: str, co
         return to_svg(figure, name, f"{title}. At the full dose, effects with their intervals: {'; '.join(words)}.")
 
 
+@or_words
 def front(name: str, gain_P2: np.ndarray, on_front_P: np.ndarray, share_P: np.ndarray, *, colour: str) -> Markup:
     """Draw what either of two aims gains, for each share of the second, and the way along those that no other betters in both.
 
@@ -471,6 +479,7 @@ def front(name: str, gain_P2: np.ndarray, on_front_P: np.ndarray, share_P: np.nd
         return to_svg(figure, name, f"Two aims. Gains of the first and the second by share of the second: {words}.")
 
 
+@or_words
 def standing(
     name: str, everybody_S: np.ndarray, observed: float, predicted: float, *, colour: str, title: str, quantity: str
 ) -> Markup:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from dtb.config import Config
 from dtb.pages.render import render
@@ -24,6 +26,7 @@ from dtb.report.results import (
     with_minus,
 )
 from dtb.report.sections import failures_section, people_section, training_section
+from dtb.terminal import err, in_a_line
 
 RESEARCH_USE = (
     "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
@@ -52,31 +55,51 @@ def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[s
     tasks = task_colours(found)
     example, why = choose_person(found, config.report.subject)
     people = chosen_people(found, config.report.person_pages, example)
-    twin = twin_section(found, example, why, tasks)
-    sections = [
-        people_section(found),
-        scan_section(found, example, tasks),
-        training_section(found),
-        personal_section(found, tasks),
-        reaction_time_section(found, tasks),
-        choice_section(found, tasks),
-        bold_section(found, tasks),
-        dataclasses.replace(twin, tables=[*twin.tables, *link_table(found, people)]),
-        intervention_section(found, example, tasks),
-        *trial_section(found, tasks),
-        figures_section(found),
-        failures_section(found),
-        methods_section(found),
-    ]
+    twin = partial(_twin_with_links, found, example, why, tasks, people)
+    makers: dict[str, Callable[[], Section | list[Section]]] = {
+        "who is in the cohort": partial(people_section, found),
+        "what the scanner saw": partial(scan_section, found, example, tasks),
+        "how the twin learned": partial(training_section, found),
+        "whether the twin is personal": partial(personal_section, found, tasks),
+        "reaction times": partial(reaction_time_section, found, tasks),
+        "choices": partial(choice_section, found, tasks),
+        "BOLD": partial(bold_section, found, tasks),
+        "one person's twin": twin,
+        "interventions": partial(intervention_section, found, example, tasks),
+        "the in-silico trial": partial(trial_section, found, tasks),
+        "all figures": partial(figures_section, found),
+        "what failed": partial(failures_section, found),
+        "methods": partial(methods_section, found),
+    }
+    sections = [section for what, make in makers.items() for section in _made_or_said(what, make)]
     claim = [sentence.rstrip(".") + "." for words in claims_of(found) for sentence in words.split(". ")]
     troubles = [state.reason for state in found.stages.values() if state.state != "done" and state.name not in OPTIONAL]
     made = {MAIN: _html(config.name, claim, sections, troubles=troubles, facts=_facts(found), others=others)}
     for person in people:
         claim = [f"{person} and their twin."]
-        made[f"{FOLDER}/{person}.html"] = _html(
-            config.name, claim, person_sections(found, person, tasks), back=f"../{MAIN}", made_with=made_with(found)
-        )
+        own = _made_or_said(f"the page of {person}", partial(person_sections, found, person, tasks))
+        made[f"{FOLDER}/{person}.html"] = _html(config.name, claim, own, back=f"../{MAIN}", made_with=made_with(found))
     return made
+
+
+def _made_or_said(what: str, make: Callable[[], Section | list[Section]]) -> list[Section]:
+    """Make sections, or one that says why they are not there: what cannot be shown may not cost the rest of the page."""
+    try:
+        made = make()
+    except Exception as error:  # noqa: BLE001, whatever it is, the rest of the page is worth having
+        words = f"Not shown: {what}. Making it failed ({in_a_line(error)})."
+        err.print(f"Warning: {words}")
+        key = re.sub(r"[^a-z]+", "-", what.lower()).strip("-")
+        return [Section(f"failed-{key}", f"Not shown: {what}", missing=[words], results=False)]
+    return made if isinstance(made, list) else [made]
+
+
+def _twin_with_links(
+    found: Collected, example: str | None, why: str, tasks: Mapping[str, str], people: Sequence[str]
+) -> Section:
+    """Return the section of one person's twin, with links to people's own pages."""
+    twin = twin_section(found, example, why, tasks)
+    return dataclasses.replace(twin, tables=[*twin.tables, *link_table(found, people)])
 
 
 def _html(

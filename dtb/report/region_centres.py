@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dtb.cohort.series.atlas import load_small_volume, read_region_table, whole_numbers
+from dtb.cohort.series.atlas import load_small_volume, whole_numbers
+from dtb.cohort.series.region_table import load_region_table, table_beside
 from dtb.errors import InputDataError
 
 _TABLES = {".tsv": "\t", ".csv": ","}
@@ -71,9 +72,11 @@ def _centres_of_volume(atlas: Path) -> dict[str, tuple[float, ...]]:
     if not np.asarray(image.dataobj).any():
         raise InputDataError(f"report.atlas: {atlas.name} has no region.")
     places, numbers = find_parcellation_cut_coords(image, return_label_names=True)
-    stem = atlas.name.split(".")[0]
-    beside = [path for kind in ("tsv", "txt") if (path := atlas.with_name(f"{stem}.{kind}")).is_file()]
-    names = read_region_table(beside[0]) if beside else {}
+    names: dict[int, str] = {}
+    if (beside := table_beside(atlas)) is not None:
+        table = load_region_table(beside)
+        table.lacking({int(number) for number in numbers}, atlas.name)
+        names = table.names
     return {
         names.get(int(number), str(int(number))): tuple(place) for number, place in zip(numbers, places, strict=True)
     }

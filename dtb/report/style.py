@@ -8,11 +8,12 @@ from Okabe and Ito's palette so that colour-blind readers can tell them apart; t
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -21,6 +22,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex, to_rgba, to_rgba_array
 from matplotlib.figure import Figure
+
+from dtb.terminal import err, in_a_line
+
+P = ParamSpec("P")
 
 INK = "#010101"
 QUIET = "#010102"
@@ -116,6 +121,21 @@ def canvas(width: float = 4.4, height: float = 3.6) -> Iterator[tuple[Figure, Ax
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure, figure.add_subplot()
+
+
+def or_words(draw: Callable[P, Markup]) -> Callable[P, Markup]:
+    """Let a function that draws return a sentence where it fails: one figure may not cost the page."""
+
+    @functools.wraps(draw)
+    def drawn_or_said(*args: P.args, **named: P.kwargs) -> Markup:
+        try:
+            return draw(*args, **named)
+        except Exception as error:  # noqa: BLE001, whatever it is, the rest of the page is worth having
+            words = f"This figure could not be drawn ({in_a_line(error)})."
+            err.print(f"Warning: {words} ({draw.__name__})")
+            return Markup('<p class="notice" role="note">{}</p>').format(words)
+
+    return drawn_or_said
 
 
 def to_svg(figure: Figure, name: str, alt: str) -> Markup:

@@ -19,10 +19,11 @@ from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, ParcelsAxis, S
 
 from dtb.cohort.bids.index import SeriesFile
 from dtb.cohort.bids.names import BidsName
-from dtb.cohort.series.atlas import VolumeAtlas, read_region_table
-from dtb.cohort.series.cifti import parcellate_dense, read_label_names, read_parcel_series
+from dtb.cohort.series.atlas import VolumeAtlas
+from dtb.cohort.series.cifti import parcellate_dense, read_label_table, read_parcel_series
 from dtb.cohort.series.confounds import cleaned
 from dtb.cohort.series.read import read_series
+from dtb.cohort.series.region_table import read_region_table
 from dtb.cohort.series.volumes import parcellate_volumes
 from dtb.config import IngestConfig
 from dtb.errors import UserError
@@ -183,7 +184,7 @@ def test_cifti(tmp_path, kind, damage):
         return
     run, atlas = (path, good["dlabel"]) if kind == "dtseries" else (good["dtseries"], path)
     if kind == "dlabel":
-        or_refused(lambda: read_label_names(path), path, damage)
+        or_refused(lambda: read_label_table(path), path, damage)
     found = or_refused(lambda: parcellate_dense(run, atlas, NUMBERS, max_memory_gib=0.1, min_coverage=0), path, damage)
     if found is not None:
         assert found.values_VR.shape[1] == 3

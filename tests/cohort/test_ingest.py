@@ -14,14 +14,17 @@ import pytest
 
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
-from dtb.cohort.identities import identities_path
+from dtb.cohort.identities import identities_path, open_key, pseudonym_of
 from dtb.cohort.ingest import ingest
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.workers import read_people
-from dtb.config import ClusterConfig, Config, IngestConfig
+from dtb.config import ClusterConfig, Config, IngestConfig, SplitConfig
 from dtb.errors import InputDataError
 from dtb.people.records import matrix_from_edges
+from dtb.pipeline import steps_of
+from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
+from dtb.stages import require_complete
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from tests.small import SMALL
@@ -326,6 +329,44 @@ def test_the_same_bytes_come_out_of_one_and_of_two_workers_and_identities_stay_o
     identities = identities_path(tmp_path / "out")
     assert identities.stat().st_mode & 0o777 == 0o600
     assert len(pd.read_csv(identities, sep="\t", comment="#")) == SMALL.synth.num_subjects
+
+
+@pytest.mark.cluster
+def test_a_page_that_cannot_be_drawn_is_a_warning_and_the_shards_are_whole(copy, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ZeroDivisionError("no picture")
+
+    monkeypatch.setattr("dtb.cohort.quality_page._histogram", fail)
+    out = tmp_path / "out"
+    ingest(ONE_CPU, *paths(copy), out, resume=False)
+    assert len(open_cohort(out).pseudonyms) == SMALL.synth.num_subjects
+    assert require_complete(out, "ingest")["subjects"] == SMALL.synth.num_subjects
+    assert len(pd.read_csv(out / "quality.tsv", sep="\t")) == 2 * SMALL.synth.num_subjects
+    assert not (out / "quality.html").exists()
+    assert "quality.html was not made (ZeroDivisionError: no picture" in capsys.readouterr().err
+
+
+@pytest.mark.cluster
+def test_people_who_are_made_up_have_the_pseudonyms_of_their_seed_and_others_never_the_same_twice(copy, tmp_path):
+    def key_of(out: Path) -> str:
+        ingest(ONE_CPU, *paths(copy), tmp_path / out, resume=False)
+        return identities_path(tmp_path / out).read_text().splitlines()[0]
+
+    (step,) = (step for step in steps_of(SMALL, tmp_path / "run") if step.stage == "ingest")
+    shutil.copytree(copy, tmp_path / "run" / "cohort")
+    step.call(resume=False)
+    by_run, by_hand = open_cohort(step.folder), tmp_path / "by_hand"
+    ingest(ONE_CPU, *paths(copy), by_hand, resume=False)
+    assert open_cohort(by_hand).pseudonyms == by_run.pseudonyms
+    assert set(by_run.pseudonyms) == {pseudonym_of(f"{number:04d}", open_key(SMALL.seed)) for number in range(1, 7)}
+    splits = [
+        make_split(open_cohort(folder), SplitConfig(), SMALL.seed).to_plain() for folder in (by_hand, step.folder)
+    ]
+    assert splits[0] == splits[1]
+    description = copy / "bids" / "dataset_description.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), "GeneratedBy": [{"Name": "dtb"}]}))
+    keys = {key_of("first"), key_of("second"), f"# key\t{open_key(SMALL.seed).hex()}"}
+    assert len(keys) == 3
 
 
 @pytest.mark.cluster

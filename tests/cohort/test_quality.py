@@ -15,7 +15,7 @@ from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.ingest import ingest
 from dtb.cohort.person import PersonJob, read_person
 from dtb.cohort.quality import run_quality, why_left_out
-from dtb.cohort.quality_page import SetAside, _histogram, commonest, write_quality
+from dtb.cohort.quality_page import SetAside, _histogram, _range, commonest, write_quality_page, write_quality_table
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 from dtb.people.records import Run
@@ -94,7 +94,8 @@ def test_the_page_shows_who_was_left_out_and_why_without_any_label(small_cohort,
     reads = [read_person(job, regions_of(small_cohort), TASKS, config) for job in jobs_of(small_cohort, config)]
     people = [(read.pseudonym, read.quality) for read in reads]
     aside = [SetAside("p9", "no rest & <nothing>", "no rest & <nothing>")]
-    write_quality(tmp_path, people, aside, 2, 3, np.array([0.2, 0.5, 0.9]), np.array([0.5, np.nan]), config)
+    write_quality_table(tmp_path, people)
+    write_quality_page(tmp_path, people, aside, 2, 3, np.array([0.2, 0.5, 0.9]), np.array([0.5, np.nan]), config)
     page = (tmp_path / "quality.html").read_text()
     assert "6 of 7 people" in page
     assert "no rest &amp; &lt;nothing&gt;" in page
@@ -165,9 +166,9 @@ def test_those_set_aside_are_in_the_table_and_the_pictures_and_their_reasons_are
     assert len({read.reason for read in reads}) > 1
     aside = [SetAside(read.pseudonym, read.reason, read.kind) for read in reads]
     assert commonest(aside) == [("ingest.max_motion_mm", 6, reads[0].reason)]
-    write_quality(
-        tmp_path, [(read.pseudonym, read.quality) for read in reads], aside, 0, 0, None, np.full(20, np.nan), config
-    )
+    people = [(read.pseudonym, read.quality) for read in reads]
+    write_quality_table(tmp_path, people)
+    write_quality_page(tmp_path, people, aside, 0, 0, None, np.full(20, np.nan), config)
     page, table = (tmp_path / "quality.html").read_text(), pd.read_csv(tmp_path / "quality.tsv", sep="\t")
     assert "0 of 6 people" in page
     assert "6 in all. Grey: 6 not used. Dashed: 0.01." in page
@@ -183,7 +184,7 @@ def test_runs_that_the_rules_leave_out_keep_their_figures_and_a_person_without_r
     assert [bool(run.left_out) for run in runs] == [run.omission_fraction > 0 for run in runs]
     assert any(run.left_out == "ingest.max_omission_fraction" for run in runs)
     bare = dataclasses.replace(reads[0].quality, runs=(), set_aside="no task run that can be used")
-    write_quality(tmp_path, [("p0", bare)], [], 0, 0, None, np.zeros(0), config)
+    write_quality_table(tmp_path, [("p0", bare)])
     (row,) = pd.read_csv(tmp_path / "quality.tsv", sep="\t").to_dict("records")
     assert (row["pseudonym"], np.isnan(row["accuracy"]), row["motion"] > 0) == ("p0", True, True)
 
@@ -287,3 +288,15 @@ def test_a_slow_persons_lost_presses_are_counted_by_reason_and_stop_the_ingest(c
         f"hammer: {num_late} trials of 1 people, {num_late} of {row['pseudonym']}: press after the response window"
         in said
     )
+
+
+def test_values_that_are_equal_but_for_rounding_make_one_bar_in_the_middle():
+    one_run, three_runs = 180 * 1.1 / 60, 3 * (60 * 1.1) / 60
+    assert one_run != three_runs
+    values = np.array([one_run, three_runs])
+    assert _range(values) == pytest.approx((1.65, 4.95))
+    assert _range(np.array([0.0, 0.0])) == (-0.5, 0.5)
+    assert _range(np.array([1.0, 1.1])) == (1.0, 1.1)
+    counts, _ = np.histogram(values, bins=24, range=_range(values))
+    assert counts.max() == 2
+    assert _histogram(values, np.zeros(0), "minutes", "people", 4.0)

@@ -123,6 +123,17 @@ def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
     assert "Held-out figures" in capsys.readouterr().out
 
 
+def test_a_certificate_that_cannot_be_set_as_a_page_costs_no_figure(unseen, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("dtb.evaluate.stage.to_html", fail)
+    evaluate(SMALL, *unseen, tmp_path / "out", resume=False)
+    assert require_complete(tmp_path / "out", "evaluate")["num_test"] == 8
+    assert json.loads((tmp_path / "out" / "certificate.json").read_text())["notes"]
+    assert "certificate.html was not made (ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_going_on_with_another_twin_is_refused(unseen, tmp_path):
     out = OutputFolder.claim(
         tmp_path / "out", "evaluate", sections(SMALL, "seed", "evaluate"), resume=False, inputs={"twin 1": "of another"}

@@ -70,6 +70,11 @@ def _copy(fake, tmp_path):
     return tmp_path / "run"
 
 
+def test_every_figure_and_section_is_there(fake, tmp_path, capsys):
+    report(Config(), fake.path, tmp_path / "page", resume=False)
+    assert "Warning" not in capsys.readouterr().err
+
+
 def test_nothing_is_loaded_from_anywhere(whole):
     page = whole
     assert page.loaded
@@ -225,6 +230,23 @@ def test_a_file_cut_short_is_named_and_the_rest_of_the_page_stands(fake, tmp_pat
     assert "cut short" in page.sections["people"]
     assert "<svg" in page.sections["training"]
     assert "<svg" in page.sections["intervention"]
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_sentence_in_its_place_and_so_is_a_section(
+    fake, tmp_path, monkeypatch, capsys
+):
+    def fail(*_, **__):
+        raise ZeroDivisionError("nothing to <draw>")
+
+    monkeypatch.setattr("dtb.report.figures._median", fail)
+    monkeypatch.setattr("dtb.report.page.failures_section", fail)
+    page = _page(fake.path, tmp_path)
+    everything = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert "This figure could not be drawn (ZeroDivisionError: nothing to &lt;draw&gt;" in everything
+    assert "Making it failed (ZeroDivisionError" in page.sections["failed-what-failed"]
+    assert "<svg" in page.sections["training"]
+    assert "methods" in page.sections
+    assert "Warning: Not shown: what failed" in capsys.readouterr().err
 
 
 def test_without_task_bold_its_place_says_that_there_is_none(tmp_path):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from dtb import terminal
 
 DESCRIPTION_FILE = "dataset_description.json"
+MADE_UP_SEED = "MadeUpWithSeed"
+"""Key beside dtb's name in `GeneratedBy`: nobody in the tree exists, and all follows from this seed."""
 _KEYS = ("Name", "License", "DatasetDOI")
 
 
@@ -24,13 +27,33 @@ def read_source(bids: Path) -> dict[str, str]:
     dict of str to str
         `Name`, `License` and `DatasetDOI`; without those that the tree does not say.
     """
-    path = bids / DESCRIPTION_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        found = _description(bids)
+    except (OSError, ValueError, RecursionError) as error:
+        path = bids / DESCRIPTION_FILE
         terminal.err.print(f"Warning: {path} cannot be read ({error}); nothing will say which data set this is.")
         return {}
-    given = {key: found.get(key) for key in _KEYS} if isinstance(found, dict) else {}
+    given = {key: found.get(key) for key in _KEYS}
     return {key: " ".join(value.split()) for key, value in given.items() if isinstance(value, str) and value.strip()}
+
+
+def read_made_up_seed(bids: Path) -> int | None:
+    """Read the seed that `dtb synth` made a tree with; None for a tree of people who exist, and for one that does not say."""
+    try:
+        makers = _description(bids).get("GeneratedBy")
+    except (OSError, ValueError, RecursionError):
+        return None
+    for maker in makers if isinstance(makers, list) else []:
+        seed = maker.get(MADE_UP_SEED) if isinstance(maker, dict) and maker.get("Name") == "dtb" else None
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            return seed
+    return None
+
+
+def _description(bids: Path) -> dict[str, Any]:
+    """Read the file that describes a tree; nothing of a tree without one."""
+    try:
+        found = json.loads((bids / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -18,7 +18,7 @@ import numpy as np
 from dtb.cohort.bids.names import BidsName, RunKey, combined_runs
 from dtb.cohort.bids.selection import Selection
 from dtb.cohort.connectomes.matrix_files import read_mat, read_relmat
-from dtb.cohort.series.atlas import read_region_table
+from dtb.cohort.series.region_table import read_region_table
 from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
 from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix

@@ -8,7 +8,7 @@ import numpy as np
 
 from dtb.cohort.bids.names import BidsName
 from dtb.cohort.layouts.layout import Layout, SeriesPath, Values, space_pattern
-from dtb.cohort.layouts.regions import numbered_regions
+from dtb.cohort.layouts.regions import region_table
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
@@ -32,13 +32,27 @@ def _atlas(config: IngestConfig) -> Path:
 
 def _volume_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:
     _atlas(config)
-    return numbered_regions(derivatives, config)
+    return region_table(derivatives, config).names
 
 
 def _dense_regions(config: IngestConfig) -> dict[int, str]:
-    from dtb.cohort.series.cifti import read_label_names
+    from dtb.cohort.series.cifti import read_label_table
 
-    return read_label_names(_atlas(config))
+    return read_label_table(_atlas(config)).names
+
+
+def _lacking_in_volume(derivatives: tuple[Path, ...], config: IngestConfig) -> list[str]:
+    from dtb.cohort.series.atlas import labels_of_volume
+
+    atlas = _atlas(config)
+    return region_table(derivatives, config).lacking(labels_of_volume(atlas), atlas.name)
+
+
+def _lacking_in_dense(_derivatives: tuple[Path, ...], config: IngestConfig) -> list[str]:
+    from dtb.cohort.series.cifti import labels_of_surface, read_label_table
+
+    atlas = _atlas(config)
+    return read_label_table(atlas).lacking(labels_of_surface(atlas, config.max_memory_gib), atlas.name)
 
 
 def _read_volumes(
@@ -73,6 +87,7 @@ FMRIPREP = Layout(
     read=_read_volumes,
     is_denoised=False,
     is_on_grid=True,
+    lacking=_lacking_in_volume,
 )
 FMRIPREP_CIFTI = Layout(
     name="fmriprep_cifti",
@@ -82,4 +97,5 @@ FMRIPREP_CIFTI = Layout(
     read_region_names=lambda _path, _derivatives, config: tuple(_dense_regions(config).values()),
     read=_read_dense,
     is_denoised=False,
+    lacking=_lacking_in_dense,
 )

@@ -77,6 +77,8 @@ class Layout:
         Whether the pipeline may have taken volumes from the beginning.
     is_on_grid : bool
         Whether series are volumes, which have to lie in the atlas's space.
+    lacking : function or None
+        What the atlas and the table of its names lack of one another, in sentences, from the derivative trees and the configuration.
     list_tree : function or None
         Lists the files of the labelled people under a root, for trees whose names are not as BIDS has them.
     """
@@ -91,6 +93,7 @@ class Layout:
     is_denoised: bool = True
     drops_volumes: bool = False
     is_on_grid: bool = False
+    lacking: Callable[[tuple[Path, ...], IngestConfig], list[str]] | None = None
     list_tree: Callable[[Path, list[str]], Tree] | None = None
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
+if TYPE_CHECKING:
+    from dtb.cohort.series.region_table import RegionTable
 
-def numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dict[int, str]:
+
+def region_table(derivatives: tuple[Path, ...], config: IngestConfig) -> RegionTable:
     """Read the table of regions: `ingest.region_labels`, the one beside the atlas, or the one at the top of a derivative tree.
 
     Raises
@@ -16,24 +20,22 @@ def numbered_regions(derivatives: tuple[Path, ...], config: IngestConfig) -> dic
     InputDataError
         There is none, or there are several.
     """
-    from dtb.cohort.series.atlas import read_region_table
+    from dtb.cohort.series.region_table import load_region_table, table_beside
 
     if config.region_labels is not None:
-        return read_region_table(config.region_labels)
+        return load_region_table(config.region_labels)
     if config.atlas is not None:
-        stem = config.atlas.name.split(".")[0]
-        beside = [path for kind in ("tsv", "txt") if (path := config.atlas.with_name(f"{stem}.{kind}")).is_file()]
-        if not beside:
+        if (beside := table_beside(config.atlas)) is None:
             raise InputDataError(
-                f"There is no {stem}.tsv beside the atlas; give its region names as ingest.region_labels."
+                f"There is no {config.atlas.name.split('.')[0]}.tsv beside the atlas; give its region names as ingest.region_labels."
             )
-        return read_region_table(beside[0])
-    return read_region_table(_only_labels_table(derivatives))
+        return load_region_table(beside)
+    return load_region_table(_only_labels_table(derivatives))
 
 
 def numbered_region_names(_path: Path, derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
     """Return the names in that table."""
-    return tuple(numbered_regions(derivatives, config).values())
+    return tuple(region_table(derivatives, config).names.values())
 
 
 def _only_labels_table(derivatives: tuple[Path, ...]) -> Path:

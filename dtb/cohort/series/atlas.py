@@ -1,4 +1,4 @@
-"""Atlases: which voxel or grayordinate belongs to which region, and what the regions are called.
+"""Atlases: which voxel belongs to which region.
 
 Shape letters: `R` region, `M` voxel of the atlas.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ import nibabel
 import numpy as np
 from isal.igzip_lib import IsalError
 
+from dtb.cohort.series.region_table import LARGEST_LABEL
 from dtb.errors import InputDataError
-from dtb.tasks.tables import read_tsv
 
 _MOST_VOXELS = 2**28
 _BLOCK_VOXELS = 2**20
-_LARGEST_LABEL, _MOST_DIGITS = 2**31, 12
 BAD_BYTES: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, IsalError)  # type: ignore[assignment]
 """What reading a file raises, compressed or not, that was cut or altered."""
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -38,8 +36,6 @@ UNREADABLE: tuple[type[Exception], ...] = (
     ValueError,
 )
 """What nibabel raises when it is given something else than an image."""
-_INDEX_NAMES = ("index", "index0")
-_LABEL_NAMES = ("name", "label")
 
 
 def first_line(error: Exception) -> str:
@@ -47,48 +43,16 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def read_region_table(path: Path) -> dict[int, str]:
-    """Read the table that names regions: `index<TAB>name` lines, or columns `index` and `name` (or `label`), or one name a line.
-
-    Raises
-    ------
-    InputDataError
-        The table is none of these, or names a region twice.
-    """
-    if not path.is_file():
-        raise InputDataError(f"{path} is not a file; expected a table of region names.")
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise InputDataError(f"{path} is not text; expected a table of region names.") from None
-    rows = [line.split("\t") for line in lines]
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    index_name = next((name for name in _INDEX_NAMES if name in header), None)
-    label_name = next((name for name in _LABEL_NAMES if name in header), None)
-    if index_name and label_name:
-        columns = {name.lower(): cells for name, cells in read_tsv(path).columns.items()}
-        rows = [list(pair) for pair in zip(columns[index_name], columns[label_name], strict=True)]
-    elif all(len(row) == 1 for row in rows):
-        rows = [[str(place + 1), row[0]] for place, row in enumerate(rows)]
-    if not rows or any(len(row) < 2 or not row[0].strip().isdecimal() or not row[1].strip() for row in rows):
-        raise InputDataError(f"{path}: expected lines of `index<TAB>name`, or columns `index` and `name`.")
-    numbered = [(int(row[0].strip()[:_MOST_DIGITS]), row[1].strip()) for row in rows]
-    found = {number: name for number, name in numbered if name not in {"???", "Background", "background"}}
-    if max(number for number, _ in numbered) >= _LARGEST_LABEL:
-        raise InputDataError(f"{path} numbers a region {max(found)}; expected less than {_LARGEST_LABEL}.")
-    for kind, values in (("number", [number for number, _ in numbered]), ("region", list(found.values()))):
-        twice = next((value for value, count in Counter(values).items() if count > 1), None)
-        if twice is not None:
-            raise InputDataError(f"{path}: the {kind} {twice!r} occurs twice.")
-    if len(found) < 2:
-        raise InputDataError(f"{path}: fewer than two regions.")
-    return dict(sorted(found.items()))
-
-
 def whole_numbers(values: np.ndarray) -> np.ndarray:
     """Round labels to int64; what is no number, or too large for a label, becomes 0, the background."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(np.abs(values) < _LARGEST_LABEL, np.rint(values), 0).astype(np.int64))
+        return np.asarray(np.where(np.abs(values) < LARGEST_LABEL, np.rint(values), 0).astype(np.int64))
+
+
+def labels_of_volume(path: Path) -> set[int]:
+    """Return the labels that an atlas has, without the background."""
+    values = np.asarray(load_small_volume(path).dataobj)
+    return set(np.unique(whole_numbers(np.unique(values))).tolist()) - {0}
 
 
 Grid = tuple[tuple[int, int, int], np.ndarray]

@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 
 from dtb.cohort.series.atlas import UNREADABLE, first_line, whole_numbers
+from dtb.cohort.series.region_table import RegionTable
 from dtb.cohort.series.volumes import Parcellated
 from dtb.errors import InputDataError
 
@@ -40,10 +41,18 @@ def read_parcel_series(path: Path, max_memory_gib: float) -> tuple[np.ndarray, t
     return _read(path, image.dataobj, slice(None)), tuple(str(name) for name in parcels.name), _step(series)
 
 
-def read_label_names(path: Path) -> dict[int, str]:
+def read_label_table(path: Path) -> RegionTable:
     """Return the regions of a ``dlabel.nii`` by their numbers, without the background."""
-    labels = _axes(path, "dlabel")[0].label[0]
-    return {int(key): str(name) for key, (name, _) in sorted(labels.items()) if key > 0 and name != "???"}
+    labels = {int(key): str(name) for key, (name, _) in sorted(_axes(path, "dlabel")[0].label[0].items())}
+    background = frozenset(key for key, name in labels.items() if key <= 0 or name == "???")
+    return RegionTable(path, {key: name for key, name in labels.items() if key not in background}, background)
+
+
+def labels_of_surface(path: Path, max_memory_gib: float) -> set[int]:
+    """Return the labels that the grayordinates of a ``dlabel.nii`` have, without the background."""
+    names, models = _axes(path, "dlabel")
+    image = _checked(path, (len(names), len(models)), 4 * 8 * len(models), max_memory_gib)
+    return set(np.unique(whole_numbers(_read(path, image.dataobj, slice(0, 1))[0])).tolist()) - {0}
 
 
 def parcellate_dense(

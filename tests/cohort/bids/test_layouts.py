@@ -16,7 +16,7 @@ from dtb.cohort.bids.names import BidsName
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.ingest import ingest
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.series.cifti import parcellate_dense, read_label_names, read_parcel_series
+from dtb.cohort.series.cifti import parcellate_dense, read_label_table, read_parcel_series
 from dtb.cohort.series.read import read_region_names, read_series, require_atlas_space
 from dtb.config import Config, IngestConfig
 from dtb.errors import InputDataError
@@ -63,7 +63,7 @@ def dense(tmp_path):
 
 def test_dense_series_are_averaged_over_the_labels_of_their_vertices(dense):
     path, atlas, values_VG, labels, on_series = dense
-    assert read_label_names(atlas) == {1: "region1", 2: "region2", 3: "region3"}
+    assert read_label_table(atlas).names == {1: "region1", 2: "region2", 3: "region3"}
     found = parcellate_dense(path, atlas, np.array([3, 1, 2]), max_memory_gib=1, min_coverage=0.5)
     for column, number in enumerate((3, 1, 2)):
         np.testing.assert_allclose(

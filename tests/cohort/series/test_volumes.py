@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dtb.cohort.series import volumes
-from dtb.cohort.series.atlas import VolumeAtlas, read_region_table
+from dtb.cohort.series.atlas import VolumeAtlas
 from dtb.cohort.series.confounds import cleaned
 from dtb.cohort.series.read import Series
+from dtb.cohort.series.region_table import read_region_table
 from dtb.cohort.series.volumes import parcellate_volumes, read_header
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, UserError
