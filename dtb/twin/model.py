@@ -336,7 +336,7 @@ class Twin(nn.Module):
                 distribution = PressDistribution.of(*windows(self.hazards(output), trials), trials, step_seconds)
                 return distribution.sample(generator, num_draws)
             given = windows(torch.sigmoid(output.press_SKTA), trials)
-            choice_J, rt_seconds_J = first_press(*given, step_seconds, queue_of(trials))
+            choice_J, rt_seconds_J = first_press(*given, step_seconds, queue_of(trials, step_seconds))
             return choice_J.expand(num_draws, -1), rt_seconds_J.expand(num_draws, -1)
 
         generated = self.generate(connectome_SE)

@@ -89,6 +89,7 @@ def test_task_check_gives_the_share_and_what_it_says_to_write_mends_it(tmp_path,
     assert onset_is_seen(read_trials(load_task(spec), path).trials).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "repeats"), [("gradcpt_face", "target_nontarget"), ("gradcpt_scene", "target_nontarget")]
 )

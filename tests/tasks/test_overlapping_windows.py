@@ -83,6 +83,7 @@ def test_segments_count_each_moment_of_overlapping_trials_once():
     np.testing.assert_allclose(first + second, whole, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_press_of_a_continuous_task_is_kept_those_after_the_next_onset_too(real_data):
     spec = load_task(real_data / "tasks" / "gradcpt_face.yaml")
     late = kept = 0

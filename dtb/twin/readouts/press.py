@@ -140,7 +140,7 @@ class PressDistribution:
     @classmethod
     def of(cls, hazard_JWA: Tensor, covered_JW: Tensor, trials: TrialTensors, step_seconds: float) -> PressDistribution:
         """Return the distribution of trials with these hazards in their windows (`windows` cuts them out), which may overlap."""
-        queue = queue_of(trials)
+        queue = queue_of(trials, step_seconds)
         if queue is None:
             return cls(hazard_JWA, covered_JW, step_seconds)
         own_JWA = waiting_hazards(hazard_JWA, covered_JW, queue, step_seconds)

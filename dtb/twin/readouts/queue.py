@@ -61,8 +61,11 @@ class Queue:
         return Queue(previous_J, *(values[rows_J] for values in others))
 
 
-def queue_of(trials: TrialTensors) -> Queue | None:
-    """Find the trials that begin within the window of the one before; None where there are none."""
+def queue_of(trials: TrialTensors, step_seconds: float) -> Queue | None:
+    """Find the trials that begin within the window of the one before; None where there are none.
+
+    A trial that begins with the press of the one before, as where each stretch from press to press is a trial, does not wait for it.
+    """
     onset_J, num_trials = trials.onset_steps_J, len(trials.onset_steps_J)
     if num_trials < 2:
         return None
@@ -70,7 +73,10 @@ def queue_of(trials: TrialTensors) -> Queue | None:
     order_J = torch.argsort(onset_J, stable=True)
     order_J = order_J[torch.argsort(segment_J[order_J], stable=True)]
     ends_J = (onset_J + trials.window_steps_J)[order_J[:-1]]
-    waits_J = (segment_J[order_J[1:]] == segment_J[order_J[:-1]]) & (onset_J[order_J[1:]] < ends_J - _ROUNDING_STEPS)
+    next_J = onset_J[order_J[1:]]
+    answered_J = (onset_J + trials.rt_seconds_J / step_seconds)[order_J[:-1]]
+    waits_J = (segment_J[order_J[1:]] == segment_J[order_J[:-1]]) & (next_J < ends_J - _ROUNDING_STEPS)
+    waits_J &= ~((next_J - answered_J).abs() < _ROUNDING_STEPS)
     if not bool(waits_J.any()):
         return None
     previous_J = torch.full_like(order_J, -1)

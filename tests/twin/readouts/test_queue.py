@@ -45,21 +45,31 @@ def of(hazard_SKTA: Tensor, trials: TrialTensors) -> PressDistribution:
 
 def test_windows_that_do_not_overlap_have_no_queue_and_keep_every_bit() -> None:
     trials = table([3.0, 18.0, 33.0], 15.0)
-    assert queue_of(trials) is None
+    assert queue_of(trials, STEP) is None
     hazard_SKTA = bumpy_hazards(60)
     given, plain = of(hazard_SKTA, trials), windows(hazard_SKTA, trials)
     assert torch.equal(given.hazard_JWA, plain[0])
     assert torch.equal(given.covered_JW, plain[1])
-    assert queue_of(make_batch().trials) is None
+    assert queue_of(make_batch().trials, STEP) is None
 
 
 def test_trials_of_other_people_and_segments_are_not_waited_for() -> None:
     trials = make_batch().trials  # two trials a segment, 10.25 and 40 steps after its beginning
     longer = dataclasses.replace(trials, window_steps_J=torch.full_like(trials.window_steps_J, 32.0))
-    queue = queue_of(longer)
+    queue = queue_of(longer, STEP)
     assert queue is not None
     assert queue.previous_J.tolist() == [-1 if place % 2 == 0 else place - 1 for place in range(len(trials.subject_J))]
     assert queue.place_J.tolist() == [place % 2 for place in range(len(trials.subject_J))]
+
+
+def test_a_trial_that_begins_with_the_press_before_waits_for_nobody() -> None:
+    trials = table([0.0, 12.5, 20.5], 40.0)
+    pressed = dataclasses.replace(trials, rt_seconds_J=torch.tensor([1.25, 0.8, torch.nan], dtype=torch.float64))
+    assert queue_of(pressed, STEP) is None
+    later = dataclasses.replace(trials, rt_seconds_J=torch.tensor([1.25, 0.9, torch.nan], dtype=torch.float64))
+    queue = queue_of(later, STEP)
+    assert queue is not None
+    assert queue.previous_J.tolist() == [-1, -1, 1]
 
 
 def test_at_a_constant_hazard_the_next_trial_waits_as_long_as_the_first_takes() -> None:
@@ -114,7 +124,7 @@ def test_some_persons_draws_are_the_same_by_themselves() -> None:
 
 def test_gradients_through_the_queue_are_right() -> None:
     trials = table([2.3, 10.1, 19.7], 16.4)
-    queue = queue_of(trials)
+    queue = queue_of(trials, STEP)
     assert queue is not None
     given_JWA, covered_JW = windows(bumpy_hazards(40), trials)
 
@@ -141,7 +151,7 @@ def test_the_papers_decoding_does_not_answer_two_trials_at_once() -> None:
     trials = table([0.0, 10.0], 15.0)
     output = torch.zeros(1, 1, 40, 1)
     output[0, 0, 12] = output[0, 0, 20] = 0.9  # one press in the overlap, one after it
-    choice_J, rt_J = first_press(*windows(output, trials), STEP, queue_of(trials))
+    choice_J, rt_J = first_press(*windows(output, trials), STEP, queue_of(trials, STEP))
     assert choice_J.tolist() == [0, 0]
     assert rt_J.tolist() == pytest.approx([1.3, 1.1])
 
