@@ -30,7 +30,7 @@ from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_fini
 from dtb.cohort.identities import identities_path, load_or_make_key, open_key, pseudonym_of, save_identities
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.lost_trials import TABLE, lost_by_reason, refuse_if_slow_are_cut, write_lost
-from dtb.cohort.person import LeftOut, PersonJob, PersonRead
+from dtb.cohort.person import MEETS_NO_EVENTS, LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.quality_page import PAGE, SetAside, commonest, write_quality_page, write_quality_table
 from dtb.cohort.series.read import read_region_names, require_atlas_space
@@ -369,6 +369,13 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
         terminal.err.print(
             f"Warning: {whole} runs, series or regions of a series and {len(left_out) - whole} rows of events were not used; left_out.tsv "
             "says why."
+        )
+    unmet = [(pseudonym, each) for pseudonym, each in left_out if each.reason.startswith(MEETS_NO_EVENTS)]
+    if unmet:
+        num_people = len({pseudonym for pseudonym, _ in unmet})
+        terminal.err.print(
+            f"Warning: {len(unmet)} task series of {num_people} people are not used, for no events file has their name. For example "
+            f"{unmet[0][1].run}: {_one_cell(unmet[0][1].reason)}."
         )
     if absent:
         more = f" and {len(absent) - _NUM_TRIED} more" if len(absent) > _NUM_TRIED else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.bids.index import EventsFile, PersonFiles
+from dtb.cohort.bids.index import EventsFile, PersonFiles, UnmetSeries
 from dtb.cohort.connectomes.rest import NoRestError, Rest, read_rest, require_good
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
@@ -24,6 +24,8 @@ from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials
 
 _LONGEST_RUN_SECONDS = 4 * 3600.0  # where no series says how long a run is
+MEETS_NO_EVENTS = "a task series that no events file has the name of"
+"""How the reason of such a series begins."""
 _COMBINED = "runs put together by the pipeline; each of them is read itself, so that none counts twice"
 _LONGEST_SPACING_SECONDS = 60.0  # of trials: read as milliseconds, it would be too short for any task
 
@@ -105,6 +107,7 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
         It names the person by pseudonym only, in its reasons too.
     """
     left_out = [LeftOut(path.name, None, _COMBINED) for path in job.files.combined]
+    left_out += [LeftOut(each.path.name, None, _unmet_in_words(each)) for each in job.files.unmet]
     notices: list[tuple[str, str]] = []
     record: SubjectRecord | None = None
     rest: Rest | None = None
@@ -140,6 +143,16 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
         kind,
         tuple((without_label(name, job, config), notice) for name, notice in notices),
     )
+
+
+def _unmet_in_words(unmet: UnmetSeries) -> str:
+    """Say which events file a series may belong to, and what keeps the two apart."""
+    if unmet.nearest is None:
+        return f"{MEETS_NO_EVENTS}: the person has none of this task"
+    apart = " and ".join(
+        f"{key}- ({here or 'none'} here, {there or 'none'} there)" for key, here, there in unmet.differences
+    )
+    return f"{MEETS_NO_EVENTS}: {unmet.nearest.name}, the nearest, differs in {apart}. If they are of one run, name them alike"
 
 
 def without_label(text: str, job: PersonJob, config: IngestConfig) -> str:
@@ -257,10 +270,7 @@ def _series_of(
 ) -> _SeriesRead:
     """Read the series of a task run; one that cannot be used is left out, with its reason."""
     if file.series is None:
-        if file.near is None:
-            return _SeriesRead()
-        problem = f"not taken for the series of {file.path.name}: one of the two names has a run-, the other has none"
-        return _SeriesRead(left_out=(LeftOut(file.near.name, None, problem),))
+        return _SeriesRead()
     name = file.series.path.name
     volumes_fraction: float | None = None
     try:

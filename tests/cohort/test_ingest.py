@@ -15,8 +15,8 @@ import pytest
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.identities import identities_path, open_key, pseudonym_of
-from dtb.cohort.ingest import ingest
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.ingest import _print_summary, ingest
+from dtb.cohort.person import MEETS_NO_EVENTS, LeftOut, PersonJob, read_person
 from dtb.cohort.workers import read_people
 from dtb.config import ClusterConfig, Config, IngestConfig, SplitConfig
 from dtb.errors import InputDataError
@@ -413,3 +413,16 @@ def test_a_column_that_everybody_lacks_is_refused_before_anything_is_written(cop
             ingest(ONE_CPU, *paths(copy), tmp_path / "shards", resume=False, dry_run=dry_run)
     assert not (tmp_path / "shards").exists()
     assert not identities_path(tmp_path / "shards").exists()
+
+
+def test_the_summary_names_task_series_without_events_and_regions_that_nobody_has(tmp_path, capsys):
+    counts = dict.fromkeys(("subjects", "quarantined", "runs", "usable_trials", "trials", "volumes"), 3)
+    alone = [LeftOut(f"p1_run-{run}.tsv", None, f"{MEETS_NO_EVENTS}: p1_events.tsv, the nearest") for run in (1, 2)]
+    left_out = [("p1", each) for each in alone] + [("p2", LeftOut("other.tsv", None, "damaged"))]
+    _print_summary({**counts, "regions": 9}, left_out, ["r8", "r9"], tmp_path)
+    said = capsys.readouterr().err
+    assert (
+        "2 task series of 1 people are not used, for no events file has their name. For example p1_run-1.tsv: " in said
+    )
+    assert "p1_events.tsv, the nearest" in said
+    assert "2 of 9 regions are absent in everybody: r8, r9." in said

@@ -6,7 +6,7 @@ The raw tree says who there is and holds the events; any number of derivative tr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dtb import terminal
@@ -64,15 +64,30 @@ class EventsFile:
     task_index : int
         Place of the task among the specifications.
     series : SeriesFile or None
-    near : Path or None
-        Without a series, one that may be meant: of the two names, only one has the entity `run`.
     """
 
     path: Path
     name: BidsName
     task_index: int
     series: SeriesFile | None
-    near: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class UnmetSeries:
+    """A series of a wanted task that no events file has the name of, so that it is not used.
+
+    Attributes
+    ----------
+    path : Path
+    nearest : Path or None
+        The person's events file of the task whose name differs least; None if there is none at all.
+    differences : tuple of (str, str, str)
+        Entities in which the two names differ, with the series' value and the events'; empty for one that is absent.
+    """
+
+    path: Path
+    nearest: Path | None
+    differences: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +106,7 @@ class PersonFiles:
         Why this person cannot be read, if that is known already.
     combined : tuple of Path
         Series and matrices that others put together out of runs that are read themselves; they are not read.
+    unmet : tuple of UnmetSeries
     """
 
     label: str
@@ -99,6 +115,7 @@ class PersonFiles:
     problem: str = ""
     matrices: tuple[MatrixFile, ...] = ()
     combined: tuple[Path, ...] = ()
+    unmet: tuple[UnmetSeries, ...] = ()
 
 
 def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig, tasks: TaskSet) -> list[PersonFiles]:
@@ -234,24 +251,39 @@ def _person(
             if (key, place) in events:
                 problem = f"several events files of one run, {events[key, place].path.name} and {path.name}"
                 return PersonFiles(label, (), (), problem)
-            events[key, place] = EventsFile(path, name, place, series.get(key), _near(key, series))
+            events[key, place] = EventsFile(path, name, place, series.get(key))
     return PersonFiles(
         label,
         rest,
         tuple(events[key] for key in sorted(events)),
         combined=tuple(file.path for file in combined.values()),
+        unmet=tuple(_unmet(series, list(events.values()), tasks, selection, config.rest_task)),
     )
 
 
-def _near(key: RunKey, series: dict[RunKey, SeriesFile]) -> Path | None:
-    """Return the first series that the entity `run` alone, which only one of both has, tells from a run without a series."""
-    own = dict(key)
-    has_run = own.pop("run", None) is not None
-    for other, file in series.items() if key not in series else ():
-        entities = dict(other)
-        if (entities.pop("run", None) is None) == has_run and entities == own:
-            return file.path
-    return None
+def _unmet(
+    series: dict[RunKey, SeriesFile], events: list[EventsFile], tasks: TaskSet, selection: Selection, rest_task: str
+) -> Iterator[UnmetSeries]:
+    """Yield the series of wanted tasks that no events file has the run of, each with the events file whose name differs least."""
+    met = {file.name.run_key for file in events}
+    for key, one in sorted(series.items()):
+        task = one.name.entities["task"]
+        fitting = {
+            place
+            for place, spec in enumerate(tasks.specs)
+            if spec.fits_label(task) and selection.wants_task(task, spec)
+        }
+        if key in met or not fitting or task.startswith(rest_task):
+            continue
+        apart = {file.path: _differences(key, file.name.run_key) for file in events if file.task_index in fitting}
+        nearest = min(apart, key=lambda path: (len(apart[path]), path.name), default=None)
+        yield UnmetSeries(one.path, nearest, apart[nearest] if nearest is not None else ())
+
+
+def _differences(one: RunKey, other: RunKey) -> tuple[tuple[str, str, str], ...]:
+    mine, theirs = dict(one), dict(other)
+    both = ((key, mine.get(key, ""), theirs.get(key, "")) for key in RUN_ENTITIES)
+    return tuple((key, here, there) for key, here, there in both if here != there)
 
 
 def _series(

@@ -446,3 +446,41 @@ def test_the_raw_sidecar_of_the_magnitude_is_looked_at_and_that_of_the_phase_is_
             (raw / f"sub-1_task-rest_part-{part}_bold.{ending}").touch()
     (person,) = index_people(tmp_path / "bids", (tmp_path / "xcp_d",), IngestConfig(tasks=("stroop",)), TASKS)
     assert [path.name for path in person.rest[0].raw_sidecars] == ["sub-1_task-rest_part-mag_bold.json"]
+
+
+@pytest.mark.parametrize(
+    ("series", "events", "differences"),
+    [
+        ("ses-pre_task-stroop_acq-mb_run-1", "ses-pre_task-stroop_run-1", (("acq", "mb", ""),)),
+        ("ses-pre_task-stroop_run-1", "ses-pre_task-stroop", (("run", "1", ""),)),
+        ("ses-pre_task-stroop", "ses-01_task-stroop", (("ses", "pre", "01"),)),
+        ("ses-pre_task-stroop_dir-AP", "ses-pre_task-stroop_acq-mb_dir-PA", (("acq", "", "mb"), ("dir", "AP", "PA"))),
+    ],
+)
+def test_a_task_series_that_meets_no_events_is_named_with_the_nearest_events_and_what_parts_them(
+    tmp_path, series, events, differences
+):
+    bids, derived = tmp_path / "bids", tmp_path / "xcp_d"
+    touch(bids, "01", events, "ses-pre_task-stroop_acq-far_dir-LR_run-9", ending="events.tsv")
+    touch(derived, "01", series, "ses-pre_task-rest", "ses-pre_task-other", ending=SERIES)
+    (person,) = find(bids, derived)
+    (unmet,) = person.unmet
+    assert unmet.path.name == f"sub-01_{series}_{SERIES}"
+    assert (unmet.nearest.name, unmet.differences) == (f"sub-01_{events}_events.tsv", differences)
+    assert all(file.series is None for file in person.events)
+    read = read_person(PersonJob(person, "p1", no_covariates()), ("a", "b"), TASKS, IngestConfig())
+    said = [each.reason for each in read.left_out if each.run == f"p1_{series}_{SERIES}"]
+    key, here, there = differences[0]
+    assert (
+        f"p1_{events}_events.tsv, the nearest, differs in {key}- ({here or 'none'} here, {there or 'none'} there)"
+        in said[0]
+    )
+
+
+def test_a_task_series_of_somebody_without_any_events_of_the_task_is_named_too_and_one_that_meets_them_is_not(tmp_path):
+    bids, derived = study(tmp_path, ("01",))
+    assert find(bids, derived)[0].unmet == ()
+    touch(derived, "01", "ses-pre_task-hammer", ending=SERIES)
+    ((unmet,),) = (person.unmet for person in find(bids, derived))
+    assert (unmet.path.name, unmet.nearest) == (f"sub-01_ses-pre_task-hammer_{SERIES}", None)
+    assert find(bids, derived, tasks=TaskSet((load_task("stroop"),)))[0].unmet == ()
