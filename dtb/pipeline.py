@@ -118,6 +118,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     UserError
         The run folder is in use and `resume` is off, this machine cannot hold the training's workers, or a stage refuses what it is given.
     """
+    from dtb.report.collect import read_headline
     from dtb.train.trainer import require_machine
 
     steps = steps_of(config, run)
@@ -141,6 +142,8 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
             done = " (done)" if state == "done" else ""
             err.print(headed(f"{number}/{len(steps)} dtb {step.stage}", f"-> {step.folder}{done}", "bold"))
             step.call(resume=state != "to do")
+    if (misfit := read_headline(run)) is not None:
+        out.print(misfit, style="bold red")
     out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")
 
 

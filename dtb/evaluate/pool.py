@@ -23,6 +23,7 @@ import pandas as pd
 from dtb import terminal
 from dtb.config import Config, sections
 from dtb.errors import DamagedOutputError, InputDataError
+from dtb.evaluate.certificate.fit import Circumstances, together
 from dtb.evaluate.certificate.provenance import what_was_tested
 from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
 from dtb.evaluate.scores.covariates import Covariates, covariate_basis
@@ -60,7 +61,7 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
         A folder cannot be used, they are of different cohorts or hold out different kinds of thing, a person is in two of one seed or not
         in all seeds, or the output folder is in use.
     """
-    scores, splits, ceilings, facts = _read(evaluated)
+    scores, splits, ceilings, facts, circumstances = _read(evaluated)
     people, split = tuple(sorted(scores["pseudonym"].unique())), _pooled_split(evaluated, splits)
     planned = f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}."
     call = StageCall("pool", out, sections(config, "seed", "evaluate"), resume=resume, dry_run=dry_run)
@@ -82,7 +83,7 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     described["edge_reliability"] = splits[0].get("edge_reliability")
     described |= {"cohort_hash": splits[0]["cohort_hash"], "split_hashes": [each["split_hash"] for each in splits]}
     split = dataclasses.replace(split, test=people)
-    conclude(folder, config, figures, split, weights_BS, described, [facts[who] for who in people])
+    conclude(folder, config, figures, split, weights_BS, described, [facts[who] for who in people], circumstances)
     if len(seeds) < SEEDS_FOR_A_CLAIM:
         terminal.err.print(
             f"{len(seeds)} {'seed is' if len(seeds) == 1 else 'seeds are'} pooled; another could come out otherwise. Train with at least "
@@ -244,6 +245,7 @@ def _read(
     list[dict[str, Any]],
     dict[tuple[str, str], dict[str, float]],
     dict[str, dict[str, Any]],
+    Circumstances,
 ]:
     if len(evaluated) < 2:
         raise InputDataError("Pooling needs the folders of at least two evaluations; give one a fold.")
@@ -251,12 +253,14 @@ def _read(
     splits: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     facts: dict[str, dict[str, Any]] = {}
+    circumstances: list[Circumstances] = []
     for fold, folder in enumerate(evaluated):
         require_complete(folder, "evaluate")
         try:
             figures = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
             split = figures["split"]
             rows += figures["rows"]
+            circumstances.append(Circumstances(**figures.get("fit", {}).get("circumstances", {})))
             table = pd.read_parquet(folder / SCORES_FILE)
             cohort_hash, kind = split["cohort_hash"], split["kind"]
             _ = (
@@ -298,4 +302,4 @@ def _read(
                 f"{len(everybody - some)} people of other seeds are in no evaluation with seed {seed}, for example "
                 f"{min(everybody - some)}; give all folds of every seed."
             )
-    return scores, splits, mean_ceilings(rows), facts
+    return scores, splits, mean_ceilings(rows), facts, together(circumstances)

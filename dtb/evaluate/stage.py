@@ -22,9 +22,11 @@ from rich.progress import Progress
 from dtb import terminal
 from dtb.config import Config, load_config, sections
 from dtb.evaluate.certificate.certify import NUM_PERMUTATIONS, certify
+from dtb.evaluate.certificate.fit import Circumstances
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.certificate.wording import claim_in_words
+from dtb.evaluate.circumstances import read_circumstances
 from dtb.evaluate.inputs import EvaluationInputs, open_inputs
 from dtb.evaluate.predictors.predictions import (
     Prediction,
@@ -141,7 +143,17 @@ def evaluate(
         "stimuli_depend_on_responses": [spec.name for spec in task.taskset.specs if spec.stimuli_depend_on_responses],
         "edge_reliability": edge_reliability(shards),
     }
-    conclude(folder, config, figures, task.split, evidence.weights_BS, described, evidence.people.covariates)
+    circumstances = read_circumstances((trained, *config.evaluate.members), task.split)
+    conclude(
+        folder,
+        config,
+        figures,
+        task.split,
+        evidence.weights_BS,
+        described,
+        evidence.people.covariates,
+        circumstances,
+    )
     log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
 
 
@@ -159,6 +171,7 @@ def conclude(
     weights_BS: np.ndarray,
     described: dict[str, Any],
     people: Facts,
+    circumstances: Circumstances,
 ) -> None:
     """Write figures, claim and certificate, finish the folder, and print what came out.
 
@@ -176,6 +189,8 @@ def conclude(
         What `figures.json` says about the split.
     people : sequence of mapping
         Covariates of the test people.
+    circumstances : Circumstances
+        What may be why the twin does not fit, if it does not.
     """
     out, num_people = folder.path, len(split.test)
     certificate = certify(
@@ -187,6 +202,7 @@ def conclude(
         seed=config.seed,
         covariates=Covariates(**{name: tuple(value) for name, value in described["covariates"].items()}),
         num_seeds=len(described.get("seeds", [0])),
+        circumstances=circumstances,
     )
     certificate = dataclasses.replace(certificate, about=about(described, people))
     decided = {(test.task, test.metric): test.verdict for test in certificate.tests if test.kind == "baseline"}
@@ -195,6 +211,7 @@ def conclude(
         out / FIGURES_FILE,
         {
             "split": described,
+            "fit": certificate.fit.to_plain(),
             "claim": claim,
             "certificate": {"verdict": certificate.verdict, "sentence": certificate.sentence},
             "confidence": config.evaluate.confidence,
@@ -210,11 +227,21 @@ def conclude(
         edges=described.get("edge_reliability"),
     )
     write_json(out / "certificate.json", {**certificate.to_plain(), "notes": notes})
-    folder.finish({"num_test": num_people, "split": split.kind, "num_figures": len(figures), "claim": claim})
+    folder.finish(
+        {
+            "num_test": num_people,
+            "split": split.kind,
+            "num_figures": len(figures),
+            "fits": certificate.fit.fits,
+            "claim": claim,
+        }
+    )
     for name, to_page in (("certificate.md", to_markdown), ("certificate.html", to_html)):
         with terminal.or_warn(f"{out / name} was not made"):
             write_text(out / name, to_page(certificate, notes))
     terminal.out.print(figures_table(figures))
+    if certificate.fit.headline is not None:
+        terminal.out.print(certificate.fit.headline, style="bold red")
     terminal.out.print(claim)
     terminal.out.print(f"{certificate.sentence} The certificate is {out / 'certificate.html'}.")
 

@@ -18,6 +18,7 @@ import pyarrow.dataset
 import yaml
 
 from dtb.errors import DamagedOutputError, InputDataError
+from dtb.evaluate.certificate.wording import headline_of
 from dtb.report.region_centres import region_places
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import Cohort, open_cohort
@@ -113,6 +114,11 @@ class Evaluation:
     certificate: dict[str, Any]
     subjects: pd.DataFrame
     bold_map: pd.DataFrame
+
+    @property
+    def headline(self) -> str | None:
+        """That the twin does not fit, in a sentence; None of one that does."""
+        return headline_of(self.certificate)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -329,6 +335,14 @@ def _read_evaluation(folder: Path) -> Evaluation:
         _need(bold_map, path, {"task", "region", "observed", "predicted"})
     certificate = _read_json(folder / "certificate.json", {"verdict", "sentence", "tests", "not_tested", "notes"})
     return Evaluation(figures, certificate, subjects, bold_map)
+
+
+def read_headline(run: Path) -> str | None:
+    """Read whether the twin of a run does not fit, in a sentence; None of one that does, or that was not evaluated."""
+    folder = run / FOLDERS["evaluate"]
+    if read_stage_state("evaluate", folder).state != "done":
+        return None
+    return headline_of(_read_json(folder / "certificate.json", set()))
 
 
 def _read_simulations(folder: Path) -> Simulations:

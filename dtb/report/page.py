@@ -130,12 +130,12 @@ def _html(
 
 
 def claims_of(found: Collected) -> list[str]:
-    """Return what the page opens with: what the certificate comes to and then what the figures do, or that there is no claim."""
+    """Return what the page opens with: that the twin does not fit, if so; what the certificate comes to and then what the figures do; or
+    that there is no claim."""
     if isinstance(found.evaluation, Evaluation):
-        return [
-            with_minus(str(words))
-            for words in (found.evaluation.certificate["sentence"], found.evaluation.figures["claim"])
-        ]
+        evaluation = found.evaluation
+        words = (evaluation.headline, evaluation.certificate["sentence"], evaluation.figures["claim"])
+        return [with_minus(str(one)) for one in words if one is not None]
     return [f"No claim can be made: {found.evaluation.reason}"]
 
 

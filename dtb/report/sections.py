@@ -175,6 +175,8 @@ def training_section(found: Collected) -> Section:
         if "subjects_per_second" in learning:
             words[0] += f", {learning['subjects_per_second'].median():.1f} people a second"
         words[0] += "."
+    if too_early := (found.stages["train"].summary.get("ending") or {}).get("sentence"):
+        words.append(too_early)
     tables = []
     if isinstance(found.untrained, pd.DataFrame) and len(found.untrained):
         num_aside = len(found.untrained)

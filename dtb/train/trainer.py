@@ -28,7 +28,7 @@ from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
 from dtb.train.driver_messages import told
-from dtb.train.ending import ending_of
+from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.plan import Plan, estimated_bytes, make_plan
@@ -108,7 +108,7 @@ def train(
         with told(out, plan.budget, on_epoch):
             normalisation = _normalisation(plan, _set_aside_unfit(plan))
             _run_workers(plan, normalisation, user)
-    folder.finish(_summary(out))
+    folder.finish(_summary(plan))
 
 
 def _what_matters(config: Config) -> Config:
@@ -362,17 +362,24 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
     return trainer
 
 
-def _summary(out: Path) -> dict[str, Any]:
-    rows = read_metrics(out / METRICS_FILE)
+def _summary(plan: Plan) -> dict[str, Any]:
+    rows = read_metrics(plan.out / METRICS_FILE)
     best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
+    ending, option = ending_of(rows), longer(plan.config.train, len(plan.split.train))
     return {
-        "steps": rows[-1]["step"],
+        "steps": ending.steps,
         "epochs": len(rows),
-        "ending": ending_of(rows).kind,
         "best_epoch": best["epoch"],
         "best_validation_loss": best["validation_loss"],
+        # `dtb evaluate` says it of a twin that does not fit, and the report in any case.
+        "ending": {
+            "kind": ending.kind,
+            "steps": ending.steps,
+            "longer": option,
+            "sentence": ending_in_words(ending, option),
+        },
         # `dtb evaluate` logs in the same run.
-        "tracker_id": read_tracker_id(out),
+        "tracker_id": read_tracker_id(plan.out),
     }
 
 

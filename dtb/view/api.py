@@ -180,5 +180,7 @@ class RunDescription(_Strict):
     regions: list[str]
     bold_regions: list[str]
     intervention: Intervention | None
+    does_not_fit: str | None
+    """That the twin does not fit, in a sentence of the run's certificate; null where it does, or was not evaluated."""
     version: str
     notice: str

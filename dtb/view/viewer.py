@@ -25,7 +25,7 @@ from dtb.fleet.named_target import require_correlations
 from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.intervene.spaces import Start
 from dtb.people.records import Run, SubjectRecord
-from dtb.report.collect import FOLDERS, read_change, read_stage_state
+from dtb.report.collect import FOLDERS, read_change, read_headline, read_stage_state
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.twin.edges import matrix_of
@@ -102,6 +102,7 @@ class Viewer:
             regions=list(self._card.region_names),
             bold_regions=list(self._card.bold_region_names),
             intervention=self._intervention(),
+            does_not_fit=read_headline(self._run),
             version=__version__,
             notice=NOTICE,
         )

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+from dtb.evaluate.certificate.fit import Circumstances, Conclusion, Fit, fit_of, gated
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED
 from dtb.evaluate.predictors.table import predictor_in_words
@@ -39,7 +40,6 @@ from dtb.evaluate.scores.statistics import (
 )
 
 Verdict = Literal["yes", "no", "undecided"]
-Conclusion = Literal["yes", "provisional", "no", "undecided"]
 Kind = Literal["connectome", "person", "baseline"]
 NUM_PERMUTATIONS = 10_000
 MOST_PEOPLE = 5_000
@@ -165,6 +165,8 @@ class Certificate:
         Every figure, with every baseline that was computed.
     about : dict
         What is certified: cohort, split, what was held out, trainings, whom, version and date; JSON values.
+    fit : Fit
+        Whether the twin fits at all, which is said first.
     """
 
     verdict: Conclusion
@@ -174,12 +176,14 @@ class Certificate:
     covariates: Covariates = dataclasses.field(default_factory=Covariates)
     figures: tuple[Reached, ...] = ()
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fit: Fit = dataclasses.field(default_factory=lambda: Fit(None, ""))
 
     def to_plain(self) -> dict[str, Any]:
         """Return the certificate as JSON values."""
         return {
             "verdict": self.verdict,
             "sentence": self.sentence,
+            "fit": self.fit.to_plain(),
             "about": dict(self.about),
             "tests": [test.to_plain() for test in self.tests],
             "not_tested": list(self.not_tested),
@@ -206,6 +210,7 @@ def certify(
     covariates: Covariates,
     num_permutations: int = NUM_PERMUTATIONS,
     num_seeds: int = 1,
+    circumstances: Circumstances | None = None,
 ) -> Certificate:
     """Test what an evaluation's figures support.
 
@@ -226,6 +231,8 @@ def certify(
     num_permutations : int
     num_seeds : int
         Trainings of each fold that the figures rest on.
+    circumstances : Circumstances, optional
+        What may be why the twin does not fit, if it does not.
     """
     tests: list[CertificateTest] = []
     found = list(figures)
@@ -234,10 +241,11 @@ def certify(
     corrected = holm([test.p for test in tests])
     tests = [_decided(test, p, confidence, len(tests), covariates) for test, p in zip(tests, corrected, strict=True)]
     tests.sort(key=lambda test: list(QUESTIONS).index(test.kind))
-    verdict, sentence = _conclude(tests, covariates, are_seen, num_people, num_seeds)
+    fit = fit_of(found, weights_BS, confidence, circumstances or Circumstances(), are_seen=are_seen)
+    verdict, sentence = gated(*_conclude(tests, covariates, are_seen, num_people, num_seeds), fit)
     reached = tuple(Reached(each.task, each.metric, {TWIN: each.twin.value, **each.baselines}) for each in found)
     missing = _not_tested(found, covariates, are_seen, num_seeds)
-    return Certificate(verdict, sentence, tuple(tests), missing, covariates, reached)
+    return Certificate(verdict, sentence, tuple(tests), missing, covariates, reached, fit=fit)
 
 
 _AGAINST_STRANGER = {

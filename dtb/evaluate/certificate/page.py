@@ -26,7 +26,10 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
     notes : list of str
         From `reading_notes`.
     """
-    lines = ["# Is this twin personal?", "", f"**{certificate.verdict.capitalize()}.** {certificate.sentence}", ""]
+    lines = ["# Is this twin personal?", ""]
+    if certificate.fit.headline is not None:
+        lines = ["# The twin does not fit", "", f"**{certificate.fit.headline}**", "", "## Is this twin personal?", ""]
+    lines += [f"**{certificate.verdict.capitalize()}.** {certificate.sentence}", ""]
     if certificate.about:
         lines += [*(f"- {heading}: {words}" for heading, words in provenance.in_words(certificate.about)), ""]
     if certificate.tests:
@@ -49,6 +52,7 @@ def to_html(certificate: Certificate, notes: list[str]) -> str:
     return render(
         "certificate",
         certificate=certificate,
+        headline=certificate.fit.headline,
         groups=groups,
         headings=HEADINGS,
         numbers=NUMBERS,
@@ -109,6 +113,8 @@ def reading_notes(
         "any connectome: only what a stranger's connectome does not reach as well is the person's."
     ] * bool(tasks)
     return [
+        "Before anything is claimed, the twin must fit: at log-loss and CRPS of each task it may not be worse, on held-out data, than the "
+        f"group mean; worse means that the {confidence:.0%} interval over people of the difference leaves out 0.",
         f"Log-loss and CRPS are losses, better when lower; all others are better when higher. A gain is positive where the twin is better; "
         f"brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
         "draws of people, of a partial r with the covariates taken out in each draw anew. p is one-sided "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from dtb.evaluate.predictors.table import predictor_in_words
 from dtb.evaluate.scores.figure import Figure
@@ -18,6 +19,18 @@ NAMED_METRICS = {"mean RT r": "mean reaction times", "RT CRPS": "reaction times"
 
 Decisions = Mapping[tuple[str, str], str]
 """By task and metric, the certificate's verdict on whether the best baseline is beaten."""
+
+
+def headline_of(plain: Mapping[str, Any]) -> str | None:
+    """Return what is to be said first, from the content of `figures.json` or `certificate.json`; None of a twin that fits.
+
+    Examples
+    --------
+    >>> headline_of({"fit": {"fits": False, "sentence": "The twin does not fit."}}), headline_of({"claim": "of an older dtb"})
+    ('The twin does not fit.', None)
+    """
+    fit = plain.get("fit") or {}
+    return str(fit["sentence"]) if fit.get("fits") is False else None
 
 
 def claim_in_words(split: Split, figures: list[Figure], decided: Decisions | None = None) -> str:

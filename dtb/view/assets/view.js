@@ -250,7 +250,7 @@ function pickEdge(event) {
 }
 
 function taken() {
-  return { notice: shown.run.notice, run: shown.run.name, version: shown.run.version, request: request(changeAsked(shown.run) ?? {}),
+  return { notice: shown.run.notice, does_not_fit: shown.run.does_not_fit, run: shown.run.name, version: shown.run.version, request: request(changeAsked(shown.run) ?? {}),
     block: shown.block, own: shown.own, changed: shown.changed };
 }
 
@@ -260,6 +260,8 @@ async function begin() {
   document.title = `The live twin · ${run.name}`;
   $("run-name").textContent = ` · ${run.name}`;
   $("notice").textContent = run.notice;
+  $("does-not-fit").textContent = run.does_not_fit ?? "";
+  $("does-not-fit").hidden = !run.does_not_fit;
   fill($("person"), run.people.map((name) => [name, name]));
   fill($("other"), [["", "nobody"], ...run.people.map((name) => [name, name])]);
   fill($("bold-region"), run.bold_regions.map((name) => [name, name]));
