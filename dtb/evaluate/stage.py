@@ -143,7 +143,7 @@ def evaluate(
         "stimuli_depend_on_responses": [spec.name for spec in task.taskset.specs if spec.stimuli_depend_on_responses],
         "edge_reliability": edge_reliability(shards),
     }
-    circumstances = read_circumstances((trained, *config.evaluate.members), task.split)
+    circumstances = read_circumstances(shards, (trained, *config.evaluate.members), task.split)
     conclude(
         folder,
         config,

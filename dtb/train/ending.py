@@ -43,20 +43,22 @@ class Ending:
     steps: int
 
 
-def ending_of(rows: Sequence[Mapping[str, Any]]) -> Ending:
-    """Return how a training ended.
+def ending_of(rows: Sequence[Mapping[str, Any]], max_steps: int) -> Ending:
+    """Return how a training ended; one that stopped before its budget was used up had waited in vain, and was level.
 
     Parameters
     ----------
     rows : sequence of mapping
         Of `metrics.jsonl`: ``step``, ``lr`` and ``validation_loss`` of each epoch, in order.
+    max_steps : int
+        That it might have made.
 
     Examples
     --------
     >>> def told(losses):
     ...     return [{"step": 5 * (at + 1), "lr": 1e-3, "validation_loss": loss} for at, loss in enumerate(losses)]
-    >>> ending_of(told([5.0, 4.0, 3.0, 2.0, 1.0, 0.5])).kind, ending_of(told([5.0, 2.0, 1.0, 1.01, 0.99, 1.0])).kind
-    ('improving', 'level')
+    >>> [ending_of(told(losses), 30).kind for losses in ([5.0, 4.0, 3.0, 2.0, 1.0, 0.5], [5.0, 2.0, 1.0, 1.01, 0.99, 1.0])]
+    ['improving', 'level']
     """
     steps = int(rows[-1]["step"]) if rows else 0
     known = [row for row in rows if row["validation_loss"] is not None and math.isfinite(row["validation_loss"])]
@@ -76,7 +78,8 @@ def ending_of(rows: Sequence[Mapping[str, Any]]) -> Ending:
     whole = losses[0] - losses.min()
     is_last_best = losses[late].argmin() >= len(x) // 2
     is_falling = -slope > ERRORS * error and fall > SMALLEST_SHARE * whole
-    return Ending("improving" if is_falling and is_last_best else "level", float(fall), steps)
+    is_cut_off = steps >= max_steps
+    return Ending("improving" if is_cut_off and is_falling and is_last_best else "level", float(fall), steps)
 
 
 def longer(config: TrainConfig, num_people: int) -> str:

@@ -365,7 +365,7 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
 def _summary(plan: Plan) -> dict[str, Any]:
     rows = read_metrics(plan.out / METRICS_FILE)
     best = min((row for row in rows if row["validation_loss"] is not None), key=lambda row: row["validation_loss"])
-    ending, option = ending_of(rows), longer(plan.config.train, len(plan.split.train))
+    ending, option = ending_of(rows, plan.budget.max_steps), longer(plan.config.train, len(plan.split.train))
     return {
         "steps": ending.steps,
         "epochs": len(rows),

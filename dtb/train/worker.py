@@ -130,7 +130,10 @@ def work(job: Job) -> None:
         exported = plan.twin(job.normalisation)
         exported.load_state_dict({**exported.state_dict(), **best_weights})
         save_twin(plan.out / TWIN, exported, plan.card)
-        told = ending_in_words(ending_of(read_metrics(plan.out / METRICS_FILE)), longer(train, len(plan.split.train)))
+        told = ending_in_words(
+            ending_of(read_metrics(plan.out / METRICS_FILE), plan.budget.max_steps),
+            longer(train, len(plan.split.train)),
+        )
         if told is not None:
             note(plan.out, told)
         book.close()

@@ -9,7 +9,8 @@ import pytest
 
 from dtb.config import TrainConfig
 from dtb.train.budget import fitted
-from dtb.train.ending import ending_in_words, ending_of, longer
+from dtb.train.ending import Ending, ending_in_words, longer
+from dtb.train.ending import ending_of as ending_before
 
 
 def rows_of(time_constant: float, *, schedule: str, num_epochs: int = 40, noise: float = 0.0, rises: float = 0.0):
@@ -22,6 +23,11 @@ def rows_of(time_constant: float, *, schedule: str, num_epochs: int = 40, noise:
         loss = 1 + 2 * math.exp(-share / time_constant) + rises * max(share - 0.5, 0) + noise * rng.normal()
         found.append({"step": 5 * (epoch + 1), "lr": rate, "validation_loss": loss})
     return found
+
+
+def ending_of(rows) -> Ending:
+    """Of a training that used up its budget."""
+    return ending_before(rows, rows[-1]["step"] if rows else 0)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
@@ -69,3 +75,9 @@ def test_the_option_that_was_given_is_the_one_to_change():
 
 def test_a_finished_training_has_nothing_to_say():
     assert ending_in_words(ending_of(rows_of(0.05, schedule="cosine")), "--max-steps 9") is None
+
+
+def test_one_that_stopped_of_itself_had_come_to_its_end():
+    rows = rows_of(1.0, schedule="cosine")
+    assert ending_of(rows).kind == "improving"
+    assert ending_before(rows, rows[-1]["step"] + 1).kind == "level"

@@ -14,6 +14,7 @@ import pytest
 from dtb.config import Config
 from dtb.evaluate.certificate import fit
 from dtb.evaluate.certificate.fit import Circumstances, Fit, fit_of
+from dtb.evaluate.circumstances import read_circumstances
 from dtb.evaluate.scores.figure import TWIN, make_figure
 from dtb.evaluate.scores.figures import all_figures
 from dtb.evaluate.scores.statistics import OverTrainings, draw_weights, mean_of
@@ -21,6 +22,7 @@ from dtb.evaluate.stage import evaluate
 from dtb.pipeline import run_all
 from dtb.report.collect import collect, read_headline
 from dtb.report.page import MAIN, pages
+from dtb.shards.split import Split
 from dtb.stages import OutputFolder
 from dtb.view.viewer import Viewer
 from tests.evaluate.people import make_people
@@ -140,6 +142,26 @@ def test_without_a_reason_none_is_made_up_and_the_likeliest_comes_first():
 def test_a_twin_that_fits_has_no_reasons():
     found = judged(np.full(9, 0.1), np.full(9, 0.2), Circumstances(ending="improving", steps=8))
     assert (found.headline, found.reasons) == (None, ())
+
+
+def test_what_of_the_behaviour_a_twin_cannot_see_is_read_from_the_table_of_quality(shards_and_twin, tmp_path):
+    """The task that has most counts, and nobody who was set aside."""
+    _, trained = shards_and_twin
+    split = Split("subjects", ("a",), ("b",), ("c",))
+    assert read_circumstances(tmp_path, (trained,), split) == Circumstances(
+        "too short", 2, "--max-steps 1500", None, None, 1
+    )
+    columns = "pseudonym\tset_aside\ttask\tnum_usable\tnum_unseen\tlate_fraction"
+    rows = ["a\tn/a\tstroop\t80\t0\tn/a", "a\tn/a\tgradcpt\t100\t40\t.02", "b\tn/a\tgradcpt\t100\t0\t.56"]
+    rows += ["c\tingest.motion\tgradcpt\t100\t100\t1", "d\tn/a\tn/a\tn/a\tn/a\tn/a"]
+    (tmp_path / "quality.tsv").write_text("\n".join([columns, *rows]) + "\n")
+    found = read_circumstances(tmp_path, (trained,), split)
+    assert found.invisible_onsets == pytest.approx(0.2)
+    assert found.lost_presses == pytest.approx(0.29)
+    (tmp_path / "quality.tsv").write_text(
+        "pseudonym\tset_aside\ttask\tnum_usable\na\tn/a\tstroop\t80\n"
+    )  # of an older dtb
+    assert read_circumstances(tmp_path, (trained,), split).invisible_onsets is None
 
 
 @pytest.fixture(scope="module")
