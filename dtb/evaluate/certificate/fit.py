@@ -4,8 +4,9 @@ A twin that is not has not learnt the task, and whatever it tells people apart b
 first: in the terminal, the report, the certificate and the live twin, in one sentence that is made here, with the likely reason and what
 mends it.
 
-Tolerated is what the data cannot tell from nothing: a twin counts as worse only where the interval, over people, of its loss minus the
-group mean's lies above 0. Of fewer people than an interval needs, every one has to be predicted worse.
+Tolerated is what the data cannot tell from nothing, and a twentieth: a twin counts as worse only where the interval, over people, of its
+loss minus the group mean's lies above 0, and its loss is more than 5% above the group mean's. Of fewer people than an interval needs, every
+one has to be predicted worse.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from dtb.evaluate.scores.statistics import difference
 Conclusion = Literal["yes", "provisional", "no", "undecided"]
 GROUP_MEAN = "group_mean"
 METRICS = ("choice log-loss", "RT CRPS")
+TOLERATED = 0.05
+"""A loss that is larger than the group mean's by no more than this share of it is as good."""
 INVISIBLE_SHARE = 0.05
 """With a larger share of onsets that no stimulus channel shows, contiguous pulses are a likely reason."""
 LOST_SHARE = 0.02
@@ -191,7 +194,8 @@ def _test_of(figure: Figure, weights_BS: np.ndarray, confidence: float) -> FitTe
         for score_S in (mine_S, theirs_S)
     )
     everybody_is = bool(both_S.any() and (mine_S[both_S] > theirs_S[both_S]).all())
-    is_worse = bool(gap.lower > 0) if math.isfinite(gap.lower) else everybody_is
+    is_sure = bool(gap.lower > 0) if math.isfinite(gap.lower) else everybody_is
+    is_worse = is_sure and gap.value > TOLERATED * mean
     return FitTest(
         figure.task, figure.metric, figure.unit, twin, mean, gap.value, gap.lower, gap.upper, gap.num_people, is_worse
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from dtb.evaluate.certificate import provenance
 from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate
+from dtb.evaluate.certificate.fit import TOLERATED
 from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells, number
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import predictor_heading
@@ -114,7 +115,8 @@ def reading_notes(
     ] * bool(tasks)
     return [
         "Before anything is claimed, the twin must fit: at log-loss and CRPS of each task it may not be worse, on held-out data, than the "
-        f"group mean; worse means that the {confidence:.0%} interval over people of the difference leaves out 0.",
+        f"group mean; worse means that the {confidence:.0%} interval over people of the difference leaves out 0, and that the "
+        f"difference is more than {TOLERATED:.0%} of the group mean's loss.",
         f"Log-loss and CRPS are losses, better when lower; all others are better when higher. A gain is positive where the twin is better; "
         f"brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
         "draws of people, of a partial r with the covariates taken out in each draw anew. p is one-sided "
