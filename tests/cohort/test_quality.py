@@ -14,12 +14,14 @@ from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.ingest import ingest
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.quality import run_quality, why_left_out
+from dtb.cohort.quality import PersonQuality, run_quality, why_left_out
 from dtb.cohort.quality_page import SetAside, _histogram, _range, commonest, write_quality_page, write_quality_table
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 from dtb.people.records import Run
 from dtb.people.reliability import EdgeReliability, load_reliability
+from dtb.report.sections import _quality_tables
+from dtb.tasks.responses import LATE
 from dtb.tasks.spec import load_task, task_from_mapping
 from dtb.tasks.taskset import TaskSet
 from tests.cohort.test_ingest import ONE_CPU, TASKS, copy, func, jobs_of, paths, regions_of  # noqa: F401 (a fixture among them)
@@ -300,3 +302,23 @@ def test_values_that_are_equal_but_for_rounding_make_one_bar_in_the_middle():
     counts, _ = np.histogram(values, bins=24, range=_range(values))
     assert counts.max() == 2
     assert _histogram(values, np.zeros(0), "minutes", "people", 4.0)
+
+
+def test_page_and_report_have_commissions_and_d_prime(tmp_path):
+    runs = tuple(
+        run_quality(go_nogo(*counts), ONE_ALTERNATIVE, lost={LATE: 4}) for counts in ((88, 2, 3, 7), (90, 0, 10, 0))
+    )
+    people = [("p1", PersonQuality(0.1, 600.0, 1.0, 1.0, runs))]
+    write_quality_table(tmp_path, people)
+    write_quality_page(tmp_path, people, [], 0, 8, None, np.array([1.0]), IngestConfig())
+    page = (tmp_path / "quality.html").read_text()
+    assert "Presses where none was right, gradcpt:" in page
+    assert "d&#39; of pressing, gradcpt:" in page
+    assert "<td>press after the response window</td><td>8</td><td>1</td><td>8 of p1</td>" in page
+    table = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
+    np.testing.assert_allclose(table.commission_fraction, [0.3, 1.0])
+    np.testing.assert_allclose(table.d_prime, [run.d_prime for run in runs], rtol=1e-4)
+    np.testing.assert_allclose(table.late_fraction, [4 / 95, 4 / 104], rtol=1e-4)
+    shown = {row[1]: row for row in _quality_tables(table)[0].rows if row[0] == "gradcpt"}
+    assert shown["share of presses where none was right"][3] == "0.3 to 1"
+    assert shown["d' of pressing"][4] == "2"
