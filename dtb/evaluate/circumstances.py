@@ -47,7 +47,7 @@ def _of_cohort(path: Path) -> tuple[float | None, float | None]:
     if not path.is_file():
         return None, None
     runs = pd.read_csv(path, sep="\t", na_values="n/a")
-    runs = runs[runs["task"].notna() & runs["set_aside"].isna()]
+    runs = runs[runs["task"].notna() & runs["set_aside"].isna() & runs["left_out"].isna()]
     unseen = late = None
     if "num_unseen" in runs:
         of_task = runs.groupby("task")[["num_unseen", "num_usable"]].sum()

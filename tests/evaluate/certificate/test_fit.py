@@ -150,15 +150,23 @@ def test_what_of_the_behaviour_a_twin_cannot_see_is_read_from_the_table_of_quali
     assert read_circumstances(tmp_path, (trained,), split) == Circumstances(
         "too short", 2, "--max-steps 1500", None, None, 1
     )
-    columns = "pseudonym\tset_aside\ttask\tnum_usable\tnum_unseen\tlate_fraction"
-    rows = ["a\tn/a\tstroop\t80\t0\tn/a", "a\tn/a\tgradcpt\t100\t40\t.02", "b\tn/a\tgradcpt\t100\t0\t.56"]
-    rows += ["c\tingest.motion\tgradcpt\t100\t100\t1", "d\tn/a\tn/a\tn/a\tn/a\tn/a"]
+    columns = "pseudonym\tset_aside\tleft_out\ttask\tnum_usable\tnum_unseen\tlate_fraction"
+    rows = [
+        "a\tn/a\tn/a\tstroop\t80\t0\tn/a",
+        "a\tn/a\tn/a\tgradcpt\t100\t40\t.02",
+        "b\tn/a\tn/a\tgradcpt\t100\t0\t.56",
+    ]
+    rows += [
+        "c\tingest.motion\tn/a\tgradcpt\t100\t100\t1",
+        "d\tn/a\tn/a\tn/a\tn/a\tn/a\tn/a",
+        "e\tn/a\tchance\tgradcpt\t100\t100\t1",
+    ]
     (tmp_path / "quality.tsv").write_text("\n".join([columns, *rows]) + "\n")
     found = read_circumstances(tmp_path, (trained,), split)
     assert found.invisible_onsets == pytest.approx(0.2)
     assert found.lost_presses == pytest.approx(0.29)
     (tmp_path / "quality.tsv").write_text(
-        "pseudonym\tset_aside\ttask\tnum_usable\na\tn/a\tstroop\t80\n"
+        "pseudonym\tset_aside\tleft_out\ttask\tnum_usable\na\tn/a\tn/a\tstroop\t80\n"
     )  # of an older dtb
     assert read_circumstances(tmp_path, (trained,), split).invisible_onsets is None
 
