@@ -15,6 +15,8 @@ from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.model import Twin
 from dtb.twin.sizes import check_shape
 
+_ROUNDING_STEPS = 1e-6
+
 
 def batch_from_arrays(
     twin: Twin,
@@ -49,7 +51,7 @@ def batch_from_arrays(
     onset_seconds_SKJ : (S, K, J) array, optional
         When each trial's stimulus appeared, after its segment's beginning; NaN for no trial.
     window_seconds : float, optional
-        How long a press is possible after an onset.
+        How long a press is possible after an onset. Windows may overlap: a press is its own trial's, and no moment counts for two.
     choice_SKJ : (S, K, J) int array or (S, K, J, A) array of 0 and 1, optional
         Chosen alternative, from 0, and -1 for an omission. Or 1 at each alternative that was pressed, several at once or none.
     rt_seconds_SKJ : (S, K, J) array, optional
@@ -77,8 +79,7 @@ def batch_from_arrays(
     Raises
     ------
     ValueError
-        A shape does not fit, a press lies outside its window or its segment, a trial begins while another waits for its press, or arrays
-        that belong together are not given together.
+        A shape does not fit, a press lies outside its window or its segment, or arrays that belong together are not given together.
     """
     sizes = twin.sizes
     connectome, stimulus = np.asarray(connectome_SE, np.float32), np.asarray(stimulus_SKTI, np.float32)
@@ -203,7 +204,6 @@ def _trials_of(
     end_SKJ = np.where(pressed_SKJ, onset_SKJ + np.nan_to_num(rt_SKJ), onset_SKJ + window) / step_seconds
     if (end_SKJ[pressed_SKJ] >= steps).any() or (begin_SKJ[there_SKJ] < 0).any():
         raise ValueError(f"an onset or a press lies outside the {steps} steps of its segment")
-    _refuse_overlaps(begin_SKJ, end_SKJ, step_seconds)
     return _Trials(begin_SKJ, end_SKJ, np.full_like(begin_SKJ, window / step_seconds), rt_SKJ, response_SKJA, True)
 
 
@@ -278,12 +278,17 @@ def _dense(trials: _Trials, shape: tuple[int, int, int, int]) -> tuple[np.ndarra
     at_risk_SKT = np.zeros((people, segments, steps), np.float32)
     edges_T = np.arange(steps + 1)
     pressed_SKJ = trials.pressed_SKJ
+    from_SKJ, to_SKJ = _at_risk(trials)
     for place in zip(*np.nonzero(np.isfinite(trials.begin_SKJ)), strict=True):
         person, segment, _ = place
-        begin, end = trials.begin_SKJ[place], trials.end_SKJ[place]
-        at_risk_SKT[person, segment] += np.diff(np.clip(edges_T, begin, end))
+        begin, end = from_SKJ[place], to_SKJ[place]
+        if end > begin:
+            at_risk_SKT[person, segment] += np.diff(np.clip(edges_T, begin, end))
         if pressed_SKJ[place]:
-            press_SKTA[person, segment, int(end)] |= trials.response_SKJA[place]
+            step = int(trials.end_SKJ[place])
+            if begin > trials.begin_SKJ[place] and step < steps - 1 and press_SKTA[person, segment, step].any():
+                step += 1  # the press that this trial waited for is in the same step: each counts
+            press_SKTA[person, segment, step] |= trials.response_SKJA[place]
     return press_SKTA, at_risk_SKT
 
 
@@ -311,17 +316,22 @@ def _volumes(
     return times_SKV, bold.astype(np.float32)
 
 
-def _refuse_overlaps(begin_SKJ: np.ndarray, end_SKJ: np.ndarray, step_seconds: float) -> None:
-    """Refuse a trial that begins while a press would still belong to another: in both it would count."""
-    order_SKJ = np.argsort(begin_SKJ, axis=2)
-    begins_SKJ, ends_SKJ = (np.take_along_axis(steps, order_SKJ, axis=2) for steps in (begin_SKJ, end_SKJ))
+def _at_risk(trials: _Trials) -> tuple[np.ndarray, np.ndarray]:
+    """Return from which step to which each trial waits for its press (S, K, J), so that no moment counts for two: see
+    `dtb.tasks.trials.Trials.at_risk_seconds`.
+    """
+    order_SKJ = np.argsort(trials.begin_SKJ, axis=2, kind="stable")
+    begin_SKJ, end_SKJ, pressed_SKJ = (
+        np.take_along_axis(values_SKJ, order_SKJ, axis=2)
+        for values_SKJ in (trials.begin_SKJ, trials.end_SKJ, trials.pressed_SKJ)
+    )
     # Less than rounding is no overlap: windows may follow one another without a gap.
-    early_SKJ = begins_SKJ[:, :, 1:] < ends_SKJ[:, :, :-1] - 1e-6
-    if early_SKJ.any():
-        person, segment, place = np.argwhere(early_SKJ)[0]
-        first, second = order_SKJ[person, segment, place : place + 2]
-        raise ValueError(
-            f"person {person}, segment {segment}: trial {second} begins at {begins_SKJ[person, segment, place + 1] * step_seconds:.3f} s, "
-            f"before a press can no longer belong to trial {first} ({ends_SKJ[person, segment, place] * step_seconds:.3f} s); "
-            f"{early_SKJ.sum()} trials do so. Shorten window_seconds, or leave such trials out."
-        )
+    next_SKJ = np.concatenate([begin_SKJ[..., 1:], np.full_like(begin_SKJ[..., :1], np.inf)], axis=2)
+    cut_SKJ = ~pressed_SKJ & (next_SKJ < end_SKJ - _ROUNDING_STEPS)
+    latest_SKJ = np.maximum.accumulate(np.where(pressed_SKJ, end_SKJ, -np.inf), axis=2)
+    latest_SKJ = np.concatenate([np.full_like(begin_SKJ[..., :1], -np.inf), latest_SKJ[..., :-1]], axis=2)
+    from_SKJ, to_SKJ = np.empty_like(begin_SKJ), np.empty_like(begin_SKJ)
+    later_SKJ = latest_SKJ > begin_SKJ + _ROUNDING_STEPS
+    np.put_along_axis(from_SKJ, order_SKJ, np.where(later_SKJ, latest_SKJ, begin_SKJ), axis=2)
+    np.put_along_axis(to_SKJ, order_SKJ, np.where(cut_SKJ, next_SKJ, end_SKJ), axis=2)
+    return from_SKJ, to_SKJ

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from dtb.config import TwinConfig
+from dtb.tasks.encode import encode_segment
 from dtb.twin import Twin, TwinSizes, batch_from_arrays
 from dtb.twin.batch import Batch
 from dtb.twin.objective import Objective
 from dtb.twin.readouts.press import count_trials
+from tests.tasks.test_encode import TASKS, make_trials
 
 ONSET = np.array([[[1.05, 4.0, np.nan]], [[1.0, 3.0, 5.0]]])
 CHOICE = np.array([[[1, -1, 0]], [[0, 1, 0]]])
@@ -64,13 +66,25 @@ def test_presses_that_cannot_be_are_refused(changes: dict[str, object]) -> None:
         make(**changes)
 
 
-def test_a_trial_that_begins_while_another_waits_for_its_press_is_refused() -> None:
-    early = ONSET.copy()
-    early[1, 0] = [1.0, 5.0, 1.2]
-    with pytest.raises(ValueError, match=r"person 1, segment 0: trial 2 begins at 1.200 s, .*trial 0 \(1.310 s\)"):
-        make(onset_seconds_SKJ=early)
-    early[1, 0, 2] = 1.31
-    assert make(onset_seconds_SKJ=early).at_risk_SKT.max() == pytest.approx(1.0)
+def test_overlapping_windows_are_laid_out_as_those_of_events_files_are() -> None:
+    """A press after the next onset is its own trial's, and no moment is at risk twice."""
+    onset, rt = np.array([1.0, 2.0, 3.1, 4.4, 5.0]), np.array([1.3, 0.9, np.nan, 0.7, 1.05])
+    window = 1.6
+    shape = (2, 1, 5)
+    batch = make(
+        onset_seconds_SKJ=np.broadcast_to(onset, shape),
+        window_seconds=window,
+        choice_SKJ=np.broadcast_to(np.where(np.isfinite(rt), 1, -1), shape),
+        rt_seconds_SKJ=np.broadcast_to(rt, shape),
+        correct_SKJ=None,
+    )
+    _, press_TA, at_risk_T = encode_segment(
+        make_trials(onset, np.full(5, window), rt, num_alternatives=1), 0, TASKS, 0.0, 80, 0.1, 0.0, 100.0
+    )
+    for person in (0, 1):
+        np.testing.assert_allclose(batch.at_risk_SKT[person, 0], at_risk_T, atol=1e-6)
+        np.testing.assert_array_equal(batch.press_SKTA[person, 0, :, 1], press_TA[:, 0])
+    assert batch.at_risk_SKT.max() <= 1
 
 
 @pytest.mark.parametrize(
