@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from dtb.people.glm import condition_events, design_matrix
 from dtb.people.networks import network_of
 from dtb.people.records import Run
-from dtb.report.collect import Collected, Missing
+from dtb.report.collected import Collected, Missing
 from dtb.report.parts import Panel, Section, conditions_of
 from dtb.report.style import canvas, or_words, to_svg
 

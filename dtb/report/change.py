@@ -13,7 +13,7 @@ from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.people.records import matrix_from_edges, num_regions_of
 from dtb.report import figures
 from dtb.report.brain import edges_on_brain, strongest
-from dtb.report.collect import Collected, Interventions, People
+from dtb.report.collected import Collected, Interventions, People
 from dtb.report.parts import Panel, Table
 from dtb.report.style import task_colour
 

@@ -16,7 +16,7 @@ from dtb.errors import ConfigurationError
 from dtb.people.connectome_kinds import quantity_of
 from dtb.people.records import SubjectRecord, matrix_from_edges
 from dtb.report import figures
-from dtb.report.collect import Collected, Evaluation, Missing, People
+from dtb.report.collected import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, number
 from dtb.report.performance import behaviour_panels, bold_panels
 from dtb.shards.manifest import CohortDescription

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dtb.report import figures
-from dtb.report.collect import Collected, Missing
+from dtb.report.collected import Collected, Missing
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _INDICATORS = {"bold_map": "BOLD contrasts, all regions"}

@@ -11,7 +11,7 @@ import pandas as pd
 from dtb.intervene.kinds import INDICATORS
 from dtb.report import figures
 from dtb.report.change import add_change
-from dtb.report.collect import Collected, Missing
+from dtb.report.collected import Collected, Missing
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _REGIONS_SHOWN = 6

@@ -6,7 +6,7 @@ from typing import Any
 
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.evaluate.predictors.table import PREDICTORS
-from dtb.report.collect import Collected, Evaluation, People, StageState
+from dtb.report.collected import Collected, Evaluation, People, StageState
 from dtb.report.parts import Section, Table, count
 from dtb.report.sections import connectome_words
 from dtb.shards.split import SEEN_KINDS, held_out_in_words

@@ -10,7 +10,7 @@ from functools import partial
 from dtb.config import Config
 from dtb.pages.render import render
 from dtb.report.carpet import scan_section
-from dtb.report.collect import OPTIONAL, Collected, Evaluation, People
+from dtb.report.collected import OPTIONAL, Collected, Evaluation, People
 from dtb.report.example_person import choose_person, twin_section
 from dtb.report.in_silico_trial import trial_section
 from dtb.report.interventions import intervention_section

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from dtb.report.collect import Collected, Evaluation, People
+from dtb.report.collected import Collected, Evaluation, People
 from dtb.report.style import QUIET, colours_by_domain, task_colour
 from dtb.shards.manifest import Manifest
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dtb.people.records import SubjectRecord
 from dtb.report import comparisons
-from dtb.report.collect import Collected, People, Simulations
+from dtb.report.collected import Collected, People, Simulations
 from dtb.report.parts import Panel, colour_of, conditions_of, number
 
 

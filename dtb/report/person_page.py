@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from dtb.report import figures
 from dtb.report.change import add_change
-from dtb.report.collect import Collected, Missing, People
+from dtb.report.collected import Collected, Missing, People
 from dtb.report.example_person import errors_of_people, twin_section
 from dtb.report.interventions import indicator_name
 from dtb.report.parts import Panel, Section, Table, colour_of, number

@@ -12,7 +12,7 @@ import pandas as pd
 from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells
 from dtb.evaluate.predictors.table import predictor_heading, predictor_in_words
 from dtb.report import figures
-from dtb.report.collect import Collected, Evaluation, Missing, People
+from dtb.report.collected import Collected, Evaluation, Missing, People
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
 

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from dtb.config import Config, sections
 from dtb.errors import InputDataError
 from dtb.files import write_text
-from dtb.report.collect import FOLDERS, Collected, collect
+from dtb.report.collect import FOLDERS, collect
+from dtb.report.collected import Collected
 from dtb.report.page import MAIN, pages
 from dtb.stages import StageCall
 from dtb.terminal import out as terminal

@@ -25,7 +25,8 @@ from dtb.fleet.named_target import require_correlations
 from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.intervene.spaces import Start
 from dtb.people.records import Run, SubjectRecord
-from dtb.report.collect import FOLDERS, read_change, read_headline, read_stage_state
+from dtb.report.collect import FOLDERS, read_headline, read_stage_state
+from dtb.report.collected import read_change
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.twin.edges import matrix_of

@@ -11,12 +11,12 @@ import jinja2.meta
 import pytest
 
 import dtb
-from dtb.evaluate.certificate.certify import Certificate, CertificateTest
+from dtb.evaluate.certificate.certificate import Certificate, CertificateTest
 from dtb.evaluate.certificate.page import to_html, to_markdown
 from dtb.evaluate.certificate.table import HEADINGS
 from dtb.evaluate.scores.statistics import Estimate
 from dtb.pages.render import STYLE, TEMPLATES, render
-from dtb.report.collect import Evaluation
+from dtb.report.collected import Evaluation
 from dtb.report.results import personal_section
 
 ROOT = Path(dtb.__file__).parent

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from dtb.config import Config, ReportConfig
-from dtb.evaluate.certificate.certify import Certificate, Reached
-from dtb.evaluate.certificate.certify import CertificateTest as Asked
+from dtb.evaluate.certificate.certificate import Certificate, Reached
+from dtb.evaluate.certificate.certificate import CertificateTest as Asked
 from dtb.evaluate.certificate.page import to_html
 from dtb.evaluate.predictors.table import PREDICTORS
 from dtb.evaluate.scores.statistics import Estimate

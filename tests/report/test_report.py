@@ -11,7 +11,8 @@ import pytest
 
 from dtb.config import Config, ReportConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError
-from dtb.report.collect import Missing, collect
+from dtb.report.collect import collect
+from dtb.report.collected import Missing
 from dtb.report.stage import report
 from tests.report.runs import REGIONS, add_trial, make_run
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dtb.evaluate.certificate import provenance
-from dtb.evaluate.certificate.certify import POWER, QUESTIONS, Certificate
+from dtb.evaluate.certificate.certificate import QUESTIONS, Certificate
+from dtb.evaluate.certificate.comparisons import POWER
 from dtb.evaluate.certificate.fit import TOLERATED
 from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells, number
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM

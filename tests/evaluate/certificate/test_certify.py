@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dtb.evaluate.certificate.certify import POWER, Certificate, _decided, _needed, certify
-from dtb.evaluate.certificate.certify import CertificateTest as Asked
+from dtb.evaluate.certificate.certificate import Certificate
+from dtb.evaluate.certificate.certificate import CertificateTest as Asked
+from dtb.evaluate.certificate.certify import certify
+from dtb.evaluate.certificate.comparisons import POWER, decided, needed
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.predictors.baselines import group_mean, of_regression
@@ -270,9 +272,9 @@ def test_what_is_not_defined_is_undecided_and_what_is_identical_is_no(evidence):
     assert nothing.verdict == "undecided"
     assert nothing.needs == "not defined because of this: no variation over people, or too few"
     far = dataclasses.replace(open_test(Estimate(0.5, 0.1, 0.9, 40)), alone=Estimate(0.05, -0.3, 0.4, 40))
-    assert _decided(far, 1.0, 0.95, 20, ALL).needs == _needed(far.alone, 0.95, 20)
+    assert decided(far, 1.0, 0.95, 20, ALL).needs == needed(far.alone, 0.95, 20)
     below = dataclasses.replace(far, alone=Estimate(-0.2, -0.3, -0.1, 40))
-    assert _decided(below, 1.0, 0.95, 20, ALL).verdict == "no"
+    assert decided(below, 1.0, 0.95, 20, ALL).verdict == "no"
     same = replaced_gain(Estimate(-1e-17, -3e-17, 2e-17, 40))
     assert (same.verdict, same.needs) == ("no", "the two are identical")
     assert "-0.000" not in to_markdown(Certificate("no", "", (same,), ()), [])
@@ -319,8 +321,8 @@ def test_the_page_says_what_is_certified_and_shows_no_persons_own_facts(evidence
 
 def test_fewer_people_are_named_with_more_trials_where_these_are_unreliable():
     gain = Estimate(0.2, 0.2 - 0.3, 0.2 + 0.3, 40)
-    alone, cheaper = (_needed(gain, 0.95, 10, reliability, "trials") for reliability in (0.98, 0.2))
-    assert alone == _needed(gain, 0.95, 10)
+    alone, cheaper = (needed(gain, 0.95, 10, reliability, "trials") for reliability in (0.98, 0.2))
+    assert alone == needed(gain, 0.95, 10)
     assert cheaper.startswith(f"{alone}, or ")
     assert cheaper.endswith(" with twice the trials")
 
@@ -473,13 +475,13 @@ def test_the_number_of_people_that_is_named_decides_as_often_as_the_power_says()
     """Gains of independent people, tested as on a page of 20 tests: the number named for a gain of half a standard deviation."""
     rng = np.random.default_rng(3)
     spread = 1 / np.sqrt(40) * stats.norm.isf(0.025) * np.sqrt(39 / 40)
-    named = _needed(Estimate(0.5, 0.5 - spread, 0.5 + spread, 40), 0.95, 20)
+    named = needed(Estimate(0.5, 0.5 - spread, 0.5 + spread, 40), 0.95, 20)
     num_people = int(named.removeprefix("about ").split(" ")[0])
     gains_DS = rng.normal(0.5, 1, (4000, num_people))
     passed = stats.ttest_1samp(gains_DS, 0, axis=1, alternative="greater").pvalue < 0.05 / 20
     assert passed.mean() == pytest.approx(POWER, abs=0.04)
-    assert _needed(Estimate(0.001, -1, 1.002, 40), 0.95, 20).startswith("more than 5,000 people")
-    assert _needed(Estimate(0.3, np.nan, np.nan, 4), 0.95, 20).startswith("more people")
+    assert needed(Estimate(0.001, -1, 1.002, 40), 0.95, 20).startswith("more than 5,000 people")
+    assert needed(Estimate(0.3, np.nan, np.nan, 4), 0.95, 20).startswith("more people")
 
 
 def test_no_gain_is_no_only_where_the_interval_leaves_none():
@@ -491,7 +493,7 @@ def test_no_gain_is_no_only_where_the_interval_leaves_none():
 
 
 def replaced_gain(gain: Estimate) -> Asked:
-    return _decided(open_test(gain), 1.0, 0.95, 20, ALL)
+    return decided(open_test(gain), 1.0, 0.95, 20, ALL)
 
 
 def open_test(gain: Estimate) -> Asked:
