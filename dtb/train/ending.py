@@ -76,7 +76,7 @@ def ending_of(rows: Sequence[Mapping[str, Any]], max_steps: int) -> Ending:
     error = math.sqrt((apart**2).sum() / max(len(x) - 2, 1) / max(((x - x.mean()) ** 2).sum(), 1e-300))
     fall = -slope * (x[-1] - x[0])
     whole = losses[0] - losses.min()
-    is_last_best = losses[late].argmin() >= len(x) // 2
+    is_last_best = losses.argmin() >= 0.75 * (len(losses) - 1)
     is_falling = -slope > ERRORS * error and fall > SMALLEST_SHARE * whole
     is_cut_off = steps >= max_steps
     return Ending("improving" if is_cut_off and is_falling and is_last_best else "level", float(fall), steps)
