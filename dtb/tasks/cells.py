@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dtb.tasks.spec import ABSENT, TaskSpec, Time, Where, plain_text
-from dtb.tasks.tables import Table, number_or_none
+from dtb.tasks.tables import Table, hint_of, number_or_none
 
 _SECONDS = {"s": 1.0, "ms": 1e-3}
 
@@ -85,10 +85,21 @@ class Cells:
             seen[group] += int(counts)
 
     def fits(self, where: Where) -> np.ndarray:
-        """(rows,) bool: whether every named column has one of its listed values."""
-        found = np.ones(self.num_rows, dtype=bool)
+        """(rows,) bool: whether every named column has one of its listed values.
+
+        A row that would fit but for spaces around a value would be passed over without a word: it is noted.
+        """
+        found, stripped = np.ones(self.num_rows, dtype=bool), np.ones(self.num_rows, dtype=bool)
         for name, values in where.items():
-            found &= np.isin(self.column(name), list(values))
+            fits = np.isin(self.column(name), list(values))
+            found &= fits
+            stripped &= fits | np.isin([plain_text(cell.strip()) for cell in self.column(name)], list(values))
+        for name, values in where.items():
+            spaced = stripped & ~np.isin(self.column(name), list(values))
+            reason = (
+                f"column {name!r} has {{!r}}, with spaces around it; set `strip_spaces: true` in the task specification"
+            )
+            self.problem(spaced, reason, self.column(name))
         return found
 
     def present(self, names: tuple[str, ...]) -> np.ndarray:
@@ -104,7 +115,10 @@ class Cells:
         unread = rows & np.isnan(values)
         unread[[row for row in np.flatnonzero(unread) if (row, name) in self._unread]] = False  # said once is enough
         self._unread.update((int(row), name) for row in np.flatnonzero(unread))
-        self.problem(unread, f"{what}: column {name!r} has {{!r}}, which is not a number", shown_text(cells))
+        hints = np.array([hint_of(cell) if bad else "" for cell, bad in zip(cells, unread, strict=True)], dtype=object)
+        for hint in sorted(set(hints[unread])):
+            reason = f"{what}: column {name!r} has {{!r}}, which is not a number{hint}"
+            self.problem(unread & (hints == hint), reason, shown_text(cells))
         return values
 
     def times(self, time: Time, rows: np.ndarray, what: str) -> np.ndarray:

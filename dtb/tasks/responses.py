@@ -13,11 +13,13 @@ import numpy as np
 from dtb.errors import TaskError
 from dtb.tasks.cells import Cells, shown_text
 from dtb.tasks.spec import ABSENT, FromAccuracy, TaskSpec
-from dtb.tasks.tables import line_of, number_or_none
+from dtb.tasks.tables import hint_of, line_of, number_or_none
 
 _UNIT = {"s": 1.0, "ms": 1e-3}
 LATE = "press after the response window"
 LOST = {"late": LATE, "invalid": "reaction time that is not positive"}
+_FASTEST_SECONDS, _SLOWEST_SECONDS = 0.02, 60.0  # that a median of reaction times can be
+_FEWEST_TIMES = 5  # of which a median says something
 NO_PRESS = -1
 UNKNOWN = -2
 
@@ -204,15 +206,14 @@ def _reaction_times(
     column = cells.column(rule.column)
     rt_J = np.full(len(rows), np.nan)
     omissions: dict[int, str] = {}
+    _require_unit(spec, column[rows], where)
     for place, row in enumerate(rows):
         cell = column[row]
         if cell in rule.omitted or int(row) in cells.problems:
             continue
         number = number_or_none(cell)
         if number is None:
-            problem = (
-                f"column {rule.column!r} has {cell or 'n/a'!r}, which is neither a number nor listed under `omitted`"
-            )
+            problem = f"column {rule.column!r} has {cell or 'n/a'!r}, which is neither a number nor listed under `omitted`{hint_of(cell)}"
             cells.note(int(row), problem, f"column {rule.column!r} has …, which is no reaction time")
             continue
         seconds = number * _UNIT[rule.unit]
@@ -234,6 +235,27 @@ def _reaction_times(
         else:
             cells.note(int(row), problem, LOST[kind])
     return rt_J, omissions
+
+
+def _require_unit(spec: TaskSpec, cells: np.ndarray, where: str) -> None:
+    """Refuse reaction times of which most are too short, or too long, for the unit that the specification says they have."""
+    rule = spec.trials.reaction_time
+    numbers = [number_or_none(cell) for cell in cells if cell not in rule.omitted]
+    seconds = [number * _UNIT[rule.unit] for number in numbers if number is not None and number > 0]
+    if len(seconds) < _FEWEST_TIMES or _FASTEST_SECONDS <= np.median(seconds) <= _SLOWEST_SECONDS:
+        return
+    other = "s" if rule.unit == "ms" else "ms"
+    factor = _UNIT[other] / _UNIT[rule.unit]
+    fits = _FASTEST_SECONDS <= factor * np.median(seconds) <= _SLOWEST_SECONDS
+    raise TaskError(
+        f"{where}: half of the reaction times in the column {rule.column!r} are "
+        f"{'shorter' if np.median(seconds) < _FASTEST_SECONDS else 'longer'} than {np.median(seconds):.3g} s. "
+        + (
+            f"Their unit seems to be {other}: set `trials.reaction_time.unit: {other}` in the task specification."
+            if fits
+            else "Do they count from the trial's onset, as a reaction time does? Some programs count from the beginning of the experiment."
+        )
+    )
 
 
 def _problem_J(cells: Cells, rows: np.ndarray, trials_J: np.ndarray, reason: str, shown: np.ndarray) -> None:

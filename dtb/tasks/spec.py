@@ -37,7 +37,7 @@ def plain_text(cell: Any) -> str:
     if isinstance(cell, bool):
         raise ValueError(f"YAML reads this as {cell}; put the word in quotes")
     text = format(cell, "g") if isinstance(cell, float) else str(cell)
-    if text in {"n/a", ""}:
+    if not text or text.strip() == "n/a":  # a space alone is a key like any other
         return ABSENT
     if _NUMBER.fullmatch(text):
         number = float(text)
