@@ -206,7 +206,10 @@ def _share_left(run: Run) -> float:
 def why_left_out(quality: RunQuality, config: IngestConfig) -> SetAsideError | None:
     """Return why the rules leave a run out; None if they do not."""
     if not quality.num_usable:
-        return SetAsideError("no usable trial", "no usable trial")
+        reason = max(quality.lost, key=quality.lost.__getitem__) if quality.lost else ""
+        return SetAsideError(
+            "no usable trial", f"no usable trial{f': {reason} ({quality.lost[reason]} rows)' if reason else ''}"
+        )
     if quality.omission_fraction > config.max_omission_fraction:
         return SetAsideError(
             "ingest.max_omission_fraction",
