@@ -81,7 +81,7 @@ class Ingest(Stage):
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder for the shards; new or empty."""
     derivatives: Annotated[tuple[Path, ...], arg(metavar="DIR [DIR ...]")] = ()
-    """Derivative trees with the parcellated series."""
+    """Derivative trees with the parcellated series; none are needed with `--without-connectome keep`."""
     ingest: OmitArgPrefixes[cfg.IngestConfig]
     cluster: OmitArgPrefixes[cfg.ClusterConfig]
 
@@ -89,9 +89,10 @@ class Ingest(Stage):
         from dtb.cohort.ingest import ingest
 
         derivatives = self.derivatives or config.input.derivatives
-        if not derivatives:
+        if not derivatives and config.ingest.without_connectome != "keep":
             raise ConfigurationError(
-                "--derivatives is missing: name at least one derivative tree with the parcellated series."
+                "--derivatives is missing: name at least one derivative tree with the parcellated series. For shards of behaviour alone, "
+                "add --without-connectome keep."
             )
         ingest(config, self.bids, derivatives, self.out, resume=self.resume, dry_run=self.dry_run)
 

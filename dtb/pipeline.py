@@ -54,6 +54,12 @@ def steps_of(config: Config, run: Path) -> list[Step]:
         raise ConfigurationError(
             "input.shards and input.bids are both given: the first are read as they are, the second would be ingested. Leave one out."
         )
+    if config.input.shards is None and (not config.ingest.tasks or config.ingest.without_connectome == "keep"):
+        option = "ingest.without_connectome: keep" if config.ingest.tasks else "ingest.tasks with no task"
+        raise ConfigurationError(
+            f"{option}: such shards are for reading, and no twin can be trained on them. Make them with `dtb ingest`; `dtb run` needs "
+            "tasks, and connectomes of everybody."
+        )
     if config.input.bids is not None and not config.input.derivatives:
         raise ConfigurationError(
             "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "

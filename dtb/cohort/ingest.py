@@ -181,12 +181,17 @@ def ingest(
     draw()  # last, for nothing that is only looked at may cost the shards
     remove_finished(out)
     _print_summary(summary, left_out, coverage.absent_in_everybody, out)
+    if use := manifest.use_without_training:
+        terminal.err.print(f"Warning: {use}")
     _warn_of_lost_trials(people, out)
     _warn_of_unseen_onsets(people, tasks)
 
 
 def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
-    """Return the names that most of the first few people's series have: one person's broken file must not stop everybody."""
+    """Return the names that most of the first few people's series have: one person's broken file must not stop everybody.
+
+    There are none where nobody has a series or a matrix.
+    """
     found: Counter[tuple[str, ...]] = Counter()
     refusals = []
     if CONNECTOMES[config.connectome].estimate is None:
@@ -200,6 +205,8 @@ def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], conf
             found[read(first)] += 1
         except InputDataError as error:
             refusals.append(error)
+    if not firsts:
+        return ()
     if not found:
         raise refusals[0]
     return found.most_common(1)[0][0]
@@ -233,7 +240,7 @@ def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> No
     InputDataError
         No file of any task was found.
     """
-    if not any(person.events or person.problem for person in people):
+    if tasks.specs and not any(person.events or person.problem for person in people):
         names = ", ".join(spec.name for spec in tasks.specs)
         raise InputDataError(
             f"None of {len(people)} people in {bids} has an events file of {names}: looked for sub-*_task-*_events.tsv in sub-*/func and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections import Counter
@@ -111,17 +112,23 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     notices: list[tuple[str, str]] = []
     record: SubjectRecord | None = None
     rest: Rest | None = None
+    good: Rest | None = None
     runs: list[tuple[Run, RunQuality]] = []
     reason = kind = ""
     try:
-        rest = read_rest(job.files, job.derivatives, regions, config)
-        left_out += _unread(rest.unread)
+        with _kept_without(job, config, left_out):
+            rest = read_rest(job.files, job.derivatives, regions, config)
+            left_out += _unread(rest.unread)
+            notices += rest.notices
         read = _read_runs(job, regions, tasks, config)
         runs = read.runs
         left_out += read.left_out
-        notices += [*rest.notices, *read.notices]
-        require_good(rest, config)
-        record = _record(job, rest, runs, read.problems, config)
+        notices += read.notices
+        with _kept_without(job, config, left_out):
+            if rest is not None:
+                require_good(rest, config)
+                good = rest
+        record = _record(job, good, len(regions), runs, read.problems, tasks, config)
     except UserError as error:
         left_out += _unread(error.unread) if isinstance(error, NoRestError) else []
         reason = without_label(str(error), job, config)
@@ -136,8 +143,8 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
             )
             for each in left_out
         ),
-        None if rest is None else person_quality(rest, tuple(quality for _, quality in runs), kind),
-        np.stack(list(rest.runs.values())) if record is not None and rest is not None and len(rest.runs) > 1 else None,
+        None if rest is None and record is None else person_quality(rest, tuple(quality for _, quality in runs), kind),
+        np.stack(list(good.runs.values())) if record is not None and good is not None and len(good.runs) > 1 else None,
         None if rest is None else rest.coverage_R,
         None if rest is None else rest.present_R,
         kind,
@@ -184,6 +191,20 @@ def paths_in(value: object) -> Iterator[Path]:
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             yield from paths_in(getattr(value, field.name))
+
+
+@contextlib.contextmanager
+def _kept_without(job: PersonJob, config: IngestConfig, left_out: list[LeftOut]) -> Iterator[None]:
+    """With `ingest.without_connectome: keep`, enter into `left_out` why somebody has no connectome, where else they would be set aside."""
+    try:
+        yield
+    except UserError as error:
+        if config.without_connectome != "keep" or job.files.problem:
+            raise
+        if isinstance(error, NoRestError):
+            left_out += _unread(error.unread)
+        elif job.files.rest or job.files.matrices:
+            left_out.append(LeftOut("connectome", None, str(error)))
 
 
 def _unread(files: Iterable[tuple[str, str]]) -> list[LeftOut]:
@@ -239,22 +260,30 @@ def _read_runs(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config:
 
 
 def _record(
-    job: PersonJob, rest: Rest, runs: list[tuple[Run, RunQuality]], problems: list[str], config: IngestConfig
+    job: PersonJob,
+    rest: Rest | None,
+    num_regions: int,
+    runs: list[tuple[Run, RunQuality]],
+    problems: list[str],
+    tasks: TaskSet,
+    config: IngestConfig,
 ) -> SubjectRecord:
     used = tuple(run for run, quality in runs if not quality.left_out)
-    if not used:
+    if not used and tasks.specs:
         kind = "no task run that can be used"
         raise SetAsideError(kind, f"{kind}{f': {problems[0]}' if problems else ''}")
     return SubjectRecord(
         pseudonym=job.pseudonym,
-        connectome_E=rest.connectome_E,
+        connectome_E=np.full(num_regions * (num_regions - 1) // 2, np.nan, np.float32)
+        if rest is None
+        else rest.connectome_E,
         covariates={
             **job.covariates,
-            "motion": rest.motion,
-            "rest_seconds": rest.seconds,
+            "motion": None if rest is None else rest.motion,
+            "rest_seconds": None if rest is None else rest.seconds,
         },
         runs=used,
-        rest_runs=rest.runs if config.rest_runs == "separate" else {},
+        rest_runs=rest.runs if rest is not None and config.rest_runs == "separate" else {},
     )
 
 

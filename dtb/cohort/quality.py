@@ -109,10 +109,11 @@ class PersonQuality:
     motion : float or None
         Mean framewise displacement at rest in millimetres.
     rest_seconds : float
+        NaN for somebody without rest.
     rest_volumes_fraction : float
         Share of the volumes of rest that censoring left; NaN without volumes.
     region_fraction : float
-        Share of the regions that are present.
+        Share of the regions that are present; NaN for somebody without rest.
     runs : tuple of RunQuality
         Those that are used, and those that the rules left out.
     set_aside : str
@@ -127,8 +128,10 @@ class PersonQuality:
     set_aside: str = ""
 
 
-def person_quality(rest: Rest, runs: tuple[RunQuality, ...], set_aside: str = "") -> PersonQuality:
-    """Sum up a person."""
+def person_quality(rest: Rest | None, runs: tuple[RunQuality, ...], set_aside: str = "") -> PersonQuality:
+    """Sum up a person; `rest` is None for somebody without any that could be read."""
+    if rest is None:
+        return PersonQuality(None, float("nan"), float("nan"), float("nan"), runs, set_aside)
     return PersonQuality(
         motion=rest.motion,
         rest_seconds=rest.seconds or 0.0,

@@ -100,7 +100,11 @@ class IngestConfig:
     """From BIDS trees to shards."""
 
     tasks: tuple[str, ...] = ("stroop", "hammer")
-    """Task specifications: names of shipped ones (`dtb task list` lists them) or paths of YAML files."""
+    """Task specifications: names of shipped ones (`dtb task list` lists them) or paths of YAML files. None (`--tasks` with nothing behind
+    it) makes shards of connectomes alone, with the people of the derivative trees too; no twin can be trained on these."""
+    without_connectome: Literal["set_aside", "keep"] = "set_aside"
+    """Who has no connectome that can be used: `set_aside`, or `keep`, with their behaviour and every edge absent. No twin can be trained on
+    shards that hold such people."""
     channel_layout: Literal["separate", "shared"] = "separate"
     """Stimulus channels of several tasks: `separate`, side by side with a flag for each task; `shared`, the paper's, in the same
     places with one flag."""
@@ -186,6 +190,13 @@ class IngestConfig:
     """Stop if more than this share of the people is set aside."""
     subjects_per_shard: Count = 32
     """People in one tar shard."""
+
+    def __post_init__(self) -> None:
+        """Refuse options that would leave nothing of anybody."""
+        if not self.tasks and self.without_connectome == "keep":
+            raise ValueError(
+                "`without_connectome: keep` needs `tasks`: without either, nothing is left of such a person"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -20,6 +20,7 @@ from dtb.intervene.indicators import TaskOutline
 from dtb.people.connectome_kinds import connectome_in_words
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.batches import BatchMaker
+from dtb.shards.manifest import WITHOUT_CONNECTOME
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.remote import absolute
 from dtb.shards.split import Split
@@ -172,6 +173,8 @@ def _open_ingested(shards: Path) -> Cohort:
 def _join(cohort: Cohort, shards: Path, trained: Path) -> SharedTwin:
     require_complete(trained, "train")
     twin, card = load_twin(trained / "twin")
+    if cohort.manifest.counts.get(WITHOUT_CONNECTOME):
+        raise InputDataError(f"{shards}: {cohort.manifest.use_without_training}")
     description = cohort.manifest.description
     if tuple(description.regions) != card.region_names:
         raise InputDataError(

@@ -87,12 +87,13 @@ class SubjectRecord:
     pseudonym : str
         Keyed pseudonym, letters and digits only.
     connectome_E : (E,) float32
-        Fisher z of the upper triangle (row by row, `numpy.triu_indices(R, 1)`); NaN where a region is absent.
+        Fisher z of the upper triangle (row by row, `numpy.triu_indices(R, 1)`); NaN where a region is absent, and throughout for somebody
+        without a connectome.
     covariates : dict
         From `participants.tsv`: `age` (years, float), `sex`, `site`, `group` (str), `motion` (mean framewise displacement in mm,
         float) and `rest_seconds` (float); None where unknown.
     runs : tuple of Run
-        Task runs, ordered by label, session and run.
+        Task runs, ordered by label, session and run; none in a cohort of connectomes alone.
     rest_runs : dict of str to (E,) float32
         With `ingest.rest_runs: separate`, the connectome of each rest run by the run's entities (``task-rest_dir-AP_run-1``), in order.
     """
@@ -102,6 +103,11 @@ class SubjectRecord:
     covariates: dict[str, float | str | None]
     runs: tuple[Run, ...]
     rest_runs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def has_connectome(self) -> bool:
+        """Whether any edge is known."""
+        return bool(np.isfinite(self.connectome_E).any())
 
 
 def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:

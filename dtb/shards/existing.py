@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dtb import terminal
 from dtb.config import Config, sections
+from dtb.errors import InputDataError
 from dtb.files import write_bytes, write_text
 from dtb.people.coverage import COVERAGE_FILE
 from dtb.people.reliability import RELIABILITY_FILE
@@ -61,4 +62,7 @@ def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bo
 
 def _opened(shards: Path) -> Cohort:
     require_ingested(shards)
-    return open_cohort(shards)
+    cohort = open_cohort(shards)
+    if why := cohort.manifest.use_without_training:
+        raise InputDataError(f"{shards}: {why}")
+    return cohort

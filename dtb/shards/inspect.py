@@ -12,7 +12,7 @@ from dtb import terminal
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.files import sha256_of
 from dtb.people.reliability import RELIABILITY_FILE, load_reliability
-from dtb.shards.manifest import COUNTS, MANIFEST_FILE, Manifest
+from dtb.shards.manifest import COUNTS, MANIFEST_FILE, WITHOUT_CONNECTOME, Manifest
 from dtb.shards.read import home_of, open_cohort
 from dtb.shards.remote import url_of
 from dtb.shards.write import counts_of
@@ -31,14 +31,17 @@ def print_info(folder: Path) -> None:
     manifest = cohort.manifest
     counts, description = manifest.counts, manifest.description
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
+    named = f" ({description.regions[0]} ... {description.regions[-1]})" if description.regions else ""
     terminal.out.print(
         f"{folder}: {counts['subjects']} people in {len(manifest.shards)} shards, {num_bytes / 2**20:.1f} MiB\n"
-        f"  regions: {len(description.regions)} ({description.regions[0]} ... {description.regions[-1]})\n"
+        f"  regions: {len(description.regions)}{named}\n"
         f"  connectome: {', '.join(f'{key} {value}' for key, value in description.connectome.items())}\n"
         f"  edges absent: {counts['absent_edges']}\n"
         f"  runs: {counts['runs']}, trials: {counts['trials']} ({counts['usable_trials']} usable), task volumes: {counts['volumes']}\n"
         f"  cohort hash: {manifest.cohort_hash[:16]}"
     )
+    if use := manifest.use_without_training:
+        terminal.out.print(f"  {use}")
     headers = [cohort.header(pseudonym) for pseudonym in cohort.pseudonyms]
     for sentence in _rest_in_words(folder, headers):
         terminal.out.print(f"  {sentence}")
@@ -48,7 +51,9 @@ def print_info(folder: Path) -> None:
         table.add_row(name, f"{len(known)} of {len(headers)}", _summary(known))
     terminal.out.print(table)
     runs = Counter(f"{run['task']} ({run['label']})" for header in headers for run in header["runs"])
-    terminal.out.print("  " + ", ".join(f"{label}: {count} runs" for label, count in sorted(runs.items())))
+    terminal.out.print(
+        "  " + (", ".join(f"{label}: {count} runs" for label, count in sorted(runs.items())) or "no task runs")
+    )
 
 
 def _rest_in_words(folder: Path, headers: list[dict[str, Any]]) -> list[str]:
@@ -128,9 +133,9 @@ def _problems_of_manifest(folder: Path, manifest: Manifest) -> list[str]:
     except DamagedOutputError as error:
         return [str(error)]
     return [
-        f"{MANIFEST_FILE} counts {manifest.counts[name]} {name.replace('_', ' ')}, the shards hold {counts[name]}"
-        for name in COUNTS
-        if manifest.counts[name] != counts[name]
+        f"{MANIFEST_FILE} counts {manifest.counts.get(name, 0)} {name.replace('_', ' ')}, the shards hold {counts[name]}"
+        for name in (*COUNTS, WITHOUT_CONNECTOME)
+        if manifest.counts.get(name, 0) != counts[name]
     ]
 
 

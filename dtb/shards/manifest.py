@@ -24,6 +24,8 @@ SCHEMA_VERSION = 1
 SEALED = (MANIFEST_FILE, "reliability.safetensors")
 """Files whose SHA-256 `stage.json` holds, as the manifest holds the shards'."""
 COUNTS = ("subjects", "runs", "trials", "usable_trials", "volumes", "absent_edges")
+WITHOUT_CONNECTOME = "without_connectome"
+"""Count of people without a connectome, which stands in a manifest only where there are any."""
 _SHARD_NAME = re.compile(r"shard-\d{5,9}\.tar")
 
 
@@ -81,7 +83,7 @@ class Manifest:
     description : CohortDescription
     shards : tuple of ShardEntry
     counts : dict
-        `subjects`, `runs`, `trials`, `usable_trials`, `volumes`, `absent_edges`.
+        `subjects`, `runs`, `trials`, `usable_trials`, `volumes`, `absent_edges`; and `without_connectome` where that is not 0.
     """
 
     description: CohortDescription
@@ -97,6 +99,23 @@ class Manifest:
     def bold_regions(self) -> tuple[str, ...]:
         """Names of the regions whose task BOLD there is; none in a cohort without task BOLD."""
         return self.description.regions if self.counts["volumes"] else ()
+
+    @property
+    def use_without_training(self) -> str:
+        """What the shards are good for, if no twin can be trained on them, and why not; empty where one can."""
+        if not self.counts["runs"]:
+            return (
+                "These shards hold connectomes and no task: they are for reading connectomes (`dtb.shards.read.open_cohort`), their "
+                "reliability, and for twins that were trained on others (`dtb simulate` with simulate.designs). No twin can be trained on "
+                "them: name tasks with ingest.tasks."
+            )
+        if number := self.counts.get(WITHOUT_CONNECTOME, 0):
+            return (
+                f"{number} of {self.counts['subjects']} people in these shards have no connectome, every edge of theirs being absent: they "
+                "are for counting and reading behaviour (`dtb.shards.read.open_cohort`). No twin can be trained on them: ingest with "
+                "`ingest.without_connectome: set_aside`."
+            )
+        return ""
 
     @property
     def cohort_hash(self) -> str:

@@ -10,7 +10,7 @@ import webdataset
 
 from dtb.files import sha256_of, written_whole
 from dtb.people.records import SubjectRecord
-from dtb.shards.manifest import COUNTS, MANIFEST_FILE, CohortDescription, Manifest, ShardEntry
+from dtb.shards.manifest import COUNTS, MANIFEST_FILE, WITHOUT_CONNECTOME, CohortDescription, Manifest, ShardEntry
 from dtb.shards.sample import encode_sample
 
 
@@ -23,6 +23,7 @@ def counts_of(record: SubjectRecord) -> dict[str, int]:
         "usable_trials": sum(int(run.trials.usable_J.sum()) for run in record.runs),
         "volumes": sum(len(run.bold_VR) for run in record.runs if run.bold_VR is not None),
         "absent_edges": int(np.isnan(record.connectome_E).sum()),
+        **({} if record.has_connectome else {WITHOUT_CONNECTOME: 1}),
     }
 
 

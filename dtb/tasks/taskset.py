@@ -23,7 +23,7 @@ class TaskSet:
     Attributes
     ----------
     specs : tuple of TaskSpec
-        Their order is the order of channels and of task indices.
+        Their order is the order of channels and of task indices; none for a cohort of connectomes alone.
     channel_layout : {"separate", "shared"}
 
     Examples
@@ -41,21 +41,19 @@ class TaskSet:
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.specs]
-        if not names or len(set(names)) != len(names):
-            raise TaskError(
-                f"A set of tasks needs at least one, each under its own name; found: {', '.join(names) or 'none'}."
-            )
+        if len(set(names)) != len(names):
+            raise TaskError(f"A set of tasks needs each under its own name; found: {', '.join(names)}.")
 
     @property
     def num_channels(self) -> int:
         """Stimulus channels in all, flags included."""
         own = [len(spec.channels) for spec in self.specs]
-        return sum(own) + len(own) if self.channel_layout == "separate" else max(own) + 1
+        return sum(own) + len(own) if self.channel_layout == "separate" else max(own, default=0) + 1
 
     @property
     def num_alternatives(self) -> int:
         """Response slots; every task uses the first ones."""
-        return max(len(spec.alternatives) for spec in self.specs)
+        return max((len(spec.alternatives) for spec in self.specs), default=0)
 
     def index(self, name: str) -> int:
         """Return the index of a task.

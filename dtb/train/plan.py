@@ -134,6 +134,8 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
     ConfigurationError
         The cohort and the configuration do not fit.
     """
+    if why := cohort.manifest.use_without_training:
+        raise ConfigurationError(f"{shards}: {why}")
     description = cohort.manifest.description
     taskset = TaskSet.from_plain(description.taskset)
     split = make_split(cohort, config.split, config.seed)

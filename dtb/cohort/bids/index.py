@@ -119,7 +119,8 @@ class PersonFiles:
 
 
 def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig, tasks: TaskSet) -> list[PersonFiles]:
-    """Find everybody in the raw tree, or those of them whom the configuration names, ordered by label.
+    """Find everybody in the raw tree, or those of them whom the configuration names, ordered by label; without tasks also everybody in
+    the derivative trees.
 
     Raises
     ------
@@ -132,23 +133,30 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
             raise InputDataError(
                 f"{folder} is not a folder. Give the root of a BIDS tree (the folder that holds sub-*)."
             )
-    if not derivatives:
+    if not derivatives and config.without_connectome != "keep":
         raise InputDataError(
-            "Connectomes need resting-state series, or matrices: give at least one derivative tree with --derivatives."
+            "Connectomes need resting-state series, or matrices: give at least one derivative tree with --derivatives. For shards of "
+            "behaviour alone set `ingest.without_connectome: keep`."
         )
     reads_matrices = CONNECTOMES[config.connectome].estimate is None
     selection = read_selection(config)
     raw = list_tree(bids, selection.participants)
-    if not raw.labels:
+    if not raw.labels and tasks.specs:
         raise InputDataError(f"{bids} holds no sub-* folder. Give the root of a BIDS tree.")
-    require_known(selection.participants, raw.labels, "ingest.participant_label", "sub-", f"no folder of {bids}")
-    chosen = [label for label in raw.labels if not selection.participants or label in selection.participants]
     layout = LAYOUTS[config.layout]
     derived = [
-        list_tree(root, selection.participants) if layout.list_tree is None else layout.list_tree(root, chosen)
+        list_tree(root, selection.participants)
+        if layout.list_tree is None
+        else layout.list_tree(root, selection.among(raw.labels))
         for root in derivatives
     ]
-    _warn_of_strangers(raw, derived)
+    labels = raw.labels
+    if tasks.specs:
+        _warn_of_strangers(raw, derived)
+    else:  # nobody needs events, which the raw tree holds
+        labels = tuple(sorted({*raw.labels, *(label for tree in derived for label in tree.labels)}))
+    require_known(selection.participants, labels, "ingest.participant_label", "sub-", f"no folder of {bids}")
+    chosen = selection.among(labels)
     _require_labels((raw, *derived), selection, tasks, config.rest_task)
     people: list[PersonFiles] = []
     sidecars: dict[Path, list[tuple[Path, BidsName]]] = {}
@@ -168,13 +176,13 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     if 2 * len(ambiguous) > len(people):
         raise InputDataError(f"{ambiguous[0]} So it is with {len(ambiguous)} of {len(people)} people.")
     _warn_of_empty(people, selection)
-    if reads_matrices and not any(person.matrices for person in people):
+    if derivatives and reads_matrices and not any(person.matrices for person in people):
         patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
         raise InputDataError(
             f"No connectivity matrix of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
             f"{', '.join(patterns)} in all folders of sub-*. Check --derivatives and ingest.matrix_files."
         )
-    if not reads_matrices and not any(person.rest for person in people):
+    if derivatives and not reads_matrices and not any(person.rest for person in people):
         raise InputDataError(
             f"No resting-state series of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
             f"{layout.looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"

@@ -40,6 +40,10 @@ class Selection:
     tasks: frozenset[str]
     filters: dict[str, Values]
 
+    def among(self, labels: Iterable[str]) -> list[str]:
+        """Return those of some participants who are wanted."""
+        return [label for label in labels if not self.participants or label in self.participants]
+
     def wants(self, name: BidsName) -> bool:
         """Return whether a file is of a wanted session, and passes the filters; events have the entities of raw images only."""
         keys = _RAW_ENTITIES if name.suffix == "events" else self.filters
