@@ -24,6 +24,7 @@ from dtb.cohort.bids.index import PersonFiles, SeriesFile, index_people
 from dtb.cohort.bids.participants import read_covariates
 from dtb.cohort.bids.selection import wanted_specs
 from dtb.cohort.bids.source import DESCRIPTION_FILE, read_made_up_seed, read_source
+from dtb.cohort.bounded import read_apart
 from dtb.cohort.connectomes.estimate import description
 from dtb.cohort.connectomes.matrices import read_matrix_regions
 from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_finished
@@ -97,7 +98,7 @@ def ingest(
         terminal.err.print(f"Warning: {sentence} What has no name or no label is left out.")
     covariates = read_covariates(bids, [person.label for person in files])
     _require_events(files, tasks, bids)
-    _require_readable(tasks, files)
+    _require_readable(tasks, files, wanted)
     call = StageCall("ingest", out, sections(config, "ingest"), resume=resume, dry_run=dry_run)
     if call.ends_early(lambda: _print_plan(files, regions, tasks, out)):
         if not dry_run:
@@ -200,13 +201,14 @@ def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], conf
     else:
         firsts = [person.rest[0] for person in people if person.rest]
         read = functools.partial(read_region_names, derivatives=derivatives, config=config)
-    for first in firsts[:_NUM_TRIED]:
-        try:
-            found[read(first)] += 1
-        except InputDataError as error:
-            refusals.append(error)
     if not firsts:
         return ()
+    limits = {"seconds": config.subject_timeout_seconds, "max_memory_gib": config.max_memory_gib}
+    for names in read_apart(read, firsts[:_NUM_TRIED], **limits):
+        if isinstance(names, InputDataError):
+            refusals.append(names)
+        else:
+            found[names] += 1
     if not found:
         raise refusals[0]
     return found.most_common(1)[0][0]
@@ -225,7 +227,12 @@ def _require_same_regions(
     if CONNECTOMES[config.connectome].estimate is not None or LAYOUTS[config.layout].names_regions:
         return
     series = _task_series(people)
-    if series and read_region_names(series[0], derivatives, config) != regions:
+    read = functools.partial(read_region_names, derivatives=derivatives, config=config)
+    limits = {"seconds": config.subject_timeout_seconds, "max_memory_gib": config.max_memory_gib}
+    names = next(read_apart(read, series[:1], **limits), None)
+    if isinstance(names, InputDataError):
+        raise names
+    if names is not None and names != regions:
         raise InputDataError(
             f"{series[0].path.name} and other series have other regions than the connectivity matrices, which have {len(regions)} "
             f"({regions[0]}, ...). Give series of the same parcellation, or no derivative tree that holds series."
@@ -252,7 +259,7 @@ def _task_series(people: list[PersonFiles]) -> list[SeriesFile]:
     return [file.series for person in people for file in person.events if file.series is not None]
 
 
-def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:
+def _require_readable(tasks: TaskSet, people: list[PersonFiles], config: IngestConfig) -> None:
     """Stop before anything is written where a task's specification does not fit this laboratory's files at all.
 
     Raises
@@ -263,12 +270,11 @@ def _require_readable(tasks: TaskSet, people: list[PersonFiles]) -> None:
     for place, spec in enumerate(tasks.specs):
         own = [file.path for person in people for file in person.events if file.task_index == place][:_NUM_TRIED]
         refusals = []
-        for path in own:
-            try:
-                read_trials(spec, path)
+        limits = {"seconds": config.subject_timeout_seconds, "max_memory_gib": config.max_memory_gib}
+        for refusal in read_apart(functools.partial(_try_events, tasks.to_plain(), place), own, **limits):
+            if refusal is None:
                 break
-            except InputDataError as error:
-                refusals.append(error)
+            refusals.append(refusal)
         if own and len(refusals) == len(own):
             raise TaskError(
                 f"{refusals[0]} All {len(own)} files of {spec.name} that were tried are refused, so nothing was written."
@@ -293,6 +299,11 @@ def _warn_of_unseen_onsets(people: list[tuple[str, PersonQuality]], tasks: TaskS
         num_unseen, num_trials = sum(run.num_unseen for run in runs), sum(run.num_usable for run in runs)
         if said := warning(spec, num_unseen, num_trials):
             terminal.err.print(f"Warning: {said}")
+
+
+def _try_events(tasks: dict[str, Any], place: int, path: Path) -> None:
+    """Read an events file through one of the tasks, or refuse it."""
+    read_trials(TaskSet.from_plain(tasks).specs[place], path)
 
 
 def _with_absolute_paths(config: IngestConfig) -> IngestConfig:

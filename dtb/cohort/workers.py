@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dtb.cohort.bounded import bounded_memory, needs_too_much
 from dtb.cohort.person import PersonJob, PersonRead, read_person, without_label
 from dtb.config import ClusterConfig, IngestConfig
 from dtb.fan_out import CRASHED, as_finished
@@ -58,7 +59,11 @@ def _read_one(job: PersonJob, shared: tuple[Any, ...], reader: Reader) -> Person
     # A watchdog that needs neither the interpreter nor the cluster: it ends this process even if a library's C code hangs.
     faulthandler.dump_traceback_later(config.subject_timeout_seconds, exit=True)
     try:
-        return reader(job, regions, TaskSet.from_plain(tasks), config)
+        with bounded_memory(config.max_memory_gib):
+            return reader(job, regions, TaskSet.from_plain(tasks), config)
+    except MemoryError:
+        reason = needs_too_much(config.max_memory_gib)
+        return PersonRead(job.pseudonym, None, reason, (), kind=reason)
     except Exception as error:  # noqa: BLE001, one person's unforeseen failure becomes a row of the quarantine table
         reason = f"unforeseen {type(error).__name__}: {error}".splitlines()[0]
         return PersonRead(

@@ -22,6 +22,7 @@ from dtb.errors import InputDataError
 
 _NOTHING = frozenset({"", "n/a", "nan", "NaN", "NA"})
 _BYTES_A_CELL = 64  # a cell of text and its number
+_LONGEST_NAME = 4096
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # What HDF5's reader raises on bytes that are no MATLAB file, and ours on what scipy made of them.
 _DAMAGES = (
@@ -64,12 +65,15 @@ def read_relmat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
                 raise InputDataError(f"{path.name}: the names of its rows are not those of its columns.")
             rows = [row[1:] for row in rows]
         names = tuple(cell.strip() for cell in header)
-    matrix = np.full((len(rows), len(rows)), np.nan)
-    for place, row in enumerate(rows):
+    for place, row in enumerate(
+        rows
+    ):  # before anything is allocated: many short rows would ask for their number squared
         if len(row) != len(rows):
             raise InputDataError(
                 f"{path.name}: line {place + first} has {len(row)} values; expected {len(rows)}, for a connectome is square."
             )
+    matrix = np.full((len(rows), len(rows)), np.nan)
+    for place, row in enumerate(rows):
         for column, cell in enumerate(row):
             number = _number(cell)
             if number is None:
@@ -161,6 +165,11 @@ def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
         if labels is not None:
             cells = data[labels][()]
             if cells.dtype == h5py.ref_dtype:
+                longest = max((stream[cell].size for cell in cells.ravel()), default=0)
+                if longest > _LONGEST_NAME:
+                    raise InputDataError(
+                        f"{path.name}: {labels!r} has a name of {longest} letters; expected {_LONGEST_NAME} at most."
+                    )
                 names = tuple("".join(map(chr, stream[cell][()].ravel())) for cell in cells.ravel())
             else:
                 names = matlab_child.texts(cells)

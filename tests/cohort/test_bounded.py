@@ -1,0 +1,88 @@
+"""One person's file may ask for all memory, hang or crash: it costs that file, its neighbours are read, and the machine is left alone."""
+
+import ctypes
+import os
+import resource
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.cifti2 import BrainModelAxis, ParcelsAxis, SeriesAxis
+
+from dtb.cohort.bounded import bounded_memory, read_apart
+from dtb.cohort.connectomes.matrix_files import read_relmat
+from dtb.cohort.series.cifti import read_parcel_names
+from dtb.config import IngestConfig
+from dtb.errors import InputDataError, SetAsideError
+
+
+def read(path: Path) -> str:
+    """Do what the file's name says."""
+    if path.stem == "greedy":
+        np.ones(2**40)
+    if path.stem == "crash":
+        ctypes.string_at(0)
+    if path.stem == "hang":
+        time.sleep(1000)
+    if path.stem == "refused":
+        raise SetAsideError("kind", "no good")
+    if path.stem == "bug":
+        raise ZeroDivisionError("divided")
+    print("libraries may print")
+    return path.stem.upper()
+
+
+def test_what_a_file_does_to_its_reader_costs_that_file_and_its_neighbours_are_read():
+    names = ["first", "greedy", "crash", "refused", "bug", "last"]
+    found = list(read_apart(read, [Path(f"{name}.tsv") for name in names], seconds=200, max_memory_gib=0.5))
+    assert (found[0], found[-1]) == ("FIRST", "LAST")
+    assert all(isinstance(each, InputDataError) for each in found[1:-1])
+    for each, words in zip(
+        found[1:-1],
+        ("max_memory_gib 0.5", "crash.tsv: reading it crashed", "no good", "ZeroDivisionError: divided"),
+        strict=True,
+    ):
+        assert words in str(each)
+
+
+def test_a_file_that_hangs_is_given_up_when_its_time_is_over():
+    reading = read_apart(read, [Path("hang.tsv")], seconds=0.5, max_memory_gib=1)
+    begun = time.monotonic()
+    (found,) = reading
+    assert "hang.tsv: reading takes longer than 0.5 s" in str(found)
+    assert time.monotonic() - begun < 100
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is bounded on Linux alone")
+def test_memory_is_bounded_in_this_process_and_its_children_and_free_again_afterwards():
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with bounded_memory(0.25):
+        np.ones(2**20)
+        with pytest.raises(MemoryError):
+            np.empty(2**29)
+        assert os.system(f"{os.sys.executable} -c 'bytearray(4 << 30)' 2>/dev/null") != 0
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    assert len(np.empty(2**29)) == 2**29
+
+
+def test_a_table_of_many_one_cell_lines_is_refused_before_its_square_is_allocated(tmp_path):
+    path = tmp_path / "sub-1_relmat.tsv"
+    path.write_text("0\n" * 130_000)
+    with bounded_memory(0.1), pytest.raises(InputDataError, match="line 1 has 1 values; expected 130000"):
+        read_relmat(path, IngestConfig())
+
+
+def test_an_exponent_that_a_library_would_compute_to_its_last_digit_costs_its_file_alone(tmp_path):
+    names = ["r0" + 9 * "x", "r1"]
+    models = [(name, BrainModelAxis.from_surface(np.arange(2), 50, "CortexLeft")) for name in names]
+    path = tmp_path / "run.ptseries.nii"
+    axes = (SeriesAxis(0, 2.0, 5), ParcelsAxis.from_brain_models(models))
+    nibabel.Cifti2Image(np.ones((5, 2)), axes).to_filename(path)
+    content = path.read_bytes()  # as long afterwards as before, for its header says how long it is
+    swapped = content.replace(b'SeriesExponent="0"', b'SeriesExponent="9999999999"').replace(9 * b"x", b"")
+    assert len(swapped) == len(content)
+    path.write_bytes(swapped)
+    (found,) = read_apart(read_parcel_names, [path], seconds=8, max_memory_gib=0.5)
+    assert "run.ptseries.nii: reading takes longer than 8 s" in str(found)
