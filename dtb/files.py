@@ -16,7 +16,7 @@ PARTIAL = ".partial"
 
 
 @contextlib.contextmanager
-def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def written_whole(path: Path, *, sync: bool = True, private: bool = False) -> Iterator[Path]:
     """Return a temporary path beside `path`; when the block ends well, fsync it and rename it to `path`.
 
     Parameters
@@ -25,6 +25,8 @@ def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
         Where the file is to stand. Its folder is made if it is absent.
     sync : bool
         Whether to wait until the file is on the disk. Thousands of small files that can be made again need not wait.
+    private : bool
+        Whether the file is readable by the user alone, from the moment that it is made; else the umask says who may read it.
 
     Yields
     ------
@@ -40,7 +42,8 @@ def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        if not private:  # it was made 0600
+            temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         if sync:
             sync_folder(path.parent)

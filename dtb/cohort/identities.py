@@ -62,10 +62,8 @@ def save_identities(out: Path, key: bytes, pseudonyms: dict[str, str]) -> Path:
     """Write the key and whose pseudonym is whose, readable by the user alone."""
     path = identities_path(out)
     rows = [f"sub-{label}\t{pseudonym}" for label, pseudonym in sorted(pseudonyms.items())]
-    with written_whole(path) as temporary:
-        temporary.chmod(0o600)
+    with written_whole(path, private=True) as temporary:
         temporary.write_text(
             "\n".join([f"# key\t{key.hex()}", "participant_id\tpseudonym", *rows]) + "\n", encoding="utf-8"
         )
-    path.chmod(0o600)
     return path
