@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from dtb.cluster import prepare_environment
+from dtb.cluster import connected, prepare_environment
 from scripts.live_page import CHROMIUM, OPTIONS
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -55,6 +55,15 @@ def small_cohort(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("synth") / "cohort"
     synthesise(SMALL, out, resume=False)
     return out
+
+
+@pytest.fixture(scope="module")
+def one_ray():
+    """One private Ray for all tests of a module: each stage would start and stop one of its own."""
+    from dtb.config import ClusterConfig
+
+    with connected(ClusterConfig(num_cpus=2)):
+        yield
 
 
 @pytest.fixture(scope="module")

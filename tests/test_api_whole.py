@@ -10,7 +10,7 @@ import pytest
 
 import dtb
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("one_ray")]
 PROTOCOL = """
 title: Faster responses to faces
 search: {indicator: mean_rt, task: hammer, direction: decrease, budget: 0.05, num_steps: 2}
