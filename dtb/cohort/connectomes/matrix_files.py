@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dtb.cohort.connectomes import matlab_child
+from dtb.cohort.hdf5 import require_own_data
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
@@ -156,6 +157,7 @@ def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
     import h5py
 
     with h5py.File(path, "r") as stream:
+        require_own_data(stream, path)
         data = {name: item for name, item in stream.items() if isinstance(item, h5py.Dataset)}
         numeric = {name: item.shape for name, item in data.items() if item.dtype.kind in "fiub"}
         key = _key(numeric, path, config)

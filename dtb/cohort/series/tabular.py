@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 from isal import igzip
 
+from dtb.cohort.hdf5 import require_own_data
 from dtb.cohort.series.atlas import BAD_BYTES
 from dtb.errors import InputDataError
 from dtb.tasks.tables import number_or_none, read_tsv
@@ -197,6 +198,7 @@ def read_hdf5(path: Path, num_regions: int, max_memory_gib: float) -> np.ndarray
 
     try:
         with h5py.File(path, "r") as stream:
+            require_own_data(stream, path)
             data = stream.get("dataset")
             if not isinstance(data, h5py.Dataset) or data.ndim != 2 or data.dtype.kind != "f":
                 raise InputDataError(f"{path.name} has no table of numbers under the key `dataset`.")

@@ -1,0 +1,28 @@
+"""HDF5 files may point to bytes of other files: external storage, external links and virtual data sets are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dtb.errors import InputDataError
+
+
+def require_own_data(stream: Any, path: Path) -> None:
+    """Refuse a file any of whose top-level names leads to data elsewhere, before those data are opened.
+
+    Raises
+    ------
+    InputDataError
+        It says which name, and what to do.
+    """
+    import h5py
+
+    for name in stream:
+        link = stream.get(name, getlink=True)
+        item = stream.get(name) if isinstance(link, h5py.HardLink) else None
+        is_elsewhere = isinstance(item, h5py.Dataset) and (item.is_virtual or bool(item.external))
+        if not isinstance(link, h5py.HardLink) or is_elsewhere:
+            raise InputDataError(
+                f"{path.name}: {name!r} is a link, or its data lie in another file, which is not read. Copy the data into the file itself."
+            )
