@@ -253,7 +253,7 @@ class TaskSpec:
         What the task is called in configurations and results.
     domain : {"affective", "cognitive"}
     matches : tuple of str
-        BIDS task labels that it reads; shell patterns such as ``stroop*`` are allowed.
+        BIDS task labels that it reads, in capitals or not; shell patterns such as ``stroop*`` are allowed.
     alternatives : tuple of str
         What a person can press.
     strip_spaces : bool
@@ -297,14 +297,14 @@ class TaskSpec:
         return tuple(dict.fromkeys(channel for stimulus in self.stimuli for channel in stimulus.channels))
 
     def fits_label(self, label: str) -> bool:
-        """Whether the task reads runs of this BIDS task label.
+        """Whether the task reads runs of this BIDS task label, in capitals or not.
 
         Examples
         --------
-        >>> load_task("stroop").fits_label("stroopAP")
-        True
+        >>> load_task("stroop").fits_label("stroopAP"), load_task("stroop").fits_label("Stroop")
+        (True, True)
         """
-        return any(fnmatch.fnmatchcase(label, pattern) for pattern in self.matches)
+        return any(fnmatch.fnmatchcase(label.casefold(), pattern.casefold()) for pattern in self.matches)
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:

@@ -243,3 +243,25 @@ def test_what_was_left_out_comes_back_with_rest_or_with_the_reason_why_there_is_
     assert none.kind == "no resting-state series could be read"
     assert len(none.left_out) == 2
     assert none.reason.endswith(none.left_out[0].reason)
+
+
+@pytest.mark.parametrize("which", ["series", "events"])
+def test_a_label_in_other_capitals_is_of_the_same_task_and_meets_nothing_in_silence(person, which):
+    folder = person.func if which == "series" else person.raw
+    for path in [*folder.glob("*task-stroop*")]:
+        path.rename(path.with_name(path.name.replace("task-stroop", "task-Stroop")))
+    read = person.read()
+    (run,) = read.record.runs
+    assert run.trials.num_trials == len(ONSETS)
+    assert run.bold_VR is None
+    (unmet,) = (each for each in read.left_out if each.line is None)
+    assert "task-Stroop" in unmet.run + unmet.reason
+    assert "task-stroop" in unmet.run + unmet.reason
+    assert "differs in task-" in unmet.reason
+
+
+def test_a_sidecar_with_a_byte_order_mark_is_read(person):
+    for path in person.func.glob("*.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (run,) = person.read().record.runs
+    assert run.repetition_time == REPETITION_TIME

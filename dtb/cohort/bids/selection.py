@@ -134,7 +134,7 @@ def _plain(key: str, value: str) -> str:
 def _read_filters(path: Path) -> dict[str, Values]:
     """Read fMRIPrep's filter file: ``{"bold": {"session": "pre", "run": [1, 2], "acquisition": null, "space": "*"}}``."""
     try:
-        queries = json.loads(path.read_text(encoding="utf-8"))
+        queries = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"ingest.bids_filter_file: {path} is not readable JSON ({error}).") from None
     if not isinstance(queries, dict) or not all(isinstance(query, dict) for query in queries.values()):

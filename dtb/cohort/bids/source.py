@@ -53,7 +53,7 @@ def read_made_up_seed(bids: Path) -> int | None:
 def _description(bids: Path) -> dict[str, Any]:
     """Read the file that describes a tree; nothing of a tree without one."""
     try:
-        found = json.loads((bids / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+        found = json.loads((bids / DESCRIPTION_FILE).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -21,6 +21,8 @@ from dtb.tasks.tables import number_or_none, read_tsv
 _ABSENT = ["n/a", "nan", "NaN", ""]
 _LONGEST_HEADER = 2**24
 _PART_BYTES = 2**24
+_NO_NAMES = frozenset({"", "index", "time", "volume"})
+_INDEX_COLUMN = re.compile(r"Unnamed: \d+")
 _EXACT = re.compile(r"(exact_\d+|random_censor)(_hash-\w+)?")
 _DISPLACEMENT = re.compile(r"framewise_displacement(_hash-\w+)?")
 _MASKS = ("interpolation", "denoising")  # all that was left out: in the end, and of denoising
@@ -37,9 +39,25 @@ def read_header_names(path: Path) -> tuple[str, ...]:
 
 def _names(header: bytes, path: Path) -> tuple[str, ...]:
     try:
-        return tuple(name.strip() for name in header.decode("utf-8-sig").rstrip("\r\n").split("\t"))
+        names = tuple(name.strip() for name in header.decode("utf-8-sig").rstrip("\r\n").split("\t"))
     except UnicodeDecodeError as error:
         raise InputDataError(f"{path.name} has a header that is not UTF-8 text (byte {error.start}).") from None
+    nameless = next((name for name in names if name in _NO_NAMES or _INDEX_COLUMN.fullmatch(name)), None)
+    if nameless is not None:
+        raise InputDataError(
+            f"{path.name}: column {names.index(nameless) + 1} has no name of a region ({nameless!r}). If it counts the volumes, as pandas "
+            "writes it, write the table without it (`index=False`)."
+        )
+    if not any(_is_name(name) for name in names):
+        raise InputDataError(
+            f"{path.name} has no header: its first line holds numbers. Give it one, with the names of the regions."
+        )
+    return names
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a text may name a region: words, or a whole number."""
+    return number_or_none(text) is None or text.isdecimal()
 
 
 def read_with_header(path: Path, regions: tuple[str, ...], max_memory_gib: float) -> np.ndarray:
@@ -140,10 +158,15 @@ def on_the_clock(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarra
     columns = {name: cells for name, cells in table.columns.items() if not _EXACT.fullmatch(name)}
     if not columns:
         raise InputDataError(f"{outliers.name} has no column that marks volumes (framewise_displacement, denoising).")
-    marks = {name: [number_or_none(cell) for cell in cells] for name, cells in columns.items()}
+    marks = {name: [_mark(cell) for cell in cells] for name, cells in columns.items()}
     for name, numbers in marks.items():
         odd = next(
-            (cell for cell, number in zip(columns[name], numbers, strict=True) if number not in {0, 1, None}), None
+            (
+                cell
+                for cell, number in zip(columns[name], numbers, strict=True)
+                if number not in {0, 1} and cell.strip() not in _ABSENT
+            ),
+            None,
         )
         if odd is not None:
             raise InputDataError(
@@ -165,6 +188,11 @@ def on_the_clock(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarra
     whole_VR[in_series_V] = values_VR
     whole_VR[~kept_V] = np.nan
     return whole_VR
+
+
+def _mark(cell: str) -> float | None:
+    """Read 0 and 1, or False and True, as pandas writes marks."""
+    return {"false": 0.0, "true": 1.0}.get(cell.strip().lower(), number_or_none(cell))
 
 
 def mean_displacement(path: Path, num_volumes: int, series: Path) -> float | None:

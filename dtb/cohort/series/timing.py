@@ -26,7 +26,7 @@ from dtb.tasks.tables import number_or_none
 
 _SHORTEST, _LONGEST = 0.1, 20.0  # repetition times in seconds
 _SAME_TIME = 0.01  # relative: what headers in single precision and rounded sidecars differ by
-_LATEST_START = 600.0
+_LATEST_START = 60.0  # of a first volume; milliseconds written as seconds are beyond it
 _WORDS = {"start": 0.0, "first": 0.0, "middle": 0.5, "end": 1.0, "last": 1.0}
 _REFERENCES = ("SliceTimingReference", "SliceTimingRef")
 _DROPPED_COLUMNS = ("num_dummy_volumes", "nVolsRemoved")
@@ -251,7 +251,8 @@ def _start(
         if start is not None:
             if not _is_number(start) or abs(start) > _LATEST_START:
                 raise InputDataError(
-                    f"{name}: StartTime is {start!r}; expected seconds, at most {_LATEST_START:g} from the beginning of the run."
+                    f"{name}: StartTime is {start!r}; expected seconds, at most {_LATEST_START:g} from the beginning of the run (not "
+                    "milliseconds)."
                 )
             return float(start)
         reference = next((sidecar[key] for key in _REFERENCES if sidecar.get(key) is not None), None)
@@ -302,7 +303,7 @@ def read_sidecar(path: Path) -> dict[str, object]:
 def _json_at(path: Path) -> dict[str, object]:
     try:
         # Some tools write a bare NaN, which Python's reader takes.
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputDataError(f"{path.name} is not readable JSON ({error}).") from None
     return values if isinstance(values, dict) else {}

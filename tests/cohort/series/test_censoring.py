@@ -71,3 +71,13 @@ def test_marks_that_are_none_are_refused(tmp_path):
         restored(path, MOTION)
     with pytest.raises(InputDataError, match="no column that marks"):
         restored(write(tmp_path, exact_20=MOTION), MOTION)
+
+
+def test_marks_may_be_true_and_false_as_pandas_writes_them(tmp_path):
+    path = write(tmp_path, framewise_displacement=MOTION.astype(bool), denoising=ALL.astype(bool))
+    np.testing.assert_array_equal(restored(path, ALL), on_own_places(ALL))
+
+
+def test_words_are_no_marks(tmp_path):
+    with pytest.raises(InputDataError, match="has high in the column denoising"):
+        restored(write(tmp_path, denoising=["high", *["0"] * (NUM_VOLUMES - 1)]), marked(0))

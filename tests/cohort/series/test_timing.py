@@ -197,6 +197,7 @@ def test_volume_times_give_spacing_and_beginning_or_are_refused(tmp_path):
         ({"DummyScans": 4, "ScanStart": 2.0}, "DummyScans is 4, which takes 8 s, but ScanStart is 2 s"),
         ({"DummyScans": "four"}, "DummyScans is 'four'"),
         ({"StartTime": "later"}, "StartTime is 'later'"),
+        ({"StartTime": 400}, "StartTime is 400; expected seconds, at most 60"),
         ({"SliceTimingReference": 3}, "reference of slice timing is 3"),
     ],
 )
