@@ -28,9 +28,16 @@ from dtb.evaluate.certificate.provenance import what_was_tested
 from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
 from dtb.evaluate.scores.covariates import Covariates, covariate_basis
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
-from dtb.evaluate.scores.statistics import OverTrainings, PartialCorrelation, Statistic, draw_weights, orthonormal
-from dtb.evaluate.scores.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS
-from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, conclude
+from dtb.evaluate.scores.statistics import (
+    STREAM,
+    OverTrainings,
+    PartialCorrelation,
+    Statistic,
+    draw_weights,
+    orthonormal,
+)
+from dtb.evaluate.scores.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS, blocks_of_table
+from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, STRANGERS_FILE, conclude
 from dtb.files import written_whole
 from dtb.people.covariates import COVARIATES
 from dtb.shards.split import SEEN_KINDS, Split
@@ -61,17 +68,17 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
         A folder cannot be used, they are of different cohorts or hold out different kinds of thing, a person is in two of one seed or not
         in all seeds, or the output folder is in use.
     """
-    scores, splits, ceilings, facts, circumstances = _read(evaluated)
+    scores, splits, ceilings, facts, circumstances, strangers = _read(evaluated)
     people, split = tuple(sorted(scores["pseudonym"].unique())), _pooled_split(evaluated, splits)
     planned = f"Would pool {len(evaluated)} evaluations of {len(people)} people and write to {out}."
     call = StageCall("pool", out, sections(config, "seed", "evaluate"), resume=resume, dry_run=dry_run)
     if call.ends_early(lambda: terminal.out.print(planned)):
         return
     folder = call.claim()
-    weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, config.seed)
+    weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, STREAM)
     covariates = _pooled_covariates(splits)
     basis_SC = covariate_basis([facts[who] for who in people], covariates.known) if covariates.known else None
-    figures = pooled_figures(scores, people, weights_BS, config.evaluate.confidence, ceilings, basis_SC)
+    figures = pooled_figures(scores, people, weights_BS, config.evaluate.confidence, ceilings, basis_SC, strangers)
     with written_whole(out / SCORES_FILE) as temporary:
         scores.to_parquet(temporary, index=False)
     described: dict[str, Any] = {"kind": split.kind, "held_out": split.held_out, "num_folds": len(evaluated)}
@@ -98,6 +105,7 @@ def pooled_figures(
     confidence: float,
     ceilings: Mapping[tuple[str, str], Mapping[str, float]],
     basis_SC: np.ndarray | None = None,
+    strangers: pd.DataFrame | None = None,
 ) -> list[Figure]:
     """Make every figure from the folds' scores.
 
@@ -113,8 +121,11 @@ def pooled_figures(
         The figures' ceilings, as in `Figure`.
     basis_SC : (S, C), optional
         What covariates can explain in everybody; without it there are no partial figures. Each fold has a mean of its own beside it.
+    strangers : DataFrame, optional
+        Rows of `dtb.evaluate.scores.tables.strangers_table`, with the same two columns.
     """
     found = []
+    losses = {} if strangers is None else dict(list(strangers.groupby(["task", "metric"])))
     seeds = sorted(scores["seed"].unique())
     predictors = [column for column in scores.columns if column.startswith(SCORE_PREFIX)]
     permuted = [column for column in scores.columns if column.startswith(PERMUTED_PREFIX)]
@@ -155,6 +166,8 @@ def pooled_figures(
             added_S=added_NS if np.isfinite(added_NS).any() else None,
             leverage=float(rows["leverage"].mean()),
         )
+        if figure is not None and (task, metric) in losses:
+            figure = dataclasses.replace(figure, loss_blocks=blocks_of_table(losses[task, metric], people))
         if figure is not None:
             found.append(_beside_permuted(figure, values_NSX[..., alone_at:]))
     return found
@@ -246,10 +259,12 @@ def _read(
     dict[tuple[str, str], dict[str, float]],
     dict[str, dict[str, Any]],
     Circumstances,
+    pd.DataFrame,
 ]:
     if len(evaluated) < 2:
         raise InputDataError("Pooling needs the folders of at least two evaluations; give one a fold.")
     tables: list[pd.DataFrame] = []
+    matrices: list[pd.DataFrame] = []
     splits: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     facts: dict[str, dict[str, Any]] = {}
@@ -262,6 +277,7 @@ def _read(
             rows += figures["rows"]
             circumstances.append(Circumstances(**figures.get("fit", {}).get("circumstances", {})))
             table = pd.read_parquet(folder / SCORES_FILE)
+            losses = pd.read_parquet(folder / STRANGERS_FILE)
             cohort_hash, kind = split["cohort_hash"], split["kind"]
             _ = (
                 split["covariates"],
@@ -284,6 +300,7 @@ def _read(
                 f"{folder} is about another cohort than {evaluated[0]}; only folds of one cohort are pooled."
             )
         tables.append(table.assign(fold=fold, seed=int(split.get("seed", 0))))
+        matrices.append(losses.assign(fold=fold, seed=int(split.get("seed", 0))))
         splits.append(split)
     scores = pd.concat(tables, ignore_index=True)
     people_of: dict[int, set[str]] = {}
@@ -302,4 +319,4 @@ def _read(
                 f"{len(everybody - some)} people of other seeds are in no evaluation with seed {seed}, for example "
                 f"{min(everybody - some)}; give all folds of every seed."
             )
-    return scores, splits, mean_ceilings(rows), facts, together(circumstances)
+    return scores, splits, mean_ceilings(rows), facts, together(circumstances), pd.concat(matrices, ignore_index=True)

@@ -2,8 +2,8 @@
 
 Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task), `bold_map.parquet` (mean
 contrast maps, observed and predicted), `scores.parquet` (what each figure was computed from, one row a figure and person),
-`covariates.parquet` (of the people tested, for `dtb pool`) and `certificate.json`, `.md` and `.html` (whether the twin is personal, test by
-test).
+`strangers.parquet` (losses of people by connectome), `covariates.parquet` (of the people tested, for `dtb pool`) and `certificate.json`,
+`.md` and `.html` (whether the twin is personal, test by test).
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ from dtb.evaluate.predictors.predictions import (
 )
 from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
 from dtb.evaluate.predictors.table import baselines
-from dtb.evaluate.predictors.twin import predict, told_connectomes
+from dtb.evaluate.predictors.twin import predict, predict_from_strangers, told_connectomes
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.scores.covariates import Covariates, Facts, covariate_basis, known_covariates
-from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.evidence import Evidence, Strangers
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.figures import all_figures
 from dtb.evaluate.scores.observed import People, Spans, collect, maps_of_halves
-from dtb.evaluate.scores.statistics import draw_weights
-from dtb.evaluate.scores.tables import bold_map_table, figures_table, scores_table, subjects_table
+from dtb.evaluate.scores.statistics import STREAM, draw_weights
+from dtb.evaluate.scores.strangers import block_of_people, deals
+from dtb.evaluate.scores.tables import bold_map_table, figures_table, scores_table, strangers_table, subjects_table
 from dtb.evaluate.tracking import log_evaluation
 from dtb.files import sha256_of, write_json, write_text, written_whole
 from dtb.shards.batches import BatchMaker
@@ -61,6 +62,7 @@ SUBJECTS_FILE = "subjects.parquet"
 BOLD_MAP_FILE = "bold_map.parquet"
 SCORES_FILE = "scores.parquet"
 COVARIATES_FILE = "covariates.parquet"
+STRANGERS_FILE = "strangers.parquet"
 PERMUTED_FOLDER, RETRAINED_FOLDER = "permuted", "retrained"
 
 
@@ -133,7 +135,14 @@ def evaluate(
     )
     scores = scores_table(figures, evidence.people.pseudonyms)
     facts = pd.DataFrame(evidence.people.covariates, index=pd.Index(evidence.people.pseudonyms, name="pseudonym"))
-    tables = {SUBJECTS_FILE: subjects, BOLD_MAP_FILE: maps, SCORES_FILE: scores, COVARIATES_FILE: facts.reset_index()}
+    strangers = strangers_table(figures, evidence.people.pseudonyms)
+    tables = {
+        STRANGERS_FILE: strangers,
+        SUBJECTS_FILE: subjects,
+        BOLD_MAP_FILE: maps,
+        SCORES_FILE: scores,
+        COVARIATES_FILE: facts.reset_index(),
+    }
     for name, table in tables.items():
         with written_whole(out / name) as temporary:
             table.to_parquet(temporary, index=False)
@@ -179,7 +188,7 @@ def conclude(
     ----------
     folder : OutputFolder
     config : Config
-        `seed` and `evaluate` are read.
+        `evaluate` is read.
     figures : list of Figure
     split : Split
         Its test people are those of the figures.
@@ -199,7 +208,6 @@ def conclude(
         num_people=num_people,
         weights_BS=weights_BS,
         confidence=config.evaluate.confidence,
-        seed=config.seed,
         covariates=Covariates(**{name: tuple(value) for name, value in described["covariates"].items()}),
         num_seeds=len(described.get("seeds", [0])),
         circumstances=circumstances,
@@ -253,7 +261,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
     ----------
     task : EvaluationInputs
     config : Config
-        `seed` and `evaluate` are read.
+        `evaluate` is read.
     progress : Progress
         Running display.
     """
@@ -268,8 +276,10 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
     training = read(task.training_people, task.training_spans, "training people")
     people = read(task.split.test, partial(task.split.spans, "test"), "held-out data")
     bar = progress.add_task("twins perform", total=len(people))
-    told = told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy(), config.seed)
+    told = told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy())
     predictions = _perform(task, [task.twin, *task.members], people, told, lambda count: progress.advance(bar, count))
+    bar = progress.add_task("strangers' twins", total=len(people))
+    strangers = _from_strangers(task, people, lambda count: progress.advance(bar, count))
     bar = progress.add_task("baselines", total=1)
     target = summary_of_people(training, task.taskset)
     if task.split.kind == "tasks":
@@ -294,13 +304,14 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         predictions,
         mean_over_people(target.maps_STR)[0],
         Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary))),
-        draw_weights(len(people), config.evaluate.num_bootstrap, config.seed),
+        draw_weights(len(people), config.evaluate.num_bootstrap, STREAM),
         config.evaluate.confidence,
         summaries_of_runs(people, task.taskset),
         said_by_other_half(training.trials, people.trials),
         _from_rest_runs(task, people),
         covariates,
         covariate_basis(people.covariates, covariates.known) if covariates.known else None,
+        strangers,
     )
 
 
@@ -321,6 +332,26 @@ def _from_rest_runs(task: EvaluationInputs, people: People) -> tuple[Summary, Su
     return found["first"].summary, found["second"].summary
 
 
+def _from_strangers(task: EvaluationInputs, people: People, advance: Callable[[int], None]) -> Strangers | None:
+    """Let everybody's behaviour be predicted from strangers' connectomes; None where nobody has a stranger."""
+    family_S = np.arange(len(people))
+    block_S = block_of_people(people.pseudonyms, family_S)
+    donor_DS = deals(block_S, family_S)
+    if not (donor_DS >= 0).any():
+        return None
+    twins, regions = [task.twin, *task.members], task.bold_regions
+    by_block = task.cohort.records([people.pseudonyms[place] for place in np.argsort(block_S, kind="stable")])
+    found = predict_from_strangers(
+        twins, _maker(task), by_block, people, "test", task.split, task.taskset, regions, donor_DS, advance
+    )
+    return Strangers(found, donor_DS, block_S, family_S)
+
+
+def _maker(task: EvaluationInputs) -> BatchMaker:
+    step_seconds, regions = task.card.config.step_seconds, task.bold_regions.tolist()
+    return BatchMaker(task.taskset, task.card.segments, step_seconds, regions, task.split, cache_bytes=0)
+
+
 def _perform(
     task: EvaluationInputs,
     twins: Sequence[Twin],
@@ -330,11 +361,8 @@ def _perform(
 ) -> dict[str, Prediction]:
     """Simulate the held-out data with a twin or an ensemble, from connectomes given by name."""
     split, taskset, regions = task.split, task.taskset, task.bold_regions
-    maker = BatchMaker(
-        taskset, task.card.segments, task.card.config.step_seconds, regions.tolist(), split, cache_bytes=0
-    )
     records = task.cohort.records(split.test)
-    return predict(twins, maker, records, people, "test", split, taskset, regions, told, advance)
+    return predict(twins, _maker(task), records, people, "test", split, taskset, regions, told, advance)
 
 
 def _as_encoded(people: People, twin: Twin) -> People:

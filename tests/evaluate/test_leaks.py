@@ -75,12 +75,12 @@ def with_planted_answers(record: SubjectRecord, split: Split) -> SubjectRecord:
     return dataclasses.replace(record, runs=tuple(runs))
 
 
-def write(folder, records) -> Cohort:
+def write(folder, records, taskset: TaskSet = TASKS) -> Cohort:
     writer = ShardWriter(folder, 8)
     for record in records:
         writer.add(record)
     names = tuple(f"region{number}" for number in REGIONS)
-    writer.finish(CohortDescription(names, TASKS.to_plain(), {"kind": "pearson", "scale": "fisher_z"}, "0" * 64))
+    writer.finish(CohortDescription(names, taskset.to_plain(), {"kind": "pearson", "scale": "fisher_z"}, "0" * 64))
     return open_cohort(folder)
 
 

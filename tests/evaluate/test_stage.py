@@ -13,12 +13,12 @@ from rich.progress import Progress
 from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig, sections
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.inputs import open_inputs
-from dtb.evaluate.predictors.predictions import TrialPrediction, person_task_mean, summary_of_people
+from dtb.evaluate.predictors.predictions import TrialPrediction, summary_of_people
 from dtb.evaluate.predictors.regressions import regressions
-from dtb.evaluate.predictors.twin import NOISE_DRAWS, _fill_bold, _Filled, predict, told_connectomes, within_task
+from dtb.evaluate.predictors.twin import NOISE_DRAWS, _fill_bold, _Filled, predict, predict_from_strangers, within_task
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.observed import collect
-from dtb.evaluate.scores.statistics import sign_flip_p
+from dtb.evaluate.scores.strangers import block_of_people, deals
 from dtb.evaluate.stage import evaluate, gather
 from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.manifest import CohortDescription
@@ -106,8 +106,12 @@ def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
         "group_mean",
         "mean_connectome",
         "cpm",
-        "stranger_connectome",
     } <= rt["baselines"].keys()
+    crps = next(row for row in found["rows"] if row["metric"] == "RT CRPS")
+    losses = pd.read_parquet(tmp_path / "out" / "strangers.parquet").query("metric == 'RT CRPS'")
+    theirs = losses[losses["pseudonym"] != losses["connectome"]]
+    assert len(theirs) == 8 * 7
+    assert crps["baselines"]["stranger_connectome"] == pytest.approx(theirs["loss"].mean())
     assert rt["baselines"]["mean_connectome"] is None or abs(rt["baselines"]["mean_connectome"]) <= 1
     assert found["claim"].startswith("In 8 people never seen in training, the twin ")
     subjects = pd.read_parquet(tmp_path / "out" / "subjects.parquet")
@@ -302,29 +306,38 @@ def test_presses_that_a_task_does_not_have_count_for_the_others():
     np.testing.assert_allclose(outcome_JO, [[4 / 7, 1 / 7, 0, 2 / 7]])
 
 
-def test_nobody_is_told_the_own_connectome_as_a_strangers():
-    edges_SE = np.arange(15, dtype=np.float32).reshape(5, 3)
-    told = told_connectomes(edges_SE, edges_SE.mean(axis=0), seed=0)
-    assert (told[TWIN] == edges_SE).all()
-    assert (told["mean_connectome"] == edges_SE.mean(axis=0)).all()
-    assert (told["stranger_connectome"] != edges_SE).all()
-    np.testing.assert_array_equal(np.sort(told["stranger_connectome"], axis=0), edges_SE)
-    assert "stranger_connectome" not in told_connectomes(edges_SE[:1], edges_SE[0], seed=0)
+def from_strangers(records, twin: Twin):
+    split = dataclasses.replace(by_people(records, 0), test=tuple(record.pseudonym for record in records))
+    people = collect(records, STROOP, Span(0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
+    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
+    donor_DS = deals(block_of_people(people.pseudonyms))
+    settings = (people, "test", split, STROOP, np.arange(NUM_REGIONS))
+    found = predict_from_strangers([twin], maker, records[::-1], *settings, donor_DS)
+    alone = [predict([twin], maker, records, *settings, {TWIN: people.edges_SE[donor_S]})[TWIN] for donor_S in donor_DS]
+    return found, alone
 
 
-def test_an_untrained_twin_does_no_better_with_the_own_connectome_than_with_a_strangers():
-    records = make_people(24, with_bold=False)
+def test_each_deal_is_what_the_twin_says_when_it_is_told_that_strangers_connectome_alone():
+    found, alone = from_strangers(make_people(5), untrained())
+    assert len(found) == 4
+    for deal, told in zip(found, alone, strict=True):
+        np.testing.assert_allclose(deal.trials.outcome_JO, told.trials.outcome_JO, rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(deal.trials.crps_J, told.trials.crps_J, rtol=1e-5)
+        np.testing.assert_allclose(deal.summary.mean_rt_ST, told.summary.mean_rt_ST, rtol=1e-6)
+        np.testing.assert_allclose(deal.summary.maps_STR, told.summary.maps_STR, rtol=1e-3, atol=1e-6)
+
+
+def test_each_connectome_is_encoded_once(monkeypatch):
+    twin, told = untrained(), []
+    generate = twin.generate
+    monkeypatch.setattr(twin, "generate", lambda edges_SE: told.extend(edges_SE[:, 0].tolist()) or generate(edges_SE))
+    records = make_people(12)
     split = dataclasses.replace(by_people(records, 0), test=tuple(record.pseudonym for record in records))
     people = collect(records, STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0))
     maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, [], split, cache_bytes=0)
-    told = told_connectomes(people.edges_SE, np.nanmean(people.edges_SE, axis=0), seed=0)
-    found = predict([untrained(0)], maker, records, people, "test", split, STROOP, np.zeros(0, int), told)
-    own_S, stranger_S = (
-        person_task_mean(people.trials, found[name].trials.crps_J, 24, 1)[:, 0]
-        for name in (TWIN, "stranger_connectome")
-    )
-    assert (own_S != stranger_S).all()
-    assert 0.01 < sign_flip_p(stranger_S - own_S, 2000, 0) < 0.99
+    donor_DS = deals(block_of_people(people.pseudonyms))
+    predict_from_strangers([twin], maker, records, people, "test", split, STROOP, np.zeros(0, int), donor_DS)
+    assert sorted(told) == sorted(people.edges_SE[:, 0].tolist())
 
 
 def test_regressions_see_what_the_encoder_reads(tmp_path):

@@ -2,12 +2,14 @@
 
 A twin is called personal for people it has not seen if, in one and the same task, their connectomes are of use to it, that is if it
 predicts them better than the same twin given strangers' connectomes, and what it says of each person holds beyond what is known of age,
-sex, site and motion, and holds less from a stranger's connectome: what is shown may depend on what was done before, and then carries the
+sex, site and motion, and holds less from strangers' connectomes: what is shown may depend on what was done before, and then carries the
 answer without any brain. Everything else is refused the word, people seen in training always: a code number in place of the connectome
 could score as well there. And what one training shows is provisional.
 
-Strangers' connectomes and not the mean one: the mean is unlike anybody's, a trained twin may do anything there, and would seem to
-know people by comparison. If a twin's output has nothing to do with the person, own and strangers' connectomes are exchangeable.
+Everybody is compared with many strangers, and with all where there are few people; no seed has a part in it, for bootstrap draws,
+permutations and deals come from fixed streams. Strangers' connectomes and not the mean one: the mean is unlike anybody's, a trained twin
+may do anything there, and would seem to know people by comparison. If a twin's
+output has nothing to do with the person, own and strangers' connectomes are exchangeable.
 
 The chance that any test of a certificate passes where there is nothing stays below 1 - confidence: p-values are Holm's over all its tests.
 """
@@ -24,9 +26,7 @@ from dtb.evaluate.certificate.conclusion import conclude, not_tested
 from dtb.evaluate.certificate.fit import Circumstances, fit_of, gated
 from dtb.evaluate.scores.covariates import Covariates
 from dtb.evaluate.scores.figure import TWIN, Figure
-from dtb.evaluate.scores.statistics import (
-    holm,
-)
+from dtb.evaluate.scores.statistics import holm
 
 NUM_PERMUTATIONS = 10_000
 
@@ -38,7 +38,6 @@ def certify(
     num_people: int,
     weights_BS: np.ndarray,
     confidence: float,
-    seed: int,
     covariates: Covariates,
     num_permutations: int = NUM_PERMUTATIONS,
     num_seeds: int = 1,
@@ -56,8 +55,6 @@ def certify(
     weights_BS : (B, S)
         Bootstrap draws that the figures were made with.
     confidence : float
-    seed : int
-        Of the permutations.
     covariates : Covariates
         What was taken out of the partial figures.
     num_permutations : int
@@ -69,7 +66,7 @@ def certify(
     tests: list[CertificateTest] = []
     found = list(figures)
     for figure in found:
-        tests += tests_of(figure, covariates, weights_BS, confidence, seed, num_permutations)
+        tests += tests_of(figure, covariates, weights_BS, confidence, num_permutations)
     corrected = holm([test.p for test in tests])
     tests = [decided(test, p, confidence, len(tests), covariates) for test, p in zip(tests, corrected, strict=True)]
     tests.sort(key=lambda test: list(QUESTIONS).index(test.kind))

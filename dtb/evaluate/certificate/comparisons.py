@@ -15,16 +15,18 @@ from dtb.evaluate.certificate.certificate import CertificateTest, Kind
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import predictor_in_words
 from dtb.evaluate.scores.covariates import SHARE_KNOWN, Covariates
-from dtb.evaluate.scores.figure import TWIN, Figure
-from dtb.evaluate.scores.people_figures import STRANGER
+from dtb.evaluate.scores.figure import STRANGER, TWIN, Figure
 from dtb.evaluate.scores.statistics import (
+    STREAM,
     Estimate,
     PartialCorrelation,
     difference,
+    estimate,
     freedman_lane_p,
     of_trainings,
     sign_flip_p,
 )
+from dtb.evaluate.scores.strangers import own_connectome_p
 
 MOST_PEOPLE = 5_000
 """No larger number of people is named as what a test needs."""
@@ -35,8 +37,8 @@ IDENTICAL = 1e-9
 
 
 _AGAINST_STRANGER = {
-    "RT CRPS": "reaction times are predicted better from the own connectome than from a stranger's",
-    "choice log-loss": "choices are predicted better from the own connectome than from a stranger's",
+    "RT CRPS": "reaction times are predicted better from the own connectome than from strangers'",
+    "choice log-loss": "choices are predicted better from the own connectome than from strangers'",
 }
 _AGAINST_PERMUTED = {
     "RT CRPS": "reaction times are predicted better than by the same training on connectomes dealt to other people",
@@ -66,7 +68,6 @@ def tests_of(
     covariates: Covariates,
     weights_BS: np.ndarray,
     confidence: float,
-    seed: int,
     num_permutations: int,
 ) -> list[CertificateTest]:
     sign = 1.0 if figure.higher_is_better else -1.0
@@ -80,15 +81,20 @@ def tests_of(
         kind: Kind, claim: str, words: str, scores: tuple[np.ndarray, np.ndarray], p: float, scheme: str
     ) -> CertificateTest:
         gap = difference(figure.statistic, figure.observed_S, *scores, weights_BS, confidence)
+        return of_gain(kind, claim, words, of_all(scores[0]), of_all(scores[1]), gap, p, scheme)
+
+    def of_gain(
+        kind: Kind, claim: str, words: str, mine: float, theirs: float | None, gap: Estimate, p: float, scheme: str
+    ) -> CertificateTest:
         low, high = sorted((sign * gap.lower, sign * gap.upper))
         return CertificateTest(
             kind,
             claim,
             figure.task,
             figure.metric,
-            of_all(scores[0]),
+            mine,
             words,
-            of_all(scores[1]),
+            theirs,
             dataclasses.replace(gap, value=sign * gap.value, lower=low, upper=high),
             p,
             scheme,
@@ -106,10 +112,14 @@ def tests_of(
 
     def of_gap(name: str) -> tuple[float, str]:
         """Test a gain over another predictor."""
+        if name == STRANGER and figure.loss_blocks:
+            num_people = sum(len(each.person_n) for each in figure.loss_blocks)
+            p = own_connectome_p(figure.loss_blocks, num_permutations)
+            return p, f"permutation of {num_people} people's connectomes"
         other_S = figure.scores[name]
         if figure.unit != "r over people":
             gain_S = _by_person(sign * (mine_S - other_S))
-            return sign_flip_p(gain_S, num_permutations, seed, figure.leverage), "sign flips over people"
+            return sign_flip_p(gain_S, num_permutations, STREAM, figure.leverage), "sign flips over people"
         draws_B = sign * (
             figure.statistic(figure.observed_S, mine_S, weights_BS)
             - figure.statistic(figure.observed_S, other_S, weights_BS)
@@ -120,10 +130,10 @@ def tests_of(
 
     def above_zero(values_S: np.ndarray) -> tuple[float, str]:
         if all(isinstance(one, PartialCorrelation) for one in of_trainings(figure.statistic)):
-            p = freedman_lane_p(figure.statistic, figure.observed_S, values_S, num_permutations, seed)
+            p = freedman_lane_p(figure.statistic, figure.observed_S, values_S, num_permutations, STREAM)
             return p, "Freedman and Lane's permutation of residuals over people"
         return (
-            sign_flip_p(_by_person(values_S), num_permutations, seed, figure.leverage),
+            sign_flip_p(_by_person(values_S), num_permutations, STREAM, figure.leverage),
             "sign flips over people",
         )
 
@@ -136,16 +146,21 @@ def tests_of(
         scheme = f"rank among {num} trainings on permuted connectomes"
         test = compared("connectome", claim, words, (figure.alone_S, mean_S), figure.permuted_p, scheme)
         tests.append(dataclasses.replace(test, smallest_p=1 / (1 + num)))
-    if figure.metric in {*BEYOND, *_NEARER} and STRANGER in figure.scores:
+    theirs_S, added_S = figure.scores.get(STRANGER), figure.added_S
+    if added_S is None and theirs_S is not None:
+        added_S = mine_S - theirs_S
+    if figure.metric in {*BEYOND, *_NEARER} and added_S is not None:
         claim = _NEARER.get(figure.metric) or (
-            f"{BEYOND[figure.metric]}{beyond_known(covariates)}, better than from the connectome of a stranger"
+            f"{BEYOND[figure.metric]}{beyond_known(covariates)}, better than from strangers' connectomes"
         )
-        added_S = mine_S - figure.scores[STRANGER] if figure.added_S is None else figure.added_S
         own, scheme = above_zero(mine_S)
         added, _ = above_zero(added_S)
         # Both have to hold, so the larger p is that of the two together (Berger 1982, Technometrics 24, 295).
         words = f"0, and {predictor_in_words(STRANGER)}"
-        tests.append(against("person", claim, STRANGER, float(np.maximum(own, added)), scheme, words))
+        gap = estimate(figure.statistic, figure.observed_S, added_S, weights_BS, confidence)
+        theirs = None if theirs_S is None else of_all(theirs_S)
+        p = float(np.maximum(own, added))
+        tests.append(of_gain("person", claim, words, of_all(mine_S), theirs, gap, p, scheme))
     if figure.metric in _AGAINST_BEST and best is not None:
         tests.append(against("baseline", _AGAINST_BEST[figure.metric], best, *of_gap(best)))
     return tests

@@ -112,7 +112,7 @@ def reading_notes(
     tasks = certificate.about.get("stimuli_depend_on_responses", [])
     adaptive = [
         f"In {', '.join(tasks)}, what is shown depends on what the person did before, so that stimuli say something of the person without "
-        "any connectome: only what a stranger's connectome does not reach as well is the person's."
+        "any connectome: only what strangers' connectomes do not reach as well is the person's."
     ] * bool(tasks)
     return [
         "Before anything is claimed, the twin must fit: at log-loss and CRPS of each task it may not be worse, on held-out data, than the "
@@ -131,10 +131,10 @@ def reading_notes(
         "baselines.",
         "The word 'personal' asks for two things, both in one task, in people who were not seen in training: that their connectomes are of "
         "use to the twin (against the same twin given strangers' connectomes), and that something it says of each person holds"
-        f"{beyond}, better than from the connectome of a stranger. With fewer than {SEEDS_FOR_A_CLAIM} trainings the word is "
+        f"{beyond}, better than from strangers' connectomes. With fewer than {SEEDS_FOR_A_CLAIM} trainings the word is "
         "'provisional'.",
         f"{taken_out} Whatever is no smooth function of each covariate by itself, as an effect of age that differs between the sexes, "
-        "stays in. What the own connectome adds to a stranger's is tested in the same way, on the difference of the two predictions. "
+        "stays in. What the own connectome adds to strangers' is tested in the same way, on the difference of the two predictions. "
         "Of BOLD maps, covariates are taken out region by region over people, and signs are flipped person by person, with the variance "
         "that taking them out costs made up for (Hemerik et al. 2020).",
         *adaptive,

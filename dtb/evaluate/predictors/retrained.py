@@ -162,6 +162,7 @@ def with_permuted(
             predictions={**evidence.predictions, TWIN: prediction},
             weights_BS=evidence.weights_BS[:1],
             from_rest_runs=None,
+            strangers=None,
         )
         for figure in all_figures(again):
             scores.setdefault((figure.task, figure.metric), []).append(figure.scores[TWIN])

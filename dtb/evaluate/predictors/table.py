@@ -78,8 +78,7 @@ class Predictor:
     predict : function or None
         For a baseline that is fitted to training data: its prediction, or None where it cannot be made (too few people, nothing known).
     told : function or None
-        For the twin given other connectomes: these (S, E), from people's own, the mean (E,) over training people, and a seed; None where
-        there are none.
+        For the twin given other connectomes: these (S, E), from people's own and the mean (E,) over training people.
 
     Predictors with neither are made elsewhere: networks that are trained anew (`dtb.evaluate.predictors.retrained_kinds`), and what a
     figure derives from the twin.
@@ -89,7 +88,7 @@ class Predictor:
     words: str
     short: str = ""
     predict: Callable[[Given], Prediction | None] | None = None
-    told: Callable[[np.ndarray, np.ndarray, int], np.ndarray | None] | None = None
+    told: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     @property
     def heading(self) -> str:
@@ -123,18 +122,8 @@ def _regression(given: Given, regression: Regression) -> Prediction | None:
     return dataclasses.replace(prediction, trials=trials)
 
 
-def _mean_connectome(edges_SE: np.ndarray, mean_E: np.ndarray, _seed: int) -> np.ndarray:
+def _mean_connectome(edges_SE: np.ndarray, mean_E: np.ndarray) -> np.ndarray:
     return np.broadcast_to(mean_E, edges_SE.shape)
-
-
-def _stranger_connectome(edges_SE: np.ndarray, _mean_E: np.ndarray, seed: int) -> np.ndarray | None:
-    """Deal connectomes along a cycle through everybody in random order: nobody is given the own one, and everybody's is used once."""
-    if len(edges_SE) < 2:
-        return None
-    order = np.random.default_rng([seed, 0x57A6]).permutation(len(edges_SE))
-    stranger = np.empty_like(order)
-    stranger[order] = np.roll(order, 1)
-    return edges_SE[stranger]
 
 
 PREDICTORS: Kinds[Predictor] = Kinds(
@@ -154,9 +143,8 @@ PREDICTORS: Kinds[Predictor] = Kinds(
         Predictor("mean_connectome", "the same twin given the mean connectome", told=_mean_connectome),
         Predictor(
             "stranger_connectome",
-            "the same twin given a stranger's connectome",
-            "stranger's connectome",
-            told=_stranger_connectome,
+            "the same twin given strangers' connectomes",
+            "strangers' connectomes",
         ),
         Predictor("additive_input", "one network for all people, with the connectome as a further input"),
         Predictor("subject_code", "this twin trained with a code number in place of each connectome"),

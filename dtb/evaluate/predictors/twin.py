@@ -1,4 +1,4 @@
-"""The twin performs the held-out part of people's runs, told each person's own connectome, the mean one, or a stranger's.
+"""The twin performs the held-out part of people's runs, told each person's own connectome, the mean one, or strangers'.
 
 Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling; where a twin was trained
 with process noise, they are means over several performances. What the twin does better
@@ -14,9 +14,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dtb.evaluate.predictors.predictions import Prediction, TrialPrediction, summary_of_prediction
 from dtb.evaluate.predictors.table import PREDICTORS
@@ -29,10 +31,12 @@ from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
+from dtb.twin.hypernetwork import Generated
 from dtb.twin.model import Twin
 from dtb.twin.readouts.press import PressDistribution, windows
 
 PEOPLE_AT_ONCE = 8
+DEALS_AT_ONCE = 4
 NOISE_DRAWS = 10
 """A twin with process noise performs so many times, each time with noise of its own, and what is scored is the mean."""
 
@@ -83,48 +87,142 @@ def predict(
     -------
     dict of str to Prediction
     """
-    num_tasks = len(taskset.specs)
-    filled = {
-        name: _Filled(
-            dataclasses.replace(
-                TrialPrediction.none_for(people.trials),
-                rt_quantiles_JQ=np.full((len(people.trials), len(TRIAL_LEVELS)), np.nan),
-            ),
-            np.full(people.maps_STR.shape, np.nan),
-            np.full((len(people), num_tasks), np.nan),
-        )
-        for name in connectomes
-    }
-    place = _row_of_trial(people)
-    first = 0
+    filled = {name: _unfilled(people, taskset, with_quantiles=True) for name in connectomes}
+    place, first = _row_of_trial(people), 0
     for some in _chunks(records, PEOPLE_AT_ONCE):
-        batch = maker.batch(some, part)
+        batch, row_S = maker.batch(some, part), np.arange(first, first + len(some))
         for name, told_SE in connectomes.items():
             with torch.inference_mode():
-                told = torch.from_numpy(np.array(told_SE[first : first + len(some)]))
-                performed = [_performed(twin, told, batch, some, with_bold=len(bold_regions) > 0) for twin in twins]
-                pressed = PressDistribution.mean_of([presses for presses, _ in performed])
-                _fill_trials(filled[name], pressed, batch, people, place, first)
-                if len(bold_regions):
-                    bold_SKVR = _mean([bold_SKVR for _, bold_SKVR in performed]).numpy()
-                    for row, record in enumerate(some):
-                        series = _run_series(bold_SKVR[row], batch, row, record)
-                        spans = split.spans(part, record.runs)
-                        _fill_bold(filled[name], first + row, record, series, spans, taskset, bold_regions)
+                told = torch.from_numpy(np.array(told_SE[row_S]))
+                performed = [
+                    _performed(twin, twin.generate(told), 1, batch, some, with_bold=len(bold_regions) > 0)[0]
+                    for twin in twins
+                ]
+                _fill(filled[name], performed, batch, people, place, row_S, some, part, split, taskset, bold_regions)
         first += len(some)
         advance(len(some))
-    return {
-        name: Prediction(
-            summary_of_prediction(people.trials, done.trials, len(people), taskset, done.maps_STR),
-            done.trials,
-            done.series_r_ST,
-        )
-        for name, done in filled.items()
-    }
+    return {name: _prediction(done, people, taskset) for name, done in filled.items()}
 
 
-def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return the connectomes that each twin is told: people's own, the mean, and a stranger's.
+def predict_from_strangers(
+    twins: Sequence[Twin],
+    maker: BatchMaker,
+    records: Iterable[SubjectRecord],
+    people: People,
+    part: Part,
+    split: Split,
+    taskset: TaskSet,
+    bold_regions: np.ndarray,
+    donor_DS: np.ndarray,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Prediction, ...]:
+    """Simulate one part of people's runs with the twins of strangers, each connectome encoded once.
+
+    Parameters
+    ----------
+    twins, maker, people, part, split, taskset, bold_regions, advance
+        See `predict`.
+    records : iterable of SubjectRecord
+        In any order; with those of a block together, few connectomes are kept at a time.
+    donor_DS : (D, S) int
+        Whose connectome is told in each deal (`dtb.evaluate.scores.strangers.deals`).
+
+    Returns
+    -------
+    tuple of Prediction
+        One a deal; NaN for people who are told nobody's.
+    """
+    filled = [_unfilled(people, taskset, with_quantiles=False) for _ in donor_DS]
+    place, row_of = _row_of_trial(people), {who: row for row, who in enumerate(people.pseudonyms)}
+    encoded: list[dict[int, Generated]] = [{} for _ in twins]
+    for some in _chunks(records, PEOPLE_AT_ONCE):
+        batch, row_S = maker.batch(some, part), np.array([row_of[record.pseudonym] for record in some])
+        # Who is told nobody's performs with the own connectome, which is then thrown away.
+        told_DS = np.where(donor_DS[:, row_S] < 0, row_S, donor_DS[:, row_S])
+        with torch.inference_mode():
+            for twin, known in zip(twins, encoded, strict=True):
+                _encode(twin, people, np.unique(told_DS).tolist(), known)
+            for begin in range(0, len(donor_DS), DEALS_AT_ONCE):
+                these = range(begin, min(begin + DEALS_AT_ONCE, len(donor_DS)))
+                rows = told_DS[list(these)].ravel().tolist()
+                performed = [
+                    _performed(
+                        twin,
+                        _joined([known[row] for row in rows]),
+                        len(these),
+                        batch,
+                        some,
+                        with_bold=len(bold_regions) > 0,
+                    )
+                    for twin, known in zip(twins, encoded, strict=True)
+                ]
+                for deal, each in zip(these, zip(*performed, strict=True), strict=True):
+                    used_S = np.where(donor_DS[deal, row_S] < 0, -1, row_S)
+                    _fill(filled[deal], each, batch, people, place, used_S, some, part, split, taskset, bold_regions)
+        advance(len(some))
+    return tuple(_prediction(done, people, taskset) for done in filled)
+
+
+def _encode(twin: Twin, people: People, wanted: Sequence[int], known: dict[int, Generated]) -> None:
+    """Make the networks of the people that are wanted and not known yet, and forget those that are not wanted."""
+    for row in set(known) - set(wanted):
+        del known[row]
+    for row in wanted:
+        if row not in known:
+            known[row] = twin.generate(torch.from_numpy(np.array(people.edges_SE[row : row + 1])))
+
+
+def _joined(people: Sequence[Any]) -> Any:
+    """Put networks of one person each, as `Twin.generate` makes them, into one for all; what they share is taken once."""
+    first = people[0]
+    if first is None:
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat(list(people))
+    values = {name: [getattr(each, name) for each in people] for name in first._fields}
+    return type(first)(**{name: some[0] if name == "shared_GN" else _joined(some) for name, some in values.items()})
+
+
+def _unfilled(people: People, taskset: TaskSet, *, with_quantiles: bool) -> _Filled:
+    trials = TrialPrediction.none_for(people.trials)
+    if with_quantiles:
+        quantiles_JQ = np.full((len(people.trials), len(TRIAL_LEVELS)), np.nan)
+        trials = dataclasses.replace(trials, rt_quantiles_JQ=quantiles_JQ)
+    maps_STR, series_r_ST = np.full(people.maps_STR.shape, np.nan), np.full((len(people), len(taskset.specs)), np.nan)
+    return _Filled(trials, maps_STR, series_r_ST)
+
+
+def _fill(
+    filled: _Filled,
+    performed: Sequence[tuple[PressDistribution, torch.Tensor]],
+    batch: Batch,
+    people: People,
+    place: dict[tuple[int, int, int], int],
+    row_S: np.ndarray,
+    records: Sequence[SubjectRecord],
+    part: Part,
+    split: Split,
+    taskset: TaskSet,
+    bold_regions: np.ndarray,
+) -> None:
+    """Fill in what the members of an ensemble say, on average, of the people in these rows; nothing of those in row -1."""
+    _fill_trials(filled, PressDistribution.mean_of([presses for presses, _ in performed]), batch, people, place, row_S)
+    if not len(bold_regions):
+        return
+    bold_SKVR = _mean([bold_SKVR for _, bold_SKVR in performed]).numpy()
+    for number, (row, record) in enumerate(zip(row_S.tolist(), records, strict=True)):
+        if row >= 0:
+            series = _run_series(bold_SKVR[number], batch, number, record)
+            _fill_bold(filled, row, record, series, split.spans(part, record.runs), taskset, bold_regions)
+
+
+def _prediction(done: _Filled, people: People, taskset: TaskSet) -> Prediction:
+    summary = summary_of_prediction(people.trials, done.trials, len(people), taskset, done.maps_STR)
+    return Prediction(summary, done.trials, done.series_r_ST)
+
+
+def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the connectomes that each twin is told: people's own, and those of the predictors that are told the same of everybody.
 
     Parameters
     ----------
@@ -132,19 +230,13 @@ def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray, seed: int) -> dic
         People's own.
     mean_E : (E,) float32
         Mean over training people.
-    seed : int
-        Of who is given whose.
 
     Returns
     -------
     dict of str to (S, E)
-        Without strangers' where there is one person only.
     """
-    told = {TWIN: edges_SE}
-    for predictor in PREDICTORS:
-        if predictor.told is not None and (given_SE := predictor.told(edges_SE, mean_E, seed)) is not None:
-            told[predictor.name] = given_SE
-    return told
+    told = {one.name: one.told(edges_SE, mean_E) for one in PREDICTORS if one.told is not None}
+    return {TWIN: edges_SE, **told}
 
 
 def _chunks(records: Iterable[SubjectRecord], size: int) -> Iterator[list[SubjectRecord]]:
@@ -160,22 +252,40 @@ def _row_of_trial(people: People) -> dict[tuple[int, int, int], int]:
 
 
 def _performed(
-    twin: Twin, told_SE: torch.Tensor, batch: Batch, records: Sequence[SubjectRecord], *, with_bold: bool
-) -> tuple[PressDistribution, torch.Tensor]:
-    """Return the presses and the (S, K, V, R) BOLD of one twin, the mean over performances where there is noise in them."""
-    generated = twin.generate(told_SE)
+    twin: Twin,
+    generated: Generated,
+    num_deals: int,
+    batch: Batch,
+    records: Sequence[SubjectRecord],
+    *,
+    with_bold: bool,
+) -> list[tuple[PressDistribution, torch.Tensor]]:
+    """Return the presses and the (S, K, V, R) BOLD of one twin in each deal, the mean over performances where there is noise in them.
+
+    `generated` has the networks of all people of the first deal, then of the second, and so on.
+    """
     seeds: list[torch.Tensor | None] = [None]
     if twin.config.process_noise > 0:
-        seeds = [torch.tensor([person_seed(who.pseudonym, 0, draw) for who in records]) for draw in range(NOISE_DRAWS)]
-    presses, bolds = [], []
+        seeds = [
+            torch.tensor([person_seed(who.pseudonym, 0, draw) for who in records]).repeat(num_deals)
+            for draw in range(NOISE_DRAWS)
+        ]
+    stimulus_SKTI = batch.stimulus_SKTI.repeat(num_deals, 1, 1, 1)
+    presses: list[list[PressDistribution]] = [[] for _ in range(num_deals)]
+    bolds: list[list[torch.Tensor]] = [[] for _ in range(num_deals)]
     for seed_S in seeds:
-        output = twin.perform(generated, batch.stimulus_SKTI, seed_S, with_bold=with_bold)
-        given = windows(twin.hazards(output).double(), batch.trials)
-        presses.append(PressDistribution.of(*given, batch.trials, twin.config.step_seconds))
+        output = twin.perform(generated, stimulus_SKTI, seed_S, with_bold=with_bold)
+        for deal, hazard_SKTA in enumerate(twin.hazards(output).double().split(len(records))):
+            given = windows(hazard_SKTA, batch.trials)
+            presses[deal].append(PressDistribution.of(*given, batch.trials, twin.config.step_seconds))
         if with_bold:
-            bolds.append(twin.bold(output, batch.volume_seconds_SKV))
-    bold_SKVR = _mean(bolds) if bolds else torch.zeros(0)
-    return PressDistribution.mean_of(presses), bold_SKVR
+            bold_SKVR = twin.bold(output, batch.volume_seconds_SKV.repeat(num_deals, 1, 1))
+            for deal, each in enumerate(bold_SKVR.split(len(records))):
+                bolds[deal].append(each)
+    return [
+        (PressDistribution.mean_of(pressed), _mean(bold) if bold else torch.zeros(0))
+        for pressed, bold in zip(presses, bolds, strict=True)
+    ]
 
 
 def _mean(values: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -188,10 +298,10 @@ def _fill_trials(
     batch: Batch,
     people: People,
     place: dict[tuple[int, int, int], int],
-    first: int,
+    row_S: np.ndarray,
 ) -> None:
     table = batch.trials
-    keys = zip((table.subject_J + first).tolist(), table.run_J.tolist(), table.trial_J.tolist(), strict=True)
+    keys = zip(row_S[table.subject_J.numpy()].tolist(), table.run_J.tolist(), table.trial_J.tolist(), strict=True)
     row_J = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
     wanted_J = row_J >= 0
     row_J = row_J[wanted_J]
@@ -202,9 +312,9 @@ def _fill_trials(
     ).numpy()[wanted_J]
     filled.trials.outcome_JO[row_J] = within_task(outcome_JO, people.trials.possible_JO[row_J])
     filled.trials.mean_rt_J[row_J] = distribution.mean_rt_J().numpy()[wanted_J]
-    assert filled.trials.rt_quantiles_JQ is not None
-    for level, share in enumerate(TRIAL_LEVELS.tolist()):
-        filled.trials.rt_quantiles_JQ[row_J, level] = distribution.rt_quantile_J(share).numpy()[wanted_J]
+    if (quantiles_JQ := filled.trials.rt_quantiles_JQ) is not None:
+        for level, share in enumerate(TRIAL_LEVELS.tolist()):
+            quantiles_JQ[row_J, level] = distribution.rt_quantile_J(share).numpy()[wanted_J]
     filled.trials.crps_J[row_J] = crps_of_hazard(
         distribution.hazard_JWA.sum(-1).numpy()[wanted_J],
         distribution.covered_JW.numpy()[wanted_J] * distribution.step_seconds,

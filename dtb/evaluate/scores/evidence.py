@@ -10,12 +10,37 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dtb.evaluate.predictors.predictions import Prediction, Summary, TrialPrediction
+from dtb.evaluate.predictors.predictions import Prediction, Summary, TrialPrediction, mean_over_people
 from dtb.evaluate.scores.covariates import Covariates
-from dtb.evaluate.scores.figure import Figure, make_figure
+from dtb.evaluate.scores.figure import STRANGER, TWIN, Figure, make_figure
 from dtb.evaluate.scores.observed import People
-from dtb.evaluate.scores.statistics import Statistic
+from dtb.evaluate.scores.statistics import Statistic, mean_of
+from dtb.evaluate.scores.strangers import LossBlock, loss_blocks, scores_from_strangers
 from dtb.tasks.taskset import TaskSet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Strangers:
+    """What the twin says of people from strangers' connectomes.
+
+    Attributes
+    ----------
+    predictions : tuple of Prediction
+        One a deal.
+    donor_DS : (D, S) int
+        Whose connectome was told (`dtb.evaluate.scores.strangers.deals`).
+    block_S, family_S : (S,) int
+        Numbers of people's blocks and families.
+    """
+
+    predictions: tuple[Prediction, ...]
+    donor_DS: np.ndarray
+    block_S: np.ndarray
+    family_S: np.ndarray
+
+    def mean_of(self, values: Callable[[Prediction], np.ndarray]) -> np.ndarray:
+        """Return the mean over strangers of what is said of each person, (S, ...)."""
+        return mean_over_people(np.array([values(each) for each in self.predictions]))[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +75,7 @@ class Evidence:
         Which covariates are taken out of figures.
     covariates_SC : (S, C) or None
         Basis of what they can explain (`dtb.evaluate.scores.covariates.covariate_basis`); None if none are known.
+    strangers : Strangers or None
     true_ceilings : mapping of (task, metric) to float
         See `dtb.evaluate.scores.ceilings.true_ceilings`; empty where no truth is known.
     """
@@ -68,6 +94,7 @@ class Evidence:
     from_rest_runs: tuple[Summary, Summary] | None = None
     covariates: Covariates = dataclasses.field(default_factory=Covariates)
     covariates_SC: np.ndarray | None = None
+    strangers: Strangers | None = None
     true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
     def figure(
@@ -85,6 +112,7 @@ class Evidence:
         further: Mapping[str, np.ndarray] | None = None,
         added_S: np.ndarray | None = None,
         leverage: float = 0.0,
+        with_matrix: bool = False,
     ) -> Figure | None:
         """Make one figure; None where the twin predicts nothing of the kind for anybody.
 
@@ -100,15 +128,29 @@ class Evidence:
             See `Figure`.
         further : mapping of str to (S,), optional
             The score of what is compared with the twin in this figure alone.
+        with_matrix : bool
+            Whether the losses of people by connectome are kept, for a permutation of connectomes.
         """
-        scores = {name: score(prediction) for name, prediction in self.predictions.items()}
-        return make_figure(
+        given = {name: score(prediction) for name, prediction in self.predictions.items()}
+        scores = {name: score_S for name, score_S in given.items() if score_S is not None} | dict(further or {})
+        blocks: tuple[LossBlock, ...] = ()
+        # Correlations over people are not defined for what is said of nobody in particular: there `added_S` says what strangers' lack.
+        if self.strangers is not None and statistic is mean_of and TWIN in scores:
+            dealt = [score_S for each in self.strangers.predictions if (score_S := score(each)) is not None]
+            if dealt and with_matrix:
+                theirs = self.strangers
+                blocks = loss_blocks(scores[TWIN], np.array(dealt), theirs.donor_DS, theirs.block_S, theirs.family_S)
+            if blocks:
+                scores[STRANGER] = scores_from_strangers(blocks, len(observed_S))
+            elif dealt:
+                scores[STRANGER] = mean_over_people(np.array(dealt))[0]
+        figure = make_figure(
             task,
             metric,
             unit,
             statistic,
             observed_S,
-            {name: score_S for name, score_S in scores.items() if score_S is not None} | dict(further or {}),
+            scores,
             self.weights_BS,
             self.confidence,
             higher_is_better=higher_is_better,
@@ -117,6 +159,7 @@ class Evidence:
             added_S=added_S,
             leverage=leverage,
         )
+        return None if figure is None else dataclasses.replace(figure, loss_blocks=blocks)
 
     def _true_ceiling(self, task: str, metric: str) -> dict[str, float]:
         return {"truth": self.true_ceilings[task, metric]} if (task, metric) in self.true_ceilings else {}

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from dtb.evaluate.scores.statistics import Estimate, Statistic, difference, estimate, mean_of
+from dtb.evaluate.scores.strangers import LossBlock
 
-TWIN = "twin"
+TWIN, STRANGER = "twin", "stranger_connectome"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,6 +60,8 @@ class Figure:
         What it is computed from for what people's own connectomes add to what the twin says from strangers'.
     leverage : float
         Columns that were taken out of what the scores are, over people.
+    loss_blocks : tuple of LossBlock
+        The losses of people by connectome, where they are kept.
     """
 
     task: str
@@ -81,6 +84,7 @@ class Figure:
     permuted_note: str = ""
     permuted_scores: tuple[np.ndarray, ...] = dataclasses.field(default=(), repr=False)
     alone_S: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    loss_blocks: tuple[LossBlock, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def ceiling(self) -> float | None:

@@ -15,7 +15,7 @@ from dtb.evaluate.scores import metrics
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_maps
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure
-from dtb.evaluate.scores.people_figures import BEYOND, DEMOGRAPHICS, STRANGER, people_figures
+from dtb.evaluate.scores.people_figures import BEYOND, DEMOGRAPHICS, people_figures
 from dtb.evaluate.scores.pressing_figures import pressing_figures
 from dtb.evaluate.scores.quantiles import quantile_errors
 from dtb.evaluate.scores.statistics import FEWEST_BEYOND, mean_of
@@ -70,7 +70,7 @@ def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
         return metrics.agreement(prediction.outcome_JO, trials.happened_JO)
 
     return [
-        figure("choice log-loss", "nats a trial", by_person(log_loss), higher_is_better=False),
+        figure("choice log-loss", "nats a trial", by_person(log_loss), higher_is_better=False, with_matrix=True),
         figure(
             "choice agreement",
             "share of trials",
@@ -78,7 +78,7 @@ def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             further={INDEPENDENT: _independent_agreement(evidence, task)},
         ),
         figure("accuracy above chance", "share of trials", by_person(lambda said: agreement(said) - chance_J)),
-        figure("RT CRPS", "seconds", by_person(lambda said: said.crps_J), higher_is_better=False),
+        figure("RT CRPS", "seconds", by_person(lambda said: said.crps_J), higher_is_better=False, with_matrix=True),
         figure(
             "RT quantile error",
             "seconds",
@@ -193,7 +193,9 @@ def _partial_map_figure(evidence: Evidence, task: int) -> Figure | None:
     if evidence.covariates_SC is None:
         return None
     basis_SC, observed_SR = evidence.covariates_SC, evidence.observed.maps_STR[:, task]
-    mine_SR, others = evidence.predictions[TWIN].summary.maps_STR[:, task], evidence.predictions.get(STRANGER)
+    mine_SR, theirs_SR = evidence.predictions[TWIN].summary.maps_STR[:, task], None
+    if evidence.strangers is not None:
+        theirs_SR = evidence.strangers.mean_of(lambda each: each.summary.maps_STR[:, task])
     known_S = np.isfinite(observed_SR).any(axis=1) & np.isfinite(mine_SR).any(axis=1)
     num_people = int((known_S & np.isfinite(basis_SC).all(axis=1)).sum())
     if num_people < basis_SC.shape[1] + FEWEST_FOR_A_CEILING:
@@ -216,7 +218,7 @@ def _partial_map_figure(evidence: Evidence, task: int) -> Figure | None:
         lambda p: None if p is demographics else nearness(p.summary.maps_STR[:, task]),
         note=f"{evidence.covariates.in_words} taken out of both over these people, region by region",
         ceilings={} if ceiling is None else {"halves": ceiling},
-        added_S=None if others is None else nearness(mine_SR - others.summary.maps_STR[:, task]),
+        added_S=None if theirs_SR is None else nearness(mine_SR - theirs_SR),
         leverage=basis_SC.shape[1] / num_people,
     )
 

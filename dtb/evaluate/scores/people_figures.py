@@ -17,7 +17,6 @@ from dtb.evaluate.scores.statistics import PartialCorrelation, Statistic, correl
 
 DEMOGRAPHICS = "demographics_motion"
 OF_PEOPLE = {"mean RT": "mean_rt_ST", "condition effect": "condition_rt_ST", "accuracy": "accuracy_ST"}
-STRANGER = "stranger_connectome"
 BEYOND = (
     "with what the baseline demographics_motion leaves over; it is linear and shrunken, and what it misses of age stays in: "
     "see the partial r"
@@ -95,11 +94,13 @@ def _partial_figure(evidence: Evidence, task: int, name: str, attribute: str) ->
         return None
     statistic, observed_S = PartialCorrelation(evidence.covariates_SC), getattr(evidence.observed, attribute)[:, task]
     score = _of(attribute, task)
-    mine_S, others = score(evidence.predictions[TWIN]), evidence.predictions.get(STRANGER)
+    mine_S = score(evidence.predictions[TWIN])
     assert mine_S is not None
     if statistic.paired(observed_S, mine_S)[3].sum() < evidence.covariates_SC.shape[1] + FEWEST_FOR_A_CEILING:
         return None
-    demographics, theirs_S = evidence.predictions.get(DEMOGRAPHICS), None if others is None else score(others)
+    demographics, theirs_S = evidence.predictions.get(DEMOGRAPHICS), None
+    if evidence.strangers is not None:
+        theirs_S = evidence.strangers.mean_of(lambda each: np.asarray(score(each)))
     return evidence.figure(
         evidence.taskset.specs[task].name,
         f"{name} partial r",

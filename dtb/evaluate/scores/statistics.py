@@ -23,6 +23,8 @@ Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 One that is `OverTrainings` takes (N, S) in place of (S,).
 """
 
+STREAM = 0
+"""Of the draws and permutations behind figures and certificate: one for all, so that no seed decides a verdict."""
 FEWEST_FOR_R = 3
 """Two people always lie on a line."""
 FEWEST_BEYOND = 3

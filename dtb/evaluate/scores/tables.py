@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from dtb.evaluate.predictors.predictions import Prediction, Summary, person_task
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.observed import People
 from dtb.evaluate.scores.statistics import Statistic, correlation, explained_variance, mean_of
+from dtb.evaluate.scores.strangers import LossBlock
 from dtb.tasks.taskset import TaskSet
 
 STATISTICS: dict[str, Statistic] = {"mean": mean_of, "r": correlation, "R2": explained_variance}
@@ -88,6 +90,49 @@ def scores_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataF
         for figure in figures
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def strangers_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataFrame:
+    """Make one row a figure, person and connectome: the losses that a permutation of connectomes rests on, so that folds can be pooled."""
+    who_S = np.array(pseudonyms, dtype=object)
+    columns = ["task", "metric", "block", "pseudonym", "family", "connectome", "loss"]
+    tables = [
+        pd.DataFrame(
+            {
+                "task": figure.task,
+                "metric": figure.metric,
+                "block": number,
+                "pseudonym": np.repeat(who_S[each.person_n], len(each.person_n)),
+                "family": np.repeat(each.family_n, len(each.person_n)),
+                "connectome": np.tile(who_S[each.person_n], len(each.person_n)),
+                "loss": each.loss_nn.ravel(),
+            }
+        )
+        for figure in figures
+        for number, each in enumerate(figure.loss_blocks)
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def blocks_of_table(rows: pd.DataFrame, people: tuple[str, ...]) -> tuple[LossBlock, ...]:
+    """Return the matrices of one figure from its rows of `strangers_table`, with their ``seed`` and ``fold``: the mean over seeds.
+
+    Nothing where the seeds' blocks are not of the same people, for such connectomes cannot be permuted together.
+    """
+    place_of = {who: place for place, who in enumerate(people)}
+    found: dict[tuple[str, ...], list[LossBlock]] = {}
+    for _, block in rows.groupby(["seed", "fold", "block"], sort=False):
+        loss = block.pivot(index="pseudonym", columns="connectome", values="loss")
+        who, family_of = tuple(loss.index), block.groupby("pseudonym")["family"].first()
+        person_n = np.array([place_of[one] for one in who])
+        loss_nn = loss[list(who)].to_numpy(np.float64)
+        found.setdefault(who, []).append(LossBlock(person_n, family_of[list(who)].to_numpy(), loss_nn))
+    if any(len(some) != rows["seed"].nunique() for some in found.values()):
+        return ()
+    return tuple(
+        dataclasses.replace(some[0], loss_nn=np.mean([each.loss_nn for each in some], axis=0))
+        for some in found.values()
+    )
 
 
 def bold_map_table(
