@@ -85,7 +85,7 @@ def judge(machine: Machine) -> list[Finding]:
         else Finding(
             "recurrence",
             "note",
-            "not compiled; PyTorch's operations take its place, and are slower",
+            "not compiled; PyTorch's operations are used instead, and are slower",
             "Install a C++ compiler, then dtb again.",
         ),
         _judge_operations(machine),

@@ -383,7 +383,7 @@ class InterveneResult(_Result):
         from dtb.report.style import figure_of, task_colour
 
         if not len(self.effects):
-            raise InputDataError(f"{self.folder}: the search succeeded for nobody; `status` has the reasons.")
+            raise InputDataError(f"{self.folder}: the search did not succeed for anybody; `status` has the reasons.")
         rows = self.effects[self.effects["is_target"].astype(bool)]
         first = rows.iloc[0]
         return figure_of(

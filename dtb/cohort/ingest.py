@@ -392,7 +392,7 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
     if unmet:
         num_people = len({pseudonym for pseudonym, _ in unmet})
         terminal.err.print(
-            f"Warning: {len(unmet)} task series of {num_people} people are not used, for no events file has their name. For example "
+            f"Warning: {len(unmet)} task series of {num_people} people are not used, because no events file has their name. For example "
             f"{unmet[0][1].run}: {_one_cell(unmet[0][1].reason)}."
         )
     if absent:
@@ -402,5 +402,5 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
             "coverage.tsv; if their images contain them, check that atlas, table of names and images belong together."
         )
     if (out / PAGE).is_file():
-        terminal.out.print(f"How good the data are: {out / PAGE}")
-    terminal.out.print(f"Whose pseudonym is whose is in {identities_path(out)}: keep it with the data.")
+        terminal.out.print(f"Quality of the data: {out / PAGE}")
+    terminal.out.print(f"Which pseudonym belongs to whom is in {identities_path(out)}: keep it with the data.")

@@ -27,7 +27,7 @@ from dtb.tasks.trials import Trials
 _LONGEST_RUN_SECONDS = 4 * 3600.0  # where no series says how long a run is
 MEETS_NO_EVENTS = "a task series that no events file has the name of"
 """How the reason of such a series begins."""
-_COMBINED = "runs put together by the pipeline; each of them is read itself, so that none counts twice"
+_COMBINED = "runs concatenated by the pipeline; their parts are read instead"
 _LONGEST_SPACING_SECONDS = 60.0  # of trials: read as milliseconds, it would be too short for any task
 
 
@@ -290,7 +290,7 @@ def _record(
 def _lost(events: EventsRead, outside: list[UnusableRow]) -> dict[str, int]:
     """Count what was lost of a run's trials, or of their presses, by the kind of reason."""
     lost = Counter(row.kind for row in (*events.unusable, *outside))
-    lost.update({f"{kind}, taken for an omission": num for kind, num in events.taken_for_omission.items()})
+    lost.update({f"{kind}, counted as an omission": num for kind, num in events.taken_for_omission.items()})
     return dict(lost)
 
 
@@ -355,7 +355,9 @@ def _unknown(series: Series, file: EventsFile) -> list[str]:
     found = len(series.values_VR)
     if found + series.dropped_volumes != expected:
         number = expected - found
-        advice = f"If they were taken from the beginning, set ingest.dropped_volumes: {number}. " if number > 0 else ""
+        advice = (
+            f"If they were removed from the beginning, set ingest.dropped_volumes: {number}. " if number > 0 else ""
+        )
         raise InputDataError(
             f"{file.path.name}: its series has {found} volumes, {raw.name} {expected}, and {series.dropped_volumes} were taken from the "
             f"beginning as far as is known. {advice}Else events would lie at the wrong volumes."

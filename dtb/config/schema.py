@@ -132,7 +132,7 @@ class IngestConfig:
     repetition_time: Positive | None = None
     """Seconds from one volume to the next, whatever files say. If not given, the sidecar says it, or else the header of the image."""
     dropped_volumes: CountOrZero | None = None
-    """Volumes that were taken from the beginning of every task series, as XCP-D does with `--dummy-scans`: they count as missing, so that
+    """Volumes that were removed from the beginning of every task series, as XCP-D does with `--dummy-scans`: they count as missing, so that
     events keep their place. If not given, each run's own number, from HALFpipe's sidecar or XCP-D's `*_qc.tsv`."""
     halfpipe_feature: str = "corrMatrix5"
     """Which HALFpipe feature's series to read (the name after `feature-`)."""

@@ -1,4 +1,4 @@
-"""Everybody at once: simulations, interventions and in-silico trials on a pool of Ray actors."""
+"""Simulations, interventions and in-silico trials of many people, on a pool of Ray actors."""
 
 from dtb.lazy import public_names
 

@@ -1,9 +1,9 @@
-"""Thousands of people through a few Ray actors: each actor is built once, takes a batch of people, and answers with a status row each.
+"""A pool of Ray actors that works on batches of people: each actor is built once and returns a status row for each person.
 
-What goes wrong with one person is caught inside the actor and becomes that person's row. What kills an actor (a signal, its node,
-no memory) is seen here: the batch it worked on is given to another; a batch that has killed several actors is taken apart, and a
-person who does so alone is set aside. Only status rows come back; results are written by the actor (`dtb.fleet.ledger`), so that
-driver and object store hold a bounded number of small objects, however many people there are.
+An error in one person's work is caught inside the actor and becomes that person's status. If an actor dies (a signal, a lost node, no
+memory), its batch goes to another actor. A batch that has killed several actors is split, and a person who kills an actor alone is set
+aside. Only status rows return to the driver; the actors write the results (`dtb.fleet.ledger`), so the driver and the object store hold
+few, small objects, however many people there are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ StatusRow = tuple[str, str, str, float]
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a worker made of a batch.
+    """The results of one batch.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Work:
     failures : mapping of str to str
         Why people failed, by key.
     notes : mapping of str to str
-        What there is to say of people who did not fail, by key.
+        Remarks on people who did not fail, by key.
     """
 
     tables: Mapping[str, pa.Table]
@@ -52,20 +52,20 @@ class Work:
 
 
 class Worker(Protocol):
-    """Whatever does the work within an actor."""
+    """What an actor runs: it does the work on a batch of people."""
 
     def work(self, keys: Sequence[str]) -> Work:
-        """Do the work of some people; an exception is taken as a failure of one of them, and each is then tried alone."""
+        """Return the results of some people; after an exception each person is tried alone."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PoolSummary:
-    """How a pool's work went.
+    """Summary of a pool's work.
 
     Attributes
     ----------
     num_ok, num_failed, num_skipped : int
-        People who were done now, who failed, and who were finished before.
+        People who were done in this call, failed in it, or were finished before.
     num_crashes : int
         Actors that died.
     seconds : float
@@ -93,7 +93,7 @@ def run_pool(
     cluster: ClusterConfig = _PRIVATE,
     start_timeout_seconds: float = START_TIMEOUT_SECONDS,
 ) -> PoolSummary:
-    """Do the work of all keys that the ledger does not hold yet; a connection to Ray must exist.
+    """Run the work on all people whom the ledger does not hold yet; a connection to Ray must exist.
 
     Parameters
     ----------
@@ -102,15 +102,15 @@ def run_pool(
     shared : object
         Put into the object store once, for example the twin's weights.
     keys : sequence of str
-        All people, finished or not. They are cut into batches before the finished ones are left out, so that an interrupted
-        run does the very batches that an undisturbed one would have done.
+        All people, finished or not. Batches are made before finished people are left out, so that a resumed run has the same
+        batches as an uninterrupted one.
     ledger : Ledger
     fleet : FleetConfig
         With `subjects_per_batch`, which `dtb.fleet.sizing` decides where the user does not.
     description : str
-        What to write before the progress bar.
+        Text before the progress bar.
     cluster : ClusterConfig
-        Nodes may yet join a cluster of others; on a private one, actors that fit nowhere are refused at once.
+        On a shared cluster, nodes may still join; on a private one, actors that fit nowhere are refused at once.
     start_timeout_seconds : float
         How long to wait for the first actor.
 
@@ -133,14 +133,14 @@ def run_pool(
     if summary.num_failed > fleet.max_failed_fraction * total:
         raise StageError(
             f"{summary.num_failed} of {total} people failed, more than fleet.max_failed_fraction allows "
-            f"({fleet.max_failed_fraction:g}). {_told(summary.reasons)} Every person's reason is in {ledger.folder}/status; "
+            f"({fleet.max_failed_fraction:g}). {_reasons_in_words(summary.reasons)} Every person's reason is in {ledger.folder}/status; "
             "--resume tries those who failed again."
         )
     return summary
 
 
 def batches_of(keys: Sequence[str], size: int, finished: set[str]) -> list[list[str]]:
-    """Cut people into batches, leave out those who are finished, and drop what is then empty.
+    """Return batches of the people who are not finished, without empty ones.
 
     Examples
     --------
@@ -153,18 +153,18 @@ def batches_of(keys: Sequence[str], size: int, finished: set[str]) -> list[list[
 
 
 def say_summary(summary: PoolSummary) -> str:
-    """Put a summary into one sentence."""
+    """Return a summary in one sentence."""
     done = summary.num_ok + summary.num_failed
     text = f"{summary.num_ok} of {done} people done in {summary.seconds:.1f} s"
     if summary.num_skipped:
         text += f", {summary.num_skipped} were finished before"
     if summary.num_crashes:
         text += f", {summary.num_crashes} actor(s) died and were replaced"
-    return f"{text}. {_told(summary.reasons)}".strip()
+    return f"{text}. {_reasons_in_words(summary.reasons)}".strip()
 
 
-def _told(reasons: dict[str, int]) -> str:
-    """Name the commonest reasons of failure."""
+def _reasons_in_words(reasons: dict[str, int]) -> str:
+    """Return the most common reasons of failure in words."""
     if not reasons:
         return ""
     most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
@@ -172,7 +172,7 @@ def _told(reasons: dict[str, int]) -> str:
 
 
 class _Actor:
-    """Runs within the cluster: one worker, its failures caught, its results written."""
+    """A worker within an actor: catches failures and writes results."""
 
     def __init__(self, make_worker: Callable[[Any], Worker], shared: Any, ledger: Ledger) -> None:
         if not has_gpu():
@@ -182,11 +182,11 @@ class _Actor:
         self._ledger = ledger
 
     def ready(self) -> bool:
-        """Answer once the worker is built."""
+        """Return once the worker is built."""
         return True
 
     def do(self, keys: list[str]) -> list[StatusRow]:
-        """Work on a batch, write what came of it, and give the status rows."""
+        """Work on a batch, write its results, and return the status rows."""
         done = self._attempt(keys) if len(keys) > 1 else None
         parts = [done] if done is not None else [self._alone(key) for key in keys]
         rows = [row for part_rows, _ in parts for row in part_rows]
@@ -236,7 +236,7 @@ class _Batch:
 
 @dataclasses.dataclass
 class _Slot:
-    """One actor and what it was given, in the order in which it does it."""
+    """One actor and its batches, in order."""
 
     actor: Any
     starting: Any
@@ -244,7 +244,7 @@ class _Slot:
 
 
 class _Driver:
-    """Hands out batches, and replaces actors that die."""
+    """Distributes batches to actors, and replaces actors that die."""
 
     def __init__(
         self,
@@ -311,7 +311,7 @@ class _Driver:
         self._slots.append(_Slot(actor, actor.ready.remote()))
 
     def _hand_out(self) -> None:
-        """Return every actor that stands work up to the bound, one batch a round, so that the last ones are shared evenly."""
+        """Give each live actor batches up to the limit, one per round, so that the last ones are shared evenly."""
         for depth in range(self._fleet.batches_in_flight_per_actor):
             for slot in self._slots:
                 if self._pending and slot.starting is None and len(slot.queue) <= depth:
@@ -405,7 +405,7 @@ class _Driver:
 
 
 def require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, can_grow: bool) -> None:
-    """Compare what the actors want with what the nodes have, taken or not."""
+    """Refuse actors that need more than the nodes have, free or not."""
     import ray
 
     places = 0
@@ -428,7 +428,7 @@ def require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, ca
 
 
 def no_room(fleet: FleetConfig, mark: dict[str, float], seconds: float) -> StageError:
-    """Return the message that nothing was free for an actor in this time."""
+    """Return the message that no actor could be placed in this time."""
     import ray
 
     return StageError(

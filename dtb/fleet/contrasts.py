@@ -1,4 +1,4 @@
-"""What volumes weigh in the contrast of a person's task, over all runs and segments of a batch.
+"""The weight of each volume in a person's task contrast, over all runs and segments of a batch.
 
 Shape letters: `S` subject, `K` segment, `V` volume.
 """
@@ -22,7 +22,7 @@ _Pieces = list[tuple[int, np.ndarray, np.ndarray]]
 
 
 class Contrasts:
-    """Weights of volumes in the contrasts of their tasks; runs of the same design share them.
+    """Weights of volumes in the contrasts of their tasks, shared by runs of the same design.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Contrasts:
         Returns
         -------
         (S, K, V) float32 Tensor
-            0 for volumes that do not count, and in runs that cannot tell the conditions apart.
+            0 for volumes that do not count, and in runs whose design cannot separate the conditions.
         """
         weights_SKV = np.zeros(batch.volume_seconds_SKV.shape, dtype=np.float32)
         for subject, record in enumerate(records):
@@ -57,7 +57,7 @@ class Contrasts:
         return torch.from_numpy(weights_SKV).to(batch.volume_seconds_SKV.device)
 
     def basis(self, records: Sequence[SubjectRecord], batch: Batch) -> Tensor:
-        """Return an orthonormal basis of what the linear model of each volume's run can explain, for the error of the contrasts.
+        """Return an orthonormal basis of the regressors of each run's linear model, for the error of the contrasts.
 
         Returns
         -------

@@ -1,6 +1,6 @@
-"""Simulations and changes as BIDS derivatives: one folder a person, under pseudonyms, for tools that read BIDS.
+"""Simulations and changes as BIDS derivatives: one folder per person, named by pseudonym, for tools that read BIDS.
 
-Events hold every press that was drawn; series and relation matrices are means over members of the ensemble and performances.
+Events hold every press that was drawn; series and relation matrices are means over members of the ensemble and simulations.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -26,7 +26,7 @@ DERIVATIVES = "derivatives"
 """Name of the folder within a stage's output."""
 
 BIDS_VERSION = "1.10.0"
-RESEARCH_ONLY = "Simulated by a model of this person; for research only, no medical advice."
+RESEARCH_ONLY = "Simulated by a model of this person; for research only, not medical advice."
 _README = f"""# Digital twins
 
 {RESEARCH_ONLY}
@@ -42,15 +42,15 @@ Series and matrices are means over members and performances. Made by dtb from th
 """
 _EVENT_COLUMNS = {
     "trial_type": "Condition of the trial.",
-    "member": "Which member of the ensemble performed, from 0.",
-    "noise_draw": "Which performance with process noise of its own, from 0.",
-    "draw": "Which press drawn for this trial, from 0.",
-    "response": "What the twin pressed; n/a where it did not.",
+    "member": "Member of the ensemble, from 0.",
+    "noise_draw": "Simulation with its own process noise, from 0.",
+    "draw": "Draw of a press for this trial, from 0.",
+    "response": "Alternative that the twin pressed; n/a without a press.",
 }
 
 
 def describe_derivatives(folder: Path, card: TwinCard, source: Mapping[str, str]) -> None:
-    """Write what is said once for all people: the description, the notice, and which names the standard does not know yet.
+    """Write the files at the root: the description, the README, and the list of names that BIDS does not define yet.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record:
     tables : mapping of str to Table
         As `dtb.fleet.performance_tables.simulation_tables` makes them.
     record : SubjectRecord
-        The person, with the runs that the twin performed.
+        The person, with the runs that were simulated.
     """
     func = folder / f"sub-{key}" / "func"
     own = {name: table.filter(pc.equal(table["pseudonym"], key)) for name, table in tables.items()}
@@ -148,7 +148,7 @@ def _by_run(own: Mapping[str, pa.Table], name: str) -> Iterator[tuple[int, pd.Da
 
 
 def _stems(key: str, runs: Sequence[Run]) -> list[str]:
-    """Name each run as BIDS would; runs that differ in nothing that is known get a number."""
+    """Return the BIDS name of each run; runs with equal entities get a number."""
     stems: list[str] = []
     for number, run in enumerate(runs):
         parts = [f"sub-{key}", f"ses-{run.session}" if run.session else "", f"task-{run.label}"]

@@ -1,4 +1,4 @@
-"""Task designs that nobody has performed: events files without responses, as runs that a twin can be given.
+"""New task designs: events files without responses, read as runs for a twin.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -27,7 +27,7 @@ def read_designs(paths: Sequence[Path], taskset: TaskSet, num_regions: int, repe
     paths : sequence of Path
         Events files; the task is found by the BIDS task label in the name.
     taskset : TaskSet
-        Tasks that the twin performs.
+        Tasks of the twin.
     num_regions : int
         Regions of the cohort.
     repetition_time : float
@@ -36,7 +36,7 @@ def read_designs(paths: Sequence[Path], taskset: TaskSet, num_regions: int, repe
     Raises
     ------
     InputDataError
-        A name has no task label, or that of no task of the twin; or a row cannot be used.
+        A name has no task label or one that the twin does not have, or a row cannot be used.
     TaskError
         A file does not fit the task's specification.
     """
@@ -48,7 +48,7 @@ def read_designs(paths: Sequence[Path], taskset: TaskSet, num_regions: int, repe
             known = ", ".join(f"{spec.name} (task-{', task-'.join(spec.matches)})" for spec in taskset.specs)
             found = "no task label in its name" if label is None else f"the task label {label[1]!r}"
             raise InputDataError(
-                f"simulate.designs: {path} has {found}; expected that of a task that the twin performs: {known}."
+                f"simulate.designs: {path} has {found}; expected a task that the twin was trained on: {known}."
             )
         read = read_trials(fitting[0], path, responses=False)
         if read.unusable:

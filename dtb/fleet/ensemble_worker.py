@@ -1,4 +1,4 @@
-"""What both workers of ``dtb intervene`` do first: let people perform, as a function of their connectomes, on every member of an ensemble.
+"""The base of both workers of ``dtb intervene``: simulation as a function of the connectome, by every member of an ensemble.
 
 Shape letters: `S` subject, `E` connectome edge, `P` generated parameter, `M` indicator, `D` dose, `K` segment, `V` volume.
 """
@@ -33,9 +33,9 @@ class PreparedBatch:
     batch : Batch
     start : Start
     performances : list of Performance
-        Everything that they perform, one a member of the ensemble.
+        Simulations of all runs, one per member of the ensemble.
     excerpts : list of Performance
-        What they perform at every step of a search: enough for everything that is searched for.
+        Simulations of the excerpts that a search uses at every step.
     """
 
     records: list[SubjectRecord]
@@ -46,34 +46,36 @@ class PreparedBatch:
 
 
 class EnsembleWorker:
-    """What both passes do first: let people perform as a function of their connectomes; for `num_rows` see `dtb.fleet.twins.TwinRunner`."""
+    """Simulates people as a function of their connectomes, for both passes; for `num_rows` see `dtb.fleet.twins.TwinRunner`."""
 
     def __init__(
-        self, shared_twins: Sequence[SharedTwin], aim: SearchTarget, seed: int, num_rows: int | None = None
+        self, shared_twins: Sequence[SharedTwin], search_target: SearchTarget, seed: int, num_rows: int | None = None
     ) -> None:
         self._runners = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
-        self._search_target = aim
+        self._search_target = search_target
         self._seed = seed
         self._contrasts = Contrasts(self._runners[0].taskset)
-        self._sought = [place for place in (aim.target, aim.second) if place is not None]
+        self._sought = [place for place in (search_target.target, search_target.second) if place is not None]
 
     def _prepare(self, keys: Sequence[str]) -> PreparedBatch:
-        aim, first = self._search_target, self._runners[0]
+        search_target, first = self._search_target, self._runners[0]
         performances, excerpts = [], []
         for runner in self._runners:
             records, batch = runner.lay_out(keys)
             performances.append(self._performance(runner, records, batch))
             # A linear model of a few minutes says too little of the whole run's contrast to search for one.
-            if aim.settings.segments_per_task and not any(aim.indicators[place].regions for place in self._sought):
+            if search_target.settings.segments_per_task and not any(
+                search_target.indicators[place].regions for place in self._sought
+            ):
                 excerpts.append(self._excerpt(runner, records, batch, performances[-1]))
-        retest_sd_E = None if aim.retest_sd_E is None else torch.from_numpy(aim.retest_sd_E)
-        start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, aim.settings.budget, retest_sd_E)
+        retest_sd_E = None if search_target.retest_sd_E is None else torch.from_numpy(search_target.retest_sd_E)
+        start = Start.of(batch.connectome_SE, first.card.sizes.num_regions, search_target.settings.budget, retest_sd_E)
         return PreparedBatch(records, batch, start, performances, excerpts or performances)
 
     def _excerpt(
         self, runner: TwinRunner, records: Sequence[SubjectRecord], batch: Batch, whole: Performance
     ) -> Performance:
-        """Simulate a part of the trials that has what is searched for; for whoever needs more, all of them."""
+        """Return excerpts in which the target is defined; all segments for people whose excerpts do not suffice."""
         num = self._search_target.settings.segments_per_task
         part = self._performance(runner, records, excerpt(batch, num))
         lacking_S = torch.stack([whole.has(place) & ~part.has(place) for place in self._sought]).any(0)
@@ -89,7 +91,7 @@ class EnsembleWorker:
 
 
 def parameters_of(twin: Twin) -> Callable[[Tensor], Tensor]:
-    """Return the function from connectomes (S, E) to all generated parameters side by side, (S, P)."""
+    """Return the function from connectomes (S, E) to all generated parameters, concatenated (S, P)."""
     network = twin.hypernetwork
 
     def generate(connectome_SE: Tensor) -> Tensor:

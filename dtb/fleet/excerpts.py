@@ -1,7 +1,7 @@
-"""A part of what people performed, for searching: a few segments of each task, spread over it.
+"""Excerpts for searching: a few segments of each task, evenly spaced over it.
 
-A search performs at every step. Expected reaction times and choices hardly depend on which trials they are averaged over, so that a few
-segments point the way at a fraction of the cost; what is reported is always measured on everything.
+A search simulates at every step. Expected reaction times and choices hardly depend on which trials they are averaged over, so a few
+segments give the direction at a fraction of the cost. Reported results are always measured on all segments.
 
 Shape letters: see `dtb.twin.batch`.
 """
@@ -18,7 +18,7 @@ from dtb.twin.batch import Batch, TrialTensors
 
 
 def excerpt(batch: Batch, segments_per_task: int, whole_S: np.ndarray | None = None) -> Batch:
-    """Keep at most so many segments of each task of each person, evenly spaced over those that there are.
+    """Return at most `segments_per_task` segments of each task of each person, evenly spaced.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def excerpt(batch: Batch, segments_per_task: int, whole_S: np.ndarray | None = N
 
 
 def keep_segments(batch: Batch, kept: Sequence[Sequence[int]]) -> Batch:
-    """Keep the named segments of each person, with their trials and volumes.
+    """Return the batch with the named segments only, and their trials and volumes.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""``dtb trial``: everybody in every arm at every dose, in silico, under a protocol that was written before.
+"""``dtb trial``: every person in every arm at every dose, in silico, under a protocol written beforehand.
 
 Tables, one row each as named, in the folders of the same name:
 
-- ``outcomes``: an indicator of a person in an arm at a dose, and whether the search abstains from this person. BOLD contrasts that are no
-  part of the aim are summed up, task by task, as the root mean square over regions.
+- ``outcomes``: an indicator of a person in an arm at a dose, and whether the search abstains from this person. BOLD contrasts other than
+  the target are summarised, task by task, as the root mean square over regions.
 - ``status``: a person.
 
 ``trial.json`` holds the protocol, its hash and the primary outcome; ``doses.tsv``, ``matrix.tsv`` and ``slopes.tsv`` the other figures.
@@ -38,7 +38,7 @@ from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble
 from dtb.intervene.kinds import INDICATORS
 from dtb.intervene.protocol import Protocol, TrialFigures, analyse
-from dtb.intervene.search import perform_all
+from dtb.intervene.search import simulate_all
 from dtb.stages import StageCall
 from dtb.terminal import out
 
@@ -77,11 +77,11 @@ def trial(
         The twin has no such indicator, task or region, or an arm cannot be made of this cohort.
     """
     shared_twins = open_ensemble(shards, trained, protocol.search.members, "search.members")
-    aim = make_search_target(protocol.search, shared_twins[0])
+    search_target = make_search_target(protocol.search, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
     plan = (
         f"Would put {len(keys)} people through {len(protocol.arms)} arms ({', '.join(protocol.arms)}) at {len(protocol.doses)} "
-        f"doses, to {protocol.search.direction} {aim.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
+        f"doses, to {protocol.search.direction} {search_target.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
     )
     registered, inputs = Registered(config.seed, protocol), inputs_of(shared_twins)
     call = StageCall("trial", folder, registered, resume=resume, dry_run=dry_run, inputs=inputs)
@@ -92,12 +92,12 @@ def trial(
         claimed = call.claim()
         needed = functools.partial(bytes_of_search, shared_twins, protocol.search.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
-        survey = survey_people(config, fleet, shared_twins, aim, keys, folder)
+        survey = survey_people(config, fleet, shared_twins, search_target, keys, folder)
         require_arms(protocol, survey)
         summary = run_pool(
             functools.partial(
                 TrialWorker,
-                aim=aim,
+                search_target=search_target,
                 seed=config.seed,
                 survey=survey,
                 protocol=protocol,
@@ -114,17 +114,17 @@ def trial(
     outcomes = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
     if not len(outcomes):
         raise StageError(f"Nobody went through the trial; every person's reason is in {folder / 'status'}.")
-    in_retest_sd = float(survey.goal.spread_M[aim.target]) / survey.retest_sd if survey.retest_sd else None
+    in_retest_sd = float(survey.goal.spread_M[search_target.target]) / survey.retest_sd if survey.retest_sd else None
     figures = analyse(outcomes, protocol, config.seed, in_retest_sd)
     if not figures.primary["num_people"]:
         raise StageError(
-            f"Nobody has {aim.name} in both {protocol.primary!r} and {protocol.comparator!r}: see {folder / 'outcomes'}."
+            f"Nobody has {search_target.name} in both {protocol.primary!r} and {protocol.comparator!r}: see {folder / 'outcomes'}."
         )
     num_abstained = int(outcomes.groupby("pseudonym")["abstained"].any().sum())
-    result = _write(folder, figures, protocol, aim, survey, num_abstained)
+    result = _write(folder, figures, protocol, search_target, survey, num_abstained)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **result})
     out.print(f"Tried: {say_summary(summary)}")
-    out.print(_in_words(figures, protocol, aim, survey, num_abstained))
+    out.print(_in_words(figures, protocol, search_target, survey, num_abstained))
 
 
 def require_arms(protocol: Protocol, survey: Survey) -> None:
@@ -133,12 +133,12 @@ def require_arms(protocol: Protocol, survey: Survey) -> None:
     Raises
     ------
     ConfigurationError
-        Naming the arm.
+        An arm cannot be made; the message names it.
     """
     if "ridge" in protocol.arms and survey.ridge_E is None:
         raise ConfigurationError(
-            "The protocol's arms name 'ridge', a regression from connectomes to what people did; but fewer than three of the people whom "
-            "it would be made of did it, or all did the same. Leave `ridge` out of `arms`."
+            "The protocol has the arm 'ridge', which regresses people's behaviour on their connectomes; but fewer than three of the "
+            "training people have this behaviour, or all the same value of it. Leave `ridge` out of `arms`."
         )
 
 
@@ -151,31 +151,31 @@ class Registered:
 
 
 class TrialWorker(SearchWorker):
-    """Searches each person's own change, and puts them through every arm."""
+    """Searches each person's own change, and simulates them in every arm."""
 
     def __init__(
         self,
         shared_twins: Sequence[SharedTwin],
-        aim: SearchTarget,
+        search_target: SearchTarget,
         seed: int,
         survey: Survey,
         protocol: Protocol,
         num_rows: int | None = None,
     ) -> None:
-        super().__init__(shared_twins, aim, seed, survey, num_rows=num_rows)
+        super().__init__(shared_twins, search_target, seed, survey, num_rows=num_rows)
         self._protocol = protocol
 
     def work(self, keys: Sequence[str]) -> Work:
-        """Put people through the trial."""
-        met = self._prepare(keys)
-        keys, start = met.batch.pseudonyms, met.start
-        found = self._search(keys, met, {})
+        """Return the outcomes of some people in every arm."""
+        prepared = self._prepare(keys)
+        keys, start = prepared.batch.pseudonyms, prepared.start
+        found = self._search(keys, prepared, {})
         failures, doubts = self._failures(keys, found, start), self._doubts(keys, found)
         changes = {"personalised": found.change_SE} if "personalised" in self._protocol.arms else {}
         for arm, direction_SE in self._controls(keys, start, self._protocol.arms).items():
             changes[arm] = start.along(direction_SE, found.norm_S)
         given = [(arm, dose) for arm in changes for dose in self._protocol.doses]
-        after_CSM = perform_all(met.performances, start, [dose * changes[arm] for arm, dose in given]).mean(0)
+        after_CSM = simulate_all(prepared.performances, start, [dose * changes[arm] for arm, dose in given]).mean(0)
         after = dict(zip(given, after_CSM, strict=True))
         kept = {key: key in doubts for key in keys if key and key not in failures}
         # What a sham changes is nothing: it performs as before.
@@ -189,17 +189,17 @@ class TrialWorker(SearchWorker):
     def _outcomes(
         self, keys: Sequence[str], kept: dict[str, bool], arm: str, dose: float, before_SM: Tensor, after_SM: Tensor
     ) -> pa.Table:
-        """Return the rows of an arm at a dose; `kept` says of everybody who did not fail whether the search abstains from them."""
-        aim, goal, wanted = self._search_target, self._survey.goal, self._search_target.wanted
+        """Return the rows of an arm at a dose; `kept` has, for each person who did not fail, whether the search abstains."""
+        search_target, goal, wanted = self._search_target, self._survey.goal, self._search_target.wanted
         moved_SM = ((after_SM - before_SM) / goal.spread_M).cpu().numpy()
-        moved_SM[:, aim.target] *= aim.sign
+        moved_SM[:, search_target.target] *= search_target.sign
         rows: list[dict[str, Any]] = []
         for place, key in enumerate(keys):
             if key not in kept:
                 continue
             aside: dict[int, list[float]] = {}
-            for column, one in enumerate(aim.indicators):
-                is_target = column == aim.target
+            for column, one in enumerate(search_target.indicators):
+                is_target = column == search_target.target
                 if wanted[column] and not is_target:
                     continue
                 if INDICATORS[one.kind].is_map and not is_target:
@@ -208,7 +208,7 @@ class TrialWorker(SearchWorker):
                 rows.append(
                     {
                         "pseudonym": key,
-                        "task": aim.tasks[one.task].name,
+                        "task": search_target.tasks[one.task].name,
                         "indicator": one.kind,
                         "is_target": is_target,
                         "before": before_SM[place, column].item(),
@@ -222,7 +222,7 @@ class TrialWorker(SearchWorker):
                 rows.append(
                     {
                         "pseudonym": key,
-                        "task": aim.tasks[task].name,
+                        "task": search_target.tasks[task].name,
                         "indicator": "bold_map",
                         "is_target": False,
                         "moved": size,
@@ -252,18 +252,23 @@ _SCHEMA = pa.schema(
 
 
 def _write(
-    folder: Path, figures: TrialFigures, protocol: Protocol, aim: SearchTarget, survey: Survey, num_abstained: int
+    folder: Path,
+    figures: TrialFigures,
+    protocol: Protocol,
+    search_target: SearchTarget,
+    survey: Survey,
+    num_abstained: int,
 ) -> dict[str, Any]:
     for name in ("doses", "matrix", "slopes"):
         write_text(
             folder / f"{name}.tsv",
             getattr(figures, name).to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g"),
         )
-    spread = float(survey.goal.spread_M[aim.target])
+    spread = float(survey.goal.spread_M[search_target.target])
     result = {
         "num_abstained": num_abstained,
         "protocol_hash": config_hash(protocol),
-        "target": aim.name,
+        "target": search_target.name,
         "spread": spread,
         "spread_in_retest_sd": spread / survey.retest_sd if survey.retest_sd else None,
         "support": survey.support.plain(),
@@ -273,10 +278,12 @@ def _write(
     return result
 
 
-def _in_words(figures: TrialFigures, protocol: Protocol, aim: SearchTarget, survey: Survey, num_abstained: int) -> str:
+def _in_words(
+    figures: TrialFigures, protocol: Protocol, search_target: SearchTarget, survey: Survey, num_abstained: int
+) -> str:
     one, doubt = figures.primary, ""
     if not survey.support.is_shown:
-        doubt = f"Do not rely on this trial, the search abstains for everybody: {survey.support.in_words(aim.name)}. "
+        doubt = f"Do not rely on this trial, the search abstains for everybody: {survey.support.in_words(search_target.name)}. "
     elif num_abstained:
         doubt = f"For {num_abstained} people the ensemble disagrees about the personal change: the search abstains from them. "
     full = figures.doses[figures.doses["dose"] == 1.0].to_dict("records")
@@ -286,8 +293,9 @@ def _in_words(figures: TrialFigures, protocol: Protocol, aim: SearchTarget, surv
         for row in full
     )
     return doubt + (
-        f"{protocol.title} (protocol {config_hash(protocol)[:12]}), to {protocol.search.direction} {aim.name}; effects in spreads between "
-        f"people at the full dose: {arms}. Primary: {one['arm']} against {one['comparator']} {one['difference']:.2f} "
+        f"{protocol.title} (protocol {config_hash(protocol)[:12]}), to {protocol.search.direction} {search_target.name}; effects in "
+        f"spreads between people at the full dose: {arms}. Primary: {one['arm']} against {one['comparator']} {one['difference']:.2f} "
         f"[{one['difference_lower']:.2f}, {one['difference_upper']:.2f}], p = {one['p_value']:.2g} by sign flips over {one['num_people']} "
-        f"people{incomplete}. What is known of the target: {survey.support.in_words(aim.name)}. It is a trial of models, not of people."
+        f"people{incomplete}. What is known of the target: {survey.support.in_words(search_target.name)}. It is a trial of models, not of "
+        "people."
     )

@@ -1,15 +1,15 @@
-"""``dtb intervene``: for each person, the change of the connectome that moves one indicator and leaves the others.
+"""``dtb intervene``: for each person, a change of the connectome that moves one indicator and leaves the others.
 
-Two passes over the people. The first lets everybody perform unchanged: the spread of each indicator between people is the unit in which
-off-target changes are penalised, and the mean gradient is the direction that would help the population. The second searches.
+There are two passes over the people. The first simulates everybody unchanged: the spread of each indicator between people is the unit
+in which off-target changes are penalised, and the mean gradient is the direction that would help the population. The second searches.
 
 Tables, one row each as named, in the folders of the same name:
 
 - ``results``: an indicator of a person, before, after the change and after each control of the same norm.
-- ``changes``: a person: the change of the correlations, upper triangle row by row, and the target's way through the search.
+- ``changes``: a person: the change of the correlations, upper triangle row by row, and the target's value along the search.
 - ``regions``, ``networks``: a region, or a pair of networks, that the change touches, ranked within the person.
-- ``fronts``: with a second aim, a share of it for a person: what either aim gained, in spreads between people, and whether no other
-  share betters both.
+- ``fronts``: with a second aim, a share of it for a person: the gain of each aim, in spreads between people, and whether no other
+  share is better for both.
 - ``status``: a person.
 
 Shape letters: `E` connectome edge.
@@ -53,7 +53,7 @@ _PEOPLE_IN_DIRECTION = 256
 def intervene(
     config: Config, shards: Path, trained: Path, folder: Path, *, resume: bool, dry_run: bool = False
 ) -> None:
-    """Search a change for everybody.
+    """Search a change of the connectome for each person.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ def intervene(
         The twin has no such indicator, task or region.
     """
     shared_twins = open_ensemble(shards, trained, config.intervene.members, "intervene.members")
-    aim = make_search_target(config.intervene, shared_twins[0])
+    search_target = make_search_target(config.intervene, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
     plan = (
-        f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {aim.name}, "
+        f"Would search, for {len(keys)} people, a change of the connectome that will {config.intervene.direction} {search_target.name}, "
         f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
     )
     settings, inputs = sections(config, "seed", "intervene"), inputs_of(shared_twins)
@@ -92,11 +92,11 @@ def intervene(
             describe_derivatives(derivatives, shared_twins[0].card, shared_twins[0].source)
         needed = functools.partial(bytes_of_search, shared_twins, config.intervene.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
-        survey = survey_people(config, fleet, shared_twins, aim, keys, folder)
+        survey = survey_people(config, fleet, shared_twins, search_target, keys, folder)
         summary = run_pool(
             functools.partial(
                 SearchWorker,
-                aim=aim,
+                search_target=search_target,
                 seed=config.seed,
                 survey=survey,
                 derivatives=derivatives,
@@ -109,13 +109,13 @@ def intervene(
             description="Searching",
             cluster=config.cluster,
         )
-    figures = _figures(results.parts("results", _SUMMARISED), aim, survey)
+    figures = _figures(results.parts("results", _SUMMARISED), search_target, survey)
     if figures is None:
-        raise StageError(f"A change was found for nobody; every person's reason is in {folder / 'status'}.")
+        raise StageError(f"No change was found for anybody; every person's reason is in {folder / 'status'}.")
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **figures})
     out.print(f"Searched: {say_summary(summary)}")
-    out.print(_in_words(figures, aim, survey, config.intervene))
-    tables = [name for name in TABLES if name != "fronts" or aim.second is not None]
+    out.print(_in_words(figures, search_target, survey, config.intervene))
+    tables = [name for name in TABLES if name != "fronts" or search_target.second is not None]
     out.print(f"Tables {', '.join(tables)} are in {folder}.")
 
 
@@ -123,16 +123,16 @@ def survey_people(
     config: Config,
     fleet: FleetConfig,
     shared_twins: Sequence[SharedTwin],
-    aim: SearchTarget,
+    search_target: SearchTarget,
     keys: Sequence[str],
     folder: Path,
 ) -> Survey:
-    """Simulate everybody unchanged, on Ray, once; what a search needs of it is stored in `folder`."""
+    """Return what a search needs to know of everybody's unchanged simulation; it is stored in `folder`."""
     ledger = Ledger(folder / REFERENCE, ["people"])
     run_pool(
         functools.partial(
             SurveyWorker,
-            aim=aim,
+            search_target=search_target,
             seed=config.seed,
             sample=sample_of(keys, config.seed),
             num_rows=fleet.subjects_per_batch,
@@ -144,11 +144,11 @@ def survey_people(
         description="Performing unchanged",
         cluster=config.cluster,
     )
-    return aim.survey(ledger.parts("people"), seen_in_training(shared_twins))
+    return search_target.survey(ledger.parts("people"), seen_in_training(shared_twins))
 
 
 def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
-    """Choose whose gradients make the population's direction."""
+    """Return the people whose gradients make the population's direction."""
     return frozenset(sorted(keys, key=lambda key: seed_of(key, seed, "sample"))[:_PEOPLE_IN_DIRECTION])
 
 
@@ -157,8 +157,8 @@ _NORMS = ("change_norm", *(f"{name}_norm" for name in CONTROLS))
 _SUMMARISED = ("pseudonym", "is_target", "is_wanted", "before", *_AFTER, *_NORMS, "spread", "abstained")
 
 
-def _figures(parts: Iterable[pa.Table], aim: SearchTarget, survey: Survey) -> dict[str, Any] | None:
-    """Return the few figures that describe a search over people, from a few numbers of each; None if there is nobody."""
+def _figures(parts: Iterable[pa.Table], search_target: SearchTarget, survey: Survey) -> dict[str, Any] | None:
+    """Return figures that summarise a search over people; None if there is nobody."""
     targets, asides = [], []
     for part in parts:
         table = part.to_pandas()
@@ -173,8 +173,8 @@ def _figures(parts: Iterable[pa.Table], aim: SearchTarget, survey: Survey) -> di
     medians = {column: float(target[column].median()) for column in columns if target[column].notna().any()}
     short = {name: int((target[f"{name}_norm"] < _SHORT * target["change_norm"]).sum()) for name in CONTROLS}
     return {
-        "target": aim.name,
-        "unit": aim.indicators[aim.target].unit,
+        "target": search_target.name,
+        "unit": search_target.indicators[search_target.target].unit,
         "num_searched": len(target),
         "support": survey.support.plain(),
         "num_abstained": int(target["abstained"].sum()),
@@ -188,11 +188,13 @@ def _figures(parts: Iterable[pa.Table], aim: SearchTarget, survey: Survey) -> di
     }
 
 
-def _in_words(figures: Mapping[str, Any], aim: SearchTarget, survey: Survey, settings: InterveneConfig) -> str:
+def _in_words(
+    figures: Mapping[str, Any], search_target: SearchTarget, survey: Survey, settings: InterveneConfig
+) -> str:
     median = figures["median"]
     controls = ", ".join(f"{name} {median[f'{name}_after']:.4g}" for name in CONTROLS if f"{name}_after" in median)
     text = (
-        f"{aim.name}, to {settings.direction}: median {median['before']:.4g} -> {median['after']:.4g} {figures['unit']} "
+        f"{search_target.name}, to {settings.direction}: median {median['before']:.4g} -> {median['after']:.4g} {figures['unit']} "
         f"(controls of the same norm: {controls}; spread between people: {figures['spread']:.3g})."
     )
     if figures["num_with_shorter_control"]:
@@ -200,13 +202,13 @@ def _in_words(figures: Mapping[str, Any], aim: SearchTarget, survey: Survey, set
         text += (
             f" Controls that the valid matrices stopped before that norm, of {figures['num_searched']} people: {short}."
         )
-    text += f" What is known of the target: {survey.support.in_words(aim.name)}."
+    text += f" What is known of the target: {survey.support.in_words(search_target.name)}."
     if not survey.support.is_shown:
         text += " Do not rely on these changes: the search abstains for everybody."
     elif figures["num_abstained"]:
         text += f" For {figures['num_abstained']} people the ensemble disagrees: abstained."
-    if survey.second_support is not None and aim.second is not None:
-        text += f" What is known of the second aim: {survey.second_support.in_words(aim.name_of(aim.second))}."
+    if survey.second_support is not None and search_target.second is not None:
+        text += f" What is known of the second aim: {survey.second_support.in_words(search_target.name_of(search_target.second))}."
         if not survey.second_support.is_shown:
             text += " Do not rely on the fronts: the search abstains from them."
     aside = figures["off_target_median_moved_in_spreads"]

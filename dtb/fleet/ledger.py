@@ -1,8 +1,8 @@
-"""What of a stage's work is finished, kept in the output itself: Parquet parts, each written whole.
+"""The record of finished people in a stage's output: Parquet parts, each written whole.
 
-A part holds one batch of people and has one file a table, all of the same name, `OUT/<table>/part-<name>.parquet`. Its
+A part holds one batch of people and has one file per table, all of the same name, `OUT/<table>/part-<name>.parquet`. Its
 `status` file is written last: without it the part does not count, is removed when the stage goes on, and is done again.
-The name depends on the people in the batch alone, so that work done twice overwrites itself.
+The name depends on the people in the batch alone, so that repeated work overwrites itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Ledger:
     Parameters
     ----------
     folder : Path
-        Where the tables lie, on a file system that all nodes of the cluster see.
+        Folder of the tables, on a file system that all nodes of the cluster see.
     tables : sequence of str
         Their names, without ``status``.
     """
@@ -44,9 +44,9 @@ class Ledger:
         self.tables = tuple(tables)
 
     def finished(self) -> set[str]:
-        """Clear away what an interrupted run left half done, and give the keys of the people who are finished.
+        """Return the people who are finished, after removing what an interrupted run left unfinished.
 
-        People who failed are not: their rows are removed, so that they are tried again.
+        People who failed do not count as finished: their rows are removed, so that they are tried again.
         """
         finished: set[str] = set()
         for path in self._parts(STATUS):
@@ -130,7 +130,7 @@ class Ledger:
 
 
 def column_of(values: np.ndarray) -> pa.Array:
-    """Make a column; text goes to Parquet as a dictionary, for names repeat."""
+    """Make a column; text is dictionary-encoded, because names repeat."""
     if values.dtype == object:
         return pa.array(values, type=pa.string()).dictionary_encode()
     return pa.array(values)
@@ -143,7 +143,7 @@ def status_table(rows: Iterable[tuple[str, str, str, float]]) -> pa.Table:
 
 
 def part_name(keys: Sequence[str]) -> str:
-    """Name the part of a batch by its people.
+    """Return the name of the part of a batch, by its people.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From the names in a configuration to the indicator of one twin that is to change."""
+"""The search target that a configuration names, for one twin."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ def require_correlations(shared_twin: SharedTwin) -> None:
     Raises
     ------
     InputDataError
-        They are no correlation matrices.
+        They are not correlation matrices.
     """
     made = shared_twin.card.connectome
     if not is_correlation(made):
         raise InputDataError(
             f"This twin reads connectomes that are {connectome_in_words(made)}. An intervention changes a correlation matrix into another "
-            f"valid one, and these are none. Train a twin on a cohort ingested with `connectome: {estimated_correlations()}."
+            f"valid one, and these are not correlation matrices. Train a twin on a cohort ingested with `connectome: "
+            f"{estimated_correlations()}."
         )
 
 
 def make_search_target(settings: InterveneConfig, shared_twin: SharedTwin) -> SearchTarget:
-    """Find the indicator that the configuration names.
+    """Return the search target that the configuration names.
 
     Raises
     ------
     ConfigurationError
-        There is none; the message lists what there is.
+        There is no such indicator; the message lists those that exist.
     InputDataError
         The twin does not read correlation matrices.
     """
@@ -51,7 +52,7 @@ def make_search_target(settings: InterveneConfig, shared_twin: SharedTwin) -> Se
     target = _place(indicators, settings, tasks, regions)
     second, second_sign = None, 1.0
     if settings.against is not None:
-        other = _in_words(settings)
+        other = _parse_second_aim(settings)
         second, second_sign = _place(indicators, other, tasks, regions), 1.0 if other.direction == "increase" else -1.0
         if second == target:
             raise ConfigurationError(f"intervene.against is {settings.against!r}, which is the first aim itself.")
@@ -69,7 +70,7 @@ def make_search_target(settings: InterveneConfig, shared_twin: SharedTwin) -> Se
 
 
 def _stimulable(settings: InterveneConfig, names: Sequence[str]) -> np.ndarray | None:
-    """Find the regions of the connectome that the configuration names."""
+    """Return the regions of the connectome that the configuration names."""
     if not settings.regions:
         return None
     if settings.space != "regions":
@@ -89,8 +90,8 @@ _WORDS = re.compile(
 )
 
 
-def _in_words(settings: InterveneConfig) -> InterveneConfig:
-    """Read the second aim."""
+def _parse_second_aim(settings: InterveneConfig) -> InterveneConfig:
+    """Return the settings of the second aim, read from the words in the configuration."""
     found = _WORDS.fullmatch(settings.against or "")
     if found is None:
         raise ConfigurationError(
@@ -112,7 +113,7 @@ def _in_words(settings: InterveneConfig) -> InterveneConfig:
 def _place(
     indicators: list[Indicator], settings: InterveneConfig, tasks: Sequence[TaskOutline], regions: Sequence[str]
 ) -> int:
-    """Find the indicator that is meant; that of a network is added."""
+    """Return the place of the named indicator; that of a network is added."""
     task = _task_index(settings, [task.name for task in tasks])
     alternative = _alternative(settings, tasks[task])
     wanted = Indicator(settings.indicator, task, _target_regions(settings, regions), alternative)
@@ -139,12 +140,12 @@ def _retest_sd(settings: InterveneConfig, shared_twin: SharedTwin) -> np.ndarray
 
 
 def _alternative(settings: InterveneConfig, task: TaskOutline) -> int | None:
-    """Find the alternative that the configuration names."""
+    """Return the alternative that the configuration names."""
     if INDICATORS[settings.indicator].of != "alternative":
         if settings.alternative is not None:
             raise ConfigurationError(
                 f"intervene.alternative is {settings.alternative!r}, but intervene.indicator is {settings.indicator!r}; an alternative "
-                f"goes with {names_of('alternative')} only."
+                f"is used with {names_of('alternative')} only."
             )
         return None
     if settings.alternative not in task.alternatives:
@@ -156,7 +157,7 @@ def _alternative(settings: InterveneConfig, task: TaskOutline) -> int | None:
 
 
 def _target_regions(settings: InterveneConfig, regions: Sequence[str]) -> tuple[int, ...]:
-    """Find the region, or the regions of the network, that the configuration names."""
+    """Return the region, or the regions of the network, that the configuration names."""
     if INDICATORS[settings.indicator].of != "regions":
         for name in ("region", "network"):
             if getattr(settings, name) is not None:
@@ -185,7 +186,7 @@ def _target_regions(settings: InterveneConfig, regions: Sequence[str]) -> tuple[
     found = [place for place, name in enumerate(networks) if name == settings.network]
     if not found:
         raise ConfigurationError(
-            f"intervene.network is {settings.network!r}; the names of the regions know of {_some(sorted(set(networks)))}"
+            f"intervene.network is {settings.network!r}; the names of the regions have the networks {_some(sorted(set(networks)))}"
         )
     return tuple(found)
 
@@ -198,5 +199,5 @@ def _task_index(settings: InterveneConfig, names: Sequence[str]) -> int:
     if settings.task is None:
         return 0
     if settings.task not in names:
-        raise ConfigurationError(f"intervene.task is {settings.task!r}; the twin performs {', '.join(names)}.")
+        raise ConfigurationError(f"intervene.task is {settings.task!r}; the twin was trained on {', '.join(names)}.")
     return list(names).index(settings.task)

@@ -1,4 +1,4 @@
-"""One performance of some people's twins, and the tables that it comes to.
+"""One simulation of some people's twins, and its tables.
 
 Shape letters: `S` subject, `K` segment, `V` volume, `A` response alternative, `R` BOLD region, `J` trial, `D` draw, `P` row of a
 table, `Q` quantile.
@@ -31,17 +31,17 @@ _PLACE = ("pseudonym", "task", "label", "run", "trial")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SimulationTables:
-    """What one member of the ensemble did, once.
+    """One simulation by one member of the ensemble.
 
     Attributes
     ----------
     runner : TwinRunner
     member, noise_draw : int
     records : list of SubjectRecord
-        The people, with the runs that they performed.
+        The people, with the runs that were simulated.
     batch : Batch
     presses : PressDistribution
-        One a trial of the batch.
+        One per trial of the batch.
     bold_SKVR : (S, K, V, R) Tensor
         In the units of the observed signal.
     contrast_SKV : (S, K, V) Tensor
@@ -62,7 +62,7 @@ class SimulationTables:
         return next(record for record in self.records if record.pseudonym == key)
 
     def signals_of(self, subject: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Put a person's segments back onto the runs: number of the run, seconds (V,) and signal (V, R) of its counted volumes."""
+        """Return a person's runs from the segments: number of the run, seconds (V,) and signal (V, R) of its counted volumes."""
         run_K, counted_KV = self.batch.run_SK[subject].cpu(), self.batch.bold_counted_SKV[subject].cpu()
         seconds_KV = self.batch.volume_seconds_SKV[subject].cpu() + self.batch.start_seconds_SK[subject].cpu()[:, None]
         for number in range(len(self.records[subject].runs)):
@@ -77,20 +77,20 @@ class SimulationTables:
 
 
 def simulation_tables(
-    performed: Sequence[SimulationTables], failures: dict[str, str], num_draws: int
+    simulations: Sequence[SimulationTables], failures: dict[str, str], num_draws: int
 ) -> dict[str, pa.Table]:
-    """Make the tables of all performances, without the people who failed.
+    """Return the tables of all simulations, without the people who failed.
 
     Parameters
     ----------
-    performed : sequence of SimulationTables
+    simulations : sequence of SimulationTables
     failures : dict
         Reasons by pseudonym.
     num_draws : int
         Presses to draw for each trial.
     """
     parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-    for one in performed:
+    for one in simulations:
         subjects = [place for place, record in enumerate(one.records) if record.pseudonym not in failures]
         kept_J = np.isin(one.batch.trials.subject_J.cpu().numpy(), subjects)
         columns = _trial_columns(one.records, one.batch, one.runner.taskset)
@@ -108,7 +108,7 @@ def simulation_tables(
 
 
 def _marked(table: pa.Table, one: SimulationTables) -> pa.Table:
-    """Add, after the pseudonym, which member of the ensemble was simulated."""
+    """Return the columns with the member of the ensemble after the pseudonym."""
     for name, value in (("noise_draw", one.noise_draw), ("member", one.member)):
         table = table.add_column(1, name, pa.array(np.full(table.num_rows, value, dtype=np.int16)))
     return table
@@ -230,7 +230,7 @@ def _contrasts(one: SimulationTables, subjects: Sequence[int]) -> pa.Table | Non
 
 
 def _connectomes(one: SimulationTables, subjects: Sequence[int]) -> pa.Table | None:
-    """Correlate the simulated signals of all runs, the mean of each run removed."""
+    """Return the correlations of the simulated signals over all runs, the mean of each run removed."""
     num_regions = one.bold_SKVR.shape[-1]
     if not one.has_bold or num_regions < 2:
         return None
@@ -261,7 +261,7 @@ def _regions(one: SimulationTables) -> dict[str, str]:
 
 
 def _trial_columns(records: Sequence[SubjectRecord], batch: Batch, taskset: TaskSet) -> dict[str, np.ndarray]:
-    """Describe each trial of a batch, (J,) arrays; names are objects, None where there is none."""
+    """Return the columns that describe each trial of a batch, (J,) arrays; a missing name is None."""
     table = batch.trials
     subject_J, run_J, trial_J = (one.cpu().numpy() for one in (table.subject_J, table.run_J, table.trial_J))
     task_J, condition_J = table.task_J.cpu().numpy(), table.condition_J.cpu().numpy()
@@ -283,7 +283,7 @@ def _trial_columns(records: Sequence[SubjectRecord], batch: Batch, taskset: Task
 
 
 def _observed(task_J: np.ndarray, response_JA: np.ndarray, taskset: TaskSet) -> np.ndarray:
-    """Name the press that was seen; where it is not known which of several, name them all, joined by ``|``."""
+    """Return the observed press; if it is not known which of several, all of them, joined by ``|``."""
     return _objects(
         "|".join(name for name, is_it in zip(taskset.specs[task].alternatives, response_A, strict=False) if is_it)
         or None
@@ -292,7 +292,7 @@ def _observed(task_J: np.ndarray, response_JA: np.ndarray, taskset: TaskSet) -> 
 
 
 def _names(task_P: np.ndarray, index_P: np.ndarray, names: Sequence[Sequence[str]]) -> np.ndarray:
-    """Look up names by task and index; None for a negative index."""
+    """Return names by task and index; None for a negative index."""
     width = max([int(index_P.max(initial=0)) + 1, *(len(own) for own in names)])
     lookup = np.full((len(names), width + 1), None, dtype=object)
     for task, own in enumerate(names):

@@ -1,4 +1,4 @@
-"""A change of the connectome in names: which regions, and which pairs of networks, it touches most.
+"""Rankings of the regions, and of the pairs of networks, that a change of the connectome affects most.
 
 Shape letters: `S` subject, `R` region, `E` connectome edge, `N` network.
 """
@@ -15,7 +15,7 @@ from dtb.people.networks import network_of
 
 
 def rank_regions(keys: Sequence[str], change_SE: np.ndarray, regions: Sequence[str]) -> pa.Table:
-    """Rank each person's regions by what changes at them.
+    """Return each person's regions, ranked by their share of the change.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def rank_regions(keys: Sequence[str], change_SE: np.ndarray, regions: Sequence[s
     -------
     Table
         A row for each person and region whose edges change: `rank` from 1; `share` of the squared change that lies on the region's edges,
-        each edge given to its two ends in halves; `strength_change`, the sum of the changes of the region's correlations.
+        each edge counted half for each end; `strength_change`, the sum of the changes of the region's correlations.
     """
     rows, columns = np.triu_indices(len(regions), 1)
     networks = np.array([network_of(name) for name in regions], dtype=object)
@@ -58,7 +58,7 @@ def rank_regions(keys: Sequence[str], change_SE: np.ndarray, regions: Sequence[s
 
 
 def rank_networks(keys: Sequence[str], change_SE: np.ndarray, regions: Sequence[str]) -> pa.Table:
-    """Rank each person's pairs of networks, a network with itself included, by what changes between them.
+    """Return each person's pairs of networks (a network with itself included), ranked by their share of the change.
 
     Returns
     -------

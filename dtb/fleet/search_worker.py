@@ -1,4 +1,4 @@
-"""The worker of the second pass of ``dtb intervene``: it searches a change for each person, and goes in the directions of the controls.
+"""The worker of the second pass of ``dtb intervene``: it searches a change for each person, and applies the controls.
 
 Shape letters: `S` subject, `E` connectome edge, `P` generated parameter, `M` indicator, `D` dose, `K` segment, `V` volume.
 """
@@ -28,9 +28,9 @@ from dtb.intervene.search import (
     DOSES,
     Found,
     not_dominated,
-    perform_all,
     random_directions,
     search,
+    simulate_all,
 )
 from dtb.intervene.spaces import ReferenceCohort, Start
 from dtb.twin.edges import edges_of
@@ -64,18 +64,18 @@ _FRONT = pa.schema(
 
 
 class SearchWorker(EnsembleWorker):
-    """The second pass: searches, and goes in the controls' directions."""
+    """The second pass: searches a change for each person, and applies the controls."""
 
     def __init__(
         self,
         shared_twins: Sequence[SharedTwin],
-        aim: SearchTarget,
+        search_target: SearchTarget,
         seed: int,
         survey: Survey,
         derivatives: Path | None = None,
         num_rows: int | None = None,
     ) -> None:
-        super().__init__(shared_twins, aim, seed, num_rows)
+        super().__init__(shared_twins, search_target, seed, num_rows)
         self._derivatives = derivatives
         where = next(self._runners[0].twin.parameters()).device
         self._survey = dataclasses.replace(
@@ -83,20 +83,20 @@ class SearchWorker(EnsembleWorker):
         )
         edges_QE = torch.from_numpy(survey.edges_QE).to(where, torch.float64)
         self._cohort = ReferenceCohort(edges_QE, self._runners[0].twin.edge_scale_E.double())
-        self._among_R = None if aim.among_R is None else torch.from_numpy(aim.among_R).to(where)
+        self._among_R = None if search_target.among_R is None else torch.from_numpy(search_target.among_R).to(where)
 
     def work(self, keys: Sequence[str]) -> Work:
-        """Search changes for people."""
-        met = self._prepare(keys)
-        keys, start = met.batch.pseudonyms, met.start
-        found = self._search(keys, met, self._controls(keys, start, CONTROLS))
+        """Return the changes found for some people."""
+        prepared = self._prepare(keys)
+        keys, start = prepared.batch.pseudonyms, prepared.start
+        found = self._search(keys, prepared, self._controls(keys, start, CONTROLS))
         failures = self._failures(keys, found, start)
         kept = [place for place, key in enumerate(keys) if key and key not in failures]
-        shifted_SM = self._shifted(met.performances, start)
+        shifted_SM = self._shifted(prepared.performances, start)
         doubts = self._doubts(keys, found)
         tables = self._tables(keys, kept, start, found, shifted_SM, doubts)
         if self._search_target.second is not None:
-            tables["fronts"] = self._front(keys, kept, met, self._search_target.second, doubts)
+            tables["fronts"] = self._front(keys, kept, prepared, self._search_target.second, doubts)
         if self._derivatives is not None:
             for place in kept:
                 stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_desc-change_relmat"
@@ -105,7 +105,7 @@ class SearchWorker(EnsembleWorker):
         return Work(tables, failures, self._notes([keys[place] for place in kept], doubts))
 
     def _notes(self, keys: Sequence[str], doubts: dict[str, str]) -> dict[str, str]:
-        """Return what there is to doubt in the results of people who did not fail."""
+        """Return the doubts about the results of people who did not fail."""
         second, support = self._search_target.second, self._survey.second_support
         if second is None or support is None or support.is_shown:
             return {key: doubts[key] for key in keys if key in doubts}
@@ -113,33 +113,40 @@ class SearchWorker(EnsembleWorker):
         return {key: "; ".join(filter(None, (doubts.get(key), aside))) for key in keys}
 
     def _search(
-        self, keys: Sequence[str], met: PreparedBatch, directions: dict[str, Tensor], second_share: float | None = None
+        self,
+        keys: Sequence[str],
+        prepared: PreparedBatch,
+        directions: dict[str, Tensor],
+        second_share: float | None = None,
     ) -> Found:
         seeds = [seed_of(key, self._seed, "restarts") for key in keys]
         goal = self._survey.excerpt_goal
         if second_share is not None and self._search_target.second is not None:
             goal = goal.against(self._search_target.second, self._search_target.second_sign, second_share)
         return search(
-            met.performances,
-            met.start,
+            prepared.performances,
+            prepared.start,
             goal,
             self._search_target.settings,
             directions,
             seeds,
-            met.excerpts,
+            prepared.excerpts,
             self._cohort,
             distance=self._runners[0].twin.distance,
             among_R=self._among_R,
         )
 
     def _front(
-        self, keys: Sequence[str], kept: Sequence[int], met: PreparedBatch, second: int, doubts: dict[str, str]
+        self, keys: Sequence[str], kept: Sequence[int], prepared: PreparedBatch, second: int, doubts: dict[str, str]
     ) -> pa.Table:
-        """Search again with the second aim at a growing share, and say which of the results no other betters in both."""
-        aim, spread_M, support = self._search_target, self._survey.goal.spread_M, self._survey.second_support
-        signs_C, places = torch.tensor([aim.sign, aim.second_sign]).to(spread_M), [aim.target, second]
-        shares = np.linspace(0.0, 1.0, aim.settings.front_points)
-        found = [self._search(keys, met, {}, float(share)) for share in shares]
+        """Return searches with a growing share of the second aim, and which of them no other beats in both aims."""
+        search_target, spread_M, support = self._search_target, self._survey.goal.spread_M, self._survey.second_support
+        signs_C, places = (
+            torch.tensor([search_target.sign, search_target.second_sign]).to(spread_M),
+            [search_target.target, second],
+        )
+        shares = np.linspace(0.0, 1.0, search_target.settings.front_points)
+        found = [self._search(keys, prepared, {}, float(share)) for share in shares]
         after_SGC = torch.stack([one.after_SM[:, places] for one in found], 1)
         gain_SGC = signs_C * (after_SGC - found[0].before_SM[:, None, places]) / spread_M[places]
         rows = [
@@ -162,7 +169,7 @@ class SearchWorker(EnsembleWorker):
         return pa.Table.from_pylist(rows, _FRONT)
 
     def _controls(self, keys: Sequence[str], start: Start, names: Sequence[str]) -> dict[str, Tensor]:
-        """Make the named directions; that of a regression is left out where too few people make one."""
+        """Return the directions of the controls; that of a regression is left out if too few people are known."""
         given, like = self._survey, start.budget_S
         seeds = [seed_of(key, self._seed, "control") for key in keys]
         found = {}
@@ -188,7 +195,7 @@ class SearchWorker(EnsembleWorker):
         return sum_SE / len(self._runners)
 
     def _shifted(self, performances: Sequence[Performance], start: Start) -> Tensor:
-        """Return the indicators (S, M) after moving the generated weights themselves, each member's along its own direction."""
+        """Return the indicators (S, M) after a shift of the generated weights, each member's along its own direction."""
         found = []
         for runner, perform, (along_P, spread) in zip(
             self._runners, performances, self._survey.parameters, strict=True
@@ -197,7 +204,7 @@ class SearchWorker(EnsembleWorker):
             own_P = bias_P.clone()
             bias_P.add_(torch.from_numpy(along_P * spread * _SHIFT_SPREADS).to(bias_P))
             try:
-                found.append(perform_all([perform], start, [start.budget_S.new_zeros(1, start.num_edges)])[0, 0])
+                found.append(simulate_all([perform], start, [start.budget_S.new_zeros(1, start.num_edges)])[0, 0])
             finally:
                 bias_P.copy_(own_P)
         return torch.stack(found).mean(0)
@@ -206,7 +213,7 @@ class SearchWorker(EnsembleWorker):
         return (found.moved_SB > 0).double().mean(1)
 
     def _doubts(self, keys: Sequence[str], found: Found) -> dict[str, str]:
-        """Return why the search abstains from whom."""
+        """Return the people from whom the search abstains, with the reasons."""
         support = self._survey.support
         if not support.is_shown:
             return dict.fromkeys(keys, f"abstained: {support.in_words(self._search_target.name)}")
@@ -251,7 +258,7 @@ class SearchWorker(EnsembleWorker):
         shifted_SM: Tensor,
         doubts: dict[str, str],
     ) -> dict[str, pa.Table]:
-        aim, num_people, num = self._search_target, len(kept), len(self._search_target.indicators)
+        search_target, num_people, num = self._search_target, len(kept), len(self._search_target.indicators)
         rows = torch.tensor(kept, dtype=torch.int64, device=start.budget_S.device)
         nobody_SM = torch.full_like(found.before_SM, torch.nan)
 
@@ -265,18 +272,18 @@ class SearchWorker(EnsembleWorker):
         def each_indicator(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
             return pa.array(list(values) * num_people, kind)
 
-        indicators, wanted = aim.indicators, aim.wanted
+        indicators, wanted = search_target.indicators, search_target.wanted
         after_doses = found.at_doses_SDM[rows].permute(0, 2, 1).reshape(-1, len(DOSES)).cpu().numpy()
         distance_before_S, distance_after_S = self._distances(start, found)
         results = {
             "pseudonym": pa.array([keys[place] for place in kept for _ in range(num)], pa.string()),
             "indicator": each_indicator([one.kind for one in indicators], pa.string()),
-            "task": each_indicator([aim.tasks[one.task].name for one in indicators], pa.string()),
-            "domain": each_indicator([aim.tasks[one.task].domain for one in indicators], pa.string()),
-            "region": each_indicator([aim.where(one) for one in indicators], pa.string()),
-            "alternative": each_indicator([aim.which(one) for one in indicators], pa.string()),
+            "task": each_indicator([search_target.tasks[one.task].name for one in indicators], pa.string()),
+            "domain": each_indicator([search_target.tasks[one.task].domain for one in indicators], pa.string()),
+            "region": each_indicator([search_target.where(one) for one in indicators], pa.string()),
+            "alternative": each_indicator([search_target.which(one) for one in indicators], pa.string()),
             "unit": each_indicator([one.unit for one in indicators], pa.string()),
-            "is_target": each_indicator([place == aim.target for place in range(num)], pa.bool_()),
+            "is_target": each_indicator([place == search_target.target for place in range(num)], pa.bool_()),
             "is_wanted": each_indicator(wanted, pa.bool_()),
             "before": spread_out(found.before_SM),
             "after": spread_out(found.after_SM),
@@ -285,7 +292,8 @@ class SearchWorker(EnsembleWorker):
             "paper_weights_after": spread_out(shifted_SM),
             "spread": spread_out(self._survey.goal.spread_M.expand_as(found.before_SM)),
             "retest_sd": each_indicator(
-                [self._survey.retest_sd if place == aim.target else None for place in range(num)], pa.float64()
+                [self._survey.retest_sd if place == search_target.target else None for place in range(num)],
+                pa.float64(),
             ),
             "budget": each_person(start.budget_S),
             "change_norm": each_person(found.norm_S),
@@ -319,7 +327,7 @@ class SearchWorker(EnsembleWorker):
         }
 
     def _distances(self, start: Start, found: Found) -> tuple[Tensor, Tensor]:
-        """Return how far people's connectomes lie from the training cohort's mean, before and after."""
+        """Return the distance of people's connectomes from the training cohort's mean, before and after."""
         twin = self._runners[0].twin
         nothing_SE = torch.zeros_like(found.change_SE)
         before_S, after_S = (twin.distance(start.connectome(change_SE)) for change_SE in (nothing_SE, found.change_SE))

@@ -1,13 +1,13 @@
-"""``dtb simulate``: every person's twin performs that person's own runs, or new ones, and what it does goes to Parquet.
+"""``dtb simulate``: simulate every person's twin in the person's own runs, or in new designs, and write Parquet.
 
 Tables, one row each as named, in the folders of the same name. `member` counts the members of the ensemble and `noise_draw` the
-performances with process noise of their own, both from 0; `docs/simulations.md` describes every column.
+simulations with different process noise, both from 0; `docs/simulations.md` describes every column.
 
 - ``trials``: a press drawn for a trial (`draw`): choice and reaction time, beside the person's own.
 - ``expected``: a trial's distribution in closed form: choice probabilities, mean and quantiles of the reaction time.
 - ``bold``: a volume of a run: the signal of each region in `bold`, a list in the order of the table's ``regions`` metadata.
 - ``contrasts``: a region's effect of a task's contrast.
-- ``connectomes``: a performance: the correlations of the simulated signals, upper triangle row by row.
+- ``connectomes``: a simulation: the correlations of the simulated signals, upper triangle row by row.
 - ``status``: a person.
 
 Read one with ``pandas.read_parquet("OUT/trials")``, or in DuckDB with ``SELECT * FROM 'OUT/trials/*.parquet'``.
@@ -61,7 +61,7 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     Raises
     ------
     ConfigurationError
-        Several performances are asked of a twin without process noise, which would all be the same.
+        Several simulations are requested of a twin without process noise, which would all be the same.
     InputDataError
         Twin and cohort, or the members of the ensemble, do not belong together, or a design cannot be read.
     """
@@ -70,7 +70,7 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     if settings.num_noise_draws > 1 and not all(shared_twin.card.config.process_noise for shared_twin in shared_twins):
         raise ConfigurationError(
             f"simulate.num_noise_draws is {settings.num_noise_draws}, but a twin was trained without process noise "
-            "(twin.process_noise): all its performances would be the same. Leave it at 1."
+            "(twin.process_noise): all its simulations would be the same. Leave it at 1."
         )
     designs = _designs(settings, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
@@ -78,8 +78,8 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
     inputs = inputs_of(shared_twins) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
     what = f"{len(designs)} new run(s)" if designs else "their own runs"
     plan = (
-        f"Would let {len(keys)} people's twins perform {what}: {len(shared_twins)} member(s), {settings.num_noise_draws} "
-        f"performance(s) of each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). "
+        f"Would simulate {what} by {len(keys)} people's twins: {len(shared_twins)} member(s), {settings.num_noise_draws} simulation(s) "
+        f"of each, {settings.num_draws} presses drawn for each trial, on {config.fleet.num_actors} actor(s). "
         f"Would write {', '.join(TABLES)} to {where}."
     )
     call = StageCall(
@@ -126,11 +126,11 @@ class SimulationWorker:
     Parameters
     ----------
     shared_twins : sequence of SharedTwin
-        One a member of the ensemble.
+        One per member of the ensemble.
     seed : int
     settings : SimulateConfig
     designs : tuple of Run
-        What everybody performs; their own runs if empty.
+        Designs that everybody is simulated in; their own runs if empty.
     derivatives : Path or None
         Where to write BIDS derivatives.
     num_rows : int or None
@@ -154,18 +154,18 @@ class SimulationWorker:
 
     @torch.inference_mode()
     def work(self, keys: Sequence[str]) -> Work:
-        """Simulate people; those whose twins do anything that is not finite are failures."""
+        """Return the simulations of some people; those with values that are not finite fail."""
         failures: dict[str, str] = {}
-        performed = [
+        simulations = [
             self._perform(runner, member, noise_draw, keys, failures)
             for member, runner in enumerate(self._runners)
             for noise_draw in range(self._settings.num_noise_draws)
         ]
-        tables = simulation_tables(performed, failures, self._settings.num_draws)
+        tables = simulation_tables(simulations, failures, self._settings.num_draws)
         if self._derivatives is not None:
             for key in keys:
                 if key not in failures:
-                    write_person(self._derivatives, key, tables, performed[0].record_of(key))
+                    write_person(self._derivatives, key, tables, simulations[0].record_of(key))
         return Work(tables, failures)
 
     def _perform(

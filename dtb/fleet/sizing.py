@@ -1,6 +1,6 @@
-"""How many people an actor takes at once: as many as its device holds, the same number for all of a stage's work.
+"""The number of people in a batch of an actor: as many as its device holds, the same for all of a stage's work.
 
-It is chosen once and kept in the output folder, for a stage that goes on has to cut the same batches, on whatever machine.
+The number is chosen once and kept in the output folder, so that a resumed stage has the same batches on any machine.
 
 Shape letters: see `dtb.twin.batch`.
 """
@@ -38,7 +38,7 @@ _MATRICES = 24
 def sized(
     fleet: FleetConfig, folder: Path, bytes_a_person: Callable[[], float], num_people: int, cluster: ClusterConfig
 ) -> FleetConfig:
-    """Decide how many people an actor takes at once, where the configuration does not; a connection to Ray must exist.
+    """Return the configuration with the number of people per batch, chosen if it is not given; a connection to Ray must exist.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def sized(
     folder : Path
         Output folder, which keeps the number.
     bytes_a_person : callable
-        Gives the memory that the work on one person takes; asked only where the number is not known, for it reads some people.
+        Returns the memory that one person needs; called only if the number is not known, because it reads some people.
     num_people : int
         Every actor should get two batches at least.
     cluster : ClusterConfig
@@ -61,7 +61,7 @@ def sized(
     DamagedOutputError
         The number in the folder cannot be read.
     ConfigurationError, StageError
-        No actor finds a place.
+        No actor can be placed.
     """
     if fleet.subjects_per_batch is not None:
         return fleet
@@ -78,7 +78,7 @@ def sized(
 
 
 def fitting(room: float, most: int, bytes_a_person: float, num_people: int, num_actors: int) -> int:
-    """Return how many people fit into half of the room (bytes), `most` at most, and so many that every actor gets two batches.
+    """Return how many people fit into half of the room (bytes), at most `most`, and few enough that every actor gets two batches.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def _read(kept: Path) -> int:
 
 
 def _room_on_gpu(fleet: FleetConfig, mark: dict[str, float], *, can_grow: bool) -> float | None:
-    """Ask the GPU of the first place that is free; None where actors have none."""
+    """Return the memory of the first free GPU; None if actors have none."""
     if not fleet.gpus_per_actor:
         return None
     import ray
@@ -118,14 +118,14 @@ def _room_on_gpu(fleet: FleetConfig, mark: dict[str, float], *, can_grow: bool) 
 
 
 def _gpu_bytes() -> int | None:
-    """Runs where an actor would: the memory of its GPU; None where PyTorch cannot use it, and works on the CPU."""
+    """Return the memory of an actor's GPU; None if PyTorch cannot use it and works on the CPU."""
     import torch
 
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
 
 
 def _room_on_cpu(fleet: FleetConfig, mark: dict[str, float]) -> float:
-    """Return an actor's part of the memory of the smallest node that can hold one."""
+    """Return an actor's share of the memory of the smallest node that can hold one."""
     import ray
 
     nodes: list[dict[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -136,19 +136,19 @@ def _room_on_cpu(fleet: FleetConfig, mark: dict[str, float]) -> float:
 
 
 def bytes_of_simulation(shared_twins: Sequence[SharedTwin], designs: tuple[Run, ...] = ()) -> float:
-    """Return the memory that a person's simulation takes, of their own runs or of designs; members perform one after the other."""
+    """Return the memory that a person's simulation needs, in their own runs or in designs; members are simulated one after another."""
     return _bytes_of_performance(shared_twins, designs)
 
 
 def bytes_of_search(shared_twins: Sequence[SharedTwin], num_restarts: int) -> float:
-    """Return the memory that a person's search takes: a gradient over all restarts at once, and changes made valid for all of them."""
+    """Return the memory that a person's search needs: a gradient over all restarts at once, and their projections to valid matrices."""
     regions = shared_twins[0].card.sizes.num_regions
     perform = _bytes_of_performance(shared_twins)
     return perform * max(2.0 * num_restarts, AT_ONCE) + num_restarts * _MATRICES * regions**2 * _DOUBLE
 
 
 def _bytes_of_performance(shared_twins: Sequence[SharedTwin], designs: tuple[Run, ...] = ()) -> float:
-    """Return the memory of a performance by the largest of some people, taken evenly from the cohort, of whichever member needs most."""
+    """Return the memory of a simulation: the largest over some people, taken evenly from the cohort, and over members."""
     cohort = shared_twins[0].cohort()
     people = sorted(cohort.pseudonyms)
     looked_at = people[:: math.ceil(len(people) / _LOOKED_AT)]
@@ -157,7 +157,7 @@ def _bytes_of_performance(shared_twins: Sequence[SharedTwin], designs: tuple[Run
 
 
 def _bytes_of_member(shared_twin: SharedTwin, records: Sequence[SubjectRecord]) -> float:
-    """Count without gradients: what goes into the steps, what they keep, and what is read out."""
+    """Return the memory of a member without gradients: inputs, states and readouts of all steps."""
     num_segments, num_steps = shared_twin.batch_maker().batch(records, part="all").stimulus_SKTI.shape[1:3]
     config, sizes = shared_twin.card.config, shared_twin.card.sizes
     rows = num_rows(config.cell, config.num_hidden)

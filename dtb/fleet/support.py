@@ -1,7 +1,7 @@
-"""Whether a target can be searched for at all: what the twin says of it must hold for people whom training did not see.
+"""Whether a target can be searched for at all: the twin must predict it in people not seen in training.
 
-A search always finds a change that moves its own model. If the model's figure does not go with what unseen people did, the change is
-one of the model alone, and the search abstains.
+A search always finds a change that moves its own model. If the model's predictions do not correlate with what unseen people did, the
+change concerns the model alone, and the search abstains.
 
 Shape letters: `S` subject.
 """
@@ -24,7 +24,7 @@ FEWEST_PEOPLE = 5
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-    """How the twin's figure goes with what people did whom training did not see.
+    """Correlation of the twin's predictions with the behaviour or BOLD of people not seen in training.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Support:
 
     @property
     def is_shown(self) -> bool:
-        """Whether there is more than chance in it."""
+        """Whether the correlation is above chance."""
         return self.p_value < SIGNIFICANCE
 
     def plain(self) -> dict[str, float | int | None]:
@@ -50,13 +50,13 @@ class Support:
         return {**values, "is_shown": self.is_shown}
 
     def in_words(self, name: str) -> str:
-        """Return what is known of the target."""
+        """Return what is known about the target in words."""
         if np.isnan(self.r):
             return (
-                f"whether the twin knows {name} of people whom training did not see cannot be told: it can be compared with what they did "
-                f"in {self.num_people}"
+                f"it cannot be said whether the twin predicts {name} of people not seen in training: only {self.num_people} of them can be "
+                "compared"
             )
-        found = f"over {self.num_people} people whom training did not see, the twin's {name} goes with what they did at r = {self.r:.2f}"
+        found = f"over {self.num_people} people not seen in training, predicted and observed {name} correlate at r = {self.r:.2f}"
         return (
             f"{found} (p = {self.p_value:.2g})"
             if self.is_shown
@@ -65,12 +65,12 @@ class Support:
 
 
 def seen_in_training(shared_twins: Sequence[SharedTwin]) -> frozenset[str]:
-    """Return everybody whom a member of the ensemble was trained on."""
+    """Return all people whom any member of the ensemble was trained on."""
     return frozenset().union(*(shared_twin.split.train for shared_twin in shared_twins))
 
 
 def support_of(predicted_S: np.ndarray, observed_S: np.ndarray) -> Support:
-    """Compare what twins of unseen people do with what the people did; NaN where either is not known.
+    """Return the correlation of predicted and observed values of unseen people; NaN means unknown.
 
     Examples
     --------

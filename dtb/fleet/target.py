@@ -1,4 +1,4 @@
-"""What a search is after, in the terms of one twin, and what a first pass over everybody says of it: the units of every change."""
+"""The target of a search for one twin, and the survey of everybody's unchanged simulation, which gives the units of change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dtb.people.networks import network_of
 
 @dataclasses.dataclass(frozen=True)
 class SearchTarget:
-    """What a search is after, in the terms of one twin.
+    """The target of a search for one twin.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class SearchTarget:
 
     @property
     def wanted(self) -> list[bool]:
-        """Which indicators are the aim, and not off it."""
+        """Mask of the indicators that belong to the target."""
         return wanted_with(self.indicators, self.target)
 
     @property
@@ -65,17 +65,17 @@ class SearchTarget:
         return self.name_of(self.target)
 
     def name_of(self, place: int) -> str:
-        """Put an indicator into words."""
+        """Return an indicator in words."""
         one = self.indicators[place]
         what = self.where(one) or self.which(one)
         return f"{one.kind}{f' of {what}' if what else ''} in {self.tasks[one.task].name}"
 
     def which(self, one: Indicator) -> str | None:
-        """Name the alternative of an indicator that is the choice of one."""
+        """Return the alternative of an indicator of choice."""
         return None if one.alternative is None else self.tasks[one.task].alternatives[one.alternative]
 
     def where(self, one: Indicator) -> str | None:
-        """Name the region, or the network, of an indicator; None for behaviour."""
+        """Return the region, or the network, of an indicator; None for behaviour."""
         if not one.regions:
             return None
         first = self.regions[one.regions[0]]
@@ -87,27 +87,27 @@ class SearchTarget:
         return 1.0 if self.settings.direction == "increase" else -1.0
 
     def survey(self, people: Iterable[pa.Table], seen: Collection[str]) -> Survey:
-        """Take, from the people who performed unchanged, the units of everything and the directions that are the same for all.
+        """Return, from people's unchanged simulations, the units of change and the directions that are the same for all.
 
         Parameters
         ----------
         people : iterable of Table
-            Parts of the surveyor's table; of each, little is kept but a few numbers a person.
+            Parts of the survey's table; only a few numbers per person are kept in memory.
         seen : collection of str
-            Whom the twin was trained on.
+            People whom the twin was trained on.
 
         Raises
         ------
         StageError
             Nobody has the target.
         """
-        before, rehearsed = Moments(len(self.indicators)), Moments(len(self.indicators))
+        before, excerpts = Moments(len(self.indicators)), Moments(len(self.indicators))
         figures, samples = [], []
         for part in people:
             table = part.to_pandas()
             before_SM, excerpt_SM = (np.stack(table[column].to_list()) for column in ("before", "before_excerpt"))
             before.add(torch.from_numpy(before_SM))
-            rehearsed.add(torch.from_numpy(excerpt_SM))
+            excerpts.add(torch.from_numpy(excerpt_SM))
             table = table.drop(columns=["before", "before_excerpt"]).assign(target=before_SM[:, self.target])
             if self.second is not None:
                 table["second"] = before_SM[:, self.second]
@@ -122,7 +122,7 @@ class SearchTarget:
         halves_S = table["halves_apart"].to_numpy(dtype=np.float64)
         halves_S = halves_S[np.isfinite(halves_S)]
         goal, excerpt_goal = (
-            make_goal(self.indicators, self.target, self.sign, moments) for moments in (before, rehearsed)
+            make_goal(self.indicators, self.target, self.sign, moments) for moments in (before, excerpts)
         )
         unseen_S = ~table["pseudonym"].isin(list(seen)).to_numpy()
 
@@ -154,7 +154,7 @@ class SearchTarget:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Survey:
-    """What everybody's unchanged performance says: the units of every change, and where others would go to move the target.
+    """Results of the first pass: the units of every change, and the directions of the controls.
 
     Attributes
     ----------
@@ -162,11 +162,11 @@ class Survey:
     support : Support
         Whether the target can be searched for.
     second_support : Support or None
-        The same of the second aim, if there is one.
+        The same for the second aim, if there is one.
     excerpt_goal : Goal
-        The same in units of what people do in the excerpts that searches perform: a contrast of few volumes varies more.
+        The same in units of the excerpts that searches use: a contrast of few volumes varies more.
     retest_sd : float or None
-        Standard deviation with which people's own figure would be found again, from odd and even trials; None where there are none.
+        Test-retest standard deviation of people's own indicator, from odd and even trials; None if unknown.
     population_E : (E,) ndarray
         Mean gradient of people's correlations.
     parameters : list of ((P,) ndarray, float)
@@ -175,7 +175,7 @@ class Survey:
     edges_QE : (Q, E) float32 ndarray
         Standardised edges of a sample of people, their mean removed.
     ridge_E : (E,) ndarray or None
-        Weights of standardised edges in a regression on what people did; None where too few did it.
+        Weights of standardised edges in a regression of people's behaviour; None if too few are known.
     """
 
     goal: Goal

@@ -1,4 +1,4 @@
-"""What an actor needs to let people's twins perform: the twin through the object store, the people from the shards.
+"""What an actor needs to simulate people's twins: the twin from the object store, the people from the shards.
 
 Shape letters: see `dtb.twin.batch`.
 """
@@ -33,7 +33,7 @@ from dtb.twin.model import Twin
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SharedTwin:
-    """A trained twin and the cohort that is to perform, in a form that goes through the object store once a node.
+    """A trained twin and the cohort to simulate, in a form that the object store copies once per node.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class SharedTwin:
     shards : Path
         The cohort's folder, on a file system that all nodes see.
     split : Split
-        The division that the twin was trained with.
+        The split that the twin was trained with.
     hashes : dict of str to str
-        What decides its results beside the configuration: of the twin's numbers, the division and the cohort that performs.
+        Hashes of what decides the results beside the configuration: the twin's numbers, the split and the cohort.
     source : dict of str to str
-        What the cohort says of the data set that it was made of.
+        What the cohort says about its source data set.
     """
 
     card: TwinCard
@@ -66,30 +66,30 @@ class SharedTwin:
 
     @property
     def taskset(self) -> TaskSet:
-        """The tasks that the twin performs."""
+        """Return the tasks of the twin."""
         return TaskSet.from_plain(self.card.taskset)
 
     def cohort(self) -> Cohort:
-        """Open the cohort; the driver has verified it."""
+        """Return the open cohort, which the driver has verified."""
         return open_cohort(self.shards, verify=False)
 
     def batch_maker(self) -> BatchMaker:
-        """Lay people out as in training; nothing is kept, for each person is met once."""
+        """Return the maker of batches, as in training, without a cache, because each person comes once."""
         columns = [self.card.region_names.index(name) for name in self.card.bold_region_names]
         config = self.card.config
         return BatchMaker(self.taskset, self.card.segments, config.step_seconds, columns, self.split, cache_bytes=0)
 
 
 class TwinRunner:
-    """Some people and their twins within an actor; what simulation and search have in common.
+    """Lays out people's data for the twin within an actor; shared by simulation and search.
 
     Parameters
     ----------
     shared_twin : SharedTwin
     seed : int
     num_rows : int, optional
-        Rows of every batch, those without a person at the end: matrix products of another shape round otherwise, and what a person gets
-        would depend on how many others there are.
+        Rows of every batch, padded at the end: matrix products of another shape round differently, so a person's results would
+        depend on the number of others.
     """
 
     def __init__(self, shared_twin: SharedTwin, seed: int, num_rows: int | None = None) -> None:
@@ -103,7 +103,7 @@ class TwinRunner:
         self._maker = shared_twin.batch_maker()
 
     def lay_out(self, pseudonyms: Sequence[str], runs: tuple[Run, ...] = ()) -> tuple[list[SubjectRecord], Batch]:
-        """Read people, and lay out all of their runs, or those given in place of them."""
+        """Return people's records and batch, with all of their runs or with the runs given."""
         records = list(self._cohort.records(pseudonyms))
         if runs:
             records = [dataclasses.replace(record, runs=runs) for record in records]
@@ -112,7 +112,7 @@ class TwinRunner:
 
 
 def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
-    """Return for each task what simulation and indicators need to know."""
+    """Return for each task what simulation and indicators need."""
     return [
         TaskOutline(
             spec.name,
@@ -130,12 +130,12 @@ def device() -> torch.device:
 
 
 def generator_of(pseudonym: str, seed: int, purpose: str) -> torch.Generator:
-    """Make a generator that depends on person, seed and purpose alone, the same in every process."""
+    """Make a random generator that depends only on person, seed and purpose, in every process."""
     return torch.Generator().manual_seed(seed_of(pseudonym, seed, purpose))
 
 
 def seed_of(pseudonym: str, seed: int, purpose: str) -> int:
-    """Return a seed between 0 and 2^63 - 1 that depends on person, seed and purpose alone.
+    """Return a seed between 0 and 2^63 - 1 that depends only on person, seed and purpose.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def seed_of(pseudonym: str, seed: int, purpose: str) -> int:
 
 
 def open_shared_twin(shards: Path, trained: Path) -> SharedTwin:
-    """Read what a stage needs, and check that twin and cohort belong together.
+    """Return a twin with a cohort, after checking that they belong together.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def open_shared_twin(shards: Path, trained: Path) -> SharedTwin:
 
 
 def _open_ingested(shards: Path) -> Cohort:
-    """Open a cohort, every shard verified: read in full, so once."""
+    """Return an open cohort with every shard verified."""
     require_ingested(shards)
     return open_cohort(shards)
 
@@ -205,7 +205,7 @@ def _join(cohort: Cohort, shards: Path, trained: Path) -> SharedTwin:
 
 
 def inputs_of(shared_twins: Sequence[SharedTwin]) -> dict[str, str]:
-    """Name what a stage reads by its hashes, so that another twin or cohort is not taken for the one that the stage began with."""
+    """Return the hashes of a stage's inputs, so that a resumed stage notices another twin or cohort."""
     found = dict(shared_twins[0].hashes)
     for number, shared_twin in enumerate(shared_twins[1:], start=2):
         found |= {f"{name} of member {number}": shared_twin.hashes[name] for name in ("twin", "split")}
@@ -213,7 +213,7 @@ def inputs_of(shared_twins: Sequence[SharedTwin]) -> dict[str, str]:
 
 
 def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: str) -> list[SharedTwin]:
-    """Open the twin and the further members of its ensemble, which `option` names.
+    """Return the twin and the further members of its ensemble, which `option` names.
 
     Raises
     ------

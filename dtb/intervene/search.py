@@ -158,9 +158,9 @@ def wanted_with(indicators: Sequence[Indicator], target: int) -> list[bool]:
     >>> wanted_with([network, inside, outside, Indicator("mean_rt", 0)], 0)
     [True, True, False, False]
     """
-    aim = indicators[target]
+    sought = indicators[target]
     return [
-        place == target or (one.task == aim.task and not set(one.regions).isdisjoint(aim.regions))
+        place == target or (one.task == sought.task and not set(one.regions).isdisjoint(sought.regions))
         for place, one in enumerate(indicators)
     ]
 
@@ -365,7 +365,7 @@ def _measured(
     """Simulate what was found, shares of it, and the controls, in full."""
     norm_S = _SQRT2 * change_SE.norm(dim=1)
     controls = {name: start.along(direction_SE, norm_S) for name, direction_SE in control_directions_SE.items()}
-    values_BCSM = perform_all(members, start, [*(dose * change_SE for dose in DOSES), *controls.values()])
+    values_BCSM = simulate_all(members, start, [*(dose * change_SE for dose in DOSES), *controls.values()])
     after_BSM, values_CSM = values_BCSM[:, len(DOSES) - 1], values_BCSM.mean(0)
     moved = [
         goal.sign * (late_SM - early_SM)[:, goal.target] for late_SM, early_SM in zip(after_BSM, before, strict=True)
@@ -384,7 +384,7 @@ def _measured(
     )
 
 
-def perform_all(members: Sequence[Simulate], start: Start, changes_SE: Sequence[Tensor]) -> Tensor:
+def simulate_all(members: Sequence[Simulate], start: Start, changes_SE: Sequence[Tensor]) -> Tensor:
     """Simulate every member after each of some changes: (B, C, S, M) float64, without gradients."""
     with torch.no_grad():
         found = []

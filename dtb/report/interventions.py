@@ -35,7 +35,7 @@ def intervention_section(found: Collected, pseudonym: str | None, tasks: Mapping
     results = interventions.results
     done = results[results["is_target"].astype(bool)].reset_index(drop=True)
     if done.empty:
-        reason = "The search succeeded for nobody; the reasons stand further down."
+        reason = "The search did not succeed for anybody; the reasons stand further down."
         return dataclasses.replace(section, missing=[*missing, reason])
     task, name = str(done["task"].iloc[0]), indicator_name(done.iloc[0])
     unit = str(done["unit"].iloc[0])

@@ -29,8 +29,8 @@ from dtb.report.sections import failures_section, people_section, training_secti
 from dtb.terminal import err, in_a_line
 
 RESEARCH_USE = (
-    "Research use only. What stands here are properties of a model and hypotheses about people: no medical advice, no diagnosis, and "
-    "no basis for a treatment."
+    "Research use only. The results are properties of a model and hypotheses about people: no medical advice, no diagnosis, and no "
+    "basis for a treatment."
 )
 MAIN = "index.html"
 

@@ -237,7 +237,7 @@ def _split_words(split: dict[str, Any] | Missing) -> list[str]:
         return [
             f"The same {count(sizes['train'], 'person', 'people')} train and test the twin: "
             f"{held_out_in_words(split['kind'], split.get('held_out', ''))} is held out. "
-            "This says whether a twin goes on as it began, not whether it foresees people it never saw."
+            "This says whether the twin predicts the same people further, not whether it predicts people it never saw."
         ]
     return [
         f"{sizes['train']} train the twin, {sizes['validation']} decide when to stop, and {sizes['test']} are never seen before the "

@@ -154,7 +154,7 @@ class Manifest:
             found = json.loads(text)
         except FileNotFoundError:
             raise DamagedOutputError(
-                f"{folder} has no {MANIFEST_FILE}: `dtb ingest` did not finish there, or it is no folder of shards. "
+                f"{folder} has no {MANIFEST_FILE}: `dtb ingest` did not finish there, or it is not a folder of shards. "
                 "Run `dtb ingest` again with --resume."
             ) from None
         except InputDataError:
@@ -182,7 +182,7 @@ class Manifest:
         if strange or len(set(names)) < len(names) or len(set(manifest.pseudonyms)) < len(manifest.pseudonyms):
             raise DamagedOutputError(
                 f"{path}: "
-                + (f"{strange[0]!r} is no name of a shard" if strange else "a shard or a person is named twice")
+                + (f"{strange[0]!r} is not a name of a shard" if strange else "a shard or a person is named twice")
                 + "; run `dtb ingest` anew."
             )
         if manifest.counts.get("subjects") != len(manifest.pseudonyms):

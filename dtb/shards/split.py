@@ -160,7 +160,7 @@ class Split:
             }
             split = cls(**plain)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedOutputError(f"{path} is no readable split ({error}). Run `dtb train` anew.") from None
+            raise DamagedOutputError(f"{path} is not a readable split ({error}). Run `dtb train` anew.") from None
         if split.split_hash != said:
             raise DamagedOutputError(
                 f"{path} was altered: its hash is not the one it was saved with. Run `dtb train` anew."

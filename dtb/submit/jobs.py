@@ -88,7 +88,7 @@ def connect(address: str) -> JobSubmissionClient:
         ) from None
     except (ConnectionError, RuntimeError, requests.RequestException) as error:
         raise ConfigurationError(
-            f"--address: what answers at {address} is no Ray job server ({_first_line(error)})."
+            f"--address: what answers at {address} is not a Ray job server ({_first_line(error)})."
         ) from None
 
 

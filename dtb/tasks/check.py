@@ -204,7 +204,7 @@ def _headline(spec: TaskSpec, tally: Tally, onsets: list[np.ndarray]) -> str:
             f"  {tally.commissions} of {tally.withhold} trials in which no press is right have one, {tally.missed} of {tally.go} in which "
             f"one is have none; d' {float(found):.2f}"
         )
-    lines += [f"  {num} x {kind}, taken for an omission" for kind, num in sorted(tally.taken_for_omission.items())]
+    lines += [f"  {num} x {kind}, counted as an omission" for kind, num in sorted(tally.taken_for_omission.items())]
     lines.append(f"  stimulus channels: {', '.join(spec.channels)}")
     return "\n".join(lines)
 

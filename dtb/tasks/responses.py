@@ -214,7 +214,7 @@ def _reaction_times(
         number = number_or_none(cell)
         if number is None:
             problem = f"column {rule.column!r} has {cell or 'n/a'!r}, which is neither a number nor listed under `omitted`{hint_of(cell)}"
-            cells.note(int(row), problem, f"column {rule.column!r} has …, which is no reaction time")
+            cells.note(int(row), problem, f"column {rule.column!r} has …, which is not a reaction time")
             continue
         seconds = number * _UNIT[rule.unit]
         if 0 < seconds <= window_J[place]:

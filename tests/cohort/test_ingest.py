@@ -422,7 +422,8 @@ def test_the_summary_names_task_series_without_events_and_regions_that_nobody_ha
     _print_summary({**counts, "regions": 9}, left_out, ["r8", "r9"], tmp_path)
     said = capsys.readouterr().err
     assert (
-        "2 task series of 1 people are not used, for no events file has their name. For example p1_run-1.tsv: " in said
+        "2 task series of 1 people are not used, because no events file has their name. For example p1_run-1.tsv: "
+        in said
     )
     assert "p1_events.tsv, the nearest" in said
     assert "2 of 9 regions are absent in everybody: r8, r9." in said

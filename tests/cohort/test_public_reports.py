@@ -17,5 +17,5 @@ def test_a_run_without_a_usable_trial_is_left_out_with_the_commonest_reason(pers
     path = person.events(ONSETS)
     path.write_text(path.read_text().replace("0.5", "0,5"))
     read = person.read()
-    assert re.search(r"no usable trial: .* which is no reaction time \(12 rows\)", read.reason)
+    assert re.search(r"no usable trial: .* which is not a reaction time \(12 rows\)", read.reason)
     assert sum("decimal point, not a comma" in each.reason for each in read.left_out) == 12

@@ -76,8 +76,10 @@ def test_contrasts_of_an_excerpt_use_its_volumes_only(shared_twin: SharedTwin) -
 
 
 def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_does(shared_twin: SharedTwin) -> None:
-    aim = make_search_target(InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=1), shared_twin)
-    worker = SurveyWorker([shared_twin], aim, 0, frozenset())
+    search_target = make_search_target(
+        InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=1), shared_twin
+    )
+    worker = SurveyWorker([shared_twin], search_target, 0, frozenset())
     usual = worker._prepare(KEYS).excerpts[0]._once[0]
     meet = worker._runners[0].lay_out
 
@@ -91,9 +93,9 @@ def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_doe
         return records, batch
 
     worker._runners[0].lay_out = with_rare_condition  # type: ignore[method-assign]
-    met = worker._prepare(KEYS)
-    assert met.excerpts[0].has(aim.target).all()
-    given, whole = met.excerpts[0]._once[0], met.batch
+    prepared = worker._prepare(KEYS)
+    assert prepared.excerpts[0].has(search_target.target).all()
+    given, whole = prepared.excerpts[0]._once[0], prepared.batch
     assert int((given.task_SK[1] >= 0).sum()) == int((whole.task_SK[1] >= 0).sum())
     for other in (0, 2):
         assert int((given.task_SK[other] >= 0).sum()) == int((usual.task_SK[other] >= 0).sum())

@@ -37,10 +37,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_outcomes_are_complete_paired_and_sham_does_nothing(world: tuple[Path, Path]) -> None:
     shared_twins = [open_shared_twin(*world)]
-    aim = make_search_target(PROTOCOL.search, shared_twins[0])
-    surveyed = SurveyWorker(shared_twins, aim, seed=0, sample=frozenset(KEYS)).work(KEYS)
-    survey = aim.survey([surveyed.tables["people"]], ())
-    work = TrialWorker(shared_twins, aim, seed=0, survey=survey, protocol=PROTOCOL).work(KEYS)
+    search_target = make_search_target(PROTOCOL.search, shared_twins[0])
+    surveyed = SurveyWorker(shared_twins, search_target, seed=0, sample=frozenset(KEYS)).work(KEYS)
+    survey = search_target.survey([surveyed.tables["people"]], ())
+    work = TrialWorker(shared_twins, search_target, seed=0, survey=survey, protocol=PROTOCOL).work(KEYS)
     table = work.tables["outcomes"].to_pandas()
     assert not work.failures
     # Two tasks: mean RT, condition RT, accuracy, and all BOLD contrasts summed up in one.
@@ -53,7 +53,9 @@ def test_outcomes_are_complete_paired_and_sham_does_nothing(world: tuple[Path, P
     assert all(note.startswith("abstained: ") for note in work.notes.values())
     target = table[table["is_target"]]
     np.testing.assert_allclose(
-        target["moved"], (target["before"] - target["after"]) / survey.goal.spread_M[aim.target].item(), rtol=1e-6
+        target["moved"],
+        (target["before"] - target["after"]) / survey.goal.spread_M[search_target.target].item(),
+        rtol=1e-6,
     )
     full = target[target["dose"] == 1.0].pivot(index="pseudonym", columns="arm", values="moved")
     assert (full["personalised"] > 0).all()
@@ -66,20 +68,24 @@ def test_regions_of_a_targeted_network_are_not_off_target(world: tuple[Path, Pat
     )
     protocol = dataclasses.replace(PROTOCOL, search=search, arms=("personalised", "population"))
     shared_twins = [open_shared_twin(*world)]
-    aim = make_search_target(search, shared_twins[0])
-    survey = aim.survey([SurveyWorker(shared_twins, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ())
-    table = TrialWorker(shared_twins, aim, 0, survey, protocol).work(KEYS).tables["outcomes"].to_pandas()
+    search_target = make_search_target(search, shared_twins[0])
+    survey = search_target.survey(
+        [SurveyWorker(shared_twins, search_target, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ()
+    )
+    table = TrialWorker(shared_twins, search_target, 0, survey, protocol).work(KEYS).tables["outcomes"].to_pandas()
     # All four regions of the task are the network's, so that no map of it is left; that of the other task is.
     assert set(table[table["indicator"] == "bold_map"]["task"]) == {"stroop"}
 
 
 def test_an_ensemble_that_disagrees_is_marked_in_a_trial_too(world: tuple[Path, Path]) -> None:
     shared_twins = [open_shared_twin(*world)] * 2
-    aim = make_search_target(PROTOCOL.search, shared_twins[0])
-    survey = aim.survey([SurveyWorker(shared_twins, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ())
+    search_target = make_search_target(PROTOCOL.search, shared_twins[0])
+    survey = search_target.survey(
+        [SurveyWorker(shared_twins, search_target, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ()
+    )
     survey = dataclasses.replace(survey, support=Support(30, 0.6, 0.001))
     worker = TrialWorker(
-        shared_twins, aim, 0, survey, dataclasses.replace(PROTOCOL, arms=("personalised", "population"))
+        shared_twins, search_target, 0, survey, dataclasses.replace(PROTOCOL, arms=("personalised", "population"))
     )
     worker._runners[1].twin.hypernetwork.head.weight.mul_(-0.02)
     work = worker.work(KEYS[:2])
@@ -91,8 +97,10 @@ def test_an_ensemble_that_disagrees_is_marked_in_a_trial_too(world: tuple[Path, 
 
 def test_an_arm_that_cannot_be_made_is_refused_before_anybody_is_searched(world: tuple[Path, Path]) -> None:
     shared_twins = [open_shared_twin(*world)]
-    aim = make_search_target(PROTOCOL.search, shared_twins[0])
-    survey = aim.survey([SurveyWorker(shared_twins, aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ())
+    search_target = make_search_target(PROTOCOL.search, shared_twins[0])
+    survey = search_target.survey(
+        [SurveyWorker(shared_twins, search_target, 0, frozenset(KEYS)).work(KEYS).tables["people"]], ()
+    )
     require_arms(PROTOCOL, survey)
     nobody = dataclasses.replace(survey, ridge_E=None)
     with pytest.raises(ConfigurationError, match="arms name 'ridge'"):

@@ -29,7 +29,7 @@ from dtb.fleet.target import SearchTarget
 from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
 from dtb.intervene.constraints import TOLERANCE
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES, make_goal, perform_all
+from dtb.intervene.search import DOSES, make_goal, simulate_all
 from dtb.intervene.spaces import Start
 from dtb.people.glm import condition_events, design_matrix, run_contrast
 from dtb.people.records import matrix_from_edges
@@ -56,10 +56,12 @@ def shared_twin(world: tuple[Path, Path]) -> SharedTwin:
 def searcher(
     shared_twin: SharedTwin, settings: InterveneConfig = SETTINGS, num_members: int = 1
 ) -> tuple[SearchTarget, SearchWorker]:
-    aim, shared_twins = make_search_target(settings, shared_twin), [shared_twin] * num_members
-    surveyed = SurveyWorker(shared_twins, aim, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
-    survey = aim.survey([surveyed.tables["people"]], ())
-    return aim, SearchWorker(shared_twins, aim, seed=0, survey=dataclasses.replace(survey, support=SHOWN))
+    search_target, shared_twins = make_search_target(settings, shared_twin), [shared_twin] * num_members
+    surveyed = SurveyWorker(shared_twins, search_target, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
+    survey = search_target.survey([surveyed.tables["people"]], ())
+    return search_target, SearchWorker(
+        shared_twins, search_target, seed=0, survey=dataclasses.replace(survey, support=SHOWN)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +84,14 @@ def test_every_returned_change_is_valid_and_within_the_budget(shared_twin: Share
 
 
 def test_after_is_what_a_full_simulation_of_the_changed_connectome_gives(shared_twin: SharedTwin, work: Work) -> None:
-    runner, aim = TwinRunner(shared_twin, 0), make_search_target(SETTINGS, shared_twin)
+    runner, search_target = TwinRunner(shared_twin, 0), make_search_target(SETTINGS, shared_twin)
     records, batch = runner.lay_out(KEYS)
     perform = Performance(
-        runner.twin, batch, Contrasts(runner.taskset).weights(records, batch), aim.tasks, aim.indicators
+        runner.twin,
+        batch,
+        Contrasts(runner.taskset).weights(records, batch),
+        search_target.tasks,
+        search_target.indicators,
     )
     start = Start.of(batch.connectome_SE, len(REGIONS), SETTINGS.budget)
     changes = work.tables["changes"].to_pandas().set_index("pseudonym")
@@ -139,8 +145,8 @@ def test_a_person_is_searched_the_same_alone_and_in_company(shared_twin: SharedT
 def test_with_batches_of_one_shape_a_person_is_searched_the_same_bit_for_bit_whoever_else_is(
     shared_twin: SharedTwin,
 ) -> None:
-    aim, worker = searcher(shared_twin)
-    padded = SearchWorker([shared_twin], aim, 0, worker._survey, num_rows=8)
+    search_target, worker = searcher(shared_twin)
+    padded = SearchWorker([shared_twin], search_target, 0, worker._survey, num_rows=8)
     wanted = None
     # In the same place: the layers of this small twin are narrower than a vector of the processor.
     for runner in (["p0000", "p0001", "p0002"], ["p0004", "p0003", "p0002", "p0000"], ["p0003", "p0000", "p0002"]):
@@ -183,21 +189,23 @@ def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(shared_twin
     settings = InterveneConfig(
         indicator="bold_t", task="stroop", region="region2", direction="increase", budget=0.2, num_steps=4
     )
-    aim, worker = searcher(shared_twin, settings)
+    search_target, worker = searcher(shared_twin, settings)
     results = worker.work(KEYS).tables["results"].to_pandas()
     target = results.query("is_target").set_index("pseudonym")
     assert (target["after"] > target["before"]).all()
     assert results[results["is_wanted"]]["indicator"].unique().tolist() == ["bold_contrast", "bold_t"]
-    met = worker._prepare(KEYS)
+    prepared = worker._prepare(KEYS)
     runner, spec = worker._runners[0], worker._runners[0].taskset.specs[1]
-    output = runner.twin(met.start.connectome(torch.zeros(1, met.start.num_edges)).float(), met.batch.stimulus_SKTI)
-    bold_SKVR = runner.twin.bold(output, met.batch.volume_seconds_SKV).double().numpy()
-    observed_S = met.performances[0].observed(aim.indicators[aim.target])
+    output = runner.twin(
+        prepared.start.connectome(torch.zeros(1, prepared.start.num_edges)).float(), prepared.batch.stimulus_SKTI
+    )
+    bold_SKVR = runner.twin.bold(output, prepared.batch.volume_seconds_SKV).double().numpy()
+    observed_S = prepared.performances[0].observed(search_target.indicators[search_target.target])
     for place in (0, 2):
-        run = met.records[place].runs[1]
+        run = prepared.records[place].runs[1]
         design = design_matrix(condition_events(run, spec.conditions), np.arange(40) * 1.0)
-        mine_K = met.batch.run_SK[place] == 1
-        simulated_V = bold_SKVR[place][mine_K][met.batch.bold_counted_SKV[place, mine_K]][:, 2]
+        mine_K = prepared.batch.run_SK[place] == 1
+        simulated_V = bold_SKVR[place][mine_K][prepared.batch.bold_counted_SKV[place, mine_K]][:, 2]
         assert run.bold_VR is not None
         for series_V, found in (
             (simulated_V, target.loc[KEYS[place], "before"]),
@@ -217,8 +225,8 @@ def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(shared_t
     settings = dataclasses.replace(
         SETTINGS, indicator="choice", task="hammer", alternative="left", direction="increase"
     )
-    aim, worker = searcher(shared_twin, settings)
-    assert aim.name == "choice of left in hammer"
+    search_target, worker = searcher(shared_twin, settings)
+    assert search_target.name == "choice of left in hammer"
     target = worker.work(KEYS).tables["results"].to_pandas().query("is_target").set_index("pseudonym")
     assert (target["alternative"] == "left").all()
     assert (target["after"] > target["before"]).all()
@@ -226,9 +234,9 @@ def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(shared_t
     mine = expected[(expected["task"] == "hammer")].groupby("pseudonym")["choice_probabilities"]
     for key, rows in mine:
         assert target.loc[key, "before"] == pytest.approx(np.stack(rows.to_list())[:, 0].mean(), abs=1e-4)
-    met = worker._prepare(KEYS)
-    trials = met.records[2].runs[0].trials
-    observed_S = met.performances[0].observed(aim.indicators[aim.target])
+    prepared = worker._prepare(KEYS)
+    trials = prepared.records[2].runs[0].trials
+    observed_S = prepared.performances[0].observed(search_target.indicators[search_target.target])
     assert observed_S[2].item() == pytest.approx(trials.response_JA[:, 0].mean())
     second = make_search_target(
         dataclasses.replace(SETTINGS, against="increase choice of right in hammer"), shared_twin
@@ -238,8 +246,8 @@ def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(shared_t
 
 def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(shared_twin: SharedTwin) -> None:
     settings = InterveneConfig(indicator="bold_contrast", task="stroop", region="region2")
-    aim, spec = make_search_target(settings, shared_twin), shared_twin.taskset.specs[1]
-    people = SurveyWorker([shared_twin], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"]
+    search_target, spec = make_search_target(settings, shared_twin), shared_twin.taskset.specs[1]
+    people = SurveyWorker([shared_twin], search_target, 0, frozenset(KEYS)).work(KEYS).tables["people"]
     apart = []
     for number in range(5):
         run = make_person(number).runs[1]
@@ -250,15 +258,15 @@ def test_how_well_a_contrast_is_found_again_comes_of_the_halves_of_its_runs(shar
         )
         apart.append(first - second)
     np.testing.assert_allclose(people["halves_apart"].to_numpy(), apart, rtol=1e-6)
-    assert aim.survey([people], ()).retest_sd == pytest.approx(np.std(apart, ddof=1) / 2)
+    assert search_target.survey([people], ()).retest_sd == pytest.approx(np.std(apart, ddof=1) / 2)
 
 
 @pytest.mark.slow
 def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(shared_twin: SharedTwin) -> None:
     settings = InterveneConfig(indicator="bold_contrast", task="hammer", network="other", direction="increase")
-    aim = make_search_target(dataclasses.replace(settings, num_steps=3, budget=0.2), shared_twin)
-    assert aim.name == "bold_contrast of network other in hammer"
-    results = searcher(shared_twin, aim.settings)[1].work(KEYS).tables["results"].to_pandas()
+    search_target = make_search_target(dataclasses.replace(settings, num_steps=3, budget=0.2), shared_twin)
+    assert search_target.name == "bold_contrast of network other in hammer"
+    results = searcher(shared_twin, search_target.settings)[1].work(KEYS).tables["results"].to_pandas()
     target = results.query("is_target").set_index("pseudonym")
     regions = results.query("indicator == 'bold_contrast' and task == 'hammer' and not is_target")
     for column in ("before", "after"):
@@ -267,14 +275,22 @@ def test_a_network_is_the_mean_of_its_regions_and_is_not_held_back(shared_twin: 
     # What is wanted is the network, and so its regions, in every table alike.
     is_aim = (results["indicator"] == "bold_contrast") & (results["task"] == "hammer")
     assert (results["is_wanted"] == is_aim).all()
-    figures = figures_of([pa.Table.from_pandas(results)], aim, searcher(shared_twin, aim.settings)[1]._survey)
+    figures = figures_of(
+        [pa.Table.from_pandas(results)], search_target, searcher(shared_twin, search_target.settings)[1]._survey
+    )
     assert figures is not None
     others = results[~is_aim & results["spread"].notna()]
     moved = ((others["after"] - others["before"]).abs() / others["spread"]).groupby(others["pseudonym"]).median()
     assert figures["off_target_median_moved_in_spreads"]["after"] == pytest.approx(moved.median())
-    values_SM = torch.randn(9, len(aim.indicators), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    penalty_M = make_goal(aim.indicators, aim.target, 1.0, values_SM).penalty_M
-    held = {(one.kind, aim.tasks[one.task].name) for one, share in zip(aim.indicators, penalty_M, strict=True) if share}
+    values_SM = torch.randn(
+        9, len(search_target.indicators), generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    penalty_M = make_goal(search_target.indicators, search_target.target, 1.0, values_SM).penalty_M
+    held = {
+        (one.kind, search_target.tasks[one.task].name)
+        for one, share in zip(search_target.indicators, penalty_M, strict=True)
+        if share
+    }
     assert ("bold_contrast", "hammer") not in held
     assert ("bold_contrast", "stroop") in held
 
@@ -297,8 +313,8 @@ def test_rankings_name_the_regions_and_networks_that_change(shared_twin: SharedT
 
 
 def test_each_change_is_written_as_a_relation_matrix(shared_twin: SharedTwin, tmp_path: Path) -> None:
-    aim, worker = searcher(shared_twin)
-    again = SearchWorker([shared_twin], aim, 0, worker._survey, derivatives=tmp_path)
+    search_target, worker = searcher(shared_twin)
+    again = SearchWorker([shared_twin], search_target, 0, worker._survey, derivatives=tmp_path)
     changes = again.work(KEYS[:1]).tables["changes"].to_pandas()
     table = pd.read_csv(tmp_path / "sub-p0000" / "func" / "sub-p0000_desc-change_relmat.tsv", sep="\t")
     assert list(table.columns) == list(REGIONS)
@@ -355,26 +371,28 @@ def test_an_ensemble_that_disagrees_abstains(shared_twin: SharedTwin) -> None:
 def test_a_target_that_the_twin_does_not_know_of_unseen_people_is_abstained_from(
     shared_twin: SharedTwin, knows: bool
 ) -> None:
-    aim = make_search_target(SETTINGS, shared_twin)
+    search_target = make_search_target(SETTINGS, shared_twin)
     people = pa.concat_tables(
-        [SurveyWorker([shared_twin], aim, 0, frozenset(KEYS)).work(KEYS).tables["people"] for _ in range(4)]
+        [SurveyWorker([shared_twin], search_target, 0, frozenset(KEYS)).work(KEYS).tables["people"] for _ in range(4)]
     ).to_pandas()
     people["pseudonym"] = [f"p{number:04d}" for number in range(20)]
     own_S = np.linspace(0.5, 0.9, 20)
     people["before"] = [
-        np.where(np.arange(len(own_M)) == aim.target, own, own_M)
+        np.where(np.arange(len(own_M)) == search_target.target, own, own_M)
         for own, own_M in zip(own_S, people["before"], strict=True)
     ]
     people["observed"] = own_S if knows else own_S[np.random.default_rng(2).permutation(20)]
     # Of those whom it was trained on the twin knows everything, and that counts for nothing.
     seen = [f"p{number:04d}" for number in range(4)]
-    survey = aim.survey([pa.Table.from_pandas(people.iloc[half]) for half in (slice(0, 7), slice(7, None))], seen)
+    survey = search_target.survey(
+        [pa.Table.from_pandas(people.iloc[half]) for half in (slice(0, 7), slice(7, None))], seen
+    )
     assert survey.support.num_people == 16
-    work = SearchWorker([shared_twin], aim, 0, survey).work(KEYS[:2])
+    work = SearchWorker([shared_twin], search_target, 0, survey).work(KEYS[:2])
     target = work.tables["results"].to_pandas().query("is_target")
     assert (target["abstained"] != knows).all()
     assert set(work.notes) == (set() if knows else set(KEYS[:2]))
-    assert all("whom training did not see" in note for note in work.notes.values())
+    assert all("not seen in training" in note for note in work.notes.values())
 
 
 def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(
@@ -389,20 +407,22 @@ def test_the_published_methods_shift_moves_the_weights_and_not_the_connectome(
 
 def test_the_published_method_moves_each_member_along_its_own_direction(shared_twin: SharedTwin) -> None:
     """An ensemble of two alike is moved as one of them; and a member that is not moved leaves half of it."""
-    aim, alone = searcher(shared_twin)
+    search_target, alone = searcher(shared_twin)
     _, twice = searcher(shared_twin, num_members=2)
     shifts = {}
     for name, worker in (("alone", alone), ("twice", twice)):
-        met = worker._prepare(KEYS)
-        before_SM = perform_all(met.performances, met.start, [torch.zeros(1, met.start.num_edges)]).mean((0, 1))
+        prepared = worker._prepare(KEYS)
+        before_SM = simulate_all(
+            prepared.performances, prepared.start, [torch.zeros(1, prepared.start.num_edges)]
+        ).mean((0, 1))
         bias_P = worker._runners[0].twin.hypernetwork.head.bias.clone()
-        shifts[name] = (worker._shifted(met.performances, met.start) - before_SM)[:, aim.target]
+        shifts[name] = (worker._shifted(prepared.performances, prepared.start) - before_SM)[:, search_target.target]
         assert torch.equal(bias_P, worker._runners[0].twin.hypernetwork.head.bias)
     torch.testing.assert_close(shifts["alone"], shifts["twice"])
     (along_P, spread), _ = twice._survey.parameters
     twice._survey = dataclasses.replace(twice._survey, parameters=[(along_P, spread), (0 * along_P, 0.0)])
-    met = twice._prepare(KEYS)
-    half_S = (twice._shifted(met.performances, met.start) - before_SM)[:, aim.target]
+    prepared = twice._prepare(KEYS)
+    half_S = (twice._shifted(prepared.performances, prepared.start) - before_SM)[:, search_target.target]
     torch.testing.assert_close(half_S, 0.5 * shifts["alone"], rtol=1e-3, atol=1e-6)
 
 
@@ -432,21 +452,25 @@ def test_a_singular_matrix_leaves_no_room_for_a_few_edges_and_the_reason_says_so
 
 
 def test_what_people_did_is_measured_like_what_their_twins_do(shared_twin: SharedTwin) -> None:
-    runner, aim = TwinRunner(shared_twin, 0), make_search_target(SETTINGS, shared_twin)
+    runner, search_target = TwinRunner(shared_twin, 0), make_search_target(SETTINGS, shared_twin)
     records, batch = runner.lay_out(KEYS)
     perform = Performance(
-        runner.twin, batch, Contrasts(runner.taskset).weights(records, batch), aim.tasks, aim.indicators
+        runner.twin,
+        batch,
+        Contrasts(runner.taskset).weights(records, batch),
+        search_target.tasks,
+        search_target.indicators,
     )
     trials = records[2].runs[1].trials
     pressed = trials.pressed_J
     values = {
         one.kind: perform.observed(one)[2].item()
-        for one in aim.indicators
+        for one in search_target.indicators
         if one.task == 1 and one.regions in {(), (2,)}
     }
     assert values["mean_rt"] == pytest.approx(trials.rt_seconds_J[pressed].mean())
     assert values["accuracy"] == pytest.approx((trials.response_JA & trials.correct_JA).any(1).mean())
-    contrast = aim.tasks[1].contrast
+    contrast = search_target.tasks[1].contrast
     by_condition = [trials.rt_seconds_J[pressed & (trials.condition_J == place)].mean() for place in (0, 1)]
     assert values["condition_rt"] == pytest.approx(contrast[0] * by_condition[0] + contrast[1] * by_condition[1])
     run, spec = records[2].runs[1], runner.taskset.specs[1]
@@ -458,11 +482,11 @@ def test_what_people_did_is_measured_like_what_their_twins_do(shared_twin: Share
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"task": "nback"}, "performs hammer, stroop"),
+        ({"task": "nback"}, "was trained on hammer, stroop"),
         ({"indicator": "bold_contrast"}, "give either intervene.region or intervene.network"),
         ({"indicator": "bold_contrast", "region": "amygdala"}, "'amygdala'; .* one of the 4 regions: region0"),
-        ({"region": "region0"}, "goes with `bold_contrast` and `bold_t` only"),
-        ({"alternative": "left"}, "goes with `choice` only"),
+        ({"region": "region0"}, "is used with `bold_contrast` and `bold_t` only"),
+        ({"alternative": "left"}, "is used with `choice` only"),
         ({"indicator": "choice", "alternative": "up"}, "expected one of those of hammer: left, right"),
         ({"regions": ("region0",)}, "they go with `space: regions`"),
         (
@@ -540,8 +564,8 @@ def test_a_front_goes_from_one_aim_to_the_other(shared_twin: SharedTwin) -> None
     settings = dataclasses.replace(
         SETTINGS, against="increase mean_rt in hammer", front_points=4, off_target_weight=0.0
     )
-    aim, worker = searcher(shared_twin, settings)
-    assert aim.name_of(aim.second) == "mean_rt in hammer"
+    search_target, worker = searcher(shared_twin, settings)
+    assert search_target.name_of(search_target.second) == "mean_rt in hammer"
     tables = worker.work(KEYS).tables
     fronts, results = tables["fronts"].to_pandas(), tables["results"].to_pandas()
     for key, mine in fronts.groupby("pseudonym"):
@@ -562,7 +586,7 @@ def test_a_front_goes_from_one_aim_to_the_other(shared_twin: SharedTwin) -> None
         ("faster", "expected words such as"),
         ("decrease mean_rt in stroop", "is the first aim itself"),
         ("increase bold_contrast of nowhere in stroop", "'nowhere'; .* one of the 4 regions"),
-        ("increase accuracy in nback", "performs hammer, stroop"),
+        ("increase accuracy in nback", "was trained on hammer, stroop"),
     ],
 )
 def test_a_second_aim_that_cannot_be_read_is_refused(shared_twin: SharedTwin, against: str, message: str) -> None:

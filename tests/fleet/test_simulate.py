@@ -228,7 +228,7 @@ def test_a_design_that_nobody_performed_is_simulated_for_everybody(shared_twin: 
     ("name", "text", "message"),
     [
         ("stroop.tsv", DESIGN, "no task label in its name"),
-        ("task-nback_events.tsv", DESIGN, "'nback'; expected that of a task that the twin performs: hammer"),
+        ("task-nback_events.tsv", DESIGN, "'nback'; expected a task that the twin was trained on: hammer"),
         ("task-stroop_events.tsv", DESIGN.replace("stimulus_color", "ink"), "no column 'stimulus_color'"),
         ("task-stroop_events.tsv", DESIGN.replace("\tblue\n", "\tpink\n", 1), "line 2: .*'pink'"),
     ],

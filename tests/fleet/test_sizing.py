@@ -98,9 +98,9 @@ def with_hidden(shared_twin, hidden: int):
 @pytest.mark.parametrize("hidden", [8, 96])
 def test_the_estimate_bounds_what_a_gradient_holds(shared_twins, hidden):
     found = [with_hidden(shared_twins[0], hidden)]
-    aim = make_search_target(InterveneConfig(), found[0])
+    search_target = make_search_target(InterveneConfig(), found[0])
     keys = sorted(found[0].cohort().pseudonyms)
-    worker = SurveyWorker(found, aim, 0, sample_of(keys, 0))
+    worker = SurveyWorker(found, search_target, 0, sample_of(keys, 0))
     held = a_person(worker.work, keys)
     assert held <= bytes_of_search(found, 1)
     assert torch.is_grad_enabled()

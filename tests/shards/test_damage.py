@@ -192,5 +192,5 @@ def test_a_manifest_that_points_elsewhere_is_refused(folder, name):
     manifest = json.loads(path.read_text())
     manifest["shards"][0]["name"] = name
     path.write_text(json.dumps(manifest))
-    with pytest.raises(DamagedOutputError, match="no name of a shard"):
+    with pytest.raises(DamagedOutputError, match="not a name of a shard"):
         open_cohort(folder)

@@ -40,7 +40,7 @@ class SeriesFile:
     image_sidecars : tuple of Path
         Where derivative trees would say more of the images that the series was made of: the sidecars of the run's preprocessed images.
     quality : Path or None
-        XCP-D's table of quality, which has the number of volumes taken from the beginning.
+        XCP-D's table of quality, which has the number of volumes removed from the beginning.
     """
 
     path: Path

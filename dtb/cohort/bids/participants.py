@@ -78,14 +78,14 @@ def _read(path: Path) -> dict[str, Covariates]:
             values[covariate.name] = number
         if found.setdefault(label, values) != values:
             raise InputDataError(
-                f"{path}: sub-{label} stands there more than once, with other values in line {line_of(row)}. Leave one row each: what "
-                "changes from session to session belongs into sessions.tsv."
+                f"{path}: sub-{label} occurs more than once, with different values in line {line_of(row)}. Leave one row each: what "
+                "changes from session to session belongs in sessions.tsv."
             )
     for covariate in numbers:
         if places := odd[covariate.name]:
             within = "" if covariate.limits is None else " from {:g} to {:g}".format(*covariate.limits)
             _warn(
-                f"{len(places)} {covariate.plural or f'values of {covariate.words}'} in {path.name} are no number{within} (for example "
+                f"{len(places)} {covariate.plural or f'values of {covariate.words}'} in {path.name} are not numbers{within} (for example "
                 f"{places[0]}) and count as unknown."
             )
     return found

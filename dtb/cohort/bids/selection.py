@@ -158,7 +158,7 @@ def _read_filters(path: Path) -> dict[str, Values]:
         if entity in {"datatype", "suffix", "extension"}:
             _require_bold(entity, values, path)
         elif entity not in keys:
-            raise ConfigurationError(f"{path}: bold.{entity} is no BIDS entity.{near(entity, keys)}")
+            raise ConfigurationError(f"{path}: bold.{entity} is not a BIDS entity.{near(entity, keys)}")
         else:
             key = keys[entity]
             filters[key] = tuple(each if each is None else each.removeprefix(f"{key}-") for each in values)

@@ -64,7 +64,7 @@ def list_tree(root: Path, wanted: Collection[str] = ()) -> Tree:
     missing = [label for label in chosen if label not in people]
     if people:
         others = f" {len(missing)} others are new or have changed." if missing else ""
-        terminal.err.print(f"{root}: the list of {len(people)} people's files is the one kept in {place}.{others}")
+        terminal.err.print(f"{root}: the list of {len(people)} people's files comes from the cache, {place}.{others}")
     refused: dict[str, str] = {}
     with terminal.progress() as progress:
         task = progress.add_task(f"Listing {root.name}", total=len(missing))
@@ -155,7 +155,7 @@ def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path,
                 misplaced.append(file)
             else:
                 found[label].append((path, name))
-    _warn(f"files in {root}: their names are not as BIDS has them", odd)
+    _warn(f"files in {root}: their names do not follow BIDS", odd)
     _warn(f"files in {root}: they are named after another person than their folder", misplaced)
     return found
 
@@ -172,4 +172,4 @@ def parse_name(name: str) -> BidsName | None:
 def _warn(reason: str, names: Collection[str]) -> None:
     if names:
         example = ascii(min(names)).strip("'")
-        terminal.err.print(f"Warning: not read are {len(names)} {reason} (for example {example}).")
+        terminal.err.print(f"Warning: did not read {len(names)} {reason} (for example {example}).")

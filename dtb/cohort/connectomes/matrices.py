@@ -144,7 +144,7 @@ def read_matrix(path: Path, regions: tuple[str, ...], config: IngestConfig) -> n
         unknown = sorted(set(names) - set(regions))
         if unknown:
             raise InputDataError(
-                f"{path.name} has the region {unknown[0]!r}, which the cohort's first matrix has not: another parcellation?"
+                f"{path.name} has the region {unknown[0]!r}, which the cohort's first matrix lacks. Is it another parcellation?"
             )
         place = [regions.index(name) for name in names]
         whole_RR = np.full((len(regions), len(regions)), np.nan)
@@ -198,7 +198,7 @@ def _transformed(matrix_RR: np.ndarray, path: Path, config: IngestConfig) -> np.
     if config.matrix_transform == "log1p":
         if (known < 0).any():
             raise InputDataError(
-                f"{path.name} has the value {known.min():g}, which no number of streamlines is. For correlations set "
+                f"{path.name} has the value {known.min():g}, which is not a number of streamlines. For correlations set "
                 "`ingest.matrix_transform: fisher_z`; `none` takes values as they are."
             )
         return np.asarray(np.log1p(matrix_RR))

@@ -78,7 +78,7 @@ def read_relmat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
         for column, cell in enumerate(row):
             number = _number(cell)
             if number is None:
-                raise InputDataError(f"{path.name}: line {place + first} has {cell.strip()!r}, which is no number.")
+                raise InputDataError(f"{path.name}: line {place + first} has {cell.strip()!r}, which is not a number.")
             matrix[place, column] = number
     return matrix, names
 

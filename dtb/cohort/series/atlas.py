@@ -157,7 +157,9 @@ class VolumeAtlas:
                     image, affine, shape, interpolation="nearest", force_resample=True, copy_header=True
                 )
             except ValueError as error:
-                raise InputDataError(f"{self.path.name} and {name} do not meet: {str(error).splitlines()[0]}") from None
+                raise InputDataError(
+                    f"{self.path.name} and {name} do not overlap: {str(error).splitlines()[0]}"
+                ) from None
             region_M = self._regions(image)
         in_image_R = self.count(region_M)
         if not in_image_R.any():

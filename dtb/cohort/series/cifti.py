@@ -187,7 +187,7 @@ def _axes(path: Path, kind: str) -> tuple[Any, Any]:
     except Exception as error:  # noqa: BLE001, nibabel's CIFTI reader raises of everything, down to the XML parser's own
         raise InputDataError(f"{path.name} is not a readable CIFTI-2 file: {str(error).splitlines()[:1]}") from None
     if not all(isinstance(one, other) for one, other in zip(found, expected, strict=True)):
-        raise InputDataError(f"{path.name} is a CIFTI-2 file, but no {kind}.nii.")
+        raise InputDataError(f"{path.name} is a CIFTI-2 file, but not a {kind}.nii.")
     return found[0], found[1]
 
 

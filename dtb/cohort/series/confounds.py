@@ -63,7 +63,7 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
 
     if config.low_pass_hz * 2 * repetition_time >= 1:
         raise InputDataError(
-            f"ingest.low_pass_hz {config.low_pass_hz:g} would take nothing out of {path.name}, which has a volume every "
+            f"ingest.low_pass_hz {config.low_pass_hz:g} would remove nothing from {path.name}, which has a volume every "
             f"{repetition_time:g} s and so no frequency above {0.5 / repetition_time:.4g} Hz. Give less, or 0 to keep all."
         )
     table, kept = None, None
@@ -101,7 +101,7 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
                 t_r=repetition_time,
             )
     except (ValueError, IndexError, np.linalg.LinAlgError) as error:
-        raise InputDataError(f"Confounds of {path.name} cannot be taken out: {first_line(error)}") from None
+        raise InputDataError(f"Confounds of {path.name} cannot be regressed out: {first_line(error)}") from None
     result_VR = np.full_like(values_VR, np.nan)
     result_VR[np.ix_(kept_V, present_R)] = np.where(_has_signal(known_VR, clean_VR), clean_VR, np.nan)
     return result_VR

@@ -79,7 +79,7 @@ def in_order(found_VR: np.ndarray, found: tuple[str, ...], regions: tuple[str, .
     unknown = sorted(set(found) - set(regions))
     if unknown:
         raise InputDataError(
-            f"{path.name} has the region {unknown[0]!r}, which the cohort's first series has not: another parcellation?"
+            f"{path.name} has the region {unknown[0]!r}, which the cohort's first series lacks. Is it another parcellation?"
         )
     place = {name: at for at, name in enumerate(regions)}
     values_VR = np.full((len(found_VR), len(regions)), np.nan)

@@ -1,4 +1,4 @@
-"""When the volumes of a run were acquired, as its sidecars say it: their spacing, those taken from the beginning, the first one's time.
+"""When the volumes of a run were acquired, as its sidecars say it: their spacing, those removed from the beginning, the first one's time.
 
 Events count from the beginning of the run's first volume. A volume stands for that time only if nobody moved it: slice timing correction
 brings all slices to one time within the volume (fMRIPrep: the middle, half a repetition time later), and XCP-D and HALFpipe take volumes
@@ -32,22 +32,24 @@ _REFERENCES = ("SliceTimingReference", "SliceTimingRef")
 _DROPPED_COLUMNS = ("num_dummy_volumes", "nVolsRemoved")
 
 HEADER_DIFFERS = (
-    "the header of the image has another repetition time than the sidecar, which is taken (fMRIPrep 23.2.0 writes 1 s; others write "
+    "the header of the image has another repetition time than the sidecar, whose value is used (fMRIPrep 23.2.0 writes 1 s; others write "
     "milliseconds under the unit of seconds)"
 )
-OPTION_DECIDES = "ingest.repetition_time is taken, where files say another repetition time"
+OPTION_DECIDES = "ingest.repetition_time is used, although files say another repetition time"
 MIDDLE_ASSUMED = (
-    "the sidecar says that slice timing was corrected, but not to which time: the middle is taken, as fMRIPrep does"
+    "the sidecar says that slice timing was corrected, but not to which time: the middle is assumed, as fMRIPrep does"
 )
 START_UNKNOWN = (
     "nothing says whether slice timing was corrected, and to which time (SliceTimingCorrected, StartTime in a sidecar); each volume is "
-    "taken at its beginning. If fMRIPrep corrected it, give its tree as one more of --derivatives"
+    "taken to be measured at its beginning. If fMRIPrep corrected it, name its tree in --derivatives too"
 )
 DROPPED_UNKNOWN = (
-    "nothing says how many volumes were taken from the beginning (DummyScans or ScanStart in a sidecar, num_dummy_volumes in XCP-D's "
+    "nothing says how many volumes were removed from the beginning (DummyScans or ScanStart in a sidecar, num_dummy_volumes in XCP-D's "
     "*_qc.tsv); none is assumed. If there were any, set ingest.dropped_volumes"
 )
-DROPPED_DIFFERS = "ingest.dropped_volumes is taken, where files say another number of volumes taken from the beginning"
+DROPPED_DIFFERS = (
+    "ingest.dropped_volumes is used, although files say another number of volumes removed from the beginning"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +189,7 @@ def _same(one: float, other: float) -> bool:
 def _dropped(
     file: SeriesFile, own: dict[str, object], seconds: float, config: IngestConfig, notices: list[str]
 ) -> tuple[int, float]:
-    """Return how many volumes were taken from the beginning, and what of `ScanStart` they do not account for."""
+    """Return how many volumes were removed from the beginning, and what of `ScanStart` they do not account for."""
     said, contradicted = _dropped_seconds(file, own, seconds)
     if config.dropped_volumes is not None:
         if said is not None and not math.isclose(said, config.dropped_volumes * seconds, abs_tol=_SAME_TIME * seconds):

@@ -140,7 +140,7 @@ def test_a_filter_file_means_what_it_means_to_fmriprep(tmp_path, capsys, bold, r
     ("content", "message"),
     [
         ({"bolt": {}}, r"no query 'bolt'\. Did you mean bold\?"),
-        ({"bold": {"sesion": "1"}}, r"bold\.sesion is no BIDS entity\. Did you mean session"),
+        ({"bold": {"sesion": "1"}}, r"bold\.sesion is not a BIDS entity\. Did you mean session"),
         ({"bold": {"run": 1.5}}, r"bold\.run is 1\.5; expected a label"),
         ({"bold": {"run": True}}, r"bold\.run is true"),
         ({"bold": {"run": {"a": 1}}}, r'bold\.run is \{"a": 1\}'),
@@ -204,7 +204,7 @@ def test_the_kept_list_is_used_while_the_tree_is_as_it_was_and_no_longer(tmp_pat
         return capsys.readouterr().err
 
     assert find(bids, derived) == first
-    assert f"{bids}: the list of 2 people's files is the one kept in" in said()
+    assert f"{bids}: the list of 2 people's files comes from the cache" in said()
 
     events.write_text("onset\n")  # content is never kept
     assert find(bids, derived) == first
@@ -378,7 +378,7 @@ def test_cnp_people_are_found_with_every_task_and_what_the_raw_tree_says_of_rest
         (rest,) = person.rest
         assert rest.raw_sidecars[0].name == f"sub-{person.label}_task-rest_bold.json"
     path = filter_file(tmp_path, {"bold": {"task": ["rest", "scap"], "feature": "corrMatrix5"}})
-    with pytest.raises(UserError, match=r"bold\.feature is no BIDS entity"):
+    with pytest.raises(UserError, match=r"bold\.feature is not a BIDS entity"):
         find(root, root / "derivatives" / "halfpipe", tasks=tasks, layout="halfpipe", bids_filter_file=path)
     path = filter_file(tmp_path, {"bold": {"task": ["rest", "scap"], "session": None}})
     people = find(root, root / "derivatives" / "halfpipe", tasks=tasks, layout="halfpipe", bids_filter_file=path)
@@ -419,7 +419,7 @@ def test_a_label_with_a_space_is_not_as_bids_has_it_and_said(tmp_path, capsys):
     path.rename(path.with_name(path.name.replace("task-stroop", "task-stroop AP")))
     before = len(list(bids.rglob("*_events.tsv")))
     assert sum(len(person.events) for person in find(bids, derived)) == before - 1
-    assert "their names are not as BIDS has them" in " ".join(capsys.readouterr().err.split())
+    assert "their names do not follow BIDS" in " ".join(capsys.readouterr().err.split())
 
 
 def test_series_of_halfpipe_lie_in_folders_of_their_task_plain_or_compressed(tmp_path):

@@ -37,7 +37,7 @@ def test_ages_that_are_none_are_unknown_and_counted(tmp_path, capsys):
     assert [person["age"] for person in found.values()] == [None, None, None, 120.0, None]
     assert [person["sex"] for person in found.values()] == ["F"] * 5
     said = " ".join(capsys.readouterr().err.split())
-    assert "4 ages in participants.tsv are no number from 0 to 120 (for example '89+' in line 2)" in said
+    assert "4 ages in participants.tsv are not numbers from 0 to 120 (for example '89+' in line 2)" in said
 
 
 def test_a_participant_of_whom_the_table_says_two_things_is_refused_and_one_repeated_is_not(tmp_path):

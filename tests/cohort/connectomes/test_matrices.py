@@ -163,7 +163,7 @@ def spoilt(place: tuple[int, int], value: float) -> np.ndarray:
         (spoilt((1, 3), 7.0), COUNTS, "is not symmetric: row 2, column 4 is 7"),
         (spoilt((1, 3), np.nan), COUNTS, "is not symmetric: row 2, column 4 is nan"),
         (spoilt((1, 3), np.inf), COUNTS, "infinite"),
-        (-counts(), COUNTS, r"has the value -\d+, which no number of streamlines is.*matrix_transform: fisher_z"),
+        (-counts(), COUNTS, r"has the value -\d+, which is not a number of streamlines.*matrix_transform: fisher_z"),
         (counts(), dataclasses.replace(COUNTS, matrix_transform="fisher_z"), r"has the value \d+; correlations lie .*log1p"),
         (counts()[:5], COUNTS, "line 1 has 6 values; expected 5"),
         (counts()[:, :5], COUNTS, "line 1 has 5 values; expected 6"),
@@ -182,7 +182,7 @@ def test_tables_that_say_two_things_are_refused(tmp_path):
         (text.replace("\nLH_Vis_2", "\nLH_Vis_9"), "names of its rows are not those of its columns"),
         (text.replace("LH_Vis_2", "LH_Vis_1"), "'LH_Vis_1' occurs twice"),
         (text.replace("LH_Vis_2", "RH_Vis_2"), "has the region 'RH_Vis_2', which the cohort's first matrix has not"),
-        (text.rsplit("\t", 1)[0] + "\tmany\n", "line 7 has 'many', which is no number"),
+        (text.rsplit("\t", 1)[0] + "\tmany\n", "line 7 has 'many', which is not a number"),
         ("", "is empty"),
     ):
         path.write_text(spoil)

@@ -350,7 +350,7 @@ def test_a_run_that_its_confounds_fill_is_refused_with_the_numbers(tmp_path):
 def test_a_low_pass_that_lets_everything_through_is_refused(tmp_path):
     image = write_confounds(tmp_path, confounds_table(np.random.default_rng(0), 100)[0])
     values_VR = np.random.default_rng(0).standard_normal((100, 2))
-    with pytest.raises(InputDataError, match=r"low_pass_hz 0\.25 would take nothing.*above 0\.25 Hz"):
+    with pytest.raises(InputDataError, match=r"low_pass_hz 0\.25 would remove nothing.*above 0\.25 Hz"):
         cleaned(values_VR, image, 2.0, IngestConfig(low_pass_hz=0.25))
     assert np.isfinite(cleaned(values_VR, image, 2.0, IngestConfig(low_pass_hz=0.2))[1:]).all()
 
