@@ -71,7 +71,7 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     from dtb.fleet.simulate import simulate
     from dtb.groundtruth.synthesise import synthesise
     from dtb.report.stage import report
-    from dtb.shards.existing import borrow
+    from dtb.shards.existing import use_existing_shards
     from dtb.train.trainer import train
 
     cohort, shards, trained = (run / FOLDERS[stage] for stage in ("synth", "ingest", "train"))
@@ -88,7 +88,7 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     steps = [
         Step("ingest", shards, partial(ingest, config, bids, derivatives, shards))
         if had is None
-        else Step("ingest", shards, partial(borrow, config, had, shards)),
+        else Step("ingest", shards, partial(use_existing_shards, config, had, shards)),
         Step("train", trained, partial(train, config, shards, trained)),
         _reading_step("evaluate", partial(evaluate, truth=truth), config, run),
         _reading_step("simulate", simulate, config, run),

@@ -145,7 +145,7 @@ def _alternative(settings: InterveneConfig, task: TaskOutline) -> int | None:
         if settings.alternative is not None:
             raise ConfigurationError(
                 f"intervene.alternative is {settings.alternative!r}, but intervene.indicator is {settings.indicator!r}; an alternative "
-                f"is used with {names_of('alternative')} only."
+                f"goes with {names_of('alternative')} only."
             )
         return None
     if settings.alternative not in task.alternatives:

@@ -1,4 +1,4 @@
-"""Records in tar shards with a manifest: how they are written, split, and read again in a fixed order."""
+"""People's records in tar shards with a manifest: writing, splitting, and reading in a fixed order."""
 
 from dtb.lazy import public_names
 

@@ -1,4 +1,4 @@
-"""From people to tensors: the segments of their runs, with stimuli, presses and volumes laid on the model's steps.
+"""Batches of tensors from people's records: segments of runs, with stimuli, presses and volumes on the model's time steps.
 
 Shape letters: see `dtb.twin.batch`.
 """
@@ -59,16 +59,16 @@ class BatchMaker:
     step_seconds : float
         Length of a model step.
     bold_regions : sequence of int
-        Which columns of a run's BOLD are targets; empty for none.
+        Columns of a run's BOLD that are targets; empty for none.
     split : Split
     cache_bytes : int
-        How much memory may hold people that were laid out before: their layout is the same in each epoch.
+        Memory for a cache of people's layouts, which are the same in each epoch.
     loss_of : TwinConfig or None
-        The twin whose loss is wanted; None where people only perform. With `press: sigmoid` segments count until they end, and each step
-        has the presses made in it, whichever segment their trials began in: the response windows of the last are cut off. With
-        `bold: direct`, volumes before and after a segment go along for the spline, those of the same part of the run only.
+        The twin whose loss is computed; None if people are only simulated. With `press: sigmoid` segments count until they end, and each
+        step has the presses made in it, whichever segment their trials began in; the last response windows are cut off. With
+        `bold: direct`, volumes before and after a segment are included for the spline, from the same part of the run only.
     bold_mean_R : (R,) ndarray or None
-        Where BOLD counts from, in the scanner's units; the mean of the training part of each run if None.
+        Level from which BOLD is measured, in the scanner's units; the mean of the training part of each run if None.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class BatchMaker:
 
     @property
     def num_steps(self) -> int:
-        """Model steps in a segment, at most: no more are laid out than the longest run of a batch needs."""
+        """Return the largest number of model steps in a segment; a batch has no more than its longest run needs."""
         return max(1, round(self._segments.segment_seconds / self._step_seconds))
 
     def _needed_steps(self, runs: Sequence[Run]) -> int:
-        """Return how many steps a segment of some runs has: burn-in, the longest run and its last response window, if they are fewer."""
+        """Return the number of steps in a segment of some runs: no more than burn-in, longest run and last response window need."""
         ends = [run.duration_seconds + float(run.trials.window_seconds_J.max(initial=0.0)) for run in runs]
         seconds = self._segments.burn_in_seconds + max(ends, default=0.0)
         return min(self.num_steps, max(1, math.ceil(seconds / self._step_seconds)))
@@ -114,7 +114,7 @@ class BatchMaker:
         num_subjects: int | None = None,
         num_edges: int | None = None,
     ) -> Batch:
-        """Lay people out and pad them to one shape.
+        """Return a batch of people, padded to one shape.
 
         Parameters
         ----------
@@ -122,11 +122,11 @@ class BatchMaker:
         part : {"train", "validation", "test", "all"}
             Which part of each run is counted.
         seed, epoch : int
-            From these and the pseudonym each person's seed is made.
+            With the pseudonym they make each person's seed.
         num_subjects : int, optional
             Rows to pad to; a padded row has weight 0 and the pseudonym ``""``.
         num_edges : int, optional
-            Length of a connectome; needed only where there may be no record at all.
+            Length of a connectome; needed only if there may be no records.
 
         Returns
         -------
@@ -184,7 +184,7 @@ class BatchMaker:
         )
 
     def remembers(self, pseudonym: str, part: Part) -> bool:
-        """Whether a person's layout is in memory: then of their record only pseudonym and connectome are read."""
+        """Whether a person's layout is cached, so that only pseudonym and connectome are needed of the record."""
         return (pseudonym, part) in self._cache
 
     def _person(self, record: SubjectRecord, part: Part) -> _Person:
@@ -271,7 +271,7 @@ class BatchMaker:
         return (begin_T >= segment.counted_from_seconds - 1e-9) & (end_T <= segment.counted_to_seconds + 1e-9)
 
     def _counted(self, run: Run, segment: Segment, at_risk_T: np.ndarray) -> np.ndarray:
-        """Return the steps of the counted span in which no press of an uncounted trial could lie; by trial, also those at risk."""
+        """Return the steps of the counted span without presses of uncounted trials; by trial, also those at risk."""
         trials = run.trials
         begin_T = segment.start_seconds + self._step_seconds * np.arange(len(at_risk_T))
         end_T = begin_T + self._step_seconds
@@ -288,7 +288,7 @@ class BatchMaker:
     def _volumes(
         self, run: Run, bold_VR: np.ndarray | None, segment: Segment, span: tuple[float, float], num_steps: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the volumes that go with a segment of a part of the run, whether each counts, and their times after its beginning."""
+        """Return the volumes of a segment of a part of the run, whether each counts, and their times after its beginning."""
         if bold_VR is None or run.repetition_time is None or not len(self._bold_regions):
             return np.zeros((0, len(self._bold_regions)), np.float32), np.zeros(0, bool), np.zeros(0, np.float32)
         seconds_V = run.volume_seconds_V
@@ -343,7 +343,7 @@ class BatchMaker:
 
 
 def person_seed(pseudonym: str, seed: int, epoch: int) -> int:
-    """Return the seed of what is random about a person in an epoch, between 0 and 2^63 - 1, the same in every process.
+    """Return the seed of a person's random numbers in an epoch, between 0 and 2^63 - 1, the same in every process.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the BOLD of a run counts from: the mean of its training part, or a mean of the whole cohort, and never what is held out.
+"""The baseline level of a run's BOLD: the mean of its training part, or a mean of the training people, never of held-out data.
 
 Shape letters: `V` volume, `R` BOLD region.
 """
@@ -12,14 +12,14 @@ from dtb.shards.split import Span
 
 
 def series(run: Run, trained: Span, columns: np.ndarray, mean_R: np.ndarray | None = None) -> np.ndarray | None:
-    """Return some regions' series, from the mean of the run's training part or from a given mean on.
+    """Return some regions' series, minus the mean of the run's training part or a given mean.
 
     Parameters
     ----------
     run : Run
     trained : Span
-        Training part of the run. Where there is none of it, as in a run of which all is held out, the mean of the whole run is taken away:
-        the level is the scanner's, and says nothing of the person.
+        Training part of the run. If the whole run is held out, its own mean is subtracted: the level depends on the scanner and says
+        nothing about the person.
     columns : (R,) int
     mean_R : (R,) ndarray or None
         In the scanner's units; None for the training part's own.

@@ -1,4 +1,4 @@
-"""Divides a cohort, from people and seed alone: neither what anybody did nor who else computes it has a part in it."""
+"""The split of a cohort, which depends only on the people and the seed, not on their data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dtb.shards.split import Split, held_out_runs
 
 
 def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
-    """Divide a cohort.
+    """Return the split of a cohort.
 
-    People are dealt to folds in turn, by site, group, sex and decade of age, and among those alike in an order drawn from `seed`, so that
-    each fold has its share of each kind; validation people are dealt from the training people in the same way.
+    People are assigned to folds in turn, sorted by site, group, sex and decade of age and, within these, in an order drawn from `seed`, so
+    that each fold has its share of each kind. Validation people are chosen from the training people in the same way.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     Raises
     ------
     ConfigurationError
-        There are too few people for the folds, or too few sites, or `fold` is not one of them; or nobody has the site, the runs or the
-        task that are to be held out, or nothing beside them; or `held_out` names something of which `kind` knows nothing.
+        There are too few people or sites for the folds, or `fold` is not one of them; or nobody has the site, runs or task to hold out,
+        or anything beside them; or `held_out` does not fit `kind`.
     """
     seed = seed if config.seed is None else config.seed
     people = sorted(cohort.pseudonyms)
@@ -90,7 +90,7 @@ def _runs_of(cohort: Cohort, pseudonym: str) -> list[tuple[str, str]]:
 
 
 def _by_runs(cohort: Cohort, people: list[str], config: SplitConfig) -> Split:
-    """Hold runs out: everybody with another run trains, everybody with another run of the same task tests."""
+    """Return the split by runs: everybody with another run trains, everybody with another run of the same task is tested."""
     runs_of = {who: _runs_of(cohort, who) for who in people}
     empty = Split("runs", (), (), (), 1 - config.validation_fraction, 1.0, held_out=config.held_out)
     train, test = [], []
@@ -113,7 +113,7 @@ def _by_runs(cohort: Cohort, people: list[str], config: SplitConfig) -> Split:
 
 
 def _by_tasks(cohort: Cohort, train: list[str], validation: list[str], test: list[str], held_out: str) -> Split:
-    """Hold a task out: it is never trained on, and tests unseen people."""
+    """Return the split by tasks: the held-out task is never trained on, and is tested in unseen people."""
     tasks_of = {who: {task for task, _ in _runs_of(cohort, who)} for who in (*train, *validation, *test)}
     train, validation = ([who for who in some if tasks_of[who] - {held_out}] for some in (train, validation))
     test = [who for who in test if held_out in tasks_of[who]]
@@ -127,7 +127,7 @@ def _by_tasks(cohort: Cohort, train: list[str], validation: list[str], test: lis
 
 
 def _stratum(covariates: dict[str, float | str | None]) -> tuple[str, str, str, str]:
-    """Return what kind of person somebody is: site, group, sex, decade of age."""
+    """Return a person's stratum: site, group, sex, decade of age."""
     age = covariates.get("age")
     decade = "unknown" if age is None else f"{int(float(age)) // 10:03d}"
     return str(covariates.get("site")), str(covariates.get("group")), str(covariates.get("sex")), decade

@@ -1,6 +1,6 @@
-"""Shards that were made before, in another folder or at a URL, for a run of their own: the run's folder has all but the shards themselves.
+"""Existing shards, in another folder or at a URL, used by a run: the run's folder has everything but the shards themselves.
 
-The manifest is copied, so a run notices if what lies there is changed later; and so are the small tables that reports and searches read.
+The manifest is copied, so a run notices if the shards change later; so are the small tables that reports and searches read.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from dtb.stages import StageCall
 _BESIDE = ("quarantine.tsv", "left_out.tsv", "lost_trials.tsv", "quality.tsv", COVERAGE_FILE, RELIABILITY_FILE)
 
 
-def borrow(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
-    """Link shards that lie elsewhere into a run.
+def use_existing_shards(config: Config, shards: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
+    """Make a run's folder of shards that refers to existing shards elsewhere.
 
     Parameters
     ----------
     config : Config
-        `input` is read.
+        Its section `input` names the shards.
     shards : Path
         Output folder of `dtb ingest`, or the URL of a copy of it.
     out : Path
         The run's folder of shards.
     resume : bool
-        Accept a folder that was begun.
+        Continue in a folder that was begun.
     dry_run : bool
-        Check the shards and say how many people they hold, and write nothing.
+        Check the shards, print how many people they hold, and write nothing.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""`dtb shards`: what a folder of shards holds, and whether it still holds all of it."""
+"""`dtb shards`: the contents of a folder of shards, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dtb.stages import STAGE_FILE, broken_seals, read_stage
 
 
 def print_info(folder: Path) -> None:
-    """Print what a folder of shards holds: people, regions, tasks, trials, covariates.
+    """Print the contents of a folder of shards: people, regions, tasks, trials, covariates.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def print_info(folder: Path) -> None:
 
 
 def _rest_in_words(folder: Path, headers: list[dict[str, Any]]) -> list[str]:
-    """Return which rest runs are kept apart, and how far edges can be trusted."""
+    """Return in words which rest runs are kept apart, and how reliable edges are."""
     found = []
     kept = Counter(len(header["rest_runs"]) for header in headers if header.get("rest_runs"))
     if kept:
@@ -77,15 +77,14 @@ def _rest_in_words(folder: Path, headers: list[dict[str, Any]]) -> list[str]:
 
 
 def verify_shards(folder: Path) -> None:
-    """Compare shards with their sizes and SHA-256, the manifest with `stage.json` and with what they hold, and say all that is wrong.
+    """Print all faults: shards against sizes and SHA-256, the manifest against `stage.json` and against the shards.
 
     Raises
     ------
     InputDataError
         There is no such folder.
     DamagedOutputError
-        A shard is missing, cut or altered, or one lies there that the manifest does not name; or the manifest, or what tells that it is
-        whole, was altered.
+        A shard is missing, cut, altered or not in the manifest; or the manifest or its hash was altered.
     """
     manifest = Manifest.load(folder)
     outer = folder
@@ -115,7 +114,7 @@ def verify_shards(folder: Path) -> None:
 
 
 def _problems_of_manifest(folder: Path, manifest: Manifest) -> list[str]:
-    """Return what of a manifest is not as it was written, where its shards are."""
+    """Return the faults of a manifest."""
     if not (folder / STAGE_FILE).is_file():
         return [f"{STAGE_FILE} is missing, which tells whether {MANIFEST_FILE} is as it was written"]
     sealed = read_stage(folder).get("sha256", {})

@@ -1,4 +1,4 @@
-"""What a folder of shards holds, and the checksums by which a reader knows that it still does.
+"""The contents of a folder of shards, with checksums by which readers verify them.
 
 `manifest.json` is written last. A shard that it does not name is not read, and one that differs from what it says is refused: a
 tar cut at a member's edge looks whole to every tar reader.
@@ -31,7 +31,7 @@ _SHARD_NAME = re.compile(r"shard-\d{5,9}\.tar")
 
 @dataclasses.dataclass(frozen=True)
 class ShardEntry:
-    """One tar.
+    """One tar file.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class ShardEntry:
 
 @dataclasses.dataclass(frozen=True)
 class CohortDescription:
-    """What is true of all people of a cohort.
+    """Properties shared by all people of a cohort.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class CohortDescription:
     taskset : dict
         `dtb.tasks.taskset.TaskSet.to_plain()`.
     connectome : dict
-        How the connectomes were made (JSON values); new ones must be made likewise.
+        How the connectomes were made (JSON values); new ones must be made in the same way.
     config_hash : str
         Hash of the configuration that made the cohort.
     source : dict of str to str
@@ -92,17 +92,17 @@ class Manifest:
 
     @property
     def pseudonyms(self) -> tuple[str, ...]:
-        """Everybody, in the order of the shards."""
+        """Return all pseudonyms, in the order of the shards."""
         return tuple(pseudonym for shard in self.shards for pseudonym in shard.subjects)
 
     @property
     def bold_regions(self) -> tuple[str, ...]:
-        """Names of the regions whose task BOLD there is; none in a cohort without task BOLD."""
+        """Return the names of the regions with task BOLD; none in a cohort without task BOLD."""
         return self.description.regions if self.counts["volumes"] else ()
 
     @property
     def use_without_training(self) -> str:
-        """What the shards are good for, if no twin can be trained on them, and why not; empty where one can."""
+        """Return why no twin can be trained on the shards, and what they can be used for; empty if one can."""
         if not self.counts["runs"]:
             return (
                 "These shards hold connectomes and no task: they are for reading connectomes (`dtb.shards.read.open_cohort`), their "
@@ -119,7 +119,7 @@ class Manifest:
 
     @property
     def cohort_hash(self) -> str:
-        """SHA-256 of all that the manifest says: two cohorts with the same hash hold the same data."""
+        """Return the SHA-256 of the manifest's content: two cohorts with the same hash hold the same data."""
         canonical = json.dumps(self.to_plain(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Opening a cohort: the manifest against the files, and any person by pseudonym.
+"""Opening a cohort, and reading any person by pseudonym.
 
-A person is read by place: the tar's headers are walked once a shard, then two reads fetch the two members. So the order in
-which people are asked for costs nothing, and a global shuffle needs no buffer.
+The headers of each tar are read once; then two reads at known places fetch a person's two members. So people can be read in any order at
+the same cost, and a global shuffle needs no buffer.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Cohort:
 
     @property
     def pseudonyms(self) -> tuple[str, ...]:
-        """Everybody, in the order of the shards."""
+        """Return all pseudonyms, in the order of the shards."""
         return self.manifest.pseudonyms
 
     def __len__(self) -> int:
         return len(self._shard_of)
 
     def records(self, pseudonyms: Iterable[str] | None = None) -> Iterator[SubjectRecord]:
-        """Read people, in the order asked for, or everybody in the order of the shards.
+        """Read people in the given order, or everybody in the order of the shards.
 
         Raises
         ------
@@ -131,7 +131,7 @@ def _places_in(stream: BinaryIO) -> dict[str, tuple[int, int]]:
 
 
 def require_ingested(path: Path) -> None:
-    """Refuse a folder that `dtb ingest` did not finish. At a URL the manifest, which is written last, says that it did.
+    """Refuse a folder that `dtb ingest` did not finish. At a URL, the manifest shows it, because it is written last.
 
     Raises
     ------
@@ -143,21 +143,21 @@ def require_ingested(path: Path) -> None:
 
 
 def home_of(path: Path) -> Path:
-    """Return where the shards of a folder lie: elsewhere, if it has them from another (see `dtb.shards.existing`)."""
+    """Return the folder or URL of the shards, which may lie elsewhere (see `dtb.shards.existing`)."""
     place = path / PLACE_FILE
     return Path(place.read_text(encoding="utf-8").strip()) if url_of(path) is None and place.is_file() else path
 
 
 def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
-    """Open a folder of shards.
+    """Return the cohort in a folder of shards.
 
     Parameters
     ----------
     path : Path
         Output folder of `dtb ingest`, or the URL of a copy of it, whose shards are verified as each is first needed.
     verify : bool
-        Whether to read every shard once and compare its SHA-256. Sizes are compared in either case. Workers of a stage whose driver
-        has verified the cohort leave it out.
+        Whether to read every shard once and compare its SHA-256. Sizes are always compared. Workers of a stage whose driver
+        has verified the cohort need not verify it again.
 
     Returns
     -------

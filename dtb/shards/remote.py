@@ -1,8 +1,8 @@
-"""Shards that lie at a URL (s3, gs, http, ...): read whole into a cache on the node that needs them, and trusted by their SHA-256.
+"""Shards at a URL (s3, gs, http, ...): downloaded to a cache on the node that needs them, and verified by SHA-256.
 
-All of dtb names folders by `Path`, which makes one slash of the two in ``https://host/cohort``; `url_of` gives the URL back. The cache
+dtb names all folders by `Path`, which turns the two slashes in ``https://host/cohort`` into one; `url_of` restores the URL. The cache
 belongs to the node, not to the run, so the node's environment says where it is and how large: `DTB_CACHE` (``~/.cache/dtb/shards``) and
-`DTB_CACHE_GIB` (20). Several processes share it: a shard is read once, and those used longest ago make room for others.
+`DTB_CACHE_GIB` (20). Several processes share it: a shard is downloaded once, and the shards used longest ago are removed for others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def url_of(folder: Path) -> str | None:
-    """Return the URL that a folder's name is, or None for a folder of this machine.
+    """Return the URL that a path stands for, or None for a folder of this machine.
 
     Examples
     --------
@@ -46,12 +46,12 @@ def url_of(folder: Path) -> str | None:
 
 
 def absolute(folder: Path) -> Path:
-    """Make a folder's name hold wherever a process runs; a URL's does as it is."""
+    """Return the absolute path of a folder; a URL is returned unchanged."""
     return folder if url_of(folder) else folder.expanduser().resolve()
 
 
 def with_absolute_paths(values: T) -> T:
-    """Make the paths within a dataclass absolute: Ray's workers run in folders of their own.
+    """Return a dataclass with absolute paths, because Ray's workers run in other folders.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def is_there(url: str) -> bool:
 
 
 def warn_if_cache_is_small(num_bytes: int) -> None:
-    """Warn if so many bytes of shards do not fit into this node's cache together, and say how large it would have to be."""
+    """Warn if this many bytes of shards do not fit into this node's cache together, and say how large it should be."""
     limit = _limit_bytes()
     if num_bytes > limit:
         err.print(
@@ -104,7 +104,7 @@ def warn_if_cache_is_small(num_bytes: int) -> None:
 
 
 def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:
-    """Open this node's copy of the file at a URL, reading it into the cache if it is not there.
+    """Open this node's copy of the file at a URL, after downloading it to the cache if needed.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:
     Returns
     -------
     BinaryIO
-        It can be read to its end even if another process takes its room meanwhile.
+        It can be read to its end even if another process removes it from the cache.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def open_copy(url: str, sha256: str, num_bytes: int) -> BinaryIO:
     DamagedOutputError
         It is not what the manifest says.
     ConfigurationError
-        It is larger than the cache may be.
+        It is larger than the cache.
     """
     folder = _cache_folder()
     path = folder / f"{sha256}.tar"
@@ -171,7 +171,7 @@ def _limit_bytes() -> int:
 
 
 def _make_room(folder: Path, num_bytes: int) -> None:
-    """Remove what killed processes left, and the shards that were used longest ago until another fits."""
+    """Remove leftovers of killed processes, and the shards used longest ago until a new one fits."""
     limit = _limit_bytes()
     if num_bytes > limit:
         raise ConfigurationError(
@@ -198,7 +198,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def _patiently(url: str, act: Callable[[Any, str], Found]) -> Found:
-    """Do something with the file system of a URL; a second and a third time if the network breaks."""
+    """Return the result of an operation on the file system of a URL; it is tried three times if the network breaks."""
     import fsspec
 
     for wait in (*_WAITS_SECONDS, None):

@@ -1,4 +1,4 @@
-"""A person as two members of a tar: `<pseudonym>.json` for what is text, `<pseudonym>.safetensors` for what is numbers.
+"""A person as two members of a tar: `<pseudonym>.json` for text, `<pseudonym>.safetensors` for numbers.
 
 Neither can hold code, so a shard from elsewhere is safe to open; nothing here is ever pickled.
 """
@@ -91,7 +91,7 @@ def encode_sample(record: SubjectRecord) -> dict[str, bytes]:
 
 
 def decode_header(json_bytes: bytes) -> dict[str, Any]:
-    """Return what the JSON member says: `pseudonym`, `covariates`, `runs` and, where kept, `rest_runs`, without their arrays.
+    """Return the content of the JSON member: `pseudonym`, `covariates`, `runs` and, where kept, `rest_runs`, without their arrays.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def decode_header(json_bytes: bytes) -> dict[str, Any]:
 
 
 def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
-    """Make the person that `encode_sample` took apart.
+    """Return the person that `encode_sample` encoded.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def decode_sample(json_bytes: bytes, safetensors_bytes: bytes) -> SubjectRecord:
     Raises
     ------
     ValueError
-        The bytes are not what `encode_sample` gives.
+        The bytes are not those of `encode_sample`.
     """
     header = decode_header(json_bytes)
     try:

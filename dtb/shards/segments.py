@@ -1,8 +1,8 @@
-"""How a run is cut into segments.
+"""Cutting a run into segments.
 
-A segment begins with a burn-in that carries no loss, then comes the span that it counts, then room for the last counted trial to
-finish: a trial belongs to the segment in whose counted span its stimulus appears. A loss per step, as the paper's, needs no such room:
-then the counted span goes on until the segment ends.
+A segment has a burn-in without loss, then the counted span, then time for the last counted trial to finish: a trial belongs to the
+segment in whose counted span its stimulus appears. A loss per step, as in the paper, needs no such time: the counted span lasts until
+the segment ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Segment:
 def cut_run(
     run: Run, segments: SegmentConfig, from_seconds: float, to_seconds: float, *, by_step: bool = False
 ) -> list[Segment]:
-    """Cut the span of a run into segments whose counted spans follow each other without a gap.
+    """Return segments of a run whose counted spans follow each other without a gap.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def cut_run(
     from_seconds, to_seconds : float
         The span of the run that is to be counted.
     by_step : bool
-        Leave no room for the last trial: what counts is what happens in each step, whichever segment its trial began in.
+        Leave no time for the last trial, because each step counts by itself, whichever segment its trial began in.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Who trains, who decides when to stop, and what is never seen: people, times, runs or a task, saved with a hash.
+"""The split into training, validation and test data: people, times, runs or a task, saved with a hash.
 
-`dtb.shards.divide` decides.
+`dtb.shards.divide` makes it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Span(NamedTuple):
     in_seconds: bool = False
 
     def of(self, duration_seconds: float) -> tuple[float, float]:
-        """Return where the part begins and ends within a run, in seconds."""
+        """Return the begin and end of the part within a run, in seconds."""
         if self.in_seconds:
             return min(self.begin, duration_seconds), min(self.end, duration_seconds)
         return self.begin * duration_seconds, self.end * duration_seconds
@@ -53,19 +53,19 @@ SEEN_KINDS = frozenset({"temporal", "runs"})
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A division of a cohort.
+    """The split of a cohort.
 
     Attributes
     ----------
     kind : {"subjects", "temporal", "runs", "tasks"}
         Whether people, times or runs are divided, or people and tasks.
     train, validation, test : tuple of str
-        Pseudonyms, sorted; with `temporal` everybody is in all three, with `runs` everybody who has what is needed.
+        Pseudonyms, sorted; with `temporal` everybody is in all three, with `runs` everybody who has the runs needed.
     train_until, validation_until : float
-        With `temporal` and `runs`, the shares of each run that trains, from its beginning, at which training and validation data end;
+        With `temporal` and `runs`, the shares of each training run, from its beginning, at which training and validation data end;
         both 1 otherwise.
     in_seconds : bool
-        Whether these are seconds and not shares; as long as training and validation take together, testing takes after them.
+        Whether these are seconds instead of shares; the test data are as long as training and validation data together.
     held_out : str
         With `runs`, the label of the runs that test, or empty for each person's last of each task; with `tasks`, the task that tests; with
         `subjects`, the site whose people test, if it is one site's.
@@ -82,7 +82,7 @@ class Split:
 
     @property
     def tests_seen_people(self) -> bool:
-        """Whether people are tested whom training has seen."""
+        """Whether people seen in training are tested."""
         return self.kind in SEEN_KINDS
 
     def people(self, part: Part) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class Split:
         return {"train": self.train, "validation": self.validation, "test": self.test}[part]
 
     def spans(self, part: Part, runs: Sequence[Run]) -> tuple[Span, ...]:
-        """Return where a part begins and ends within each of a person's runs.
+        """Return the span of a part within each of a person's runs.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class Split:
 
     @property
     def split_hash(self) -> str:
-        """SHA-256 of all that the split says."""
+        """Return the SHA-256 of the split's content."""
         return hashlib.sha256(json.dumps(self.to_plain(), sort_keys=True).encode()).hexdigest()
 
     def to_plain(self) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Split:
 
 
 def held_out_in_words(kind: str, held_out: str) -> str:
-    """Return what is held out of people whom training has seen.
+    """Return in words what is held out of people seen in training.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def held_out_in_words(kind: str, held_out: str) -> str:
 
 
 def held_out_runs(split: Split, runs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Return which runs of a person, each given as task and label, are kept from training whole.
+    """Return which runs of a person, each given as task and label, are entirely held out from training.
 
     Examples
     --------

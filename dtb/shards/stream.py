@@ -1,8 +1,8 @@
-"""Which people each rank sees at each step: a pure function of seed, epoch and the list of people.
+"""The people of each rank at each step: a pure function of seed, epoch and the list of people.
 
-The workers enter only at the end, when a global batch is dealt to them, so the batches, and with them the loss curve, are the same on
-any number of workers; and an interrupted epoch goes on from (epoch, step) alone. Each person has a home among the ranks and goes there
-whenever there is room, since a rank remembers how it laid out whom it has seen.
+Global batches do not depend on the number of workers, and so neither does the loss curve; they are divided over workers afterwards. An
+interrupted epoch resumes from (epoch, step) alone. Each person has a home rank and goes there whenever there is room, because a rank
+caches the layouts of its people.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Share:
     pseudonyms : tuple of str
         This rank's people; possibly none.
     num_rows : int
-        Rows to pad to: the same on every rank, so that all of them compute alike.
+        Rows to pad to, the same on every rank.
     global_count : int
         People in the global batch over all ranks.
     """
@@ -47,9 +47,9 @@ class SubjectStream:
         People in a global batch.
     seed : int
     shuffled : bool
-        Whether the order is drawn anew each epoch; otherwise it is alphabetical always.
+        Whether the order is drawn anew each epoch; otherwise it is alphabetical.
     left_out : frozenset of str
-        People who are passed over. The places of the others stay, so that a training can go on in mid-epoch without them.
+        People who are skipped. The places of the others stay, so that a training can continue within an epoch without them.
 
     Examples
     --------
@@ -107,9 +107,9 @@ class SubjectStream:
 
 
 def _dealt(people: Sequence[str], place_of: Mapping[str, int], world_size: int) -> list[tuple[str, ...]]:
-    """Deal a global batch to the ranks: as many people to each as when they are dealt in turn, and to their homes where there is room.
+    """Return a global batch divided over the ranks in equal numbers, with people on their home ranks where there is room.
 
-    Those who must leave a full home are the last of the sorted list, so that it is mostly the same people who move.
+    If a home is full, the last of the sorted list move, so that it is mostly the same people who move.
     """
     room = [len(range(rank, len(people), world_size)) for rank in range(world_size)]
     rank_of: dict[str, int] = {}

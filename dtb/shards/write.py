@@ -1,4 +1,4 @@
-"""Writing people into WebDataset tars: each shard whole, the manifest last, and the same people to the same bytes."""
+"""Writing people into WebDataset tars: each shard whole, the manifest last, the same bytes for the same people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dtb.shards.sample import encode_sample
 
 
 def counts_of(record: SubjectRecord) -> dict[str, int]:
-    """Return one person's part in the counts of a manifest."""
+    """Return one person's contribution to the counts of a manifest."""
     return {
         "subjects": 1,
         "runs": len(record.runs),
@@ -33,8 +33,7 @@ class ShardWriter:
     Parameters
     ----------
     folder : Path
-        Where `shard-00000.tar` and so on are to stand; made if absent. Shards and a manifest that an earlier, interrupted writer left
-        there are replaced.
+        Folder of `shard-00000.tar` and so on; made if absent. Shards and a manifest of an earlier, interrupted writer are replaced.
     subjects_per_shard : int
 
     Examples
@@ -57,7 +56,7 @@ class ShardWriter:
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
 
     def add(self, record: SubjectRecord) -> None:
-        """Take one person; a shard is written as soon as it is full.
+        """Add one person; a shard is written as soon as it is full.
 
         Raises
         ------
@@ -73,7 +72,7 @@ class ShardWriter:
             self._write_shard()
 
     def finish(self, description: CohortDescription) -> Manifest:
-        """Write what is left, remove shards of an earlier writer, and write the manifest.
+        """Write the last shard, remove shards of an earlier writer, and write the manifest.
 
         Returns
         -------

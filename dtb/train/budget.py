@@ -1,7 +1,7 @@
-"""How long a training is, in steps of the optimizer, and how large its batches: fitted to the cohort where nobody says.
+"""The length of a training in optimizer steps, and its batch size: chosen to fit the cohort unless they are given.
 
-What a twin learns depends on how many steps are made, and not on how often people are seen: ten people in one batch make one step an
-epoch. So a small cohort gets small batches and many epochs, and a large one at least as many passes as it takes to see everybody often.
+What a twin learns depends on the number of steps, not on how often people are seen: ten people in one batch make one step per epoch. So
+a small cohort gets small batches and many epochs, and a large one enough passes to see everybody often.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ STEPS_PER_EPOCH = 12
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How far a training goes at most.
+    """The most that a training may do.
 
     Attributes
     ----------
     steps_per_epoch : int
         Global batches in an epoch.
     max_steps : int
-        After so many steps it ends, in the middle of an epoch if need be.
+        Training ends after this number of steps, also within an epoch.
     patience_steps : int
-        It ends earlier if the validation loss was no better for so many.
+        Training ends earlier if the validation loss has not improved for this number of steps.
     """
 
     steps_per_epoch: int
@@ -46,11 +46,11 @@ class Budget:
 
     @property
     def max_epochs(self) -> int:
-        """Epochs that are begun at most."""
+        """Return the largest number of epochs that are begun."""
         return -(-self.max_steps // self.steps_per_epoch)
 
     def steps_in(self, epoch: int) -> int:
-        """Return how many steps epoch `epoch`, from 0, has: as many as all, or in the last what is left.
+        """Return the number of steps in epoch `epoch`, from 0; the last epoch may have fewer.
 
         Examples
         --------
@@ -60,12 +60,12 @@ class Budget:
         return min(self.steps_per_epoch, self.max_steps - epoch * self.steps_per_epoch)
 
     def steps_after(self, num_epochs: int) -> int:
-        """Return how many steps are made when so many epochs are finished."""
+        """Return the number of steps in this number of finished epochs."""
         return min(num_epochs * self.steps_per_epoch, self.max_steps)
 
 
 def default_batch_size(num_people: int, num_workers: int) -> int:
-    """Return how many people a global batch holds if nobody says: a power of two, so that 2 and 4 ranks share it evenly.
+    """Return the default number of people in a global batch: a power of two, so that 2 and 4 ranks share it evenly.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def default_batch_size(num_people: int, num_workers: int) -> int:
 
 
 def budget_of(config: TrainConfig, num_people: int) -> Budget:
-    """Return the budget that settings come to for so many training people; the batch size must be given.
+    """Return the budget of the settings for a number of training people; the batch size must be given.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def budget_of(config: TrainConfig, num_people: int) -> Budget:
 
 
 def fitted(config: TrainConfig, num_people: int, begun: int | None = None) -> TrainConfig:
-    """Return the settings with every number chosen that was left open.
+    """Return the settings with every number that was left open chosen.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def fitted(config: TrainConfig, num_people: int, begun: int | None = None) -> Tr
     num_people : int
         In the training part of the split.
     begun : int, optional
-        The batch size that this training was begun with: one that goes on with other workers keeps it.
+        The batch size that this training was begun with, which a resumed training keeps.
     """
     size = config.batch_size or begun or default_batch_size(num_people, config.num_workers)
     config = dataclasses.replace(config, batch_size=size)

@@ -1,7 +1,7 @@
 """Checkpoints to resume from: DeepSpeed's files, the best weights, and a manifest that is written last.
 
-A folder without a manifest, or that differs from it, was cut short and is passed over for the one before. These files hold pickles
-of our own making and are for resuming alone; what others load is the exported twin.
+A folder without a manifest, or that differs from its manifest, is incomplete, and an older checkpoint is used. These files contain
+pickles and are only for resuming; the exported twin is for others to load.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Checkpoint:
     ----------
     path : Path
     progress : Progress
-        Where training stood.
+        The place in training.
     world_size, zero_stage : int
-        How it was written.
+        Number of workers and ZeRO stage that wrote it.
     """
 
     path: Path
@@ -61,17 +61,17 @@ def save_checkpoint(
     ----------
     engine : deepspeed.DeepSpeedEngine
     folder : Path
-        Of all checkpoints; every rank must see the same one.
+        Folder of all checkpoints, which every rank must see.
     progress : Progress
     best_weights : dict or None
         On rank 0.
     kept : int
-        How many of the newest are kept.
+        Number of newest checkpoints to keep.
 
     Raises
     ------
     StageError
-        The files of some rank did not arrive: the folder is not shared by all workers.
+        Files of some rank are missing: the folder is not shared by all workers.
     """
     from deepspeed.checkpoint.constants import (
         UNIVERSAL_CHECKPOINT_INFO,
@@ -120,7 +120,7 @@ def _write_manifest(path: Path, progress: Progress, engine: Any) -> None:
 
 
 def _forget_old(folder: Path, kept: int) -> None:
-    """Remove what was cut short, and all complete checkpoints but the newest; the best weights travel with each of them."""
+    """Remove incomplete checkpoints, and all complete ones but the newest; each has the best weights."""
     paths = sorted(path for path in folder.glob("epoch-*") if path.is_dir())
     complete = [path for path in paths if (path / MANIFEST_FILE).is_file()]
     for path in sorted({*paths} - {*complete[-kept:]}):
@@ -130,7 +130,7 @@ def _forget_old(folder: Path, kept: int) -> None:
 
 
 def newest_complete(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Find the newest checkpoint that is what its manifest says.
+    """Return the newest checkpoint that agrees with its manifest.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def newest_complete(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def discount_newer(folder: Path, found: Checkpoint | None) -> None:
-    """Take their manifest from checkpoints that `newest_complete` passed over for `found`: else they count as the newest that are kept."""
+    """Rename the manifests of damaged checkpoints newer than `found`, so that they do not count among the newest to keep."""
     for path in folder.glob(f"epoch-*/{MANIFEST_FILE}"):
         if found is None or path.parent.name > found.path.name:
             path.replace(path.with_name(_DAMAGED))
@@ -173,12 +173,12 @@ def _checked(path: Path) -> Checkpoint:
 
 
 def needs_conversion(checkpoint: Checkpoint, world_size: int) -> bool:
-    """Whether optimizer state that is divided over workers must be divided anew."""
+    """Whether the optimizer state must be divided anew over workers."""
     return checkpoint.zero_stage > 0 and checkpoint.world_size != world_size
 
 
 def convert(checkpoint: Checkpoint) -> None:
-    """Turn a checkpoint into DeepSpeed's universal format, beside it, for another number of workers; one rank calls it.
+    """Write a checkpoint in DeepSpeed's universal format, beside it, for another number of workers; one rank calls it.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""What tasks do to the training people's regions, as a few figures that a connectome may foretell.
+"""Training people's contrast maps, summarised as a few numbers that connectomes may predict.
 
-Latents that begin at behaviour alone (`dtb.train.initial_latents`) leave a twin that gives everybody much the same brain response, or one
-that follows the behaviour: volumes are noisy one by one, and training has little reason to find what is particular to a person. The
-contrast over a whole run has it.
+If latents are initialised from behaviour alone (`dtb.train.initial_latents`), the twin gives everybody nearly the same BOLD response, or
+one that follows behaviour: single volumes are noisy, so training hardly finds individual differences. The contrast over a whole run
+shows them.
 
 Shape letters: `S` training person, `R` BOLD region, `V` volume, `Y` figure.
 """
@@ -22,7 +22,7 @@ COMPONENTS = 8
 
 
 def contrast_maps(record: SubjectRecord, taskset: TaskSet, split: Split, columns: np.ndarray) -> list[np.ndarray]:
-    """Return what each task's contrast does to a person's regions in the training part.
+    """Return a person's contrast map of each task, from the training part.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def contrast_maps(record: SubjectRecord, taskset: TaskSet, split: Split, columns
     for spec in taskset.specs:
         if any(spec.contrast.values()):
             maps = [_map(run, spec, span, columns) for run, span in zip(record.runs, spans, strict=True)]
-            told = [map_R for map_R in maps if map_R is not None]
-            found.append(np.mean(told, axis=0) if told else np.full(len(columns), np.nan))
+            defined = [map_R for map_R in maps if map_R is not None]
+            found.append(np.mean(defined, axis=0) if defined else np.full(len(columns), np.nan))
     return found
 
 
 def _map(run: Run, spec: TaskSpec, span: Span, columns: np.ndarray) -> np.ndarray | None:
-    """Return the contrast of a run of the task in each region; None where it cannot be told."""
+    """Return the contrast of a run of the task in each region; None where it is not defined."""
     if run.task != spec.name or run.bold_VR is None:
         return None
     bold_VR = run.bold_VR[:, columns].astype(np.float64)
@@ -58,13 +58,13 @@ def _map(run: Run, spec: TaskSpec, span: Span, columns: np.ndarray) -> np.ndarra
 
 
 def map_figures(maps_SR: np.ndarray) -> np.ndarray:
-    """Sum up people's maps of one contrast.
+    """Return people's scores on the principal components of their maps of one contrast.
 
     Returns
     -------
     (S, Y) float64
-        Their principal components over people, each with the sign with which the region that weighs most in it is positive; NaN for
-        somebody without a map. A region that somebody lacks is at the others' mean.
+        Scores; the sign of each component makes its largest weight positive. NaN for a person without a map. A region that a
+        person lacks is set to the others' mean.
 
     Examples
     --------

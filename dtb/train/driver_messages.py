@@ -1,4 +1,4 @@
-"""What the driver prints while its workers train: each epoch and each note as it comes, from the files that rank 0 writes."""
+"""Messages of the driver while its workers train: epochs and notes, from the files that rank 0 writes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LINES = 60
 
 
 @contextlib.contextmanager
-def told(out: Path, budget: Budget, on_epoch: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Print figures of epochs and each note as they come, from the files that rank 0 writes, and show that the driver is alive.
+def print_messages(out: Path, budget: Budget, on_epoch: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Print figures of epochs, and notes, as rank 0 writes them, and show that the driver is alive.
 
-    Of many epochs, every so manieth is printed, so that a training fills no more than a screen or two; and the last.
+    Of many epochs only every n-th and the last is printed, so that a training fills a screen or two.
     """
     over = threading.Event()
     every = -(-budget.max_epochs // _LINES)

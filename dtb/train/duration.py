@@ -1,4 +1,4 @@
-"""How long a training will take, said after its first steps and again when it has shown what its validations cost."""
+"""An estimate of a training's duration, after its first steps and again when the cost of validations is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHARE = 0.1
 
 
 class ExpectedDuration:
-    """Rank 0's clock: called after each step, it says twice how long the whole will take.
+    """Rank 0's clock: called after each step, it estimates the duration twice.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ExpectedDuration:
         self._due: list[int] = []
 
     def step(self, made: int) -> None:
-        """Take how many steps of the whole training are made."""
+        """Record the number of steps made so far."""
         now = self._clock()
         if self._first is None:
             self._first = made, now
@@ -53,7 +53,7 @@ class ExpectedDuration:
 
 
 def in_words(seconds: float) -> str:
-    """Write a duration.
+    """Return a duration in words.
 
     Examples
     --------

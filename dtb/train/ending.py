@@ -1,7 +1,7 @@
-"""Whether a training had come to its end when it ended: the slope of its last validation losses.
+"""Whether a training had converged when it ended: the slope of its last validation losses.
 
-A learning rate that falls to 0 flattens any curve, also that of a training that has far to go. So losses are looked at over the sum of
-the rates of the steps made, on which each stretch is worth as much learning: had the rate stayed, the curve would go on as it goes there.
+A learning rate that decays to 0 flattens every loss curve, also of a training that has not converged. So losses are regressed on the
+cumulative learning rate instead of the step number: at a constant rate, the curve would continue with this slope.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Ending:
     Attributes
     ----------
     kind : {"level", "improving", "too short"}
-        ``"too short"`` where there are too few validations to tell.
+        ``"too short"`` if there are too few validations to tell.
     fall : float
-        By how much the validation loss fell over the second half of the training, by the slope there; NaN if it is too short.
+        Fall of the validation loss over the second half of the training, by the fitted slope; NaN if too short.
     steps : int
-        Steps of the optimizer that were made.
+        Optimizer steps that were made.
     """
 
     kind: Literal["level", "improving", "too short"]
@@ -44,20 +44,20 @@ class Ending:
 
 
 def ending_of(rows: Sequence[Mapping[str, Any]], max_steps: int) -> Ending:
-    """Return how a training ended; one that stopped before its budget was used up had waited in vain, and was level.
+    """Return how a training ended; one that stopped before its budget was used up is level, because the loss no longer improved.
 
     Parameters
     ----------
     rows : sequence of mapping
         Of `metrics.jsonl`: ``step``, ``lr`` and ``validation_loss`` of each epoch, in order.
     max_steps : int
-        That it might have made.
+        Its budget.
 
     Examples
     --------
-    >>> def told(losses):
+    >>> def rows_of(losses):
     ...     return [{"step": 5 * (at + 1), "lr": 1e-3, "validation_loss": loss} for at, loss in enumerate(losses)]
-    >>> [ending_of(told(losses), 30).kind for losses in ([5.0, 4.0, 3.0, 2.0, 1.0, 0.5], [5.0, 2.0, 1.0, 1.01, 0.99, 1.0])]
+    >>> [ending_of(rows_of(losses), 30).kind for losses in ([5.0, 4.0, 3.0, 2.0, 1.0, 0.5], [5.0, 2.0, 1.0, 1.01, 0.99, 1.0])]
     ['improving', 'level']
     """
     steps = int(rows[-1]["step"]) if rows else 0
@@ -83,7 +83,7 @@ def ending_of(rows: Sequence[Mapping[str, Any]], max_steps: int) -> Ending:
 
 
 def longer(config: TrainConfig, num_people: int) -> str:
-    """Return the option, as `dtb train` takes it, by which the next training goes on for long enough: twice as long, or as by default.
+    """Return the option of `dtb train` for a longer training: twice as long, or the default length if that is longer.
 
     Parameters
     ----------

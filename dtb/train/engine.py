@@ -1,7 +1,7 @@
-"""DeepSpeed's settings made from ours, merged with a user's JSON file, and the engine itself.
+"""DeepSpeed's settings, made from ours and merged with a user's JSON file, and the engine.
 
-Where our settings and the file say different things about one matter, neither wins: the contradiction is refused with both names. What
-is only how DeepSpeed goes about it has a default here, and the file's word wins.
+If the file contradicts an option of ours, the command is refused with both names. Settings that do not change results have defaults
+here, which the file may override.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LARGEST_BUCKET = 50_000_000
 
 
 def read_user_settings(path: Path | None) -> dict[str, Any]:
-    """Read a user's DeepSpeed JSON; an empty one if there is none.
+    """Read a user's DeepSpeed JSON; without a file the result is empty.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_user_settings(path: Path | None) -> dict[str, Any]:
 
 
 def accumulation_steps(user: dict[str, Any]) -> int:
-    """Return in how many pieces a rank's share of a global batch is computed: `gradient_accumulation_steps` of the file, or 1."""
+    """Return the number of pieces of a rank's share of a global batch: `gradient_accumulation_steps` of the file, or 1."""
     found = user.get("gradient_accumulation_steps", 1)
     if found == "auto":
         return 1
@@ -125,7 +125,7 @@ def deepspeed_settings(config: TrainConfig, world_size: int, user: dict[str, Any
 
 
 def _filled(settings: dict[str, Any]) -> dict[str, Any]:
-    """Add how DeepSpeed is to go about what the file leaves open."""
+    """Return the settings with defaults for what the file leaves open."""
     optimizer = settings["optimizer"]["params"]
     # torch's own: no extension to compile, and the same arithmetic on every machine.
     if _fill(optimizer, "torch_adam", True):
@@ -144,7 +144,7 @@ def _fill(settings: dict[str, Any], key: str, value: Any) -> Any:
 
 
 def bucket_size(settings: dict[str, Any], num_parameters: int) -> int:
-    """Return how many gradients a rank buffers, beside the gradients themselves, to sum them over ranks (from ZeRO stage 1 on)."""
+    """Return the number of gradients in a rank's buffer for summing over ranks (from ZeRO stage 1 on)."""
     found = settings["zero_optimization"].get("reduce_bucket_size", "auto")
     return min(num_parameters, _LARGEST_BUCKET) if found == "auto" else int(found)
 
@@ -175,7 +175,7 @@ def _refuse(path: tuple[str, ...], found: Any, wanted: Any, config: TrainConfig)
 
 
 def prepare_environment(use_gpu: bool) -> None:
-    """Set what DeepSpeed reads when it is first imported; call it in each worker before that."""
+    """Set the environment that DeepSpeed reads on import; call it in each worker before that."""
     os.environ["DS_ACCELERATOR"] = "cuda" if use_gpu else "cpu"
     import deepspeed
 
@@ -186,12 +186,12 @@ def prepare_environment(use_gpu: bool) -> None:
 
 
 def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:
-    """Wrap a module whose process group exists already.
+    """Make the engine of a module; its process group must exist.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Gives the loss.
+        Returns the loss.
     settings : dict
         From `deepspeed_settings`.
 
@@ -210,7 +210,7 @@ def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:
 
 
 def gradient_norm(engine: Any) -> float | None:
-    """Return the norm of the gradient before it is clipped, where DeepSpeed will not say it (ZeRO stage 0 in float32), else None."""
+    """Return the gradient norm before clipping if DeepSpeed does not report it (ZeRO stage 0 in float32), else None."""
     if engine.zero_optimization() or engine.bfloat16_enabled():
         return None
     gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
@@ -218,13 +218,13 @@ def gradient_norm(engine: Any) -> float | None:
 
 
 def set_learning_rate(engine: Any, learning_rate: float) -> None:
-    """Set the rate of the next step."""
+    """Set the learning rate of the next step."""
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
 
 
 def full_weights(engine: Any, twin: torch.nn.Module) -> dict[str, torch.Tensor] | None:
-    """Copy the twin's parameters to the memory of rank 0, whatever the ZeRO stage; every rank must call it.
+    """Return a copy of the twin's parameters on rank 0, at any ZeRO stage; every rank must call it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What an epoch came to: sums over people and tasks, operations, memory, and who waited for whom."""
+"""Sums of an epoch over people and tasks, its operations and memory, and the ranks' waiting times."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Item = TypeVar("Item")
 
 
 class Wait:
-    """How long the loop waits for its next batch."""
+    """Measures how long the loop waits for its next batch."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._waited = 0.0
 
     def timed(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Return the items, timing how long each is waited for."""
+        """Yield the items, and time the wait for each."""
         remaining = iter(items)
         while True:
             asked = time.perf_counter()
@@ -41,12 +41,12 @@ class Wait:
 
     @property
     def share(self) -> float:
-        """Waiting as a share of all time since the beginning."""
+        """Return waiting as a share of all time since the beginning."""
         return self._waited / max(time.perf_counter() - self._began, 1e-9)
 
 
 class Stopwatch:
-    """How long a device computes what is launched within the block; on a GPU nothing waits for it before `seconds` does."""
+    """Measures a device's time for the work launched within the block; on a GPU it synchronises only in `seconds`."""
 
     def __init__(self, device: torch.device) -> None:
         self._on_gpu = device.type == "cuda"
@@ -76,7 +76,7 @@ class Stopwatch:
 
 
 class Sums:
-    """Sums over people, and over the segments of each task, kept on the device until they are asked for."""
+    """Sums over people, and over the segments of each task, kept on the device until they are read."""
 
     def __init__(self, engine: Any, taskset: TaskSet, passes: int) -> None:
         self._twin: Twin = engine.module.twin
@@ -111,7 +111,7 @@ class Sums:
 
 
 def means_of(sums: Mapping[str, float], tasks: Sequence[str]) -> dict[str, Any]:
-    """Return means over people, and of each task the means over its trials and over its volumes and regions."""
+    """Return means over people and, for each task, means over its trials and over its volumes and regions."""
     people = max(sums["people"], 1.0)
     by_task: dict[str, dict[str, float]] = {}
     for task in tasks:
@@ -123,7 +123,7 @@ def means_of(sums: Mapping[str, float], tasks: Sequence[str]) -> dict[str, Any]:
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """Return the most memory that this process has had, in GiB: of the machine, and of the GPU if there is one."""
+    """Return the peak memory of this process in GiB: of the machine, and of the GPU if there is one."""
     # ru_maxrss is in KiB on Linux.
     found = {"peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
     if device.type == "cuda":
@@ -139,7 +139,7 @@ def largest_of_ranks(value: float, device: torch.device) -> float:
 
 
 def slowest_rank(seconds: float, device: torch.device) -> dict[str, float]:
-    """Compare the ranks: which took longest, and how many times as long as the median of the others."""
+    """Return the rank that took longest, and the ratio of its time to the median of the others."""
     own = torch.tensor([seconds], dtype=torch.float64, device=device)
     gathered = [torch.zeros_like(own) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(gathered, own)

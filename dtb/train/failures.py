@@ -1,4 +1,4 @@
-"""What Ray Train's controller tells of a worker group that broke: when it saw it, and in a line why."""
+"""Failures of worker groups, as Ray Train's controller reports them: when and, in a line, why."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class FailureLog(UserCallback):
         Raises
         ------
         ConfigurationError
-            A rank found settings that do not fit: begun anew, it would find the same. Ray Train does not go on after an error of a
-            callback. (Input that cannot be read may lie behind a network that comes back.)
+            A rank found settings that are wrong, so a restart would fail too. Ray Train stops after an error of a callback. (Input
+            that cannot be read may be available again after a restart.)
         """
         del run_context
         found = {rank: own_error(error) for rank, error in worker_exceptions.items()}
@@ -62,5 +62,5 @@ def _ranks(ranks: Sequence[int]) -> str:
 
 
 def own_error(error: BaseException) -> BaseException:
-    """Return what a worker raised, without what Ray wraps it in."""
+    """Return a worker's exception without Ray's wrapping."""
     return getattr(error, "_base_exc", None) or getattr(error, "cause", None) or error

@@ -1,4 +1,4 @@
-"""People from shards as batches for one rank, the next ones made while the current one is trained on."""
+"""Batches of people for one rank, read from shards in the background while the current batch is trained on."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Feed:
     cohort : Cohort
     maker : BatchMaker
     stream : SubjectStream
-        Of the people of `part`.
+        Stream of the people of `part`.
     part : {"train", "validation", "test"}
     rank, world_size : int
     pieces : int
-        In how many batches a share is given, for gradient accumulation.
+        Number of batches in a share, for gradient accumulation.
     threads : int
-        How many batches are made at the same time; their order is the same.
+        Number of batches made at the same time, which does not change their order.
     """
 
     cohort: Cohort
@@ -49,9 +49,8 @@ class Feed:
     _without_runs: dict[str, SubjectRecord] = dataclasses.field(default_factory=dict, repr=False)
 
     def batches(self, epoch: int, first_step: int = 0, last_step: int | None = None) -> Iterator[_Made]:
-        """Return this rank's batches of an epoch, each step's in `pieces`, from `first_step` on; the first are begun with at once.
-
-        Where `last_step` is given, those from it on are not made: a training may end within an epoch.
+        """Return this rank's batches of an epoch, each step's in `pieces`, from `first_step` to before `last_step`; work on the first
+        begins at once.
 
         The weights are such that the mean over ranks of the summed weighted losses is the mean over the people of the global batch,
         however many ranks there are.
@@ -85,12 +84,12 @@ class Feed:
         return made
 
     def _record(self, pseudonym: str) -> SubjectRecord:
-        """Read a person, or of a person whose layout the maker remembers give what else it needs, from memory."""
+        """Read a person; if the maker has the layout in its cache, only what else it needs."""
         return self._without_runs.get(pseudonym) or self.cohort.record(pseudonym)
 
 
 def _in_turn(pool: ThreadPoolExecutor, waiting: deque[_Begun], further: Iterator[_Begun]) -> Iterator[_Made]:
-    """Return batches in their order, and begin with a further one for each that is taken."""
+    """Yield batches in order, and start making another for each that is taken."""
     with pool:
         while waiting:
             waiting.extend(itertools.islice(further, 1))

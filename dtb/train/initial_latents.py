@@ -1,8 +1,8 @@
-"""Where latents begin: at what regressions read from a connectome about the training people's behaviour and their task BOLD.
+"""Initial latents: predictions of the training people's behaviour and task BOLD by regressions on their connectomes.
 
-From a random beginning, an encoder must find in a few hundred people's trials which of many directions between connectomes matter, while
-the network behind it is still learning the task: it ends up knowing less of unseen people than a regression does. A ridge regression in
-closed form finds the directions at once, each with the penalty that suits it, and training is left with what a regression cannot do.
+A randomly initialised encoder has to find, from the trials of a few hundred people, which of many directions between connectomes matter,
+while the rest of the network is still learning the task. It then predicts unseen people worse than a regression does. A ridge regression
+in closed form finds the directions at once, each with its own penalty, and training adds what a regression cannot do.
 
 Shape letters: `S` training person, `C` principal component, `Y` figure of behaviour, `Z` latent, `J` trial.
 """
@@ -26,7 +26,7 @@ _SHRINKAGE = 0.1
 
 
 def behaviour_figures(record: SubjectRecord, taskset: TaskSet, split: Split) -> np.ndarray:
-    """Sum up what a person did in the training part of each task and condition.
+    """Return statistics of a person's behaviour in the training part of each task and condition.
 
     Returns
     -------
@@ -66,10 +66,10 @@ def _trials(run: Run, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents: int) -> np.ndarray | None:
-    """Find the directions between connectomes that say most about behaviour, by reduced-rank ridge regression.
+    """Return the directions between connectomes that predict behaviour best, by reduced-rank ridge regression.
 
-    Figures are turned so that what connectomes do not explain of them is uncorrelated and of equal size; the axes along which most is
-    explained are the latents, and each is regressed on the components with a penalty of its own. All judgements are by leave-one-out.
+    The figures are first transformed so that their residuals are uncorrelated and of equal variance. The axes along which most is
+    explained are the latents, and each is regressed on the components with its own penalty. All choices are by leave-one-out.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
     Returns
     -------
     (C, Z) float64 or None
-        ``scores_SC @ directions`` has as standard deviation the correlation, by leave-one-out, with what it predicts: a latent that says
-        nothing of unseen people is 0. None where there are too few people for any figure.
+        The standard deviation of ``scores_SC @ directions`` is its leave-one-out correlation with what it predicts: a latent without
+        predictive value is 0. None if there are too few people for any figure.
 
     Examples
     --------
@@ -122,12 +122,12 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
 
 
 def strongest(scores_SC: np.ndarray, found: Sequence[np.ndarray | None], num_latents: int) -> np.ndarray | None:
-    """Of several sets of `latent_directions` keep as many as there are latents: those that say most of unseen people.
+    """Return the best `num_latents` directions of several sets of `latent_directions`: those that predict unseen people best.
 
     Parameters
     ----------
     scores_SC : (S, C) float64
-        What they were found from.
+        Scores that the directions were fitted to.
     found : sequence of (C, Z) float64 or None
     num_latents : int
 
@@ -145,7 +145,7 @@ def strongest(scores_SC: np.ndarray, found: Sequence[np.ndarray | None], num_lat
 
 
 def _ridge(scores_SC: np.ndarray, targets_SY: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Regress centred targets on centred scores, each with the penalty that predicts people best when they are left out.
+    """Return regressions of centred targets on centred scores, each with the penalty that is best by leave-one-out.
 
     Returns
     -------

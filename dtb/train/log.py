@@ -1,4 +1,4 @@
-"""What a training writes down as it goes, for its driver, `dtb watch` and `dtb sweep`: a row an epoch, and sentences for the user."""
+"""A training's log for its driver, `dtb watch` and `dtb sweep`: a row per epoch, and sentences for the user."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def note(out: Path, sentence: str) -> None:
 
 
 def read_tracker_id(out: Path) -> str | None:
-    """Read which run of the tracker a training logs in, or None."""
+    """Read the id of a training's run in the tracker, or None."""
     path = out / TRACKER_FILE
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def tell_broken(out: Path, sentence: str | None) -> None:
-    """Remember when a worker group broke, and say why, if nobody has said it yet."""
+    """Log when and why a worker group broke, unless that has been logged."""
     (out / _BROKEN_FILE).touch()
     if sentence is not None:
         note(out, sentence)
 
 
 def tell_going_on(out: Path, checkpoint: tuple[str, int] | None) -> None:
-    """Return where a training goes on, what of it is done again, and how long ago its workers broke.
+    """Log where a training continues, which epochs are repeated, and how long ago its workers broke.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def tell_going_on(out: Path, checkpoint: tuple[str, int] | None) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines of a `metrics.jsonl`; none if there is no such file."""
+    """Read the complete lines of a `metrics.jsonl`; none if there is no such file."""
     return [json.loads(line) for line in whole_lines(path)]
 
 
 def whole_lines(path: Path) -> list[str]:
-    """Read the lines of a file that may be being written; none if there is no such file."""
+    """Read the complete lines of a file that may still be written; none if there is no such file."""
     if not path.is_file():
         return []
     return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

@@ -1,8 +1,8 @@
-"""The training loop: one screen, and nothing in it knows of Ray or of files.
+"""The training loop, without Ray and without files.
 
 The loss of a global batch is the mean over its people, so it does not depend on how many workers share it: each person's loss is
-normalised by that person's own trials and volumes, weights make the mean over ranks the mean over people, and what is random about a
-person is drawn from that person's seed.
+normalised by that person's own trials and volumes, weights make the mean over ranks the mean over people, and random numbers of a
+person come from that person's seed.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ def fit(
     config : TrainConfig
         With every number chosen, see `dtb.train.budget.fitted`.
     progress : Progress
-        Where to go on; kept up to date in place.
+        Where to begin; updated in place.
     best_weights : dict or None
         The twin's weights at the smallest validation loss so far; on rank 0 only.
     on_epoch : callable
-        Takes the figures of each epoch, on every rank.
+        Called with the figures of each epoch, on every rank.
     save : callable
-        Takes the best weights, on every rank, whenever a checkpoint of `progress` is due.
+        Called with the best weights, on every rank, whenever a checkpoint of `progress` is due.
     set_aside : callable
-        Takes people whose loss is not finite, with reasons, on the rank that has them.
+        Called with people whose loss is not finite, and the reasons, on the rank that has them.
     on_step : callable
-        Takes how many steps are made, after each, on every rank.
+        Called with the number of steps made, after each, on every rank.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def fit(
     StageError
         A loss or a gradient is not finite.
     """
-    sentinel = NonFiniteGradients(twin)
+    nonfinite = NonFiniteGradients(twin)
     peak_flops = peak_of_all(engine.device, config)
     budget = budget_of(config, len(feeds["train"].stream.pseudonyms))
     batches = feeds["train"].batches(progress.epoch, progress.step, budget.steps_in(progress.epoch))
@@ -96,7 +96,7 @@ def fit(
             budget,
             functools.partial(save, best_weights),
             set_aside,
-            sentinel,
+            nonfinite,
             wait,
             on_step,
         )
@@ -152,17 +152,17 @@ def train_epoch(
     budget: Budget,
     save: Callable[[], None],
     set_aside: Callable[[dict[str, str]], None],
-    sentinel: NonFiniteGradients,
+    nonfinite: NonFiniteGradients,
     wait: Wait,
     on_step: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Train on what is left of an epoch, the feed's `batches` of it, saving every `checkpoint_every_steps` within it (0 for never).
+    """Train on the remaining `batches` of an epoch, saving every `checkpoint_every_steps` steps (0 for never).
 
     Returns
     -------
     dict
-        Means over the people of the whole epoch of `loss`, `press` and `bold`, those of each of the `tasks`, how many `people`, `segments`
-        and `flops` there were, the mean `grad_norm`, and which rank was slowest, by how many times.
+        Means over the people of the whole epoch of `loss`, `press` and `bold`, and those of each of the `tasks`; the numbers of `people`,
+        `segments` and `flops`; the mean `grad_norm`; and the slowest rank, with its relative time.
     """
     engine.train()
     # A step's gradient takes two further products for each of the forward pass; states that are not kept are computed twice.
@@ -177,7 +177,7 @@ def train_epoch(
                 losses = engine(on_device)
             engine.backward(losses.total)
             # Of both at once, and before the optimizer takes them: each look at a number waits for the GPU.
-            _refuse(batch, {"loss": _finite_S(losses), "gradient": sentinel.finite_S()}, set_aside)
+            _refuse(batch, {"loss": _finite_S(losses), "gradient": nonfinite.finite_S()}, set_aside)
             before_clipping = gradient_norm(engine)
             if config.schedule == "cosine":
                 set_learning_rate(engine, cosine(config.learning_rate, made + share.step, budget.max_steps))
@@ -215,7 +215,7 @@ def cosine(highest: float, done: float, all_of_them: float) -> float:
 
 @torch.no_grad()
 def validate(engine: Any, feed: Feed, set_aside: Callable[[dict[str, str]], None], wait: Wait) -> dict[str, Any]:
-    """Return the losses and counts of a part's people, as `train_epoch` does, without training on them."""
+    """Return the losses and counts of a part's people, as `train_epoch` does, without training."""
     engine.eval()
     sums = Sums(engine, feed.maker.taskset, passes=1)
     for share, batches in wait.timed(feed.batches(epoch=0)):
@@ -232,7 +232,7 @@ def _finite_S(losses: Losses) -> Tensor:
 
 
 def _refuse(batch: Batch, finite: dict[str, Tensor | None], set_aside: Callable[[dict[str, str]], None]) -> None:
-    """Set aside the people of this rank whose loss or gradient is not finite, and stop; the next worker group goes on without them."""
+    """Set aside the people of this rank whose loss or gradient is not finite, and stop; the next worker group continues without them."""
     found = {what: finite_S for what, finite_S in finite.items() if finite_S is not None}
     if bool(torch.stack(list(found.values())).all()):
         return

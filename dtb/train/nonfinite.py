@@ -1,7 +1,7 @@
-"""Whose gradient is not finite: seen on its way back into each person's generated weights, before the optimizer makes it everybody's.
+"""Finding the people whose gradient is not finite, at their generated weights, before the optimizer sums over people.
 
-A finite loss is no proof of a finite gradient (a state that saturates at an infinite input has one of 0 times infinity), and DeepSpeed
-does not check gradients in float32. Shape letter: `S` subject.
+A finite loss does not imply a finite gradient (a state that saturates at an infinite input has a gradient of 0 times infinity), and
+DeepSpeed does not check gradients in float32. Shape letter: `S` subject.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class NonFiniteGradients:
         twin.hypernetwork.register_forward_hook(self._watch)
 
     def finite_S(self) -> Tensor | None:
-        """(S,) bool: whether all that came back for each person since the last call was finite; None if nothing came."""
+        """Return for each person whether all gradients since the last call were finite, (S,) bool; None if there were none."""
         seen, self._seen = self._seen, []
         return torch.stack(seen).all(0) if seen else None
 

@@ -1,5 +1,5 @@
-"""The scales of connectome and BOLD, and what latents begin at, over the training people alone and in one pass, so that no held-out
-person shapes the input.
+"""The scales of connectome and BOLD, and the initial latents, computed in one pass over the training people only, so that no held-out
+person influences the input.
 
 Shape letters: `E` connectome edge, `R` BOLD region, `V` volume.
 """
@@ -31,7 +31,7 @@ MOST_PEOPLE = 2000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Normalisation:
-    """What the twin subtracts and divides by.
+    """Means and scales by which the twin standardises its inputs and BOLD.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class Normalisation:
     bold_scale_R : (R,) float32
         Standard deviation of each BOLD region over all training volumes; 1 where there is none.
     bold_mean_R : (R,) float32 or None
-        Mean of each BOLD region over all training volumes, in the scanner's units; None where each run counts from its own.
+        Mean of each BOLD region over all training volumes, in the scanner's units; None if each run is measured from its own mean.
     components_EC : (E, C) float32 or None
-        Principal components of what the encoder reads; None where none were asked for.
+        Principal components of the encoder's input; None if not requested.
     regression_CZ : (C, Z) float32 or None
-        What latents begin at; None where they begin at random.
+        Initial regressions of the latents; None if they are initialised at random.
     tangent_reference_RR : (R, R) float64 or None
         Geometric mean of people's correlation matrices; None where the encoder reads plain edges.
     tangent_mean_E, tangent_scale_E : (E,) float32 or None
@@ -85,7 +85,7 @@ class _Moments:
         self.squares = np.zeros(size)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take rows of values; NaN are absent."""
+        """Add rows of values; NaN are absent."""
         present = np.isfinite(rows)
         count = present.sum(axis=0)
         total = self.count + count
@@ -104,13 +104,13 @@ class _Moments:
 
 
 def tangent_reference(records: Iterable[SubjectRecord], num_regions: int) -> tuple[np.ndarray, str | None]:
-    """Find the reference of the tangent space from the first `MOST_PEOPLE` training people.
+    """Return the reference of the tangent space, from the first `MOST_PEOPLE` training people.
 
     Returns
     -------
     (R, R) float64
     str or None
-        A warning, where people's matrices had to be raised.
+        A warning, if eigenvalues of people's matrices had to be raised.
     """
     edges_SE = np.stack([record.connectome_E for record in islice(records, MOST_PEOPLE)])
     reference_RR, num_raised = fit_reference(torch.from_numpy(edges_SE), num_regions)
@@ -135,14 +135,14 @@ def measure(
     num_latents: int = 0,
     bold_of_cohort: bool = False,
 ) -> Normalisation:
-    """Measure the scales over training people and training times.
+    """Return the scales over training people and training times.
 
     Parameters
     ----------
     records : iterable of SubjectRecord
         The training people, each once.
     split : Split
-        Says which times of a run may be looked at.
+        Says which times of a run are training data.
     num_edges : int
     bold_regions : sequence of int
         Columns of the runs' BOLD that are targets.
@@ -151,11 +151,11 @@ def measure(
     tangent_reference_RR : (R, R) or None
         From `tangent_reference`, where the encoder reads tangent edges.
     taskset : TaskSet or None
-        What they performed; None to let latents begin at random.
+        Their tasks; None to initialise latents at random.
     num_latents : int
-        How many latents begin at regressions of these people's behaviour and task BOLD on the components.
+        Number of latents initialised by regressions of these people's behaviour and task BOLD on the components.
     bold_of_cohort : bool
-        Whether BOLD is to count from its mean over all these people, as with `bold: direct`, and not from that of each run's training part.
+        Whether BOLD is measured from its mean over all these people, as with `bold: direct`, or from that of each run's training part.
 
     Returns
     -------

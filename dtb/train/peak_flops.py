@@ -1,7 +1,7 @@
-"""How many operations a second a rank's device could do at most: what the throughput of a training is a share of.
+"""The peak operations per second of a rank's device, to which a training's throughput is compared.
 
-Of GPUs whose data sheet is known it is the data sheet's figure; of others, and of the CPU, the rate at which this rank multiplies large
-matrices, measured while the other ranks measure theirs, so that ranks which share cores do not each count all of them.
+For GPUs with a known data sheet it is the data sheet's figure. For others, and for the CPU, it is the rate at which this rank multiplies
+large matrices, measured by all ranks at once, so that ranks which share cores do not each count all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CPU_SIZE, _GPU_SIZE, _NUM_PRODUCTS = 1024, 8192, 3
 
 
 def peak_flops(device: torch.device, precision: str) -> float:
-    """Return the most operations a second that this rank's device does in a precision; see the module.
+    """Return the peak operations per second of this rank's device in a precision; see the module.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a training comes to before it begins: split, sizes, scales and card, made from a cohort and a configuration."""
+"""The plan of a training: split, sizes, scales and card, made from a cohort and a configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from dtb.twin.sizes import TwinSizes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training, before it begins.
+    """A training before it begins.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Plan:
 
     @property
     def budget(self) -> Budget:
-        """How far training goes at most."""
+        """Return the budget of the training."""
         return budget_of(self.config.train, len(self.split.train))
 
     @property
@@ -78,7 +78,7 @@ class Plan:
         )
 
     def feeds(self, rank: int, world_size: int, pieces: int, bold_mean_R: np.ndarray | None = None) -> dict[str, Feed]:
-        """Return what a rank trains on and validates with; `bold_mean_R` is that of the training's scales."""
+        """Return a rank's training and validation feeds; `bold_mean_R` is that of the training's scales."""
         maker = BatchMaker(
             TaskSet.from_plain(self.card.taskset),
             self.config.segments,
@@ -97,7 +97,7 @@ class Plan:
         }
 
     def twin(self, normalisation: Normalisation | None = None) -> Twin:
-        """Make the twin with its first weights, which depend on the seed alone."""
+        """Make the twin with its initial weights, which depend only on the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             twin = Twin(self.config.twin, self.card.sizes)
@@ -120,7 +120,7 @@ class Plan:
 
 
 def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
-    """Decide on split, batches, steps, sizes and card.
+    """Return the plan: split, batches, steps, sizes and card.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
 
 
 def _require_levels(cohort: Cohort, people: tuple[str, ...]) -> None:
-    """Refuse shards of an older dtb, which took each run's mean away and did not keep it: as if it were 0, all runs would look alike."""
+    """Refuse shards of an older dtb, which did not keep each run's mean BOLD: with a mean of 0, all runs would look alike."""
     for pseudonym in people:
         try:
             if all(run["repetition_time"] is None for run in cohort.header(pseudonym)["runs"]):
@@ -190,7 +190,7 @@ def _require_levels(cohort: Cohort, people: tuple[str, ...]) -> None:
 
 
 def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the regions whose BOLD is predicted: those asked for, or all."""
+    """Return the regions whose BOLD is predicted: those requested, or all."""
     absent = [name for name in wanted if name not in there]
     if absent:
         near = difflib.get_close_matches(absent[0], there, n=1)
@@ -206,7 +206,7 @@ def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str,
 
 
 def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size: int) -> dict[str, int]:
-    """Estimate the memory of one worker: weights, gradients and Adam's moments by ZeRO stage, and what is kept for the backward pass.
+    """Return an estimate of a worker's memory: weights, gradients, Adam's moments by ZeRO stage, and states for the backward pass.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size
     config : Config
     plan : Plan
     bucket_size : int
-        For how many gradients there is room beside the gradients; see `dtb.train.engine.bucket_size`.
+        Number of gradients in the buffer; see `dtb.train.engine.bucket_size`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How far training has come: all that is needed to go on exactly, beside the weights and the optimizer."""
+"""The progress of a training: all that resuming needs beside the weights and the optimizer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Progress:
     best_loss : float
         Smallest validation loss so far.
     best_epoch : int
-        The epoch (from 1) that reached it; 0 before any.
+        The epoch (from 1) that reached it; 0 before the first.
     """
 
     epoch: int = 0

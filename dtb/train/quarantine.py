@@ -1,7 +1,7 @@
-"""People who cannot be trained on: set aside with a reason in `quarantine.tsv`, so that one of them does not stop the others.
+"""People who cannot be trained on, set aside with a reason in `quarantine.tsv`, so that training goes on with the others.
 
-What can be seen in the data is found before training begins. What shows only in the loss is found in training: the person is written
-down, the worker group starts anew from the newest checkpoint, and goes on without that person.
+Faults in the data are found before training begins. Faults that only the loss shows are found in training: the person is recorded, the
+worker group restarts from the newest checkpoint, and training continues without that person.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _unfit_run(run: Run) -> str | None:
 
 
 def read_quarantine(out: Path) -> dict[str, str]:
-    """Read who is set aside, and why."""
+    """Read the people set aside, with the reasons."""
     path = out / QUARANTINE_FILE
     if not path.is_file():
         return {}
@@ -65,7 +65,7 @@ def read_quarantine(out: Path) -> dict[str, str]:
 
 
 def quarantine(out: Path, found: Mapping[str, str]) -> dict[str, str]:
-    """Set people aside, beside those that are already; give all of them with their reasons."""
+    """Return all people set aside, with the reasons, after adding these."""
     everybody = {**read_quarantine(out), **found}
     write_text(
         out / QUARANTINE_FILE, _HEADER + "".join(f"{who}\t{reason}\n" for who, reason in sorted(everybody.items()))
@@ -79,7 +79,7 @@ def refuse_if_too_many(out: Path, set_aside: Mapping[str, str], num_people: int,
     Raises
     ------
     StageError
-        They are; the message gives the numbers and the first reasons.
+        There are too many; the message gives the numbers and the first reasons.
     """
     if len(set_aside) > max_fraction * num_people:
         listed = "\n".join(f"  {who}: {reason}" for who, reason in sorted(set_aside.items())[:3])

@@ -1,7 +1,7 @@
-"""`dtb sweep`: folds by seeds by settings, each a training of its own, on one cluster.
+"""`dtb sweep`: trainings for all combinations of folds, seeds and settings, on one cluster.
 
-Each member is a trial of Ray Tune that drives a `dtb train` of its own, so whatever training survives a member survives, and a sweep
-goes on where it stopped by going on with each. Settings that are behind are stopped by asynchronous successive halving (Li et al., MLSys
+Each member is a trial of Ray Tune that drives its own `dtb train`, so it survives the same faults, and a sweep resumes by resuming
+each member. Settings that are behind are stopped by asynchronous successive halving (Li et al., MLSys
 2020), among trainings of the same fold and seed: losses of other folds are those of other people.
 """
 
@@ -46,9 +46,9 @@ class Member:
         Names its folder.
     config : Config
     settings : dict
-        What is set otherwise than in the configuration of the sweep, beside fold and seed.
+        Settings that differ from the configuration of the sweep, beside fold and seed.
     max_epochs : int
-        That its training has at most; 0 before the cohort is known.
+        Most epochs of its training; 0 before the cohort is known.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Member:
 
     @property
     def rivals(self) -> tuple[int, int]:
-        """Fold and seed: members that have these in common differ in their settings alone."""
+        """Return fold and seed: members with the same ones differ only in their settings."""
         return self.config.split.fold, self.config.seed
 
 
@@ -104,7 +104,7 @@ def _choices(text: str) -> list[tuple[str, str, Any]]:
 
 
 def is_behind(epochs: Mapping[str, Sequence[float]], name: str, max_epochs: int) -> bool:
-    """Whether a member is to be stopped: at the last rung that it reached it was not among the best third of its rivals there.
+    """Whether a member is stopped: at the last rung that it reached, it was not among the best third of its rivals.
 
     Parameters
     ----------
@@ -140,16 +140,16 @@ def sweep(
     resume: bool,
     dry_run: bool = False,
 ) -> None:
-    """Train every member, as many at a time as the cluster holds, and write the table of them all.
+    """Train every member, as many at a time as the cluster has room for, and write the table of them all.
 
     Parameters
     ----------
     config : Config
-        What all have in common.
+        Settings that all members have in common.
     shards : Path
         Output folder of `dtb ingest`, or the URL of a copy of it.
     out : Path
-        Takes `members/NAME`, each the output folder of a training, and `sweep.tsv`.
+        Output folder: `members/NAME`, each the output folder of a training, and `sweep.tsv`.
     folds, seeds, settings
         See `members_of`.
     resume : bool
@@ -192,7 +192,7 @@ def sweep(
 
 
 class _Losses:
-    """The members' validation losses, epoch by epoch, and who was stopped: read once, then one member's whenever it has a new epoch."""
+    """The members' validation losses by epoch, and the members stopped; updated when a member has a new epoch."""
 
     def __init__(self, members: Sequence[Member], out: Path) -> None:
         self._members = {member.name: member for member in members}
@@ -206,7 +206,7 @@ class _Losses:
         return self._losses[name]
 
     def is_behind(self, name: str) -> bool:
-        """Take in a member's new epoch, and say whether it is behind its rivals; if so, it is among the stopped from now on."""
+        """Return whether a member is behind its rivals after its new epoch; if so, it counts as stopped."""
         self._losses[name] = self._read(name)
         member = self._members[name]
         epochs = {each: self._losses[each] for each, other in self._members.items() if other.rivals == member.rivals}
@@ -236,7 +236,7 @@ class _Losses:
 
 
 def members_at_once(config: Config, cluster: Mapping[str, float]) -> int:
-    """Return how many members a cluster of these resources holds, one at least.
+    """Return how many members fit on a cluster of these resources, at least one.
 
     Examples
     --------
@@ -252,7 +252,7 @@ def members_at_once(config: Config, cluster: Mapping[str, float]) -> int:
 
 
 def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shards: Path, out: Path) -> dict[str, str]:
-    """Train who is neither trained nor stopped; give the names of those that failed, with reasons."""
+    """Train the members that are neither trained nor stopped; return those that failed, with reasons."""
     import ray
 
     from dtb.train.tune import train_all

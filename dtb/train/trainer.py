@@ -1,7 +1,7 @@
-"""`dtb train`: the driver. It checks everything that can be checked, then hands the work to Ray Train and tells how it goes.
+"""`dtb train`: the driver. It checks everything that can be checked, then runs the workers with Ray Train and reports progress.
 
-Whatever breaks a worker group (a worker, its node), Ray Train starts a new one, and that one goes on from the newest complete
-checkpoint, as a driver started with `--resume` does.
+If a worker group breaks (a worker or a node is lost), Ray Train starts a new one, which continues from the newest complete checkpoint,
+as a driver started with `--resume` does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
-from dtb.train.driver_messages import told
+from dtb.train.driver_messages import print_messages
 from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
@@ -65,14 +65,15 @@ def train(
     shards : Path
         Output folder of `dtb ingest`.
     out : Path
-        Takes `config.yaml`, `split.json`, `normalisation.safetensors`, `quarantine.tsv`, `metrics.jsonl`, `notes.log`, `checkpoints/`
-        and `twin/`, and `deepspeed.json` if there are settings of DeepSpeed's own. Every node must see it, and `shards`, at the same path.
+        Output folder: `config.yaml`, `split.json`, `normalisation.safetensors`, `quarantine.tsv`, `metrics.jsonl`, `notes.log`,
+        `checkpoints/` and `twin/`, and `deepspeed.json` if there are DeepSpeed settings. Every node must see it, and `shards`, at the
+        same path.
     resume : bool
         Go on from the newest complete checkpoint in `out`.
     dry_run : bool
         Say what would be done and write nothing.
     on_epoch : callable
-        Takes the row of each epoch as it comes.
+        Called with the row of each epoch.
 
     Raises
     ------
@@ -105,14 +106,14 @@ def train(
         folder = call.claim()
         _keep(plan, out, user)
         err.print(_budget_in_words(plan))
-        with told(out, plan.budget, on_epoch):
+        with print_messages(out, plan.budget, on_epoch):
             normalisation = _normalisation(plan, _set_aside_unfit(plan))
             _run_workers(plan, normalisation, user)
     folder.finish(_summary(plan))
 
 
 def _what_matters(config: Config) -> Config:
-    """Return the configuration without what may differ when a training is resumed: the machines it runs on, and where a file lies."""
+    """Return the configuration without what may change when a training is resumed: machines, and the paths of files."""
     default = TrainConfig()
     free = (
         "num_workers",
@@ -133,7 +134,7 @@ def _what_matters(config: Config) -> Config:
 
 
 def _keep(plan: Plan, out: Path, user: dict[str, Any]) -> None:
-    """Write configuration, split and DeepSpeed's own settings into the output, or see that they are those it was begun with."""
+    """Write configuration, split and DeepSpeed settings into the output, or check that they are those it was begun with."""
     path = out / SPLIT_FILE
     if path.exists():
         begun = json.loads(path.read_text(encoding="utf-8"))
@@ -154,7 +155,7 @@ def _keep(plan: Plan, out: Path, user: dict[str, Any]) -> None:
 
 
 def _set_aside_unfit(plan: Plan) -> set[str]:
-    """Look at everybody who is to be trained on, and write down who cannot be."""
+    """Record the people who cannot be trained on."""
     people = sorted({*plan.split.train, *plan.split.validation})
     reasons = {record.pseudonym: unfit(record) for record in plan.cohort.records(people)}
     found = {who: reason for who, reason in reasons.items() if reason is not None}
@@ -166,7 +167,7 @@ def _set_aside_unfit(plan: Plan) -> set[str]:
 
 
 def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
-    """Measure the scales, or take those the training was begun with: components are found anew only up to their sign."""
+    """Return the scales; those that the training was begun with, if any, because components are determined only up to their sign."""
     path = plan.out / NORMALISATION_FILE
     if not path.is_file():
         normalise.save(path, measure_scales(plan, left_out))
@@ -174,7 +175,7 @@ def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
 
 
 def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Normalisation:
-    """Measure what a training standardises and begins with, from its training people without those left out."""
+    """Return the scales and the initial latents of a training, from its training people without those left out."""
     people = [who for who in plan.split.train if who not in left_out]
     reference_RR = None
     if plan.config.twin.connectome_space == "tangent":
@@ -202,12 +203,12 @@ def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
     ----------
     config : Config
     grow_seconds : float
-        How long a cluster with an address, which may grow, is given to do so.
+        How long to wait for a cluster with an address to grow.
 
     Raises
     ------
     ConfigurationError
-        The workers do not fit; the message says what is needed and what is there.
+        The workers do not fit; the message says what they need and what the cluster has.
     """
     shortage = _shortage(config)
     if shortage is None:
@@ -227,7 +228,7 @@ def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
 
 
 def require_machine(config: Config) -> None:
-    """Refuse more workers than this machine can hold; nothing where a cluster has an address, for that may be another.
+    """Refuse more workers than this machine can run; a cluster with an address is not checked.
 
     Raises
     ------
@@ -256,7 +257,7 @@ class _Shortage(NamedTuple):
 
 
 def _advice(kind: str, amount: float) -> str:
-    """Return what to do about a resource of which there is too little."""
+    """Return what to do if a resource does not suffice."""
     if kind == "GPU":
         if not amount:
             return "Leave out train.use_gpu, or use a cluster with GPUs."
@@ -286,13 +287,13 @@ def _fewest_workers(config: Config) -> int:
 
 
 def resources_of_worker(config: Config) -> dict[str, float]:
-    """Return what one worker takes of the cluster."""
+    """Return the resources of one worker."""
     gpu = {"GPU": config.train.gpus_per_worker} if config.train.use_gpu else {}
     return {"CPU": config.train.cpus_per_worker, **gpu, **pool_share(config.cluster, TRAIN_POOL)}
 
 
 def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
-    """Train until it is done; whenever people had to be set aside, `train.max_failures` is counted anew."""
+    """Train to the end; after people are set aside, `train.max_failures` is counted anew."""
     for name, value in _RAY_TRAIN.items():
         os.environ.setdefault(name, value)
     from ray.exceptions import RayError
@@ -340,7 +341,7 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
     config = plan.config.train
     # Ray Train V2 takes (fewest, most) and its own callbacks here; the annotations that mypy sees are the older one's.
     workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
-    told: list[Any] = [FailureLog(plan.out)]
+    callbacks: list[Any] = [FailureLog(plan.out)]
     trainer: Any = TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
@@ -354,7 +355,7 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
             name=f"train-{uuid.uuid4().hex[:12]}",
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=config.max_failures),
-            callbacks=told,
+            callbacks=callbacks,
         ),
     )
     # Ray Train's own answer to Ctrl-C ends the process with code 1 and no word, and stays in place when training is over.
@@ -384,7 +385,7 @@ def _summary(plan: Plan) -> dict[str, Any]:
 
 
 def _budget_in_words(plan: Plan) -> str:
-    """Return in words how far a training goes."""
+    """Return the budget of a training in words."""
     budget, people = plan.budget, len(plan.split.train)
     return (
         f"{people} people in batches of {plan.batch_size} make {budget.steps_per_epoch:,} step{'s' * (budget.steps_per_epoch > 1)} an "
@@ -394,7 +395,7 @@ def _budget_in_words(plan: Plan) -> str:
 
 
 def _describe(plan: Plan, user: dict[str, Any]) -> None:
-    """Print what a training would come to."""
+    """Print the plan of a training."""
     config = plan.config
     num_parameters = sum(parameter.numel() for parameter in plan.twin().parameters())
     bucket = bucket_size(deepspeed_settings(config.train, config.train.num_workers, user), num_parameters)

@@ -1,4 +1,4 @@
-"""The members of a sweep as trials of Ray Tune: as many at a time as there is room for, those that fall behind stopped."""
+"""The members of a sweep as trials of Ray Tune: as many at a time as there is room for, with early stopping of the worst."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def train_all(
     members : mapping of str to Config
     shards : Path
     folder : Path
-        Of the members' folders; all nodes see it.
+        Folder of the members' folders, which all nodes see.
     at_once : int
     max_failures : int
-        How many times a member is taken up again whose driver was lost.
+        How many times a member is restarted after its driver was lost.
     is_behind : callable
-        Asked after each epoch of a member, by name; if so, it is stopped.
+        Called with a member's name after each of its epochs; if true, the member is stopped.
     on_end : callable
-        Told of each member that is trained or was stopped.
+        Called for each member that is trained or was stopped.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def train_all(
 
 
 def _train_member(chosen: dict[str, Any], *, members: dict[str, Config], shards: Path, folder: Path) -> None:
-    """Train one member, in the process of its trial; what will not work a second time is said and not raised."""
+    """Train one member, in the process of its trial; errors that a retry cannot mend are reported, not raised."""
     name = chosen[_NAME]
     try:
         train(
@@ -94,7 +94,7 @@ def _train_member(chosen: dict[str, Any], *, members: dict[str, Config], shards:
 
 
 class _Rungs(FIFOScheduler):
-    """Stops members that are behind, and gathers why others failed.
+    """Stops members that are behind, and collects the failures of others.
 
     Attributes
     ----------

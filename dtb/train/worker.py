@@ -1,4 +1,4 @@
-"""What one worker of the process group does: find where to go on, make the engine, run the loop, and on rank 0 write it all down."""
+"""One worker of the process group: it loads the newest checkpoint, makes the engine, runs the loop and, on rank 0, writes the log."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Job:
 
 
 def work(job: Job) -> None:
-    """Train as one rank of a process group that exists."""
+    """Train as one rank of an existing process group."""
     train = job.plan.config.train
     prepare_environment(train.use_gpu)
     if not train.use_gpu:
@@ -130,19 +130,19 @@ def work(job: Job) -> None:
         exported = plan.twin(job.normalisation)
         exported.load_state_dict({**exported.state_dict(), **best_weights})
         save_twin(plan.out / TWIN, exported, plan.card)
-        told = ending_in_words(
+        message = ending_in_words(
             ending_of(read_metrics(plan.out / METRICS_FILE), plan.budget.max_steps),
             longer(train, len(plan.split.train)),
         )
-        if told is not None:
-            note(plan.out, told)
+        if message is not None:
+            note(plan.out, message)
         book.close()
     torch.distributed.barrier()
 
 
 @contextlib.contextmanager
 def refused_if_full(folder: Path) -> Iterator[None]:
-    """Return one sentence that says that a disk is full; each library words it differently."""
+    """Raise one error that says that a disk is full, because each library words it differently."""
     try:
         yield
     except StageError:
@@ -157,28 +157,28 @@ def refused_if_full(folder: Path) -> Iterator[None]:
 
 
 def _set_aside(plan: Plan, rank: int) -> frozenset[str]:
-    """Read on rank 0 who is set aside, broadcast it, and stop if they are too many."""
-    told = [read_quarantine(plan.out) if rank == 0 else {}]
-    torch.distributed.broadcast_object_list(told, src=0)
+    """Return the people set aside, read on rank 0 and broadcast; stop if they are too many."""
+    from_first = [read_quarantine(plan.out) if rank == 0 else {}]
+    torch.distributed.broadcast_object_list(from_first, src=0)
     num_people = len({*plan.split.train, *plan.split.validation})
-    refuse_if_too_many(plan.out, told[0], num_people, plan.config.train.max_quarantined_fraction)
-    return frozenset(told[0])
+    refuse_if_too_many(plan.out, from_first[0], num_people, plan.config.train.max_quarantined_fraction)
+    return frozenset(from_first[0])
 
 
 def _found_by_first(folder: Path, rank: int) -> checkpoints.Checkpoint | None:
-    """Find the newest complete checkpoint on rank 0, and broadcast it."""
-    told: list[checkpoints.Checkpoint | None] = [None]
+    """Return the newest complete checkpoint, found on rank 0 and broadcast."""
+    from_first: list[checkpoints.Checkpoint | None] = [None]
     if rank == 0:
-        told[0], passed_over = checkpoints.newest_complete(folder)
-        checkpoints.discount_newer(folder, told[0])
+        from_first[0], passed_over = checkpoints.newest_complete(folder)
+        checkpoints.discount_newer(folder, from_first[0])
         for sentence in passed_over:
             note(folder.parent, f"Checkpoint {sentence}")
-    torch.distributed.broadcast_object_list(told, src=0)
-    return told[0]
+    torch.distributed.broadcast_object_list(from_first, src=0)
+    return from_first[0]
 
 
 class _Book:
-    """Rank 0's record: `metrics.jsonl`, one line an epoch, and the tracker."""
+    """Rank 0's log: `metrics.jsonl`, one line per epoch, and the tracker."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self._path = plan.out / METRICS_FILE
@@ -199,7 +199,7 @@ class _Book:
             write_text(plan.out / TRACKER_FILE, self._tracker.run_id)
         self._progress = progress
         self._out = plan.out
-        self._told_of: set[int] = set()
+        self._reported_ranks: set[int] = set()
         # W&B loses the record that a killed process was writing, so the new one gets all; what it has already it passes over.
         for row in rows:
             self._track(row)
@@ -210,8 +210,8 @@ class _Book:
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        if is_slow(figures) and figures["slowest_rank"] not in self._told_of:
-            self._told_of.add(figures["slowest_rank"])
+        if is_slow(figures) and figures["slowest_rank"] not in self._reported_ranks:
+            self._reported_ranks.add(figures["slowest_rank"])
             note(
                 self._out,
                 f"Rank {figures['slowest_rank']} takes {figures['slowest_rank_times']:.1f} times as long to compute as the others, and "
@@ -220,7 +220,7 @@ class _Book:
         show_gauges("train", self._track(figures))
 
     def _track(self, figures: Mapping[str, Any]) -> dict[str, Any]:
-        """Log an epoch's figures, and give them as they are logged."""
+        """Log an epoch's figures, and return them as logged."""
         flat = {name: value for name, value in figures.items() if name != "tasks"}
         for task, losses in figures["tasks"].items():
             flat |= {f"{task}/{name}": value for name, value in losses.items()}
@@ -235,12 +235,12 @@ class _Book:
 
 
 def is_slow(row: Mapping[str, Any]) -> bool:
-    """Whether an epoch's slowest rank took so much longer than the others, in an epoch long enough to tell, that the user should know."""
+    """Whether an epoch's slowest rank took so much longer than the others that the user should know."""
     return bool(row.get("slowest_rank_times", 1.0) > _SLOW and row["seconds"] > _LONG_SECONDS)
 
 
 def _without_nan(value: Any) -> Any:
-    """Put None for NaN, which JSON does not have."""
+    """Return the values with None for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {name: _without_nan(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -13,7 +13,7 @@ from dtb.config import ClusterConfig, Config, IngestConfig, InputConfig, TrainCo
 from dtb.errors import ConfigurationError, InputDataError
 from dtb.people.records import matrix_from_edges
 from dtb.pipeline import steps_of
-from dtb.shards.existing import borrow
+from dtb.shards.existing import use_existing_shards
 from dtb.shards.inspect import print_info, verify_shards
 from dtb.shards.read import Cohort, open_cohort
 from dtb.train.plan import make_plan
@@ -42,7 +42,7 @@ def refused_by_training(cohort: Cohort, out: Path, match: str) -> None:
     with pytest.raises(ConfigurationError, match=match):
         make_plan(Config(train=TrainConfig(num_workers=1)), cohort.path, out / "trained", cohort)
     with pytest.raises(InputDataError, match=match):
-        borrow(Config(), cohort.path, out / "run", resume=False, dry_run=True)
+        use_existing_shards(Config(), cohort.path, out / "run", resume=False, dry_run=True)
 
 
 def test_connectomes_alone_are_read_of_people_who_are_in_the_derivatives_only(copy, tmp_path, capsys):

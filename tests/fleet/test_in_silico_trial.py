@@ -103,7 +103,7 @@ def test_an_arm_that_cannot_be_made_is_refused_before_anybody_is_searched(world:
     )
     require_arms(PROTOCOL, survey)
     nobody = dataclasses.replace(survey, ridge_E=None)
-    with pytest.raises(ConfigurationError, match="arms name 'ridge'"):
+    with pytest.raises(ConfigurationError, match="has the arm 'ridge'"):
         require_arms(PROTOCOL, nobody)
     require_arms(dataclasses.replace(PROTOCOL, arms=("personalised", "population")), nobody)
 

@@ -485,8 +485,8 @@ def test_what_people_did_is_measured_like_what_their_twins_do(shared_twin: Share
         ({"task": "nback"}, "was trained on hammer, stroop"),
         ({"indicator": "bold_contrast"}, "give either intervene.region or intervene.network"),
         ({"indicator": "bold_contrast", "region": "amygdala"}, "'amygdala'; .* one of the 4 regions: region0"),
-        ({"region": "region0"}, "is used with `bold_contrast` and `bold_t` only"),
-        ({"alternative": "left"}, "is used with `choice` only"),
+        ({"region": "region0"}, "goes with `bold_contrast` and `bold_t` only"),
+        ({"alternative": "left"}, "goes with `choice` only"),
         ({"indicator": "choice", "alternative": "up"}, "expected one of those of hammer: left, right"),
         ({"regions": ("region0",)}, "they go with `space: regions`"),
         (

@@ -16,7 +16,7 @@ from dtb.cli import parse
 from dtb.config import Config, InputConfig
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
 from dtb.pipeline import steps_of
-from dtb.shards.existing import borrow
+from dtb.shards.existing import use_existing_shards
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.shards.remote import url_of
@@ -172,7 +172,7 @@ def test_a_run_borrows_shards_and_copies_their_small_files(served, tmp_path, pla
     (folder / "quarantine.tsv").write_text("pseudonym\treason\n")
     run, shards = tmp_path / "run" / "shards", Path(url) if place == "url" else folder
     for _ in range(2):  # a second time there is nothing to do
-        borrow(Config(), shards, run, resume=True)
+        use_existing_shards(Config(), shards, run, resume=True)
     require_ingested(run)
     assert (run / "quarantine.tsv").read_bytes() == (folder / "quarantine.tsv").read_bytes()
     assert not list(run.glob("*.tar"))

@@ -312,8 +312,8 @@ def test_what_is_passed_over_is_said_with_a_count(tmp_path, capsys):
     said = capsys.readouterr().err
     assert len(people.events) == 6
     assert "1 people are in a derivative tree but not in" in said
-    assert "not read are 2 folders" in said
-    assert "not read are 4 files" in said
+    assert "did not read 2 folders" in said
+    assert "did not read 4 files" in said
     assert "sub-empty was asked" not in said
     assert find(bids, derived, participant_label=("empty", "01"))[1].label == "empty"
     assert "sub-empty was asked for, but has no" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def test_parcel_series_are_read_by_name(tmp_path):
     found_VR, names, repetition_time = read_parcel_series(path, 1)
     np.testing.assert_array_equal(found_VR, values_VR)
     assert (names, repetition_time) == (("r0", "r1", "r2"), 2.0)
-    with pytest.raises(InputDataError, match=r"no dtseries\.nii"):
+    with pytest.raises(InputDataError, match=r"not a dtseries\.nii"):
         parcellate_dense(path, path, np.array([1]), max_memory_gib=1, min_coverage=0.5)
 
 

@@ -44,7 +44,7 @@ def test_a_participant_of_whom_the_table_says_two_things_is_refused_and_one_repe
     write(tmp_path, "sub-01\t30\tF\ta\tb", "sub-01\t30\tF\ta\tb")
     assert read_covariates(tmp_path, ["01"])["01"]["age"] == 30
     write(tmp_path, "sub-01\t30\tF\ta\tb", "sub-02\t30\tF\ta\tb", "sub-01\t31\tF\ta\tb")
-    with pytest.raises(InputDataError, match=r"sub-01 stands there more than once.*line 4"):
+    with pytest.raises(InputDataError, match=r"sub-01 occurs more than once.*line 4"):
         read_covariates(tmp_path, ["01"])
 
 

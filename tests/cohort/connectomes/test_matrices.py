@@ -181,7 +181,7 @@ def test_tables_that_say_two_things_are_refused(tmp_path):
     for spoil, words in (
         (text.replace("\nLH_Vis_2", "\nLH_Vis_9"), "names of its rows are not those of its columns"),
         (text.replace("LH_Vis_2", "LH_Vis_1"), "'LH_Vis_1' occurs twice"),
-        (text.replace("LH_Vis_2", "RH_Vis_2"), "has the region 'RH_Vis_2', which the cohort's first matrix has not"),
+        (text.replace("LH_Vis_2", "RH_Vis_2"), "has the region 'RH_Vis_2', which the cohort's first matrix lacks"),
         (text.rsplit("\t", 1)[0] + "\tmany\n", "line 7 has 'many', which is not a number"),
         ("", "is empty"),
     ):
