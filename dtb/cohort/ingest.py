@@ -95,7 +95,7 @@ def ingest(
     _require_same_regions(files, regions, derivatives, wanted)
     lacking = LAYOUTS[wanted.layout].lacking
     for sentence in lacking(derivatives, wanted) if lacking is not None and wanted.atlas is not None else ():
-        terminal.err.print(f"Warning: {sentence} What has no name or no label is left out.")
+        terminal.err.print(f"Warning: {sentence}")
     covariates = read_covariates(bids, [person.label for person in files])
     _require_events(files, tasks, bids)
     _require_readable(tasks, files, wanted)

@@ -21,6 +21,7 @@ from dtb.tasks.spec import TaskSpec, load_task, shipped_tasks
 _BAR = "▏▎▍▌▋▊▉█"
 _WIDTH = 50
 _NUM_BINS = 24
+_LONGEST_SPACING_SECONDS = 60.0  # of trials that are no milliseconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +216,8 @@ def _times(onsets: list[np.ndarray]) -> str:
         return "no trial has an onset"
     onset_J, spacing_J = np.concatenate(onsets), np.concatenate([np.diff(each) for each in onsets])
     between = f", one every {np.median(spacing_J):.3g} s (median)" if len(spacing_J) else ""
+    if len(spacing_J) and np.median(spacing_J) > _LONGEST_SPACING_SECONDS:
+        between += "; if these are milliseconds, say so in the specification: `onset: {columns: {onset: ms}}`"
     return f"trials begin from {onset_J.min():.1f} to {onset_J.max():.1f} s{between}"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtb.cohort.bids.names import combined_runs
 from tests.cohort.test_person import REPETITION_TIME, Person
 
 
@@ -71,3 +72,10 @@ def test_the_parts_and_the_combination_may_lie_in_two_trees(tmp_path):
     person.more = (tmp_path / "concatenated",)
     read = person.read()
     assert read.record.covariates["rest_seconds"] == pytest.approx(320 * REPETITION_TIME)
+
+
+def test_a_second_run_alone_is_no_part_of_a_whole():
+    first, second = (("task", "rest"),), (("task", "rest"), ("run", "2"))
+    assert combined_runs([first, second]) == []
+    assert combined_runs([first, second, (("task", "rest"), ("run", "3"))]) == [first]
+    assert combined_runs([first, (("task", "rest"), ("run", "1"))]) == [first]

@@ -104,3 +104,13 @@ def test_line_ends_without_line_feeds_are_named(events):
     events.write_bytes(events.read_bytes().replace(b"\n", b"\r"))
     with pytest.raises(TaskError, match="carriage returns alone"):
         check_task("stroop", (events,))
+
+
+@pytest.mark.parametrize(("factor", "is_said"), [(1, False), (1000, True)])
+def test_onsets_in_milliseconds_are_asked_about(tmp_path, capsys, factor, is_said):
+    path = tmp_path / "sub-1_task-stroop_events.tsv"
+    rows = [f"{(2 + 6 * place) * factor}\t3\tcon1\t0.5\t1\tred\tred\n" for place in range(4)]
+    header = "onset\tduration\ttrial_type\tresponse_time\taccuracy_binarized\tstimulus_text\tstimulus_color\n"
+    path.write_text(header + "".join(rows))
+    check_task("stroop", [path])
+    assert ("if these are milliseconds" in " ".join(capsys.readouterr().out.split())) is is_said

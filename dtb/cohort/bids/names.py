@@ -63,6 +63,11 @@ def combined_runs(keys: Iterable[RunKey], scanned: Collection[RunKey] = ()) -> l
     [(('task', 'rest'), ('run', 'all'))]
     >>> combined_runs([(("task", "rest"),), (("task", "faces"), ("run", "1"))])
     []
+
+    Beside a second run alone, a name without a number is that of the first:
+
+    >>> combined_runs([(("task", "rest"),), second])
+    []
     """
     known = list(keys)
     found = []
@@ -72,7 +77,8 @@ def combined_runs(keys: Iterable[RunKey], scanned: Collection[RunKey] = ()) -> l
             continue
         if not entities.get("run", "1").isdecimal():
             del entities["run"]
-        if any(other != key and _is_part(dict(other), entities) for other in known):
+        parts = [part for other in known if other != key and _is_part(part := dict(other), entities)]
+        if len(parts) > 1 or any(part.get("run", "1") == "1" for part in parts):
             found.append(key)
     return found
 

@@ -49,10 +49,12 @@ def _lacking_in_volume(derivatives: tuple[Path, ...], config: IngestConfig) -> l
 
 
 def _lacking_in_dense(_derivatives: tuple[Path, ...], config: IngestConfig) -> list[str]:
-    from dtb.cohort.series.cifti import labels_of_surface, read_label_table
+    from dtb.cohort.series.cifti import labels_of_surface, other_maps, read_label_table
 
     atlas = _atlas(config)
-    return read_label_table(atlas).lacking(labels_of_surface(atlas, config.max_memory_gib), atlas.name)
+    return other_maps(atlas) + read_label_table(atlas).lacking(
+        labels_of_surface(atlas, config.max_memory_gib), atlas.name
+    )
 
 
 def _read_volumes(

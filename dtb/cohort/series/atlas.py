@@ -94,7 +94,9 @@ def load_small_volume(path: Path, grid: Grid | None = None) -> Any:
         image: Any = nibabel.load(path)
         if not has_place(image):
             raise InputDataError(f"{path.name} {NO_PLACE}")
-        shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=float)
+        # A fourth dimension of one, as FSL writes it, is none.
+        shape = tuple(image.shape[:3] if image.shape[3:] == (1,) else image.shape)
+        affine = np.asarray(image.affine, dtype=float)
         if len(shape) != 3 or image.get_data_dtype().kind not in "iufb":
             raise InputDataError(
                 f"{path.name} has shape {shape} and type {image.get_data_dtype()}; expected numbers in three dimensions."
@@ -105,7 +107,7 @@ def load_small_volume(path: Path, grid: Grid | None = None) -> Any:
             raise InputDataError(f"{path.name} has an affine that places its voxels nowhere: {affine.tolist()}.")
         if grid is not None and (shape != grid[0] or not np.allclose(affine, grid[1], atol=1e-3)):
             raise InputDataError(f"{path.name} is on another grid than its run.")
-        return type(image)(np.asarray(image.dataobj), image.affine)
+        return type(image)(np.asarray(image.dataobj).reshape(shape), image.affine)
     except UNREADABLE as error:
         if isinstance(error, InputDataError):
             raise

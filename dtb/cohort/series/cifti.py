@@ -48,6 +48,14 @@ def read_label_table(path: Path) -> RegionTable:
     return RegionTable(path, {key: name for key, name in labels.items() if key not in background}, background)
 
 
+def other_maps(path: Path) -> list[str]:
+    """Say which map of a ``dlabel.nii`` is read, where it has several, as networks and parcels of one atlas."""
+    names = [str(name) for name in _axes(path, "dlabel")[0].name]
+    if len(names) < 2:
+        return []
+    return [f"{path.name} has {len(names)} maps; the first, {names[0]}, is read, and not {', '.join(names[1:])}."]
+
+
 def labels_of_surface(path: Path, max_memory_gib: float) -> set[int]:
     """Return the labels that the grayordinates of a ``dlabel.nii`` have, without the background."""
     names, models = _axes(path, "dlabel")

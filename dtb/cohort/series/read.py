@@ -24,6 +24,7 @@ from dtb.cohort.series.timing import read_sidecar, read_timing
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
+ZERO_VOLUMES = "volumes in which every region is exactly 0 are taken for missing, as where censoring wrote zeros (AFNI's -cenmode ZERO)"
 _ROUNDING = 1e-9  # range of numbers that are all the same, relative to them
 _FAINTEST = 1e-6  # of most regions' range: whatever has less was a constant before it was filtered
 
@@ -171,7 +172,11 @@ def read_series(
         raise InputDataError(f"{file.path.name} has infinite values.")
     timing = read_timing(file, header_time, config)
     motion: object = read_sidecar(file.path).get("FDMean")
-    if not layout.is_denoised:
+    notices = timing.notices
+    if layout.is_denoised:
+        values_VR, num_zero = _without_zero_volumes(values_VR)
+        notices = (*notices, *([ZERO_VOLUMES] if num_zero else []))
+    else:
         values_VR = cleaned(values_VR, file.path, timing.repetition_time, config)
         confounds = confounds_beside(file.path)
         motion = None if confounds is None else mean_displacement(confounds, len(values_VR), file.path)
@@ -187,9 +192,16 @@ def read_series(
         coverage_R,
         timing.dropped_volumes,
         timing.start_seconds,
-        timing.notices,
+        notices,
         timing.task_notices,
     )
+
+
+def _without_zero_volumes(values_VR: np.ndarray) -> tuple[np.ndarray, int]:
+    """Take volumes in which every region is exactly 0 for missing, and count them."""
+    known_VR = np.isfinite(values_VR)
+    zero_V = known_VR.any(axis=1) & ~(known_VR & (values_VR != 0)).any(axis=1)
+    return np.where(zero_V[:, None], np.nan, values_VR), int(zero_V.sum())
 
 
 def require_volumes(series: Series, file: SeriesFile, config: IngestConfig) -> None:

@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.bids.names import BidsName
+from dtb.cohort.series.read import ZERO_VOLUMES, read_series
 from dtb.cohort.series.tabular import on_the_clock
+from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
 NUM_VOLUMES = 40
@@ -81,3 +85,16 @@ def test_marks_may_be_true_and_false_as_pandas_writes_them(tmp_path):
 def test_words_are_no_marks(tmp_path):
     with pytest.raises(InputDataError, match="has high in the column denoising"):
         restored(write(tmp_path, denoising=["high", *["0"] * (NUM_VOLUMES - 1)]), marked(0))
+
+
+def test_volumes_that_are_zero_everywhere_are_missing_and_a_zero_is_a_value(tmp_path):
+    path = tmp_path / "sub-1_task-rest_seg-Toy_timeseries.tsv"
+    values_VR = np.where(ALL[:, None] == 1, 0.0, VALUES_VR)
+    values_VR[0, 0] = 0.0
+    pd.DataFrame(values_VR, columns=["a", "b"]).to_csv(path, sep="\t", index=False)
+    path.with_suffix(".json").write_text('{"RepetitionTime": 2}')
+    name = BidsName({"sub": "1", "task": "rest", "seg": "Toy"}, "timeseries", ".tsv")
+    found = read_series(SeriesFile(path, name), ("a", "b"), IngestConfig())
+    np.testing.assert_array_equal(found.kept_V, ALL == 0)
+    np.testing.assert_allclose(found.values_VR[ALL == 0], values_VR[ALL == 0])
+    assert ZERO_VOLUMES in found.notices

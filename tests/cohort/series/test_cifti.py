@@ -11,7 +11,7 @@ from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.person import PersonJob, read_person
-from dtb.cohort.series.cifti import parcellate_dense
+from dtb.cohort.series.cifti import other_maps, parcellate_dense
 from dtb.cohort.series.read import read_region_names
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
@@ -136,3 +136,16 @@ def test_confounds_are_taken_out_of_dense_series_named_as_fmriprep_names_them(tm
     (func / "sub-01_task-rest_desc-confounds_timeseries.tsv").unlink()
     read = read_person(PersonJob(person, "p", no_covariates(), (tmp_path / "fmriprep",)), regions, TASKS, config)
     assert (confounds == "none") == ("there is no p_task-rest_desc-confounds_timeseries.tsv" not in read.reason)
+
+
+def test_of_several_maps_the_first_is_read_and_named(tmp_path):
+    atlas = write_labels(tmp_path / "atlas.dlabel.nii")
+    assert other_maps(atlas) == []
+    image = nibabel.load(atlas)
+    labels, models = (image.header.get_axis(place) for place in range(2))
+    both = LabelAxis(["parcels", "networks"], [labels.label[0], labels.label[0]])
+    values = np.asarray(image.dataobj)
+    header = nibabel.Cifti2Header.from_axes((both, models))
+    nibabel.save(nibabel.Cifti2Image(np.concatenate([values, values[:, ::-1]]), header), atlas)
+    (said,) = other_maps(atlas)
+    assert said == "atlas.dlabel.nii has 2 maps; the first, parcels, is read, and not networks."

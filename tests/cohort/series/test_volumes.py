@@ -389,3 +389,11 @@ def test_regions_keep_their_sides_however_image_and_atlas_count_their_voxels(tmp
     atlas = VolumeAtlas(tmp_path / "atlas.nii.gz", np.array([1, 2]))
     found = parcellate_volumes(tmp_path / "run.nii.gz", atlas, max_memory_gib=1, min_coverage=0.5)
     np.testing.assert_allclose(found.values_VR, values_VR, atol=1e-5)
+
+
+def test_a_fourth_dimension_of_one_is_none(tmp_path, atlas):
+    values = np.random.default_rng(1).uniform(1, 200, (*SHAPE, 11))
+    path = make_run(tmp_path / "run.nii.gz", values)
+    nibabel.save(nibabel.Nifti1Image(atlas[1][..., None], AFFINE), tmp_path / "four.nii.gz")
+    found = parcellate_volumes(path, VolumeAtlas(tmp_path / "four.nii.gz", LABELS), max_memory_gib=1, min_coverage=0.5)
+    np.testing.assert_allclose(found.values_VR, plain_means(values, atlas[1]), rtol=1e-6)
