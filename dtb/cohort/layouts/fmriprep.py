@@ -45,16 +45,19 @@ def _lacking_in_volume(derivatives: tuple[Path, ...], config: IngestConfig) -> l
     from dtb.cohort.series.atlas import labels_of_volume
 
     atlas = _atlas(config)
-    return region_table(derivatives, config).lacking(labels_of_volume(atlas), atlas.name)
+    return _left_out(region_table(derivatives, config).lacking(labels_of_volume(atlas), atlas.name))
 
 
 def _lacking_in_dense(_derivatives: tuple[Path, ...], config: IngestConfig) -> list[str]:
     from dtb.cohort.series.cifti import labels_of_surface, other_maps, read_label_table
 
     atlas = _atlas(config)
-    return other_maps(atlas) + read_label_table(atlas).lacking(
-        labels_of_surface(atlas, config.max_memory_gib), atlas.name
-    )
+    lacking = read_label_table(atlas).lacking(labels_of_surface(atlas, config.max_memory_gib), atlas.name)
+    return other_maps(atlas) + _left_out(lacking)
+
+
+def _left_out(sentences: list[str]) -> list[str]:
+    return [f"{sentence} What has no name or no label is left out." for sentence in sentences]
 
 
 def _read_volumes(
