@@ -26,8 +26,10 @@ from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.certificate.fit import Circumstances, together
 from dtb.evaluate.certificate.provenance import what_was_tested
 from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
+from dtb.evaluate.predictors.table import PICKED_IN_FOLDS
 from dtb.evaluate.scores.covariates import Covariates, covariate_basis
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
+from dtb.evaluate.scores.picked import with_best
 from dtb.evaluate.scores.statistics import (
     STREAM,
     OverTrainings,
@@ -36,7 +38,16 @@ from dtb.evaluate.scores.statistics import (
     draw_weights,
     orthonormal,
 )
-from dtb.evaluate.scores.tables import ADDED, ALONE, PARTIAL, PERMUTED_PREFIX, SCORE_PREFIX, STATISTICS, blocks_of_table
+from dtb.evaluate.scores.tables import (
+    ADDED,
+    ALONE,
+    PARTIAL,
+    PERMUTED_PREFIX,
+    PICKED,
+    SCORE_PREFIX,
+    STATISTICS,
+    blocks_of_table,
+)
 from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, STRANGERS_FILE, conclude
 from dtb.files import written_whole
 from dtb.people.covariates import COVARIATES
@@ -151,13 +162,16 @@ def pooled_figures(
         notes = [first["note"], FOLD_NOTE if first["statistic"] in {"r", PARTIAL} else ""]
         notes.append(_apart(alone, values_NSX, 1 + predictors.index(f"{SCORE_PREFIX}{TWIN}")))
         added_NS = values_NSX[..., added]
+        scores_X = {
+            name.removeprefix(SCORE_PREFIX): values_NSX[..., place + 1] for place, name in enumerate(predictors)
+        }
         figure = make_figure(
             str(task),
             str(metric),
             first["unit"],
             OverTrainings(tuple(alone)),
             values_NSX[..., 0],
-            {name.removeprefix(SCORE_PREFIX): values_NSX[..., place + 1] for place, name in enumerate(predictors)},
+            scores_X,
             weights_BS,
             confidence,
             higher_is_better=bool(first["higher_is_better"]),
@@ -169,8 +183,32 @@ def pooled_figures(
         if figure is not None and (task, metric) in losses:
             figure = dataclasses.replace(figure, loss_blocks=blocks_of_table(losses[task, metric], people))
         if figure is not None:
+            figure = _beside_picked(figure, rows, everybody, weights_BS, confidence)
             found.append(_beside_permuted(figure, values_NSX[..., alone_at:]))
     return found
+
+
+def _beside_picked(
+    figure: Figure, rows: pd.DataFrame, everybody: pd.MultiIndex, weights_BS: np.ndarray, confidence: float
+) -> Figure:
+    """Compare the twin with the baseline that each fold's training people picked, where all have picked one."""
+    if PICKED not in rows or rows[PICKED].isna().any():
+        return figure
+    name_of = pd.Series(rows[PICKED].to_numpy(), index=pd.MultiIndex.from_frame(rows[["seed", "pseudonym"]]))
+    name_NS = name_of.reindex(everybody).to_numpy().reshape(figure.observed_S.shape)
+    names = sorted(rows[PICKED].unique())
+    if not set(names) <= set(figure.scores):
+        return figure
+    if len(names) > 1:
+        score_NS = np.select([name_NS == name for name in names], [figure.scores[name] for name in names], np.nan)
+        one = np.ones((1, figure.observed_S.shape[-1]))
+        value = float(figure.statistic(figure.observed_S, score_NS, one)[0])
+        figure = dataclasses.replace(
+            figure,
+            scores={**figure.scores, PICKED_IN_FOLDS: score_NS},
+            baselines={**figure.baselines, PICKED_IN_FOLDS: value},
+        )
+    return with_best(figure, names[0] if len(names) == 1 else PICKED_IN_FOLDS, weights_BS, confidence)
 
 
 def _beside_permuted(figure: Figure, values_NSX: np.ndarray) -> Figure:

@@ -38,7 +38,7 @@ from dtb.evaluate.predictors.predictions import (
     with_means_of_others,
 )
 from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
-from dtb.evaluate.predictors.table import baselines
+from dtb.evaluate.predictors.table import given_of, left_out_predictions
 from dtb.evaluate.predictors.twin import predict, predict_from_strangers, told_connectomes
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.scores.covariates import Covariates, Facts, covariate_basis, known_covariates
@@ -46,6 +46,7 @@ from dtb.evaluate.scores.evidence import Evidence, Strangers
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.figures import all_figures
 from dtb.evaluate.scores.observed import People, Spans, collect, maps_of_halves
+from dtb.evaluate.scores.picked import picks_of, with_picked
 from dtb.evaluate.scores.statistics import STREAM, draw_weights
 from dtb.evaluate.scores.strangers import block_of_people, deals
 from dtb.evaluate.scores.tables import bold_map_table, figures_table, scores_table, strangers_table, subjects_table
@@ -122,7 +123,7 @@ def evaluate(
             edges_SE = np.stack([told_of(record) for record in task.cohort.records(task.split.test)])
             found |= _perform(task, [twin], evidence.people, {name: edges_SE})
         evidence = dataclasses.replace(evidence, predictions=found)
-    figures = all_figures(evidence)
+    figures = with_picked(all_figures(evidence), evidence.picks, evidence.weights_BS, evidence.confidence)
     if config.evaluate.num_permuted:
         twins = permuted_twins(config, shards, trained, task.training_people, out / PERMUTED_FOLDER)
         told = {TWIN: evidence.people.edges_SE}
@@ -284,13 +285,12 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
     target = summary_of_people(training, task.taskset)
     if task.split.kind == "tasks":
         target = with_means_of_others(target, task.taskset.index(task.split.held_out))
-    predictions |= baselines(
-        _as_encoded(training, task.twin),
-        target,
-        _as_encoded(people, task.twin),
-        task.taskset,
-        seen=task.split.tests_seen_people,
-    )
+    seen = task.split.tests_seen_people
+    given = given_of(_as_encoded(training, task.twin), target, _as_encoded(people, task.twin), task.taskset, seen=seen)
+    predictions |= given.predictions
+    scale = Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary)))
+    # What people did before cannot be judged on training people, who did nothing before.
+    picks = {} if seen else picks_of(training, left_out_predictions(given), given.fold_S, task.taskset, scale)
     progress.advance(bar)
     covariates, half_maps = known_covariates(training.covariates, people.covariates), None
     if len(regions):
@@ -303,7 +303,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         summaries_of_halves(people, task.taskset, half_maps),
         predictions,
         mean_over_people(target.maps_STR)[0],
-        Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary))),
+        scale,
         draw_weights(len(people), config.evaluate.num_bootstrap, STREAM),
         config.evaluate.confidence,
         summaries_of_runs(people, task.taskset),
@@ -312,6 +312,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         covariates,
         covariate_basis(people.covariates, covariates.known) if covariates.known else None,
         strangers,
+        picks=picks,
     )
 
 

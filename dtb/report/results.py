@@ -225,8 +225,8 @@ def figures_section(found: Collected) -> Section:
     confidence = found.evaluation.figures.get("confidence")
     words = [
         (f"Intervals cover {confidence:.0%} of bootstrap draws over people. " if confidence else "")
-        + "The best baseline was chosen on these very people, which favours the baselines; a difference counts if its "
-        "interval leaves 0 out."
+        + "The best baseline is the one that predicts training people best, each from others; where they cannot tell, the best "
+        "on these very people, which favours the baselines. A difference counts if its interval leaves 0 out."
     ]
     named = dict.fromkeys(name for row in _rows(found.evaluation) for name in _baselines(row))
     notes = (

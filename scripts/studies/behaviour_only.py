@@ -15,8 +15,8 @@ import numpy as np
 from sklearn.model_selection import KFold
 
 from dtb.errors import InputDataError
+from dtb.evaluate.predictors.fitting import regressions
 from dtb.evaluate.predictors.predictions import Summary, summary_of_people
-from dtb.evaluate.predictors.regressions import regressions
 from dtb.evaluate.scores.observed import People, collect
 from dtb.evaluate.scores.statistics import (
     Estimate,

@@ -27,8 +27,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from dtb.config import Config, from_mapping
+from dtb.evaluate.predictors.fitting import regressions
 from dtb.evaluate.predictors.predictions import Summary, summary_of_people
-from dtb.evaluate.predictors.regressions import regressions
 from dtb.evaluate.predictors.twin import predict
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.observed import People, collect

@@ -13,8 +13,8 @@ from rich.progress import Progress
 from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig, sections
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
 from dtb.evaluate.inputs import open_inputs
+from dtb.evaluate.predictors.fitting import regressions
 from dtb.evaluate.predictors.predictions import TrialPrediction, summary_of_people
-from dtb.evaluate.predictors.regressions import regressions
 from dtb.evaluate.predictors.twin import NOISE_DRAWS, _fill_bold, _Filled, predict, predict_from_strangers, within_task
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.observed import collect

@@ -127,8 +127,8 @@ def reading_notes(
         f"undecided. The last column then says how many people would decide it with a power of {POWER:.0%} if the gain stays as it is, all "
         "tests of this page being made again; or, where no gain is seen, how large a one these people would have shown (four times as many "
         "would show one of half that). 'With twice the trials' follows from how well halves of them agree (Spearman and Brown). "
-        f"Nothing is 'yes' of fewer than {FEWEST_FOR_A_CLAIM} people. The best baseline is chosen on these same people, which favours the "
-        "baselines.",
+        f"Nothing is 'yes' of fewer than {FEWEST_FOR_A_CLAIM} people. The best baseline is the one that predicts training people best, "
+        "each from others; where they cannot tell, the best on these same people, which favours the baselines.",
         "The word 'personal' asks for two things, both in one task, in people who were not seen in training: that their connectomes are of "
         "use to the twin (against the same twin given strangers' connectomes), and that something it says of each person holds"
         f"{beyond}, better than from strangers' connectomes. With fewer than {SEEDS_FOR_A_CLAIM} trainings the word is "

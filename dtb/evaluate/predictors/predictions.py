@@ -9,6 +9,7 @@ Shape letters: see `dtb.evaluate.scores.observed`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -85,6 +86,39 @@ class Prediction:
     summary: Summary
     trials: TrialPrediction | None = None
     series_r_ST: np.ndarray | None = None
+
+
+def joined(parts: Sequence[Prediction], row_S: np.ndarray, row_J: np.ndarray) -> Prediction:
+    """Put predictions of parts of some people together, without time series.
+
+    Parameters
+    ----------
+    parts : sequence of Prediction
+        All with predictions of trials, or none.
+    row_S, row_J : (S,) and (J,) int
+        Where the people and trials of all parts, in their order, belong.
+    """
+    back_S, back_J = np.argsort(row_S), np.argsort(row_J)
+
+    def put(values: Sequence[np.ndarray], back: np.ndarray) -> np.ndarray:
+        return np.asarray(np.concatenate(values)[back])
+
+    names = [field.name for field in dataclasses.fields(Summary)]
+    summary = Summary(*(put([getattr(one.summary, name) for one in parts], back_S) for name in names))
+    trials = [one.trials for one in parts if one.trials is not None]
+    if not trials:
+        return Prediction(summary)
+    quantiles = [one.rt_quantiles_JQ for one in trials if one.rt_quantiles_JQ is not None]
+    return Prediction(
+        summary,
+        TrialPrediction(
+            put([one.outcome_JO for one in trials], back_J),
+            put([one.mean_rt_J for one in trials], back_J),
+            put([one.crps_J for one in trials], back_J),
+            put(quantiles, back_J) if quantiles else None,
+            is_probabilistic=trials[0].is_probabilistic,
+        ),
+    )
 
 
 def summary_of_people(people: People, taskset: TaskSet) -> Summary:

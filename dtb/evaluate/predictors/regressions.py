@@ -1,7 +1,7 @@
 """Predictors of people from their connectome or from who they are: what a regression finds without any model of behaviour.
 
-Ridge, kernel ridge and connectome-based predictive modelling see the same edges as the twin's encoder; *demographics and motion* sees
-what is known of age, sex, site, head motion and length of rest alone.
+Ridge, kernel ridge, connectome-based predictive modelling and a quadratic regression on latents see the same edges as the twin's encoder;
+*demographics and motion* sees what is known of age, sex, site, head motion and length of rest alone.
 Every step, filling in and scaling included, is fitted on training people only, and every choice of a penalty is made among them.
 
 Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target, `P` level of significance.
@@ -22,15 +22,12 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
-from dtb.evaluate.predictors.predictions import Prediction, Summary
 from dtb.evaluate.scores.observed import People
 from dtb.people.covariates import removed_labels, removed_numbers
 
-FEWEST_TO_FIT = 10
-"""A regression is not fitted to fewer training people."""
-
+NUM_LATENTS = 8
 PENALTIES = np.logspace(-2, 6, 17)
 CPM_P = (0.001, 0.005, 0.01, 0.05)
 CPM_TARGETS_AT_ONCE = 32
@@ -38,8 +35,6 @@ KERNEL_PENALTIES = np.logspace(-3, 1, 5)
 KERNEL_WIDTHS = np.array([0.1, 0.3, 1.0])
 """Over the median squared distance between training people."""
 
-Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""`fit(training_people_S, targets_SY)` gives the predictions (Q, Y) from those training people; the targets hold no NaN."""
 Read = Callable[[People, People], tuple[np.ndarray, np.ndarray] | None]
 """`read(training, people)` gives the features (S, F) and (Q, F) of both, or None where there are none."""
 
@@ -64,72 +59,6 @@ class Regression:
     short: str
     fit: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     read: Read
-
-
-class Features:
-    """Features of training people and of people to predict, each kind of them made once.
-
-    Parameters
-    ----------
-    training : People
-        Training people, and no others.
-    people : People
-        Whom to predict; their edges and covariates are used, not what they did.
-    """
-
-    def __init__(self, training: People, people: People) -> None:
-        self._people = training, people
-        self._made: dict[Read, tuple[np.ndarray, np.ndarray] | None] = {}
-
-    def of(self, regression: Regression) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what a regression sees of both; None where there is nothing, or where there are too few training people."""
-        if len(self._people[0]) < FEWEST_TO_FIT:
-            return None
-        if regression.read not in self._made:
-            self._made[regression.read] = regression.read(*self._people)
-        return self._made[regression.read]
-
-    @property
-    def num_people(self) -> int:
-        """How many people are to be predicted."""
-        return len(self._people[1])
-
-
-def regressions(training: People, target: Summary, people: People) -> dict[str, Prediction]:
-    """Fit each of `REGRESSIONS` to training people and predict others; see `predict_people`.
-
-    Returns
-    -------
-    dict of str to Prediction
-        By name; without those that cannot be fitted.
-    """
-    features = Features(training, people)
-    found = {one.name: predict_people(one, features, target) for one in REGRESSIONS}
-    return {name: prediction for name, prediction in found.items() if prediction is not None}
-
-
-def predict_people(regression: Regression, features: Features, target: Summary) -> Prediction | None:
-    """Fit a regression to training people and predict others.
-
-    Parameters
-    ----------
-    regression : Regression
-    features : Features
-    target : Summary
-        Figures of training people.
-
-    Returns
-    -------
-    Prediction or None
-        None where it cannot be fitted (too few people, no covariate).
-    """
-    found = features.of(regression)
-    if found is None:
-        return None
-    features_SF, features_QF = found
-    return _predict(
-        lambda who_S, y_SY: regression.fit(features_SF[who_S], features_QF, y_SY), target, features.num_people
-    )
 
 
 def _edges(training: People, people: People) -> tuple[np.ndarray, np.ndarray] | None:
@@ -265,35 +194,35 @@ def _cpm_at_each_p(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY:
     return predicted_PQY
 
 
-def _predict(fit: Fit, target: Summary, num_people: int) -> Prediction:
-    """Predict every figure of a summary; a figure is fitted to the training people who have it."""
-    num_training, num_tasks, num_regions = target.maps_STR.shape
-    maps_SY = target.maps_STR.reshape(num_training, -1).astype(np.float64)
-    return Prediction(
-        Summary(
-            _fill(fit, target.mean_rt_ST, num_people),
-            _fill(fit, target.condition_rt_ST, num_people),
-            _fill(fit, target.accuracy_ST, num_people),
-            _fill(fit, maps_SY, num_people).reshape(num_people, num_tasks, num_regions),
-        )
-    )
+def _latents_quadratic(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
+    """Read latents from connectomes, and regress each target on them, their squares and their products.
 
-
-def _fill(fit: Fit, targets_SY: np.ndarray, num_people: int) -> np.ndarray:
-    """Fit targets together that the same training people have; NaN for a target that too few have."""
-    predicted_QY = np.full((num_people, targets_SY.shape[1]), np.nan)
-    present_YS = np.isfinite(targets_SY).T
-    patterns, pattern_Y = np.unique(present_YS, axis=0, return_inverse=True)
-    for number, who_S in enumerate(patterns):
-        if who_S.sum() >= FEWEST_TO_FIT:
-            (columns,) = np.nonzero(pattern_Y.reshape(-1) == number)
-            predicted_QY[:, columns] = fit(who_S, targets_SY[np.ix_(who_S, columns)])
-    return predicted_QY
+    Latents are the principal axes of the targets, each predicted by ridge regression: what a twin could make of its latents, with one bend.
+    Those of training people come from fits to others, or the second regression would trust them more than it may.
+    """
+    spread_Y = np.maximum(targets_SY.std(axis=0), 1e-12)
+    axes_SK, size_K, _ = np.linalg.svd((targets_SY - targets_SY.mean(axis=0)) / spread_Y, full_matrices=False)
+    axes_SZ = axes_SK[:, : int((size_K[:NUM_LATENTS] > 1e-9).sum())]
+    if not axes_SZ.shape[1]:
+        return np.broadcast_to(targets_SY.mean(axis=0), (len(features_QE), targets_SY.shape[1])).copy()
+    features_SE, features_QE = within_span(features_SE, features_QE)
+    read_SZ, read_QZ = np.empty_like(axes_SZ), _ridge(features_SE, features_QE, axes_SZ)
+    for fit, rest in KFold(min(5, len(features_SE)), shuffle=True, random_state=0).split(features_SE):
+        read_SZ[rest] = _ridge(features_SE[fit], features_SE[rest], axes_SZ[fit])
+    bend = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler()).fit(read_SZ)
+    return _ridge(bend.transform(read_SZ), bend.transform(read_QZ), targets_SY)
 
 
 REGRESSIONS = (
     Regression("ridge", "ridge regression on the connectome", "", _ridge, _edges),
     Regression("kernel_ridge", "kernel ridge regression on the connectome", "", _kernel_ridge, _edges),
     Regression("cpm", "connectome-based predictive modelling", "CPM", _cpm, _edges),
+    Regression(
+        "latents_quadratic",
+        "a quadratic regression on latents that ridge regression reads from the connectome",
+        "latents, quadratic",
+        _latents_quadratic,
+        _edges,
+    ),
     Regression("demographics_motion", "demographics and motion", "demographics, motion", _ridge, scaled_covariates),
 )

@@ -78,6 +78,8 @@ class Evidence:
     strangers : Strangers or None
     true_ceilings : mapping of (task, metric) to float
         See `dtb.evaluate.scores.ceilings.true_ceilings`; empty where no truth is known.
+    picks : mapping of (task, metric) to str
+        The best baseline on training people (`dtb.evaluate.scores.picked`); empty where they cannot tell.
     """
 
     taskset: TaskSet
@@ -96,6 +98,7 @@ class Evidence:
     covariates_SC: np.ndarray | None = None
     strangers: Strangers | None = None
     true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    picks: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
     def figure(
         self,

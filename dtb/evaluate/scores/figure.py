@@ -32,7 +32,7 @@ class Figure:
     baselines : dict of str to float
         Value of each baseline that has one.
     best_baseline : str or None
-        The best of them on these very people, which favours the baselines.
+        The best of them, as training people tell; on these very people, which favours the baselines, where they do not.
     difference : Estimate or None
         Twin minus best baseline, on the people and draws of both.
     note : str
@@ -52,6 +52,8 @@ class Figure:
         What `permuted` was computed from.
     alone_S : (S,) or (N, S), or None
         The scores of the twin that is compared with them: without other members, where it is an ensemble.
+    is_best_picked : bool
+        Whether `best_baseline` was picked on training people (`dtb.evaluate.scores.picked`).
     statistic : Statistic
     observed_S : (S,), or (N, S) with several trainings
     scores : dict of str to (S,) or (N, S)
@@ -85,6 +87,7 @@ class Figure:
     permuted_scores: tuple[np.ndarray, ...] = dataclasses.field(default=(), repr=False)
     alone_S: np.ndarray | None = dataclasses.field(default=None, repr=False)
     loss_blocks: tuple[LossBlock, ...] = dataclasses.field(default=(), repr=False)
+    is_best_picked: bool = False
 
     @property
     def ceiling(self) -> float | None:
@@ -115,6 +118,7 @@ class Figure:
             "upper": number_or_none(self.twin.upper),
             "baselines": {name: number_or_none(value) for name, value in self.baselines.items()},
             "best_baseline": self.best_baseline,
+            "best_baseline_is_picked": self.is_best_picked,
             "difference": number_or_none(gap.value) if gap else None,
             "difference_lower": number_or_none(gap.lower) if gap else None,
             "difference_upper": number_or_none(gap.upper) if gap else None,

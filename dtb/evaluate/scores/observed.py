@@ -94,6 +94,19 @@ class People:
     def __len__(self) -> int:
         return len(self.pseudonyms)
 
+    def only(self, kept_S: np.ndarray) -> People:
+        """Return the people of a mask (S,)."""
+        rows = np.flatnonzero(kept_S)
+        trials = self.trials.only(kept_S[self.trials.person_J])
+        place_S = np.cumsum(kept_S) - 1
+        return People(
+            tuple(self.pseudonyms[row] for row in rows),
+            self.edges_SE[rows],
+            [self.covariates[row] for row in rows],
+            dataclasses.replace(trials, person_J=place_S[trials.person_J]),
+            self.maps_STR[rows],
+        )
+
 
 def collect(
     records: Iterable[SubjectRecord],

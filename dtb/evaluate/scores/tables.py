@@ -22,6 +22,8 @@ PARTIAL = "partial r"
 """Name of the statistic that takes covariates out: it is made anew for the people it is of."""
 SCORE_PREFIX = "score_"
 ADDED = "added"
+PICKED = "picked"
+"""Name of the baseline that was picked on training people."""
 ALONE, PERMUTED_PREFIX = "alone", "permuted_"
 """Scores of the twin and of those that were trained on permuted connectomes, each without an ensemble."""
 
@@ -79,6 +81,7 @@ def scores_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataF
                 "statistic": names.get(figure.statistic, PARTIAL),
                 "note": figure.note,
                 "leverage": figure.leverage,
+                PICKED: figure.best_baseline if figure.is_best_picked else None,
                 "pseudonym": pseudonyms,
                 "observed": figure.observed_S,
                 **{f"{SCORE_PREFIX}{name}": score_S for name, score_S in figure.scores.items()},

@@ -10,11 +10,12 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
+from dtb.evaluate.predictors import fitting
 from dtb.evaluate.predictors import regressions as fits
 from dtb.evaluate.predictors.baselines import always_correct, group_mean, of_regression, own_earlier
 from dtb.evaluate.predictors.predictions import summary_of_people, summary_of_prediction
+from dtb.evaluate.predictors.table import baselines
 from dtb.evaluate.scores.observed import collect
-from dtb.evaluate.stage import baselines
 from dtb.shards.split import Span
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
 
@@ -157,8 +158,8 @@ def test_no_baseline_for_unseen_people_changes_with_what_they_did(training):
 def test_a_persons_regression_does_not_depend_on_who_else_is_predicted(training, unseen):
     target = summary_of_people(training, STROOP)
     alone = gather(make_people(41)[40:])
-    together = fits.regressions(training, target, unseen)
-    by_itself = fits.regressions(training, target, alone)
+    together = fitting.regressions(training, target, unseen)
+    by_itself = fitting.regressions(training, target, alone)
     for name, prediction in by_itself.items():
         np.testing.assert_allclose(prediction.summary.mean_rt_ST[0], together[name].summary.mean_rt_ST[0], rtol=1e-9)
 
@@ -184,7 +185,7 @@ def test_ridge_is_sklearns_with_more_edges_than_people_too():
 def test_ridge_finds_the_trait_and_kernel_ridge_too():
     training, people = (gather(some) for some in np.split(np.array(make_people(100, with_bold=False)), [40]))
     observed_S = summary_of_people(people, STROOP).mean_rt_ST[:, 0]
-    found = fits.regressions(training, summary_of_people(training, STROOP), people)
+    found = fitting.regressions(training, summary_of_people(training, STROOP), people)
     for name in ("ridge", "kernel_ridge", "cpm"):
         assert np.corrcoef(found[name].summary.mean_rt_ST[:, 0], observed_S)[0, 1] > 0.7
     assert abs(np.corrcoef(found["demographics_motion"].summary.mean_rt_ST[:, 0], observed_S)[0, 1]) < 0.4
@@ -208,15 +209,15 @@ def test_targets_that_some_lack_are_fitted_to_those_who_have_them(training, unse
     target = summary_of_people(training, STROOP)
     gaps = target.mean_rt_ST.copy()
     gaps[:15] = np.nan
-    fitted = fits._fill(lambda who_S, y_SY: np.full((12, y_SY.shape[1]), y_SY.mean()), gaps, 12)
+    fitted = fitting.fill(lambda who_S, y_SY: np.full((12, y_SY.shape[1]), y_SY.mean()), gaps, 12)
     np.testing.assert_allclose(fitted, target.mean_rt_ST[15:].mean())
     gaps[:35] = np.nan
-    assert np.isnan(fits._fill(lambda who_S, y_SY: np.zeros((12, 1)), gaps, 12)).all()
+    assert np.isnan(fitting.fill(lambda who_S, y_SY: np.zeros((12, 1)), gaps, 12)).all()
 
 
 def test_few_training_people_make_no_regression(unseen):
-    few = gather(make_people(fits.FEWEST_TO_FIT - 1))
-    assert fits.regressions(few, summary_of_people(few, STROOP), unseen) == {}
+    few = gather(make_people(fitting.FEWEST_TO_FIT - 1))
+    assert fitting.regressions(few, summary_of_people(few, STROOP), unseen) == {}
 
 
 def test_connectome_based_predictive_modelling_is_as_published_edge_by_edge(monkeypatch):

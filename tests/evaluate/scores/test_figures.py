@@ -23,6 +23,7 @@ from dtb.evaluate.predictors.predictions import (
     summary_of_people,
     summary_of_prediction,
 )
+from dtb.evaluate.predictors.table import baselines
 from dtb.evaluate.scores.ceilings import ceiling_of_halves, true_ceilings
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure
@@ -30,7 +31,6 @@ from dtb.evaluate.scores.figures import all_figures, without_mean
 from dtb.evaluate.scores.observed import collect
 from dtb.evaluate.scores.quantiles import LEVELS, TRIAL_LEVELS, person_quantiles, quantile_errors
 from dtb.evaluate.scores.statistics import Estimate, draw_weights
-from dtb.evaluate.stage import baselines
 from dtb.shards.split import Span, Split
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
 
