@@ -6,6 +6,7 @@ The raw tree says who there is and holds the events; any number of derivative tr
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
 from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.tasks.taskset import TaskSet
+
+_RELEASED = re.compile(r"\d{6,7}(_\d+_\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,8 @@ class SeriesFile:
         Where derivative trees would say more of the images that the series was made of: the sidecars of the run's preprocessed images.
     quality : Path or None
         XCP-D's table of quality, which has the number of volumes removed from the beginning.
+    confounds : Path or None
+        fMRIPrep's table of confounds, which may lie in another tree than an image that others denoised.
     """
 
     path: Path
@@ -51,6 +56,7 @@ class SeriesFile:
     raw_sidecars: tuple[Path, ...] = ()
     image_sidecars: tuple[Path, ...] = ()
     quality: Path | None = None
+    confounds: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +148,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     selection = read_selection(config)
     raw = list_tree(bids, selection.participants)
     if not raw.labels and tasks.specs:
-        raise InputDataError(f"{bids} holds no sub-* folder. Give the root of a BIDS tree.")
+        raise InputDataError(f"{bids} holds no sub-* folder{_named_otherwise(bids)}. Give the root of a BIDS tree.")
     layout = LAYOUTS[config.layout]
     derived = [
         list_tree(root, selection.participants)
@@ -188,8 +194,40 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
             f"{layout.looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
             f"{' and ' + str(config.bids_filter_file) if config.bids_filter_file else ''}."
             + next((f" sub-{person.label}: {person.problem}." for person in people if person.problem), "")
+            + _what_is_there(derived, config)
         )
     return people
+
+
+def _what_is_there(derived: list[Tree], config: IngestConfig) -> str:
+    """Return what derivative trees hold in place of the series that were looked for, as a sentence; empty if nothing is known to be."""
+    for tree in derived:
+        if not tree.labels:
+            return f" {tree.root} holds no sub-* folder{_named_otherwise(tree.root)}."
+    names = [name for tree in derived for files in tree.files.values() for _, name in files]
+    tasks = {name.entities.get("task", "") for name in names if is_series(name, config)} - {""}
+    if tasks:
+        return f" The series there are of {', '.join(f'task-{task}' for task in sorted(tasks))}."
+    others = [
+        layout.name
+        for layout in LAYOUTS
+        if any(is_series(name, dataclasses.replace(config, layout=layout.name)) for name in names)
+    ]
+    if others:
+        return f" There are series of the layout {' or '.join(others)}."
+    images = {f"desc-{name.entities.get('desc', '')}" for name in names if name.suffix == "bold"} - {"desc-"}
+    return f" There are images {', '.join(sorted(images))}." if images else ""
+
+
+def _named_otherwise(root: Path) -> str:
+    """Return what else its folders are called, where that is as in the releases of HCP and the UK Biobank, which are no BIDS trees."""
+    found = sorted(path.name for path in root.iterdir() if _RELEASED.fullmatch(path.name) and path.is_dir())
+    if not found:
+        return ""
+    return (
+        f", but folders such as {found[0]}, as in the releases of HCP and the UK Biobank. Bring them into BIDS first (XCP-D converts both "
+        "with `--input-type hcp` and `ukb`; for HCP's tasks there is `dtb task from-hcp`)"
+    )
 
 
 def _warn_of_strangers(raw: Tree, derived: list[Tree]) -> None:
@@ -332,6 +370,7 @@ def _series(
                 raw_sidecars=_raw_sidecars(bids, name, runs.get(key), sidecars),
                 image_sidecars=tuple(other for other in images.get(key, ()) if other != sidecar_of(path)),
                 quality=_first(near, ("qc", key)),
+                confounds=_first(near, ("confounds", key)),
             )
     return found
 
@@ -360,6 +399,8 @@ def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
             name.suffix == "qc" and name.extension in {".tsv", ".csv"}
         ):
             found[name.suffix, name.run_key] = path
+        elif name.suffix == "timeseries" and name.entities.get("desc") == "confounds" and name.extension == ".tsv":
+            found["confounds", name.run_key] = path
     return found
 
 

@@ -34,7 +34,7 @@ def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
     """
     labels = list(labels)
     path = bids / "participants.tsv"
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         _warn(f"there is no {path}: nobody's {_named()} are known.")
         return {label: no_covariates() for label in labels}
     found = _read(path)

@@ -135,7 +135,9 @@ def _files(root: Path, labels: list[str]) -> dict[str, list[str]]:
             (links / f"sub-{label}").symlink_to(root / f"sub-{label}", target_is_directory=True)
         table = bids2table.index_dataset(links)
     functional = pc.and_(pc.equal(table["datatype"], "func"), pc.is_in(table["suffix"], pa.array(_SUFFIXES)))
-    for path in sorted(table.filter(functional)["path"].to_pylist()):
+    elsewhere = pc.or_kleene(pc.is_null(table["datatype"]), pc.equal(table["datatype"], "beh"))
+    events = pc.and_(elsewhere, pc.equal(table["suffix"], "events"))
+    for path in sorted(table.filter(pc.fill_null(pc.or_kleene(functional, events), False))["path"].to_pylist()):
         files[path.split("/", 1)[0].removeprefix("sub-")].append(path)
     return files
 
@@ -143,7 +145,7 @@ def _files(root: Path, labels: list[str]) -> dict[str, list[str]]:
 def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path, BidsName]]]:
     """Parse the names, and warn of those that cannot be told apart."""
     found: dict[str, list[tuple[Path, BidsName]]] = {}
-    odd, misplaced = [], []
+    odd, misplaced, elsewhere = [], [], [path.name for path in sorted(root.glob("*_events.tsv"))]
     for label, listed in people.items():
         found[label] = []
         for file in listed.files:
@@ -153,9 +155,16 @@ def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path,
                 odd.append(file)
             elif name.entities.get("sub") != label:
                 misplaced.append(file)
+            elif "func" not in path.relative_to(root).parts:
+                if name.extension == ".tsv":
+                    elsewhere.append(file)
             else:
                 found[label].append((path, name))
     _warn(f"files in {root}: their names do not follow BIDS", odd)
+    _warn(
+        f"events files in {root}: they lie in no func folder. Give each run its own, beside its image: what people did differs",
+        elsewhere,
+    )
     _warn(f"files in {root}: they are named after another person than their folder", misplaced)
     return found
 

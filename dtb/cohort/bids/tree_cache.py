@@ -22,7 +22,7 @@ from dtb.files import cache_folder, written_whole
 
 _SETTLING_NS = 2_000_000_000
 """A folder that changed later than this before it was listed may change again within the resolution of its clock."""
-_VERSION = f"2 {bids2table.__version__}"
+_VERSION = f"3 {bids2table.__version__}"
 
 
 @dataclasses.dataclass(frozen=True)

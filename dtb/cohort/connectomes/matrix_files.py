@@ -56,7 +56,16 @@ def read_relmat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
         raise InputDataError(f"{path.name} is empty.")
     names: Names = None
     first = 1
-    if any(_number(cell) is None for cell in rows[0]):
+    if (
+        len(rows) == len(rows[0])
+        and not rows[0][0].strip()
+        and _counts(rows[0][1:])
+        and _counts([r[0] for r in rows[1:]])
+    ):
+        rows, first = [row[1:] for row in rows[1:]], 2  # the numbers that pandas gives to rows and columns
+    elif len(rows) == len(rows[0]) + 1 and _counts(rows[0]):
+        rows, first = rows[1:], 2
+    elif any(_number(cell) is None for cell in rows[0]):
         header, rows, first = rows[0], rows[1:], 2
         if rows and len(rows[0]) == len(rows) + 1:
             # A name before each row; the corner has a name of its own, or none at all.
@@ -83,6 +92,11 @@ def read_relmat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
     return matrix, names
 
 
+def _counts(cells: list[str]) -> bool:
+    """Return whether cells are 0, 1, 2 and so on, or 1, 2, 3: numbers of regions and not values."""
+    return [cell.strip() for cell in cells] in ([str(place + start) for place in range(len(cells))] for start in (0, 1))
+
+
 def _number(cell: str) -> float | None:
     cell = cell.strip()
     if cell in _NOTHING:
@@ -96,18 +110,25 @@ def _number(cell: str) -> float | None:
 def read_mat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
     """Read a variable of a MATLAB file as (R, R), and the names of its regions if the file has them.
 
-    Names are looked for where QSIRecon (`atlas_<atlas>_region_labels`) and DSI Studio (`name`) write them.
+    Names are looked for where QSIRecon (`atlas_<atlas>_region_labels`), DSI Studio (`name`) and CONN (`names`) write them. CONN's `Z` has
+    Fisher z, a row for each source and a column for each target, of which the sources come first; it is cut to them.
 
     Raises
     ------
     InputDataError
-        The file is damaged, has several matrices and `ingest.matrix_key` does not say which, or asks for too much memory.
+        The file is damaged, has several matrices and `ingest.matrix_key` does not say which, asks for too much memory, or has Fisher z
+        where `ingest.matrix_transform` would make it of correlations.
     """
     try:
         with path.open("rb") as stream:
             start = stream.read(520)
         is_hdf5 = start[:8] == _HDF5 or start[512:520] == _HDF5
-        return _read_hdf5(path, config) if is_hdf5 else _read_older(path, config)
+        matrix, names, is_conn = _read_hdf5(path, config) if is_hdf5 else _read_older(path, config)
+        if is_conn and config.matrix_transform == "fisher_z":
+            raise InputDataError(
+                f"{path.name} is CONN's, whose Z are Fisher z already. Set `ingest.matrix_transform: none`."
+            )
+        return matrix[:, : len(matrix)] if is_conn and matrix.ndim == 2 else matrix, names
     except InputDataError:
         raise
     except _DAMAGES as error:
@@ -115,7 +136,7 @@ def read_mat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
         raise InputDataError(f"{path.name} is not a readable MATLAB file: {reason}") from None
 
 
-def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
+def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names, bool]:
     """Have another process read the file: see `dtb.cohort.connectomes.matlab_child`."""
     command = [sys.executable, "-I", matlab_child.__file__, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
@@ -131,7 +152,7 @@ def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
                 for name, (shape, kind) in listed.items()
                 if kind not in {"char", "cell", "struct", "object", "opaque", "function", "unknown"}
             }
-            key = _key(numeric, path, config)
+            key = _key(numeric, listed, path, config)
             labels = _labels_key(key, listed)
             _require_room({name: listed[name][0] for name in (key, labels) if name is not None}, path, config)
             child.stdin.write(json.dumps([key, labels]).encode() + b"\n")
@@ -143,7 +164,7 @@ def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
             child.kill()
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         names = tuple(arrays["names"].tolist()) if "names" in arrays else None
-        return arrays["matrix"], names
+        return arrays["matrix"], names, _is_conn(key, listed)
 
 
 def _last_words(child: subprocess.Popen[bytes]) -> str:
@@ -153,14 +174,15 @@ def _last_words(child: subprocess.Popen[bytes]) -> str:
     return lines[-1] if child.wait() > 0 and lines else "it crashed the process that read it"
 
 
-def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
+def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names, bool]:
     import h5py
 
     with h5py.File(path, "r") as stream:
         require_own_data(stream, path)
         data = {name: item for name, item in stream.items() if isinstance(item, h5py.Dataset)}
         numeric = {name: item.shape for name, item in data.items() if item.dtype.kind in "fiub"}
-        key = _key(numeric, path, config)
+        # MATLAB's arrays lie the other way round in HDF5.
+        key = _key({name: shape[::-1] for name, shape in numeric.items()}, data, path, config)
         labels = _labels_key(key, data)
         _require_room({name: data[name].shape for name in (key, labels) if name is not None}, path, config)
         names: Names = None
@@ -175,11 +197,12 @@ def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
                 names = tuple("".join(map(chr, stream[cell][()].ravel())) for cell in cells.ravel())
             else:
                 names = matlab_child.texts(cells)
-        # MATLAB's arrays lie the other way round in HDF5.
-        return data[key][()].T, names
+        return data[key][()].T, names, _is_conn(key, data)
 
 
-def _key(numeric: Mapping[str, tuple[int, ...]], path: Path, config: IngestConfig) -> str:
+def _key(numeric: Mapping[str, tuple[int, ...]], variables: Mapping[str, Any], path: Path, config: IngestConfig) -> str:
+    if config.matrix_key is None and "Z" in numeric and _is_conn("Z", variables):
+        return "Z"
     square = [name for name, shape in numeric.items() if len(shape) == 2 and shape[0] == shape[1] and shape[0] > 1]
     if config.matrix_key is not None:
         if config.matrix_key not in numeric:
@@ -206,7 +229,14 @@ def _labels_key(key: str, variables: Mapping[str, Any]) -> str | None:
     fitting = [name for name in variables if name.endswith(ending) and key.startswith(name.removesuffix(ending))]
     if fitting:
         return max(fitting, key=len)
+    if _is_conn(key, variables):
+        return "names"
     return "name" if key == "connectivity" and "name" in variables else None
+
+
+def _is_conn(key: str, variables: Mapping[str, Any]) -> bool:
+    """Return whether a matrix is that of CONN's `resultsROI_*.mat`, which names sources (`names`) and targets (`names2`)."""
+    return key == "Z" and {"names", "names2"} <= set(variables)
 
 
 def _require_room(shapes: Mapping[str, tuple[int, ...]], path: Path, config: IngestConfig) -> None:

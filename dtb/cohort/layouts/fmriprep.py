@@ -12,11 +12,13 @@ from dtb.cohort.layouts.regions import region_table
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
+_DESCRIPTIONS = {"preproc", "denoised", "optcomDenoised", "nonaggrDenoised", "aggrDenoised", "orthaggrDenoised"}
+"""What images that can be averaged are called by fMRIPrep, XCP-D and tedana, tedana of old, and fMRIPost-AROMA."""
 _FMRIPREP = "of fMRIPrep (Esteban et al. 2019, doi:10.1038/s41592-018-0235-4), averaged over parcels"
 
 
 def _is_volume(name: BidsName, _config: IngestConfig) -> bool:
-    is_wanted = name.entities.get("desc") in {"preproc", "denoised"}
+    is_wanted = name.entities.get("desc") in _DESCRIPTIONS
     return name.suffix == "bold" and name.extension in {".nii.gz", ".nii"} and is_wanted
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from dtb.cohort.series.atlas import UNREADABLE, first_line
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
+from dtb.tasks.tables import why_no_file
 
 _FEWEST_FREE = 10  # degrees of freedom: with fewer, noise alone correlates by a third and more
 _ROUNDING = 1e-9  # standard deviation of numbers that are all the same, relative to them
@@ -33,7 +34,9 @@ _STRATEGIES: dict[str, dict[str, Any]] = {
 }
 
 
-def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: IngestConfig) -> np.ndarray:
+def cleaned(
+    values_VR: np.ndarray, path: Path, repetition_time: float, config: IngestConfig, table: Path | None = None
+) -> np.ndarray:
     """Regress confounds out of an fMRIPrep run's parcel means, and filter them.
 
     Parameters
@@ -45,6 +48,8 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
     repetition_time : float
         Seconds.
     config : IngestConfig
+    table : Path or None
+        The confounds, if they do not lie beside the image.
 
     Returns
     -------
@@ -66,25 +71,27 @@ def cleaned(values_VR: np.ndarray, path: Path, repetition_time: float, config: I
             f"ingest.low_pass_hz {config.low_pass_hz:g} would remove nothing from {path.name}, which has a volume every "
             f"{repetition_time:g} s and so no frequency above {0.5 / repetition_time:.4g} Hz. Give less, or 0 to keep all."
         )
-    table, kept = None, None
+    confounds, kept = None, None
     if config.confounds != "none":
-        beside = confounds_beside(path)
+        beside = table or confounds_beside(path)
         if beside is None:
             raise InputDataError(
                 f"Confounds of {path.name} for `{config.confounds}`: there is no {_run_of(path)}_desc-confounds_timeseries.tsv beside it. "
                 "Give a tree with fMRIPrep's confounds, or `ingest.confounds: none`."
             )
+        if not beside.is_file():
+            raise InputDataError(f"{beside.name} is {why_no_file(beside)}.")
         # nilearn finds the table by the name of an image, which need not be there, and knows few: this is one that goes with the table.
         image = beside.with_name(f"{beside.name.partition('_desc-')[0]}_desc-preproc_bold.nii.gz")
         try:
-            table, kept = load_confounds(str(image), **_STRATEGIES[config.confounds])
+            confounds, kept = load_confounds(str(image), **_STRATEGIES[config.confounds])
         except UNREADABLE as error:
             raise InputDataError(f"Confounds of {path.name} for `{config.confounds}`: {first_line(error)}") from None
-        if len(table) != len(values_VR):
-            raise InputDataError(f"{path.name} has {len(values_VR)} volumes, its confounds {len(table)} rows.")
+        if len(confounds) != len(values_VR):
+            raise InputDataError(f"{path.name} has {len(values_VR)} volumes, its confounds {len(confounds)} rows.")
     present_R = np.isfinite(values_VR).all(axis=0)
     kept_V = np.arange(len(values_VR)) if kept is None else np.asarray(kept)
-    confounds_VC = None if table is None else table.to_numpy()[kept_V]
+    confounds_VC = None if confounds is None else confounds.to_numpy()[kept_V]
     if confounds_VC is not None:
         _require_freedom(confounds_VC, path, config)
     known_VR = values_VR[np.ix_(kept_V, present_R)]
@@ -131,10 +138,15 @@ def _has_signal(before_VR: np.ndarray, after_VR: np.ndarray) -> np.ndarray:
     )
 
 
-def confounds_beside(path: Path) -> Path | None:
-    """Return the confounds table beside an fMRIPrep image or CIFTI series, which also holds the framewise displacement."""
+def confounds_beside(path: Path, elsewhere: Path | None = None) -> Path | None:
+    """Return the confounds table beside an fMRIPrep image or CIFTI series, or else the one in another tree.
+
+    It also holds the framewise displacement.
+    """
     found = sorted(path.parent.glob(f"{_run_of(path)}_desc-confounds_*.tsv"))
-    return found[0] if found else None
+    if found:
+        return found[0]
+    return elsewhere if elsewhere is not None and elsewhere.is_file() else None
 
 
 def _run_of(path: Path) -> str:

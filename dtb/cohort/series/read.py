@@ -25,6 +25,7 @@ from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 
 ZERO_VOLUMES = "volumes in which every region is exactly 0 are taken for missing, as where censoring wrote zeros (AFNI's -cenmode ZERO)"
+_SCRUBBED = "NumberOfVolumesDiscardedByMotionScrubbing"
 _ROUNDING = 1e-9  # range of numbers that are all the same, relative to them
 _FAINTEST = 1e-6  # of most regions' range: whatever has less was a constant before it was filtered
 
@@ -171,14 +172,21 @@ def read_series(
     if np.isinf(values_VR).any():
         raise InputDataError(f"{file.path.name} has infinite values.")
     timing = read_timing(file, header_time, config)
-    motion: object = read_sidecar(file.path).get("FDMean")
+    sidecar = read_sidecar(file.path)
+    motion = sidecar.get("FDMean", sidecar.get("MeanFramewiseDisplacement"))
+    scrubbed = sidecar.get(_SCRUBBED)
+    if file.outliers is None and isinstance(scrubbed, int | float) and scrubbed > 0:
+        raise InputDataError(
+            f"{file.path.name} lacks {scrubbed:g} volumes of too much motion ({_SCRUBBED} in its sidecar), and nothing says which. Give "
+            "the series of a strategy without scrubbing."
+        )
     notices = timing.notices
     if layout.is_denoised:
         values_VR, num_zero = _without_zero_volumes(values_VR)
         notices = (*notices, *([ZERO_VOLUMES] if num_zero else []))
     else:
-        values_VR = cleaned(values_VR, file.path, timing.repetition_time, config)
-        confounds = confounds_beside(file.path)
+        confounds = confounds_beside(file.path, file.confounds)
+        values_VR = cleaned(values_VR, file.path, timing.repetition_time, config, confounds)
         motion = None if confounds is None else mean_displacement(confounds, len(values_VR), file.path)
     if file.outliers is not None:
         values_VR = on_the_clock(values_VR, file.outliers, file.path)

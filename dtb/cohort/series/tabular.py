@@ -16,7 +16,7 @@ from isal import igzip
 from dtb.cohort.hdf5 import require_own_data
 from dtb.cohort.series.atlas import BAD_BYTES
 from dtb.errors import InputDataError
-from dtb.tasks.tables import number_or_none, read_tsv
+from dtb.tasks.tables import number_or_none, read_tsv, why_no_file
 
 _ABSENT = ["n/a", "nan", "NaN", ""]
 _LONGEST_HEADER = 2**24
@@ -33,6 +33,8 @@ def read_header_names(path: Path) -> tuple[str, ...]:
     try:
         with path.open("rb") as stream:
             return _names(stream.readline(_LONGEST_HEADER), path)
+    except FileNotFoundError:
+        raise InputDataError(f"{path} is {why_no_file(path)}.") from None
     except OSError as error:
         raise InputDataError(f"{path} cannot be read ({error}).") from None
 
@@ -94,6 +96,10 @@ def read_headerless(path: Path, num_regions: int, max_memory_gib: float) -> np.n
         raise InputDataError(
             f"{path.name} has {values_VR.shape[1]} columns; the table of region names has {num_regions}."
         )
+    if num_regions > 2 and any(np.array_equal(values_VR[0], np.arange(num_regions) + start) for start in (0, 1)):
+        raise InputDataError(
+            f"{path.name} begins with the numbers of its regions, which are no volume. Take that line away."
+        )
     return values_VR
 
 
@@ -106,6 +112,8 @@ def _content(path: Path, max_memory_gib: float) -> bytes:
             while size <= limit and (part := stream.read(_PART_BYTES)):
                 parts.append(part)
                 size += len(part)
+    except FileNotFoundError:
+        raise InputDataError(f"{path.name} is {why_no_file(path)}.") from None
     except BAD_BYTES as error:
         raise InputDataError(f"{path.name} is damaged: {error}") from None
     if size > limit:

@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import TypeGuard
 
 from dtb.cohort.bids.index import SeriesFile
-from dtb.cohort.bids.names import sidecar_of
+from dtb.cohort.bids.names import RUN_ENTITIES, sidecar_of
+from dtb.cohort.bids.tree import parse_name
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
-from dtb.tasks.tables import number_or_none
+from dtb.tasks.tables import number_or_none, why_no_file
 
 _SHORTEST, _LONGEST = 0.1, 20.0  # repetition times in seconds
 _SAME_TIME = 0.01  # relative: what headers in single precision and rounded sidecars differ by
 _LATEST_START = 60.0  # of a first volume; milliseconds written as seconds are beyond it
 _WORDS = {"start": 0.0, "first": 0.0, "middle": 0.5, "end": 1.0, "last": 1.0}
 _REFERENCES = ("SliceTimingReference", "SliceTimingRef")
+_UNSTEADY = "NumberOfVolumesDiscardedByNonsteadyStatesDetector"
 _DROPPED_COLUMNS = ("num_dummy_volumes", "nVolsRemoved")
 
 HEADER_DIFFERS = (
@@ -110,9 +112,9 @@ def _repetition_time(
     config: IngestConfig,
 ) -> tuple[float, float, list[str]]:
     """Return the repetition time, the time of the first volume where the sidecars list the times of all, and what had to be decided."""
-    sidecar = sidecar_of(file.path)
+    sidecar = find_sidecar(file.path)
     sources = {
-        sidecar.name: _spacing(own, file),
+        sidecar.name: _spacing(own, file) or _sampling(own),
         **{f"the raw tree's {name}": _spacing(one, file) for name, one in raw},
     }
     # Each raw sidecar fills what the one before it lacks.
@@ -169,6 +171,12 @@ def _spacing(sidecar: dict[str, object], file: SeriesFile) -> tuple[object, floa
     return (times[-1] - times[0]) / (len(times) - 1), float(times[0])
 
 
+def _sampling(sidecar: dict[str, object]) -> tuple[object, float] | None:
+    """Return the time between volumes where a series' sidecar says how many there are a second, as BEP017's do."""
+    frequency = sidecar.get("SamplingFrequency")
+    return (1 / frequency, 0.0) if _is_number(frequency) and frequency > 0 else None
+
+
 def _first(said: dict[str, tuple[object, float]]) -> float:
     return next((first for _, first in said.values() if first), 0.0)
 
@@ -197,7 +205,7 @@ def _dropped(
         return config.dropped_volumes, 0.0
     if contradicted:
         raise InputDataError(
-            f"{sidecar_of(file.path).name}: {contradicted}. Correct what is wrong, or set ingest.dropped_volumes."
+            f"{find_sidecar(file.path).name}: {contradicted}. Correct what is wrong, or set ingest.dropped_volumes."
         )
     if said is None:
         if LAYOUTS[config.layout].drops_volumes:
@@ -211,9 +219,9 @@ def _dropped(
 def _dropped_seconds(file: SeriesFile, own: dict[str, object], seconds: float) -> tuple[float | None, str]:
     """Return how long after the run's beginning the series begins, None if nothing says it, and what is wrong with what says it.
 
-    It stands in HALFpipe's sidecars, and in the table of quality that XCP-D writes for each run.
+    It stands in HALFpipe's sidecars, in giga_connectome's, and in the table of quality that XCP-D writes for each run.
     """
-    scans, start = own.get("DummyScans"), own.get("ScanStart")
+    scans, start = own.get("DummyScans", own.get(_UNSTEADY)), own.get("ScanStart")
     for key, value in (("DummyScans", scans), ("ScanStart", start)):
         if value is not None and (not _is_number(value) or value < 0):
             return None, f"{key} is {value!r}; expected a number, 0 or more"
@@ -277,7 +285,7 @@ def _start(
 
 def _preprocessed(file: SeriesFile, own: dict[str, object]) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield the sidecars of the series and of the images that it was made of."""
-    yield sidecar_of(file.path).name, own
+    yield find_sidecar(file.path).name, own
     for path in file.image_sidecars:
         if path.is_file():
             yield path.name, _json_at(path)
@@ -298,14 +306,37 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def read_sidecar(path: Path) -> dict[str, object]:
     """Read what lies beside a file, if anything does."""
-    sidecar = sidecar_of(path)
-    return _json_at(sidecar) if sidecar.is_file() else {}
+    sidecar = find_sidecar(path)
+    return _json_at(sidecar) if sidecar.exists() or sidecar.is_symlink() else {}
+
+
+def find_sidecar(path: Path) -> Path:
+    """Return the sidecar of a file: its own or, where it has none, the one in its folder that names most of it and nothing else.
+
+    giga_connectome writes one for the series of all atlases, by BIDS's inheritance principle. What says of the run alone is a raw image's.
+    """
+    own = sidecar_of(path)
+    name = None if own.exists() or own.is_symlink() else parse_name(path.name)
+    if name is None:
+        return own
+    others = {other: parse_name(other.name) for other in path.parent.glob(f"*_{name.suffix}.json")}
+    fitting = {
+        other: len(each.entities)
+        for other, each in others.items()
+        if each is not None
+        and each.suffix == name.suffix
+        and each.entities.items() <= name.entities.items()
+        and not set(each.entities) <= {"sub", "echo", "part", *RUN_ENTITIES}
+    }
+    return max(sorted(fitting), key=fitting.__getitem__, default=own)
 
 
 def _json_at(path: Path) -> dict[str, object]:
     try:
         # Some tools write a bare NaN, which Python's reader takes.
         values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputDataError(f"{path.name} is {why_no_file(path)}.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputDataError(f"{path.name} is not readable JSON ({error}).") from None
     return values if isinstance(values, dict) else {}
