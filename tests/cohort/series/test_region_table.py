@@ -13,6 +13,8 @@ from dtb.errors import InputDataError
 
 NAMES = [f"Name{number}" for number in range(1, 9)]
 
+LEFT_OUT = "What has no name or no label is left out."
+
 
 def config_of(tmp_path, labels, table: str, kind: str = "tsv") -> IngestConfig:
     """Write an image with these labels, and its table."""
@@ -71,9 +73,9 @@ def test_names_that_may_stand_at_the_wrong_labels_are_refused_with_what_each_sid
 def test_with_numbers_in_the_table_what_one_side_alone_lacks_is_named(tmp_path):
     more = config_of(tmp_path, list(range(1, 9)), numbered(NAMES[:6]))
     image, table = more.atlas.name, "tpl-MNI_atlas-a_dseg.tsv"
-    assert lacking_in_atlas(more) == [f"{image} has the 2 labels 7, 8 without a name in {table}."]
+    assert lacking_in_atlas(more) == [f"{image} has the 2 labels 7, 8 without a name in {table}. {LEFT_OUT}"]
     fewer = config_of(tmp_path, list(range(1, 8)), numbered(NAMES))
-    assert lacking_in_atlas(fewer) == [f"{table} names the region Name8 (8) without a label in {image}."]
+    assert lacking_in_atlas(fewer) == [f"{table} names the region Name8 (8) without a label in {image}. {LEFT_OUT}"]
 
 
 def test_what_the_table_calls_background_is_no_region_and_lacks_nothing(tmp_path):
@@ -122,7 +124,7 @@ def test_labels_of_a_surface_are_held_against_their_own_table(tmp_path):
 
     assert lacking([0, 1, 1, 2, 2, 3, 3, 3, 3, 3]) == []
     assert lacking([0, 1, 1, 2, 2, 2, 2, 2, 2, 2]) == [
-        f"{atlas.name} names the region r3 (3) without a label in {atlas.name}."
+        f"{atlas.name} names the region r3 (3) without a label in {atlas.name}. {LEFT_OUT}"
     ]
     with pytest.raises(InputDataError, match=r"the label 4 without a name.*r1 \(1\)"):
         lacking([0, 2, 2, 3, 3, 4, 4, 4, 4, 4])
