@@ -1,4 +1,4 @@
-"""Which of a cohort's files are read, person by person: names only, no file is opened here.
+"""Which of a cohort's files are read, person by person: by their names. No file is opened here, but where two of events may be the same.
 
 The raw tree says who there is and holds the events; any number of derivative trees hold the parcellated series.
 """
@@ -6,6 +6,7 @@ The raw tree says who there is and holds the events; any number of derivative tr
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -193,8 +194,10 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
             f"No resting-state series of any of {len(people)} people in {', '.join(map(str, derivatives))}: looked for "
             f"{layout.looked_for(config)} (in sub-*/func or sub-*/ses-*/func). Check --derivatives, ingest.layout, ingest.rest_task"
             f"{' and ' + str(config.bids_filter_file) if config.bids_filter_file else ''}."
-            + next((f" sub-{person.label}: {person.problem}." for person in people if person.problem), "")
-            + _what_is_there(derived, config)
+            + next(
+                (f" sub-{person.label}: {person.problem}." for person in people if person.problem),
+                _what_is_there(derived, config),
+            )
         )
     return people
 
@@ -294,6 +297,8 @@ def _person(
         for place in matching:
             if not selection.wants_task(task, tasks.specs[place]):
                 continue
+            if (key, place) in events and _is_copy(path, name, events[key, place]):
+                continue
             if (key, place) in events:
                 problem = f"several events files of one run, {events[key, place].path.name} and {path.name}"
                 return PersonFiles(label, (), (), problem)
@@ -373,6 +378,18 @@ def _series(
                 confounds=_first(near, ("confounds", key)),
             )
     return found
+
+
+def _is_copy(path: Path, name: BidsName, other: EventsFile) -> bool:
+    """Return whether events are the same as others of another echo, or of the phase: converters write them beside each image of a run."""
+    own, others = (
+        {key: value for key, value in each.entities.items() if key not in {"echo", "part"}}
+        for each in (name, other.name)
+    )
+    try:
+        return own == others and filecmp.cmp(path, other.path, shallow=False)
+    except OSError:
+        return False
 
 
 def _image_sidecars(derived: list[Tree], label: str) -> dict[RunKey, list[Path]]:
