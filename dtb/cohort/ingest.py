@@ -96,7 +96,7 @@ def ingest(
     lacking = LAYOUTS[wanted.layout].lacking
     for sentence in lacking(derivatives, wanted) if lacking is not None and wanted.atlas is not None else ():
         terminal.err.print(f"Warning: {sentence}")
-    covariates = read_covariates(bids, [person.label for person in files])
+    covariates = read_covariates(bids, [person.label for person in files], wanted.family_column)
     _require_events(files, tasks, bids)
     _require_readable(tasks, files, wanted)
     call = StageCall("ingest", out, sections(config, "ingest"), resume=resume, dry_run=dry_run)
@@ -113,7 +113,8 @@ def ingest(
         )
     key = load_or_make_key(out, None if made_up_with is None else open_key(made_up_with))
     jobs = [
-        PersonJob(person, pseudonym_of(person.label, key), covariates[person.label], derivatives) for person in files
+        PersonJob(person, pseudonym_of(person.label, key), _without_names(covariates[person.label], key), derivatives)
+        for person in files
     ]
     jobs.sort(key=lambda job: job.pseudonym)  # the shards' order says nothing about who is who
     save_identities(out, key, {job.files.label: job.pseudonym for job in jobs})
@@ -304,6 +305,12 @@ def _warn_of_unseen_onsets(people: list[tuple[str, PersonQuality]], tasks: TaskS
 def _try_events(tasks: dict[str, Any], place: int, path: Path) -> None:
     """Read an events file through one of the tasks, or refuse it."""
     read_trials(TaskSet.from_plain(tasks).specs[place], path)
+
+
+def _without_names(covariates: dict[str, float | str | None], key: bytes) -> dict[str, float | str | None]:
+    """Put a pseudonym in the place of a family's name."""
+    family = covariates.get("family")
+    return covariates if family is None else {**covariates, "family": pseudonym_of(f"family/{family}", key)}
 
 
 def _with_absolute_paths(config: IngestConfig) -> IngestConfig:

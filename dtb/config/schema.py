@@ -127,6 +127,9 @@ class IngestConfig:
     """With `fmriprep` and `fmriprep_cifti`, the highest frequency that is kept; 0 keeps all."""
     min_parcel_coverage: Fraction = 0.5
     """A parcel with a smaller share of its voxels covered is absent."""
+    family_column: str = ""
+    """Column of `participants.tsv` that says who are relatives. If not given: `family_id`, `Family_ID` or `rel_family_id`. Relatives stay
+    together wherever people are divided."""
     max_memory_gib: Positive = 1.5
     """An image whose header asks for more memory than this, in one process, is refused."""
     repetition_time: Positive | None = None

@@ -27,7 +27,7 @@ from dtb.evaluate.certificate.fit import Circumstances, together
 from dtb.evaluate.certificate.provenance import what_was_tested
 from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import PICKED_IN_FOLDS
-from dtb.evaluate.scores.covariates import Covariates, covariate_basis
+from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, Covariates, basis_with_group, covariate_basis
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
 from dtb.evaluate.scores.picked import with_best
 from dtb.evaluate.scores.statistics import (
@@ -50,7 +50,7 @@ from dtb.evaluate.scores.tables import (
 )
 from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, STRANGERS_FILE, conclude
 from dtb.files import written_whole
-from dtb.people.covariates import COVARIATES
+from dtb.people.covariates import COVARIATES, family_numbers
 from dtb.shards.split import SEEN_KINDS, Split
 from dtb.stages import StageCall, require_complete
 
@@ -86,10 +86,15 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     if call.ends_early(lambda: terminal.out.print(planned)):
         return
     folder = call.claim()
-    weights_BS = draw_weights(len(people), config.evaluate.num_bootstrap, STREAM)
+    weights_BS = draw_weights(
+        len(people), config.evaluate.num_bootstrap, STREAM, family_numbers(facts[who] for who in people)
+    )
     covariates = _pooled_covariates(splits)
     basis_SC = covariate_basis([facts[who] for who in people], covariates.known) if covariates.known else None
-    figures = pooled_figures(scores, people, weights_BS, config.evaluate.confidence, ceilings, basis_SC, strangers)
+    left_in_SC = basis_with_group([facts[who] for who in people], covariates.known)
+    figures = pooled_figures(
+        scores, people, weights_BS, config.evaluate.confidence, ceilings, basis_SC, strangers, left_in_SC
+    )
     with written_whole(out / SCORES_FILE) as temporary:
         scores.to_parquet(temporary, index=False)
     described: dict[str, Any] = {"kind": split.kind, "held_out": split.held_out, "num_folds": len(evaluated)}
@@ -117,6 +122,7 @@ def pooled_figures(
     ceilings: Mapping[tuple[str, str], Mapping[str, float]],
     basis_SC: np.ndarray | None = None,
     strangers: pd.DataFrame | None = None,
+    group_left_in_SC: np.ndarray | None = None,
 ) -> list[Figure]:
     """Make every figure from the folds' scores.
 
@@ -134,6 +140,8 @@ def pooled_figures(
         What covariates can explain in everybody; without it there are no partial figures. Each fold has a mean of its own beside it.
     strangers : DataFrame, optional
         Rows of `dtb.evaluate.scores.tables.strangers_table`, with the same two columns.
+    group_left_in_SC : (S, C), optional
+        What covariates can explain without the group, for the figures that leave it in.
     """
     found = []
     losses = {} if strangers is None else dict(list(strangers.groupby(["task", "metric"])))
@@ -143,7 +151,8 @@ def pooled_figures(
     for (task, metric), rows in scores.groupby(["task", "metric"], sort=False):
         first = rows.iloc[0]
         is_partial = first["statistic"] == PARTIAL
-        if is_partial and basis_SC is None:
+        taken_out_SC = group_left_in_SC if str(metric).endswith(GROUP_LEFT_IN) else basis_SC
+        if is_partial and taken_out_SC is None:
             continue
         each = rows[["observed", *predictors, ADDED, ALONE, *permuted]].to_numpy(dtype=np.float64)
         if first["statistic"] == "r":
@@ -153,9 +162,11 @@ def pooled_figures(
         values_NSX = table.reindex(everybody).to_numpy().reshape(len(seeds), len(people), -1)
         alone: list[Statistic] = []
         for seed in seeds:
-            if is_partial and basis_SC is not None:
+            if is_partial and taken_out_SC is not None:
                 fold_of = rows[rows["seed"] == seed].set_index("pseudonym")["fold"]
-                alone.append(PartialCorrelation(_with_fold_means(basis_SC, fold_of.reindex(list(people)).to_numpy())))
+                alone.append(
+                    PartialCorrelation(_with_fold_means(taken_out_SC, fold_of.reindex(list(people)).to_numpy()))
+                )
             else:
                 alone.append(STATISTICS[first["statistic"]])
         added, alone_at = 1 + len(predictors), 2 + len(predictors)

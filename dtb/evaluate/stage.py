@@ -41,7 +41,7 @@ from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, 
 from dtb.evaluate.predictors.table import given_of, left_out_predictions
 from dtb.evaluate.predictors.twin import predict, predict_from_strangers, told_connectomes
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
-from dtb.evaluate.scores.covariates import Covariates, Facts, covariate_basis, known_covariates
+from dtb.evaluate.scores.covariates import Covariates, Facts, basis_with_group, covariate_basis, known_covariates
 from dtb.evaluate.scores.evidence import Evidence, Strangers
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.figures import all_figures
@@ -52,6 +52,8 @@ from dtb.evaluate.scores.strangers import block_of_people, deals
 from dtb.evaluate.scores.tables import bold_map_table, figures_table, scores_table, strangers_table, subjects_table
 from dtb.evaluate.tracking import log_evaluation
 from dtb.files import sha256_of, write_json, write_text, written_whole
+from dtb.people.covariates import family_numbers
+from dtb.people.relatives import alike_pairs
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
 from dtb.stages import CONFIG_FILE, OutputFolder, StageCall, read_stage
@@ -211,6 +213,7 @@ def conclude(
         confidence=config.evaluate.confidence,
         covariates=Covariates(**{name: tuple(value) for name, value in described["covariates"].items()}),
         num_seeds=len(described.get("seeds", [0])),
+        family_S=family_numbers(people),
         circumstances=circumstances,
     )
     certificate = dataclasses.replace(certificate, about=about(described, people))
@@ -276,6 +279,8 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
 
     training = read(task.training_people, task.training_spans, "training people")
     people = read(task.split.test, partial(task.split.spans, "test"), "held-out data")
+    if not task.split.tests_seen_people:
+        _warn_of_relatives(training, people)
     bar = progress.add_task("twins perform", total=len(people))
     told = told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy())
     predictions = _perform(task, [task.twin, *task.members], people, told, lambda count: progress.advance(bar, count))
@@ -304,7 +309,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         predictions,
         mean_over_people(target.maps_STR)[0],
         scale,
-        draw_weights(len(people), config.evaluate.num_bootstrap, STREAM),
+        draw_weights(len(people), config.evaluate.num_bootstrap, STREAM, family_numbers(people.covariates)),
         config.evaluate.confidence,
         summaries_of_runs(people, task.taskset),
         said_by_other_half(training.trials, people.trials),
@@ -312,6 +317,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         covariates,
         covariate_basis(people.covariates, covariates.known) if covariates.known else None,
         strangers,
+        basis_with_group(people.covariates, covariates.known),
         picks=picks,
     )
 
@@ -333,9 +339,24 @@ def _from_rest_runs(task: EvaluationInputs, people: People) -> tuple[Summary, Su
     return found["first"].summary, found["second"].summary
 
 
+def _warn_of_relatives(training: People, people: People) -> None:
+    """Say how many pairs are as alike as relatives and not known to be any."""
+    family_S = family_numbers([*training.covariates, *people.covariates])
+    pairs_P2 = alike_pairs(np.concatenate([training.edges_SE, people.edges_SE]), family_S)
+    if len(pairs_P2):
+        names = (*training.pseudonyms, *people.pseudonyms)
+        one, other = names[pairs_P2[0, 0]], names[pairs_P2[0, 1]]
+        terminal.err.print(
+            f"Warning: as alike as relatives' or one person's are the connectomes of {len(pairs_P2)} "
+            f"{'pair' if len(pairs_P2) == 1 else 'pairs'} of people (for example {one} and {other}), of whom no common family is known. If "
+            "they are relatives, name the column of families (`ingest.family_column`) and ingest and train anew: p-values and intervals "
+            "take people for unrelated."
+        )
+
+
 def _from_strangers(task: EvaluationInputs, people: People, advance: Callable[[int], None]) -> Strangers | None:
     """Let everybody's behaviour be predicted from strangers' connectomes; None where nobody has a stranger."""
-    family_S = np.arange(len(people))
+    family_S = family_numbers(people.covariates)
     block_S = block_of_people(people.pseudonyms, family_S)
     donor_DS = deals(block_S, family_S)
     if not (donor_DS >= 0).any():

@@ -7,7 +7,10 @@ describe people by them.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Literal
+
+import numpy as np
 
 from dtb.kinds import Kinds
 
@@ -33,6 +36,8 @@ class Covariate:
         Several of its values, for messages.
     is_removed : bool
         Whether it is taken out of figures.
+    is_counted : bool
+        Whether it is told how many people there are of each of its values.
     needed : {"no", "yes", "if several"}
         Whether nothing is said to be a person's own without it; `if several`, where there are several values.
     """
@@ -44,6 +49,7 @@ class Covariate:
     limits: tuple[float, float] | None = None
     plural: str = ""
     is_removed: bool = True
+    is_counted: bool = True
     needed: Literal["no", "yes", "if several"] = "no"
 
 
@@ -61,7 +67,15 @@ COVARIATES: Kinds[Covariate] = Kinds(
         ),
         Covariate("motion", "motion", is_number=True, needed="yes"),
         Covariate("rest_seconds", "length of rest", is_number=True),
-        Covariate("group", "group", is_number=False, columns=("group", "diagnosis"), is_removed=False),
+        Covariate(
+            "family",
+            "family",
+            is_number=False,
+            columns=("family_id", "rel_family_id"),
+            is_removed=False,
+            is_counted=False,
+        ),
+        Covariate("group", "group", is_number=False, columns=("group", "diagnosis"), needed="if several"),
     ],
 )
 
@@ -77,8 +91,25 @@ def removed_labels() -> tuple[str, ...]:
 
 
 def labels() -> tuple[str, ...]:
-    """Name every label, by which people are counted."""
-    return tuple(one.name for one in COVARIATES if not one.is_number)
+    """Name every label by which people are counted."""
+    return tuple(one.name for one in COVARIATES if not one.is_number and one.is_counted)
+
+
+def family_numbers(people: Iterable[Mapping[str, float | str | None]]) -> np.ndarray:
+    """Number families, (S,) int: relatives have the same number, and who has no known family is a family of one.
+
+    Examples
+    --------
+    >>> family_numbers([{"family": "a"}, {"family": None}, {"family": "a"}, {}]).tolist()
+    [0, 1, 0, 2]
+    """
+    number_of: dict[tuple[str, str], int] = {}
+    found = []
+    for place, facts in enumerate(people):
+        family = facts.get("family")
+        key = ("alone", str(place)) if family is None else ("family", str(family))
+        found.append(number_of.setdefault(key, len(number_of)))
+    return np.array(found, np.int64)
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:

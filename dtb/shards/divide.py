@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 
 from dtb import terminal
 from dtb.config import SplitConfig
@@ -11,12 +12,16 @@ from dtb.errors import ConfigurationError
 from dtb.shards.read import Cohort
 from dtb.shards.split import Split, held_out_runs
 
+Facts = dict[str, float | str | None]
+
 
 def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
     """Return the split of a cohort.
 
     People are assigned to folds in turn, sorted by site, group, sex and decade of age and, within these, in an order drawn from `seed`, so
     that each fold has its share of each kind. Validation people are chosen from the training people in the same way.
+
+    Relatives go together, wherever people are divided: what a connectome says of somebody, a twin sister's in training says as well.
 
     Parameters
     ----------
@@ -53,36 +58,64 @@ def make_split(cohort: Cohort, config: SplitConfig, seed: int) -> Split:
 
     held_out = ""
 
-    def dealt(pseudonyms: list[str], purpose: str) -> list[str]:
-        return sorted(pseudonyms, key=lambda who: (*_stratum(covariates[who]), _draw(seed, purpose, who)))
+    def dealt(pseudonyms: list[str], purpose: str) -> list[list[str]]:
+        """Return families in the order in which they are dealt: the large ones first, and those alike beside one another."""
+        return sorted(
+            _families(pseudonyms, covariates),
+            key=lambda some: (-len(some), *_stratum(covariates[some[0]]), _draw(seed, purpose, some[0])),
+        )
 
     if config.kind == "sites":
         site_of = {who: str(site) for who in people if (site := covariates[who].get("site")) is not None}
         held_out = _held_out_site(sorted(set(site_of.values())), config)
         test = [who for who, site in site_of.items() if site == held_out]
-        if len(site_of) < len(people):
+        elsewhere = _relatives(test, [who for who in people if who not in set(test)], covariates)
+        if elsewhere:
+            terminal.err.print(
+                f"{len(elsewhere)} people of other sites are left out: relatives of theirs are at the site {held_out}, which is held out."
+            )
+            site_of = {who: site for who, site in site_of.items() if who not in elsewhere}
+        without = sum(covariates[who].get("site") is None for who in people)
+        if without:
             # They may be of the site that is held out.
             terminal.err.print(
-                f"{len(people) - len(site_of)} of {len(people)} people have no site and are left out: whether training may see them cannot "
-                "be known. Give them one in the column `site` of participants.tsv."
+                f"{without} of {len(people)} people have no site and are left out: whether training may see them cannot be known. Give "
+                "them one in the column `site` of participants.tsv."
             )
-            people = sorted(site_of)
+        people = sorted(site_of)
     else:
-        _check_folds(len(people), config)
-        test = dealt(people, "fold")[config.fold :: config.num_folds]
+        _check_folds(len(_families(people, covariates)), config)
+        test = [who for some in dealt(people, "fold")[config.fold :: config.num_folds] for who in some]
     rest = dealt([who for who in people if who not in set(test)], f"validation{config.fold}")
     if len(rest) < 2:
         raise ConfigurationError(
-            f"split.fold {config.fold}: {len(rest)} person would be left for training and validation, which need one each. "
+            f"split.fold {config.fold}: {sum(map(len, rest))} people, relatives together, would be left for training and validation, which "
+            "need one each. "
             "Hold out another site, or use split.kind: subjects."
         )
     num_validation = min(max(1, round(config.validation_fraction * len(rest))), len(rest) - 1)
     # Evenly spaced places in an order sorted by kind of person: each kind gives its share.
-    validation = [rest[(2 * place + 1) * len(rest) // (2 * num_validation)] for place in range(num_validation)]
-    train = [who for who in rest if who not in set(validation)]
+    places = {(2 * place + 1) * len(rest) // (2 * num_validation) for place in range(num_validation)}
+    validation = [who for place in sorted(places) for who in rest[place]]
+    train = [who for place, some in enumerate(rest) if place not in places for who in some]
     if config.kind == "tasks":
         return _by_tasks(cohort, train, validation, test, config.held_out)
     return Split("subjects", tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)), held_out=held_out)
+
+
+def _families(pseudonyms: Iterable[str], covariates: dict[str, Facts]) -> list[list[str]]:
+    """Return people by family, each in alphabetical order; who has no known family is alone."""
+    found: dict[str, list[str]] = {}
+    for who in sorted(pseudonyms):
+        family = covariates[who].get("family")
+        found.setdefault(f"alone {who}" if family is None else f"family {family}", []).append(who)
+    return list(found.values())
+
+
+def _relatives(some: list[str], others: list[str], covariates: dict[str, Facts]) -> set[str]:
+    """Return which of the others are relatives of some."""
+    families = {covariates[who].get("family") for who in some} - {None}
+    return {who for who in others if covariates[who].get("family") in families}
 
 
 def _runs_of(cohort: Cohort, pseudonym: str) -> list[tuple[str, str]]:

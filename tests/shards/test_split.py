@@ -216,3 +216,35 @@ def test_altered_split_is_refused(cohort, tmp_path):
     path.write_text(json.dumps(found))
     with pytest.raises(DamagedOutputError, match="altered"):
         Split.load(path)
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory):
+    """Thirty people in families of one to three, at two sites that divide some of them."""
+    folder = tmp_path_factory.mktemp("families")
+    writer, number = ShardWriter(folder, 8), 0
+    for family in range(15):
+        for member in range(1 + family % 3):
+            person = make_person(number, num_runs=1)
+            site = f"s{(family // 3 + (family == 5 and member == 2)) % 2}"
+            facts = {**person.covariates, "site": site, "family": None if family % 3 == 0 else f"f{family}"}
+            writer.add(dataclasses.replace(person, covariates=facts))
+            number += 1
+    writer.finish(DESCRIPTION)
+    return open_cohort(folder)
+
+
+@pytest.mark.parametrize("config", [SplitConfig(num_folds=3), SplitConfig(num_folds=5), SplitConfig(kind="sites")])
+def test_relatives_are_never_divided(families, config):
+    family_of = {who: families.header(who)["covariates"]["family"] or who for who in families.pseudonyms}
+    assert len(set(family_of.values())) == 15
+    tested = []
+    for fold in range(2 if config.kind == "sites" else config.num_folds):
+        split = make_split(families, dataclasses.replace(config, fold=fold), seed=0)
+        parts = [{family_of[who] for who in part} for part in (split.train, split.validation, split.test)]
+        assert all(parts)
+        assert len(set.union(*parts)) == sum(map(len, parts))
+        tested += split.test
+        if config.kind == "subjects":
+            assert abs(len(split.test) - 30 / config.num_folds) <= 3
+    assert sorted(tested) == sorted(families.pseudonyms)

@@ -17,7 +17,7 @@ Covariates = dict[str, float | str | None]
 _ABSENT = frozenset({"", "n/a", "na", "nan", "null", "-9", "-99", "-999", "-9999", "999", "9999"})
 
 
-def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
+def read_covariates(bids: Path, labels: Iterable[str], family_column: str = "") -> dict[str, Covariates]:
     """Return the covariates of participants that have columns, None where unknown, and say of how many nothing is known.
 
     Parameters
@@ -26,18 +26,20 @@ def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
         Raw BIDS tree; nothing is known of anybody if it has no `participants.tsv`.
     labels : iterable of str
         Participant labels without ``sub-``.
+    family_column : str
+        Name of the column of families; one of the known names if not given.
 
     Raises
     ------
     InputDataError
-        The table has no column `participant_id`, or says different things of one participant.
+        The table has no column `participant_id` or not the one that is named, or says different things of one participant.
     """
     labels = list(labels)
     path = bids / "participants.tsv"
     if not path.exists() and not path.is_symlink():
         _warn(f"there is no {path}: nobody's {_named()} are known.")
         return {label: no_covariates() for label in labels}
-    found = _read(path)
+    found = _read(path, family_column)
     missing = [label for label in labels if label not in found]
     if missing:
         other = next((label for label in found if label.lstrip("0") == missing[0].lstrip("0")), None)
@@ -49,15 +51,20 @@ def read_covariates(bids: Path, labels: Iterable[str]) -> dict[str, Covariates]:
     return {label: found.get(label, no_covariates()) for label in labels}
 
 
-def _read(path: Path) -> dict[str, Covariates]:
+def _read(path: Path, family_column: str) -> dict[str, Covariates]:
     table = read_tsv(path)
     by_name = {name.lower(): cells for name, cells in table.columns.items()}
     if "participant_id" not in by_name:
         raise InputDataError(f"{path} has no column participant_id. Found: {', '.join(table.columns)}.")
-    columns = {
-        covariate.name: next((by_name[name] for name in covariate.columns if name in by_name), [""] * table.num_rows)
-        for covariate in _in_table()
-    }
+    if family_column and family_column.lower() not in by_name:
+        raise InputDataError(
+            f"ingest.family_column is {family_column!r}, but {path} has no such column. Found: {', '.join(table.columns)}."
+        )
+    chosen = {"family": (family_column.lower(),)} if family_column else {}
+    columns = {}
+    for covariate in _in_table():
+        names = chosen.get(covariate.name, covariate.columns)
+        columns[covariate.name] = next((by_name[name] for name in names if name in by_name), [""] * table.num_rows)
     found: dict[str, Covariates] = {}
     numbers = [covariate for covariate in _in_table() if covariate.is_number]
     odd: dict[str, list[str]] = {covariate.name: [] for covariate in numbers}
@@ -105,4 +112,4 @@ def _in_table() -> list[Covariate]:
 
 
 def _named() -> str:
-    return listed([covariate.name for covariate in _in_table()])
+    return listed([covariate.name for covariate in _in_table() if covariate.is_counted])

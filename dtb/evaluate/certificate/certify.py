@@ -42,6 +42,7 @@ def certify(
     num_permutations: int = NUM_PERMUTATIONS,
     num_seeds: int = 1,
     circumstances: Circumstances | None = None,
+    family_S: np.ndarray | None = None,
 ) -> Certificate:
     """Test what an evaluation's figures support.
 
@@ -62,11 +63,13 @@ def certify(
         Trainings of each fold that the figures rest on.
     circumstances : Circumstances, optional
         What may be why the twin does not fit, if it does not.
+    family_S : (S,) int, optional
+        Number of each person's family, whose members are exchanged together; everybody is one's own if not given.
     """
     tests: list[CertificateTest] = []
     found = list(figures)
     for figure in found:
-        tests += tests_of(figure, covariates, weights_BS, confidence, num_permutations)
+        tests += tests_of(figure, covariates, weights_BS, confidence, num_permutations, family_S)
     corrected = holm([test.p for test in tests])
     tests = [decided(test, p, confidence, len(tests), covariates) for test, p in zip(tests, corrected, strict=True)]
     tests.sort(key=lambda test: list(QUESTIONS).index(test.kind))

@@ -69,6 +69,7 @@ def tests_of(
     weights_BS: np.ndarray,
     confidence: float,
     num_permutations: int,
+    family_S: np.ndarray | None,
 ) -> list[CertificateTest]:
     sign = 1.0 if figure.higher_is_better else -1.0
     mine_S, tests = figure.scores[TWIN], []
@@ -119,7 +120,7 @@ def tests_of(
         other_S = figure.scores[name]
         if figure.unit != "r over people":
             gain_S = _by_person(sign * (mine_S - other_S))
-            return sign_flip_p(gain_S, num_permutations, STREAM, figure.leverage), "sign flips over people"
+            return sign_flip_p(gain_S, num_permutations, STREAM, figure.leverage, family_S), "sign flips over people"
         draws_B = sign * (
             figure.statistic(figure.observed_S, mine_S, weights_BS)
             - figure.statistic(figure.observed_S, other_S, weights_BS)
@@ -130,10 +131,10 @@ def tests_of(
 
     def above_zero(values_S: np.ndarray) -> tuple[float, str]:
         if all(isinstance(one, PartialCorrelation) for one in of_trainings(figure.statistic)):
-            p = freedman_lane_p(figure.statistic, figure.observed_S, values_S, num_permutations, STREAM)
+            p = freedman_lane_p(figure.statistic, figure.observed_S, values_S, num_permutations, STREAM, family_S)
             return p, "Freedman and Lane's permutation of residuals over people"
         return (
-            sign_flip_p(_by_person(values_S), num_permutations, STREAM, figure.leverage),
+            sign_flip_p(_by_person(values_S), num_permutations, STREAM, figure.leverage, family_S),
             "sign flips over people",
         )
 

@@ -4,6 +4,9 @@ What is said to be taken out is what was: a covariate counts as known if nine in
 are tested. Numbers enter by a restricted cubic spline (Harrell 2015, Regression Modeling Strategies, section 2.4.5: four knots, linear
 beyond the outer ones), because reaction times do not rise in a straight line with age; labels by one column each.
 
+A diagnosis (`group`) is taken out too: what differs between patients and others in brain and behaviour is no person's own. Figures that
+leave it in stand beside those that do not.
+
 Shape letters: `S` subject, `C` column of the basis.
 """
 
@@ -21,6 +24,7 @@ from dtb.people.covariates import COVARIATES, listed, removed_labels, removed_nu
 Facts = Sequence[Mapping[str, float | str | None]]
 """What is known of each person, as in `dtb.people.records.SubjectRecord.covariates`."""
 
+GROUP, GROUP_LEFT_IN = "group", "with group left in"
 SHARE_KNOWN = 0.9
 """Of the people, for a covariate to count as known."""
 _KNOTS = (0.05, 0.35, 0.65, 0.95)
@@ -60,10 +64,28 @@ class Covariates:
         return listed(self.lacking)
 
 
+def taken_out(covariates: Covariates, metric: str) -> str:
+    """Name what is taken out of a partial figure, by its name.
+
+    Examples
+    --------
+    >>> taken_out(Covariates(("age", "group"), ()), "mean RT partial r, with group left in")
+    'age'
+    """
+    left_in = metric.endswith(GROUP_LEFT_IN)
+    return listed([name for name in covariates.known if not (left_in and name == GROUP)])
+
+
+def basis_with_group(people: Facts, names: Sequence[str]) -> np.ndarray | None:
+    """Return the basis of all covariates but the group (`covariate_basis`); None where the group is not among them, or alone."""
+    others = [name for name in names if name != GROUP]
+    return covariate_basis(people, others) if others and len(others) < len(names) else None
+
+
 def known_covariates(training: Facts, people: Facts) -> Covariates:
     """Return which covariates can be taken out of figures.
 
-    Site is none where there is one site only, or where nobody has any: what does not differ confounds nothing.
+    Site and group are none where there is one only, or where nobody has any: what does not differ confounds nothing.
     """
     tables = [_table(who) for who in (training, people)]
 

@@ -76,6 +76,8 @@ class Evidence:
     covariates_SC : (S, C) or None
         Basis of what they can explain (`dtb.evaluate.scores.covariates.covariate_basis`); None if none are known.
     strangers : Strangers or None
+    group_left_in_SC : (S, C) or None
+        The basis without the group, where that is known (`dtb.evaluate.scores.covariates.basis_with_group`).
     true_ceilings : mapping of (task, metric) to float
         See `dtb.evaluate.scores.ceilings.true_ceilings`; empty where no truth is known.
     picks : mapping of (task, metric) to str
@@ -97,6 +99,7 @@ class Evidence:
     covariates: Covariates = dataclasses.field(default_factory=Covariates)
     covariates_SC: np.ndarray | None = None
     strangers: Strangers | None = None
+    group_left_in_SC: np.ndarray | None = None
     true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
     picks: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 

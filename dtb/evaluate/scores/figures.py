@@ -13,6 +13,7 @@ import numpy as np
 from dtb.evaluate.predictors.predictions import Prediction, Summary, TrialPrediction, person_task_mean
 from dtb.evaluate.scores import metrics
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_maps
+from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, taken_out
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.people_figures import BEYOND, DEMOGRAPHICS, people_figures
@@ -138,7 +139,8 @@ def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
         )
     return [
         beyond,
-        _partial_map_figure(evidence, task),
+        _partial_map_figure(evidence, task, "BOLD map partial r", evidence.covariates_SC),
+        _partial_map_figure(evidence, task, f"BOLD map partial r, {GROUP_LEFT_IN}", evidence.group_left_in_SC),
         evidence.figure(
             spec.name,
             "BOLD map r",
@@ -188,11 +190,11 @@ def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
     ]
 
 
-def _partial_map_figure(evidence: Evidence, task: int) -> Figure | None:
+def _partial_map_figure(evidence: Evidence, task: int, metric: str, basis_SC: np.ndarray | None) -> Figure | None:
     """Take what covariates explain over people out of the observed and of the predicted maps, region by region."""
-    if evidence.covariates_SC is None:
+    if basis_SC is None:
         return None
-    basis_SC, observed_SR = evidence.covariates_SC, evidence.observed.maps_STR[:, task]
+    observed_SR = evidence.observed.maps_STR[:, task]
     mine_SR, theirs_SR = evidence.predictions[TWIN].summary.maps_STR[:, task], None
     if evidence.strangers is not None:
         theirs_SR = evidence.strangers.mean_of(lambda each: each.summary.maps_STR[:, task])
@@ -211,12 +213,12 @@ def _partial_map_figure(evidence: Evidence, task: int) -> Figure | None:
     ceiling = ceiling_of_maps(*halves)
     return evidence.figure(
         evidence.taskset.specs[task].name,
-        "BOLD map partial r",
+        metric,
         "mean r over regions",
         mean_of,
         np.zeros(len(evidence.people)),
         lambda p: None if p is demographics else nearness(p.summary.maps_STR[:, task]),
-        note=f"{evidence.covariates.in_words} taken out of both over these people, region by region",
+        note=f"{taken_out(evidence.covariates, metric)} taken out of both over these people, region by region",
         ceilings={} if ceiling is None else {"halves": ceiling},
         added_S=None if theirs_SR is None else nearness(mine_SR - theirs_SR),
         leverage=basis_SC.shape[1] / num_people,

@@ -11,6 +11,7 @@ import numpy as np
 
 from dtb.evaluate.predictors.predictions import Prediction
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_halves
+from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, taken_out
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure, make_figure
 from dtb.evaluate.scores.statistics import PartialCorrelation, Statistic, correlation, explained_variance
@@ -47,7 +48,12 @@ def people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
             )
         if demographics is not None:
             found.append(_beyond_figure(evidence, task, name, attribute, demographics))
-        found += [_partial_figure(evidence, task, name, attribute), _rest_figure(evidence, task, name, attribute)]
+        bases = {"": evidence.covariates_SC, f", {GROUP_LEFT_IN}": evidence.group_left_in_SC}
+        found += [
+            _partial_figure(evidence, task, f"{name} partial r{words}", attribute, basis_SC)
+            for words, basis_SC in bases.items()
+        ]
+        found += [_rest_figure(evidence, task, name, attribute)]
     return found
 
 
@@ -88,27 +94,29 @@ def _agreement_of_parts(
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _partial_figure(evidence: Evidence, task: int, name: str, attribute: str) -> Figure | None:
+def _partial_figure(
+    evidence: Evidence, task: int, metric: str, attribute: str, basis_SC: np.ndarray | None
+) -> Figure | None:
     """Make the partial correlation: what covariates explain is taken out of the observed and of the predicted figure."""
-    if evidence.covariates_SC is None:
+    if basis_SC is None:
         return None
-    statistic, observed_S = PartialCorrelation(evidence.covariates_SC), getattr(evidence.observed, attribute)[:, task]
+    statistic, observed_S = PartialCorrelation(basis_SC), getattr(evidence.observed, attribute)[:, task]
     score = _of(attribute, task)
     mine_S = score(evidence.predictions[TWIN])
     assert mine_S is not None
-    if statistic.paired(observed_S, mine_S)[3].sum() < evidence.covariates_SC.shape[1] + FEWEST_FOR_A_CEILING:
+    if statistic.paired(observed_S, mine_S)[3].sum() < basis_SC.shape[1] + FEWEST_FOR_A_CEILING:
         return None
     demographics, theirs_S = evidence.predictions.get(DEMOGRAPHICS), None
     if evidence.strangers is not None:
         theirs_S = evidence.strangers.mean_of(lambda each: np.asarray(score(each)))
     return evidence.figure(
         evidence.taskset.specs[task].name,
-        f"{name} partial r",
+        metric,
         "r over people",
         statistic,
         observed_S,
         lambda p: None if p is demographics else score(p),
-        note=f"{evidence.covariates.in_words} taken out of both, among these people",
+        note=f"{taken_out(evidence.covariates, metric)} taken out of both, among these people",
         ceilings=_agreement_of_parts(evidence, attribute, task, statistic=statistic),
         added_S=None if theirs_S is None else mine_S - theirs_S,
     )

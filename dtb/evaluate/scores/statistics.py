@@ -33,16 +33,38 @@ FEWEST_PEOPLE = 5
 """Below this many people the bootstrap has too few distinct draws for a percentile to mean anything."""
 
 
-def draw_weights(num_people: int, num_draws: int, seed: int) -> np.ndarray:
-    """Draw people with replacement.
+def draw_weights(num_people: int, num_draws: int, seed: int, family_S: np.ndarray | None = None) -> np.ndarray:
+    """Draw people with replacement; relatives together.
+
+    Parameters
+    ----------
+    num_people, num_draws, seed : int
+    family_S : (S,) int, optional
+        Number of each person's family; everybody is one's own if not given.
 
     Returns
     -------
     weights_BS : (num_draws, num_people) float64
-        How often each person was drawn; every row sums to the number of people.
+        How often each person was drawn; every row sums to the number of people, where nobody has relatives.
     """
     rng = np.random.default_rng([seed, 0x0B0075])
-    return rng.multinomial(num_people, np.full(num_people, 1 / num_people), size=num_draws).astype(np.float64)
+    _, family_S = np.unique(np.arange(num_people) if family_S is None else family_S, return_inverse=True)
+    num_families = int(family_S.max(initial=-1)) + 1
+    drawn_BF = rng.multinomial(num_families, np.full(num_families, 1 / num_families), size=num_draws)
+    return drawn_BF[:, family_S].astype(np.float64)
+
+
+def deal(family_S: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Permute people (D, S): families as wholes, each in the place of another with as many members."""
+    _, family_S = np.unique(family_S, return_inverse=True)
+    order_DS = np.empty((num_draws, len(family_S)), np.int64)
+    by_family, size_F = np.argsort(family_S, kind="stable"), np.bincount(family_S)
+    begin_F = np.cumsum(size_F) - size_F
+    for size in np.unique(size_F):
+        member_Fm = by_family[begin_F[size_F == size][:, None] + np.arange(size)]
+        places_DF = rng.permuted(np.broadcast_to(np.arange(len(member_Fm)), (num_draws, len(member_Fm))), axis=1)
+        order_DS[:, member_Fm.ravel()] = member_Fm[places_DF].reshape(num_draws, -1)
+    return order_DS
 
 
 def mean_of(_observed_S: np.ndarray, values_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
@@ -291,7 +313,12 @@ def orthonormal(columns_SC: np.ndarray) -> np.ndarray:
 
 
 def freedman_lane_p(
-    statistic: Statistic, observed_S: np.ndarray, predicted_S: np.ndarray, num_draws: int, seed: int
+    statistic: Statistic,
+    observed_S: np.ndarray,
+    predicted_S: np.ndarray,
+    num_draws: int,
+    seed: int,
+    family_S: np.ndarray | None = None,
 ) -> float:
     """Test a partial r > 0: how often would it be as large if what covariates leave of people were dealt to people at random?
 
@@ -305,6 +332,8 @@ def freedman_lane_p(
     observed_S, predicted_S : (S,) or (N, S)
     num_draws : int
     seed : int
+    family_S : (S,) int, optional
+        Families, which are dealt as wholes (Winkler et al. 2015, NeuroImage 123, 253).
 
     Returns
     -------
@@ -318,9 +347,8 @@ def freedman_lane_p(
     partials = [one for one, _, _ in rows if isinstance(one, PartialCorrelation)]
     assert len(partials) == len(rows), "only partial correlations have residuals to deal"
     used_S = np.all([one.paired(*values)[3] for one, (_, *values) in zip(partials, rows, strict=True)], axis=0)
-    num_people = int(used_S.sum())
     rng = np.random.default_rng([seed, 0x9E12])
-    order_DS = rng.permuted(np.broadcast_to(np.arange(num_people), (num_draws, num_people)), axis=1)
+    order_DS = deal(np.arange(int(used_S.sum())) if family_S is None else family_S[used_S], num_draws, rng)
     drawn_D = np.zeros(num_draws)
     reached = 0.0
     for one, (_, *values) in zip(partials, rows, strict=True):
@@ -334,7 +362,9 @@ def freedman_lane_p(
     return float((1 + (drawn_D >= reached - 1e-12).sum()) / (1 + num_draws))
 
 
-def sign_flip_p(gain_S: np.ndarray, num_draws: int, seed: int, leverage: float = 0.0) -> float:
+def sign_flip_p(
+    gain_S: np.ndarray, num_draws: int, seed: int, leverage: float = 0.0, family_S: np.ndarray | None = None
+) -> float:
     """Test that the mean of one value a person is above 0: how often would it be as large if each value's sign were chance?
 
     Parameters
@@ -345,16 +375,21 @@ def sign_flip_p(gain_S: np.ndarray, num_draws: int, seed: int, leverage: float =
     leverage : float
         Columns taken out of what the values were computed from, over people. Flipped, such values vary less than they do from sample to
         sample, by that share, which is made up for: effective scores in small samples (Hemerik et al. 2020, J R Stat Soc B 82, 841).
+    family_S : (S,) int, optional
+        Families, whose signs are flipped together.
 
     Returns
     -------
     float
         (1 + draws at least as large) / (1 + draws); NaN without people.
     """
-    gain_S = gain_S[np.isfinite(gain_S)]
-    if not len(gain_S):
+    known_S = np.isfinite(gain_S)
+    if not known_S.any():
         return float("nan")
-    signs_BS = np.random.default_rng([seed, 0x51B5]).choice([-1.0, 1.0], size=(num_draws, len(gain_S)))
+    gain_S = gain_S[known_S]
+    _, family_S = np.unique(np.arange(len(gain_S)) if family_S is None else family_S[known_S], return_inverse=True)
+    rng = np.random.default_rng([seed, 0x51B5])
+    signs_BS = rng.choice([-1.0, 1.0], size=(num_draws, int(family_S.max()) + 1))[:, family_S]
     drawn_B = signs_BS @ gain_S / len(gain_S) / np.sqrt(1 - leverage)
     return float((1 + (drawn_B >= gain_S.mean() - 1e-15).sum()) / (1 + num_draws))
 

@@ -13,14 +13,25 @@ def write(folder, *rows, header="participant_id\tage\tsex\tsite\tgroup"):
 def test_values_are_read_under_the_names_that_laboratories_use(tmp_path, capsys):
     write(tmp_path, "sub-01\t31.5\tF\t2\tpatient", "02\t0\tm\tA 1\tNone")
     assert read_covariates(tmp_path, ["01", "02"]) == {
-        "01": {"age": 31.5, "sex": "F", "site": "2", "group": "patient"},
-        "02": {"age": 0.0, "sex": "m", "site": "A 1", "group": "None"},
+        "01": {"age": 31.5, "sex": "F", "site": "2", "group": "patient", "family": None},
+        "02": {"age": 0.0, "sex": "m", "site": "A 1", "group": "None", "family": None},
     }
     write(
         tmp_path, "sub-01\t40\tF\t35008\tCONTROL", header="participant_id\tAge\tgender\tScannerSerialNumber\tdiagnosis"
     )
-    assert read_covariates(tmp_path, ["01"])["01"] == {"age": 40.0, "sex": "F", "site": "35008", "group": "CONTROL"}
+    known = {"age": 40.0, "sex": "F", "site": "35008", "group": "CONTROL"}
+    assert read_covariates(tmp_path, ["01"])["01"] == {**known, "family": None}
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("column", ["family_id", "Family_ID", "rel_family_id", "Mother"])
+def test_families_are_read_from_the_columns_of_known_cohorts_or_the_one_that_is_named(tmp_path, column):
+    write(tmp_path, "01\t7\tF1", "02\t8\tF1", "03\t9\tn/a", header=f"participant_id\tage\t{column}")
+    named = "mother" if column == "Mother" else ""
+    found = read_covariates(tmp_path, ["01", "02", "03"], named)
+    assert [found[who]["family"] for who in ("01", "02", "03")] == ["F1", "F1", None]
+    with pytest.raises(InputDataError, match=r"family_column is 'twins', but .* has no such column"):
+        read_covariates(tmp_path, ["01"], "twins")
 
 
 @pytest.mark.parametrize("cell", ["n/a", "", " ", "NaN", "nan", "NA", "null", "-999", "-999.0", "999", "-9"])

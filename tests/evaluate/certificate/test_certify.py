@@ -26,7 +26,7 @@ from dtb.evaluate.predictors.predictions import (
     summary_of_prediction,
 )
 from dtb.evaluate.predictors.table import baselines
-from dtb.evaluate.scores.covariates import Covariates, covariate_basis
+from dtb.evaluate.scores.covariates import Covariates, basis_with_group, covariate_basis
 from dtb.evaluate.scores.evidence import Evidence, Strangers
 from dtb.evaluate.scores.figure import TWIN, Figure, make_figure, share_in_words
 from dtb.evaluate.scores.figures import all_figures
@@ -539,3 +539,33 @@ def test_the_pages_say_what_the_certificate_says(evidence):
     assert to_markdown(dataclasses.replace(found, figures=()), notes).count("\n| ") == len(found.tests) + 1
     hostile = dataclasses.replace(found, sentence="<script>")
     assert "<script>" not in to_html(hostile, notes)
+
+
+def test_a_twin_that_tells_patients_from_others_knows_no_person(evidence):
+    """Patients are slower, and the twin says so of them all: with the group left in it seems to know people, and does not without."""
+    rng, names = np.random.default_rng(0), ("age", "sex", "group")
+    patient_S = np.arange(len(evidence.people)) // 2 % 2
+    facts = [
+        {**who, "group": ["control", "patient"][is_one]}
+        for who, is_one in zip(evidence.people.covariates, patient_S, strict=True)
+    ]
+    people = dataclasses.replace(evidence.people, covariates=facts)
+    slower_S = 0.5 * patient_S - 0.25
+    observed = dataclasses.replace(evidence.observed, mean_rt_ST=evidence.observed.mean_rt_ST + slower_S[:, None])
+    of_patients = dataclasses.replace(
+        evidence,
+        people=people,
+        observed=observed,
+        covariates=Covariates(names, ()),
+        covariates_SC=covariate_basis(facts, names),
+        group_left_in_SC=basis_with_group(facts, names),
+    )
+    figures = figures_of(of_patients, slower_S + 0.01 * rng.normal(size=len(patient_S)))
+    value = {figure.metric: figure.twin.value for figure in figures}
+    assert value["mean RT partial r, with group left in"] > 0.7
+    assert abs(value["mean RT partial r"]) < 0.35
+    found = certified(of_patients, slower_S + 0.01 * rng.normal(size=len(patient_S)))
+    assert found.verdict != "yes"
+    test = next(test for test in found.tests if test.metric == "mean RT partial r")
+    assert "beyond age, sex and group" in test.claim
+    assert not any("left in" in test.metric for test in found.tests)

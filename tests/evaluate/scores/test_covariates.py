@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtb.evaluate.scores.covariates import Covariates, covariate_basis, known_covariates, spline
+from dtb.evaluate.scores.covariates import Covariates, basis_with_group, covariate_basis, known_covariates, spline
 
 
 def people(number: int, **facts) -> list[dict]:
@@ -27,6 +27,21 @@ def test_site_is_asked_for_where_there_are_several():
     assert known_covariates(two, one) == Covariates(("age", "sex", "site", "motion"), ())
     some = people(20, **facts, site=lambda who: "ab"[who % 2] if who < 10 else None)
     assert known_covariates(some, some) == Covariates(("age", "sex", "motion"), ("site",))
+
+
+def test_group_is_taken_out_where_there_are_several_and_stands_beside_itself_left_in():
+    facts = {"age": float, "sex": lambda who: "FM"[who % 2], "motion": float}
+    one = people(20, **facts, group=lambda who: "control")
+    assert known_covariates(one, one).known == ("age", "sex", "motion")
+    assert basis_with_group(one, ("age", "sex", "motion")) is None
+    two = people(20, **facts, group=lambda who: "control" if who % 4 else "patient")
+    known = known_covariates(two, two)
+    assert known.in_words == "age, sex, motion and group"
+    left_in_SC = basis_with_group(two, known.known)
+    np.testing.assert_allclose(left_in_SC, covariate_basis(two, ("age", "sex", "motion")))
+    few = people(20, **facts, group=lambda who: "control" if who % 4 else None)
+    few[0]["group"] = "patient"
+    assert known_covariates(few, few).lacking == ("group",)
 
 
 def test_the_basis_is_orthonormal_spans_the_mean_and_leaves_out_whom_it_does_not_know():

@@ -11,6 +11,7 @@ from dtb.evaluate.scores.statistics import (
     OverTrainings,
     PartialCorrelation,
     correlation,
+    deal,
     difference,
     draw_weights,
     estimate,
@@ -196,3 +197,42 @@ def test_over_trainings_a_figure_is_the_mean_of_what_each_reaches_and_not_that_o
     ensemble = np.corrcoef(observed_S, said_NS.mean(axis=0))[0, 1]
     assert found.value + 0.1 < ensemble
     assert found.num_people == 150
+
+
+def test_relatives_are_drawn_dealt_and_flipped_together():
+    family_S = np.array([0, 1, 0, 2, 3, 3, 4, 1])
+    weights_BS = draw_weights(8, 200, 0, family_S)
+    for one, other in ((0, 2), (1, 7), (4, 5)):
+        np.testing.assert_array_equal(weights_BS[:, one], weights_BS[:, other])
+    assert (weights_BS[:, 0] != weights_BS[:, 1]).any()
+    order_DS = deal(family_S, 300, np.random.default_rng(0))
+    assert (np.sort(order_DS, axis=1) == np.arange(8)).all()
+    for one, other in ((0, 2), (1, 7), (4, 5)):
+        assert (family_S[order_DS[:, one]] == family_S[order_DS[:, other]]).all()
+    assert set(order_DS[:, 3].tolist()) == {3, 6}
+    assert set(order_DS[:, 0].tolist()) == {0, 1, 4}
+
+
+def test_sisters_who_are_alike_for_other_reasons_do_not_make_a_p_value_small():
+    """Families share what makes them slow and what their brains are like, and the one has nothing to do with the other."""
+    rng, family_S = np.random.default_rng(0), np.repeat(np.arange(30), 3)
+    partial = PartialCorrelation(np.full((90, 1), 90**-0.5))
+    wrong = {"families": 0, "strangers": 0}
+    for seed in range(200):
+        seen_F, said_F = rng.normal(size=(2, 30))
+        seen_S, said_S = (some_F[family_S] + 0.3 * rng.normal(size=90) for some_F in (seen_F, said_F))
+        wrong["families"] += freedman_lane_p(partial, seen_S, said_S, 199, seed, family_S) <= 0.05
+        wrong["strangers"] += freedman_lane_p(partial, seen_S, said_S, 199, seed) <= 0.05
+    # 0.05 of 200 is 10; a binomial exceeds 20 less than once in a thousand.
+    assert wrong["families"] <= 20 < wrong["strangers"]
+
+
+def test_signs_of_sisters_are_flipped_together():
+    rng, family_S = np.random.default_rng(0), np.repeat(np.arange(30), 2)
+    p = np.array(
+        [
+            [sign_flip_p(gain_S, 199, 0, 0.0, f) for f in (family_S, None)]
+            for gain_S in rng.normal(size=(200, 30))[:, family_S]
+        ]
+    )
+    assert (p[:, 0] <= 0.05).sum() <= 20 < (p[:, 1] <= 0.05).sum()
