@@ -27,9 +27,12 @@ from dtb.fleet.simulate import simulate as simulate_stage
 from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble, open_shared_twin, seed_of
 from dtb.intervene.indicators import press_distribution
 from dtb.people.glm import condition_events, design_matrix
+from dtb.shards.manifest import CohortDescription
+from dtb.shards.write import ShardWriter
 from dtb.stages import OutputFolder
+from dtb.tasks.taskset import TaskSet
 from dtb.twin.export import load_twin, save_twin
-from tests.fleet.world import REGIONS, make_person, make_world
+from tests.fleet.world import REGIONS, TASKS, make_person, make_world
 from tests.people.glm_torch import fit_contrast
 
 
@@ -222,6 +225,41 @@ def test_a_design_that_nobody_performed_is_simulated_for_everybody(shared_twin: 
     assert set(trials["condition"]) == {"congruent", "incongruent"}
     assert tables["bold"].num_rows == 3 * 20 / 0.5
     assert tables["contrasts"]["observed_effect"].null_count == tables["contrasts"].num_rows == 3 * 4
+
+
+def test_a_design_is_simulated_for_people_of_whom_there_are_connectomes_alone(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, trained = world
+    shards, path = tmp_path / "shards", tmp_path / "task-stroopFast_events.tsv"
+    path.write_text(DESIGN)
+    claimed = OutputFolder.claim(shards, "ingest", Config(), resume=False)
+    writer = ShardWriter(shards, 4)
+    for number in range(3):
+        writer.add(dataclasses.replace(make_person(number, absent=3 if number == 1 else None), runs=()))
+    connectome = {"kind": "pearson", "scale": "fisher_z"}
+    writer.finish(CohortDescription(REGIONS, TaskSet(()).to_plain(), connectome, "0" * 64))
+    claimed.finish({})
+    tables = []
+    for people in (shards, world[0]):
+        twin = open_shared_twin(people, trained)
+        designs = read_designs([path], twin.taskset, len(REGIONS), 0.5)
+        tables.append(SimulationWorker([twin], seed=0, settings=SimulateConfig(), designs=designs).work(KEYS).tables)
+    alone, whole = (each["trials"].to_pandas() for each in tables)
+    pd.testing.assert_frame_equal(alone, whole)
+
+
+def test_people_without_a_connectome_have_no_twin(world: tuple[Path, Path], tmp_path: Path) -> None:
+    _, trained = world
+    claimed = OutputFolder.claim(tmp_path / "shards", "ingest", Config(), resume=False)
+    writer = ShardWriter(tmp_path / "shards", 4)
+    absent_E = np.full_like(make_person(0).connectome_E, np.nan)
+    writer.add(dataclasses.replace(make_person(0), connectome_E=absent_E))
+    writer.add(make_person(1))
+    writer.finish(CohortDescription(REGIONS, TASKS.to_plain(), {"kind": "pearson", "scale": "fisher_z"}, "0" * 64))
+    claimed.finish({})
+    with pytest.raises(InputDataError, match="1 of 2 people in these shards have no connectome"):
+        open_shared_twin(tmp_path / "shards", trained)
 
 
 @pytest.mark.parametrize(

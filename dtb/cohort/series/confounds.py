@@ -17,11 +17,12 @@ import numpy as np
 from dtb.cohort.series.atlas import UNREADABLE, first_line
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
-from dtb.tasks.tables import why_no_file
+from dtb.tasks.tables import number_or_none, read_tsv, why_no_file
 
 _FEWEST_FREE = 10  # degrees of freedom: with fewer, noise alone correlates by a third and more
 _ROUNDING = 1e-9  # standard deviation of numbers that are all the same, relative to them
 _LEFT = 1e-6  # of a standard deviation: what rounding leaves of a drift that is taken out
+_NOT_STEADY = "non_steady_state_outlier"
 _STRATEGIES: dict[str, dict[str, Any]] = {
     "24p": {"strategy": ("high_pass", "motion"), "motion": "full"},
     "24p_gsr": {"strategy": ("high_pass", "motion", "global_signal"), "motion": "full", "global_signal": "basic"},
@@ -61,8 +62,9 @@ def cleaned(
     InputDataError
         The confounds are absent, incomplete, of another run, or so many that hardly anything is left of the run.
     """
+    steady_V = _is_steady(table or confounds_beside(path), len(values_VR))
     if config.confounds == "none" and config.low_pass_hz == 0:
-        return values_VR
+        return np.where(steady_V[:, None], values_VR, np.nan)
     from nilearn.interfaces.fmriprep import load_confounds
     from nilearn.signal import clean
 
@@ -71,7 +73,7 @@ def cleaned(
             f"ingest.low_pass_hz {config.low_pass_hz:g} would remove nothing from {path.name}, which has a volume every "
             f"{repetition_time:g} s and so no frequency above {0.5 / repetition_time:.4g} Hz. Give less, or 0 to keep all."
         )
-    confounds, kept = None, None
+    confounds, kept = None, np.flatnonzero(steady_V)
     if config.confounds != "none":
         beside = table or confounds_beside(path)
         if beside is None:
@@ -112,6 +114,18 @@ def cleaned(
     result_VR = np.full_like(values_VR, np.nan)
     result_VR[np.ix_(kept_V, present_R)] = np.where(_has_signal(known_VR, clean_VR), clean_VR, np.nan)
     return result_VR
+
+
+def _is_steady(table: Path | None, num_volumes: int) -> np.ndarray:
+    """Return which volumes are not marked as before the steady state, (V,) bool; all where no table of that length says it."""
+    steady_V = np.ones(num_volumes, dtype=bool)
+    if table is None or not table.is_file():
+        return steady_V
+    columns = {name: cells for name, cells in read_tsv(table).columns.items() if name.startswith(_NOT_STEADY)}
+    for cells in columns.values():
+        if len(cells) == num_volumes:
+            steady_V &= np.array([number_or_none(cell) != 1 for cell in cells])
+    return steady_V
 
 
 def _require_freedom(confounds_VC: np.ndarray, path: Path, config: IngestConfig) -> None:

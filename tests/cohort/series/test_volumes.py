@@ -397,3 +397,18 @@ def test_a_fourth_dimension_of_one_is_none(tmp_path, atlas):
     nibabel.save(nibabel.Nifti1Image(atlas[1][..., None], AFFINE), tmp_path / "four.nii.gz")
     found = parcellate_volumes(path, VolumeAtlas(tmp_path / "four.nii.gz", LABELS), max_memory_gib=1, min_coverage=0.5)
     np.testing.assert_allclose(found.values_VR, plain_means(values, atlas[1]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"low_pass_hz": 0.2}])
+def test_volumes_before_the_steady_state_are_missing_without_confounds_too(tmp_path, options):
+    rng = np.random.default_rng(0)
+    table, _ = confounds_table(rng, 60)
+    for place in range(2):
+        table[f"non_steady_state_outlier{place:02d}"] = (np.arange(60) == place).astype(int)
+    image = write_confounds(tmp_path, table)
+    values_VR = rng.standard_normal((60, 3))
+    found_VR = cleaned(values_VR, image, 2.0, IngestConfig(confounds="none", **options))
+    assert np.isnan(found_VR[:2]).all()
+    assert np.isfinite(found_VR[2:]).all()
+    if not options:
+        np.testing.assert_array_equal(found_VR[2:], values_VR[2:])
