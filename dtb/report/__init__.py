@@ -1,4 +1,4 @@
-"""The report: a page of a whole run, and one of each person."""
+"""The report: a page for a whole run, and pages for single people."""
 
 from dtb.lazy import public_names
 

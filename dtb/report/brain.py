@@ -1,4 +1,4 @@
-"""Edges of a connectome on a brain; or, where nobody says where the regions lie, on a ring of networks.
+"""Edges of a connectome on a brain or, if the regions' positions are unknown, on a ring of networks.
 
 Shape letters: `R` region, `E` drawn edge.
 """
@@ -22,7 +22,7 @@ _WIDEST = 3.0
 
 
 def strongest(value_RR: np.ndarray, num_edges: int) -> np.ndarray:
-    """Keep the largest edges of a symmetric matrix, and set all others to NaN."""
+    """Return a symmetric matrix with all but the largest edges set to NaN."""
     first, second = np.triu_indices(len(value_RR), 1)
     size_E = np.abs(np.nan_to_num(value_RR[first, second]))
     order = np.argsort(-size_E, kind="stable")[:num_edges]

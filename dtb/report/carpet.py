@@ -1,4 +1,4 @@
-"""What the scanner saw of the example person: the carpet plot of a run, and the design matrix of its events, as nilearn draws them.
+"""The example person's BOLD data: the carpet plot of a run and the design matrix of its events, drawn by nilearn.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -23,7 +23,7 @@ from dtb.report.style import canvas, or_words, to_svg
 
 
 def scan_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, str]) -> Section:
-    """Show the first run of each task with BOLD."""
+    """Return the section on the first run of each task with BOLD."""
     section = Section("scan", "What the scanner saw", results=False)
     if isinstance(found.people, Missing) or pseudonym is None:
         reason = found.people.reason if isinstance(found.people, Missing) else "There is nobody to show."

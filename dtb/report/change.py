@@ -1,4 +1,4 @@
-"""One person's change of the connectome: on a brain before and after, as a matrix, and in names of edges, regions and networks.
+"""One person's change of the connectome: on a brain before and after, as a matrix, and as rankings of edges, regions and networks.
 
 Shape letters: `R` region, `E` connectome edge.
 """
@@ -85,7 +85,7 @@ def _front_panels(interventions: Interventions, pseudonym: str) -> list[Panel]:
 def _brain_panels(
     pseudonym: str, change_E: np.ndarray, base_E: np.ndarray | None, names: Sequence[str], places_R3: np.ndarray | None
 ) -> list[Panel]:
-    """Draw the edges that change most: by how much, and, if it is known what the change is relative to, before and after."""
+    """Draw the edges that change most: the change and, if the original correlations are known, before and after."""
     kept_RR = strongest(matrix_from_edges(change_E, diagonal=0.0), _EDGES_DRAWN)
     is_kept_RR = np.isfinite(kept_RR)
     num_edges = int(is_kept_RR.sum()) // 2

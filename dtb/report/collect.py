@@ -1,4 +1,4 @@
-"""What the other stages left in a run folder, read into plain tables; what is absent or cannot be read becomes a reason in words.
+"""The outputs of the other stages in a run folder, read into plain tables, with a reason for what is absent or cannot be read.
 
 A report is written even when stages failed, so no absence is an error here: each part of `Collected` is either its value or a
 `Missing` that the page prints in its place.
@@ -44,13 +44,13 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
     run : Path
         Folder with any of the folders named in `FOLDERS`.
     atlas : Path, optional
-        Says where the regions lie, see `dtb.report.region_centres.region_places`; if not given, the atlas that the cohort was parcellated
+        Gives the regions' positions, see `dtb.report.region_centres.region_places`; by default the atlas that the cohort was parcellated
         with.
 
     Raises
     ------
     InputDataError
-        `atlas` does not say where the regions lie.
+        `atlas` does not give the regions' positions.
     """
     stages = {name: read_stage_state(name, run / folder) for name, folder in FOLDERS.items()}
 
@@ -95,7 +95,7 @@ def _places(people: People | Missing, ingest: StageState, atlas: Path | None) ->
 
 
 def read_stage_state(name: str, folder: Path) -> StageState:
-    """Return how far a stage came in its folder, whatever is wrong with it."""
+    """Return the state of a stage in its folder, also if the folder is damaged."""
     if not folder.is_dir():
         return StageState(name, "absent", f"`dtb {name}` has not been run here.")
     if not (folder / STAGE_FILE).is_file():
@@ -140,13 +140,13 @@ def _read_people(folder: Path) -> People:
 
 
 def _quality_of_used(quality: pd.DataFrame) -> pd.DataFrame:
-    """Keep the rows of those who stayed, and of the runs of theirs that are used."""
+    """Return the rows of the people and runs that are used."""
     aside = [quality[name].notna() for name in ("set_aside", "left_out") if name in quality]
     return quality[~np.any(aside, axis=0)] if aside else quality
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """Read a table of text; without any row if it is absent."""
+    """Read a table of text; an absent file has no rows."""
     if not path.is_file() or not path.stat().st_size:
         return pd.DataFrame({"reason": pd.Series(dtype=str)})
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)

@@ -1,6 +1,6 @@
-"""What a report is made of: the parts of a run as plain tables, or for each part that cannot be shown the reason in words.
+"""The data of a report: the parts of a run as plain tables or, for each part that cannot be shown, the reason in words.
 
-Tables that may be large are read for one person at a time, when a page asks for them.
+Large tables are read for one person at a time, when a page needs them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ OPTIONAL = ("synth", "trial")  # what a run is whole without
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """Something that cannot be shown, and why, in a sentence."""
+    """Something that cannot be shown, with the reason in a sentence."""
 
     reason: str
 
 
 @dataclasses.dataclass(frozen=True)
 class StageState:
-    """How far one stage came.
+    """The state of one stage.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class StageState:
     settings : dict
         The configuration that it was run with, as saved beside its output.
     versions : dict of str to str
-        Of Python, the packages that matter and, from a repository, the commit, where it ran; empty if it did not save them.
+        Versions of Python and the main packages and, from a repository, the commit; empty if the stage did not save them.
     """
 
     name: str
@@ -69,7 +69,7 @@ class People:
     cohort : Cohort
         To read single people from.
     covariates : DataFrame
-        One row a person: pseudonym and what `participants.tsv` said.
+        One row per person: pseudonym and covariates of `participants.tsv`.
     runs : DataFrame
         One row a run: pseudonym, task, label, session, run, duration_seconds, repetition_time.
     set_aside : DataFrame
@@ -100,7 +100,7 @@ class Evaluation:
 
     @property
     def headline(self) -> str | None:
-        """That the twin does not fit, in a sentence; None of one that does."""
+        """Return the sentence that the twin does not fit; None if it fits."""
         return headline_of(self.certificate)
 
 
@@ -122,7 +122,7 @@ class Interventions:
         return None if found.empty or "base_E" not in found else np.asarray(found["base_E"].iloc[0], dtype=float)
 
     def front_of(self, pseudonym: str) -> pd.DataFrame:
-        """Read one person's ways between two aims, a row a share of the second; no rows without a second aim."""
+        """Read one person's front between two aims, a row per share of the second; no rows without a second aim."""
         return _rows_of(self.folder / "fronts", pseudonym)[0]
 
 
@@ -134,14 +134,14 @@ class Simulations:
     folder: Path
 
     def trials_of(self, pseudonym: str) -> pd.DataFrame:
-        """Read one person's simulated trials, a row a draw, of all members of an ensemble."""
+        """Read one person's simulated trials, a row per draw, of all members of an ensemble."""
         return _rows_of(self.folder / "trials", pseudonym)[0]
 
     def bold_of(self, pseudonym: str) -> tuple[pd.DataFrame, list[str]]:
-        """Read one person's predicted BOLD, a row a volume, and the names of the regions in each row.
+        """Read one person's predicted BOLD, a row per volume, and the names of the regions in each row.
 
-        Of several performances (noise draws, members of an ensemble), `bold` is the mean; `spread` is their standard deviation, 0 if there
-        is one.
+        `bold` is the mean over simulations (noise draws, members of an ensemble), and `spread` their standard deviation, 0 if there
+        is only one.
         """
         rows, metadata = _rows_of(self.folder / "bold", pseudonym)
         if len(rows):
@@ -164,10 +164,10 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Collected:
-    """All that the page is made of.
+    """All data of the page.
 
-    `untrained` has a row, with the reason, for everybody whom training set aside. `places_R3` (R, 3) says in
-    millimetres where the regions lie; None where nobody says so.
+    `untrained` has a row, with the reason, for everybody whom training set aside. `places_R3` (R, 3) has the
+    regions' positions in millimetres; None if unknown.
     """
 
     stages: dict[str, StageState]

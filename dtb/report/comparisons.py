@@ -1,4 +1,4 @@
-"""The figures of one person's twin beside the person, each with the twin's own uncertainty: arrays in, SVG out.
+"""Figures that compare one person with their twin, each with the twin's uncertainty: arrays in, SVG out.
 
 Shape letters: `V` volume.
 """
@@ -42,7 +42,7 @@ def rt_distribution(
         Place-holder colour of the outline.
     title : str
     bins : int
-        How many bars from the shortest to the longest.
+        Number of bars from the shortest to the longest.
     """
     seen, is_press = observed[np.isfinite(observed)], np.isfinite(simulated)
     drawn = simulated[is_press]
@@ -72,16 +72,16 @@ def rt_distribution(
 
 
 def band_of_whole_curves(curves: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the band within which a share of curves lies from end to end.
+    """Return the band that contains a share of the curves over their whole length.
 
-    A band of pointwise percentiles promises less: of curves with many points, most leave it somewhere. So the most extreme curves, by
-    the rank at their most extreme point (then at the next, and so on), are set aside, and the others span the band [1]_.
+    A band of pointwise percentiles would be too narrow: most curves leave it at some point. So the most extreme curves, by the rank at
+    their most extreme point (then at the next, and so on), are left out, and the others span the band [1]_.
 
     Parameters
     ----------
     curves : (N, B) float
     share : float
-        Of the curves; at least so many lie within.
+        Share of the curves; at least this share lies within.
 
     Returns
     -------
@@ -112,14 +112,14 @@ def right_answers(
     colour: str,
     title: str,
 ) -> Markup:
-    """Draw the share of right answers in each condition: the person's as a mark, the twin's as a mean with a bar.
+    """Draw the share of correct responses in each condition: the person's as a mark, the twin's as a mean with a bar.
 
     Parameters
     ----------
     name : str
         Identifier of the figure.
     observed : mapping of str to (float, int)
-        By condition, the share of right answers and of how many trials.
+        By condition, the share of correct responses and the number of trials.
     simulated : mapping of str to (sessions,) float
         By condition, the share in each simulated session.
     colour : str
@@ -160,7 +160,7 @@ def time_course(
     colour: str,
     title: str,
 ) -> Markup:
-    """Draw one region's BOLD over a run, observed and predicted, both in standard deviations of what was observed about its mean.
+    """Draw one region's BOLD over a run, observed and predicted, both in standard deviations of the observed signal.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def time_course(
     seconds_V, observed_V, predicted_V : (V,) float
         NaN where absent.
     spread_V : (V,) float or None
-        Standard deviation of the prediction over performances. Without it, the band is that of the errors.
+        Standard deviation of the prediction over simulations. Without it, the band shows the errors.
     colour : str
         Place-holder colour of the prediction.
     title : str

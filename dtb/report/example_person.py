@@ -1,7 +1,6 @@
-"""One person's twin: connectome, reaction times and BOLD, simulated beside observed.
+"""One person's twin: connectome, reaction times and BOLD, simulated and observed.
 
-Who is shown is not chosen by eye: the person whose mean-RT prediction errs by the median of all errors, unless the configuration
-names somebody.
+The person is the one with the median error of predicted mean reaction times, unless the configuration names somebody.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from dtb.shards.manifest import CohortDescription
 
 
 def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str]:
-    """Choose whose twin is shown, and say why.
+    """Return the person whose twin is shown, with the reason.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def errors_of_people(found: Collected) -> pd.Series:
 
 
 def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Mapping[str, str]) -> Section:
-    """Show one person's connectome, simulated and observed reaction times, and BOLD time courses."""
+    """Return the section on one person's connectome, reaction times and BOLD time courses, simulated and observed."""
     section = Section("twin", "One person's twin")
     if pseudonym is None:
         reasons = [part.reason for part in (found.people, found.simulations) if isinstance(part, Missing)]

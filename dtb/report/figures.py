@@ -1,7 +1,7 @@
-"""The figures of the report: arrays in, SVG out, one function a figure; nothing here reads a file or knows the page.
+"""The figures of the report: arrays in, SVG out, one function per figure. They read no files and do not know the page.
 
-Each figure is one panel as wide as a phone, so that the page can set several side by side on a desk and below each other in a
-hand without shrinking their text. Each carries an alternative text with the numbers that it shows.
+Each figure is one panel as wide as a phone, so that the page can set several side by side on a wide screen and below each other on a
+phone without shrinking their text. Each has an alternative text with the numbers that it shows.
 
 Shape letters: `S` subject, `R` region, `V` volume.
 """
@@ -31,7 +31,7 @@ _SMALLEST_LABELLED = 0.04
 def learning_curves(
     name: str, epochs: np.ndarray, lines: Mapping[str, np.ndarray], *, title: str, quantity: str, best_epoch: int | None
 ) -> Markup:
-    """Draw losses over epochs, the epoch that was kept marked.
+    """Draw losses over epochs, with the epoch marked whose weights are used.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def learning_curves(
         Identifier of the figure, see `dtb.report.style.to_svg`.
     epochs : (n,) int
     lines : mapping of str to (n,) float
-        What each line is called, and its values; NaN where an epoch has none. One line, or training and validation.
+        Name and values of each line; NaN where an epoch has none. One line, or training and validation.
     title, quantity : str
         Heading, and name of the vertical axis.
     best_epoch : int or None
@@ -170,11 +170,11 @@ def estimates(
     title, quantity : str
         Heading, and name of the axis with its unit.
     ceiling : float, optional
-        What could be reached, given the noise of the data.
+        Noise ceiling.
     ceiling_name : str
-        What stands beside its line.
+        Label of its line.
     chance : float, optional
-        What is reached without knowing anything; drawn as a dotted line.
+        Chance level, drawn as a dotted line.
     """
     labels = ["twin", *baselines]
     with canvas(4.4, 1.25 + 0.3 * len(labels)) as (figure, axes):
@@ -227,7 +227,7 @@ def matrix(
 ) -> Markup:
     """Draw a region-by-region matrix, blue below zero and red above; absent regions stay empty.
 
-    Regions whose names tell networks stand network by network; others in the order they have, counted from 1.
+    Regions whose names contain networks are sorted by network; others keep their order, counted from 1.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def matrix(
 
 
 def _label_networks(axes: Axes, networks: Mapping[str, int]) -> None:
-    """Write networks beside their regions, and draw lines between them; those too small for a word stay without."""
+    """Write the networks beside their regions, with lines between them; networks that are too small have no label."""
     ends = 0.5 + np.cumsum(list(networks.values()))
     for end in ends[:-1]:
         axes.axhline(end, color=QUIET, linewidth=0.5)
@@ -301,7 +301,7 @@ def before_and_after(
     quantity: str,
     example: int | None = None,
 ) -> Markup:
-    """Draw for each person an arrow from the indicator before to after, and where a random change of equal norm leads.
+    """Draw an arrow from each person's indicator before the change to after it, and the indicator after a random change of equal norm.
 
     Parameters
     ----------
@@ -372,7 +372,7 @@ def before_and_after(
 
 @or_words
 def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title: str, quantity: str) -> Markup:
-    """Draw how far several ways of changing something moved each person: a row of points for each way, its median as a line.
+    """Draw the effect of several kinds of change on each person: a row of points for each kind, its median as a line.
 
     Parameters
     ----------
@@ -447,7 +447,7 @@ def dose_response(name: str, arms: Mapping[str, np.ndarray], *, primary: str, co
 
 @or_words
 def front(name: str, gain_P2: np.ndarray, on_front_P: np.ndarray, share_P: np.ndarray, *, colour: str) -> Markup:
-    """Draw what either of two aims gains, for each share of the second, and the way along those that no other betters in both.
+    """Draw the gains of two aims for each share of the second, and the line through those that no other beats in both.
 
     Parameters
     ----------
@@ -456,7 +456,7 @@ def front(name: str, gain_P2: np.ndarray, on_front_P: np.ndarray, share_P: np.nd
     gain_P2 : (P, 2) float
         Gains of the first and of the second aim, in standard deviations between people.
     on_front_P : (P,) bool
-        Whether no other point betters both.
+        Whether no other point is better in both.
     share_P : (P,) float
         Share of the second aim.
     colour : str
@@ -518,7 +518,7 @@ def standing(
 
 
 def _square(axes: Axes, values: np.ndarray) -> None:
-    """Return both axes the same limits, and draw the identity line."""
+    """Give both axes the same limits, and draw the identity line."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     margin = 0.07 * (high - low) or 0.1 * abs(high) or 0.1
     limits = (low - margin, high + margin)

@@ -1,4 +1,4 @@
-"""The in-silico trial, where there is one: doses and responses of every arm, and what the protocol said was to be judged."""
+"""The in-silico trial, if there is one: dose-response curves of every arm, and the primary outcome of the protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INDICATORS = {"bold_map": "BOLD contrasts, all regions"}
 
 
 def trial_section(found: Collected, tasks: Mapping[str, str]) -> list[Section]:
-    """Show the trial; nothing where none was done."""
+    """Return the section on the trial; None if there was none."""
     if found.stages["trial"].state == "absent":
         return []
     section = Section("trial", "The in-silico trial")
@@ -81,7 +81,7 @@ def trial_section(found: Collected, tasks: Mapping[str, str]) -> list[Section]:
 
 
 def _doubts(result: Mapping[str, Any]) -> list[str]:
-    """Say, before anything else, where the search abstains."""
+    """Return the notices on where the search abstains."""
     support, num = result["support"], int(result["num_abstained"])
     if not support["is_shown"]:
         return [
@@ -102,7 +102,7 @@ def _left_out(primary: Mapping[str, Any]) -> str:
 
 
 def _matrix(matrix: pd.DataFrame) -> Table:
-    """Return what each arm did to every indicator."""
+    """Return the effects of each arm on every indicator."""
     arms = list(dict.fromkeys(matrix["arm"].astype(str)))
     rows = []
     for (task, indicator, is_target), group in matrix.groupby(["task", "indicator", "is_target"], sort=False):

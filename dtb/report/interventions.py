@@ -1,4 +1,4 @@
-"""The search for a change of the connectome: everybody before and after, beside controls of the same norm."""
+"""The search for a change of the connectome: everybody's indicator before and after, beside controls of the same norm."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONTROLS = {
 
 
 def intervention_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, str]) -> Section:
-    """Show the indicator before and after for everybody, and the example person's change of the connectome."""
+    """Return the section on the indicator before and after for everybody, and on the example person's change."""
     section = Section("intervention", "A search for a change of the connectome")
     interventions = found.interventions
     if isinstance(interventions, Missing):
@@ -87,7 +87,7 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
 
 
 def indicator_name(row: pd.Series) -> str:
-    """Name an indicator, a row of the search's results, in words."""
+    """Return the name of an indicator, a row of the search's results."""
     region, alternative = row.get("region"), row.get("alternative")
     kind = str(row["indicator"])
     kind = INDICATORS[kind].words if kind in INDICATORS else kind

@@ -1,4 +1,4 @@
-"""How it was done, in sentences that a paper could take over: data, connectomes, the twin, its training, the test; versions and hashes."""
+"""The methods paragraph, for use in a paper: data, connectomes, the twin, its training, the test; versions and hashes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TESTED = {
 
 
 def methods_section(found: Collected) -> Section:
-    """Describe in words what was done, with which versions and settings."""
+    """Return the section on methods, with versions and settings."""
     settings = found.stages["train"].settings
     twin, segments, training = (settings.get(part) or {} for part in ("twin", "segments", "train"))
     words = []
@@ -51,7 +51,7 @@ def methods_section(found: Collected) -> Section:
 
 
 def made_with(found: Collected) -> list[str]:
-    """Return the foot of a person's page: how it was made, with software, and data and settings by their hashes."""
+    """Return the foot of a person's page: software, and the hashes of data and settings."""
     hashes = "; ".join(f"{words} {value[:12]}" for words, value in _hashes(found))
     return [
         f"The twin was trained by {_software(found.stages['train'])}. The methods stand at the end of the main page.",
@@ -60,7 +60,7 @@ def made_with(found: Collected) -> list[str]:
 
 
 def _software(stage: StageState) -> str:
-    """Name dtb by version and, where it ran from its repository, by commit: those of the stage, where it says them."""
+    """Return dtb's version and, from a repository, commit: those of the stage if it saved them."""
     commit = stage.versions.get("commit")
     return f"dtb {stage.version or __version__}" + (f" (commit {commit[:12]})" if commit else "")
 
@@ -91,7 +91,7 @@ def _data_words(found: Collected, people: People) -> str:
 
 
 def _named(people: People) -> str:
-    """Name the data set as it names itself."""
+    """Return the data set's own name."""
     source = people.manifest.description.source
     doi = f" ({source['DatasetDOI']})" if "DatasetDOI" in source else ""
     return (
@@ -185,7 +185,7 @@ def _hashes(found: Collected) -> list[tuple[str, str]]:
 
 
 def _versions(found: Collected) -> Table:
-    """Return the versions of the machine that trained the twin, where it left them, and else of the one that makes the page."""
+    """Return the versions on the machine that trained the twin or, if not saved, on this machine."""
     train = found.stages["train"]
     saved, made = {"dtb": train.version} | train.versions, {"dtb": __version__} | versions_here()
     where = (

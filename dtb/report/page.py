@@ -1,4 +1,4 @@
-"""The pages: sections put in order, the claim first, and self-contained HTML files made of them."""
+"""The pages: sections in order, the claim first, as self-contained HTML files."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ MAIN = "index.html"
 
 
 def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[str, str]:
-    """Make the HTML of the main page and of people's own pages, by path within the report's folder.
+    """Return the HTML of the main page and of people's pages, by path within the report's folder.
 
     Parameters
     ----------
     found : Collected
-        What the stages left.
+        Outputs of the stages.
     config : Config
         Reads `name` and `report`.
     others : mapping of str to str
-        Pages of other stages that the main page links to: what they are, and where.
+        Titles and paths of other stages' pages that the main page links to.
 
     Raises
     ------
     ConfigurationError
-        `report.subject` is nobody in the cohort.
+        `report.subject` is not in the cohort.
     """
     tasks = task_colours(found)
     example, why = choose_person(found, config.report.subject)
@@ -83,7 +83,7 @@ def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[s
 
 
 def _made_or_said(what: str, make: Callable[[], Section | list[Section]]) -> list[Section]:
-    """Make sections, or one that says why they are not there: what cannot be shown may not cost the rest of the page."""
+    """Return sections or, if making them fails, one that says why, so that the rest of the page is still shown."""
     try:
         made = make()
     except Exception as error:  # noqa: BLE001, whatever it is, the rest of the page is worth having
@@ -130,8 +130,8 @@ def _html(
 
 
 def claims_of(found: Collected) -> list[str]:
-    """Return what the page opens with: that the twin does not fit, if so; what the certificate comes to and then what the figures do; or
-    that there is no claim."""
+    """Return the opening of the page: that the twin does not fit, if so; the conclusions of the certificate and of the figures; or that
+    no claim can be made."""
     if isinstance(found.evaluation, Evaluation):
         evaluation = found.evaluation
         words = (evaluation.headline, evaluation.certificate["sentence"], evaluation.figures["claim"])
@@ -140,7 +140,7 @@ def claims_of(found: Collected) -> list[str]:
 
 
 def _facts(found: Collected) -> list[tuple[str, str]]:
-    """Return the few figures that stand under the claim."""
+    """Return the few figures below the claim."""
     facts = []
     if isinstance(found.people, People):
         facts.append((f"{len(found.people.cohort):,}", "people in the cohort"))

@@ -1,6 +1,6 @@
-"""What a page is built from, and how a figure is written in words: sections, figures with captions, tables, numbers, counts.
+"""The parts of a page (sections, figures with captions, tables), and the format of numbers and counts.
 
-All text is plain: the template escapes it and sets what stands between backticks as code. Only SVG is markup.
+All text is plain: the template escapes it and sets text between backticks as code. Only SVG is markup.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _NEGLIGIBLE = 5e-5
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """A figure and what it says.
+    """A figure with its caption.
 
     Attributes
     ----------
     svg : Markup
     caption : str
     new_row : bool
-        Set it at the left, below the figures before.
+        Place it at the left, below the previous figures.
     below : bool
-        Set it below the figure before, in the same column.
+        Place it below the previous figure, in the same column.
     """
 
     svg: Markup
@@ -61,12 +61,12 @@ class Section:
     words : sequence of str
         Paragraphs.
     missing : sequence of str
-        Notices: what should be here and is not, and why.
+        Notices: what is missing here, and why.
     panels, tables : sequence
     notes : sequence of str
         How to read it.
     results : bool
-        Whether it shows results of the model, and so says "research use only".
+        Whether it shows results of the model, and needs the note "research use only".
     """
 
     key: str
@@ -80,7 +80,7 @@ class Section:
 
     @property
     def cells(self) -> list[list[Panel]]:
-        """The figures, gathered into the cells of the page's grid."""
+        """Return the figures, grouped into the cells of the page's grid."""
         cells: list[list[Panel]] = []
         for panel in self.panels:
             if panel.below and cells:
@@ -91,7 +91,7 @@ class Section:
 
 
 def task_colours(found: Collected) -> dict[str, str]:
-    """Return each task its place-holder colour, in the order of the cohort's task set, or else of the alphabet."""
+    """Return each task's place-holder colour, in the order of the cohort's task set, or else of the alphabet."""
     if isinstance(found.people, People):
         domains = task_domains(found.people.manifest)
         return dict(zip(domains, colours_by_domain(list(domains.values())), strict=True))
@@ -107,7 +107,7 @@ def task_domains(manifest: Manifest) -> dict[str, str]:
 
 
 def conditions_of(people: People, task: str) -> tuple[str, ...]:
-    """List a task's conditions, in the order in which trials count them; none for a task that the cohort has not."""
+    """Return a task's conditions, in the order of the trials' indices; none for a task that the cohort does not have."""
     for spec in people.manifest.description.taskset["specs"]:
         if str(spec["name"]) == task:
             return tuple(map(str, (spec.get("trials") or {}).get("conditions") or ()))
@@ -115,12 +115,12 @@ def conditions_of(people: People, task: str) -> tuple[str, ...]:
 
 
 def colour_of(task: str, tasks: Mapping[str, str]) -> str:
-    """Return a task's place-holder colour; grey for what concerns no single task."""
+    """Return a task's place-holder colour; grey for anything that concerns no single task."""
     return tasks.get(task, QUIET)
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Return a figure with a few significant digits; a dash where there is none.
+    """Return a number with a few significant digits; a dash if there is none.
 
     Examples
     --------

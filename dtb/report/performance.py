@@ -1,7 +1,7 @@
-"""What one person's twin does in the person's own runs, beside what the person did: reaction times, right answers and BOLD.
+"""One person's runs, simulated and observed: reaction times, correct responses and BOLD.
 
-Uncertainty is the twin's own. Each draw of all trials is one session that the twin might have had: if the twin knows the person, the
-observed session looks like one of them.
+The uncertainty is the twin's. Each draw of all trials is a possible session: if the twin knows the person, the observed session looks
+like one of them.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -22,7 +22,7 @@ from dtb.report.parts import Panel, colour_of, conditions_of, number
 def behaviour_panels(
     trials: pd.DataFrame, record: SubjectRecord | None, found: Collected, tasks: Mapping[str, str], missing: list[str]
 ) -> list[Panel]:
-    """Draw each task's reaction times, and the share of right answers condition by condition."""
+    """Return panels of each task's reaction times, and of the share of correct responses by condition."""
     if trials.empty:
         missing.append("The simulation holds no trials of this person.")
         return []
@@ -59,7 +59,7 @@ def _choice_panels(
     found: Collected,
     tasks: Mapping[str, str],
 ) -> list[Panel]:
-    """Draw the share of right answers, where trials have conditions and right answers."""
+    """Return panels of the share of correct responses, if trials have conditions and correct responses."""
     if record is None or "correct" not in rows or not isinstance(found.people, People):
         return []
     conditions = conditions_of(found.people, task)
@@ -84,7 +84,7 @@ def _choice_panels(
 
 
 def _right_answers(record: SubjectRecord, task: str, conditions: Sequence[str]) -> dict[str, tuple[float, int]]:
-    """Return the observed share of right answers, and of how many trials, by condition."""
+    """Return the observed share of correct responses, and the number of trials, by condition."""
     found: dict[str, list[bool]] = {}
     for run in record.runs:
         if run.task != task:
@@ -105,7 +105,7 @@ def bold_panels(
     tasks: Mapping[str, str],
     missing: list[str],
 ) -> list[Panel]:
-    """Draw, for each task, the BOLD of the region that is predicted neither best nor worst."""
+    """Return panels of each task's BOLD, in the region with the median correlation."""
     if all(run.bold_VR is None for run in record.runs):
         missing.append("This person has no task BOLD, so there is no time course to compare.")
         return []
@@ -158,7 +158,7 @@ def bold_panels(
 
 
 def _by_task(table: pd.DataFrame, tasks: Mapping[str, str]) -> list[tuple[str, pd.DataFrame]]:
-    """Divide a table by task, in the order of the tasks."""
+    """Return a table's rows by task, in the order of the tasks."""
     named = table["task"].astype(str)
     order = [*(task for task in tasks if (named == task).any()), *sorted(set(named) - set(tasks))]
     return [(task, table[named == task]) for task in order]

@@ -1,4 +1,4 @@
-"""A page for one person: where they and their twin stand in the cohort, what the twin does, and what the search found for them."""
+"""A page for one person: their place and their twin's in the cohort, the twin's predictions, and the change that was found."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _INDICATORS_SHOWN = 20
 
 
 def chosen_people(found: Collected, num_pages: int, example: str | None) -> list[str]:
-    """Choose who gets a page: held-out people, evenly from the best to the worst predicted, then all others, and the example.
+    """Return the people who get a page: held-out people, evenly from the best to the worst predicted, then others, and the example.
 
     Parameters
     ----------
     found : Collected
     num_pages : int
-        How many at most.
+        Largest number of pages.
     example : str or None
         Pseudonym of the person on the main page.
     """
@@ -44,7 +44,7 @@ def chosen_people(found: Collected, num_pages: int, example: str | None) -> list
 
 
 def link_table(found: Collected, people: Sequence[str]) -> list[Table]:
-    """Link to the pages of people, with how well each is predicted."""
+    """Return the table of links to people's pages, with the error of each."""
     if not people:
         return []
     errors = errors_of_people(found)
@@ -60,7 +60,7 @@ def link_table(found: Collected, people: Sequence[str]) -> list[Table]:
 
 
 def person_sections(found: Collected, pseudonym: str, tasks: Mapping[str, str]) -> list[Section]:
-    """Make the sections of one person's page."""
+    """Return the sections of one person's page."""
     twin = twin_section(found, pseudonym, "", tasks)
     return [
         standing_section(found, pseudonym, tasks),
@@ -70,7 +70,7 @@ def person_sections(found: Collected, pseudonym: str, tasks: Mapping[str, str]) 
 
 
 def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str]) -> Section:
-    """Show where a person and their twin stand among all."""
+    """Return the section on a person's and their twin's place among all."""
     section = Section("standing", "Where this person stands")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
@@ -110,7 +110,7 @@ def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str])
 
 
 def search_section(found: Collected, pseudonym: str) -> Section:
-    """Show what the search found for one person: every indicator before and after, and the change."""
+    """Return the section on the search for one person: every indicator before and after, and the change."""
     section = Section("search", "The search for a change of this connectome")
     if isinstance(found.interventions, Missing):
         return dataclasses.replace(section, missing=[found.interventions.reason])

@@ -1,4 +1,4 @@
-"""Where a cohort's regions lie in the brain: from the atlas, or from a table of centres.
+"""The positions of a cohort's regions in the brain, from the atlas or from a table of centres.
 
 Shape letters: `R` region.
 """
@@ -27,7 +27,7 @@ def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
     ----------
     atlas : Path
         A labelled volume (NIfTI), its table of names beside it as `STEM.tsv` or `STEM.txt`; or a table (.tsv, .csv) of centres with a
-        column `name` and columns `x`, `y`, `z`, or as the Schaefer atlases have it `ROI Name` and `R`, `A`, `S`.
+        column `name` and columns `x`, `y`, `z`, or, as in the Schaefer atlases, `ROI Name` and `R`, `A`, `S`.
     regions : sequence of str
         Names, in the cohort's order. A volume without such a table, or with other names in it, must have as many regions, in this order.
 

@@ -1,4 +1,4 @@
-"""The sections about held-out data: what the twin predicted, beside what happened and beside the baselines."""
+"""The sections on held-out data: predictions of the twin and of the baselines, and observations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _BETWEEN_HALVES = ("own half", "One half of each person's own data, taken as a t
 
 
 def reaction_time_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Draw predicted against observed mean reaction times of held-out data, and each figure beside its baselines."""
+    """Return the section on predicted and observed mean reaction times of held-out data, with baselines."""
     section = Section("reaction-times", "Reaction times, predicted and observed")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
@@ -88,7 +88,7 @@ def reaction_time_section(found: Collected, tasks: Mapping[str, str]) -> Section
 
 
 def choice_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Draw predicted against observed accuracy, and the choice figures beside an agent that is always correct."""
+    """Return the section on predicted and observed accuracy, with an agent that is always correct."""
     section = Section("choices", "Choices, predicted and observed")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
@@ -115,7 +115,7 @@ def choice_section(found: Collected, tasks: Mapping[str, str]) -> Section:
 
 
 def bold_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Draw the map of predicted task responses against the observed one, region by region."""
+    """Return the section on predicted and observed task responses, region by region."""
     section = Section("bold", "BOLD, predicted and observed")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
@@ -163,7 +163,7 @@ def bold_section(found: Collected, tasks: Mapping[str, str]) -> Section:
 
 
 def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Show the certificate: test by test, whether the twin is personal, and how well it picks out its own person."""
+    """Return the section on the certificate: whether the twin is personal, test by test, and how well it identifies its person."""
     section = Section("personal", "Is the twin personal?")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
@@ -190,7 +190,7 @@ def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
 
 
 def figures_section(found: Collected) -> Section:
-    """List every figure of the evaluation with its interval and baselines."""
+    """Return the section with every figure of the evaluation, its interval and baselines."""
     section = Section("figures", "Every figure, with its interval and baselines")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
@@ -238,7 +238,7 @@ def figures_section(found: Collected) -> Section:
 
 
 def interval_words(lower: float | None, upper: float | None) -> str:
-    """Return an interval in words; a dash where there is none.
+    """Return an interval in words; a dash if there is none.
 
     Examples
     --------
@@ -261,7 +261,7 @@ def _people_panel(
     quantity: str,
     new_row: bool = True,
 ) -> list[Panel]:
-    """Draw one point a person, with the best baseline in grey; nothing where nobody has both values."""
+    """Return a panel with one point per person, and the best baseline in grey; None if nobody has both values."""
     seen, told = f"observed_{column}", f"predicted_{column}"
     if seen not in rows or told not in rows or not (rows[seen].notna() & rows[told].notna()).any():
         return []
@@ -293,7 +293,7 @@ def _people_panel(
 def _estimate_panels(
     evaluation: Evaluation, section: str, task: str, tasks: Mapping[str, str]
 ) -> list[tuple[str, Panel]]:
-    """Draw the figures of one task that one section shows, each above its baselines; give each with its metric."""
+    """Return the panels of one task's figures in a section, each with its metric and baselines."""
     panels = []
     wanted = _DRAWN[section]
     chosen = [
@@ -329,7 +329,7 @@ def _estimate_panels(
 
 
 def _ceiling(row: dict[str, Any]) -> tuple[str, str]:
-    """Return the mark of a figure's ceiling, and the sentence that may be said of it, with a gap for its value."""
+    """Return a figure's ceiling, and the sentence on it, with a gap for its value."""
     kind = next((name for name in _CEILINGS if name in (row.get("ceilings") or {})), None)
     if kind == "halves" and str(row["metric"]).startswith(_OF_OWN_PERSON):
         return _BETWEEN_HALVES
@@ -337,7 +337,7 @@ def _ceiling(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _chance(row: dict[str, Any]) -> float | None:
-    """Return what a twin that knows nobody would reach, of figures about finding the own person; None for all others."""
+    """Return the chance level of figures on identification; None for all others."""
     if not str(row["metric"]).startswith(_OF_OWN_PERSON):
         return None
     by_identification = re.search(r"chance is 1 in (\d+)", str(row.get("note") or ""))
@@ -345,7 +345,7 @@ def _chance(row: dict[str, Any]) -> float | None:
 
 
 def with_minus(text: str) -> str:
-    """Set minus signs before numbers, which stages write with a hyphen.
+    """Return the text with minus signs before numbers, which stages write with a hyphen.
 
     Examples
     --------
@@ -365,7 +365,7 @@ def _baselines(row: dict[str, Any]) -> dict[str, float]:
 
 
 def _stacked(panels: list[Panel]) -> list[Panel]:
-    """Set figures below the first of them."""
+    """Return the figures, the others below the first."""
     return [dataclasses.replace(panel, below=place > 0) for place, panel in enumerate(panels)]
 
 

@@ -1,4 +1,4 @@
-"""The sections about the work itself: who is in the cohort, how the twin learned, what ran and what failed."""
+"""The sections on the cohort, the training, and what ran or failed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _QUALITY_OF_RUNS = {
 
 
 def people_section(found: Collected) -> Section:
-    """Return who is in the cohort, and who was set aside and why."""
+    """Return the section on the people in the cohort, and on those set aside, with the reasons."""
     section = Section("people", "Who is in the cohort", results=False)
     people = found.people
     if isinstance(people, Missing):
@@ -89,7 +89,7 @@ def people_section(found: Collected) -> Section:
 
 
 def _quality_tables(quality: pd.DataFrame) -> list[Table]:
-    """Return medians and ranges of what the quality page draws, and the runs that it says to look at."""
+    """Return the tables of medians and ranges of the quality page, and of the runs that it flags."""
     if quality.empty:
         return []
     per_person = quality.drop_duplicates("pseudonym")
@@ -126,7 +126,7 @@ def connectome_words(manifest: Manifest) -> str:
 
 
 def training_section(found: Collected) -> Section:
-    """Draw the learning curves, with the epoch that was kept."""
+    """Return the section on the learning curves, with the epoch whose weights are used."""
     section = Section("training", "How it learned", results=False)
     learning = found.learning
     if isinstance(learning, Missing):
@@ -188,7 +188,7 @@ def training_section(found: Collected) -> Section:
 
 
 def failures_section(found: Collected) -> Section:
-    """Return how far each stage came, and for whom the simulation or the search failed."""
+    """Return the section on the state of each stage, and on failed simulations and searches."""
     rows = [
         (state.name, state.state, state.reason or "–", state.version or "–", state.config_hash[:12] or "–")
         for state in found.stages.values()

@@ -1,4 +1,4 @@
-"""`dtb report`: from a run folder to one HTML page, and a page for each of some people."""
+"""`dtb report`: one HTML page of a run folder, and pages of some people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dtb.terminal import out as terminal
 
 
 def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool = False) -> None:
-    """Write a self-contained page of all that a run folder holds, whatever that is.
+    """Write a self-contained page of everything in a run folder.
 
     Parameters
     ----------
@@ -26,17 +26,17 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     run : Path
         Folder with any of the folders that the stages of `dtb run` write.
     out : Path
-        Folder for `index.html` and `people/`. With `resume`, a page that is there is made anew: the stages may have gone on since.
+        Folder for `index.html` and `people/`. With `resume`, existing pages are made anew, because other stages may have changed.
     resume : bool
     dry_run : bool
-        Say what would be shown, and write nothing.
+        Print what would be written, and write nothing.
 
     Raises
     ------
     InputDataError
-        `run` holds no stage's folder at all, or `report.atlas` does not say where the regions lie.
+        `run` has no folder of any stage, or `report.atlas` does not give the regions' positions.
     ConfigurationError
-        `report.subject` is nobody in the cohort.
+        `report.subject` is not in the cohort.
     OutputInUseError
         `out` is in use and `resume` is off.
     """
@@ -69,7 +69,7 @@ def _tell_plan(found: Collected, out: Path) -> None:
 
 
 def _pages_of_other_stages(run: Path, out: Path) -> dict[str, str]:
-    """Return where the pages of other stages lie, relative to the report's folder."""
+    """Return the paths of other stages' pages, relative to the report's folder."""
     places = {
         "how good the data are": run / "shards" / "quality.html",
         "the certificate": run / "evaluate" / "certificate.html",

@@ -1,6 +1,6 @@
-"""How every figure looks, and how a matplotlib figure becomes an SVG that follows the page: light, dark and print.
+"""The style of all figures, and their conversion from matplotlib to SVG that follows the page: light, dark and print.
 
-Colours are drawn as place-holders and replaced by CSS variables with a fallback, so one SVG serves every theme and still stands
+Colours are drawn as place-holders and replaced by CSS variables with a fallback, so one SVG serves every theme and also works
 alone. Text stays text: it can be selected, read aloud and searched. Tasks take the colours of `task_colour` everywhere, chosen
 from Okabe and Ito's palette so that colour-blind readers can tell them apart; those at even places are cool, the others warm.
 """
@@ -91,7 +91,7 @@ def task_colour(index: int) -> str:
 
 
 def colours_by_domain(domains: Sequence[str]) -> list[str]:
-    """Return each task a place-holder colour of its own: cool for cognitive ones, warm for affective ones, as long as there are any.
+    """Return a different place-holder colour for each task: cool for cognitive, warm for affective tasks, as long as there are any.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def canvas(width: float = 4.4, height: float = 3.6) -> Iterator[tuple[Figure, Ax
 
 
 def or_words(draw: Callable[P, Markup]) -> Callable[P, Markup]:
-    """Let a function that draws return a sentence where it fails: one figure may not cost the page."""
+    """Make a drawing function return a sentence if it fails, so that the page is still made."""
 
     @functools.wraps(draw)
     def drawn_or_said(*args: P.args, **named: P.kwargs) -> Markup:
@@ -146,7 +146,7 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     figure : Figure
         Drawn within `canvas`.
     name : str
-        Put before every identifier, so that several figures can share a page; letters, digits and hyphens.
+        Prefix of every identifier, so that several figures can share a page; letters, digits and hyphens.
     alt : str
         What the figure shows, for those who do not see it. Escaped here.
 
@@ -194,7 +194,7 @@ def figure_of(draw: Callable[..., Markup], *arguments: object, **options: object
     draw : callable
         A function of `dtb.report.figures`.
     *arguments, **options : object
-        What it is called with.
+        Its arguments.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def figure_of(draw: Callable[..., Markup], *arguments: object, **options: object
 
 
 def _plain(holder: str) -> str:
-    """Return the colour of a light page for a place-holder; any other colour as it is."""
+    """Return the colour of a light page for a place-holder; other colours unchanged."""
     variable = _VARIABLES.get(holder)
     return holder if variable is None else variable.split(", ")[1].rstrip(")")
 
@@ -236,7 +236,7 @@ def _replace_place_holders(artist: Any, name: str) -> None:
 
 
 def _follow_page(tag: str, name: str) -> str:
-    """Make one tag's identifiers its figure's own and its colours the page's."""
+    """Return one tag with identifiers of its figure and colours of the page."""
     tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
     tag = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', tag).replace("xlink:href=", "href=")
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)

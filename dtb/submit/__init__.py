@@ -1,4 +1,4 @@
-"""Jobs for clusters: what is rendered and sent, to Ray, Kubernetes or Slurm."""
+"""Jobs for clusters: rendering and sending to Ray, Kubernetes or Slurm."""
 
 from dtb.lazy import public_names
 

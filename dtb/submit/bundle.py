@@ -1,7 +1,7 @@
-"""What travels to a cluster with a job: the resolved configuration and the small text files that it names, and never data.
+"""The files sent to a cluster with a job: the resolved configuration and the small text files that it names, never data.
 
-A relative path in the configuration is a file here, and travels; an absolute one is the cluster's. There all is copied beside the run
-folder, to OUT.submitted: a record of what was asked for, under a path that is the same for every node and every later --resume.
+A relative path in the configuration is a file here, and is sent; an absolute one is the cluster's. The files are copied beside the run
+folder, to OUT.submitted: a record of the job, under a path that is the same for every node and every later --resume.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Bundle:
     config : str
         The resolved configuration as YAML, with the paths of the cluster.
     place : str
-        Folder of the cluster that they lie in.
+        Folder of the files on the cluster.
     command : list of str
-        What runs there, once they are in place.
+        Command that runs there.
     """
 
     files: dict[str, Path]
@@ -43,17 +43,17 @@ class Bundle:
 
     @property
     def num_bytes(self) -> int:
-        """How much travels."""
+        """Return the size of the files."""
         return len(self.config.encode()) + sum(path.stat().st_size for path in self.files.values())
 
     def shell_line(self, source: str) -> str:
-        """Return the shell's line that puts the files in place, from the folder `source`, and becomes the command."""
+        """Return the shell line that copies the files from the folder `source` and runs the command."""
         place = shlex.quote(self.place)
         return f"mkdir -p {place} && cp -R {shlex.quote(source)}/. {place} && exec {shlex.join(self.command)}"
 
     @property
     def texts(self) -> dict[str, str]:
-        """What the files hold, the configuration first."""
+        """Return the contents of the files, the configuration first."""
         named = {name: path.read_text(encoding="utf-8") for name, path in self.files.items()}
         return {CONFIG_FILE: self.config, **named}
 
@@ -65,7 +65,7 @@ class Bundle:
 
 
 def pack(config: Config, out: str, *, resume: bool, place: str | None = None) -> Bundle:
-    """Gather what a job needs.
+    """Return the bundle of a job.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
     resume : bool
         Go on in a run folder that is in use.
     place : str, optional
-        Folder of the cluster that the files will lie in; OUT.submitted if not given.
+        Folder of the files on the cluster; OUT.submitted if not given.
 
     Returns
     -------
@@ -115,14 +115,14 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
     cluster = dataclasses.replace(config.cluster, ray_address="auto", num_cpus=None)
     there = dataclasses.replace(_with_paths(config, sent), cluster=cluster)
     command = ["python", "-m", "dtb", "run", f"{folder}/{CONFIG_FILE}", str(run), *(["--resume"] if resume else [])]
-    parcel = Bundle(files, to_yaml(there), folder, command)
-    if parcel.num_bytes > MAX_MIB * 2**20:
+    bundle = Bundle(files, to_yaml(there), folder, command)
+    if bundle.num_bytes > MAX_MIB * 2**20:
         largest = max(files.values(), key=lambda path: path.stat().st_size)
         raise ConfigurationError(
-            f"{parcel.num_bytes / 2**20:.1f} MiB would travel with the job, more than {MAX_MIB:g}; the largest file is "
+            f"{bundle.num_bytes / 2**20:.1f} MiB would travel with the job, more than {MAX_MIB:g}; the largest file is "
             f"{largest}. Put it where the cluster's nodes see it and give its absolute path."
         )
-    return parcel
+    return bundle
 
 
 def _with_paths(config: Config, sent: Any) -> Config:

@@ -1,4 +1,4 @@
-"""`dtb submit`: what is asked for, and what of it can be said before anything is sent."""
+"""`dtb submit`: the command line, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dtb.terminal import out
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the command line asks for; its options are explained there (`dtb submit --help`).
+    """The command line's request; its options are explained there (`dtb submit --help`).
 
     Attributes
     ----------
@@ -42,12 +42,12 @@ class Request:
 
 
 def launch(asked: Request, config: Config) -> int:
-    """Do what was asked for, and give the exit code.
+    """Carry out the request, and return the exit code.
 
     Raises
     ------
     ConfigurationError
-        What was asked for contradicts itself or lacks something.
+        The request is contradictory or incomplete.
     """
     jobs_named = [job for job in (asked.follow, asked.stop) if job]
     if len(jobs_named) + (asked.config_file is not None) != 1:
@@ -64,11 +64,11 @@ def launch(asked: Request, config: Config) -> int:
     if asked.render:
         sys.stdout.write({"rayjob": render_rayjob, "slurm": render_slurm}[asked.render](config, str(asked.out)))
         return 0
-    parcel = pack(config, str(asked.out), resume=asked.resume)
+    bundle = pack(config, str(asked.out), resume=asked.resume)
     if asked.dry_run:
-        _tell(parcel, config)
+        _tell(bundle, config)
         return 0
-    return jobs.submit(_address(asked), config, parcel, send_code=asked.send_code, wait=not asked.no_wait)
+    return jobs.submit(_address(asked), config, bundle, send_code=asked.send_code, wait=not asked.no_wait)
 
 
 def _address(asked: Request) -> str:
@@ -79,13 +79,13 @@ def _address(asked: Request) -> str:
     return asked.address
 
 
-def _tell(parcel: Bundle, config: Config) -> None:
-    """Return what would travel and what would run."""
-    out.print(f"{parcel.num_bytes:,} bytes would travel, to {parcel.place} on the cluster:")
+def _tell(bundle: Bundle, config: Config) -> None:
+    """Print what would be sent and run."""
+    out.print(f"{bundle.num_bytes:,} bytes would travel, to {bundle.place} on the cluster:")
     out.print(f"  {CONFIG_FILE}")
-    for name, path in parcel.files.items():
+    for name, path in bundle.files.items():
         out.print(f"  {name}  (from {path!s})")
-    out.print(f"The job: {' '.join(parcel.command)}")
+    out.print(f"The job: {' '.join(bundle.command)}")
     if config.launch.secrets:
         out.print(f"It needs these variables, which the cluster must have: {', '.join(config.launch.secrets)}")
     out.print("Nothing was sent.")

@@ -1,7 +1,7 @@
-"""Jobs on a Ray cluster, through its job server: submit one, follow what it prints, stop it.
+"""Jobs on a Ray cluster, through its job server: submit one, follow its output, stop it.
 
-The job is the cluster's from the moment that it is accepted: whatever happens to this terminal, it goes on, and `follow` finds it again.
-The token is Ray's own matter (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token); it travels as a header and is printed nowhere.
+Once accepted, a job runs independently of this terminal, and `follow` finds it again. Ray reads the token itself (RAY_AUTH_TOKEN,
+RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token), sends it as a header, and never prints it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def connect(address: str) -> JobSubmissionClient:
         ) from None
 
 
-def submit(address: str, config: Config, parcel: Bundle, *, send_code: bool, wait: bool) -> int:
+def submit(address: str, config: Config, bundle: Bundle, *, send_code: bool, wait: bool) -> int:
     """Submit a bundle to a cluster and, unless told otherwise, follow the job until it ends.
 
     Parameters
@@ -101,7 +101,7 @@ def submit(address: str, config: Config, parcel: Bundle, *, send_code: bool, wai
         URL of the job server.
     config : Config
         Names the job.
-    parcel : Bundle
+    bundle : Bundle
     send_code : bool
         Let the job run the dtb of this machine and not the cluster's.
     wait : bool
@@ -114,10 +114,10 @@ def submit(address: str, config: Config, parcel: Bundle, *, send_code: bool, wai
     """
     client = connect(address)
     with tempfile.TemporaryDirectory(prefix="dtb-submit-") as scratch:
-        parcel.write(Path(scratch) / _FOLDER)
+        bundle.write(Path(scratch) / _FOLDER)
         job = _accepted(
             client,
-            entrypoint=parcel.shell_line(_FOLDER),
+            entrypoint=bundle.shell_line(_FOLDER),
             submission_id=_name(config.name),
             runtime_env=runtime_environment(Path(scratch), send_code=send_code),
             metadata={"job_name": config.name, "dtb": __version__, "config_hash": config_hash(config)[:16]},
@@ -130,7 +130,7 @@ def submit(address: str, config: Config, parcel: Bundle, *, send_code: bool, wai
 
 
 def _accepted(client: JobSubmissionClient, **request: Any) -> str:
-    """Submit a job, waiting for a cluster that has only just been started and has nobody to take it yet."""
+    """Submit a job, and wait for a cluster that has just started and cannot accept it yet."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -142,7 +142,7 @@ def _accepted(client: JobSubmissionClient, **request: Any) -> str:
 
 
 def runtime_environment(folder: Path, *, send_code: bool) -> dict[str, Any]:
-    """Return what Ray lays out on each node for the job: no variable with a value of the user's is in it."""
+    """Return Ray's runtime environment of the job, which contains no values of the user's variables."""
     environment: dict[str, Any] = {
         "working_dir": str(folder),
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)},  # for the checkpoint and the files in hand
@@ -153,7 +153,7 @@ def runtime_environment(folder: Path, *, send_code: bool) -> dict[str, Any]:
 
 
 def follow(address: str, job: str, client: JobSubmissionClient | None = None) -> int:
-    """Print all that a job has printed and prints, until it ends.
+    """Print a job's output, from its beginning until it ends.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def follow(address: str, job: str, client: JobSubmissionClient | None = None) ->
     Returns
     -------
     int
-        The job's exit code; 130 if it was stopped, or if this terminal's user leaves it (it goes on then).
+        The job's exit code; 130 if it was stopped, or if the user leaves it with Ctrl-C (it goes on then).
     """
     import aiohttp
 
@@ -205,7 +205,7 @@ def stop(address: str, job: str) -> None:
     Raises
     ------
     StageError
-        It still runs after the time in which a job may put its files in order.
+        It still runs after the time that a job has to finish its files.
     """
     client = connect(address)
     if _require_job(client, job).status.is_terminal():
@@ -221,13 +221,13 @@ def stop(address: str, job: str) -> None:
 
 
 class _Output:
-    """What a job prints, each line once: after a lost connection the server begins at the beginning again."""
+    """A job's output, each line once, although the server repeats it after a lost connection."""
 
     def __init__(self) -> None:
         self._printed = 0
 
     async def tail(self, client: JobSubmissionClient, job: str) -> None:
-        """Print what was not printed before, until the job ends."""
+        """Print new output until the job ends."""
         seen = 0
         async for chunk in client.tail_job_logs(job):
             fresh = chunk[max(0, self._printed - seen) :]
@@ -249,7 +249,7 @@ def _require_job(client: JobSubmissionClient, job: str) -> Any:
 
 
 def _patiently(address: str, job: str, ask: Callable[[], T]) -> T:
-    """Ask again for a while where the job server does not answer, as when its node is restarted."""
+    """Return the result of a request, repeated for a while if the job server does not answer."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -264,7 +264,7 @@ def _patiently(address: str, job: str, ask: Callable[[], T]) -> T:
 
 
 def _name(given: str) -> str:
-    """Make a job's name: what the configuration is called, when it was sent, and something that no other job has."""
+    """Return a job's name: the configuration's name, the time, and a unique suffix."""
     called = re.sub(r"[^a-z0-9]+", "-", given.lower()).strip("-")[:30] or "dtb"
     return f"{called}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 

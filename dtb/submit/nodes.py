@@ -1,4 +1,4 @@
-"""How many nodes of the configured kind a run needs: for training, and apart from it for the fan-out over people."""
+"""The number of nodes that a run needs, for training and, separately, for the fan-out over people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Nodes:
     train : int
         For `train.num_workers`.
     train_at_least : int
-        For `train.min_workers`, with which training goes on.
+        For `train.min_workers`, the least with which training goes on.
     fleet : int
         For `fleet.num_actors`.
     """
@@ -29,7 +29,7 @@ class Nodes:
 
 
 def count_nodes(config: Config) -> Nodes:
-    """Count the nodes that the workers and actors fit on.
+    """Return the number of nodes for the workers and actors.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def count_nodes(config: Config) -> Nodes:
 
 
 def _on_one(config: Config, cpu_option: str, cpus: float, gpu_option: str, gpus: float) -> int:
-    """Count how many workers of a size one node holds."""
+    """Return how many workers of a size fit on one node."""
     launch = config.launch
     limits = []
     for option, wanted, node_option, offered in (

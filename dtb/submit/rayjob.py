@@ -1,7 +1,7 @@
-"""The run as a KubeRay `RayJob`: a cluster that is made for the job, grows and shrinks with it, and is gone afterwards.
+"""The run as a KubeRay `RayJob`: a cluster that is made for the job, grows and shrinks with it, and is removed afterwards.
 
 The fields are those of KubeRay 1.5.1 and later (its "API reference"), where `authOptions` gives every pod the cluster's token. Training and
-fan-out have pools of their own, so that GPUs that wait for the one are not taken by the other and each can shrink to nothing.
+fan-out have separate pools, so that neither takes the GPUs of the other and each can shrink to nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _USER, _GROUP = 1000, 100  # those of the image
 
 
 def render_rayjob(config: Config, out: str) -> str:
-    """Write the Kubernetes objects of a run: a ConfigMap with its files, and the RayJob.
+    """Return the Kubernetes objects of a run: a ConfigMap with its files, and the RayJob.
 
     Parameters
     ----------
@@ -55,19 +55,19 @@ def render_rayjob(config: Config, out: str) -> str:
         )
     pooled = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, pools=True))
     # A second try has a cluster of its own and goes on where the first stopped.
-    parcel = pack(pooled, out, resume=True, place=_FILES)
-    if parcel.num_bytes > _MAX_CONFIGMAP_BYTES:
+    bundle = pack(pooled, out, resume=True, place=_FILES)
+    if bundle.num_bytes > _MAX_CONFIGMAP_BYTES:
         raise ConfigurationError(
-            f"{parcel.num_bytes:,} bytes would travel, more than a ConfigMap holds. Put the files on the volume and give their "
+            f"{bundle.num_bytes:,} bytes would travel, more than a ConfigMap holds. Put the files on the volume and give their "
             "absolute paths."
         )
     name = job_name(config.name)
-    objects = [_config_map(name, parcel), _ray_job(name, config, parcel)]
+    objects = [_config_map(name, bundle), _ray_job(name, config, bundle)]
     return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def job_name(called: str) -> str:
-    """Make a name that Kubernetes and KubeRay accept of what the work is called.
+    """Return a name that Kubernetes and KubeRay accept.
 
     Examples
     --------
@@ -78,16 +78,16 @@ def job_name(called: str) -> str:
     return f"dtb-{words}"[:MAX_NAME].strip("-")
 
 
-def _config_map(name: str, parcel: Bundle) -> dict[str, Any]:
+def _config_map(name: str, bundle: Bundle) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": f"{name}-files"},
-        "data": parcel.texts,
+        "data": bundle.texts,
     }
 
 
-def _ray_job(name: str, config: Config, parcel: Bundle) -> dict[str, Any]:
+def _ray_job(name: str, config: Config, bundle: Bundle) -> dict[str, Any]:
     launch, nodes = config.launch, count_nodes(config)
     return {
         "apiVersion": "ray.io/v1",
@@ -95,7 +95,7 @@ def _ray_job(name: str, config: Config, parcel: Bundle) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {
             "entrypoint": shlex.join(
-                parcel.command
+                bundle.command
             ),  # one plain command: KubeRay runs what follows a && in the submitter
             "submissionMode": "K8sJobMode",
             "backoffLimit": 1,
@@ -139,12 +139,12 @@ def _ray_job(name: str, config: Config, parcel: Bundle) -> dict[str, Any]:
 
 
 def _mark(pool: str) -> str:
-    """Write the Ray resource that a pool's nodes offer: quoted twice, as it passes through a shell on its way to `ray start`."""
+    """Return the Ray resource of a pool's nodes, quoted twice because it passes through a shell to `ray start`."""
     return json.dumps(json.dumps({pool: 1}))
 
 
 def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]:
-    """Describe a pod of the job `name`."""
+    """Return the description of a pod of the job `name`."""
     launch = config.launch
     size: dict[str, Any] = {"cpu": str(launch.node_cpus), "memory": f"{launch.node_memory_gib}Gi"}
     if gpus:
@@ -185,7 +185,7 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are, and no anchors."""
+    """Writes texts of several lines as blocks, without anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - every object is written out
         return True

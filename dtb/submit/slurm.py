@@ -17,7 +17,7 @@ _WAIT_SECONDS = 600
 
 
 def render_slurm(config: Config, out: str) -> str:
-    """Write a batch script for ``sbatch``.
+    """Return a batch script for ``sbatch``.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def render_slurm(config: Config, out: str) -> str:
     num_nodes = max(nodes.train, nodes.fleet)  # an allocation does not grow, and one stage runs at a time
     # `ray symmetric-run` makes all nodes alike, so that none would be in a pool.
     everywhere = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, pools=False))
-    parcel = pack(everywhere, out, resume=True)
-    place = shlex.quote(parcel.place)
+    bundle = pack(everywhere, out, resume=True)
+    place = shlex.quote(bundle.place)
     lines = [
         "#!/usr/bin/env bash",
         f"#SBATCH --job-name={job_name(config.name)}",
@@ -61,7 +61,7 @@ def render_slurm(config: Config, out: str) -> str:
         "",
         "# What the job reads: kept beside the run.",
         f"mkdir -p {place}",
-        *(f"cat >{place}/{name} <<'{_END}'\n{text.rstrip()}\n{_END}" for name, text in parcel.texts.items()),
+        *(f"cat >{place}/{name} <<'{_END}'\n{text.rstrip()}\n{_END}" for name, text in bundle.texts.items()),
         "",
         "# A token of this job's own: whoever reaches Ray's ports without it is turned away.",
         f"RAY_AUTH_TOKEN_PATH=$(umask 077 && mktemp {place}/token.XXXXXX)",
@@ -76,6 +76,6 @@ def render_slurm(config: Config, out: str) -> str:
         f"srun --nodes={num_nodes} --ntasks={num_nodes} --ntasks-per-node=1 --cpus-per-task={launch.node_cpus} \\",
         f'    ray symmetric-run --address "$head:{_PORT}" --min-nodes {num_nodes} \\',
         f"    --num-cpus {launch.node_cpus} --num-gpus {launch.node_gpus} --disable-usage-stats -- \\",
-        f"    {shlex.join(parcel.command)}",
+        f"    {shlex.join(bundle.command)}",
     ]
     return "\n".join(lines) + "\n"

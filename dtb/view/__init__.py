@@ -1,4 +1,4 @@
-"""The live twin: a web page and an HTTP interface that let one person's twin perform, with a connectome that a viewer changes by hand."""
+"""The live twin: a web page and an HTTP interface that simulate people's twins with connectomes changed by hand."""
 
 from dtb.lazy import public_names
 

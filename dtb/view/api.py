@@ -1,6 +1,6 @@
-"""What goes over the wire: requests and replies of the live twin, checked and documented by their types.
+"""Requests and replies of the live twin's HTTP interface, checked and documented by their types.
 
-Numbers are rounded to what can be seen, and null where there is none.
+Numbers are rounded to visible precision, and null if there is none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class EdgeWish(_Strict):
+class EdgeChange(_Strict):
     """Adds to the correlation of two regions."""
 
     first: Name
@@ -26,7 +26,7 @@ class EdgeWish(_Strict):
     by: Annotated[float, Field(ge=-2, le=2)]
 
 
-class GainWish(_Strict):
+class GainChange(_Strict):
     """Multiplies all correlations of a region."""
 
     region: Name
@@ -34,18 +34,18 @@ class GainWish(_Strict):
 
 
 class ChangeRequest(_Strict):
-    """What is to be done to whose connectomes."""
+    """A change of people's connectomes."""
 
     people: Annotated[list[Name], Field(min_length=1, max_length=MAX_PEOPLE)]
     """Pseudonyms."""
-    edges: Annotated[list[EdgeWish], Field(max_length=50)] = []
-    gains: Annotated[list[GainWish], Field(max_length=50)] = []
+    edges: Annotated[list[EdgeChange], Field(max_length=50)] = []
+    gains: Annotated[list[GainChange], Field(max_length=50)] = []
     dose: Annotated[float, Field(ge=0, le=2)] = 0.0
     """How much of the change that `dtb intervene` found for each person; 1 is all of it."""
 
 
 class SceneRequest(ChangeRequest):
-    """Whose twins perform which block of a task, with what done to their connectomes. The first person's block is performed by all."""
+    """A block of a task, the people whose twins to simulate, and the change of their connectomes. All get the first person's block."""
 
     task: Name
     block: Annotated[int, Field(ge=0)] = 0
@@ -55,7 +55,7 @@ class SceneRequest(ChangeRequest):
 
 
 class Connectome(_Strict):
-    """How far a person's connectome was moved."""
+    """Size of the change of a person's connectome."""
 
     asked: float
     """Frobenius norm of what was asked, as a share of that of the person's own correlations off the diagonal."""
@@ -69,7 +69,7 @@ class Connectome(_Strict):
 
 
 class Performer(_Strict):
-    """What one person's twin did."""
+    """Simulation of one person's twin."""
 
     person: str
     connectome: Connectome
@@ -89,14 +89,14 @@ class Performer(_Strict):
 
 
 class Refusal(_Strict):
-    """Why a request was not answered."""
+    """Reason why a request was refused."""
 
     detail: str | list[dict[str, Any]]
     """In words; or, where a request has the wrong form, each mistake with its place (`loc`) and what is wrong (`msg`)."""
 
 
 class SceneReply(_Strict):
-    """What the twins did."""
+    """Simulations of the twins."""
 
     performers: list[Performer]
     rt_seconds: list[float]
@@ -108,7 +108,7 @@ class SceneReply(_Strict):
 
 
 class BlockTrial(_Strict):
-    """One trial, and what the person did."""
+    """One trial, with the person's response."""
 
     onset: float
     """Seconds of the run."""
@@ -123,7 +123,7 @@ class BlockTrial(_Strict):
 
 
 class Block(_Strict):
-    """One block of a run as the person performed it."""
+    """One block of a run, as observed."""
 
     person: str
     task: str
@@ -147,14 +147,14 @@ class Block(_Strict):
 
 
 class PersonBlocks(_Strict):
-    """Which blocks a person has of a task, each as the seconds of its run that it counts."""
+    """A person's blocks of a task, each as the seconds of its run that it counts."""
 
     task: str
     blocks: list[str]
 
 
 class Person(_Strict):
-    """One person, as far as a viewer may choose."""
+    """One person, with what can be chosen."""
 
     person: str
     part: Literal["training", "validation", "test", "none"]
@@ -165,14 +165,14 @@ class Person(_Strict):
 
 
 class Intervention(_Strict):
-    """What `dtb intervene` looked for in this run."""
+    """The target of `dtb intervene` in this run."""
 
     target: str
     direction: str
 
 
 class RunDescription(_Strict):
-    """What can be looked at."""
+    """The people, tasks and regions of a run."""
 
     name: str
     people: list[str]

@@ -1,4 +1,4 @@
-"""The web application: the page, its assets, and the interface that the page and programs use alike.
+"""The web application: the page, its assets, and the interface for the page and for programs.
 
 Plotly comes from the `plotly` package and Swagger UI from `fastapi-offline`, so that nothing is fetched from any other host.
 """
@@ -48,7 +48,7 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
     run : Path
         Folder that `dtb run` wrote.
     token : str
-        What whoever looks must know.
+        Secret that gives access.
     hosts : tuple of str
         Names under which the server is reached; ``"*"`` for any.
 
@@ -110,12 +110,12 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
 
     @app.get("/api/run", summary="Who and what can be looked at")
     def run_description() -> api.RunDescription:
-        """Return who and what can be looked at: people, tasks, regions, and what an intervention was searched for."""
+        """Return the people, tasks and regions, and the target of the intervention."""
         return viewer.description()
 
     @app.get("/api/people/{person}", summary="A person's tasks and blocks", responses=unknown)
     def person(person: _Name) -> api.Person:
-        """Return which blocks of which tasks a person has."""
+        """Return a person's blocks of each task."""
         return viewer.person(person)
 
     @app.get(
@@ -135,7 +135,7 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         responses={**_MATRICES, **unknown},
     )
     def connectomes(request: api.ChangeRequest) -> Response:
-        """Return people's correlation matrices changed as asked, as far as they stay valid, one person's after the other's: each R x R
+        """Return people's correlation matrices with the requested change, as far as they stay valid, one after another: each R x R
         float32, little-endian, row by row; regions in the order of `/api/run`."""
         return Response(viewer.changed_connectomes(request), media_type="application/octet-stream")
 
@@ -148,12 +148,12 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         block: Annotated[int, InPath(ge=0)],
         bold_region: Annotated[str | None, Query(max_length=200)] = None,
     ) -> api.Block:
-        """Return a block's stimuli and trials, what the person did in them, and BOLD; the first block is 0."""
+        """Return a block's stimuli and trials, with the person's responses and BOLD; the first block is 0."""
         return viewer.block(person, task, block, bold_region)
 
     @app.post("/api/scene", summary="Let twins perform a block", responses=unknown)
     def scene(request: api.SceneRequest) -> api.SceneReply:
-        """Simulate a block with people's twins, with their connectomes changed as asked."""
+        """Return simulations of a block by people's twins, with the requested change of their connectomes."""
         return viewer.scene(request)
 
     return app

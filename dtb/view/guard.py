@@ -1,4 +1,4 @@
-"""Who may look: whoever has the token, from a page of this server, under a name that this server goes by.
+"""Access control: requests need the token, come from a page of this server, and use a name of this server.
 
 The token comes once, in the address that `dtb view` prints; it is then kept in a cookie that scripts cannot read, and leaves the address.
 Programs send it as ``Authorization: Bearer TOKEN``. The check of the Host header keeps other sites from reaching a server on loopback by
@@ -24,22 +24,22 @@ _REFUSAL = "Not allowed: open the address that `dtb view` printed, token include
 
 
 def cookie_name(token: str) -> str:
-    """Name the cookie of a token.
+    """Return the name of a token's cookie.
 
-    Browsers keep cookies by host and not by port: two servers on one machine must not overwrite each other's.
+    Browsers keep cookies by host, not by port, so two servers on one machine need different names.
     """
     return f"dtb-view-{hashlib.sha256(token.encode()).hexdigest()[:12]}"
 
 
 class Guard:
-    """Lets requests with the token through, and tells browsers to be strict with what comes back.
+    """Passes requests with the token on, and adds strict security headers to replies.
 
     Parameters
     ----------
     app : ASGI application
     token : str
     inline_scripts : tuple of str
-        Paths of pages that bring scripts of their own within them.
+        Paths of pages with inline scripts.
     """
 
     def __init__(self, app: ASGIApp, token: str, inline_scripts: tuple[str, ...] = ()) -> None:

@@ -1,4 +1,4 @@
-"""From tensors to what goes over the wire.
+"""Replies of the HTTP interface, made from tensors.
 
 Shape letters: see `dtb.view.scene`.
 """
@@ -17,13 +17,13 @@ from dtb.people.records import Run
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.view import api
-from dtb.view.scene import Move, Scene, Wish, edge_place
+from dtb.view.scene import ManualChange, Move, Scene, edge_place
 
 _DIGITS = 4
 
 
 def plain(values: Tensor, digits: int = _DIGITS) -> list[Any]:
-    """Return nested lists of rounded numbers, None where there is none."""
+    """Return nested lists of rounded numbers, None for a missing one."""
 
     def without_nan(one: Any) -> Any:
         if isinstance(one, list):
@@ -34,7 +34,7 @@ def plain(values: Tensor, digits: int = _DIGITS) -> list[Any]:
 
 
 def trials_of(block: Batch, run: Run, spec: TaskSpec) -> list[api.BlockTrial]:
-    """Describe the trials of a block, and what the person did in them."""
+    """Return the trials of a block, with the person's responses."""
     table = block.trials
 
     def named(flags_A: Tensor) -> list[str]:
@@ -57,11 +57,11 @@ def trials_of(block: Batch, run: Run, spec: TaskSpec) -> list[api.BlockTrial]:
     return found
 
 
-def connectome_of(wish: Wish, start: Start, move: Move, distances: tuple[float, ...]) -> api.Connectome:
-    """Return how far one person's connectome was moved; `distances` are from the training people's mean, before and after."""
+def connectome_of(wanted: ManualChange, start: Start, move: Move, distances: tuple[float, ...]) -> api.Connectome:
+    """Return the size of the change of one person's connectome; `distances` are from the training people's mean, before and after."""
     num_regions = start.present_SR.shape[1]
     edges = []
-    for first, second, _ in wish.edges:
+    for first, second, _ in wanted.edges:
         before = float(start.base_SRR[0, first, second])
         after = before + float(move.change_SE[0, edge_place(first, second, num_regions)])
         edges.append((round(before, _DIGITS), round(after, _DIGITS)))
@@ -77,7 +77,7 @@ def connectome_of(wish: Wish, start: Start, move: Move, distances: tuple[float, 
 def performer(
     person: str, connectome: api.Connectome, scene: Scene, bold_V: Tensor, num_alternatives: int
 ) -> api.Performer:
-    """Return what the one performer of a scene did."""
+    """Return the simulation of a scene with one twin."""
     return api.Performer(
         person=person,
         connectome=connectome,
@@ -91,10 +91,10 @@ def performer(
 
 
 def figures(indicators: Sequence[Any], values_M: Tensor) -> dict[str, float | None]:
-    """Name figures by their indicators' kinds."""
+    """Return figures by their indicators' kinds."""
     return dict(zip((one.kind for one in indicators), plain(values_M), strict=True))
 
 
 def silent() -> Tensor:
-    """Return a series without any volume."""
+    """Return a series without volumes."""
     return torch.zeros(0)

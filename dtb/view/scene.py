@@ -1,9 +1,9 @@
-"""One block of a task, performed by a few twins: what a viewer looks at. Pure functions of tensors, no files and no web.
+"""Simulation of one block of a task by a few twins: pure functions of tensors, without files and web.
 
-A block is one segment of a person's run, as in training. All performers see the same stimuli, so that two people, or one person before and
-after a change, differ through their connectomes alone.
+A block is one segment of a person's run, as in training. All twins see the same stimuli, so that two people, or one person before and
+after a change, differ only by their connectomes.
 
-Shape letters: `S` performer, `T` model step, `V` volume, `A` response alternative, `E` connectome edge, `J` trial of the block,
+Shape letters: `S` twin, `T` model step, `V` volume, `A` response alternative, `E` connectome edge, `J` trial of the block,
 `G` point of the reaction-time axis, `M` indicator.
 """
 
@@ -32,17 +32,17 @@ look at, and the answer must come while a hand is still on the slider."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
-    """What somebody asks of connectomes.
+class ManualChange:
+    """A requested change of connectomes.
 
     Attributes
     ----------
     edges : tuple of (int, int, float)
-        Two regions and what is added to their correlation.
+        Two regions, and the number added to their correlation.
     gains : tuple of (int, float)
-        A region and what its correlations are multiplied by.
+        A region, and the factor of its correlations.
     dose : float
-        How much of the change that a search found for each person; 1 is all of it.
+        Share of the change that a search found for each person; 1 is all of it.
     """
 
     edges: tuple[tuple[int, int, float], ...] = ()
@@ -52,14 +52,14 @@ class Wish:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Move:
-    """How far connectomes came.
+    """The valid change of connectomes.
 
     Attributes
     ----------
     change_SE : (S, E) float64 Tensor
-        The change of the correlations; a valid correlation matrix is left.
+        The change of the correlations, which leaves a valid correlation matrix.
     asked_S, made_S : (S,) float64 Tensor
-        Frobenius norm of the wish, and of the change, as a share of the norm of the person's own correlations.
+        Frobenius norm of the requested and of the valid change, as a share of the norm of the person's own correlations.
     """
 
     change_SE: Tensor
@@ -69,7 +69,7 @@ class Move:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scene:
-    """What some twins did in a block.
+    """Simulations of a block.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Scene:
     omission_SJ, mean_rt_SJ : (S, J) Tensor
     rt_seconds_G : (G,) Tensor
     density_SJG : (S, J, G) Tensor
-        Of a press, whichever, per second.
+        Density of any press, per second.
     bold_SVR : (S, V, R) Tensor
         In standard deviations over the training people.
     """
@@ -96,15 +96,15 @@ class Scene:
     bold_SVR: Tensor
 
 
-def fulfil(wish: Wish, start: Start, found_SE: Tensor) -> Move:
-    """Change connectomes as asked, as far as correlation matrices are left.
+def valid_change(wanted: ManualChange, start: Start, found_SE: Tensor) -> Move:
+    """Return the requested change of connectomes, reduced until the correlation matrices are valid.
 
     Parameters
     ----------
-    wish : Wish
+    wanted : ManualChange
     start : Start
     found_SE : (S, E) Tensor
-        The change that was found for each person; 0 where none was.
+        The change that was found for each person; 0 if none was.
 
     Returns
     -------
@@ -112,10 +112,10 @@ def fulfil(wish: Wish, start: Start, found_SE: Tensor) -> Move:
     """
     num_regions = start.present_SR.shape[1]
     gains_SR = start.budget_S.new_ones(len(start.budget_S), num_regions)
-    for region, gain in wish.gains:
+    for region, gain in wanted.gains:
         gains_SR[:, region] *= gain
-    wanted_SE = start.scaled(gains_SR) + wish.dose * found_SE
-    for first, second, by in wish.edges:
+    wanted_SE = start.scaled(gains_SR) + wanted.dose * found_SE
+    for first, second, by in wanted.edges:
         wanted_SE[:, edge_place(first, second, num_regions)] += by
     wanted_SE = start.masked(wanted_SE)
     if not wanted_SE.any():
@@ -144,16 +144,16 @@ def edge_place(first: int, second: int, num_regions: int) -> int:
 
 
 def judge(twin: Twin, block: Batch, tasks: Sequence[TaskOutline]) -> tuple[tuple[Indicator, ...], Performance]:
-    """Return the figures that a block's task has, BOLD aside, and what measures them on it.
+    """Return the indicators of a block's task, without BOLD, and the function that measures them.
 
     Parameters
     ----------
     twin : Twin
         In evaluation mode.
     block : Batch
-        One segment of one person.
+        A batch with one segment of one person.
     tasks : sequence of TaskOutline
-        Of the twin's task set.
+        Tasks of the twin's task set.
     """
     indicators = tuple(one for one in list_indicators(tasks, 0) if one.task == int(block.task_SK[0, 0]))
     return indicators, Performance(twin, block, torch.zeros_like(block.volume_seconds_SKV), tasks, indicators)
@@ -161,14 +161,14 @@ def judge(twin: Twin, block: Batch, tasks: Sequence[TaskOutline]) -> tuple[tuple
 
 @torch.no_grad()
 def perform(twin: Twin, block: Batch, connectome_SE: Tensor, tasks: Sequence[TaskOutline]) -> Scene:
-    """Simulate a block with twins.
+    """Return the simulation of a block by some twins.
 
     Parameters
     ----------
     twin, block, tasks
         As for `judge`.
     connectome_SE : (S, E) Tensor
-        One a performer, as the twin reads them.
+        One per twin, as the twin reads them.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def perform(twin: Twin, block: Batch, connectome_SE: Tensor, tasks: Sequence[Tas
 
 
 def _density(presses: PressDistribution, rt_seconds_G: Tensor) -> Tensor:
-    """(J, G): density of any press at the given times."""
+    """Return the density of any press at the given times, (J, G)."""
     num_trials, num_points = len(presses.covered_JW), len(rt_seconds_G)
     at_each_point = PressDistribution(
         presses.hazard_JWA.repeat_interleave(num_points, dim=0),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
-    """Show a run until interrupted.
+    """Serve a run until interrupted.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
     Raises
     ------
     ConfigurationError
-        The address cannot be listened at.
+        The server cannot listen at the address.
     InputDataError, DamagedOutputError
         The run folder cannot be shown.
     """
@@ -105,7 +105,7 @@ def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterCon
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """Listen before anything slow is done, so that an address in use is said at once."""
+    """Listen before any slow work, so that an address in use is reported at once."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
@@ -132,5 +132,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def _names_of(host: str) -> tuple[str, ...]:
-    """Names under which browsers may come: on loopback a name from elsewhere means that another site sent them."""
+    """Return the host names that browsers may use: on loopback, another name means that another site sent them."""
     return ("127.0.0.1", "localhost", "[::1]", "::1") if _is_loopback(host) else ("*",)

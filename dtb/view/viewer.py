@@ -1,4 +1,4 @@
-"""A finished run, opened for looking: people are read when they are asked for, and one performance is computed at a time.
+"""A finished run, opened for viewing: people are read on request, and one simulation is computed at a time.
 
 Shape letters: see `dtb.view.scene`; `K` segment.
 """
@@ -32,15 +32,15 @@ from dtb.twin.batch import Batch
 from dtb.twin.edges import matrix_of
 from dtb.version import __version__
 from dtb.view import api, replies
-from dtb.view.scene import Scene, Wish, fulfil, judge, perform
+from dtb.view.scene import ManualChange, Scene, judge, perform, valid_change
 
 NOTICE = "Research use only. What a model does is a hypothesis, no medical advice."
 _PEOPLE_KEPT = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Met:
-    """A person who was asked for.
+class _PreparedPerson:
+    """A person, prepared for simulation.
 
     Attributes
     ----------
@@ -58,16 +58,16 @@ class _Met:
     found_SE: Tensor | None
 
     def places(self, task: int) -> list[int]:
-        """Where the segments of a task lie in the batch."""
+        """Return the places of a task's segments in the batch."""
         return list(torch.nonzero(self.batch.task_SK[0] == task).flatten().tolist())
 
     def found(self) -> Tensor:
-        """Return the change (1, E) that was found; 0 where none was."""
+        """Return the change (1, E) that was found; 0 if none was."""
         return self.start.budget_S.new_zeros(1, self.start.num_edges) if self.found_SE is None else self.found_SE
 
 
 class Viewer:
-    """Answers what is asked of one run folder; safe to call from several threads.
+    """Answers requests about one run folder; safe to call from several threads.
 
     Parameters
     ----------
@@ -89,13 +89,13 @@ class Viewer:
         self._runner = TwinRunner(shared_twin, seed=0)
         self._card, self._split = shared_twin.card, shared_twin.split
         self._people = tuple(sorted(shared_twin.cohort().pseudonyms))
-        self._met: OrderedDict[str, _Met] = OrderedDict()
+        self._met: OrderedDict[str, _PreparedPerson] = OrderedDict()
         self._search = read_stage_state("intervene", run / FOLDERS["intervene"])
         self._lock = threading.RLock()
         self._hall = ThreadPoolExecutor(api.MAX_PEOPLE)
 
     def description(self) -> api.RunDescription:
-        """Return what can be looked at."""
+        """Return the description of the run."""
         return api.RunDescription(
             name=self._run.name,
             people=list(self._people),
@@ -109,21 +109,21 @@ class Viewer:
         )
 
     def person(self, pseudonym: str) -> api.Person:
-        """Return which blocks a person has."""
+        """Return a person's blocks."""
         with self._lock:
-            met = self._prepare(pseudonym)
+            prepared = self._prepare(pseudonym)
         tasks = [
-            api.PersonBlocks(task=spec.name, blocks=[self._label(met, place) for place in met.places(task)])
+            api.PersonBlocks(task=spec.name, blocks=[self._label(prepared, place) for place in prepared.places(task)])
             for task, spec in enumerate(self._runner.taskset.specs)
         ]
         return api.Person(
             person=pseudonym,
             part=self._part(pseudonym),
             tasks=[one for one in tasks if one.blocks],
-            has_intervention=met.found_SE is not None,
+            has_intervention=prepared.found_SE is not None,
             absent_regions=[
                 name
-                for name, is_there in zip(self._card.region_names, met.start.present_SR[0], strict=True)
+                for name, is_there in zip(self._card.region_names, prepared.start.present_SR[0], strict=True)
                 if not is_there
             ],
         )
@@ -131,34 +131,34 @@ class Viewer:
     def connectome(self, pseudonym: str) -> bytes:
         """Return a person's correlation matrix: float32, little-endian, row by row."""
         with self._lock:
-            met = self._prepare(pseudonym)
-        return met.start.base_SRR[0].cpu().numpy().astype("<f4").tobytes()
+            prepared = self._prepare(pseudonym)
+        return prepared.start.base_SRR[0].cpu().numpy().astype("<f4").tobytes()
 
     def changed_connectomes(self, request: api.ChangeRequest) -> bytes:
-        """Return people's correlation matrices, changed as asked, one after the other: float32, little-endian, row by row.
+        """Return people's correlation matrices with the requested change, one after another: float32, little-endian, row by row.
 
         Raises
         ------
         InputDataError
-            There is no such person or region, or no intervention to give a dose of.
+            There is no such person or region, or no intervention for a dose.
         """
-        wish, matrices = self._wish(request), []
+        wanted, matrices = self._manual_change(request), []
         with self._lock:
             people = [self._prepare(pseudonym) for pseudonym in request.people]
         if request.dose:
             self._require_found(people)
-        for met in people:  # not under the lock: whoever moves a slider meanwhile need not wait for a picture
-            change_SE = fulfil(wish, met.start, met.found()).change_SE
-            changed_SRR = met.start.base_SRR + matrix_of(change_SE, len(self._card.region_names), diagonal=0.0)
+        for prepared in people:  # not under the lock: whoever moves a slider meanwhile need not wait for a picture
+            change_SE = valid_change(wanted, prepared.start, prepared.found()).change_SE
+            changed_SRR = prepared.start.base_SRR + matrix_of(change_SE, len(self._card.region_names), diagonal=0.0)
             matrices.append(changed_SRR[0].cpu().numpy().astype("<f4").tobytes())
         return b"".join(matrices)
 
     def block(self, pseudonym: str, task: str, number: int, bold_region: str | None) -> api.Block:
-        """Return what a person saw and did in a block."""
+        """Return the stimuli and responses of a person in a block."""
         region, column = self._bold_region(bold_region)
         with self._lock:
-            met = self._prepare(pseudonym)
-            block, place, spec = self._block(met, task, number)
+            prepared = self._prepare(pseudonym)
+            block, place, spec = self._block(prepared, task, number)
             indicators, performance = judge(self._runner.twin, block, self._runner.outlines)
             did_M = torch.stack([performance.observed(one)[0].cpu() for one in indicators])
         start, step = float(block.start_seconds_SK[0, 0]), self._card.config.step_seconds
@@ -172,7 +172,7 @@ class Viewer:
             person=pseudonym,
             task=task,
             block=number,
-            run=self._label(met, place),
+            run=self._label(prepared, place),
             start=start,
             counted_from=start + self._card.segments.burn_in_seconds,
             end=start + step * len(stimulus_TI),
@@ -180,7 +180,7 @@ class Viewer:
             alternatives=list(spec.alternatives),
             channels=list(spec.channels),
             stimulus=replies.plain(stimulus_TI.T),
-            trials=replies.trials_of(block, self._run_of(met, place), spec),
+            trials=replies.trials_of(block, self._run_of(prepared, place), spec),
             figures=replies.figures(indicators, did_M),
             bold_region=region,
             bold_seconds=replies.plain(start + block.volume_seconds_SKV[0, 0][counted_V]),
@@ -188,24 +188,24 @@ class Viewer:
         )
 
     def scene(self, request: api.SceneRequest) -> api.SceneReply:
-        """Simulate a block with people's twins, with their connectomes changed as asked.
+        """Return simulations of a block by people's twins, with the requested change of their connectomes.
 
         Raises
         ------
         InputDataError
-            There is no such person, task, block or region, or no intervention to give a dose of.
+            There is no such person, task, block or region, or no intervention for a dose.
         StageError
             The twin's output is not finite.
         """
         began = time.perf_counter()
         region, column = self._bold_region(request.bold_region)
-        wish = self._wish(request)
+        wanted = self._manual_change(request)
         with self._lock:
             people = [self._prepare(pseudonym) for pseudonym in request.people]
             if request.dose:
                 self._require_found(people)
             block, _, spec = self._block(people[0], request.task, request.block)
-            performances = list(self._hall.map(functools.partial(self._perform, block, wish), people))
+            performances = list(self._hall.map(functools.partial(self._perform, block, wanted), people))
         counted_V = block.bold_counted_SKV[0, 0]
         num_alternatives = len(spec.alternatives)
         performers = []
@@ -221,24 +221,24 @@ class Viewer:
             seconds=round(time.perf_counter() - began, 4),
         )
 
-    def _perform(self, block: Batch, wish: Wish, met: _Met) -> tuple[api.Connectome, Scene]:
-        """Simulate one person's twin; on one core, for a person's matrices are too small for two."""
-        nothing_SE = met.start.budget_S.new_zeros(1, met.start.num_edges)
-        move = fulfil(wish, met.start, met.found())
-        own_SE, changed_SE = (met.start.connectome(change_SE) for change_SE in (nothing_SE, move.change_SE))
+    def _perform(self, block: Batch, wanted: ManualChange, prepared: _PreparedPerson) -> tuple[api.Connectome, Scene]:
+        """Return the simulation of one person's twin, on one core, because the matrices are too small for two."""
+        nothing_SE = prepared.start.budget_S.new_zeros(1, prepared.start.num_edges)
+        move = valid_change(wanted, prepared.start, prepared.found())
+        own_SE, changed_SE = (prepared.start.connectome(change_SE) for change_SE in (nothing_SE, move.change_SE))
         scene = perform(self._runner.twin, block, changed_SE, self._runner.outlines)
         if not (scene.choice_SJA.isfinite().all() and scene.bold_SVR.isfinite().all()):
             raise StageError("The twin's output is not finite: is the connectome too far from those it was trained on?")
         distances = tuple(float(self._runner.twin.distance(one_SE)) for one_SE in (own_SE, changed_SE))
-        return replies.connectome_of(wish, met.start, move, distances), scene
+        return replies.connectome_of(wanted, prepared.start, move, distances), scene
 
-    def _prepare(self, pseudonym: str) -> _Met:
-        """Read a person, or remember the person; called with the lock held."""
+    def _prepare(self, pseudonym: str) -> _PreparedPerson:
+        """Return a prepared person, from the cache if possible; called with the lock held."""
         if pseudonym not in self._met:
             self._require("person", pseudonym, self._people)
             (record,), batch = self._runner.lay_out([pseudonym])
             start = Start.of(batch.connectome_SE, len(self._card.region_names), budget=1.0)
-            self._met[pseudonym] = _Met(record, batch, start, self._found(pseudonym, start))
+            self._met[pseudonym] = _PreparedPerson(record, batch, start, self._found(pseudonym, start))
             while len(self._met) > _PEOPLE_KEPT:
                 self._met.popitem(last=False)
         self._met.move_to_end(pseudonym)
@@ -255,18 +255,18 @@ class Viewer:
             )
         return torch.from_numpy(change_E).to(start.budget_S)[None]
 
-    def _block(self, met: _Met, task: str, number: int) -> tuple[Batch, int, TaskSpec]:
+    def _block(self, prepared: _PreparedPerson, task: str, number: int) -> tuple[Batch, int, TaskSpec]:
         taskset = self._runner.taskset
         self._require("task", task, [spec.name for spec in taskset.specs])
-        places = met.places(taskset.index(task))
+        places = prepared.places(taskset.index(task))
         if not 0 <= number < len(places):
             raise InputDataError(
-                f"{met.record.pseudonym} has {len(places)} blocks of {task}, and block {number} was asked for. "
+                f"{prepared.record.pseudonym} has {len(places)} blocks of {task}, and block {number} was asked for. "
                 "The first is 0." + ("" if places else " This person has no run of the task.")
             )
-        return keep_segments(met.batch, [[places[number]]]), places[number], taskset.specs[taskset.index(task)]
+        return keep_segments(prepared.batch, [[places[number]]]), places[number], taskset.specs[taskset.index(task)]
 
-    def _wish(self, request: api.ChangeRequest) -> Wish:
+    def _manual_change(self, request: api.ChangeRequest) -> ManualChange:
         names = self._card.region_names
         edges = []
         for one in request.edges:
@@ -275,7 +275,7 @@ class Viewer:
                 raise InputDataError(f"An edge joins two regions; both are {one.first!r}. Name another one.")
             edges.append((first, second, one.by))
         gains = tuple((self._require("region", one.region, names), one.gain) for one in request.gains)
-        return Wish(tuple(edges), gains, request.dose)
+        return ManualChange(tuple(edges), gains, request.dose)
 
     def _bold_region(self, name: str | None) -> tuple[str | None, int | None]:
         """Return a BOLD region's name and place; the first one if none is named."""
@@ -284,16 +284,16 @@ class Viewer:
             return (names[0], 0) if names else (None, None)
         return name, self._require("region with BOLD", name, names)
 
-    def _require_found(self, people: Sequence[_Met]) -> None:
-        for met in people:
-            if met.found_SE is None:
+    def _require_found(self, people: Sequence[_PreparedPerson]) -> None:
+        for prepared in people:
+            if prepared.found_SE is None:
                 raise InputDataError(
-                    f"There is no dose to give {met.record.pseudonym}: `dtb intervene` has found this person no change in {self._run}."
+                    f"There is no dose to give {prepared.record.pseudonym}: `dtb intervene` has found this person no change in {self._run}."
                 )
 
     @staticmethod
     def _require(kind: str, name: str, names: Sequence[str]) -> int:
-        """Return the place of a name, or say what there is."""
+        """Return the place of a name, or refuse it with the known names."""
         if name in names:
             return names.index(name)
         near = difflib.get_close_matches(name, names, n=1)
@@ -304,15 +304,15 @@ class Viewer:
         )
         raise InputDataError(f"There is no {kind} {name!r} in this run. {advice}")
 
-    def _run_of(self, met: _Met, place: int) -> Run:
-        return met.record.runs[int(met.batch.run_SK[0, place])]
+    def _run_of(self, prepared: _PreparedPerson, place: int) -> Run:
+        return prepared.record.runs[int(prepared.batch.run_SK[0, place])]
 
-    def _label(self, met: _Met, place: int) -> str:
-        """Name a block by its run and the seconds of it that it counts."""
-        run = self._run_of(met, place)
+    def _label(self, prepared: _PreparedPerson, place: int) -> str:
+        """Return a block's label: its run and the seconds that it counts."""
+        run = self._run_of(prepared, place)
         parts = [run.label, *(f"{kind} {name}" for kind, name in (("session", run.session), ("run", run.run)) if name)]
-        begin_K = met.batch.start_seconds_SK[0] + self._card.segments.burn_in_seconds
-        is_last = place + 1 == len(begin_K) or met.batch.run_SK[0, place + 1] != met.batch.run_SK[0, place]
+        begin_K = prepared.batch.start_seconds_SK[0] + self._card.segments.burn_in_seconds
+        is_last = place + 1 == len(begin_K) or prepared.batch.run_SK[0, place + 1] != prepared.batch.run_SK[0, place]
         end = run.duration_seconds if is_last else float(begin_K[place + 1])
         return f"{', '.join(parts)}: {float(begin_K[place]):.0f} to {end:.0f} s"
 

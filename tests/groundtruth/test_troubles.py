@@ -121,7 +121,7 @@ def test_images_give_the_connectome_of_the_parcellated_series_up_to_the_voxels_n
         assert path.read_bytes() == (again / path.relative_to(out)).read_bytes()
 
 
-def test_a_rehearsal_says_who_and_how_much_and_writes_nothing(tmp_path, capsys):
+def test_a_dry_run_says_who_and_how_much_and_writes_nothing(tmp_path, capsys):
     config = Config(synth=SynthConfig(num_subjects=4000, missing_rest_fraction=0.02))
     synthesise(config, tmp_path / "out", resume=False, dry_run=True)
     said = capsys.readouterr().out

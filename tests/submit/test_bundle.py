@@ -34,8 +34,8 @@ def packed(*options: str, out: str = "/shared/run") -> tuple[Bundle, Config]:
 def test_relative_text_files_travel_and_absolute_paths_are_the_cluster_s(here: Path, tmp_path: Path) -> None:
     (here / "own.yaml").write_text("a task\n")
     options = ["--ingest.tasks", "stroop", "own.yaml", "/shared/theirs.yaml", "--train.deepspeed", "zero.json"]
-    parcel, _ = packed(*options, "--input.bids", "/data/bids", "--input.derivatives", "/data/d")
-    parcel.write(tmp_path / "sent")
+    bundle, _ = packed(*options, "--input.bids", "/data/bids", "--input.derivatives", "/data/d")
+    bundle.write(tmp_path / "sent")
     assert sorted(path.name for path in (tmp_path / "sent").iterdir()) == ["1-own.yaml", "2-zero.json", "config.yaml"]
     there = load_config(tmp_path / "sent" / "config.yaml")
     assert there.ingest.tasks == ("stroop", "/shared/run.submitted/1-own.yaml", "/shared/theirs.yaml")
@@ -46,9 +46,9 @@ def test_relative_text_files_travel_and_absolute_paths_are_the_cluster_s(here: P
 
 def test_the_shell_line_puts_the_files_beside_the_run_and_becomes_the_command(here: Path, tmp_path: Path) -> None:
     out = tmp_path / "a shared folder" / "run"
-    parcel, _ = packed("--train.deepspeed", "zero.json", out=str(out))
-    parcel.write(tmp_path / "sent")
-    line = parcel.shell_line(str(tmp_path / "sent")).replace("exec python", "exec echo python")
+    bundle, _ = packed("--train.deepspeed", "zero.json", out=str(out))
+    bundle.write(tmp_path / "sent")
+    line = bundle.shell_line(str(tmp_path / "sent")).replace("exec python", "exec echo python")
     done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
     place = tmp_path / "a shared folder" / "run.submitted"
     assert done.stdout.strip() == f"python -m dtb run {place}/config.yaml {out}"
@@ -74,9 +74,9 @@ def test_data_do_not_travel(here: Path, option: str, value: str, words: str) -> 
 
 
 def test_shards_at_a_url_are_named_and_do_not_travel(here: Path) -> None:
-    parcel, _ = packed("--input.shards", "s3://bucket/cohort/shards")
-    assert not parcel.files
-    parcel.write(here / "sent")
+    bundle, _ = packed("--input.shards", "s3://bucket/cohort/shards")
+    assert not bundle.files
+    bundle.write(here / "sent")
     there = load_config(here / "sent" / "config.yaml")
     assert url_of(there.input.shards) == "s3://bucket/cohort/shards"
 

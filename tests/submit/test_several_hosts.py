@@ -1,4 +1,4 @@
-"""The rehearsal: the real submit path and the real Slurm script on several hosts of their own, made of namespaces or of loopback addresses."""
+"""The real submit path and the real Slurm script on several hosts of their own, made of namespaces or of loopback addresses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def namespaces() -> None:
         pytest.skip(f"hosts cannot be namespaces here: {reason}")
 
 
-def rehearse(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run_on_hosts(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "small.yaml").write_text(SMALL)
     command = [sys.executable, str(REPOSITORY / "launch" / "several_hosts.py"), *options]
     return subprocess.run(
@@ -59,7 +59,7 @@ def used(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_submitted_to_three_hosts_and_two_of_them_train_it_together(namespaces: None, tmp_path: Path) -> None:
-    done = rehearse(tmp_path)
+    done = run_on_hosts(tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (tmp_path / "run" / "report" / "index.html").is_file()
     assert (tmp_path / "run.submitted" / "config.yaml").is_file()
@@ -70,7 +70,7 @@ def test_the_batch_script_starts_ray_on_both_hosts_of_its_allocation_and_trains_
     namespaces: None, tmp_path: Path
 ) -> None:
     """Pools are asked for, which an allocation does not have."""
-    done = rehearse(tmp_path, "--slurm")
+    done = run_on_hosts(tmp_path, "--slurm")
     assert "Running command on head node" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]  # both have joined
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (tmp_path / "run" / "report" / "index.html").is_file()
@@ -78,7 +78,7 @@ def test_the_batch_script_starts_ray_on_both_hosts_of_its_allocation_and_trains_
 
 
 def test_without_namespaces_the_hosts_are_loopback_addresses(used: Path) -> None:
-    done = rehearse(used, "--loopback")
+    done = run_on_hosts(used, "--loopback")
     assert "http://127.0.0.2:8265" in done.stderr, done.stderr[-2000:]
     assert f"{used / 'run'} is not empty" in done.stdout
     assert done.returncode == 2

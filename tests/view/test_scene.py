@@ -22,7 +22,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.twin.edges import edges_of, matrix_of
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
-from dtb.view.scene import Wish, edge_place, fulfil, perform
+from dtb.view.scene import ManualChange, edge_place, perform, valid_change
 from tests.fleet.world import REGIONS, TASKS, make_trials, make_world
 from tests.intervene.matrices import violation
 
@@ -35,13 +35,13 @@ def runner(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def met(runner):
+def prepared(runner):
     return runner.lay_out(["p0000", "p0001"])[1]
 
 
 @pytest.fixture(scope="module")
-def start(met):
-    return Start.of(met.connectome_SE, R, 1.0)
+def start(prepared):
+    return Start.of(prepared.connectome_SE, R, 1.0)
 
 
 def _nothing(start):
@@ -49,13 +49,13 @@ def _nothing(start):
 
 
 def test_who_asks_nothing_gets_nothing(start):
-    move = fulfil(Wish(), start, _nothing(start))
+    move = valid_change(ManualChange(), start, _nothing(start))
     assert not move.change_SE.any()
     assert move.asked_S.tolist() == move.made_S.tolist() == [0.0, 0.0]
 
 
 def test_lowered_gains_are_made_exactly_and_spare_absent_regions(start):
-    move = fulfil(Wish(gains=((2, 0.5), (3, 0.8))), start, _nothing(start))
+    move = valid_change(ManualChange(gains=((2, 0.5), (3, 0.8))), start, _nothing(start))
     own_E = edges_of(start.base_SRR)[0]
     gains_R = torch.ones(R, dtype=torch.float64).index_put((torch.tensor([2, 3]),), torch.tensor([0.5, 0.8]).double())
     rows, columns = torch.triu_indices(R, R, 1)
@@ -66,11 +66,11 @@ def test_lowered_gains_are_made_exactly_and_spare_absent_regions(start):
 
 
 def test_an_edge_that_fits_moves_alone_and_one_that_does_not_takes_others_along_to_a_valid_matrix(start):
-    small = fulfil(Wish(edges=((7, 2, 0.05),)), start, _nothing(start)).change_SE
+    small = valid_change(ManualChange(edges=((7, 2, 0.05),)), start, _nothing(start)).change_SE
     place = edge_place(2, 7, R)
     assert small[0, place] == pytest.approx(0.05)
     assert small[0].count_nonzero() == 1
-    move = fulfil(Wish(edges=((7, 2, 1.9),)), start, _nothing(start))
+    move = valid_change(ManualChange(edges=((7, 2, 1.9),)), start, _nothing(start))
     assert 0.1 < move.change_SE[0, place] < 1.9
     assert move.change_SE[0].count_nonzero() > 1
     assert (move.made_S < move.asked_S).all()
@@ -81,7 +81,7 @@ def test_an_edge_that_fits_moves_alone_and_one_that_does_not_takes_others_along_
 def test_a_dose_is_that_share_of_what_was_found(start):
     found_SE = _nothing(start)
     found_SE[:, 5] = 0.04
-    torch.testing.assert_close(fulfil(Wish(dose=0.5), start, found_SE).change_SE, 0.5 * found_SE)
+    torch.testing.assert_close(valid_change(ManualChange(dose=0.5), start, found_SE).change_SE, 0.5 * found_SE)
 
 
 def test_a_block_is_performed_as_in_the_whole_run(runner):
@@ -98,17 +98,17 @@ def test_a_block_is_performed_as_in_the_whole_run(runner):
     torch.testing.assert_close(scene.bold_SVR[0], runner.twin.bold(output, whole.volume_seconds_SKV)[0, place])
 
 
-def test_density_holds_the_probability_of_a_press(runner, met):
+def test_density_holds_the_probability_of_a_press(runner, prepared):
     block = keep_segments(runner.lay_out(["p0000"])[1], [[0]])
-    scene = perform(runner.twin, block, met.connectome_SE, runner.outlines)
+    scene = perform(runner.twin, block, prepared.connectome_SE, runner.outlines)
     spacing = float(scene.rt_seconds_G[1])
     torch.testing.assert_close(scene.density_SJG.sum(-1) * spacing, 1 - scene.omission_SJ, rtol=0.03, atol=0.003)
     torch.testing.assert_close(scene.choice_SJA.sum(-1) + scene.omission_SJ, torch.ones_like(scene.omission_SJ))
 
 
-def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(runner, met):
+def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(runner, prepared):
     block = keep_segments(runner.lay_out(["p0000"])[1], [[0]])
-    twice_SE = met.connectome_SE[[0, 1, 0]]
+    twice_SE = prepared.connectome_SE[[0, 1, 0]]
     choice_SJA = perform(runner.twin, block, twice_SE, runner.outlines).choice_SJA
     assert torch.equal(choice_SJA[0], choice_SJA[2])
     assert (choice_SJA[0] - choice_SJA[1]).abs().max() > 1e-3
@@ -132,11 +132,11 @@ def test_a_person_of_the_papers_size_is_answered_within_a_quarter_of_a_second_of
     block = dataclasses.replace(
         block, stimulus_SKTI=torch.zeros(1, 1, 262, 9), volume_seconds_SKV=torch.arange(26.0)[None, None]
     )
-    wish = Wish(edges=((3, 9, 0.5),), gains=((20, 1.5),))
+    wanted = ManualChange(edges=((3, 9, 0.5),), gains=((20, 1.5),))
 
     def answer() -> float:
         began = time.process_time()
-        move = fulfil(wish, start, _nothing(start))
+        move = valid_change(wanted, start, _nothing(start))
         assert move.made_S < move.asked_S  # so that the way back to the valid matrices is in it
         perform(twin, block, start.connectome(move.change_SE), outlines_of(taskset))
         return time.process_time() - began

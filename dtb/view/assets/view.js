@@ -2,9 +2,9 @@
 
 import { fetched, json, latest } from "./http.js";
 import { colourOf, drawCourse, drawMatrix, drawTimes, savePicture } from "./charts.js";
-import { addKnob, changeAsked, edgesAsked, pair, showMoves, undoAll } from "./knobs.js";
+import { addKnob, changeAsked, edgesAsked, pair, showMoves, undoAll } from "./changes.js";
 import { player } from "./play.js";
-import { asCsv, save } from "./take.js";
+import { asCsv, save } from "./export.js";
 
 const $ = (id) => document.getElementById(id);
 const FIGURES = { mean_rt: ["Reaction time", "s", 3], condition_rt: ["Condition effect", "s", 3], accuracy: ["Right answers", "%", 1] };
