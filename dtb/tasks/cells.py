@@ -40,6 +40,7 @@ class Cells:
         self._raw = table.columns
         self._strip = spec.strip_spaces
         self._columns: dict[str, np.ndarray] = {}
+        self._spaces: dict[str, bool] = {}
         self._unlearnt: dict[str, np.ndarray] = {}
         for name, derived in spec.derive.items():
             if derived.recode is not None:
@@ -89,18 +90,29 @@ class Cells:
 
         A row that would fit but for spaces around a value would be passed over without a word: it is noted.
         """
-        found, stripped = np.ones(self.num_rows, dtype=bool), np.ones(self.num_rows, dtype=bool)
+        found = np.ones(self.num_rows, dtype=bool)
         for name, values in where.items():
-            fits = np.isin(self.column(name), list(values))
-            found &= fits
-            stripped &= fits | np.isin([plain_text(cell.strip()) for cell in self.column(name)], list(values))
+            found &= np.isin(self.column(name), list(values))
+        if any(self._has_spaces(name) for name in where):
+            self._note_spaces(where, found)
+        return found
+
+    def _has_spaces(self, name: str) -> bool:
+        if name not in self._spaces:
+            self._spaces[name] = any(cell != cell.strip() for cell in self.column(name))
+        return self._spaces[name]
+
+    def _note_spaces(self, where: Where, found: np.ndarray) -> None:
+        """Note rows that are not among the `found` ones (bool) because of spaces alone."""
+        fits = {name: np.isin(self.column(name), list(values)) for name, values in where.items()}
+        stripped = ~found
         for name, values in where.items():
-            spaced = stripped & ~np.isin(self.column(name), list(values))
+            stripped &= fits[name] | np.isin([plain_text(cell.strip()) for cell in self.column(name)], list(values))
+        for name in where:
             reason = (
                 f"column {name!r} has {{!r}}, with spaces around it; set `strip_spaces: true` in the task specification"
             )
-            self.problem(spaced, reason, self.column(name))
-        return found
+            self.problem(stripped & ~fits[name], reason, self.column(name))
 
     def present(self, names: tuple[str, ...]) -> np.ndarray:
         """(rows,) bool: whether none of the columns is absent."""

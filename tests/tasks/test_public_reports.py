@@ -104,6 +104,12 @@ def test_what_is_no_table_is_refused_with_what_to_write(tmp_path, text, said):
         read(tmp_path, text)
 
 
+def test_a_file_without_what_the_task_needs_is_refused_with_what_it_has(tmp_path):
+    """bids-validator#392 (legacy): onset and duration alone; nilearn#3588: no trial_type."""
+    with pytest.raises(TaskError, match="no column 'kind' and no column 'arrow'.*Found: onset, duration"):
+        read(tmp_path, "onset\tduration\n1\t3\n2\t3\n")
+
+
 def test_a_link_that_leads_nowhere_is_called_one(tmp_path):
     """pybids#631, datalad#3513: git-annex leaves a link where a file was not fetched."""
     path = tmp_path / "sub-1_task-flanker_events.tsv"
