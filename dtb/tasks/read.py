@@ -22,6 +22,8 @@ from dtb.tasks.spec import Level, Stimulus, TaskSpec, columns_needed, response_c
 from dtb.tasks.tables import line_of, read_tsv
 from dtb.tasks.trials import ROUNDING_SECONDS, Trials
 
+_SAME_PRESS_SECONDS = 5e-4  # of one press, written with a millisecond's precision
+
 
 @dataclasses.dataclass(frozen=True)
 class UnusableRow:
@@ -117,6 +119,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
     correct = read_correct(spec, cells, rows, mapping)
     if responses:
         response_JA, rt_J, omissions = read_responses(spec, cells, rows, correct, window[rows], where)
+        _note_presses_told_twice(cells, rows, onset[rows] + rt_J)
     else:
         response_JA, rt_J, omissions = np.zeros_like(correct.correct_JA), np.full(len(rows), np.nan), {}
     pulses = [_pulses(spec, cells, place) for place in range(len(spec.stimuli))]
@@ -161,6 +164,18 @@ def _windows(spec: TaskSpec, cells: Cells, rows: np.ndarray, onset: np.ndarray, 
     together[rows[:-1]] = np.diff(onset[rows]) <= 0
     cells.problem(together, "another trial has the same onset, {} s", onset)
     return ended
+
+
+def _note_presses_told_twice(cells: Cells, rows: np.ndarray, press_J: np.ndarray) -> None:
+    """Take trials out of use whose press is that of an earlier trial too: loggers write one press into each window that is open."""
+    (pressed,) = np.nonzero(np.isfinite(press_J))
+    order = pressed[np.argsort(press_J[pressed], kind="stable")]
+    repeated = order[1:][np.diff(press_J[order]) < _SAME_PRESS_SECONDS]
+    told_twice = np.zeros(cells.num_rows, dtype=bool)
+    told_twice[rows[repeated]] = True
+    seconds = np.zeros(cells.num_rows)
+    seconds[rows] = press_J
+    cells.problem(told_twice, "the press at {} s stands in the row of an earlier trial too", seconds)
 
 
 def _without_repeats(channel: np.ndarray, onset: np.ndarray) -> np.ndarray:

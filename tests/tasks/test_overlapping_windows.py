@@ -96,3 +96,16 @@ def test_every_press_of_a_continuous_task_is_kept_those_after_the_next_onset_too
         late += int((table.rt_1st[pressed] > -table.onset.diff(-1)[pressed]).sum())
         kept += int((trials.rt_seconds_J[:-1] > np.diff(trials.onset_seconds_J)).sum())
     assert kept == late == 422
+
+
+def test_one_press_that_stands_in_the_rows_of_two_trials_is_the_first_ones(tmp_path):
+    path = tmp_path / "sub-1_task-stroop_events.tsv"
+    header = "onset\tduration\ttrial_type\tresponse_time\taccuracy_binarized\tstimulus_text\tstimulus_color\n"
+    rows = [(1.0, 1.4), (2.0, 0.4), (3.0, 0.6), (4.0, 0.5)]
+    path.write_text(header + "".join(f"{onset}\t2\tcon1\t{rt}\t1\tred\tred\n" for onset, rt in rows))
+    read = read_trials(load_task("stroop"), path)
+    assert read.trials.usable_J.tolist() == [True, False, True, True]
+    np.testing.assert_allclose(read.trials.rt_seconds_J, [1.4, np.nan, 0.6, 0.5])
+    (lost,) = read.unusable
+    assert lost.row == 3
+    assert lost.reason == "the press at 2.4 s stands in the row of an earlier trial too"
