@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Span, Split
@@ -23,6 +24,9 @@ FEWEST_PRESSES = 5
 """A person with fewer presses in a condition has no figures of its reaction times."""
 _PENALTIES = np.logspace(-3, 3, 25)
 _SHRINKAGE = 0.1
+_NUM_FOLDS = 5
+_CHANCE = 0.05
+"""With this probability any latent has a size where connectomes say nothing."""
 
 
 def behaviour_figures(record: SubjectRecord, taskset: TaskSet, split: Split) -> np.ndarray:
@@ -69,7 +73,8 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
     """Return the directions between connectomes that predict behaviour best, by reduced-rank ridge regression.
 
     The figures are first transformed so that their residuals are uncorrelated and of equal variance. The axes along which most is
-    explained are the latents, and each is regressed on the components with its own penalty. All choices are by leave-one-out.
+    explained are the latents, and each is regressed on the components with its own penalty, by leave-one-out. How large a
+    latent is says how well it predicts people who had no part in it, in five folds.
 
     Parameters
     ----------
@@ -82,7 +87,7 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
     Returns
     -------
     (C, Z) float64 or None
-        The standard deviation of ``scores_SC @ directions`` is its leave-one-out correlation with what it predicts: a latent without
+        The standard deviation of ``scores_SC @ directions`` is its cross-fitted correlation with what it predicts: a latent without
         predictive value is 0. None if there are too few people for any figure.
 
     Examples
@@ -105,20 +110,47 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
     # An absent figure is at the mean of those who have it.
     standard_SY = np.nan_to_num((figures_SY - np.nanmean(figures_SY, axis=0)) / spread_Y)
     scores_SC = scores_SC - scores_SC.mean(axis=0)
+    weights_CZ, _ = _axes_and_weights(scores_SC, standard_SY, num_latents)
+    r_Z = _cross_fitted_r(scores_SC, standard_SY, num_latents)
+    size_Z = np.maximum((scores_SC @ weights_CZ).std(axis=0), 1e-12)
+    directions_CZ = np.zeros((scores_SC.shape[1], num_latents))
+    directions_CZ[:, : len(r_Z)] = weights_CZ * r_Z / size_Z
+    return directions_CZ
+
+
+def _axes_and_weights(
+    scores_SC: np.ndarray, standard_SY: np.ndarray, num_latents: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights (C, Z) of the latents on scores, and the axes (Y, Z) that turn figures into what these predict."""
     _, predicted_SY = _ridge(scores_SC, standard_SY)
     rest_YY = np.atleast_2d(np.cov((standard_SY - predicted_SY).T))
     size = np.trace(rest_YY) / len(rest_YY)
     values, vectors = np.linalg.eigh((1 - _SHRINKAGE) * rest_YY + _SHRINKAGE * size * np.eye(len(rest_YY)))
     whiten_YY = (vectors * values**-0.5) @ vectors.T
     explained_YY = (predicted_SY @ whiten_YY).T @ (standard_SY @ whiten_YY)
-    axes_YY = np.linalg.eigh(explained_YY + explained_YY.T)[1][:, ::-1]
-    targets_SZ = standard_SY @ whiten_YY @ axes_YY[:, :num_latents]
-    weights_CZ, predicted_SZ = _ridge(scores_SC, targets_SZ)
-    share_Z = 1 - ((targets_SZ - predicted_SZ) ** 2).sum(axis=0) / (targets_SZ**2).sum(axis=0)
-    size_Z = np.maximum((scores_SC @ weights_CZ).std(axis=0), 1e-12)
-    directions_CZ = np.zeros((scores_SC.shape[1], num_latents))
-    directions_CZ[:, : len(share_Z)] = weights_CZ * np.sqrt(np.maximum(share_Z, 0.0)) / size_Z
-    return directions_CZ
+    axes_YZ = whiten_YY @ np.linalg.eigh(explained_YY + explained_YY.T)[1][:, ::-1][:, :num_latents]
+    return _ridge(scores_SC, standard_SY @ axes_YZ)[0], axes_YZ
+
+
+def _cross_fitted_r(scores_SC: np.ndarray, standard_SY: np.ndarray, num_latents: int) -> np.ndarray:
+    """Return how well each latent predicts people (Z,) to whom neither its axis nor its weights were fitted; 0 where that may be chance.
+
+    Axes that were chosen on the same people seem to predict them even where there is nothing to predict.
+    """
+    fold_S = np.random.default_rng(0).permutation(len(scores_SC)) % _NUM_FOLDS
+    said, did = [], []
+    for fold in range(_NUM_FOLDS):
+        fit_S, rest_S = fold_S != fold, fold_S == fold
+        middle_C, middle_Y = scores_SC[fit_S].mean(axis=0), standard_SY[fit_S].mean(axis=0)
+        fit_SC, fit_SY = scores_SC[fit_S] - middle_C, standard_SY[fit_S] - middle_Y
+        weights_CZ, axes_YZ = _axes_and_weights(fit_SC, fit_SY, num_latents)
+        scale_Z = np.maximum((fit_SY @ axes_YZ).std(axis=0), 1e-12)
+        said.append((scores_SC[rest_S] - middle_C) @ weights_CZ / scale_Z)
+        did.append((standard_SY[rest_S] - middle_Y) @ axes_YZ / scale_Z)
+    said_SZ, did_SZ = np.concatenate(said), np.concatenate(did)
+    explained_Z = 1 - ((did_SZ - said_SZ) ** 2).sum(axis=0) / np.maximum((did_SZ**2).sum(axis=0), 1e-12)
+    r_Z = np.sqrt(np.maximum(explained_Z, 0.0))
+    return np.where(r_Z * np.sqrt(len(did_SZ)) > stats.norm.isf(_CHANCE / len(r_Z)), r_Z, 0.0)
 
 
 def strongest(scores_SC: np.ndarray, found: Sequence[np.ndarray | None], num_latents: int) -> np.ndarray | None:

@@ -16,12 +16,13 @@ The chance that any test of a certificate passes where there is nothing stays be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from dtb.evaluate.certificate.certificate import QUESTIONS, Certificate, CertificateTest, Reached
-from dtb.evaluate.certificate.comparisons import decided, tests_of
+from dtb.evaluate.certificate.comparisons import decided, p_of_no, says_nothing, tests_of
 from dtb.evaluate.certificate.conclusion import conclude, not_tested
 from dtb.evaluate.certificate.fit import Circumstances, fit_of, gated
 from dtb.evaluate.scores.covariates import Covariates
@@ -70,8 +71,15 @@ def certify(
     found = list(figures)
     for figure in found:
         tests += tests_of(figure, covariates, weights_BS, confidence, num_permutations, family_S)
-    corrected = holm([test.p for test in tests])
-    tests = [decided(test, p, confidence, len(tests), covariates) for test, p in zip(tests, corrected, strict=True)]
+    corrected, no_corrected = (
+        holm([math.nan if says_nothing(test) else p(test) for test in tests])
+        for p in (lambda test: test.p, lambda test: p_of_no(test, confidence))
+    )
+    num_tests = sum(not says_nothing(test) for test in tests)
+    tests = [
+        decided(test, p, p_no, confidence, max(num_tests, 1), covariates)
+        for test, p, p_no in zip(tests, corrected, no_corrected, strict=True)
+    ]
     tests.sort(key=lambda test: list(QUESTIONS).index(test.kind))
     fit = fit_of(found, weights_BS, confidence, circumstances or Circumstances(), are_seen=are_seen)
     verdict, sentence = gated(*conclude(tests, covariates, are_seen, num_people, num_seeds), fit)

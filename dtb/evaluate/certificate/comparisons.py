@@ -176,19 +176,43 @@ def beyond_known(covariates: Covariates) -> str:
     return f" beyond {covariates.in_words}" if covariates.known else ""
 
 
+def says_nothing(test: CertificateTest) -> bool:
+    """Return whether twin and comparison are identical: then there is nothing to test, and others need no correction for it."""
+    ends = (test.gain.value, test.gain.lower, test.gain.upper)
+    return math.isfinite(ends[0]) and all(abs(end) < IDENTICAL for end in ends if math.isfinite(end))
+
+
+def p_of_no(test: CertificateTest, confidence: float) -> float:
+    """Return how probable as small a gain would be if there were one: the normal law, with the spread that the interval shows.
+
+    Of a test that needs two things, either may fail, so that the smaller p counts twice (Bonferroni).
+    """
+    found = []
+    for one in (test.gain, test.alone):
+        if one is not None and math.isfinite(one.upper - one.lower):
+            error = (one.upper - one.lower) / (2 * stats.norm.isf((1 - confidence) / 2))
+            found.append(float(stats.norm.cdf(one.value / error)) if error > 0 else float(one.value > 0))
+    return min(1.0, len(found) * min(found)) if found else math.nan
+
+
 def decided(
-    test: CertificateTest, p_corrected: float, confidence: float, num_tests: int, covariates: Covariates
+    test: CertificateTest,
+    p_corrected: float,
+    no_corrected: float,
+    confidence: float,
+    num_tests: int,
+    covariates: Covariates,
 ) -> CertificateTest:
     gain = test.gain
     test = dataclasses.replace(test, p_corrected=p_corrected)
+    if says_nothing(test):
+        nothing = dataclasses.replace(gain, value=0.0, lower=0.0, upper=0.0)
+        return dataclasses.replace(test, gain=nothing, verdict="no", needs="the two are identical")
     if not math.isfinite(gain.value) or not math.isfinite(p_corrected):
         reason = gain.note.removeprefix("not defined: ") or "nothing can be dealt to other people"
         return dataclasses.replace(test, needs=f"not defined because of this: {reason}")
-    if all(abs(value) < IDENTICAL for value in (gain.value, gain.lower, gain.upper) if math.isfinite(value)):
-        nothing = dataclasses.replace(gain, value=0.0, lower=0.0, upper=0.0)
-        return dataclasses.replace(test, gain=nothing, verdict="no", needs="the two are identical")
     both = [one for one in (gain, test.alone) if one is not None]
-    if any(one.upper <= 0 for one in both):
+    if no_corrected <= (1 - confidence) / 2:
         return dataclasses.replace(test, verdict="no")
     if test.metric in BEYOND and covariates.lacking:
         needs = f"needs {covariates.lacking_in_words} of at least {SHARE_KNOWN:.0%} of the people"

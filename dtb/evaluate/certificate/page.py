@@ -123,9 +123,10 @@ def reading_notes(
         "draws of people, of a partial r with the covariates taken out in each draw anew. p is one-sided "
         f"({', '.join(schemes) or 'no test'}; {num_permutations:,} permutations) and corrected for the {len(certificate.tests)} tests of "
         "this page (Holm).",
-        f"'Yes' means p below {1 - confidence:.2g}; 'no' means that the twin is no better, by the whole interval; everything between is "
-        f"undecided. The last column then says how many people would decide it with a power of {POWER:.0%} if the gain stays as it is, all "
-        "tests of this page being made again; or, where no gain is seen, how large a one these people would have shown (four times as many "
+        f"'Yes' means p below {1 - confidence:.2g}; 'no' means that the twin is no better, by the interval, corrected "
+        "for the same tests; what is identical takes no place among them; everything between is undecided. The last column then says how "
+        f"many people would decide it with a power of {POWER:.0%} if the gain stays as it is, all tests of "
+        "this page being made again; or, where no gain is seen, how large a one these people would have shown (four times as many "
         "would show one of half that). 'With twice the trials' follows from how well halves of them agree (Spearman and Brown). "
         f"Nothing is 'yes' of fewer than {FEWEST_FOR_A_CLAIM} people. The best baseline is the one that predicts training people best, "
         "each from others; where they cannot tell, the best on these same people, which favours the baselines.",
@@ -139,7 +140,7 @@ def reading_notes(
         "that taking them out costs made up for (Hemerik et al. 2020).",
         *adaptive,
         "'Of what is possible' is the twin's share of its ceiling: how far people's own halves or runs agree, or what the truth of a "
-        "ground-truth cohort allows; of a score that is better when lower, the share of the way from the group mean to what a person's own "
-        f"other half of the trials reaches. Identification and own minus others have no known ceiling. {rest}",
+        "ground-truth cohort allows, and never more than all of it. What a person's own other half of the trials reaches bounds nothing, "
+        f"so that nothing is a share of it. Identification and own minus others have no known ceiling. {rest}",
         DISCLAIMER,
     ]

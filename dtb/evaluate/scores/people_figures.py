@@ -32,7 +32,7 @@ def people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
         observed_S = getattr(evidence.observed, attribute)[:, task]
         ceilings, note = _agreement_of_parts(evidence, attribute, task), ""
         if attribute == "condition_rt_ST":
-            note = _contrast_in_words(spec.contrast)
+            note = f"{_contrast_in_words(spec.contrast)}, of all presses, right or wrong"
         score = _of(attribute, task)
         found.append(
             evidence.figure(

@@ -11,7 +11,7 @@ from scipy import stats
 from dtb.evaluate.certificate.certificate import Certificate
 from dtb.evaluate.certificate.certificate import CertificateTest as Asked
 from dtb.evaluate.certificate.certify import certify
-from dtb.evaluate.certificate.comparisons import POWER, decided, needed
+from dtb.evaluate.certificate.comparisons import POWER, decided, needed, p_of_no
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.predictors.baselines import of_regression
@@ -272,9 +272,9 @@ def test_what_is_not_defined_is_undecided_and_what_is_identical_is_no(evidence):
     assert nothing.verdict == "undecided"
     assert nothing.needs == "not defined because of this: no variation over people, or too few"
     far = dataclasses.replace(open_test(Estimate(0.5, 0.1, 0.9, 40)), alone=Estimate(0.05, -0.3, 0.4, 40))
-    assert decided(far, 1.0, 0.95, 20, ALL).needs == needed(far.alone, 0.95, 20)
+    assert decided(far, 1.0, 1.0, 0.95, 20, ALL).needs == needed(far.alone, 0.95, 20)
     below = dataclasses.replace(far, alone=Estimate(-0.2, -0.3, -0.1, 40))
-    assert decided(below, 1.0, 0.95, 20, ALL).verdict == "no"
+    assert decided(below, 1.0, p_of_no(below, 0.95), 0.95, 20, ALL).verdict == "no"
     same = replaced_gain(Estimate(-1e-17, -3e-17, 2e-17, 40))
     assert (same.verdict, same.needs) == ("no", "the two are identical")
     assert "-0.000" not in to_markdown(Certificate("no", "", (same,), ()), [])
@@ -492,7 +492,7 @@ def test_no_gain_is_no_only_where_the_interval_leaves_none():
 
 
 def replaced_gain(gain: Estimate) -> Asked:
-    return decided(open_test(gain), 1.0, 0.95, 20, ALL)
+    return decided(open_test(gain), 1.0, p_of_no(open_test(gain), 0.95), 0.95, 20, ALL)
 
 
 def open_test(gain: Estimate) -> Asked:
@@ -569,3 +569,48 @@ def test_a_twin_that_tells_patients_from_others_knows_no_person(evidence):
     test = next(test for test in found.tests if test.metric == "mean RT partial r")
     assert "beyond age, sex and group" in test.claim
     assert not any("left in" in test.metric for test in found.tests)
+
+
+def means_figure(metric: str, gain_S: np.ndarray, weights_BS: np.ndarray) -> Figure:
+    scores = {TWIN: -gain_S, "stranger_connectome": np.zeros_like(gain_S)}
+    return make_figure("t", metric, "s", mean_of, 0 * gain_S, scores, weights_BS, 0.95, higher_is_better=False)
+
+
+def certified_means(gains: list[np.ndarray]) -> Certificate:
+    weights_BS = draw_weights(len(gains[0]), 300, 0)
+    figures = [
+        dataclasses.replace(means_figure("RT CRPS", gain_S, weights_BS), task=f"t{place}")
+        for place, gain_S in enumerate(gains)
+    ]
+    return certify(
+        figures,
+        are_seen=False,
+        num_people=len(gains[0]),
+        weights_BS=weights_BS,
+        confidence=0.95,
+        covariates=ALL,
+        num_permutations=300,
+    )
+
+
+def test_no_is_corrected_for_the_number_of_tests_as_yes_is():
+    """Of many tests of nothing, one in forty was answered by no for chance alone, and of twenty some for certain."""
+    rng, uncorrected, wrong = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        found = certified_means(list(rng.normal(size=(10, 40))))
+        wrong += any(test.verdict == "no" for test in found.tests)
+        uncorrected += any(test.gain.upper <= 0 for test in found.tests)
+    # 0.025 of 100 is 2.5; a binomial exceeds 8 less than once in a thousand.
+    assert wrong <= 8 < uncorrected
+    clear = certified_means([rng.normal(-1, 1, 40)])
+    assert {test.verdict for test in clear.tests} == {"no"}
+
+
+def test_what_is_identical_for_all_takes_no_place_among_the_tests():
+    gain_S = np.random.default_rng(0).normal(0.4, 1, 60)
+    alone = certified_means([gain_S])
+    beside = certified_means([gain_S, *[np.zeros(60)] * 9])
+    assert 0 < alone.tests[0].p_corrected < 0.05
+    assert beside.tests[0].p_corrected == alone.tests[0].p_corrected
+    identical = [test for test in beside.tests if test.task != "t0"]
+    assert {(test.verdict, test.needs) for test in identical} == {("no", "the two are identical")}

@@ -67,10 +67,14 @@ def test_a_loss_is_a_share_of_the_way_from_the_group_mean_to_the_ceiling():
     scores = {TWIN: 0.3 * people_S, "group_mean": 0.4 * people_S}
     made = make_figure(
         "t", "RT CRPS", "s", mean_of, 0 * people_S, scores, draw_weights(20, 100, 0), 0.95,
-        higher_is_better=False, ceilings={"own_half": 0.2},
+        higher_is_better=False, ceilings={"truth": 0.2},
     )  # fmt: skip
     assert made is not None
     assert made.fraction_of_ceiling == pytest.approx(0.5)
+    # What half of a person's own trials say is no bound, and nothing is a share of it.
+    assert dataclasses.replace(made, ceilings={"own_half": 0.2}).fraction_of_ceiling is None
+    # A bound is an estimate: what exceeds it has reached it.
+    assert dataclasses.replace(made, ceilings={"truth": 0.35}).fraction_of_ceiling == 1.0
     beyond = dataclasses.replace(made, ceilings={"own_half": 0.5})
     assert beyond.fraction_of_ceiling is None, "there is no way from the group mean to a ceiling behind it"
 
