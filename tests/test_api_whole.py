@@ -14,10 +14,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("on
 PROTOCOL = """
 title: Faster responses to faces
 search: {indicator: mean_rt, task: hammer, direction: decrease, budget: 0.05, num_steps: 2}
-arms: [personalised, population, random, sham]
+arms: [population, random, sham]
 doses: [0.5, 1.0]
-primary: personalised
-comparator: population
+primary: population
+comparator: random
 responder_spreads: 0.2
 max_off_target_spreads: 0.5
 """
@@ -75,7 +75,7 @@ def test_a_trial_has_every_arm_at_every_dose(run: dtb.RunResult, config: dtb.Con
     protocol = tmp_path / "protocol.yaml"
     protocol.write_text(PROTOCOL)
     trial = dtb.run_trial(protocol, run.ingest.folder, run.train.folder, tmp_path / "trial", config)
-    assert {"personalised", "population", "random", "sham"} <= set(trial.outcomes["arm"])
+    assert {"population", "random", "sham"} <= set(trial.outcomes["arm"])
     assert {0.5, 1.0} <= set(trial.outcomes["dose"])
     assert trial.plot().axes
 

@@ -57,7 +57,8 @@ class EnsembleWorker:
         self._contrasts = Contrasts(self._runners[0].taskset)
         self._sought = [place for place in (search_target.target, search_target.second) if place is not None]
 
-    def _prepare(self, keys: Sequence[str]) -> PreparedBatch:
+    def prepare(self, keys: Sequence[str]) -> PreparedBatch:
+        """Lay people out, ready to perform."""
         search_target, first = self._search_target, self._runners[0]
         performances, excerpts = [], []
         for runner in self._runners:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from dtb.cluster import connected
@@ -29,6 +30,7 @@ from dtb.config import Config, config_hash, to_plain
 from dtb.errors import ConfigurationError, StageError
 from dtb.files import write_json, write_text
 from dtb.fleet.actors import Work, run_pool, say_summary
+from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.named_target import make_search_target
@@ -37,8 +39,10 @@ from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble
 from dtb.intervene.kinds import INDICATORS
-from dtb.intervene.protocol import Protocol, TrialFigures, analyse
-from dtb.intervene.search import simulate_all
+from dtb.intervene.protocol import Protocol
+from dtb.intervene.search import Found, simulate_all
+from dtb.intervene.spaces import Start
+from dtb.intervene.trial_figures import TrialFigures, analyse, benefit_of
 from dtb.stages import StageCall
 from dtb.terminal import out
 
@@ -76,7 +80,9 @@ def trial(
     ConfigurationError
         The twin has no such indicator, task or region, or an arm cannot be made of this cohort.
     """
-    shared_twins = open_ensemble(shards, trained, protocol.search.members, "search.members")
+    further = (*protocol.search.members, *protocol.unsearched)
+    shared_twins = open_ensemble(shards, trained, further, "search.members and unsearched")
+    num_searched = 1 + len(protocol.search.members)
     search_target = make_search_target(protocol.search, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
     plan = (
@@ -92,7 +98,7 @@ def trial(
         claimed = call.claim()
         needed = functools.partial(bytes_of_search, shared_twins, protocol.search.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
-        survey = survey_people(config, fleet, shared_twins, search_target, keys, folder)
+        survey = survey_people(config, fleet, shared_twins, search_target, keys, folder, num_searched)
         require_arms(protocol, survey)
         summary = run_pool(
             functools.partial(
@@ -121,10 +127,13 @@ def trial(
             f"Nobody has {search_target.name} in both {protocol.primary!r} and {protocol.comparator!r}: see {folder / 'outcomes'}."
         )
     num_abstained = int(outcomes.groupby("pseudonym")["abstained"].any().sum())
-    result = _write(folder, figures, protocol, search_target, survey, num_abstained)
+    benefit = benefit_of(outcomes, protocol, config.seed)
+    result = _write(folder, figures, protocol, search_target, survey, num_abstained, benefit)
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **result})
     out.print(f"Tried: {say_summary(summary)}")
     out.print(_in_words(figures, protocol, search_target, survey, num_abstained))
+    if benefit is not None:
+        out.print(benefit["sentence"])
 
 
 def require_arms(protocol: Protocol, survey: Survey) -> None:
@@ -151,7 +160,7 @@ class Registered:
 
 
 class TrialWorker(SearchWorker):
-    """Searches each person's own change, and simulates them in every arm."""
+    """Searches each person's own change on some members, and simulates the others in every arm."""
 
     def __init__(
         self,
@@ -162,48 +171,114 @@ class TrialWorker(SearchWorker):
         protocol: Protocol,
         num_rows: int | None = None,
     ) -> None:
-        super().__init__(shared_twins, search_target, seed, survey, num_rows=num_rows)
+        num_searched = 1 + len(protocol.search.members)
+        super().__init__(shared_twins[:num_searched], search_target, seed, survey, num_rows=num_rows)
         self._protocol = protocol
+        unsearched = shared_twins[num_searched:]
+        self._judges = EnsembleWorker(unsearched, search_target, seed, num_rows) if unsearched else self
 
     def work(self, keys: Sequence[str]) -> Work:
         """Return the outcomes of some people in every arm."""
-        prepared = self._prepare(keys)
+        prepared = self.prepare(keys)
         keys, start = prepared.batch.pseudonyms, prepared.start
         found = self._search(keys, prepared, {})
         failures, doubts = self._failures(keys, found, start), self._doubts(keys, found)
         changes = {"personalised": found.change_SE} if "personalised" in self._protocol.arms else {}
         for arm, direction_SE in self._controls(keys, start, self._protocol.arms).items():
             changes[arm] = start.along(direction_SE, found.norm_S)
-        given = [(arm, dose) for arm in changes for dose in self._protocol.doses]
-        after_CSM = simulate_all(prepared.performances, start, [dose * changes[arm] for arm, dose in given]).mean(0)
-        after = dict(zip(given, after_CSM, strict=True))
+        if "population_matched" in self._protocol.arms:
+            (direction_SE,) = self._controls(keys, start, ["population"]).values()
+            changes["population_matched"] = self._matched(prepared, found, direction_SE)
         kept = {key: key in doubts for key in keys if key and key not in failures}
-        # What a sham changes is nothing: it performs as before.
+        given = [(arm, dose) for arm in changes for dose in self._protocol.doses]
+        in_order = [dose * changes[arm] for arm, dose in given]
+        searched_CSM = simulate_all(prepared.performances, start, in_order).mean(0)
+        judged = prepared if self._judges is self else self._judges.prepare(keys)
+        before_BSM = simulate_all(judged.performances, start, [torch.zeros_like(found.change_SE)])[:, 0]
+        after_CBSM = simulate_all(judged.performances, start, in_order).transpose(0, 1)
+        after = dict(
+            zip(given, zip(after_CBSM, searched_CSM, self._scans_apart(judged, in_order), strict=True), strict=True)
+        )
+        # What a sham changes is nothing: it performs as before, from each scan.
+        unchanged = (before_BSM, found.before_SM, np.full(len(keys), np.nan))
         blocks = [
-            self._outcomes(keys, kept, arm, dose, found.before_SM, after.get((arm, dose), found.before_SM))
+            self._outcomes(keys, kept, arm, dose, (before_BSM, found.before_SM), after.get((arm, dose), unchanged))
             for arm in self._protocol.arms
             for dose in self._protocol.doses
         ]
         return Work({"outcomes": pa.concat_tables(blocks)}, failures, self._notes(list(kept), doubts))
 
+    def _matched(self, prepared: PreparedBatch, found: Found, direction_SE: Tensor) -> Tensor:
+        """Go in a direction until it moves other indicators as far as the personal change does, in the root mean square of their spreads.
+
+        By bisection of the norm, up to several times that of the personal change; the step is as long as that, or as the valid matrices
+        let it be, where nothing else moves as far even then.
+        """
+        start, goal, nothing = prepared.start, self._survey.goal, torch.zeros_like(found.change_SE)
+        wanted_S = goal.off_target(found.after_SM, found.before_SM)
+        low_S, high_S = torch.zeros_like(found.norm_S), _FURTHEST_NORM * found.norm_S
+        for _ in range(_BISECTIONS):
+            middle_S = (low_S + high_S) / 2
+            change_SE = torch.where(middle_S[:, None] > 0, start.along(direction_SE, middle_S), nothing)
+            (after_SM,) = simulate_all(prepared.performances, start, [change_SE]).mean(0)
+            is_less_S = goal.off_target(after_SM, found.before_SM) < wanted_S
+            low_S, high_S = torch.where(is_less_S, middle_S, low_S), torch.where(is_less_S, high_S, middle_S)
+        return torch.where(low_S[:, None] > 0, start.along(direction_SE, low_S), nothing)
+
+    def _scans_apart(self, judged: PreparedBatch, changes_SE: Sequence[Tensor]) -> np.ndarray:
+        """Return by how much more each change moves the target, the wanted way, from a person's first scan than from the second (C, S)."""
+        search_target, found = self._search_target, np.full((len(changes_SE), len(judged.start.budget_S)), np.nan)
+        scans = [list(record.rest_runs.values())[:2] for record in judged.records]
+        two = [place for place, some in enumerate(scans) if len(some) == 2]
+        if not two:
+            return found
+        moved = []
+        for number in (0, 1):
+            edges_SE = judged.batch.connectome_SE.clone()
+            for place in two:
+                edges_SE[place] = torch.from_numpy(np.array(scans[place][number])).to(edges_SE)
+            start = Start.of(edges_SE, self._runners[0].card.sizes.num_regions, search_target.settings.budget)
+            # What leads out of the valid matrices of one scan alone is shortened.
+            valid = [start.along(change_SE, _SQRT2 * change_SE.norm(dim=1)) for change_SE in changes_SE]
+            before_SM, *after = simulate_all(
+                judged.performances, start, [torch.zeros_like(changes_SE[0]), *valid]
+            ).mean(0)
+            moved.append(
+                search_target.sign * torch.stack([(one - before_SM)[:, search_target.target] for one in after])
+            )
+        apart_CS = ((moved[0] - moved[1]) / self._survey.goal.spread_M[search_target.target]).cpu().numpy()
+        found[:, two] = apart_CS[:, two]
+        return found
+
     def _outcomes(
-        self, keys: Sequence[str], kept: dict[str, bool], arm: str, dose: float, before_SM: Tensor, after_SM: Tensor
+        self,
+        keys: Sequence[str],
+        kept: dict[str, bool],
+        arm: str,
+        dose: float,
+        before: tuple[Tensor, Tensor],
+        after: tuple[Tensor, Tensor, np.ndarray],
     ) -> pa.Table:
         """Return the rows of an arm at a dose; `kept` has, for each person who did not fail, whether the search abstains."""
         search_target, goal, wanted = self._search_target, self._survey.goal, self._search_target.wanted
-        moved_SM = ((after_SM - before_SM) / goal.spread_M).cpu().numpy()
-        moved_SM[:, search_target.target] *= search_target.sign
+        (before_BSM, searched_before_SM), (after_BSM, searched_after_SM, apart_S) = before, after
+        before_SM, after_SM = before_BSM.mean(0), after_BSM.mean(0)
+        moved_BSM = ((after_BSM - before_BSM) / goal.spread_M).cpu().numpy()
+        searched = ((searched_after_SM - searched_before_SM) / goal.spread_M).cpu().numpy()
+        moved_BSM[..., search_target.target] *= search_target.sign
+        searched[:, search_target.target] *= search_target.sign
+        moved_SM = moved_BSM.mean(axis=0)
         rows: list[dict[str, Any]] = []
         for place, key in enumerate(keys):
             if key not in kept:
                 continue
-            aside: dict[int, list[float]] = {}
+            aside: dict[int, list[int]] = {}
             for column, one in enumerate(search_target.indicators):
                 is_target = column == search_target.target
                 if wanted[column] and not is_target:
                     continue
                 if INDICATORS[one.kind].is_map and not is_target:
-                    aside.setdefault(one.task, []).append(moved_SM[place, column])
+                    aside.setdefault(one.task, []).append(column)
                     continue
                 rows.append(
                     {
@@ -214,18 +289,22 @@ class TrialWorker(SearchWorker):
                         "before": before_SM[place, column].item(),
                         "after": after_SM[place, column].item(),
                         "moved": moved_SM[place, column],
+                        "moved_searched": searched[place, column],
+                        "member_moved": moved_BSM[:, place, column].tolist(),
+                        "scans_apart": apart_S[place] if is_target else np.nan,
                     }
                 )
-            for task, values in aside.items():
-                known = np.array(values)[np.isfinite(values)]
-                size = float(np.sqrt(np.mean(known**2))) if len(known) else np.nan
+            for task, columns in aside.items():
                 rows.append(
                     {
                         "pseudonym": key,
                         "task": search_target.tasks[task].name,
                         "indicator": "bold_map",
                         "is_target": False,
-                        "moved": size,
+                        "moved": _size(moved_SM[place, columns]),
+                        "moved_searched": _size(searched[place, columns]),
+                        "member_moved": [_size(values) for values in moved_BSM[:, place, columns]],
+                        "scans_apart": np.nan,
                     }
                 )
         common = {"arm": arm, "dose": dose}
@@ -234,7 +313,29 @@ class TrialWorker(SearchWorker):
         )
 
 
-_ANALYSED = ("pseudonym", "arm", "dose", "task", "indicator", "is_target", "moved", "abstained")
+def _size(values: np.ndarray) -> float:
+    """Return the root mean square of the values that are known; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
+
+
+_ANALYSED = (
+    "pseudonym",
+    "arm",
+    "dose",
+    "task",
+    "indicator",
+    "is_target",
+    "moved",
+    "moved_searched",
+    "member_moved",
+    "scans_apart",
+    "abstained",
+)
+_FURTHEST_NORM = 4.0
+"""The population's direction is followed to so many times the norm of the personal change, to match it in off-target effect."""
+_BISECTIONS = 8
+_SQRT2 = 2.0**0.5
 _SCHEMA = pa.schema(
     [
         ("pseudonym", pa.string()),
@@ -246,6 +347,9 @@ _SCHEMA = pa.schema(
         ("before", pa.float64()),
         ("after", pa.float64()),
         ("moved", pa.float64()),
+        ("moved_searched", pa.float64()),
+        ("member_moved", pa.list_(pa.float64())),
+        ("scans_apart", pa.float64()),
         ("abstained", pa.bool_()),
     ]
 )
@@ -258,6 +362,7 @@ def _write(
     search_target: SearchTarget,
     survey: Survey,
     num_abstained: int,
+    benefit: dict[str, Any] | None,
 ) -> dict[str, Any]:
     for name in ("doses", "matrix", "slopes"):
         write_text(
@@ -273,6 +378,7 @@ def _write(
         "spread_in_retest_sd": spread / survey.retest_sd if survey.retest_sd else None,
         "support": survey.support.plain(),
         "primary": figures.primary,
+        "benefit": benefit,
     }
     write_json(folder / "trial.json", {**result, "protocol": to_plain(protocol)})
     return result

@@ -126,8 +126,12 @@ def survey_people(
     search_target: SearchTarget,
     keys: Sequence[str],
     folder: Path,
+    num_searched: int | None = None,
 ) -> Survey:
-    """Return what a search needs to know of everybody's unchanged simulation; it is stored in `folder`."""
+    """Return what a search needs to know of everybody's unchanged simulation; it is stored in `folder`.
+
+    Only the first `num_searched` twins are simulated, all if not given; people count as unseen if no twin was trained on them.
+    """
     ledger = Ledger(folder / REFERENCE, ["people"])
     run_pool(
         functools.partial(
@@ -137,7 +141,7 @@ def survey_people(
             sample=sample_of(keys, config.seed),
             num_rows=fleet.subjects_per_batch,
         ),
-        shared_twins,
+        shared_twins[:num_searched],
         keys,
         ledger,
         fleet,

@@ -87,7 +87,7 @@ class SearchWorker(EnsembleWorker):
 
     def work(self, keys: Sequence[str]) -> Work:
         """Return the changes found for some people."""
-        prepared = self._prepare(keys)
+        prepared = self.prepare(keys)
         keys, start = prepared.batch.pseudonyms, prepared.start
         found = self._search(keys, prepared, self._controls(keys, start, CONTROLS))
         failures = self._failures(keys, found, start)

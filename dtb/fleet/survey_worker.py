@@ -41,7 +41,7 @@ class SurveyWorker(EnsembleWorker):
 
     def work(self, keys: Sequence[str]) -> Work:
         """Return the indicators of some people."""
-        prepared = self._prepare(keys)
+        prepared = self.prepare(keys)
         performances, start, batch = prepared.performances, prepared.start, prepared.batch
         search_target, twin = self._search_target, self._runners[0].twin
         # The spread is not known yet, and the gradient's direction does not depend on it.

@@ -72,17 +72,21 @@ class Goal:
         penalty_M[second] = 0.0
         return dataclasses.replace(self, penalty_M=penalty_M, second=second, second_sign=sign, second_share=share)
 
-    def score(self, values_SM: Tensor, before_SM: Tensor, off_target_weight: float) -> Tensor:
-        """Return what the search maximises: (S,) wanted change, less the mean squared unwanted one, both in units of spread."""
+    def off_target(self, values_SM: Tensor, before_SM: Tensor) -> Tensor:
+        """Return (S,) the mean squared unwanted change, in units of spread."""
         # An indicator without a spread is divided by 1: by NaN, even a gradient of 0 would not be finite.
         moved_SM = (values_SM - before_SM) / self.spread_M.nan_to_num(1.0)
         counted_SM = (self.penalty_M > 0) & moved_SM.isfinite()
-        unwanted_SM = torch.where(counted_SM, moved_SM, 0.0) ** 2 * self.penalty_M
+        return (torch.where(counted_SM, moved_SM, 0.0) ** 2 * self.penalty_M).sum(1)
+
+    def score(self, values_SM: Tensor, before_SM: Tensor, off_target_weight: float) -> Tensor:
+        """Return what the search maximises: (S,) wanted change, less the mean squared unwanted one, both in units of spread."""
+        moved_SM = (values_SM - before_SM) / self.spread_M.nan_to_num(1.0)
         wanted_S = self.sign * moved_SM[:, self.target]
         if self.second is not None:
             second_S = self.second_sign * moved_SM[:, self.second]
             wanted_S = (1.0 - self.second_share) * wanted_S + self.second_share * second_S
-        return wanted_S - off_target_weight * unwanted_SM.sum(1)
+        return wanted_S - off_target_weight * self.off_target(values_SM, before_SM)
 
 
 @dataclasses.dataclass(eq=False)

@@ -154,7 +154,7 @@ class Simulations:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
-    """An in-silico trial: `trial.json`, and the tables as `dtb.intervene.protocol.TrialFigures` has them."""
+    """An in-silico trial: `trial.json`, and the tables as `dtb.intervene.trial_figures.TrialFigures` has them."""
 
     result: dict[str, Any]
     doses: pd.DataFrame

@@ -39,10 +39,12 @@ def trial_section(found: Collected, tasks: Mapping[str, str]) -> list[Section]:
     )
     caption = (
         f"The mean effect over {primary['num_people']} people's twins, in standard deviations between people, positive the wanted way; the "
-        f"bands are {protocol['confidence']:.0%} intervals. A dose of 1 is the full change."
+        f"bands are {protocol['confidence']:.0%} intervals over people, members of the ensemble and, where there are two, "
+        "a person's scans. A dose of 1 is the full change."
     )
     words = [
         *_doubts(tried.result),
+        *([tried.result["benefit"]["sentence"]] if tried.result.get("benefit") else []),
         f"{protocol['title']}: everybody's twin went through every arm at every dose, under a protocol that was written before "
         f"({str(tried.result['protocol_hash'])[:12]}), to {protocol['search']['direction']} {tried.result['target']}.",
         f"The primary outcome: {primary['arm']} against {primary['comparator']}, at the full dose, differ by "

@@ -8,21 +8,45 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dtb.config import InterveneConfig
 from dtb.errors import ConfigurationError
-from dtb.intervene.protocol import Protocol, analyse, load_protocol
+from dtb.intervene.protocol import Protocol, load_protocol
+from dtb.intervene.trial_figures import analyse, benefit_of, member_weights
 
-PROTOCOL = Protocol(title="test", arms=("personalised", "population", "sham"), doses=(0.5, 1.0), num_draws=1000)
+MEMBERS = {"search": InterveneConfig(members=(Path("second"),)), "unsearched": (Path("third"), Path("fourth"))}
+PROTOCOL = Protocol(
+    title="test", arms=("personalised", "population", "sham"), doses=(0.5, 1.0), num_draws=1000, **MEMBERS
+)
+NEEDED = "search: {members: [b]}\nunsearched: [c, d]"
 
 
-def outcomes(effects: dict[str, np.ndarray], aside: float = 0.0) -> pd.DataFrame:
-    """People whose target moves by the effect times the dose, and another indicator by `aside`."""
+def outcomes(
+    effects: dict[str, np.ndarray],
+    aside: float = 0.0,
+    searched: dict[str, np.ndarray] | None = None,
+    members: dict[str, tuple[float, ...]] | None = None,
+    apart: dict[str, float] | None = None,
+) -> pd.DataFrame:
+    """People whose target moves by the effect times the dose, and another indicator by `aside`.
+
+    Members that were searched say `searched`, the others the effect and each its own of `members` besides.
+    """
     rows = []
     for arm, effect_S in effects.items():
         for place, effect in enumerate(effect_S):
             for dose in PROTOCOL.doses:
                 common = {"pseudonym": f"p{place}", "arm": arm, "dose": dose, "task": "t"}
-                rows.append(common | {"indicator": "mean_rt", "is_target": True, "moved": dose * effect})
-                rows.append(common | {"indicator": "accuracy", "is_target": False, "moved": -aside * (arm != "sham")})
+                own = dose * np.array((members or {}).get(arm, (0.0, 0.0)))
+                target = {
+                    "moved": dose * effect + own.mean(),
+                    "moved_searched": dose * (searched or effects)[arm][place],
+                    "member_moved": (dose * effect + own).tolist(),
+                    "scans_apart": (apart or {}).get(arm, np.nan),
+                }
+                moved = -aside * (arm != "sham")
+                other = {"moved": moved, "moved_searched": moved, "member_moved": [moved] * 2, "scans_apart": np.nan}
+                rows.append(common | {"indicator": "mean_rt", "is_target": True} | target)
+                rows.append(common | {"indicator": "accuracy", "is_target": False} | other)
     return pd.DataFrame(rows)
 
 
@@ -83,6 +107,8 @@ def test_nobody_responds_whose_other_indicators_move_too_far() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("title: t\nunsearched: [c, d]", "`search.members` names no further twin"),
+        ("title: t\nsearch: {members: [b]}\nunsearched: [c]", "`unsearched` names 1 unsearched twins"),
         ("title: t\ndoses: [0.5, 0.25, 1.0]", "must grow and end with 1"),
         ("title: t\ndoses: [0.5]", "must grow and end with 1"),
         ("title: t\nprimary: random\ncomparator: random", "two different ones"),
@@ -138,3 +164,68 @@ def test_heterogeneity_and_the_matrix_have_intervals_and_effects_a_second_unit()
     assert target["mean_change_upper"] == pytest.approx(full["effect_upper"])
     without = analyse(outcomes(effects), PROTOCOL, seed=0).doses
     assert without["effect_in_retest_sd"].isna().all()
+
+
+def test_an_interval_holds_the_members_disagreement() -> None:
+    """People are all alike, so that nothing but members differs: the interval is that of a mean of two."""
+    same_S = np.full(50, 0.4)
+    effects = {"personalised": same_S, "population": same_S, "sham": np.zeros(50)}
+    figures = analyse(outcomes(effects, members={"personalised": (-0.3, 0.3)}), PROTOCOL, seed=0)
+    row = figures.doses.set_index(["arm", "dose"]).loc[("personalised", 1.0)]
+    assert row["effect"] == pytest.approx(0.4)
+    # Two members' weights are (0, 1), (1/2, 1/2) or (1, 0), widened by the root of two: a standard error of 0.3.
+    assert row["effect_upper"] - row["effect"] == pytest.approx(0.3 * 2**0.5, rel=0.01)
+    assert figures.primary["difference_lower"] < 0 < figures.primary["difference_upper"]
+    drawn = member_weights(np.random.default_rng(0), 2, 20_000) @ np.array([-0.3, 0.3])
+    assert drawn.std() == pytest.approx(np.std([-0.3, 0.3], ddof=1) / 2**0.5, rel=0.02)
+    several = member_weights(np.random.default_rng(0), 5, 20_000) @ np.arange(5.0)
+    assert several.std() == pytest.approx(np.std(np.arange(5.0), ddof=1) / 5**0.5, rel=0.02)
+
+
+def test_an_interval_holds_the_difference_of_two_scans() -> None:
+    """A mean over 100 people, each of one scan of two that are .8 apart, has a standard error of .4 over 10."""
+    same_S = np.full(100, 0.4)
+    effects = {"personalised": same_S, "population": same_S, "sham": np.zeros(100)}
+    figures = analyse(outcomes(effects, apart={"personalised": 0.8}), PROTOCOL, seed=0)
+    row = figures.doses.set_index(["arm", "dose"]).loc[("personalised", 1.0)]
+    # People are drawn anew beside it, some of them several times: the sum of their squared weights is 2 / 100.
+    assert row["effect_upper"] - row["effect"] == pytest.approx(1.96 * 0.4 * 2**0.5 / 10, rel=0.1)
+    assert figures.primary["num_with_two_scans"] == 100
+    none = analyse(outcomes(effects), PROTOCOL, seed=0)
+    assert none.primary["num_with_two_scans"] == 0
+    assert none.primary["difference_upper"] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("on_searched", "on_others", "says"),
+    [
+        (0.5, 0.5, "Personalising helped, and this replicated"),
+        (0.5, 0.0, "did not replicate on others: no personal benefit is shown"),
+        (0.0, 0.0, "Personalising did not help: no personal benefit is shown"),
+    ],
+)
+def test_one_line_says_whether_personalising_helped_and_replicated(
+    on_searched: float, on_others: float, says: str
+) -> None:
+    rng = np.random.default_rng(5)
+    base_S = rng.normal(0.4, 0.2, 40)
+    noise_S = rng.normal(0, 0.1, 40)
+    noise_S -= noise_S.mean()
+    effects = {"personalised": base_S + on_others + noise_S, "population": base_S, "sham": np.zeros(40)}
+    searched = effects | {"personalised": base_S + on_searched + noise_S}
+    found = benefit_of(outcomes(effects, searched=searched), PROTOCOL, 0)
+    assert found is not None
+    assert says in found["sentence"]
+    assert found["searched"]["gain"] == pytest.approx(on_searched, abs=1e-9)
+    assert found["unsearched"]["gain"] == pytest.approx(on_others, abs=1e-9)
+
+
+def test_personalising_has_to_beat_the_population_at_equal_off_target_effect_too() -> None:
+    arms = ("personalised", "population", "population_matched", "sham")
+    protocol = Protocol(title="test", arms=arms, doses=(0.5, 1.0), num_draws=200, **MEMBERS)
+    base_S = np.random.default_rng(5).normal(0.4, 0.2, 40)
+    effects = {"personalised": base_S + 0.3, "population": base_S, "population_matched": base_S + 0.4}
+    found = benefit_of(outcomes(effects | {"sham": np.zeros(40)}), protocol, 0)
+    assert found is not None
+    assert not found["helped"]
+    assert "gain over population matched: -0.10" in found["sentence"]

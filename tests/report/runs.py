@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtb.config import Config, to_plain
+from dtb.config import Config, InterveneConfig, to_plain
 from dtb.files import write_json
-from dtb.intervene.protocol import Protocol, analyse
+from dtb.intervene.protocol import Protocol
+from dtb.intervene.trial_figures import analyse, benefit_of
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
@@ -57,7 +58,14 @@ def make_run(path: Path, num_people: int = 20, *, bold: bool = True, stages: tup
 def add_trial(run: Path, num_people: int = 20) -> pd.DataFrame:
     """Write the folder of a trial with made-up outcomes; give its table of doses."""
     rng = np.random.default_rng(6)
-    protocol = Protocol(title="Faster <in> the Stroop task", doses=(0.5, 1.0), num_draws=100)
+    protocol = Protocol(
+        title="Faster <in> the Stroop task",
+        search=InterveneConfig(members=(Path("second"),)),
+        unsearched=(Path("third"), Path("fourth")),
+        arms=("personalised", "population", "random", "sham"),
+        doses=(0.5, 1.0),
+        num_draws=100,
+    )
     rows = []
     for person in range(num_people):
         for place, arm in enumerate(protocol.arms):
@@ -70,13 +78,21 @@ def add_trial(run: Path, num_people: int = 20) -> pd.DataFrame:
                     "task": "stroop",
                     "indicator": "mean_rt",
                 }
-                rows.append(row | {"is_target": True, "moved": moved})
-                rows.append(row | {"is_target": False, "indicator": "bold_map", "moved": 0.1 * dose})
-    figures = analyse(pd.DataFrame(rows), protocol, 0)
+                for value, indicator in ((moved, "mean_rt"), (0.1 * dose, "bold_map")):
+                    said = {
+                        "moved": value,
+                        "moved_searched": value,
+                        "member_moved": [value, value],
+                        "scans_apart": np.nan,
+                    }
+                    rows.append(row | said | {"is_target": indicator == "mean_rt", "indicator": indicator})
+    outcomes = pd.DataFrame(rows)
+    figures = analyse(outcomes, protocol, 0)
     claimed = OutputFolder.claim(run / "trial", "trial", protocol, resume=False)
     for name in ("doses", "matrix", "slopes"):
         getattr(figures, name).to_csv(run / "trial" / f"{name}.tsv", sep="\t", index=False, na_rep="n/a")
     result = {"protocol_hash": "b" * 64, "target": "mean_rt of stroop", "primary": figures.primary}
+    result["benefit"] = benefit_of(outcomes, protocol, 0)
     result |= {"num_abstained": 0, "support": {"num_people": 9, "r": 0.8, "p_value": 0.001, "is_shown": True}}
     write_json(run / "trial" / "trial.json", {**result, "protocol": to_plain(protocol)})
     claimed.finish({})
