@@ -28,6 +28,7 @@ PATTERNS = ("*_relmat.tsv", "*_relmat.dense.tsv", "*connectivity.mat")
 
 _ASYMMETRY = 1e-5  # of the largest entry: what tables written in single precision differ by
 _BEYOND_ONE = 1e-6
+_FROM_ONE = 0.01  # on the diagonal: what averages of runs and rounding differ by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,11 +166,29 @@ def _read(path: Path, config: IngestConfig) -> tuple[np.ndarray, tuple[str, ...]
         if twice:
             raise InputDataError(f"{path.name}: the region {twice[0]!r} occurs twice.")
     matrix_RR = found_RR.astype(np.float64)
+    if config.matrix_transform == "fisher_z":
+        _require_correlations_diagonal(np.diagonal(matrix_RR), path)
     np.fill_diagonal(matrix_RR, np.nan)  # whatever stands there is of no use, and may be infinite
     matrix_RR = _symmetric(matrix_RR, path)
     absent_R = (np.isnan(matrix_RR) | (matrix_RR == 0)).all(axis=1)
     matrix_RR[absent_R] = matrix_RR[:, absent_R] = np.nan
     return matrix_RR, names
+
+
+def _require_correlations_diagonal(diagonal_R: np.ndarray, path: Path) -> None:
+    """Refuse a matrix whose diagonal no correlation matrix has: of Fisher z it is infinite or large, of covariances the variances.
+
+    Raises
+    ------
+    InputDataError
+        It is neither 1 nor 0 nor missing.
+    """
+    odd_R = ~(np.isnan(diagonal_R) | (diagonal_R == 0) | (np.abs(diagonal_R - 1) < _FROM_ONE))
+    if odd_R.any():
+        raise InputDataError(
+            f"{path.name} has {diagonal_R[odd_R][0]:g} on its diagonal; correlations have 1 there (or 0, or nothing). If these are Fisher "
+            "z already, set `ingest.matrix_transform: none`; covariances have to be made correlations first."
+        )
 
 
 def _symmetric(matrix_RR: np.ndarray, path: Path) -> np.ndarray:

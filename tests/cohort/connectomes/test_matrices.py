@@ -122,14 +122,24 @@ def test_a_table_without_names_needs_a_table_of_names_and_its_size(tmp_path):
         read_matrix(path, NAMES[:5], COUNTS)
 
 
-def test_correlations_become_fisher_z_and_a_diagonal_has_no_say(tmp_path):
+def test_correlations_become_fisher_z_whether_their_diagonal_is_there_or_not(tmp_path):
     correlation_RR = np.corrcoef(np.random.default_rng(0).standard_normal((6, 40)))
     expected_E = np.arctanh(edges_from_matrix(correlation_RR))
     config = dataclasses.replace(COUNTS, matrix_transform="fisher_z")
-    for diagonal in (1.0, 0.0, np.nan, np.inf):
+    for diagonal in (1.0, 0.999, 0.0, np.nan):
         np.fill_diagonal(correlation_RR, diagonal)
         path = write_relmat(tmp_path / "sub-1_relmat.tsv", correlation_RR)
         np.testing.assert_allclose(read_matrix(path, NAMES, config), expected_E, atol=1e-12)
+
+
+@pytest.mark.parametrize("diagonal", [np.inf, 8.4, 1.2])
+def test_what_is_fisher_z_already_or_a_covariance_is_not_transformed_once_more(tmp_path, diagonal):
+    z_RR = np.arctanh(0.9 * np.corrcoef(np.random.default_rng(0).standard_normal((6, 40))))
+    np.fill_diagonal(z_RR, diagonal)
+    path = write_relmat(tmp_path / "sub-1_relmat.tsv", z_RR)
+    with pytest.raises(InputDataError, match="on its diagonal; correlations have 1 there.*matrix_transform: none"):
+        read_matrix(path, NAMES, dataclasses.replace(COUNTS, matrix_transform="fisher_z"))
+    np.testing.assert_allclose(read_matrix(path, NAMES, PLAIN), edges_from_matrix(z_RR), atol=1e-12)
 
 
 @pytest.mark.parametrize("triangle", [np.triu, np.tril])
