@@ -110,7 +110,8 @@ def test_on_a_phone_nothing_is_wider_than_it_and_every_text_stands_out_from_its_
 
 def test_on_a_phone_no_table_of_the_certificate_is_scrolled_sideways(opened, places):
     page = opened(places[2], viewport=PHONE)
-    assert page.locator(".scroll").count() == 2
+    page.evaluate("() => document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert page.locator(".scroll").count() == 3
     assert page.evaluate("() => [...document.querySelectorAll('.scroll')].every(e => e.scrollWidth <= e.clientWidth)")
 
 

@@ -58,6 +58,8 @@ class CertificateTest:
         Of what is observed, from its halves.
     alone : Estimate or None
         The twin's own figure, where it has to be above 0 as well.
+    ceiling : float or None
+        What the best possible predictor would reach, where that is bounded.
     smallest_p : float
         No p can be smaller: of so many trainings on permuted connectomes, one more is at best the first.
     """
@@ -81,6 +83,7 @@ class CertificateTest:
     best_value: float | None = None
     reliability: float | None = None
     alone: Estimate | None = None
+    ceiling: float | None = None
     smallest_p: float = 0.0
 
     def to_plain(self) -> dict[str, Any]:

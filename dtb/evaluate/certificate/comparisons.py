@@ -100,6 +100,7 @@ def tests_of(
             p,
             scheme,
             share=figure.fraction_of_ceiling,
+            ceiling=figure.ceiling if figure.is_bounded else None,
             is_loss=not figure.higher_is_better,
             best="" if best is None else predictor_in_words(best),
             best_value=None if best is None else figure.baselines[best],

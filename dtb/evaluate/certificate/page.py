@@ -9,6 +9,7 @@ from dtb.evaluate.certificate import provenance
 from dtb.evaluate.certificate.certificate import QUESTIONS, Certificate
 from dtb.evaluate.certificate.comparisons import POWER
 from dtb.evaluate.certificate.fit import TOLERATED
+from dtb.evaluate.certificate.rows import ROW_HEADINGS, ROW_NUMBERS, first_rows
 from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells, number
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import predictor_heading
@@ -16,6 +17,7 @@ from dtb.evaluate.scores.figure import TWIN, number_or_none
 from dtb.pages.render import render
 
 DISCLAIMER = "Research use: the outputs are hypotheses about a model, no medical advice."
+BEHIND = "Every test, what was not tested, how to read it, and every figure"
 APPENDIX = "Every figure, with every baseline that was computed"
 
 
@@ -32,6 +34,9 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
     if certificate.fit.headline is not None:
         lines = ["# The twin does not fit", "", f"**{certificate.fit.headline}**", "", "## Is this twin personal?", ""]
     lines += [f"**{certificate.verdict.capitalize()}.** {certificate.sentence}", ""]
+    if rows := first_rows(certificate.tests):
+        lines += [*_markdown_table([ROW_HEADINGS, *(row for _, row in rows)]), ""]
+    lines += ["<details>", f"<summary>{BEHIND}</summary>", ""]
     if certificate.about:
         lines += [*(f"- {heading}: {words}" for heading, words in provenance.in_words(certificate.about)), ""]
     if certificate.tests:
@@ -41,7 +46,7 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
     lines += ["", "## How to read this", "", *(f"{line}\n" for line in notes)]
     if certificate.figures:
         lines += [f"## {APPENDIX}", "", *_markdown_table(_appendix(certificate))]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, "", "</details>", "", DISCLAIMER]) + "\n"
 
 
 def to_html(certificate: Certificate, notes: list[str]) -> str:
@@ -55,6 +60,11 @@ def to_html(certificate: Certificate, notes: list[str]) -> str:
         "certificate",
         certificate=certificate,
         headline=certificate.fit.headline,
+        rows=first_rows(certificate.tests),
+        row_headings=ROW_HEADINGS,
+        row_numbers=ROW_NUMBERS,
+        behind=BEHIND,
+        disclaimer=DISCLAIMER,
         groups=groups,
         headings=HEADINGS,
         numbers=NUMBERS,
@@ -142,5 +152,4 @@ def reading_notes(
         "'Of what is possible' is the twin's share of its ceiling: how far people's own halves or runs agree, or what the truth of a "
         "ground-truth cohort allows, and never more than all of it. What a person's own other half of the trials reaches bounds nothing, "
         f"so that nothing is a share of it. Identification and own minus others have no known ceiling. {rest}",
-        DISCLAIMER,
     ]

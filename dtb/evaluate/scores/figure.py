@@ -96,15 +96,18 @@ class Figure:
         return next((self.ceilings[name] for name in order if name in self.ceilings), None)
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether the ceiling bounds what can be reached."""
+        return any(name in self.ceilings for name in ("truth", "halves", "runs"))
+
+    @property
     def fraction_of_ceiling(self) -> float | None:
         """The twin's share of the ceiling; of a score that is better when lower, its share of the way there from the group mean.
 
         It is 1 at most: ceilings are estimates, and what exceeds one has reached it. None where the ceiling bounds nothing, as what half of
         a person's own trials say.
         """
-        if not any(name in self.ceilings for name in ("truth", "halves", "runs")):
-            return None
-        if self.ceiling is None or not math.isfinite(self.twin.value):
+        if not self.is_bounded or self.ceiling is None or not math.isfinite(self.twin.value):
             return None
         begin = 0.0 if self.higher_is_better else self.baselines.get("group_mean", math.nan)
         way = self.ceiling - begin if self.higher_is_better else begin - self.ceiling

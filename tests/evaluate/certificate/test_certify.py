@@ -14,6 +14,7 @@ from dtb.evaluate.certificate.certify import certify
 from dtb.evaluate.certificate.comparisons import POWER, decided, needed, p_of_no
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
+from dtb.evaluate.certificate.rows import MOST_ROWS, first_rows
 from dtb.evaluate.predictors.baselines import of_regression
 from dtb.evaluate.predictors.controls import with_code
 from dtb.evaluate.predictors.predictions import (
@@ -536,7 +537,22 @@ def test_the_pages_say_what_the_certificate_says(evidence):
         assert found.sentence in html.unescape(text)
         assert text.count("beyond age, sex, site and motion") >= 2
         assert "no medical advice" in text
-    assert to_markdown(dataclasses.replace(found, figures=()), notes).count("\n| ") == len(found.tests) + 1
+    page = to_markdown(dataclasses.replace(found, figures=()), notes)
+    short, behind = page.split("<details>")
+    assert behind.count("\n| ") == len(found.tests) + 1
+    # The page itself is one sentence and at most seven rows.
+    rows = [line for line in short.splitlines() if line.startswith("| ")][1:]
+    assert 0 < len(rows) <= MOST_ROWS == 7
+    assert short.splitlines()[2] == f"**Yes.** {found.sentence}"
+    speed = next(row for row in rows if "who is slow, beyond covariates" in row).split(" | ")
+    test = next(test for test in found.tests if test.metric == "mean RT partial r")
+    assert (speed[0], speed[2], speed[3]) == ("| ✓ yes", "stroop", f"{test.twin:.3f}")
+    assert speed[5] == f"{test.ceiling:.3f}"
+    assert f"[+{test.gain.lower:.3f}, +{test.gain.upper:.3f}]" in speed[6]
+    again = [dataclasses.replace(each, task=f"t{task}", verdict="no") for task in range(9) for each in found.tests]
+    assert len(first_rows([*found.tests, *again])) == len(rows)
+    assert "yes in 1 of 10 tasks" in first_rows([*found.tests, *again])[0][1][2]
+    assert to_html(found, notes).index("who is slow, beyond covariates") < to_html(found, notes).index("<details>")
     hostile = dataclasses.replace(found, sentence="<script>")
     assert "<script>" not in to_html(hostile, notes)
 
