@@ -318,6 +318,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         covariate_basis(people.covariates, covariates.known) if covariates.known else None,
         strangers,
         basis_with_group(people.covariates, covariates.known),
+        _validation_errors(task),
         picks=picks,
     )
 
@@ -337,6 +338,30 @@ def _from_rest_runs(task: EvaluationInputs, people: People) -> tuple[Summary, Su
         for field in dataclasses.fields(Summary):
             getattr(prediction.summary, field.name)[unknown_S] = np.nan
     return found["first"].summary, found["second"].summary
+
+
+def _validation_errors(task: EvaluationInputs) -> np.ndarray | None:
+    """Return by how much validation people's mean reaction times (V, T) exceed what the twin says; None if they were seen in training too.
+
+    They had a part in when training stopped, and in nothing else.
+    """
+    split, nowhere = task.split, np.zeros(0, np.int64)
+    if split.kind != "subjects":
+        return None
+    spans = partial(split.spans, "validation")
+    people = collect(task.cohort.records(split.validation), task.taskset, spans, nowhere, np.zeros(0))
+    said = predict(
+        [task.twin, *task.members],
+        _maker(task),
+        task.cohort.records(split.validation),
+        people,
+        "validation",
+        split,
+        task.taskset,
+        nowhere,
+        {TWIN: people.edges_SE},
+    )
+    return summary_of_people(people, task.taskset).mean_rt_ST - said[TWIN].summary.mean_rt_ST
 
 
 def _warn_of_relatives(training: People, people: People) -> None:

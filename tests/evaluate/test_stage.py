@@ -94,6 +94,7 @@ def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
         "mean RT r",
         "mean RT R2",
         "condition effect r",
+        "people within the 50% band",
         "BOLD map r",
         "BOLD series r",
     }

@@ -78,6 +78,8 @@ class Evidence:
     strangers : Strangers or None
     group_left_in_SC : (S, C) or None
         The basis without the group, where that is known (`dtb.evaluate.scores.covariates.basis_with_group`).
+    validation_error_VT : (V, T) or None
+        How much slower validation people were, on average, than the twin says; None where there are none who test it.
     true_ceilings : mapping of (task, metric) to float
         See `dtb.evaluate.scores.ceilings.true_ceilings`; empty where no truth is known.
     picks : mapping of (task, metric) to str
@@ -100,6 +102,7 @@ class Evidence:
     covariates_SC: np.ndarray | None = None
     strangers: Strangers | None = None
     group_left_in_SC: np.ndarray | None = None
+    validation_error_VT: np.ndarray | None = None
     true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
     picks: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
@@ -119,6 +122,7 @@ class Evidence:
         added_S: np.ndarray | None = None,
         leverage: float = 0.0,
         with_matrix: bool = False,
+        with_strangers: bool = True,
     ) -> Figure | None:
         """Make one figure; None where the twin predicts nothing of the kind for anybody.
 
@@ -136,12 +140,14 @@ class Evidence:
             The score of what is compared with the twin in this figure alone.
         with_matrix : bool
             Whether the losses of people by connectome are kept, for a permutation of connectomes.
+        with_strangers : bool
+            Whether strangers' twins stand beside the own.
         """
         given = {name: score(prediction) for name, prediction in self.predictions.items()}
         scores = {name: score_S for name, score_S in given.items() if score_S is not None} | dict(further or {})
         blocks: tuple[LossBlock, ...] = ()
         # Correlations over people are not defined for what is said of nobody in particular: there `added_S` says what strangers' lack.
-        if self.strangers is not None and statistic is mean_of and TWIN in scores:
+        if with_strangers and self.strangers is not None and statistic is mean_of and TWIN in scores:
             dealt = [score_S for each in self.strangers.predictions if (score_S := score(each)) is not None]
             if dealt and with_matrix:
                 theirs = self.strangers

@@ -14,6 +14,7 @@ from dtb.evaluate.predictors.predictions import Prediction, Summary, TrialPredic
 from dtb.evaluate.scores import metrics
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, ceiling_of_maps
 from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, taken_out
+from dtb.evaluate.scores.coverage import coverage_figures
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.people_figures import BEYOND, DEMOGRAPHICS, people_figures
@@ -31,6 +32,7 @@ def all_figures(evidence: Evidence) -> list[Figure]:
         found += _trial_figures(evidence, task)
         found += people_figures(evidence, task)
         found += pressing_figures(evidence, task)
+        found += coverage_figures(evidence, task)
         found += _map_figures(evidence, task)
     found += _identification_figures(evidence)
     return [figure for figure in found if figure is not None]

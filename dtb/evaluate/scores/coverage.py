@@ -1,0 +1,63 @@
+"""How many unseen people lie within the bands around what the twin says of them.
+
+A twin's own spread is that of trials and performances: people differ from each other by more. A band that claims to hold people is as
+wide as the errors on validation people ask for (split conformal prediction: Lei et al. 2018, J Am Stat Assoc 113, 1094), and so holds its
+share of unseen people whatever the law of these errors.
+
+Shape letters: `S` person, `V` validation person, `T` task.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from dtb.evaluate.predictors.predictions import Prediction
+from dtb.evaluate.scores.evidence import Evidence
+from dtb.evaluate.scores.figure import TWIN, Figure
+from dtb.evaluate.scores.statistics import mean_of
+
+LEVELS = (0.5, 0.8, 0.9)
+
+
+def half_width(error_V: np.ndarray, level: float) -> float:
+    """Return how far to both sides of a prediction a band reaches that holds this share of unseen people; NaN with too few errors.
+
+    Examples
+    --------
+    >>> half_width(np.array([1.0, -2.0, 3.0, -4.0]), 0.8), half_width(np.array([1.0, -2.0, 3.0]), 0.8)
+    (4.0, nan)
+    """
+    errors = np.sort(np.abs(error_V[np.isfinite(error_V)]))
+    rank = math.ceil((len(errors) + 1) * level - 1e-9)
+    return float(errors[rank - 1]) if 0 < rank <= len(errors) else math.nan
+
+
+def coverage_figures(evidence: Evidence, task: int) -> list[Figure | None]:
+    """Say for each level which share of people's mean reaction times lies within its band; nothing without validation people."""
+    if evidence.validation_error_VT is None:
+        return []
+    found = []
+    for level in LEVELS:
+        reach = half_width(evidence.validation_error_VT[:, task], level)
+        error_S = evidence.observed.mean_rt_ST[:, task] - evidence.predictions[TWIN].summary.mean_rt_ST[:, task]
+        within_S = np.where(np.isfinite(error_S) & math.isfinite(reach), np.abs(error_S) <= reach, np.nan)
+        found.append(
+            evidence.figure(
+                evidence.taskset.specs[task].name,
+                f"people within the {level:.0%} band",
+                "share of people",
+                mean_of,
+                np.zeros(len(error_S)),
+                functools.partial(_of_twin, evidence.predictions[TWIN], within_S),
+                note=f"of mean reaction times, {reach:.3f} s to both sides, from the errors on validation people; should be {level:.0%}",
+                with_strangers=False,
+            )
+        )
+    return found
+
+
+def _of_twin(twin: Prediction, within_S: np.ndarray, prediction: Prediction) -> np.ndarray | None:
+    return within_S if prediction is twin else None
