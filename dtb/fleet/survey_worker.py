@@ -5,6 +5,7 @@ Shape letters: `S` subject, `E` connectome edge, `P` generated parameter, `M` in
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -70,6 +71,7 @@ class SurveyWorker(EnsembleWorker):
             "before": pa.array(list(numbers_of(before_SM)), pa.list_(pa.float64())),
             "before_excerpt": pa.array(list(numbers_of(excerpt_SM)), pa.list_(pa.float64())),
             "observed": pa.array(numbers_of(observed_S)),
+            "covariates": pa.array([json.dumps(dict(record.covariates)) for record in prepared.records], pa.string()),
             "halves_apart": pa.array(self._halves_apart(prepared)),
             "slope": sampled(slope_SE),
             "edges": sampled(twin.standardise(batch.connectome_SE)),

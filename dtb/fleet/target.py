@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Iterable
 
 import numpy as np
@@ -94,7 +95,7 @@ class SearchTarget:
         people : iterable of Table
             Parts of the survey's table; only a few numbers per person are kept in memory.
         seen : collection of str
-            People whom the twin was trained on.
+            People whom the twin was trained on, or whose data decided when its training ended.
 
         Raises
         ------
@@ -127,8 +128,8 @@ class SearchTarget:
         unseen_S = ~table["pseudonym"].isin(list(seen)).to_numpy()
 
         def support_for(simulated: str, observed: str) -> Support:
-            pairs = (table[name].to_numpy(dtype=np.float64)[unseen_S] for name in (simulated, observed))
-            return support_of(*pairs)
+            said_S, did_S = (table[name].to_numpy(dtype=np.float64)[unseen_S] for name in (simulated, observed))
+            return support_of(said_S, did_S, [json.loads(facts) for facts in table["covariates"][unseen_S]])
 
         support = support_for("target", "observed")
         second_support = None if self.second is None else support_for("second", "observed_second")
