@@ -80,7 +80,7 @@ def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_doe
         InterveneConfig(task="stroop", indicator="condition_rt", segments_per_task=1), shared_twin
     )
     worker = SurveyWorker([shared_twin], search_target, 0, frozenset())
-    usual = worker._prepare(KEYS).excerpts[0]._once[0]
+    usual = worker.prepare(KEYS).excerpts[0]._once[0]
     meet = worker._runners[0].lay_out
 
     def with_rare_condition(keys, runs=()):  # type: ignore[no-untyped-def]
@@ -93,7 +93,7 @@ def test_whoever_needs_more_than_the_excerpt_gets_everything_and_nobody_else_doe
         return records, batch
 
     worker._runners[0].lay_out = with_rare_condition  # type: ignore[method-assign]
-    prepared = worker._prepare(KEYS)
+    prepared = worker.prepare(KEYS)
     assert prepared.excerpts[0].has(search_target.target).all()
     given, whole = prepared.excerpts[0]._once[0], prepared.batch
     assert int((given.task_SK[1] >= 0).sum()) == int((whole.task_SK[1] >= 0).sum())

@@ -194,7 +194,7 @@ def test_a_t_value_is_that_of_the_linear_model_and_can_be_the_target(shared_twin
     target = results.query("is_target").set_index("pseudonym")
     assert (target["after"] > target["before"]).all()
     assert results[results["is_wanted"]]["indicator"].unique().tolist() == ["bold_contrast", "bold_t"]
-    prepared = worker._prepare(KEYS)
+    prepared = worker.prepare(KEYS)
     runner, spec = worker._runners[0], worker._runners[0].taskset.specs[1]
     output = runner.twin(
         prepared.start.connectome(torch.zeros(1, prepared.start.num_edges)).float(), prepared.batch.stimulus_SKTI
@@ -234,7 +234,7 @@ def test_the_probability_of_a_choice_is_its_share_and_can_be_the_target(shared_t
     mine = expected[(expected["task"] == "hammer")].groupby("pseudonym")["choice_probabilities"]
     for key, rows in mine:
         assert target.loc[key, "before"] == pytest.approx(np.stack(rows.to_list())[:, 0].mean(), abs=1e-4)
-    prepared = worker._prepare(KEYS)
+    prepared = worker.prepare(KEYS)
     trials = prepared.records[2].runs[0].trials
     observed_S = prepared.performances[0].observed(search_target.indicators[search_target.target])
     assert observed_S[2].item() == pytest.approx(trials.response_JA[:, 0].mean())
@@ -411,7 +411,7 @@ def test_the_published_method_moves_each_member_along_its_own_direction(shared_t
     _, twice = searcher(shared_twin, num_members=2)
     shifts = {}
     for name, worker in (("alone", alone), ("twice", twice)):
-        prepared = worker._prepare(KEYS)
+        prepared = worker.prepare(KEYS)
         before_SM = simulate_all(
             prepared.performances, prepared.start, [torch.zeros(1, prepared.start.num_edges)]
         ).mean((0, 1))
@@ -421,7 +421,7 @@ def test_the_published_method_moves_each_member_along_its_own_direction(shared_t
     torch.testing.assert_close(shifts["alone"], shifts["twice"])
     (along_P, spread), _ = twice._survey.parameters
     twice._survey = dataclasses.replace(twice._survey, parameters=[(along_P, spread), (0 * along_P, 0.0)])
-    prepared = twice._prepare(KEYS)
+    prepared = twice.prepare(KEYS)
     half_S = (twice._shifted(prepared.performances, prepared.start) - before_SM)[:, search_target.target]
     torch.testing.assert_close(half_S, 0.5 * shifts["alone"], rtol=1e-3, atol=1e-6)
 
