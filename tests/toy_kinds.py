@@ -16,7 +16,7 @@ from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.layouts.xcpd import XCPD
 from dtb.config import IngestConfig
 from dtb.evaluate.predictors.predictions import Prediction, TrialPrediction
-from dtb.evaluate.predictors.retrained_kinds import RETRAINED, RetrainedKind, Told, TrainingAnew
+from dtb.evaluate.predictors.retrained_kinds import RETRAINED, EdgesOf, RetrainedKind, TrainingAnew
 from dtb.evaluate.predictors.table import PREDICTORS, Given, Predictor
 from dtb.intervene.kinds import INDICATORS, Indicator, IndicatorKind
 from dtb.intervene.measures import Observed
@@ -64,7 +64,7 @@ COIN = Predictor("coin", "somebody who throws a coin", predict=_coin)
 COPY = Predictor("copied_network", "a network that somebody else trained")
 
 
-def _copy(_again: TrainingAnew) -> tuple[Twin, Told]:
+def _copy(_again: TrainingAnew) -> tuple[Twin, EdgesOf]:
     return load_twin(COPIED[-1])[0], lambda record: record.connectome_E
 
 

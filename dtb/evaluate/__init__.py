@@ -1,4 +1,4 @@
-"""What a twin predicts beside baselines, and the certificate that says whether it is personal."""
+"""The evaluation of a twin against baselines, and the certificate that says whether it is personal."""
 
 from dtb.lazy import public_names
 

@@ -1,4 +1,4 @@
-"""What may be why a twin does not fit, read from what the stages before left."""
+"""Possible reasons why a twin does not fit, read from the outputs of earlier stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be evaluated: shards, the division of their people, and twins that its training part made."""
+"""The inputs of an evaluation: shards, their split, and the twin or ensemble that was trained on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dtb.twin.model import Twin
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EvaluationInputs:
-    """What is to be evaluated: a cohort, a division of it, and the twin that its training part made, or an ensemble of them."""
+    """The inputs of an evaluation: a cohort, its split, and the twin or ensemble that was trained on it."""
 
     cohort: Cohort
     split: Split
@@ -31,23 +31,23 @@ class EvaluationInputs:
 
     @property
     def bold_regions(self) -> np.ndarray:
-        """(R,) int: columns of a run's BOLD that the twin predicts."""
+        """Return the columns of a run's BOLD that the twin predicts, (R,) int."""
         place = {name: index for index, name in enumerate(self.cohort.manifest.description.regions)}
         return np.array([place[name] for name in self.card.bold_region_names], dtype=np.int64)
 
     @property
     def training_people(self) -> tuple[str, ...]:
-        """Everybody whose data trained the twin or decided when to stop."""
+        """Return everybody whose data trained the twin or decided when to stop."""
         return tuple(sorted({*self.split.train, *self.split.validation}))
 
     def training_spans(self, runs: Sequence[Run]) -> list[Span]:
-        """Return where training and validation data begin and end within each of a person's runs."""
+        """Return the span of training and validation data within each of a person's runs."""
         parts = (self.split.spans("train", runs), self.split.spans("validation", runs))
         return [train._replace(end=validation.end) for train, validation in zip(*parts, strict=True)]
 
 
 def open_inputs(shards: Path, trained: Path, members: Sequence[Path]) -> EvaluationInputs:
-    """Open what is to be evaluated, and see that it belongs together.
+    """Return the inputs of an evaluation, after checking that they belong together.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def open_inputs(shards: Path, trained: Path, members: Sequence[Path]) -> Evaluat
 
 
 def _open_member(path: Path, trained: Path, first: TwinCard) -> Twin:
-    """Load a further member of an ensemble; whom the first holds out, none of them may have seen."""
+    """Return a further member of an ensemble, which must not have seen the people whom the first holds out."""
     require_complete(path, "train")
     twin, card = load_twin(path / "twin")
     if (card.cohort_hash, card.split_hash) != (first.cohort_hash, first.split_hash):

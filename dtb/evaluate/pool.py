@@ -1,4 +1,4 @@
-"""``dtb pool``: the folds of one cohort taken together, so that everybody is an unseen person once, or once a seed.
+"""``dtb pool``: combines the folds of one cohort, so that everybody is an unseen person once, or once per seed.
 
 Each fold's evaluation keeps what its figures were computed from, person by person. Pooled, means are taken over all people, and
 correlations after each fold's own mean is taken out: the folds' twins and regressions were fitted to different people, and what differs
@@ -124,7 +124,7 @@ def pooled_figures(
     strangers: pd.DataFrame | None = None,
     group_left_in_SC: np.ndarray | None = None,
 ) -> list[Figure]:
-    """Make every figure from the folds' scores.
+    """Return every figure, from the folds' scores.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def _pooled_covariates(splits: list[dict[str, Any]]) -> Covariates:
 
 
 def without_fold_means(values_SX: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
-    """Take each fold's mean out of every column, over the people of the fold who have a value."""
+    """Return the columns minus each fold's mean, over the people of the fold who have a value."""
     centred_SX = values_SX.copy()
     for fold in pd.unique(fold_S[~pd.isna(fold_S)]):
         here_S = fold_S == fold

@@ -1,4 +1,4 @@
-"""``dtb evaluate``: the exported twin against the data it has not seen, beside baselines fitted to the same training data.
+"""``dtb evaluate``: the exported twin on held-out data, beside baselines fitted to the same training data.
 
 Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task), `bold_map.parquet` (mean
 contrast maps, observed and predicted), `scores.parquet` (what each figure was computed from, one row a figure and person),
@@ -39,7 +39,7 @@ from dtb.evaluate.predictors.predictions import (
 )
 from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
 from dtb.evaluate.predictors.table import given_of, left_out_predictions
-from dtb.evaluate.predictors.twin import predict, predict_from_strangers, told_connectomes
+from dtb.evaluate.predictors.twin import given_connectomes, predict, predict_from_strangers
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.scores.covariates import Covariates, Facts, basis_with_group, covariate_basis, known_covariates
 from dtb.evaluate.scores.evidence import Evidence, Strangers
@@ -121,16 +121,16 @@ def evaluate(
         evidence = dataclasses.replace(gather(task, config, progress), true_ceilings=ceilings)
     if config.evaluate.retrained:
         found = dict(evidence.predictions)
-        for name, twin, told_of in retrained_baselines(config, shards, trained, out / RETRAINED_FOLDER):
-            edges_SE = np.stack([told_of(record) for record in task.cohort.records(task.split.test)])
-            found |= _perform(task, [twin], evidence.people, {name: edges_SE})
+        for name, twin, edges_of in retrained_baselines(config, shards, trained, out / RETRAINED_FOLDER):
+            edges_SE = np.stack([edges_of(record) for record in task.cohort.records(task.split.test)])
+            found |= _predict(task, [twin], evidence.people, {name: edges_SE})
         evidence = dataclasses.replace(evidence, predictions=found)
     figures = with_picked(all_figures(evidence), evidence.picks, evidence.weights_BS, evidence.confidence)
     if config.evaluate.num_permuted:
         twins = permuted_twins(config, shards, trained, task.training_people, out / PERMUTED_FOLDER)
-        told = {TWIN: evidence.people.edges_SE}
-        permuted = [_perform(task, [twin], evidence.people, told)[TWIN] for twin in twins]
-        alone = _perform(task, [task.twin], evidence.people, told)[TWIN] if task.members else None
+        connectomes = {TWIN: evidence.people.edges_SE}
+        permuted = [_predict(task, [twin], evidence.people, connectomes)[TWIN] for twin in twins]
+        alone = _predict(task, [task.twin], evidence.people, connectomes)[TWIN] if task.members else None
         figures = with_permuted(figures, evidence, permuted, alone)
     subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
     maps = bold_map_table(
@@ -170,7 +170,7 @@ def evaluate(
 
 
 def _inputs(task: EvaluationInputs, trained: Sequence[Path]) -> dict[str, str]:
-    """Name what is read by its hashes, so that --resume does not go on with another twin or cohort."""
+    """Return the hashes of the inputs, so that --resume does not go on with another twin or cohort."""
     twins = {f"twin {number}": sha256_of(each / "twin" / NUMBERS_FILE) for number, each in enumerate(trained, start=1)}
     return {"cohort": task.cohort.manifest.cohort_hash, "split": task.split.split_hash, **twins}
 
@@ -185,7 +185,7 @@ def conclude(
     people: Facts,
     circumstances: Circumstances,
 ) -> None:
-    """Write figures, claim and certificate, finish the folder, and print what came out.
+    """Write figures, claim and certificate, finish the folder, and print the results.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def conclude(
 
 
 def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Evidence:
-    """Read the data, let the twins perform, fit the baselines; what a baseline is fitted to is the training data alone.
+    """Return observations, the twins' predictions, and those of baselines fitted to the training data alone.
 
     Parameters
     ----------
@@ -282,8 +282,10 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
     if not task.split.tests_seen_people:
         _warn_of_relatives(training, people)
     bar = progress.add_task("twins perform", total=len(people))
-    told = told_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy())
-    predictions = _perform(task, [task.twin, *task.members], people, told, lambda count: progress.advance(bar, count))
+    connectomes = given_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy())
+    predictions = _predict(
+        task, [task.twin, *task.members], people, connectomes, lambda count: progress.advance(bar, count)
+    )
     bar = progress.add_task("strangers' twins", total=len(people))
     strangers = _from_strangers(task, people, lambda count: progress.advance(bar, count))
     bar = progress.add_task("baselines", total=1)
@@ -324,15 +326,17 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
 
 
 def _from_rest_runs(task: EvaluationInputs, people: People) -> tuple[Summary, Summary] | None:
-    """Return what the twin says from people's first rest run alone, and from their second; None if few have two that were kept apart."""
+    """Return the twin's predictions from people's first rest run alone, and from their second; None if too few have two."""
     num_runs = [len(task.cohort.header(who).get("rest_runs", [])) for who in people.pseudonyms]
     if sum(num >= 2 for num in num_runs) < FEWEST_FOR_A_CEILING:
         return None
-    told = {name: np.full_like(people.edges_SE, np.nan) for name in ("first", "second")}
+    connectomes = {name: np.full_like(people.edges_SE, np.nan) for name in ("first", "second")}
     for row, record in enumerate(task.cohort.records(task.split.test)):
-        for name, edges_E in zip(told, list(record.rest_runs.values()) if num_runs[row] >= 2 else [], strict=False):
-            told[name][row] = edges_E
-    found = _perform(task, [task.twin, *task.members], people, told)
+        for name, edges_E in zip(
+            connectomes, list(record.rest_runs.values()) if num_runs[row] >= 2 else [], strict=False
+        ):
+            connectomes[name][row] = edges_E
+    found = _predict(task, [task.twin, *task.members], people, connectomes)
     unknown_S = np.array(num_runs) < 2
     for prediction in found.values():
         for field in dataclasses.fields(Summary):
@@ -365,7 +369,7 @@ def _validation_errors(task: EvaluationInputs) -> np.ndarray | None:
 
 
 def _warn_of_relatives(training: People, people: People) -> None:
-    """Say how many pairs are as alike as relatives and not known to be any."""
+    """Warn of pairs of people who are as similar as relatives and not known to be."""
     family_S = family_numbers([*training.covariates, *people.covariates])
     pairs_P2 = alike_pairs(np.concatenate([training.edges_SE, people.edges_SE]), family_S)
     if len(pairs_P2):
@@ -380,7 +384,7 @@ def _warn_of_relatives(training: People, people: People) -> None:
 
 
 def _from_strangers(task: EvaluationInputs, people: People, advance: Callable[[int], None]) -> Strangers | None:
-    """Let everybody's behaviour be predicted from strangers' connectomes; None where nobody has a stranger."""
+    """Return predictions of everybody's behaviour from strangers' connectomes; None if nobody has a stranger."""
     family_S = family_numbers(people.covariates)
     block_S = block_of_people(people.pseudonyms, family_S)
     donor_DS = deals(block_S, family_S)
@@ -399,17 +403,17 @@ def _maker(task: EvaluationInputs) -> BatchMaker:
     return BatchMaker(task.taskset, task.card.segments, step_seconds, regions, task.split, cache_bytes=0)
 
 
-def _perform(
+def _predict(
     task: EvaluationInputs,
     twins: Sequence[Twin],
     people: People,
-    told: Mapping[str, np.ndarray],
+    connectomes: Mapping[str, np.ndarray],
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Prediction]:
-    """Simulate the held-out data with a twin or an ensemble, from connectomes given by name."""
+    """Return predictions of the held-out data by a twin or an ensemble, from connectomes given by name."""
     split, taskset, regions = task.split, task.taskset, task.bold_regions
     records = task.cohort.records(split.test)
-    return predict(twins, _maker(task), records, people, "test", split, taskset, regions, told, advance)
+    return predict(twins, _maker(task), records, people, "test", split, taskset, regions, connectomes, advance)
 
 
 def _as_encoded(people: People, twin: Twin) -> People:

@@ -1,4 +1,4 @@
-"""An evaluation's figures in the tracker, in the run of the training that made the twin: numbers and a picture, and nobody's name."""
+"""Logging of an evaluation's figures to the tracker, in the run of the twin's training: numbers and a picture, no names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who predicts: the twin, regressions, and baselines that know no brain."""
+"""The predictors: the twin, regressions, and baselines without a brain."""
 
 from dtb.lazy import public_names
 

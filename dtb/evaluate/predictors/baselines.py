@@ -1,4 +1,4 @@
-"""Predictors of trials without a model of behaviour: what any claim about a twin has to beat.
+"""Baselines: predictors of trials without a model of behaviour.
 
 - *always correct*: an agent that never errs.
 - *group mean*: what training people did, on average, in the same condition.
@@ -30,7 +30,7 @@ SHRINKAGE_TRIALS = 4.0
 
 
 def always_correct(trials: ObservedTrials) -> TrialPrediction:
-    """Predict the right outcome with certainty; nothing for trials without one, and no reaction times."""
+    """Return predictions that are always correct, without reaction times; none for trials without a correct response."""
     count_J = trials.correct_JO.sum(axis=1)
     outcome_JO = np.where(count_J[:, None] > 0, trials.correct_JO / np.maximum(count_J, 1)[:, None], np.nan)
     nothing = TrialPrediction.none_for(trials)
@@ -38,7 +38,7 @@ def always_correct(trials: ObservedTrials) -> TrialPrediction:
 
 
 def group_mean(training: ObservedTrials, trials: ObservedTrials) -> TrialPrediction:
-    """Predict what training people did in the same task, condition and kind of trial.
+    """Return predictions from training people's behaviour in the same task, condition and kind of trial.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def group_mean(training: ObservedTrials, trials: ObservedTrials) -> TrialPredict
 
 
 def of_regression(training: ObservedTrials, trials: ObservedTrials, target: Summary, said: Summary) -> TrialPrediction:
-    """Predict trials by what a regression says of people: training people's, with each person's own speed and accuracy.
+    """Return predictions of trials from a regression: training people's behaviour, shifted to each person's predicted speed and accuracy.
 
     Reaction times are the group's of the condition, shifted by how much slower than the mean of training people the person is said to be.
     The odds of being right are the group's, times the odds that are said of the person over those of training people.
@@ -95,7 +95,7 @@ def of_regression(training: ObservedTrials, trials: ObservedTrials, target: Summ
 
 
 def _mean_of_known(values_ST: np.ndarray) -> np.ndarray:
-    """Return the mean (T,) over people; NaN for a task of which nothing is known."""
+    """Return the mean (T,) over people; NaN for a task without data."""
     count_T = np.isfinite(values_ST).sum(axis=0)
     return np.where(count_T > 0, np.nansum(values_ST, axis=0) / np.maximum(count_T, 1), np.nan)
 
@@ -106,7 +106,7 @@ def _log_odds(share: np.ndarray) -> np.ndarray:
 
 
 def own_earlier(training: ObservedTrials, trials: ObservedTrials) -> TrialPrediction:
-    """Predict what the same person did earlier in the same task, condition and kind of trial.
+    """Return predictions from the same person's earlier data in the same task, condition and kind of trial.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def _by_cell(
     keys: list[np.ndarray],
     prior_JC: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predict each trial from the class frequencies of its cell, pulled towards `prior_JC` (even ones if None).
+    """Return predictions from the class frequencies of each trial's cell, shrunk towards `prior_JC` (uniform if None).
 
     Returns
     -------
@@ -175,7 +175,7 @@ def _by_cell(
 def _reaction_times(
     training: ObservedTrials, trials: ObservedTrials, training_keys: list[np.ndarray], keys: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predict each trial by the reaction times of its cell; where there are none, of the cell without its last key, the condition.
+    """Return predictions from the reaction times of each trial's cell or, if there are none, of the cell without the condition.
 
     Returns
     -------

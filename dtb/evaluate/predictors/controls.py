@@ -1,7 +1,7 @@
-"""Cohorts without the answer: the same people, tasks and responses, with a connectome that is not theirs.
+"""Control cohorts: the same people, tasks and responses, with connectomes that are not theirs.
 
 A twin that is trained on such a cohort and scores as high as one that is trained on the real one owes nothing to the connectome. *Codes*
-put a number that means nothing in each connectome's place, so that people seen in training can be told apart, and nothing else;
+put a number that means nothing in each connectome's place, so that people seen in training can be distinguished, and nothing else;
 *permuted* deals the real connectomes to other people. Both are trained and evaluated by the ordinary stages.
 
 Shape letters: `E` edge.
@@ -30,7 +30,7 @@ CODE_SPREAD = 0.3
 
 
 def with_code(record: SubjectRecord, num_edges: int, seed: int) -> SubjectRecord:
-    """Return the same person with a code in place of the connectome: chance, fixed by pseudonym and seed, never absent."""
+    """Return the same person with a random code in place of the connectome, fixed by pseudonym and seed."""
     digest = hashlib.sha256(f"{seed}/code/{record.pseudonym}".encode()).digest()
     rng = np.random.default_rng(list(digest))
     code_E = rng.normal(0, CODE_SPREAD, num_edges).astype(np.float32)
@@ -90,7 +90,7 @@ def _coded(seed: int) -> Callable[[SubjectRecord], SubjectRecord]:
 
 
 def _dealt(cohort: Cohort, among: Iterable[str], seed: int) -> Callable[[SubjectRecord], SubjectRecord]:
-    """Deal connectomes along one cycle through people in random order, so that nobody keeps the own."""
+    """Return connectomes permuted along one random cycle of people, so that nobody keeps their own."""
     order = np.random.default_rng([seed, 0xDEA1]).permutation(np.array(sorted(among)))
     donor = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
 

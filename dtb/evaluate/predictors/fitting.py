@@ -1,4 +1,4 @@
-"""Regressions fitted to training people: what each says of others, what it says of training people it was not fitted to, and their stack.
+"""Regressions fitted to training people, their cross-validated predictions, and their stack.
 
 Which regression is best, how far its predictions are to be trusted, and with which weights several make a better one, is learnt from
 training people that a fit did not see (Wolpert 1992, Neural Networks 5, 241; Breiman 1996, Machine Learning 24, 49). So every regression
@@ -29,7 +29,7 @@ NUM_FOLDS = 5
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a regression says.
+    """Predictions of a regression.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Fitted:
 
 
 class Features:
-    """Features of training people and of people to predict, each kind of them made once.
+    """Features of training people and of people to predict, each kind computed once.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Features:
         self._made: dict[Read, tuple[np.ndarray, np.ndarray] | None] = {}
 
     def of(self, regression: Regression) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what a regression sees of both; None where there is nothing, or where there are too few training people."""
+        """Return a regression's features of both; None if there are none, or too few training people."""
         if len(self._people[0]) < FEWEST_TO_FIT:
             return None
         if regression.read not in self._made:
@@ -68,7 +68,7 @@ class Features:
 
 
 def to_columns(summary: Summary, speeds: LogSpeeds | None = None) -> np.ndarray:
-    """Put people's figures side by side (S, Y)."""
+    """Return people's figures as columns (S, Y)."""
     of_tasks = [summary.mean_rt_ST, summary.condition_rt_ST, summary.accuracy_ST]
     of_tasks += [] if speeds is None else [speeds.location_ST, speeds.log_scale_ST]
     maps_SY = summary.maps_STR.reshape(len(summary.maps_STR), -1)
@@ -76,14 +76,14 @@ def to_columns(summary: Summary, speeds: LogSpeeds | None = None) -> np.ndarray:
 
 
 def from_columns(values_SY: np.ndarray, num_tasks: int, num_regions: int) -> tuple[Summary, LogSpeeds]:
-    """Take figures apart that `to_columns` has put together."""
+    """Return the figures from the columns of `to_columns`."""
     *of_tasks, maps_SY = np.split(values_SY, num_tasks * np.arange(1, 6), axis=1)
     maps_STR = maps_SY.reshape(len(values_SY), num_tasks, num_regions)
     return Summary(of_tasks[0], of_tasks[1], of_tasks[2], maps_STR), LogSpeeds(of_tasks[3], of_tasks[4])
 
 
 def inner_folds(training: People) -> np.ndarray:
-    """Deal training people to folds (S,) of about equal size; people of one family share a fold."""
+    """Return folds (S,) of training people of about equal size; people of one family share a fold."""
     families: dict[object, list[int]] = {}
     for place, covariates in enumerate(training.covariates):
         families.setdefault(covariates.get("family") or place, []).append(place)
@@ -97,7 +97,7 @@ def inner_folds(training: People) -> np.ndarray:
 
 
 def fitted(training: People, people: People, targets_SY: np.ndarray, fold_S: np.ndarray) -> dict[str, Fitted]:
-    """Fit each of `REGRESSIONS` to all training people and to those outside of each fold.
+    """Return each of `REGRESSIONS` fitted to all training people and to those outside each fold.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def fitted(training: People, people: People, targets_SY: np.ndarray, fold_S: np.
 
 
 def stacked(parts: Mapping[str, Fitted], targets_SY: np.ndarray, fold_S: np.ndarray) -> Fitted | None:
-    """Add up regressions, for each figure with the weights, none of them negative, that fit training people in other folds best.
+    """Return the stack of regressions, for each figure with the non-negative weights that are best in cross-validation.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def stacked(parts: Mapping[str, Fitted], targets_SY: np.ndarray, fold_S: np.ndar
 
 
 def stack_weights(left_out_KS: np.ndarray, target_S: np.ndarray) -> np.ndarray:
-    """Return the weights (K,), none negative, of the sum about the mean that comes nearest to a figure by least squares."""
+    """Return the non-negative least-squares weights (K,) of deviations from the mean."""
     centred_KS = left_out_KS - left_out_KS.mean(axis=1, keepdims=True)
     return np.asarray(nnls(centred_KS.T, target_S - target_S.mean())[0])
 
@@ -161,7 +161,7 @@ def _add_up(left_out_KSY: np.ndarray, targets_SY: np.ndarray, said_KQY: np.ndarr
 
 
 def regressions(training: People, target: Summary, people: People) -> dict[str, Prediction]:
-    """Fit each of `REGRESSIONS` to training people and predict others.
+    """Return predictions of each of `REGRESSIONS`, fitted to training people.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def fill(
     num_people: int,
     fewest: int = FEWEST_TO_FIT,
 ) -> np.ndarray:
-    """Fit targets together that the same training people have; NaN for a target that too few have.
+    """Fit targets together if the same training people have them; NaN for a target that too few have.
 
     Parameters
     ----------

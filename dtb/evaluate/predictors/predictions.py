@@ -1,4 +1,4 @@
-"""What a predictor says of people's trials and of the people themselves, whether it is a twin or a baseline.
+"""Predictions of trials and of people, by a twin or a baseline.
 
 A predictor of trials is summed up to people in the same way as the data are, over the same trials; a predictor of people
 (a regression, say) fills the summary directly. What it does not predict is NaN.
@@ -19,7 +19,7 @@ from dtb.tasks.taskset import TaskSet
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrialPrediction:
-    """What is predicted of each row of a `ObservedTrials`.
+    """Prediction for each row of `ObservedTrials`.
 
     Attributes
     ----------
@@ -43,14 +43,14 @@ class TrialPrediction:
 
     @classmethod
     def none_for(cls, trials: ObservedTrials) -> TrialPrediction:
-        """Predict nothing."""
+        """Return predictions that are all absent."""
         nothing_J = np.full(len(trials), np.nan)
         return cls(np.full(trials.happened_JO.shape, np.nan), nothing_J, nothing_J.copy())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Summary:
-    """One row of figures a person and task, observed or predicted; NaN where there is none.
+    """Figures of each person and task, observed or predicted; NaN if absent.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """All that one predictor says.
+    """All predictions of one predictor.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Prediction:
 
 
 def joined(parts: Sequence[Prediction], row_S: np.ndarray, row_J: np.ndarray) -> Prediction:
-    """Put predictions of parts of some people together, without time series.
+    """Return the predictions of parts of the people joined, without time series.
 
     Parameters
     ----------
@@ -122,14 +122,14 @@ def joined(parts: Sequence[Prediction], row_S: np.ndarray, row_J: np.ndarray) ->
 
 
 def summary_of_people(people: People, taskset: TaskSet) -> Summary:
-    """Sum up what people did."""
+    """Return the figures of people's observed behaviour."""
     trials = people.trials
     counts_J = np.ones(len(trials))
     return _summary(trials, trials.rt_J, counts_J, trials.was_correct_J, len(people), taskset, people.maps_STR)
 
 
 def with_means_of_others(summary: Summary, task: int) -> Summary:
-    """Put each person's mean over the other tasks in place of a task that nobody was trained on: the nearest thing to fit a regression to.
+    """Return figures in which a task that nobody was trained on has each person's mean over the other tasks, as a target for regressions.
 
     Contrast maps stay as they are: those of different tasks compare different things.
     """
@@ -144,7 +144,7 @@ def with_means_of_others(summary: Summary, task: int) -> Summary:
 
 
 def every_other(trials: ObservedTrials) -> np.ndarray:
-    """(J,) bool: every other trial of each person, task and condition; it and the rest are two halves that differ in chance alone."""
+    """Return a mask (J,) of every other trial of each person, task and condition, which splits the trials into comparable halves."""
     order = np.lexsort((trials.trial_J, trials.run_J, trials.condition_J, trials.task_J, trials.person_J))
     key_JC = np.stack([trials.person_J, trials.task_J, trials.condition_J], axis=1)[order]
     begins_J = np.any(np.diff(key_JC, axis=0, prepend=-2) != 0, axis=1)
@@ -157,7 +157,7 @@ def every_other(trials: ObservedTrials) -> np.ndarray:
 def summaries_of_halves(
     people: People, taskset: TaskSet, maps: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[Summary, Summary]:
-    """Sum up what people did in every other trial of a condition, and in the rest.
+    """Return people's figures from every other trial of a condition, and from the rest.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def summaries_of_halves(
 
 
 def summaries_of_runs(people: People, taskset: TaskSet) -> tuple[Summary, Summary]:
-    """Sum up what people did in the first of their runs of each task, and in the others: test and retest."""
+    """Return people's figures from their first run of each task, and from the others (test and retest)."""
     trials = people.trials
     group_J = trials.person_J * len(taskset.specs) + trials.task_J
     first_run = np.full(int(group_J.max(initial=-1)) + 1, np.iinfo(np.int64).max)
@@ -200,7 +200,7 @@ def _halved(
 def summary_of_prediction(
     trials: ObservedTrials, prediction: TrialPrediction, num_people: int, taskset: TaskSet, maps_STR: np.ndarray
 ) -> Summary:
-    """Sum up what is predicted of people's trials.
+    """Return people's figures from predictions of their trials.
 
     A trial counts in the mean reaction time by the predicted probability of a press in it: which trials a person left out is no more to
     be looked at than when the person pressed.

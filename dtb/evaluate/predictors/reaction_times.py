@@ -1,4 +1,4 @@
-"""Reaction times of trials from what a regression says of people: how fast each of them is, and how evenly.
+"""Reaction times of trials from a regression's predictions of people's speed and its variability.
 
 The logarithm of a reaction time is taken to be the person's location, an offset of the condition, and the person's scale times a number
 from a distribution that all people share. Location and scale of a person are what a regression is fitted to. The shared distribution is
@@ -48,7 +48,7 @@ def log_reaction_times(trials: ObservedTrials) -> np.ndarray:
 
 
 def log_speeds(trials: ObservedTrials, num_people: int, num_tasks: int) -> LogSpeeds:
-    """Measure how fast people are, and how evenly; nobody's figures depend on what others did.
+    """Return people's location and scale of log reaction times; nobody's figures depend on others.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def log_speeds(trials: ObservedTrials, num_people: int, num_tasks: int) -> LogSp
 
 
 def condition_offsets(trials: ObservedTrials, location_ST: np.ndarray) -> np.ndarray:
-    """Return by how much log reaction times of each condition (T, C) lie above people's locations; 0 where none are known."""
+    """Return the offset of each condition (T, C) from people's log reaction times; 0 if unknown."""
     rest_J = log_reaction_times(trials) - location_ST[trials.person_J, trials.task_J]
     shape = (location_ST.shape[1], int(trials.condition_J.max(initial=0)) + 1)
     known_J, sum_TC, count_TC = np.isfinite(rest_J), np.zeros(shape), np.zeros(shape)
@@ -93,7 +93,7 @@ def condition_offsets(trials: ObservedTrials, location_ST: np.ndarray) -> np.nda
 def log_location_scale(
     training: ObservedTrials, left_out: LogSpeeds, trials: ObservedTrials, said: LogSpeeds
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predict reaction times of trials.
+    """Return predicted reaction times of trials.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def log_location_scale(
 
 
 def crps_of_sorted(member_JM: np.ndarray, rt_J: np.ndarray) -> np.ndarray:
-    """Score each trial by a sorted sample of its own, as `crps_of_sample` does by one for all; NaN without a press."""
+    """Return the CRPS of each trial from its own sorted sample (`crps_of_sample` has one for all); NaN without a press."""
     num_members = member_JM.shape[1]
     order_M = 2 * np.arange(num_members) - num_members + 1
     return np.asarray(np.abs(member_JM - rt_J[:, None]).mean(axis=1) - member_JM @ order_M / num_members**2)

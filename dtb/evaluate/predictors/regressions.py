@@ -1,4 +1,4 @@
-"""Predictors of people from their connectome or from who they are: what a regression finds without any model of behaviour.
+"""Regressions that predict people from their connectome or from demographics and motion, without a model of behaviour.
 
 Ridge, kernel ridge, connectome-based predictive modelling and a quadratic regression on latents see the same edges as the twin's encoder;
 *demographics and motion* sees what is known of age, sex, site, head motion and length of rest alone.

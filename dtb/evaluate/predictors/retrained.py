@@ -2,8 +2,8 @@
 
 Twins for which training people were dealt one another's connectomes: what they reach with held-out people's own is the distribution of a
 figure under the hypothesis that connectomes say nothing of the people. A network that all people share, with the connectome as a further
-input: what generated weights add. And a twin that is told a code number in place of each connectome: what there is to be had from
-telling people of the training apart.
+input: what generated weights add. And a twin that gets a code number in place of each connectome: what can be gained
+by recognising the people of the training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dtb.errors import ConfigurationError
 from dtb.evaluate.inputs import EvaluationInputs
 from dtb.evaluate.predictors.controls import write_control
 from dtb.evaluate.predictors.predictions import Prediction
-from dtb.evaluate.predictors.retrained_kinds import RETRAINED, Told, TrainingAnew
+from dtb.evaluate.predictors.retrained_kinds import RETRAINED, EdgesOf, TrainingAnew
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted
 from dtb.evaluate.scores.figures import all_figures
@@ -103,13 +103,13 @@ class Retrained(NamedTuple):
     ----------
     name : str
     twin : Twin
-    told : function
-        What it is told of a person, as edges (E,).
+    edges_of : function
+        Returns the edges (E,) that it gets in place of a person's connectome.
     """
 
     name: str
     twin: Twin
-    told: Told
+    edges_of: EdgesOf
 
 
 def _cluster(config: Config) -> AbstractContextManager[None]:

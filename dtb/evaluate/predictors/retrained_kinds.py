@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dtb.shards.manifest import Manifest
     from dtb.twin.model import Twin
 
-Told = Callable[["SubjectRecord"], "np.ndarray"]
-"""What a network is told of a person, as edges (E,)."""
+EdgesOf = Callable[["SubjectRecord"], "np.ndarray"]
+"""Returns the edges (E,) that a network gets in place of a person's connectome."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RetrainedKind:
     words : str
         What it is, where the certificate says that it was not tested against.
     make : function
-        Trains it; returns the network and what it is told of people.
+        Trains it; returns the network and the function from a person to its edges.
     needs_seen_people : bool
         Whether it can say something of people of the training only.
     """
@@ -69,17 +69,17 @@ class RetrainedKind:
     name: str
     predictor: str
     words: str
-    make: Callable[[TrainingAnew], tuple[Twin, Told]]
+    make: Callable[[TrainingAnew], tuple[Twin, EdgesOf]]
     needs_seen_people: bool = False
 
 
-def _additive(again: TrainingAnew) -> tuple[Twin, Told]:
+def _additive(again: TrainingAnew) -> tuple[Twin, EdgesOf]:
     shared = dataclasses.replace(again.settings.twin, generation="additive")
     twin = again.train(dataclasses.replace(again.settings, twin=shared), again.shards)
     return twin, lambda record: record.connectome_E
 
 
-def _codes(again: TrainingAnew) -> tuple[Twin, Told]:
+def _codes(again: TrainingAnew) -> tuple[Twin, EdgesOf]:
     from dtb.evaluate.predictors.controls import with_code, write_control
 
     seed = again.config.seed

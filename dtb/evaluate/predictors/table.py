@@ -115,7 +115,7 @@ class Predictor:
         The same for headings; the name with spaces if not given.
     predict : function or None
         For a baseline that is fitted to training data: its prediction, or None where it cannot be made (too few people, nothing known).
-    told : function or None
+    edges_of : function or None
         For the twin given other connectomes: these (S, E), from people's own and the mean (E,) over training people.
 
     Predictors with neither are made elsewhere: networks that are trained anew (`dtb.evaluate.predictors.retrained_kinds`), and what a
@@ -126,7 +126,7 @@ class Predictor:
     words: str
     short: str = ""
     predict: Callable[[Given], Prediction | None] | None = None
-    told: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    edges_of: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     @property
     def heading(self) -> str:
@@ -192,7 +192,7 @@ PREDICTORS: Kinds[Predictor] = Kinds(
             for one in REGRESSIONS
         ),
         Predictor(STACK, "the stack of all regressions", "all regressions", predict=partial(_regression, name=STACK)),
-        Predictor("mean_connectome", "the same twin given the mean connectome", told=_mean_connectome),
+        Predictor("mean_connectome", "the same twin given the mean connectome", edges_of=_mean_connectome),
         Predictor(
             "stranger_connectome",
             "the same twin given strangers' connectomes",

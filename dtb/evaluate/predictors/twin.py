@@ -1,4 +1,4 @@
-"""The twin performs the held-out part of people's runs, told each person's own connectome, the mean one, or strangers'.
+"""Predictions of the held-out part of people's runs by the twin, given each person's own connectome, the mean one, or strangers'.
 
 Choice probabilities, reaction times and their scores follow from the hazards in closed form, without sampling; where a twin was trained
 with process noise, they are means over several performances. What the twin does better
@@ -79,7 +79,7 @@ def predict(
     bold_regions : (R,) int
         Columns of a run's BOLD that the twin predicts.
     connectomes : mapping of str to (S, E)
-        By name, the connectomes that they are told; see `told_connectomes`.
+        By name, the connectomes that the twins get; see `given_connectomes`.
     advance : function
         Called with the number of people after each batch.
 
@@ -91,14 +91,14 @@ def predict(
     place, first = _row_of_trial(people), 0
     for some in _chunks(records, PEOPLE_AT_ONCE):
         batch, row_S = maker.batch(some, part), np.arange(first, first + len(some))
-        for name, told_SE in connectomes.items():
+        for name, edges_SE in connectomes.items():
             with torch.inference_mode():
-                told = torch.from_numpy(np.array(told_SE[row_S]))
-                performed = [
-                    _performed(twin, twin.generate(told), 1, batch, some, with_bold=len(bold_regions) > 0)[0]
+                given_SE = torch.from_numpy(np.array(edges_SE[row_S]))
+                simulated = [
+                    _simulated(twin, twin.generate(given_SE), 1, batch, some, with_bold=len(bold_regions) > 0)[0]
                     for twin in twins
                 ]
-                _fill(filled[name], performed, batch, people, place, row_S, some, part, split, taskset, bold_regions)
+                _fill(filled[name], simulated, batch, people, place, row_S, some, part, split, taskset, bold_regions)
         first += len(some)
         advance(len(some))
     return {name: _prediction(done, people, taskset) for name, done in filled.items()}
@@ -125,28 +125,28 @@ def predict_from_strangers(
     records : iterable of SubjectRecord
         In any order; with those of a block together, few connectomes are kept at a time.
     donor_DS : (D, S) int
-        Whose connectome is told in each deal (`dtb.evaluate.scores.strangers.deals`).
+        Whose connectome is used in each deal (`dtb.evaluate.scores.strangers.deals`).
 
     Returns
     -------
     tuple of Prediction
-        One a deal; NaN for people who are told nobody's.
+        One per deal; NaN for people who get nobody's.
     """
     filled = [_unfilled(people, taskset, with_quantiles=False) for _ in donor_DS]
     place, row_of = _row_of_trial(people), {who: row for row, who in enumerate(people.pseudonyms)}
     encoded: list[dict[int, Generated]] = [{} for _ in twins]
     for some in _chunks(records, PEOPLE_AT_ONCE):
         batch, row_S = maker.batch(some, part), np.array([row_of[record.pseudonym] for record in some])
-        # Who is told nobody's performs with the own connectome, which is then thrown away.
-        told_DS = np.where(donor_DS[:, row_S] < 0, row_S, donor_DS[:, row_S])
+        # People who get nobody's are simulated with their own connectome, and the result is discarded.
+        used_DS = np.where(donor_DS[:, row_S] < 0, row_S, donor_DS[:, row_S])
         with torch.inference_mode():
             for twin, known in zip(twins, encoded, strict=True):
-                _encode(twin, people, np.unique(told_DS).tolist(), known)
+                _encode(twin, people, np.unique(used_DS).tolist(), known)
             for begin in range(0, len(donor_DS), DEALS_AT_ONCE):
                 these = range(begin, min(begin + DEALS_AT_ONCE, len(donor_DS)))
-                rows = told_DS[list(these)].ravel().tolist()
-                performed = [
-                    _performed(
+                rows = used_DS[list(these)].ravel().tolist()
+                simulated = [
+                    _simulated(
                         twin,
                         _joined([known[row] for row in rows]),
                         len(these),
@@ -156,7 +156,7 @@ def predict_from_strangers(
                     )
                     for twin, known in zip(twins, encoded, strict=True)
                 ]
-                for deal, each in zip(these, zip(*performed, strict=True), strict=True):
+                for deal, each in zip(these, zip(*simulated, strict=True), strict=True):
                     used_S = np.where(donor_DS[deal, row_S] < 0, -1, row_S)
                     _fill(filled[deal], each, batch, people, place, used_S, some, part, split, taskset, bold_regions)
         advance(len(some))
@@ -194,7 +194,7 @@ def _unfilled(people: People, taskset: TaskSet, *, with_quantiles: bool) -> _Fil
 
 def _fill(
     filled: _Filled,
-    performed: Sequence[tuple[PressDistribution, torch.Tensor]],
+    simulated: Sequence[tuple[PressDistribution, torch.Tensor]],
     batch: Batch,
     people: People,
     place: dict[tuple[int, int, int], int],
@@ -206,10 +206,10 @@ def _fill(
     bold_regions: np.ndarray,
 ) -> None:
     """Fill in what the members of an ensemble say, on average, of the people in these rows; nothing of those in row -1."""
-    _fill_trials(filled, PressDistribution.mean_of([presses for presses, _ in performed]), batch, people, place, row_S)
+    _fill_trials(filled, PressDistribution.mean_of([presses for presses, _ in simulated]), batch, people, place, row_S)
     if not len(bold_regions):
         return
-    bold_SKVR = _mean([bold_SKVR for _, bold_SKVR in performed]).numpy()
+    bold_SKVR = _mean([bold_SKVR for _, bold_SKVR in simulated]).numpy()
     for number, (row, record) in enumerate(zip(row_S.tolist(), records, strict=True)):
         if row >= 0:
             series = _run_series(bold_SKVR[number], batch, number, record)
@@ -221,8 +221,8 @@ def _prediction(done: _Filled, people: People, taskset: TaskSet) -> Prediction:
     return Prediction(summary, done.trials, done.series_r_ST)
 
 
-def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the connectomes that each twin is told: people's own, and those of the predictors that are told the same of everybody.
+def given_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the connectomes that the twin gets, by predictor: people's own, and those of other predictors.
 
     Parameters
     ----------
@@ -235,8 +235,8 @@ def told_connectomes(edges_SE: np.ndarray, mean_E: np.ndarray) -> dict[str, np.n
     -------
     dict of str to (S, E)
     """
-    told = {one.name: one.told(edges_SE, mean_E) for one in PREDICTORS if one.told is not None}
-    return {TWIN: edges_SE, **told}
+    same = {one.name: one.edges_of(edges_SE, mean_E) for one in PREDICTORS if one.edges_of is not None}
+    return {TWIN: edges_SE, **same}
 
 
 def _chunks(records: Iterable[SubjectRecord], size: int) -> Iterator[list[SubjectRecord]]:
@@ -251,7 +251,7 @@ def _row_of_trial(people: People) -> dict[tuple[int, int, int], int]:
     return {key: row for row, key in enumerate(keys)}
 
 
-def _performed(
+def _simulated(
     twin: Twin,
     generated: Generated,
     num_deals: int,

@@ -1,4 +1,4 @@
-"""What predictions are worth: metrics, statistics, figures and their tables."""
+"""Scores of predictions: metrics, statistics, figures and their tables."""
 
 from dtb.lazy import public_names
 

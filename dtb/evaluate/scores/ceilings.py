@@ -1,4 +1,4 @@
-"""What the best possible predictor would reach, so that a figure can be read as a share of what is possible.
+"""Noise ceilings: what the best possible predictor would reach.
 
 From the data themselves: how well two halves of what a person did agree (every other trial; of BOLD, the halves of each run), or two
 runs; and for scores of single trials, how well a person's other half predicts them. On a ground-truth cohort also from its truth, which
@@ -39,7 +39,7 @@ _IN_TRUTH = {
 
 
 def ceiling_of_halves(odd_S: np.ndarray, even_S: np.ndarray, statistic: Statistic = correlation) -> float | None:
-    """Estimate the largest r that any predictor can have with the whole, from the correlation of its halves, plain or partial.
+    """Return an estimate of the largest r that any predictor can have with the whole, from the correlation of its halves, plain or partial.
 
     None where there are fewer than ten people or the halves do not agree at all.
     """
@@ -50,7 +50,7 @@ def ceiling_of_halves(odd_S: np.ndarray, even_S: np.ndarray, statistic: Statisti
 
 
 def ceiling_of_maps(first_SR: np.ndarray, second_SR: np.ndarray) -> float | None:
-    """Estimate the largest r over regions, mean over people, that any predictor can have with people's maps, from maps of two halves.
+    """Return an estimate of the largest r over regions that any predictor can have with people's maps, from maps of two halves.
 
     None where fewer than ten people have both or the halves do not agree at all.
     """
@@ -60,12 +60,12 @@ def ceiling_of_maps(first_SR: np.ndarray, second_SR: np.ndarray) -> float | None
 
 
 def _of_whole(r: float) -> float | None:
-    """The reliability of the whole is 2 r / (1 + r) (Spearman and Brown), and no predictor correlates better with it than its root."""
+    """Return the square root of the whole's reliability 2 r / (1 + r) (Spearman and Brown), which bounds any correlation with it."""
     return math.sqrt(2 * r / (1 + r)) if r > 0 else None
 
 
 def said_by_other_half(training: ObservedTrials, trials: ObservedTrials) -> TrialPrediction:
-    """Predict each trial by what the same person did in the other half of the trials.
+    """Return predictions of each trial from the other half of the person's trials.
 
     Choices are as frequent as there; reaction times are training people's, shifted by as much as the person is slower there. It is what one
     reaches who knows the person's own behaviour: no bound, for half of the trials are few.

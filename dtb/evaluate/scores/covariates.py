@@ -1,4 +1,4 @@
-"""What is known of people besides their connectome, and a basis with which it is taken out of figures: age, sex, site and motion.
+"""Covariates of people (age, sex, site and motion), and the basis by which they are regressed out of figures.
 
 What is said to be taken out is what was: a covariate counts as known if nine in ten people have it, of those who trained and of those who
 are tested. Numbers enter by a restricted cubic spline (Harrell 2015, Regression Modeling Strategies, section 2.4.5: four knots, linear
@@ -32,7 +32,7 @@ _KNOTS = (0.05, 0.35, 0.65, 0.95)
 
 @dataclasses.dataclass(frozen=True)
 class Covariates:
-    """Which covariates are taken out of figures.
+    """The covariates that are regressed out of figures.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Covariates:
 
     @property
     def in_words(self) -> str:
-        """Name those that are taken out.
+        """Return the covariates that are regressed out, in words.
 
         Examples
         --------
@@ -60,12 +60,12 @@ class Covariates:
 
     @property
     def lacking_in_words(self) -> str:
-        """Name those that are lacking."""
+        """Return the covariates that are lacking, in words."""
         return listed(self.lacking)
 
 
 def taken_out(covariates: Covariates, metric: str) -> str:
-    """Name what is taken out of a partial figure, by its name.
+    """Return the covariates that a partial figure regresses out, by its name.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def basis_with_group(people: Facts, names: Sequence[str]) -> np.ndarray | None:
 
 
 def known_covariates(training: Facts, people: Facts) -> Covariates:
-    """Return which covariates can be taken out of figures.
+    """Return the covariates that can be regressed out of figures.
 
     Site and group are none where there is one only, or where nobody has any: what does not differ confounds nothing.
     """
@@ -101,7 +101,7 @@ def known_covariates(training: Facts, people: Facts) -> Covariates:
 
 
 def covariate_basis(people: Facts, names: Sequence[str]) -> np.ndarray:
-    """Return a basis of what covariates can explain in people.
+    """Return an orthonormal basis of the covariates over people.
 
     Parameters
     ----------

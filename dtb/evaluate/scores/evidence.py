@@ -1,4 +1,4 @@
-"""What the figures of an evaluation are made from: what people did, and what the twin and each baseline say of it.
+"""The evidence of an evaluation: observed data, and the predictions of the twin and each baseline.
 
 Shape letters: see `dtb.evaluate.scores.observed`; `B` bootstrap draw.
 """
@@ -21,14 +21,14 @@ from dtb.tasks.taskset import TaskSet
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Strangers:
-    """What the twin says of people from strangers' connectomes.
+    """The twin's predictions from strangers' connectomes.
 
     Attributes
     ----------
     predictions : tuple of Prediction
         One a deal.
     donor_DS : (D, S) int
-        Whose connectome was told (`dtb.evaluate.scores.strangers.deals`).
+        Whose connectome was used (`dtb.evaluate.scores.strangers.deals`).
     block_S, family_S : (S,) int
         Numbers of people's blocks and families.
     """
@@ -39,13 +39,13 @@ class Strangers:
     family_S: np.ndarray
 
     def mean_of(self, values: Callable[[Prediction], np.ndarray]) -> np.ndarray:
-        """Return the mean over strangers of what is said of each person, (S, ...)."""
+        """Return the mean over strangers of each person's predictions, (S, ...)."""
         return mean_over_people(np.array([values(each) for each in self.predictions]))[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the figures are made from.
+    """Observations and predictions from which figures are computed.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class Evidence:
     own_half : TrialPrediction or None
         What is said of each trial from half of the person's own.
     from_rest_runs : (Summary, Summary) or None
-        What the twin says when it is told the connectome of people's first rest run alone, and of their second.
+        The twin's predictions from the connectome of people's first rest run alone, and of their second.
     covariates : Covariates
-        Which covariates are taken out of figures.
+        The covariates that are regressed out of figures.
     covariates_SC : (S, C) or None
         Basis of what they can explain (`dtb.evaluate.scores.covariates.covariate_basis`); None if none are known.
     strangers : Strangers or None
@@ -124,7 +124,7 @@ class Evidence:
         with_matrix: bool = False,
         with_strangers: bool = True,
     ) -> Figure | None:
-        """Make one figure; None where the twin predicts nothing of the kind for anybody.
+        """Return one figure; None if the twin does not predict it for anybody.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""One figure of an evaluation: a metric of a task, the twin beside each baseline, with its interval over people and its ceilings.
+"""One figure of an evaluation: a metric of a task for the twin and each baseline, with interval and ceilings.
 
 Shape letters: see `dtb.evaluate.scores.observed`; `B` bootstrap draw.
 """
@@ -91,7 +91,7 @@ class Figure:
 
     @property
     def ceiling(self) -> float | None:
-        """The best known of the ceilings."""
+        """Return the first ceiling that is known."""
         order = ("truth", "halves", "runs", "own_half")
         return next((self.ceilings[name] for name in order if name in self.ceilings), None)
 
@@ -102,10 +102,9 @@ class Figure:
 
     @property
     def fraction_of_ceiling(self) -> float | None:
-        """The twin's share of the ceiling; of a score that is better when lower, its share of the way there from the group mean.
+        """Return the twin's share of the ceiling; for a score that is better when lower, counted from the group mean.
 
-        It is 1 at most: ceilings are estimates, and what exceeds one has reached it. None where the ceiling bounds nothing, as what half of
-        a person's own trials say.
+        The share is at most 1, because ceilings are estimates. None if the ceiling is no upper bound, as that of half of a person's trials.
         """
         if not self.is_bounded or self.ceiling is None or not math.isfinite(self.twin.value):
             return None
@@ -147,7 +146,7 @@ def number_or_none(value: float) -> float | None:
 
 
 def share_in_words(share: float | None, *, is_loss: bool) -> str:
-    """Write a share of what is possible; behind where the way begins there is none.
+    """Return a share of the ceiling in words; below 0 there is none.
 
     Examples
     --------
@@ -177,7 +176,7 @@ def make_figure(
     added_S: np.ndarray | None = None,
     leverage: float = 0.0,
 ) -> Figure | None:
-    """Make one figure from each predictor's scores; None where the twin predicts nothing of the kind for anybody.
+    """Return one figure from each predictor's scores; None if the twin does not predict it for anybody.
 
     Parameters are those of `Evidence.figure` and `Figure`.
     """
@@ -215,7 +214,7 @@ def make_figure(
 
 
 def beside_permuted(figure: Figure, mine_S: np.ndarray, permuted_scores: Sequence[np.ndarray]) -> Figure:
-    """Put beside a figure what twins reach that were trained on permuted connectomes.
+    """Return a figure with the results of twins trained on permuted connectomes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Every figure of an evaluation: one row a task and metric, the twin beside each baseline, with intervals over people.
+"""All figures of an evaluation: the twin and each baseline by task and metric, with intervals over people.
 
 Shape letters: see `dtb.evaluate.scores.observed`.
 """
@@ -26,7 +26,7 @@ INDEPENDENT = "independent_errors"
 
 
 def all_figures(evidence: Evidence) -> list[Figure]:
-    """Make every figure for which there are data, task by task and then over all tasks."""
+    """Return every figure for which there are data, by task and then over all tasks."""
     found: list[Figure | None] = []
     for task in range(len(evidence.taskset.specs)):
         found += _trial_figures(evidence, task)
@@ -93,7 +93,7 @@ def _trial_figures(evidence: Evidence, task: int) -> list[Figure | None]:
 
 
 def _independent_agreement(evidence: Evidence, task: int) -> np.ndarray:
-    """Give, for each person (S,), the agreement to expect of somebody as often right as the twin, whose errors are independent."""
+    """Return for each person (S,) the expected agreement with a predictor as accurate as the twin whose errors are independent."""
     trials, said = evidence.people.trials, evidence.predictions[TWIN].trials
     found_S = np.full(len(evidence.people), np.nan)
     if said is None:
@@ -193,7 +193,7 @@ def _map_figures(evidence: Evidence, task: int) -> list[Figure | None]:
 
 
 def _partial_map_figure(evidence: Evidence, task: int, metric: str, basis_SC: np.ndarray | None) -> Figure | None:
-    """Take what covariates explain over people out of the observed and of the predicted maps, region by region."""
+    """Return the figure of maps with covariates regressed out of observed and predicted maps, region by region."""
     if basis_SC is None:
         return None
     observed_SR = evidence.observed.maps_STR[:, task]
@@ -228,7 +228,7 @@ def _partial_map_figure(evidence: Evidence, task: int, metric: str, basis_SC: np
 
 
 def _identification_figures(evidence: Evidence) -> list[Figure | None]:
-    """Ask whether what a twin does is nearest to its own person, over mean RT, condition effect and accuracy of all tasks."""
+    """Return figures on whether a twin is nearest to its own person, over mean RT, condition effect and accuracy of all tasks."""
     observed_SF, scale_F = _behaviour(evidence.observed), _behaviour(evidence.training_scale)[0]
     usable_F = np.isfinite(scale_F) & (scale_F > 1e-9)
     nothing_S = np.zeros(len(evidence.people))
@@ -266,13 +266,13 @@ def _identification_figures(evidence: Evidence) -> list[Figure | None]:
 
 
 def _between_halves(values_S: np.ndarray) -> dict[str, float]:
-    """Return how well one half of what people did finds the other: no bound, for a twin need not have the noise of half of the data."""
+    """Return how well one half of people's data identifies the other, which is no upper bound for a twin."""
     known_S = values_S[np.isfinite(values_S)]
     return {"between_halves": float(known_S.mean())} if len(known_S) >= FEWEST_FOR_A_CEILING else {}
 
 
 def without_mean(maps_SR: np.ndarray) -> np.ndarray:
-    """Remove the mean over people from maps; NaN for a map that then is nothing but rounding, for it says nothing of the person."""
+    """Return maps minus the mean over people; NaN for a map that is then only rounding error."""
     present_SR = np.isfinite(maps_SR)
     mean_R = np.where(present_SR, maps_SR, 0.0).sum(axis=0) / np.maximum(present_SR.sum(axis=0), 1)
     own_SR = maps_SR - mean_R
@@ -282,7 +282,7 @@ def without_mean(maps_SR: np.ndarray) -> np.ndarray:
 
 
 def without_covariates(maps_SR: np.ndarray, basis_SC: np.ndarray) -> np.ndarray:
-    """Take out of each region what ordinary least squares over people explains of it; NaN for whom a covariate is not known."""
+    """Return maps with covariates regressed out of each region over people; NaN for people with an unknown covariate."""
     rest_SR = np.full(maps_SR.shape, np.nan)
     present_RS = (np.isfinite(maps_SR) & np.isfinite(basis_SC).all(axis=1)[:, None]).T
     # Regions that the same people have are fitted together.

@@ -1,4 +1,4 @@
-"""How near a prediction is to what a person did: scores of single trials and of single people.
+"""Metrics of predictions: scores of single trials and of single people.
 
 Every score is a plain function of arrays; what is said over people, with its interval, is in `dtb.evaluate.scores.statistics`.
 
@@ -15,7 +15,7 @@ SMALLEST_PROBABILITY = 1e-6
 
 
 def choice_log_loss(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarray:
-    """Score predicted outcomes by minus the log probability (nats) of what happened.
+    """Return minus the log probability (nats) of the observed outcomes.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def choice_log_loss(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarr
 
 
 def agreement(outcome_JO: np.ndarray, happened_JO: np.ndarray) -> np.ndarray:
-    """Return whether the likeliest outcome is what happened: 1, 0, or a share where several are likeliest; NaN without a prediction."""
+    """Return whether the likeliest outcome was observed: 1, 0, or a share if several are likeliest; NaN without a prediction."""
     predicted_J = np.isfinite(outcome_JO).all(axis=1) & happened_JO.any(axis=1)
     likeliest_JO = likeliest(outcome_JO)
     share_J = (likeliest_JO & happened_JO).sum(axis=1) / likeliest_JO.sum(axis=1)
@@ -69,7 +69,7 @@ def chance_agreement(happened_JO: np.ndarray, num_alternatives_J: np.ndarray, gr
 def agreement_if_independent(
     said_JO: np.ndarray, happened_JO: np.ndarray, correct_JO: np.ndarray, possible_JO: np.ndarray
 ) -> float:
-    """Return the agreement to expect of a predictor and a person who are each as often right as they are, but err independently.
+    """Return the expected agreement of a predictor and a person with their accuracies but independent errors.
 
     For p and q the shares in which predictor and person are right, and A alternatives of which one is right, it is
     ``p q + (1 - p) (1 - q) / (A - 1)``; where both leave a trial out, they agree too. An agreement above it says that errors are foreseen.
@@ -117,7 +117,7 @@ def likeliest(outcome_JO: np.ndarray) -> np.ndarray:
 
 
 def crps_of_hazard(hazard_JW: np.ndarray, width_seconds_JW: np.ndarray, rt_seconds_J: np.ndarray) -> np.ndarray:
-    """Score a press-time distribution, given that there is a press, by the continuous ranked probability score.
+    """Return the continuous ranked probability score of a press-time distribution, given a press.
 
     With F the distribution function of the reaction time given a press in the window, CRPS = integral (F(t) - [t >= rt])^2 dt over the
     window (Gneiting & Raftery 2007, JASA, eq. 20). The hazard is constant within each step, so every step's integral has a closed form.
@@ -159,19 +159,19 @@ def crps_of_hazard(hazard_JW: np.ndarray, width_seconds_JW: np.ndarray, rt_secon
 def _squared_integral(
     level_J1: np.ndarray, amplitude_JW: np.ndarray, rate_JW: np.ndarray, length_JW: np.ndarray
 ) -> np.ndarray:
-    """Integrate (level - amplitude * exp(-rate t))^2 over t from 0 to length."""
+    """Return the integral of (level - amplitude * exp(-rate t))^2 over t from 0 to length."""
     once_JW, twice_JW = _decay_integral(rate_JW, length_JW), _decay_integral(2 * rate_JW, length_JW)
     return level_J1**2 * length_JW - 2 * level_J1 * amplitude_JW * once_JW + amplitude_JW**2 * twice_JW
 
 
 def _decay_integral(rate_JW: np.ndarray, length_JW: np.ndarray) -> np.ndarray:
-    """Integrate exp(-rate t) over t from 0 to length; the length itself where the rate is 0."""
+    """Return the integral of exp(-rate t) over t from 0 to length; the length if the rate is 0."""
     positive_JW = rate_JW > 0
     return np.where(positive_JW, -np.expm1(-rate_JW * length_JW) / np.where(positive_JW, rate_JW, 1.0), length_JW)
 
 
 def crps_of_sample(sample_M: np.ndarray, rt_seconds_J: np.ndarray) -> np.ndarray:
-    """Score the empirical distribution of a sample by the continuous ranked probability score.
+    """Return the continuous ranked probability score of a sample's empirical distribution.
 
     CRPS = mean |x - rt| - mean |x - x'| / 2 over members x, x' of the sample (Gneiting & Raftery 2007, eq. 21).
 
@@ -200,7 +200,7 @@ def crps_of_sample(sample_M: np.ndarray, rt_seconds_J: np.ndarray) -> np.ndarray
 
 
 def row_correlations(first_SR: np.ndarray, second_SR: np.ndarray) -> np.ndarray:
-    """Correlate each person's row with the same person's row over the features that both have; NaN where fewer than three do."""
+    """Return the correlation of each person's two rows over the features that both have; NaN for fewer than three."""
     both_SR = np.isfinite(first_SR) & np.isfinite(second_SR)
     count_S = both_SR.sum(axis=1)
     first_SR, second_SR = _centred(first_SR, both_SR), _centred(second_SR, both_SR)
@@ -215,7 +215,7 @@ def _centred(values_SR: np.ndarray, present_SR: np.ndarray) -> np.ndarray:
 
 
 def similarity_by_correlation(predicted_SR: np.ndarray, observed_SR: np.ndarray) -> np.ndarray:
-    """Correlate every person's predicted features with every person's observed ones: entry [i, j] is prediction i with person j."""
+    """Return the correlations of every person's predicted features with every person's observed ones; [i, j] is prediction i, person j."""
     return np.stack(
         [row_correlations(np.broadcast_to(row_R, observed_SR.shape), observed_SR) for row_R in predicted_SR]
     )
@@ -231,7 +231,7 @@ def similarity_by_distance(predicted_SR: np.ndarray, observed_SR: np.ndarray, sc
 
 
 def identification(similarity_SS: np.ndarray) -> np.ndarray:
-    """Ask of each person's own prediction: is it the nearest to that person, of all people's predictions?
+    """Return for each person whether their own prediction is the nearest of all people's predictions.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What people did in one part of a cohort's data: every usable trial, and one row of figures a person.
+"""Observed data of one part of a cohort: every usable trial, and one row of figures per person.
 
 The same tables hold training people for the baselines and held-out people for the scores; which people and which part of their
 runs is the split's to say. Predictors fill tables of the same shape (`dtb.evaluate.predictors.predictions`).
@@ -60,12 +60,12 @@ class ObservedTrials:
 
     @property
     def scored_J(self) -> np.ndarray:
-        """(J,) bool: whether there is a right answer."""
+        """Return whether each trial has a correct response, (J,) bool."""
         return np.asarray(self.correct_JO.any(axis=1))
 
     @property
     def was_correct_J(self) -> np.ndarray:
-        """(J,) float: 1 or 0, NaN for a trial without a right answer."""
+        """Return whether each response was correct, (J,) float: 1 or 0, NaN for a trial without a correct response."""
         return np.where(self.scored_J, (self.happened_JO & self.correct_JO).any(axis=1), np.nan)
 
 
@@ -115,7 +115,7 @@ def collect(
     bold_regions: np.ndarray,
     scale_R: np.ndarray,
 ) -> People:
-    """Gather people's trials and contrast maps.
+    """Return people's trials and contrast maps.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def _trials_of(run: Run, number: int, person: int, taskset: TaskSet, span: Span)
 
 
 def _outcomes(alternatives_JA: np.ndarray, no_press_J: np.ndarray, taskset: TaskSet) -> np.ndarray:
-    """Put a task's alternatives into the slots shared by all tasks, and no press last."""
+    """Return outcomes in slots shared by all tasks: a task's alternatives, and no press last."""
     outcomes_JO = np.zeros((len(alternatives_JA), taskset.num_alternatives + 1), bool)
     outcomes_JO[:, : alternatives_JA.shape[1]] = alternatives_JA
     outcomes_JO[:, -1] = no_press_J
@@ -202,7 +202,7 @@ def observed_maps(
 def maps_of_halves(
     records: Iterable[SubjectRecord], taskset: TaskSet, spans: Spans, bold_regions: np.ndarray, scale_R: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return people's contrast maps (S, T, R) from the first and from the second half of what is looked at of each run."""
+    """Return people's contrast maps (S, T, R) from the first and from the second half of each run's part."""
     halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for record in records:
         ends = [span.of(run.duration_seconds) for run, span in zip(record.runs, spans(record.runs), strict=True)]

@@ -1,4 +1,4 @@
-"""Figures over people: is the slow person predicted to be slow, before and after what is known of age, sex, site and motion is taken out?
+"""Figures over people: correlations of predicted and observed behaviour, before and after covariates are regressed out.
 
 Shape letters: see `dtb.evaluate.scores.observed`; `C` covariate.
 """
@@ -58,7 +58,7 @@ def people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
 
 
 def _beyond_figure(evidence: Evidence, task: int, name: str, attribute: str, demographics: Prediction) -> Figure | None:
-    """Ask for what a regression on training people's covariates leaves open."""
+    """Return the figure beyond a regression on training people's covariates."""
     said_S = getattr(demographics.summary, attribute)[:, task]
     score = _of(attribute, task)
     return evidence.figure(
@@ -84,7 +84,7 @@ def _agreement_of_parts(
     said_S: np.ndarray | float = 0.0,
     statistic: Statistic = correlation,
 ) -> dict[str, float]:
-    """Return the ceilings of an r over people, by halves and by runs, of what is left when `said_S` is taken out."""
+    """Return the ceilings of an r over people, by halves and by runs, of the residuals after `said_S`."""
     parts = {"halves": evidence.halves, "runs": evidence.retest}
     found = {}
     for name, pair in parts.items():
@@ -97,7 +97,7 @@ def _agreement_of_parts(
 def _partial_figure(
     evidence: Evidence, task: int, metric: str, attribute: str, basis_SC: np.ndarray | None
 ) -> Figure | None:
-    """Make the partial correlation: what covariates explain is taken out of the observed and of the predicted figure."""
+    """Return the figure of the partial correlation: covariates are regressed out of observed and predicted values."""
     if basis_SC is None:
         return None
     statistic, observed_S = PartialCorrelation(basis_SC), getattr(evidence.observed, attribute)[:, task]
@@ -123,7 +123,7 @@ def _partial_figure(
 
 
 def _rest_figure(evidence: Evidence, task: int, name: str, attribute: str) -> Figure | None:
-    """Ask whether the twin says the same of a person from another rest run."""
+    """Return the figure on whether the twin predicts the same from another rest run."""
     if evidence.from_rest_runs is None:
         return None
     first_S, second_S = (getattr(part, attribute)[:, task] for part in evidence.from_rest_runs)

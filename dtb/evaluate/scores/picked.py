@@ -1,4 +1,4 @@
-"""Which baseline a twin is compared with: the one that predicts training people best, each of them from others.
+"""The baseline that a twin is compared with: the best on training people, in cross-validation.
 
 Of several baselines that are equally good, the best on the very people who test is good by luck as well, so a twin would have to beat more
 than any of them. Where the pick cannot be made on training people, the best on those who test stands in its place, and is said to.

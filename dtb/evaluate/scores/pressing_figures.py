@@ -25,7 +25,7 @@ NOTES = {
 
 
 def pressing_figures(evidence: Evidence, task: int) -> list[Figure | None]:
-    """Ask whether who presses too often, or too seldom, is predicted to; nothing for a task that asks to press in every trial."""
+    """Return figures on omissions, commissions and d'; none for a task that requires a press in every trial."""
     trials, num_people = evidence.people.trials, len(evidence.people)
     if not (trials.correct_JO[:, -1] & (trials.task_J == task)).any():
         return []
@@ -60,7 +60,7 @@ def pressing_figures(evidence: Evidence, task: int) -> list[Figure | None]:
 
 
 def pressing(trials: ObservedTrials, press_J: np.ndarray, num_people: int, task: int) -> dict[str, np.ndarray]:
-    """Sum up presses of people in a task.
+    """Return people's rates of omissions and commissions, and d', in a task.
 
     Parameters
     ----------

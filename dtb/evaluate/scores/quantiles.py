@@ -1,4 +1,4 @@
-"""Quantiles of people's reaction times: is not only the mean right, but also how fast the fast ones are and how slow the slow ones?
+"""Quantiles of people's reaction times, predicted and observed.
 
 A person's predicted distribution is the mixture of what is predicted of the trials, each by its probability of a press.
 

@@ -1,4 +1,4 @@
-"""What can be said with how much certainty: bootstrap over people, drawn once and shared by the twin and every baseline.
+"""Statistics over people: bootstrap draws shared by the twin and every baseline, permutation tests, partial correlations.
 
 A bootstrap draw is a row of counts, how often each person was drawn, so that any statistic made of weighted sums is computed for
 all draws in one matrix product, and twin and baselines are compared on the same draws (paired). People, not trials, are drawn:
@@ -34,7 +34,7 @@ FEWEST_PEOPLE = 5
 
 
 def draw_weights(num_people: int, num_draws: int, seed: int, family_S: np.ndarray | None = None) -> np.ndarray:
-    """Draw people with replacement; relatives together.
+    """Return bootstrap weights of people, drawn with replacement, relatives together.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def draw_weights(num_people: int, num_draws: int, seed: int, family_S: np.ndarra
 
 
 def deal(family_S: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Permute people (D, S): families as wholes, each in the place of another with as many members."""
+    """Return permutations of people (D, S): families as wholes, exchanged with families of the same size."""
     _, family_S = np.unique(family_S, return_inverse=True)
     order_DS = np.empty((num_draws, len(family_S)), np.int64)
     by_family, size_F = np.argsort(family_S, kind="stable"), np.bincount(family_S)
@@ -68,7 +68,7 @@ def deal(family_S: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.n
 
 
 def mean_of(_observed_S: np.ndarray, values_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
-    """Return the mean of one value a person in every draw; NaN where nobody with a value was drawn."""
+    """Return the mean of one value per person in every draw; NaN where nobody with a value was drawn."""
     present_S = np.isfinite(values_S)
     return _divide(weights_BS @ np.where(present_S, values_S, 0.0), weights_BS @ present_S.astype(np.float64))
 
@@ -116,7 +116,7 @@ def explained_variance(observed_S: np.ndarray, predicted_S: np.ndarray, weights_
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PartialCorrelation:
-    """Pearson's r over people of what covariates do not explain, neither of the one nor of the other, in every draw.
+    """Partial correlation over people, covariates regressed out of both, in every draw.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class PartialCorrelation:
     def paired(
         self, observed_S: np.ndarray, predicted_S: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return both values and the basis of the people that count, and who they are."""
+        """Return both values and the basis of the people with all values, and the mask of these people."""
         used_S = np.isfinite(observed_S) & np.isfinite(predicted_S) & np.isfinite(self.basis_SC).all(axis=1)
         return observed_S[used_S], predicted_S[used_S], self.basis_SC[used_S], used_S
 
@@ -205,7 +205,7 @@ class Estimate:
 def estimate(
     statistic: Statistic, observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray, confidence: float
 ) -> Estimate:
-    """Compute a statistic over people and its percentile bootstrap interval.
+    """Return a statistic over people and its percentile bootstrap interval.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def difference(
     weights_BS: np.ndarray,
     confidence: float,
 ) -> Estimate:
-    """Compute the statistic of one predictor minus that of another, over the people that both predict, on the same draws."""
+    """Return the statistic of one predictor minus that of another, over the people that both predict, on the same draws."""
     both_S = np.isfinite(observed_S) & np.isfinite(first_S) & np.isfinite(second_S)
     observed_S = np.where(both_S, observed_S, np.nan)
     first_S, second_S = np.where(both_S, first_S, np.nan), np.where(both_S, second_S, np.nan)
@@ -246,7 +246,7 @@ def difference(
 
 
 def _count(statistic: Statistic, known_S: np.ndarray) -> int:
-    """Count the people of whom everything is known, in all trainings."""
+    """Return the number of people with all values known, in all trainings."""
     for one, row_S in zip(of_trainings(statistic), np.atleast_2d(known_S), strict=True):
         if isinstance(one, PartialCorrelation):
             known_S = known_S & row_S & np.isfinite(one.basis_SC).all(axis=1)
@@ -284,7 +284,7 @@ def _note(value: float, num_people: int) -> str:
 def _paired(
     first_S: np.ndarray, second_S: np.ndarray, weights_BS: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out people with a NaN in either."""
+    """Return both values without the people with a NaN in either."""
     both_S = np.isfinite(first_S) & np.isfinite(second_S)
     return first_S[both_S], second_S[both_S], weights_BS if both_S.all() else weights_BS[:, both_S]
 
@@ -320,7 +320,7 @@ def freedman_lane_p(
     seed: int,
     family_S: np.ndarray | None = None,
 ) -> float:
-    """Test a partial r > 0: how often would it be as large if what covariates leave of people were dealt to people at random?
+    """Return the p-value of a partial r > 0, by permuting residuals over people (Freedman and Lane 1983).
 
     What is dealt is the residual of the observed; from what comes of it covariates are taken out again before it is correlated (Freedman
     and Lane 1983, J Bus Econ Stat 1, 292; Winkler et al. 2014, NeuroImage 92, 381).
@@ -365,7 +365,7 @@ def freedman_lane_p(
 def sign_flip_p(
     gain_S: np.ndarray, num_draws: int, seed: int, leverage: float = 0.0, family_S: np.ndarray | None = None
 ) -> float:
-    """Test that the mean of one value a person is above 0: how often would it be as large if each value's sign were chance?
+    """Return the p-value of a mean over people > 0, by flipping signs at random.
 
     Parameters
     ----------
@@ -395,7 +395,7 @@ def sign_flip_p(
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Correct p-values for their number (Holm 1979): the chance of any false rejection stays below the level; NaN stays NaN.
+    """Return p-values corrected for their number (Holm 1979), which controls the chance of any false rejection; NaN stays NaN.
 
     Examples
     --------

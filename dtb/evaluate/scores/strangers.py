@@ -1,6 +1,6 @@
-"""Strangers' connectomes: whose each person's twin is told, the losses of people by connectome, and the permutation that tests them.
+"""Strangers' connectomes: which are given to each person's twin, the losses by connectome, and the permutation test.
 
-One deal of strangers' connectomes is one draw, and another draw may come out otherwise. So everybody's twin is told every stranger's
+One deal of strangers' connectomes is one draw, and another draw may come out otherwise. So everybody's twin gets every stranger's
 connectome. Where there are many people, they are divided into blocks of more than twenty, and each block has its own matrix. Who is in
 which block follows from the people alone. No seed has a part in it.
 
@@ -21,7 +21,7 @@ _STREAM = 0x57A6
 
 
 def block_of_people(pseudonyms: Sequence[str], family_S: np.ndarray | None = None) -> np.ndarray:
-    """Divide people into blocks (S,) of more than `NUM_STRANGERS`; families stay together.
+    """Return blocks (S,) of more than `NUM_STRANGERS` people; families stay together.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def _draw(pseudonym: str) -> bytes:
 
 
 def deals(block_S: np.ndarray, family_S: np.ndarray | None = None) -> np.ndarray:
-    """Return whose connectome each person is told in each deal, (D, S): all others of the block in turn; -1 for a relative's or nobody's.
+    """Return whose connectome each person gets in each deal, (D, S): all others of the block in turn; -1 for a relative's or nobody's.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def deals(block_S: np.ndarray, family_S: np.ndarray | None = None) -> np.ndarray
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LossBlock:
-    """The losses of some people under each one's connectome.
+    """The losses of some people with each other's connectomes.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class LossBlock:
 def loss_blocks(
     own_S: np.ndarray, dealt_DS: np.ndarray, donor_DS: np.ndarray, block_S: np.ndarray, family_S: np.ndarray
 ) -> tuple[LossBlock, ...]:
-    """Put losses, own and dealt, into a matrix for each block; nothing where deals are too few for it.
+    """Return a matrix of losses, from own and strangers' connectomes, for each block; none if there are too few deals.
 
     People without a loss are left out, as persons and as connectomes.
     """
@@ -121,9 +121,9 @@ def loss_blocks(
         loss_nn = np.full((len(person_n),) * 2, np.nan)
         np.fill_diagonal(loss_nn, own_S[person_n])
         for dealt_S, donor_S in zip(dealt_DS, donor_DS, strict=True):
-            told_n = donor_S[person_n]
-            used_n = (told_n >= 0) & (place[told_n] >= 0)
-            loss_nn[np.flatnonzero(used_n), place[told_n[used_n]]] = dealt_S[person_n[used_n]]
+            donor_n = donor_S[person_n]
+            used_n = (donor_n >= 0) & (place[donor_n] >= 0)
+            loss_nn[np.flatnonzero(used_n), place[donor_n[used_n]]] = dealt_S[person_n[used_n]]
         found.append(LossBlock(person_n, family_S[person_n], loss_nn))
     return tuple(each for each in found if len(each.person_n)) if all(each.is_whole for each in found) else ()
 
@@ -137,7 +137,7 @@ def scores_from_strangers(blocks: Sequence[LossBlock], num_people: int) -> np.nd
 
 
 def own_connectome_p(blocks: Sequence[LossBlock], num_draws: int) -> float:
-    """Test whether losses are smaller from people's own connectomes: how often would they be as small if connectomes were dealt at random?
+    """Return the p-value that losses are smaller with people's own connectomes, by permuting connectomes.
 
     Connectomes are permuted within blocks; those of a family go to another family of as many, together.
 

@@ -29,7 +29,7 @@ ALONE, PERMUTED_PREFIX = "alone", "permuted_"
 
 
 def figures_table(figures: list[Figure]) -> Table:
-    """Lay the figures out for a terminal of 80 columns: the twin, the best baseline, and the difference with its interval."""
+    """Return the figures as a table for a terminal of 80 columns: the twin, the best baseline, and the difference with its interval."""
     table = terminal.table("Held-out figures", "task", "metric", "twin", "best baseline", "difference")
     for figure in figures:
         gap, best = figure.difference, figure.best_baseline
@@ -46,7 +46,7 @@ def figures_table(figures: list[Figure]) -> Table:
 def subjects_table(
     people: People, observed: Summary, predictions: dict[str, Prediction], taskset: TaskSet, part: str
 ) -> pd.DataFrame:
-    """Make one row a person and task: observed, predicted by the twin, and one column for each baseline and figure."""
+    """Return a table with one row per person and task: observed, predicted by the twin, and one column for each baseline and figure."""
     num_people, num_tasks = len(people), len(taskset.specs)
     count_ST = np.zeros((num_people, num_tasks), np.int64)
     np.add.at(count_ST, (people.trials.person_J, people.trials.task_J), 1)
@@ -69,7 +69,7 @@ def subjects_table(
 
 
 def scores_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataFrame:
-    """Make one row a figure and person: what each figure was computed from, so that folds can be pooled (`dtb pool`)."""
+    """Return a table with one row per figure and person: each figure's scores, so that folds can be pooled (`dtb pool`)."""
     names = {statistic: name for name, statistic in STATISTICS.items()}
     tables = [
         pd.DataFrame(
@@ -96,7 +96,7 @@ def scores_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataF
 
 
 def strangers_table(figures: list[Figure], pseudonyms: tuple[str, ...]) -> pd.DataFrame:
-    """Make one row a figure, person and connectome: the losses that a permutation of connectomes rests on, so that folds can be pooled."""
+    """Return a table with one row per figure, person and connectome: the losses of the permutation test, so that folds can be pooled."""
     who_S = np.array(pseudonyms, dtype=object)
     columns = ["task", "metric", "block", "pseudonym", "family", "connectome", "loss"]
     tables = [
@@ -141,17 +141,19 @@ def blocks_of_table(rows: pd.DataFrame, people: tuple[str, ...]) -> tuple[LossBl
 def bold_map_table(
     observed: Summary, predicted: Summary, taskset: TaskSet, region_names: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Make one row a task and region: the mean contrast over people, observed and predicted."""
+    """Return a table with one row per task and region: the mean contrast over people, observed and predicted."""
     rows = []
     for task, spec in enumerate(taskset.specs):
-        seen_SR, told_SR = observed.maps_STR[:, task], predicted.maps_STR[:, task]
-        both_SR = np.isfinite(seen_SR) & np.isfinite(told_SR)
+        observed_SR, predicted_SR = observed.maps_STR[:, task], predicted.maps_STR[:, task]
+        both_SR = np.isfinite(observed_SR) & np.isfinite(predicted_SR)
         count_R = np.maximum(both_SR.sum(axis=0), 1)
-        seen_R = np.where(both_SR, seen_SR, 0.0).sum(axis=0) / count_R
-        told_R = np.where(both_SR, told_SR, 0.0).sum(axis=0) / count_R
+        observed_R = np.where(both_SR, observed_SR, 0.0).sum(axis=0) / count_R
+        predicted_R = np.where(both_SR, predicted_SR, 0.0).sum(axis=0) / count_R
         rows += [
-            (spec.name, region, float(seen), float(told))
-            for region, seen, told, known in zip(region_names, seen_R, told_R, both_SR.any(axis=0), strict=True)
+            (spec.name, region, float(observed_mean), float(predicted_mean))
+            for region, observed_mean, predicted_mean, known in zip(
+                region_names, observed_R, predicted_R, both_SR.any(axis=0), strict=True
+            )
             if known
         ]
     return pd.DataFrame(rows, columns=["task", "region", "observed", "predicted"]).astype(
