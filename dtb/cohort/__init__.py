@@ -1,4 +1,4 @@
-"""BIDS trees and derivatives, read into one record a person."""
+"""Reading BIDS trees and derivatives into one record per person."""
 
 from dtb.lazy import public_names
 

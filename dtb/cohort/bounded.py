@@ -1,4 +1,4 @@
-"""People's files are read with so much memory and no more, and in a process of its own where no watchdog of the cluster's watches.
+"""Reading people's files within a memory limit, and in a separate process where the cluster has no memory monitor.
 
 A few hundred bytes can ask for a hundred gigabytes, or keep a library busy for ever. Readers check what they can before they allocate; this
 is the wall behind them, so that one person's file costs that person only.
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @contextlib.contextmanager
 def bounded_memory(max_memory_gib: float) -> Iterator[None]:
-    """Let this process and those that it starts take so much memory more and a little beside; what asks for more gets a `MemoryError`.
+    """Limit the additional memory of this process and its children; beyond it they get a `MemoryError`.
 
     Only memory of its own counts, not what it shares with others, as Ray's workers do. Where the system does not say how much there is
     (elsewhere than on Linux), nothing is bounded.
@@ -48,7 +48,7 @@ def bounded_memory(max_memory_gib: float) -> Iterator[None]:
 
 
 def needs_too_much(max_memory_gib: float) -> str:
-    """Say that a file was refused the memory that it asked for."""
+    """Return the message that a file needs more memory than allowed."""
     return f"reading needs more memory than ingest.max_memory_gib {max_memory_gib:g} allows: a damaged file, or raise the limit"
 
 
@@ -64,7 +64,7 @@ def _data_bytes() -> int | None:
 def read_apart(
     read: Callable[[Item], Result], items: Sequence[Item], *, seconds: float, max_memory_gib: float
 ) -> Iterator[Result | InputDataError]:
-    """Read files in another process, one after the other; what makes it crash, hang or ask for too much memory costs that file only.
+    """Return the results of reading files in another process, one after another; a crash, a hang or too much memory costs that file only.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _started(read: Callable[[Any], Any], items: Sequence[Any], max_memory_gib: f
 
 
 def serve() -> None:
-    """Read what standard input says, and answer on standard output; this is the other process."""
+    """Serve requests from standard input on standard output; this is the other process."""
     answers = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # libraries may print
     read, items, max_memory_gib = pickle.load(sys.stdin.buffer)

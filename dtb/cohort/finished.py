@@ -1,4 +1,4 @@
-"""People who are finished, kept within the output until all are, so that an interrupted ingest goes on where it was.
+"""The cache of finished people within the output, so that an interrupted ingest can resume.
 
 A person counts as finished if their file in OUT/.people is whole and nothing that they were read from has changed since: neither
 their files, nor the tasks, regions and settings. Those who were set aside are read again, for what was wrong may have been mended.
@@ -47,11 +47,11 @@ class FinishedPeople:
         self._read_with = repr((__version__, read_with))
 
     def finished(self, jobs: list[PersonJob]) -> set[str]:
-        """Return the pseudonyms of those who need not be read again."""
+        """Return the pseudonyms of people who need not be read again."""
         return {job.pseudonym for job in jobs if self._is_whole(job)}
 
     def keep(self, job: PersonJob, read: PersonRead) -> None:
-        """Keep somebody who was read."""
+        """Add a person who was read."""
         assert read.record is not None
         assert read.quality is not None
         texts = {
@@ -68,7 +68,7 @@ class FinishedPeople:
             np.savez(stream, allow_pickle=False, **arrays)
 
     def load(self, job: PersonJob) -> PersonRead:
-        """Return somebody who is finished as they were read."""
+        """Return a finished person, as read."""
         with np.load(self._path(job), allow_pickle=False) as arrays:
             return PersonRead(
                 pseudonym=job.pseudonym,
@@ -95,7 +95,7 @@ class FinishedPeople:
             return False
 
     def _read_from(self, job: PersonJob) -> bytes:
-        """Name what a person is read from: files by path, size and time of change, and all that is shared."""
+        """Return what a person is read from: files by path, size and time of change, and everything shared."""
         files = list(paths_in(job.files))
         beside = [found for path in files for found in (sidecar_of(path), confounds_beside(path)) if found]
         states = [(str(path), fingerprint_of_file(path)) for path in dict.fromkeys(files + beside)]
@@ -103,12 +103,12 @@ class FinishedPeople:
 
 
 def remove_finished(out: Path) -> None:
-    """Remove everybody who was kept within an output folder: the shards hold them."""
+    """Remove the cache of an output folder, after the shards are written."""
     shutil.rmtree(out / _FOLDER, ignore_errors=True)
 
 
 def fingerprint_of_file(path: Path) -> tuple[int, int] | None:
-    """Return what changes when a file does, its size and time; None if it is not there."""
+    """Return a file's size and time of change; None if it does not exist."""
     try:
         found = path.stat()
     except OSError:

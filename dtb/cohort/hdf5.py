@@ -9,7 +9,7 @@ from dtb.errors import InputDataError
 
 
 def require_own_data(stream: Any, path: Path) -> None:
-    """Refuse a file any of whose top-level names leads to data elsewhere, before those data are opened.
+    """Refuse a file with a top-level name that refers to data elsewhere, before those data are opened.
 
     Raises
     ------

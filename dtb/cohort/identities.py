@@ -1,4 +1,4 @@
-"""Pseudonyms, and the one file that knows whose they are. It lies beside the output, never inside."""
+"""Pseudonyms, and the one file that links them to labels. It lies beside the output, never inside."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pseudonym_of(label: str, key: bytes) -> str:
 
 
 def save_identities(out: Path, key: bytes, pseudonyms: dict[str, str]) -> Path:
-    """Write the key and whose pseudonym is whose, readable by the user alone."""
+    """Write the key, and the label of each pseudonym, readable by the user alone."""
     path = identities_path(out)
     rows = [f"sub-{label}\t{pseudonym}" for label, pseudonym in sorted(pseudonyms.items())]
     with written_whole(path, private=True) as temporary:

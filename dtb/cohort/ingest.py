@@ -1,4 +1,4 @@
-"""`dtb ingest`: from BIDS trees to shards of people under pseudonyms, with everybody and everything left out on record.
+"""`dtb ingest`: from BIDS trees to shards of pseudonymous people, with a record of everything left out.
 
 OUT/shard-*.tar, OUT/manifest.json   the people
 OUT/quarantine.tsv                   who is not among them, and why
@@ -241,7 +241,7 @@ def _require_same_regions(
 
 
 def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> None:
-    """Stop where nobody has events: everybody would be set aside.
+    """Stop if nobody has events, because everybody would be set aside.
 
     Raises
     ------
@@ -294,7 +294,7 @@ def _warn_of_lost_trials(people: list[tuple[str, PersonQuality]], out: Path) -> 
 
 
 def _warn_of_unseen_onsets(people: list[tuple[str, PersonQuality]], tasks: TaskSet) -> None:
-    """Say of each task of which stimuli do not show when trials begin."""
+    """Warn of each task whose stimuli do not show when trials begin."""
     for spec in tasks.specs:
         runs = [run for _, person in people for run in person.runs if run.task == spec.name]
         num_unseen, num_trials = sum(run.num_unseen for run in runs), sum(run.num_usable for run in runs)
@@ -308,7 +308,7 @@ def _try_events(tasks: dict[str, Any], place: int, path: Path) -> None:
 
 
 def _without_names(covariates: dict[str, float | str | None], key: bytes) -> dict[str, float | str | None]:
-    """Put a pseudonym in the place of a family's name."""
+    """Return covariates with a pseudonym for the family's name."""
     family = covariates.get("family")
     return covariates if family is None else {**covariates, "family": pseudonym_of(f"family/{family}", key)}
 
@@ -337,7 +337,7 @@ def _write_tables(
 
 
 def _say(notices: list[tuple[str, str, str]], out: Path) -> None:
-    """Print each thing that had to be decided, or is not known, once, with how many files and people it is about."""
+    """Print each decision and each unknown once, with the number of files and people concerned."""
     for text in dict.fromkeys(notice for _, _, notice in notices):
         about = [(pseudonym, name) for pseudonym, name, notice in notices if notice == text]
         num_people = len({pseudonym for pseudonym, _ in about})

@@ -1,4 +1,4 @@
-"""What was lost of people's behaviour, counted by reason and by person: a response window that is too short cuts the slow first."""
+"""Lost trials, counted by reason and by person: a response window that is too short loses slow people's presses first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one person's files to their record, or to the reason why there is none. Runs in a worker; knows nothing of the others."""
+"""Reading one person's files into a record, or the reason why that is impossible. Runs in a worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LONGEST_SPACING_SECONDS = 60.0  # of trials: read as milliseconds, it would be 
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """A run, a series or some regions of it, or one row of a run's events, that was not used.
+    """A run, a series, some of its regions, or a row of events, that was not used.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PersonRead:
-    """What a person's files came to.
+    """The result of reading a person.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
 
 
 def _unmet_in_words(unmet: UnmetSeries) -> str:
-    """Say which events file a series may belong to, and what keeps the two apart."""
+    """Return which events file a series may belong to, and how their names differ."""
     if unmet.nearest is None:
         return f"{MEETS_NO_EVENTS}: the person has none of this task"
     apart = " and ".join(
@@ -163,7 +163,7 @@ def _unmet_in_words(unmet: UnmetSeries) -> str:
 
 
 def without_label(text: str, job: PersonJob, config: IngestConfig) -> str:
-    """Put the pseudonym in the place of the person's label, and leave out folders, which may name people too.
+    """Return a text with the pseudonym for the person's label, and without folders, which may name people too.
 
     Numbers are no labels: where a label has digits only, it counts after ``sub-`` and at the beginning of a file's name.
     """
@@ -195,7 +195,7 @@ def paths_in(value: object) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _kept_without(job: PersonJob, config: IngestConfig, left_out: list[LeftOut]) -> Iterator[None]:
-    """With `ingest.without_connectome: keep`, enter into `left_out` why somebody has no connectome, where else they would be set aside."""
+    """With `ingest.without_connectome: keep`, record in `left_out` why a person has no connectome, instead of setting them aside."""
     try:
         yield
     except UserError as error:
@@ -213,7 +213,7 @@ def _unread(files: Iterable[tuple[str, str]]) -> list[LeftOut]:
 
 @dataclasses.dataclass(frozen=True)
 class _RunsRead:
-    """A person's task runs in order, those that the rules leave out among them; what was left out, and what is wrong with whole runs."""
+    """A person's task runs in order, with those that the rules exclude; what was left out, and faults of whole runs."""
 
     runs: list[tuple[Run, RunQuality]]
     left_out: list[LeftOut]
@@ -288,7 +288,7 @@ def _record(
 
 
 def _lost(events: EventsRead, outside: list[UnusableRow]) -> dict[str, int]:
-    """Count what was lost of a run's trials, or of their presses, by the kind of reason."""
+    """Return the number of lost trials of a run, or of lost presses, by kind of reason."""
     lost = Counter(row.kind for row in (*events.unusable, *outside))
     lost.update({f"{kind}, counted as an omission": num for kind, num in events.taken_for_omission.items()})
     return dict(lost)
@@ -316,7 +316,7 @@ def _series_of(
 
 
 def _run(file: EventsFile, task: str, trials: Trials, series: Series | None) -> Run:
-    """Put a task run together."""
+    """Return a task run."""
     bold_VR, mean_R = (None, None) if series is None else _centred(series)
     entities = file.name.entities
     return Run(
@@ -334,7 +334,7 @@ def _run(file: EventsFile, task: str, trials: Trials, series: Series | None) -> 
 
 
 def _unknown(series: Series, file: EventsFile) -> list[str]:
-    """Return what is not known of the time of a run's volumes; the run's raw image, where it is there, says how many it had.
+    """Return what is unknown about the times of a run's volumes; the raw image, if present, gives their number.
 
     Raises
     ------
@@ -366,7 +366,7 @@ def _unknown(series: Series, file: EventsFile) -> list[str]:
 
 
 def _within_the_run(events: EventsRead, series: Series | None) -> tuple[Trials, list[UnusableRow]]:
-    """Take trials out of use that begin before a run's first volume, or after its end.
+    """Return the trials, with those unusable that begin before a run's first volume or after its end.
 
     Returns
     -------
@@ -410,7 +410,7 @@ def _within_the_run(events: EventsRead, series: Series | None) -> tuple[Trials, 
 
 
 def _centred(series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Take each region's mean away, and give it too; a region without a signal becomes NaN throughout.
+    """Return each region's series minus its mean, and the mean; a region without a signal becomes NaN.
 
     What remains is small numbers that float32 holds well; what a training part counts from is decided where the split is known.
     """

@@ -1,4 +1,4 @@
-"""How good a person's data are, in figures that the rules of the configuration judge and the quality page shows.
+"""Quality figures of a person's data, for the rules of the configuration and the quality page.
 
 Shape letters: `J` trial.
 """
@@ -90,12 +90,12 @@ class RunQuality:
 
     @property
     def num_late(self) -> int:
-        """How many presses were lost because they came after the response window."""
+        """Return the number of presses lost because they came after the response window."""
         return sum(num for reason, num in self.lost.items() if reason.startswith(LATE))
 
     @property
     def late_fraction(self) -> float:
-        """Share of the presses that were lost so; NaN without presses."""
+        """Return the share of presses lost in this way; NaN without presses."""
         total = self.num_late + self.num_presses
         return self.num_late / total if total else float("nan")
 
@@ -129,7 +129,7 @@ class PersonQuality:
 
 
 def person_quality(rest: Rest | None, runs: tuple[RunQuality, ...], set_aside: str = "") -> PersonQuality:
-    """Sum up a person; `rest` is None for somebody without any that could be read."""
+    """Return the quality of a person; `rest` is None if none could be read."""
     if rest is None:
         return PersonQuality(None, float("nan"), float("nan"), float("nan"), runs, set_aside)
     return PersonQuality(
@@ -145,7 +145,7 @@ def person_quality(rest: Rest | None, runs: tuple[RunQuality, ...], set_aside: s
 def run_quality(
     run: Run, spec: TaskSpec, volumes_fraction: float | None = None, lost: Mapping[str, int] | None = None
 ) -> RunQuality:
-    """Sum up a task run.
+    """Return the quality of a task run.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def _flag(num_right: int, num_judged: int, chance: float) -> Flag:
 
 
 def _flag_of_pressing(hits: int, num_go: int, false_alarms: int, num_nogo: int) -> Flag:
-    """Ask whether as many presses, given to trials whatever they show, would be so many hits (Fisher's exact test)."""
+    """Return the flag of a run whose presses are not related to the stimuli, by Fisher's exact test."""
     guessed = hypergeom(num_go + num_nogo, num_go, hits + false_alarms)
     if guessed.cdf(hits) < _ALPHA_BELOW:
         return "below chance"

@@ -1,4 +1,4 @@
-"""The quality page: who was left out and why, and how the figures of those who stayed are spread. One file, no network."""
+"""The quality page: who was left out and why, and the distributions of quality figures. One file, no network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INK = "#757d87"
 
 @dataclasses.dataclass(frozen=True)
 class SetAside:
-    """Somebody who was set aside.
+    """A person who was set aside.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class SetAside:
 
 
 def commonest(quarantined: Sequence[SetAside]) -> list[tuple[str, int, str]]:
-    """Return each kind of reason, how many people it is of, and the reason of the first of them; the commonest first."""
+    """Return each kind of reason, its number of people, and the reason of the first of them; the most common first."""
     example = {each.kind: each.reason for each in reversed(quarantined)}
     return [(kind, count, example[kind]) for kind, count in Counter(each.kind for each in quarantined).most_common()]
 
@@ -100,7 +100,7 @@ def write_quality_page(
 
 
 def write_quality_table(folder: Path, people: Sequence[tuple[str, PersonQuality]]) -> None:
-    """Write `quality.tsv`, a row for each run of those who stayed and of everybody else whose rest could be read."""
+    """Write `quality.tsv`, a row for each run of everybody whose rest could be read."""
     columns = [
         "pseudonym", "set_aside", "motion", "rest_seconds", "rest_volumes_fraction", "region_fraction",
         "task", "label", "session", "run", "num_trials", "num_usable",

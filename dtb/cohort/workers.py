@@ -1,4 +1,4 @@
-"""Everybody is read on Ray, one task a person.
+"""Reading people on Ray, one task per person.
 
 A person whose file crashes the worker, or takes for ever, costs that person only, and keeps nobody waiting.
 """

@@ -1,4 +1,4 @@
-"""Made-up cohorts whose truth is known, written as a laboratory's data would be."""
+"""Made-up cohorts with known truth, in the format of real data."""
 
 from dtb.lazy import public_names
 

@@ -1,4 +1,4 @@
-"""How the people of a ground-truth cohort perform the tasks: designs, and a drift-diffusion process with lapses and omissions.
+"""Behaviour of a made-up cohort: task designs, and a drift-diffusion process with lapses and omissions.
 
 The designs are those of the Transdiagnostic Connectome Project (OpenNeuro ds005237): the events that come out are read through the same
 task specifications as real ones. Evidence for the correct response grows with a person's drift plus noise of unit variance per second, in
@@ -30,7 +30,7 @@ _NUM_EXPECTATION_TRIALS = 500
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Design:
-    """What one run of a task shows to everybody.
+    """The stimuli of one run of a task, the same for everybody.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Decider:
     age_speed: float = 1.0
 
     def without_habits(self) -> Decider:
-        """Return the process of somebody with the same connectome and everybody's mean caution, speed of pressing and age."""
+        """Return the process of a person with the same connectome but average caution, motor speed and age."""
         return Decider({name: drift / self.age_speed for name, drift in self.drift.items()}, _BOUNDARY, _NON_DECISION)
 
 
@@ -96,7 +96,7 @@ def make_design(task: str, run: int, seed: int) -> Design:
 
 
 def make_decider(person: Person, config: SynthConfig, seed: int, index: int) -> Decider:
-    """Return the decision process that follows from a person's scores, and from what no connectome shows."""
+    """Return the decision process of a person, from their scores and from traits that no connectome shows."""
     rng = np.random.default_rng([seed, 3, index])
     age_speed = float(np.exp(-config.age_on_behaviour * _age_effect(person.age, config.age_law)))
     speed = age_speed * np.exp(-_SLOWNESS_EFFECT * config.trait_strength * person.scores["slowness"])
@@ -124,7 +124,7 @@ def _age_effect(age: float, law: str) -> float:
 def decide(
     decider: Decider, condition_J: np.ndarray, config: SynthConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Perform trials.
+    """Return responses to trials.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def decide(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Chances:
-    """What chance gives to each trial: the noise of the walk (J, steps), and numbers from U[0, 1) for lapses and omissions, (J,) each."""
+    """Random numbers of each trial: the noise of the walk (J, steps), and numbers from U[0, 1) for lapses and omissions, (J,) each."""
 
     noise: np.ndarray
     lapse_J: np.ndarray
@@ -172,7 +172,7 @@ def _perform(
 
 
 def expectations(decider: Decider, conditions: tuple[str, ...], config: SynthConfig, seed: int) -> dict[str, float]:
-    """Return what a person would do on average: mean reaction time and accuracy in each condition, by many trials of the same process.
+    """Return a person's expected mean reaction time and accuracy in each condition, from many trials of the same process.
 
     Everybody is given the same noise, so that people differ by their parameters alone.
     """

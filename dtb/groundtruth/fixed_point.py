@@ -1,4 +1,4 @@
-"""A table of numbers as text with a fixed number of decimals, made digit by digit for the whole array at once.
+"""Fast formatting of a table of numbers with a fixed number of decimals.
 
 Thousands of people have hundreds of millions of numbers: printing them one by one takes longer than making them.
 """
@@ -11,7 +11,7 @@ _ZERO, _MINUS, _POINT, _TAB, _NEWLINE = b"0-.\t\n"
 
 
 def fixed_point(values_VC: np.ndarray, decimals: int = 4) -> bytes:
-    r"""Print numbers as tab-separated lines.
+    r"""Return numbers as tab-separated lines.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A run of a ground-truth cohort as images with confounds, as fMRIPrep writes them: what a laboratory has before anything is parcellated.
+"""Runs of a made-up cohort as images with confounds, as fMRIPrep writes them.
 
 Each region is a cube of voxels. Around a region's signal a voxel has a brightness, slow drifts and noise of its own; two plates of voxels
 outside the regions stand for white matter and CSF, and carry what moving does and no signal. The motion parameters have the framewise
@@ -47,12 +47,12 @@ def label_image(num_regions: int) -> np.ndarray:
 
 
 def atlas_path(out: Path, synth: SynthConfig) -> Path:
-    """Return where a cohort's atlas lies."""
+    """Return the path of a cohort's atlas."""
     return out / "atlases" / f"atlas-Toy{synth.num_regions}_dseg.nii.gz"
 
 
 def bytes_per_volume(num_regions: int) -> float:
-    """Estimate how much a volume and its confounds take on the disk."""
+    """Return an estimate of the disk space of a volume and its confounds."""
     return 2.0 * np.count_nonzero(label_image(num_regions)) + 10.0 * _NUM_CONFOUNDS
 
 

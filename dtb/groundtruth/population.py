@@ -1,4 +1,4 @@
-"""The population behind a ground-truth cohort: which edges carry which trait, and how a person's true connectome comes about.
+"""The population of a made-up cohort: which edges carry which trait, and how a person's true connectome is drawn.
 
 A trait is what its causal edges say, no more: a person's score is a weighted sum of their *true* connectome's edges, and behaviour and
 task BOLD follow from the score. So a change of those edges has a known effect, and every other edge has none. Age and site move the
@@ -32,7 +32,7 @@ _MIN_EIGENVALUE = 0.05
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Population:
-    """What people have in common.
+    """Properties shared by all people.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Population:
     site_edges: np.ndarray
 
     def scores(self, edges_E: np.ndarray) -> dict[str, float]:
-        """Read the traits, in standard deviations, from a true connectome (Fisher z)."""
+        """Return the traits, in standard deviations, of a true connectome (Fisher z)."""
         return {
             trait: float(np.mean(self.causal_signs[trait] * (edges_E - self.base_E)[places]) / EDGE_STEP)
             for trait, places in self.causal_edges.items()
@@ -67,7 +67,7 @@ class Population:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Person:
-    """One made-up person, before they do anything.
+    """One made-up person, before any task.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Person:
 
 
 def make_population(config: SynthConfig, seed: int) -> Population:
-    """Make the population: networks, the average connectome, and the edges that carry traits, age and site.
+    """Return the population: networks, the average connectome, and the edges that carry traits, age and site.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def make_population(config: SynthConfig, seed: int) -> Population:
 
 
 def make_person(population: Population, config: SynthConfig, seed: int, index: int) -> Person:
-    """Make person `index`; who they are depends on the seed and the index alone.
+    """Return person `index`, who depends only on the seed and the index.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def make_person(population: Population, config: SynthConfig, seed: int, index: i
 
 
 def valid_correlation(matrix_RR: np.ndarray) -> np.ndarray:
-    """Make a symmetric matrix a correlation matrix: lift its eigenvalues to at least 0.05, then scale the diagonal to 1.
+    """Return a correlation matrix from a symmetric matrix: lift its eigenvalues to at least 0.05, then scale the diagonal to 1.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def valid_correlation(matrix_RR: np.ndarray) -> np.ndarray:
 
 
 def _disjoint_edges(num_regions: int, num_edges: int, num_sets: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose sets of edges without an edge in common, each spread over as many regions as it can be."""
+    """Return disjoint sets of edges, each spread over as many regions as possible."""
     row, column = np.triu_indices(num_regions, 1)
     place_RR = np.zeros((num_regions, num_regions), dtype=int)
     place_RR[row, column] = place_RR[column, row] = np.arange(len(row))

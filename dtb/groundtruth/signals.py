@@ -1,4 +1,4 @@
-"""The BOLD signal of the people of a ground-truth cohort: rest series drawn from the true connectome, and task responses on top of them.
+"""BOLD of a made-up cohort: rest series drawn from the true connectome, with task responses added.
 
 Shape letters: `V` volume, `R` region, `C` condition.
 """
@@ -24,7 +24,7 @@ _RECOVERY_SECONDS = 2.0  # of the signal after a movement
 def autocorrelated(
     correlation_RR: np.ndarray, num_volumes: int, repetition_time: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw a series of unit variance with the given correlation between regions and first-order autocorrelation in time.
+    """Return a random series of unit variance with the given correlation between regions and first-order autocorrelation in time.
 
     Returns
     -------
@@ -37,12 +37,12 @@ def autocorrelated(
 
 
 def motion_level(person: Person, config: SynthConfig, rng: np.random.Generator) -> float:
-    """Draw how much a person moves: mean framewise displacement in millimetres, without jerks."""
+    """Return a person's mean framewise displacement in millimetres, drawn at random, without jerks."""
     return float(config.motion_mm * np.exp(0.2 * person.site + 0.008 * (person.age - 40) + rng.normal(0.0, 0.35)))
 
 
 def displacement(level: float, num_volumes: int, config: SynthConfig, rng: np.random.Generator) -> np.ndarray:
-    """Draw framewise displacements, (V,) millimetres; the first volume has none before it, and 0."""
+    """Return random framewise displacements, (V,) millimetres; that of the first volume is 0."""
     displacement_V = rng.gamma(2.0, level / 2.0, num_volumes)
     if config.jerks_per_minute:
         rate = config.jerks_per_minute * config.repetition_time / 60 * level / config.motion_mm
@@ -52,7 +52,7 @@ def displacement(level: float, num_volumes: int, config: SynthConfig, rng: np.ra
 
 
 def artefact(displacement_V: np.ndarray, config: SynthConfig) -> np.ndarray:
-    """Return what moving does to the signal of every region, (V,): it falls with each displacement and comes back within seconds."""
+    """Return the motion artefact in the signal of every region, (V,): a drop at each displacement that decays within seconds."""
     memory = np.exp(-config.repetition_time / _RECOVERY_SECONDS)
     return np.asarray(-config.motion_artefact * lfilter([1.0], [1.0, -memory], displacement_V - displacement_V.mean()))
 

@@ -1,4 +1,4 @@
-"""`dtb synth`: a cohort whose truth is known, written as a laboratory's data would be.
+"""`dtb synth`: a made-up cohort with known truth, in the format of real data.
 
     OUT/bids                  participants.tsv, events.tsv of each run, sidecars
     OUT/derivatives/xcp_d     parcellated rest and task series and motion, in XCP-D's naming; or, with `synth.volumes`,
@@ -90,7 +90,7 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
 
 
 def _plan(designs: Mapping[str, list[Design]], synth: SynthConfig, out: Path) -> str:
-    """Return who would be made, and how much of the disk they take."""
+    """Return the people to make, and the disk space that they need."""
     runs = [design for each in designs.values() for design in each]
     seconds = synth.num_rest_runs * synth.rest_seconds + sum(design.end_seconds for design in runs)
     written = bytes_per_volume(synth.num_regions) if synth.volumes else _BYTES_PER_NUMBER * synth.num_regions
@@ -123,7 +123,7 @@ def _ceiling_table(ceilings: Mapping[str, Mapping[str, float | None]]) -> Table:
 
 
 def _make_one(index: int, shared: tuple[Any, ...]) -> tuple[Person, dict[str, TaskTruth]]:
-    """Make one person and write their files; give them without the matrix that only their series need."""
+    """Write one person's files, and return the person without the matrix that only the series need."""
     out, population, designs, synth, seed = shared
     person = make_person(population, synth, seed, index)
     rng = np.random.default_rng([seed, 6, index])
@@ -138,7 +138,7 @@ def _make_one(index: int, shared: tuple[Any, ...]) -> tuple[Person, dict[str, Ta
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Scanner:
-    """A person in the scanner: makes their series, moves their head and writes their runs."""
+    """Makes a person's series with head motion, and writes the runs."""
 
     out: Path
     person: Person
@@ -157,16 +157,16 @@ class _Scanner:
             self.write(name, series_VR, displacement(self.motion, num_volumes, self.synth, rng))
 
     def noise(self, num_volumes: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw a series with the person's true connectome."""
+        """Return a random series with the person's true connectome."""
         return autocorrelated(self.person.correlation_RR, num_volumes, self.synth.repetition_time, rng)
 
     def task(self, place: int, run: int, name: str, series_VR: np.ndarray) -> np.ndarray:
-        """Write a task run, and give its series as it was measured."""
+        """Write a task run, and return its measured series."""
         rng = np.random.default_rng([self.seed, 8, self.index, place, run])
         return self.write(name, series_VR, displacement(self.motion, len(series_VR), self.synth, rng))
 
     def write(self, name: str, series_VR: np.ndarray, displacement_V: np.ndarray) -> np.ndarray:
-        """Add what moving does, write the run, and give the series."""
+        """Add the motion artefact, write the run, and return the series."""
         artefact_V = artefact(displacement_V, self.synth)
         series_VR = series_VR + artefact_V[:, None]
         label = self.person.label

@@ -1,4 +1,4 @@
-"""How a ground-truth cohort lies on the disk: what describes it, and a run as XCP-D writes it.
+"""The files of a made-up cohort: descriptions, sidecars, and runs as XCP-D writes them.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -46,12 +46,12 @@ def write_parcels(
 
 
 def timing_in_words(synth: SynthConfig) -> dict[str, float | bool]:
-    """Return what a sidecar says of the volumes' times: each is of the beginning of its acquisition."""
+    """Return the entries of a sidecar on the volumes' times: each is the beginning of its acquisition."""
     return {"RepetitionTime": synth.repetition_time, "SliceTimingCorrected": False, "StartTime": 0.0}
 
 
 def write_descriptions(out: Path, population: Population, synth: SynthConfig, seed: int) -> None:
-    """Write what describes the trees, and the sidecars that all runs share."""
+    """Write the descriptions of the trees, and the sidecars shared by all runs."""
     made = {"Name": "dtb", "Version": __version__}
     shared = {"BIDSVersion": "1.10.0", "License": "CC0", "Authors": ["nobody: these people do not exist"]}
     write_json(

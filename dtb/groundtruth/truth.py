@@ -1,4 +1,4 @@
-"""What is true of a ground-truth cohort, and how well anyone could know it: expectations, causal edges and noise ceilings.
+"""The truth of a made-up cohort: expected behaviour, causal edges and noise ceilings.
 
 Shape letters: `S` subject, `V` volume, `R` region, `E` edge, `J` trial, `C` condition.
 """
@@ -24,7 +24,7 @@ _FIGURES = ("mean_rt", "condition_rt", "accuracy")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Performance:
-    """One run as it was made.
+    """One run, as generated.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Performance:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskTruth:
-    """What one person's performance of one task was, and what it would be on average.
+    """One person's behaviour in one task, observed and expected.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def make_task_truth(
     expected: Mapping[str, float],
     from_connectome: Mapping[str, float],
 ) -> TaskTruth:
-    """Compare what was observed in a task's runs with what was to be expected.
+    """Return the comparison of observed and expected behaviour in a task's runs.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _figures(task: str, shown_J: np.ndarray, expected: Mapping[str, float]) -> d
 def write_truth(
     out: Path, people: list[Person], truths: list[dict[str, TaskTruth]], population: Population, synth: SynthConfig
 ) -> dict[str, dict[str, float | None]]:
-    """Write the truth folder, and give each task's noise ceilings.
+    """Write the truth folder, and return each task's noise ceilings.
 
     A figure's ceiling is how well perfect knowledge of each person would predict what was observed; with `_from_connectome`, how well
     perfect knowledge of each true connectome would; maps with `_own` are without the mean map. The ceiling of a figure that does not
@@ -215,7 +215,7 @@ def _column_means(values_SR: np.ndarray) -> np.ndarray:
 
 
 def _correlations(one_VR: np.ndarray, other_VR: np.ndarray) -> np.ndarray:
-    """Correlate the columns of two arrays, pair by pair; NaN where one does not vary."""
+    """Return the correlations of the columns of two arrays, pair by pair; NaN if one does not vary."""
     centred = [each - each.mean(axis=0) for each in (one_VR, other_VR)]
     sizes = [np.linalg.norm(each, axis=0) for each in centred]
     with np.errstate(invalid="ignore", divide="ignore"):

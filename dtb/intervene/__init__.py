@@ -1,4 +1,4 @@
-"""The search for a change of a connectome that changes what a twin does: pure PyTorch."""
+"""The search for a change of a connectome that moves an indicator of the twin: pure PyTorch."""
 
 from dtb.lazy import public_names
 

@@ -1,4 +1,4 @@
-"""What a changed connectome must still be: a correlation matrix, not too far from the person's own.
+"""The constraints on a changed connectome: a correlation matrix, not too far from the person's own.
 
 The set of correlation matrices is convex. A change `D` that makes a valid matrix `C + D` therefore stays valid when it is
 shortened, `C + tD` with `0 <= t <= 1`, and so the budget is kept exactly by scaling back after the projection, never by a penalty.
@@ -21,7 +21,7 @@ _LARGEST_CORRELATION = 1.0 - 1e-7
 
 
 def correlations(connectome_SE: Tensor, num_regions: int) -> tuple[Tensor, Tensor]:
-    """Turn Fisher z of the upper triangle into correlation matrices.
+    """Return the correlation matrices of Fisher z upper triangles.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def fisher_z(correlation_SE: Tensor, present_SR: Tensor) -> Tensor:
 def nearest_correlation(
     matrix_SRR: Tensor, *, smallest_eigenvalue: float = 0.0, tolerance: float = 1e-9, max_iterations: int = 200
 ) -> Tensor:
-    """Project symmetric matrices onto the correlation matrices, in Frobenius norm.
+    """Return the correlation matrices nearest to symmetric matrices, in Frobenius norm.
 
     Alternating projections onto the cone and onto the unit diagonal with Dykstra's correction (Higham, IMA Journal of
     Numerical Analysis 22, 2002, algorithm 3.3), then one clip and rescale, so that what is returned is valid to rounding even
@@ -103,7 +103,7 @@ def nearest_supported_change(
     tolerance: float = 1e-9,
     max_iterations: int = 200,
 ) -> Tensor:
-    """Project changes onto those that alter free entries only and leave a correlation matrix.
+    """Return the nearest changes that alter only free entries and leave a correlation matrix.
 
     The same iteration as `nearest_correlation`, with the fixed entries restored beside the diagonal. What is left over when it ends is
     removed by shortening: the smallest eigenvalue of `C + tD` is concave in `t`, so that `t` can be given in closed form.
@@ -143,7 +143,7 @@ def _alternate(
     tolerance: float,
     max_iterations: int,
 ) -> Tensor:
-    """Project onto the cone and, by `restore(matrices, places of their people)`, onto an affine set in turn, with Dykstra's correction."""
+    """Return projections onto the cone and an affine set (`restore(matrices, places of their people)`), by Dykstra's algorithm."""
     correction_SRR = torch.zeros_like(current_SRR)
     active = torch.nonzero(~_is_positive(current_SRR, smallest_eigenvalue)).flatten()
     for _ in range(max_iterations):
@@ -160,7 +160,7 @@ def _alternate(
 
 
 def shorten_until_positive(base_SRR: Tensor, change_SRR: Tensor) -> Tensor:
-    """Shorten changes so far that no eigenvalue of `base + change` is negative; those that leave none so are left alone."""
+    """Return changes shortened until no eigenvalue of `base + change` is negative; valid ones are unchanged."""
     change_SRR = change_SRR.clone()
     invalid = torch.nonzero(~_is_positive(base_SRR + change_SRR, 0.0)).flatten()
     if len(invalid):
@@ -177,7 +177,7 @@ def is_correlation(matrix_SRR: Tensor) -> Tensor:
 
 
 def retract(matrix_SRR: Tensor, *, smallest_eigenvalue: float = 0.0) -> Tensor:
-    """Make correlation matrices by one clip of the spectrum and one rescaling: near, but not the nearest, and cheap.
+    """Return correlation matrices by one clipping of the spectrum and one rescaling: cheap, near, but not the nearest.
 
     Matrices that are valid already come back unchanged. The parameter and the result are as in `nearest_correlation`.
     """
@@ -198,7 +198,7 @@ def retract(matrix_SRR: Tensor, *, smallest_eigenvalue: float = 0.0) -> Tensor:
 
 
 def within_budget(base_SRR: Tensor, proposed_SRR: Tensor, budget_S: Tensor) -> Tensor:
-    """Shorten the changes that exceed the budget; between two correlation matrices lie only correlation matrices.
+    """Return changes shortened to the budget; all matrices between two correlation matrices are correlation matrices.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def within_budget(base_SRR: Tensor, proposed_SRR: Tensor, budget_S: Tensor) -> T
 def change_along(
     base_SRR: Tensor, direction_SRR: Tensor, norm_S: Tensor, *, smallest_eigenvalue: float = 0.0, max_doublings: int = 8
 ) -> Tensor:
-    """Find a valid change along a direction that has a wanted norm.
+    """Return a valid change along a direction, of a given norm.
 
     The projection shortens a step, so the step is doubled until what is left of it is long enough, and then scaled back.
 

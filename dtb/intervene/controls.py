@@ -1,4 +1,4 @@
-"""Directions in the connectome that others would go: what a search must beat at the same norm.
+"""Control directions in the connectome, which a search must beat at the same norm.
 
 - the published method: the direction of the generated parameters that goes with the indicator over people (first component of a
   partial least squares regression), and its smoothed gradient with respect to the connectome;
@@ -93,7 +93,7 @@ def smooth_gradient(
 
 
 def ridge_weights(edges_SE: np.ndarray, indicator_S: np.ndarray) -> np.ndarray | None:
-    """Fit a ridge regression from standardised edges to an indicator; the penalty is chosen by leaving each person out.
+    """Return the weights of a ridge regression of an indicator on standardised edges; the penalty is chosen by leave-one-out.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def ridge_weights(edges_SE: np.ndarray, indicator_S: np.ndarray) -> np.ndarray |
 
 
 def correlation_slope(start: Start, weights_E: Tensor) -> Tensor:
-    """Turn weights of Fisher z, the same for all, into each person's slope with respect to the correlations, (S, E)."""
+    """Return each person's slope with respect to the correlations, (S, E), from weights of Fisher z."""
     at_SE = start.budget_S.new_zeros(len(start.budget_S), start.num_edges).requires_grad_()
     (slope_SE,) = torch.autograd.grad((start.connectome(at_SE).nan_to_num(0.0) * weights_E).sum(), at_SE)
     return slope_SE

@@ -1,4 +1,4 @@
-"""What an intervention is judged by: figures of a simulated performance that are differentiable in the connectome.
+"""The indicators of an intervention: figures of a simulation, differentiable with respect to the connectome.
 
 Nothing is sampled and nothing is counted: reaction times and choices are expectations under the press-time distribution, BOLD
 contrasts are the effect sizes of a general linear model. Each is one number a person; which kinds there are says `dtb.intervene.kinds`.
@@ -24,7 +24,7 @@ from dtb.twin.readouts.press import PressDistribution, windows
 
 @dataclasses.dataclass(frozen=True)
 class TaskOutline:
-    """What indicators need to know of a task.
+    """What indicators need to know about a task.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class TaskOutline:
 
 
 def list_indicators(tasks: Sequence[TaskOutline], num_bold_regions: int) -> list[Indicator]:
-    """List what is looked at in every task; single choices, networks and t values are looked at only where they are the aim.
+    """Return the indicators of every task; single choices, networks and t values are included only if they are the target.
 
     Examples
     --------
@@ -109,7 +109,7 @@ class Performance:
         self._lay_out(1)
 
     def _lay_out(self, times: int) -> None:
-        """Prepare for people that come several times over; what depends on the design alone is made once for a whole search."""
+        """Prepare for several copies of the people; what depends on the design alone is made once for a whole search."""
         batch, contrast_SKV = self._once
         self._times = times
         self._batch, self._contrast_SKV = batch.repeat(times), contrast_SKV.repeat(times, 1, 1)
@@ -124,14 +124,14 @@ class Performance:
         return TaskTrials(batch, self._tasks[task].contrast, batch.trials.task_J == task)
 
     def has(self, place: int) -> Tensor:
-        """(S,) bool: who has the data for an indicator."""
+        """Return who has the data for an indicator, (S,) bool."""
         one = self._indicators[place]
         if (one.kind, one.task) in self._weights:
             return self._weights[one.kind, one.task][1]
         return self._model.has(one.task)
 
     def __call__(self, connectome_SE: Tensor) -> Tensor:
-        """Simulate, and give the (S, M) indicators; NaN where a person has no data on the task.
+        """Return the indicators (S, M) of a simulation; NaN if a person has no data on the task.
 
         Given 2S or more connectomes, the people repeat in the same order.
         """
@@ -139,7 +139,7 @@ class Performance:
         return self.measure(output, press_distribution(self._twin, output, batch, self._tasks))
 
     def perform(self, connectome_SE: Tensor) -> tuple[TwinOutput, Batch]:
-        """Simulate as for a call, and give what the twins did, and the batch with the people as often as they performed."""
+        """Return a simulation, as for a call, and the batch with one copy of the people for each connectome."""
         times = len(connectome_SE) // len(self._once[0].pseudonyms)
         if times != self._times:
             self._lay_out(times)
@@ -149,7 +149,7 @@ class Performance:
         return output, batch
 
     def measure(self, output: TwinOutput, presses: PressDistribution) -> Tensor:
-        """Return the (S, M) indicators of what `perform` gave; `presses` is its `press_distribution`."""
+        """Return the indicators (S, M) of a simulation from `perform`; `presses` is its `press_distribution`."""
         batch = self._batch
         rt_J = presses.mean_rt_J()
         choice_JA = presses.choice_probability_JA()
@@ -179,7 +179,7 @@ class Performance:
         return self.observed(indicator, even_J) - self.observed(indicator, ~even_J)
 
     def observed(self, indicator: Indicator, among_J: Tensor | None = None) -> Tensor:
-        """Return what people did themselves, (S,); NaN where a person has no data on the task.
+        """Return people's observed indicator, (S,); NaN if a person has no data on the task.
 
         Parameters
         ----------

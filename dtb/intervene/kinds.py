@@ -1,4 +1,4 @@
-"""The kinds of indicator: what each is in words and in which unit, and how it is computed from what twins do and from what people did.
+"""The kinds of indicator: their words and units, and how each is computed from simulated and from observed data.
 
 The configuration, the sentence of `intervene.against`, the stages, the report and the documentation read this table. It imports nothing
 heavy, for the configuration looks at its names.
@@ -72,7 +72,7 @@ class IndicatorKind:
     needs_contrast : bool
         Whether it is there only in tasks with a contrast between conditions.
     is_watched : bool
-        Whether it is looked at in every task (and every region), and should stay as it is where it is not the aim.
+        Whether it is measured in every task (and every region), and should not change unless it is the target.
     needs_basis : bool
         Whether it needs the basis of the linear model (`LinearModel.t`).
     has_halves : bool

@@ -1,4 +1,4 @@
-"""What indicators are computed from: what people were to do, what their twins do, and what they did themselves.
+"""The data of indicators: the trials, the twins' simulations, and people's observed responses.
 
 Shape letters: `S` subject, `K` segment, `V` volume, `A` response alternative, `R` BOLD region, `J` trial, `N` run of a person, `P` column
 of a linear model.
@@ -18,7 +18,7 @@ from dtb.twin.readouts.press import PressDistribution
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskTrials:
-    """The trials of one task, as they were shown.
+    """The trials of one task, as designed.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class TaskTrials:
         return self.of_task_J & (self.batch.trials.correct_JA.any(-1) | ~self.batch.trials.scored_J)
 
     def mean(self, chosen_J: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weights (J,) that average each person's chosen trials, and who (S,) has any."""
+        """Return weights (J,) that average each person's chosen trials, and the mask (S,) of people who have any."""
         return _mean_weights(chosen_J, self.batch.trials.subject_J, len(self.batch.pseudonyms))
 
     def difference(self, chosen_J: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,7 +106,7 @@ class LinearModel:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Simulated:
-    """What twins do, differentiable in their connectomes.
+    """Simulations of twins, differentiable with respect to their connectomes.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ class Simulated:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Observed:
-    """What people did themselves.
+    """Observed data of people.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ MIN_UNSEARCHED = 2
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Protocol:
-    """What is to be done and how it is to be judged; read from YAML, and named by its hash in every result."""
+    """The plan and the analysis of a trial; read from YAML, and identified by its hash in every result."""
 
     title: str
     """What the trial is about."""

@@ -1,4 +1,4 @@
-"""The closed loop: change a connectome, let the twin it makes perform, and change it further, until one indicator has moved.
+"""The search: change a connectome by the gradient of the simulated twin, step by step, until one indicator has moved.
 
 Projected gradient ascent on the change `D` of each person's correlation matrix, with a step length of each person's own. After every
 step `C + D` is a correlation matrix within the budget and the space of allowed changes (`dtb.intervene.spaces`), so every point on the
@@ -67,7 +67,7 @@ class Goal:
         return dataclasses.replace(self, spread_M=self.spread_M.to(device), penalty_M=self.penalty_M.to(device))
 
     def against(self, second: int, sign: float, share: float) -> Goal:
-        """Want a second indicator too; neither is then held back."""
+        """Return the goal with a second indicator, so that neither is penalised."""
         penalty_M = self.penalty_M.clone()
         penalty_M[second] = 0.0
         return dataclasses.replace(self, penalty_M=penalty_M, second=second, second_sign=sign, second_share=share)
@@ -91,7 +91,7 @@ class Goal:
 
 @dataclasses.dataclass(eq=False)
 class Moments:
-    """Mean and spread of each indicator over people who come part by part, so that many need not be in memory at once.
+    """Mean and spread of each indicator over people, added part by part to save memory.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class Moments:
 
 
 def make_goal(indicators: Sequence[Indicator], target: int, sign: float, people: Tensor | Moments) -> Goal:
-    """Take each indicator's spread from what people have before any change.
+    """Return the goal of a search, with each indicator's spread between people before any change.
 
     The regions of one task's BOLD contrast count as one indicator in the penalty, so that they do not drown the others; those that are part
     of the aim are not held back.
@@ -219,7 +219,7 @@ def search(
     distance: Simulate | None = None,
     among_R: Tensor | None = None,
 ) -> Found:
-    """Search a change for each person of a batch.
+    """Return the change found for each person of a batch.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def search(
 
 
 def not_dominated(gain_GC: Tensor) -> Tensor:
-    """Find the Pareto front: (G,) bool, the points than which no other is better in one aim and at least as good in all.
+    """Return the Pareto front as a mask (G,): no other point is better in one aim and at least as good in all.
 
     Examples
     --------
@@ -304,7 +304,7 @@ def not_dominated(gain_GC: Tensor) -> Tensor:
 
 
 def slope(members: Sequence[Simulate], start: Start, goal: Goal) -> tuple[Tensor, Tensor]:
-    """Return everybody's indicators before any change (S, M), and the gradient of the target's wanted direction (S, E), of norm 1.
+    """Return everybody's indicators before any change (S, M), and the gradient in the wanted direction (S, E), of norm 1.
 
     The mean of the gradients over people is the direction that helps the population, a control for the personal one.
     """
@@ -315,7 +315,7 @@ def slope(members: Sequence[Simulate], start: Start, goal: Goal) -> tuple[Tensor
 
 
 def random_directions(seeds: Sequence[int], num_edges: int) -> Tensor:
-    """Draw a direction for each person from that person's seed alone, (S, E) float64."""
+    """Return a random direction for each person, from the person's seed, (S, E) float64."""
     rows = [
         torch.randn(num_edges, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds
     ]
@@ -323,7 +323,7 @@ def random_directions(seeds: Sequence[int], num_edges: int) -> Tensor:
 
 
 def _beginnings(space: Space, several: Start, times: int, seeds: Sequence[int]) -> Tensor:
-    """Begin at no change, and the restarts at random ones of half the budget."""
+    """Return the starting points: no change and, for restarts, random changes of half the budget."""
     num = space.num_parameters
     rounds = [torch.zeros(len(seeds), num, dtype=torch.float64)]
     # Neighbouring seeds give unrelated draws, for torch's generator mixes them.
@@ -366,7 +366,7 @@ def _measured(
     target_SG: Tensor,
     changes_USE: Tensor,
 ) -> Found:
-    """Simulate what was found, shares of it, and the controls, in full."""
+    """Return the indicators after the change, shares of it, and the controls, on all trials."""
     norm_S = _SQRT2 * change_SE.norm(dim=1)
     controls = {name: start.along(direction_SE, norm_S) for name, direction_SE in control_directions_SE.items()}
     values_BCSM = simulate_all(members, start, [*(dose * change_SE for dose in DOSES), *controls.values()])
@@ -389,7 +389,7 @@ def _measured(
 
 
 def simulate_all(members: Sequence[Simulate], start: Start, changes_SE: Sequence[Tensor]) -> Tensor:
-    """Simulate every member after each of some changes: (B, C, S, M) float64, without gradients."""
+    """Return the indicators of every member after each of some changes: (B, C, S, M) float64, without gradients."""
     with torch.no_grad():
         found = []
         for simulate in members:
@@ -413,7 +413,7 @@ def _alike(changes_USE: Tensor) -> Tensor:
 
 
 def _gradient(score_S: Tensor, at_SP: Tensor) -> Tensor:
-    """Differentiate each person's score; 0 where it, or the gradient, is not finite."""
+    """Return the gradient of each person's score; 0 if it, or the score, is not finite."""
     finite_S = score_S.isfinite()
     (slope_SP,) = torch.autograd.grad(torch.where(finite_S, score_S, 0.0).sum(), at_SP)
     return torch.where((finite_S & slope_SP.isfinite().all(1))[:, None], slope_SP, 0.0)

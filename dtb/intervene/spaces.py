@@ -1,4 +1,4 @@
-"""What an intervention may touch: any edge, a few edges, or the gains of a few regions.
+"""What an intervention may change: any edge, a few edges, or the gains of a few regions.
 
 A space turns parameters into a change of the correlations and brings parameters back among those whose change is allowed: a valid
 correlation matrix, within the budget, with no more edges or regions than given. All of it holds after every step, exactly. Parameters
@@ -61,7 +61,7 @@ class Start:
 
     @classmethod
     def of(cls, connectome_SE: Tensor, num_regions: int, budget: float, retest_sd_E: Tensor | None = None) -> Start:
-        """Make people's matrices valid.
+        """Return people with valid matrices.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Start:
         return dataclasses.replace(start, budget_S=budget * start.budget_S)
 
     def is_singular(self) -> Tensor:
-        """(S,) bool: whose matrix leaves no room for a change of a few entries, as where a scan has fewer volumes than there are regions.
+        """Return whose matrix is singular, (S,) bool: then a change of a few entries leaves no correlation matrix.
 
         A change that touches few entries moves the null space both ways, and so makes an eigenvalue negative, however small it is.
         """
@@ -98,7 +98,7 @@ class Start:
         return num_regions * (num_regions - 1) // 2
 
     def repeat(self, times: int) -> Start:
-        """Put the same people several times after one another."""
+        """Return several copies of the people, one after another."""
         values = [getattr(self, field.name) for field in dataclasses.fields(self)]
         return Start(*(value.repeat(times, *[1] * (value.ndim - 1)) for value in values))
 
@@ -145,7 +145,7 @@ class ReferenceCohort:
     scale_E: Tensor
 
     def weigh(self, slope_SE: Tensor, correlation_SE: Tensor) -> Tensor:
-        """Weigh slopes with respect to the correlations."""
+        """Return slopes with respect to the correlations, weighted."""
         # From correlations to standardised Fisher z and back.
         stretch_SE = (1.0 - correlation_SE**2) * self.scale_E
         return stretch_SE * ((stretch_SE * slope_SE) @ self.edges_QE.T @ self.edges_QE)
@@ -168,12 +168,12 @@ class Reach:
 
     @classmethod
     def of(cls, start: Start, distance: Callable[[Tensor], Tensor], max_distance: float) -> Reach:
-        """Take everybody's limit from where they lie."""
+        """Return the limits, at least each person's own distance."""
         own_S = distance(start.connectome(torch.zeros_like(edges_of(start.base_SRR))))
         return cls(distance, own_S.clamp_min(max_distance))
 
     def holds(self, connectome_SE: Tensor) -> Tensor:
-        """(S,) bool: who lies within it."""
+        """Return who lies within the limit, (S,) bool."""
         return self.distance(connectome_SE) <= self.limit_S
 
 
@@ -188,10 +188,10 @@ class Space(Protocol):
         """Return the (S, E) change of the correlations; differentiable. Parameters of 0 change nothing."""
 
     def admit(self, parameter_SP: Tensor) -> Tensor:
-        """Bring parameters among those that are allowed."""
+        """Return the nearest allowed parameters."""
 
     def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
-        """Keep of a slope what a step along it may use, so that its length is not spent on what `admit` would drop."""
+        """Return the part of a slope that a step may use, without what `admit` would drop."""
 
 
 class EdgeSpace:
@@ -228,13 +228,13 @@ class EdgeSpace:
         return parameter_SP / _SQRT2
 
     def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
-        """The edges that have changed and the steepest ones."""
+        """Return the slope on edges that have changed and on the steepest ones."""
         if self._cohort is not None:
             slope_SP = self._cohort.weigh(slope_SP, edges_of(self._start.base_SRR))
         return slope_SP if self._num_edges is None else _steepest(parameter_SP, slope_SP, self._num_edges)
 
     def admit(self, parameter_SP: Tensor) -> Tensor:
-        """Project onto the valid matrices, keeping the largest changes where only some are allowed, and scale back to budget and reach."""
+        """Return a projection onto the valid matrices, with the largest changes if only some are allowed, within budget and reach."""
         start, num_regions = self._start, self._start.present_SR.shape[1]
         change_SE = start.masked(self.change(parameter_SP))
         change_SRR = matrix_of(change_SE, num_regions, diagonal=0.0)
@@ -296,7 +296,7 @@ class GainSpace:
         return self._start.present_SR.shape[1]
 
     def gains(self, parameter_SP: Tensor) -> Tensor:
-        """(S, R): by what each region's correlations are multiplied; never less than 0."""
+        """Return the factor of each region's correlations, (S, R), never less than 0."""
         return (1.0 + parameter_SP / self._norm_SR).clamp_min(0.0)
 
     def change(self, parameter_SP: Tensor) -> Tensor:
@@ -304,13 +304,13 @@ class GainSpace:
         return self._start.scaled(self.gains(parameter_SP))
 
     def steer(self, parameter_SP: Tensor, slope_SP: Tensor) -> Tensor:
-        """The regions whose gain has changed and the steepest ones."""
+        """Return the slope on regions whose gain has changed and on the steepest ones."""
         is_stuck_SP = (parameter_SP >= self._ceiling_S1) & (slope_SP > 0)
         free_SP = torch.where(self._may_change_SR & ~is_stuck_SP, slope_SP, 0.0)
         return _steepest(parameter_SP, free_SP, self._num_regions)
 
     def admit(self, parameter_SP: Tensor) -> Tensor:
-        """Keep the regions that move most, and go from no change towards them as far as budget, reach and validity allow."""
+        """Return gains of the regions that change most, shortened until budget, reach and validity allow them."""
         present_SP = torch.where(self._may_change_SR, parameter_SP.minimum(self._ceiling_S1), 0.0)
         kept_SP = torch.where(_largest(present_SP, self._num_regions), present_SP, 0.0)
         return _shortened((self.gains(kept_SP) - 1.0) * self._norm_SR, self._is_allowed)
@@ -343,7 +343,7 @@ def make_space(
 
 
 def _shortened(parameter_SP: Tensor, is_allowed: Callable[[Tensor], Tensor]) -> Tensor:
-    """Move from no change towards parameters as far as is allowed: to the end where that is allowed, else by bisection."""
+    """Return parameters shortened towards no change until they are allowed, by bisection."""
     whole_S = is_allowed(parameter_SP)
     low_S, high_S = torch.zeros_like(parameter_SP[:, 0]), torch.ones_like(parameter_SP[:, 0])
     if not whole_S.all():

@@ -1,4 +1,4 @@
-"""What every stage shares about a person: record, edges, networks, reliability, coverage and the GLM of a run."""
+"""What all stages share about a person: record, edges, networks, reliability, coverage and the GLM of a run."""
 
 from dtb.lazy import public_names
 

@@ -45,7 +45,7 @@ def _pearson(known_VR: np.ndarray) -> np.ndarray:
 
 
 def _shrunk(known_VR: np.ndarray) -> np.ndarray:
-    """Shrink the covariance of standardised series towards the identity (Ledoit and Wolf 2004, J Multivar Anal)."""
+    """Return the covariance of standardised series, shrunk towards the identity (Ledoit and Wolf 2004, J Multivar Anal)."""
     from sklearn.covariance import ledoit_wolf
 
     standardised_VR = (known_VR - known_VR.mean(axis=0)) / known_VR.std(axis=0)
@@ -116,7 +116,7 @@ def is_correlation(connectome: Mapping[str, Any]) -> bool:
 
 
 def connectome_in_words(connectome: Mapping[str, Any]) -> str:
-    """Return what connectomes of this description are, for a message; alike are those that a twin may not tell apart."""
+    """Return what connectomes of this description are, for a message; those of the same words are interchangeable for a twin."""
     parts = [str(connectome[key]) for key in ("matrix", "scale") if key in connectome]
     return f"{connectome.get('kind')} ({', '.join(parts)})"
 
@@ -136,5 +136,5 @@ def quantity_of(connectome: Mapping[str, Any]) -> str:
 
 
 def estimated_correlations() -> str:
-    """Name the kinds that make correlation matrices of rest series, for advice."""
+    """Return the kinds that make correlation matrices of rest series, for advice."""
     return " or ".join(f"`{kind.name}`" for kind in CONNECTOMES if kind.is_correlation and kind.estimate is not None)

@@ -81,22 +81,22 @@ COVARIATES: Kinds[Covariate] = Kinds(
 
 
 def removed_numbers() -> tuple[str, ...]:
-    """Name the numbers that are taken out of figures."""
+    """Return the numeric covariates that are regressed out of figures."""
     return tuple(one.name for one in COVARIATES if one.is_removed and one.is_number)
 
 
 def removed_labels() -> tuple[str, ...]:
-    """Name the labels that are taken out of figures."""
+    """Return the categorical covariates that are regressed out of figures."""
     return tuple(one.name for one in COVARIATES if one.is_removed and not one.is_number)
 
 
 def labels() -> tuple[str, ...]:
-    """Name every label by which people are counted."""
+    """Return every categorical covariate by which people are counted."""
     return tuple(one.name for one in COVARIATES if not one.is_number and one.is_counted)
 
 
 def family_numbers(people: Iterable[Mapping[str, float | str | None]]) -> np.ndarray:
-    """Number families, (S,) int: relatives have the same number, and who has no known family is a family of one.
+    """Return family numbers, (S,) int: relatives have the same number, and a person without a known family is a family of one.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def family_numbers(people: Iterable[Mapping[str, float | str | None]]) -> np.nda
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:
-    """Name covariates in a sentence.
+    """Return covariates in words.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How well people's images cover each region at rest: a region at the edge of the field of view is absent in some, and poor in others.
+"""Coverage of each region by people's rest images: regions at the edge of the field of view are absent or partial in some people.
 
 Shape letters: `R` region.
 """
@@ -15,7 +15,7 @@ COVERAGE_FILE = "coverage.tsv"
 
 
 class RegionCoverage:
-    """Gathers, person by person, how much of each region the images cover, and who lacks it.
+    """Collects, over people, how much of each region the images cover, and how many people lack it.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class RegionCoverage:
         self._num_people = 0
 
     def add(self, coverage_R: np.ndarray, present_R: np.ndarray) -> None:
-        """Take one person: shares, NaN where nothing says them, and which regions have any edge."""
+        """Add one person: shares (NaN if unknown), and which regions have any edge."""
         known_R = np.isfinite(coverage_R)
         self._sum_R += np.where(known_R, coverage_R, 0.0)
         self._least_R = np.fmin(self._least_R, coverage_R)

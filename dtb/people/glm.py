@@ -1,4 +1,4 @@
-"""What a task does to a region: the general linear model of one run, as one row of weights over its volumes.
+"""Task contrasts: the general linear model of one run, as one row of weights over its volumes.
 
 The contrast of an ordinary least-squares fit is linear in the data, so one row of weights serves every region, and the observed
 and the predicted series of a run get exactly the same treatment. Design matrices are nilearn's: Glover response and its
@@ -25,7 +25,7 @@ LONGEST_RESPONSE_SECONDS = 24.0
 
 
 def condition_events(run: Run, conditions: tuple[str, ...]) -> pd.DataFrame:
-    """List a run's trials as nilearn events; trials of no condition are events of their own kind, ``no_condition``.
+    """Return a run's trials as nilearn events; trials of no condition are events of their own kind, ``no_condition``.
 
     An event lasts as long as the stimuli that appear with the trial; where none does, as long as a press is possible.
     """
@@ -136,7 +136,7 @@ def run_contrast(
 
 
 def run_basis(run: Run, conditions: tuple[str, ...], usable_V: np.ndarray) -> np.ndarray:
-    """Return an orthonormal basis of what the linear model of a run can explain: what it leaves is the error of the contrast.
+    """Return an orthonormal basis of a run's linear model, whose residuals give the error of the contrast.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which network a region belongs to, as far as its name says."""
+"""The network of a region, read from its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PATTERN = re.compile(r"(?:\d+Networks_[LR]H|Toy)_(?P<network>[A-Za-z0-9]+)", re
 
 
 def network_of(region: str) -> str:
-    """Read the network from a region's name; ``other`` where the name has none.
+    """Return the network in a region's name; ``other`` if the name has none.
 
     Names are read as in the Schaefer atlases [1]_ and the ground-truth cohort.
 

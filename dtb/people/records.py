@@ -1,4 +1,4 @@
-"""One person, as every later stage sees them: a connectome, covariates and runs, under a pseudonym.
+"""The record of one person: a connectome, covariates and runs, under a pseudonym.
 
 Shape letters: `R` region, `E` connectome edge, `V` volume.
 """
@@ -56,13 +56,13 @@ class Run:
 
     @property
     def volume_seconds_V(self) -> np.ndarray:
-        """Time of each volume on the clock of the events, (V,) float64; empty without volumes."""
+        """Return the time of each volume on the clock of the events, (V,) float64; empty without volumes."""
         if self.bold_VR is None or self.repetition_time is None:
             return np.zeros(0)
         return self.first_volume_seconds + self.repetition_time * np.arange(len(self.bold_VR))
 
     def volumes_at(self, seconds: np.ndarray) -> np.ndarray:
-        """Return which volumes stand at these times, as whole numbers from 0.
+        """Return the indices of the volumes at these times.
 
         Examples
         --------
@@ -111,7 +111,7 @@ class SubjectRecord:
 
 
 def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:
-    """Take the upper triangle, row by row, without the diagonal.
+    """Return the upper triangle, row by row, without the diagonal.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def edges_from_matrix(matrix_RR: np.ndarray) -> np.ndarray:
 
 
 def matrix_from_edges(edges_E: np.ndarray, diagonal: float = 0.0) -> np.ndarray:
-    """Make the symmetric (R, R) matrix whose upper triangle is `edges_E`.
+    """Return the symmetric (R, R) matrix whose upper triangle is `edges_E`.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def matrix_from_edges(edges_E: np.ndarray, diagonal: float = 0.0) -> np.ndarray:
 
 
 def num_regions_of(num_edges: int) -> int:
-    """How many regions have this many pairs.
+    """Return the number of regions that have this many pairs.
 
     Examples
     --------

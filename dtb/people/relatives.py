@@ -1,4 +1,4 @@
-"""Who may be relatives without being called so: people whose connectomes are more alike than chance and scanner make strangers'.
+"""Possible unknown relatives: people whose connectomes are more similar than strangers' on the same scanner.
 
 Shape letters: `S` subject, `E` edge, `P` pair.
 """
@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 500
 
 
 def alike_pairs(edges_SE: np.ndarray, family_S: np.ndarray) -> np.ndarray:
-    """Find pairs whose connectomes are as alike as relatives' and who are not known to be of one family.
+    """Return pairs whose connectomes are as similar as relatives' and who are not known to be of one family.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far an edge can be trusted: its spread within a person from one rest run to another, against its spread between people.
+"""Reliability of edges: their spread within a person over rest runs, against their spread between people.
 
 Shape letters: `E` edge, `K` rest run.
 """
@@ -17,7 +17,7 @@ _MIN_PEOPLE = 2
 
 
 class EdgeReliability:
-    """Gathers, person by person, what two or more rest runs say of each edge.
+    """Collects, over people, the statistics of each edge from two or more rest runs.
 
     It is a one-way analysis of variance with everybody's runs as the groups. Memory is a few vectors, whatever the number of people.
 
@@ -34,7 +34,7 @@ class EdgeReliability:
         self._sums: dict[str, np.ndarray] = {}
 
     def add(self, runs_KE: np.ndarray) -> None:
-        """Take one person's runs (Fisher z, NaN where an edge is absent). An edge counts where two runs or more have it."""
+        """Add one person's runs (Fisher z, NaN where an edge is absent). An edge counts where two runs or more have it."""
         known_KE = np.isfinite(runs_KE)
         num_E = known_KE.sum(axis=0)
         counts_E = num_E >= 2
@@ -71,7 +71,7 @@ class EdgeReliability:
         }
 
     def save(self, folder: Path) -> dict[str, np.ndarray]:
-        """Write the figures into `folder`, if there are any, and give them."""
+        """Write the figures into `folder`, if there are any, and return them."""
         found = self.figures()
         if found:
             with written_whole(folder / RELIABILITY_FILE) as temporary:
@@ -80,7 +80,7 @@ class EdgeReliability:
 
 
 def load_reliability(folder: Path) -> dict[str, np.ndarray]:
-    """Read the figures that `EdgeReliability.save` wrote into a folder of shards; nothing if it wrote none.
+    """Read the figures that `EdgeReliability.save` wrote into a folder of shards; None if there are none.
 
     Parameters
     ----------

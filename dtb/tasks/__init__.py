@@ -1,4 +1,4 @@
-"""Tasks as data: a YAML file a task, read into trials, stimuli and responses."""
+"""Tasks as data: one YAML file per task, read into trials, stimuli and responses."""
 
 from dtb.lazy import public_names
 

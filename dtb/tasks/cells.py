@@ -15,7 +15,7 @@ _SECONDS = {"s": 1.0, "ms": 1e-3}
 
 
 class Cells:
-    """Columns of a table, derived ones included, and what is wrong with its rows.
+    """Columns of a table, derived ones included, and the problems of its rows.
 
     Parameters
     ----------

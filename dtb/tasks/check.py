@@ -1,5 +1,5 @@
-"""`dtb task check`: what a task specification made of events files, for whoever writes one: trials, responses, times, and every row that
-could not be used with its reason.
+"""`dtb task check`: a summary of events files as read by a task specification: trials, responses, times, and every unusable row with
+its reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_SPACING_SECONDS = 60.0  # of trials that are no milliseconds
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
-    """What is in some events files, all together.
+    """Counts over some events files.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Tally:
 
 
 def check_task(task: str, events: tuple[Path, ...]) -> None:
-    """Print what `task` makes of events files.
+    """Print how `task` reads events files.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def list_tasks() -> None:
 
 
 def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
-    """Count what is in some events files."""
+    """Return counts over some events files."""
     responses: Counter[tuple[str, str]] = Counter()
     correct = scored = omissions = usable = 0
     go = missed = withhold = commissions = unseen = 0
@@ -159,7 +159,7 @@ def tally_of(spec: TaskSpec, reads: list[EventsRead]) -> Tally:
 
 
 def histogram(rt_J: np.ndarray) -> str:
-    """Draw reaction times in seconds as rows of blocks, with their quartiles.
+    """Return a histogram of reaction times in seconds as text, with their quartiles.
 
     Examples
     --------
@@ -211,7 +211,7 @@ def _headline(spec: TaskSpec, tally: Tally, onsets: list[np.ndarray]) -> str:
 
 
 def _times(onsets: list[np.ndarray]) -> str:
-    """Return when trials begin in each file's own time: a wrong unit or clock shows there first."""
+    """Return a summary of trials' onsets in each file, which shows a wrong unit or clock."""
     if not any(map(len, onsets)):
         return "no trial has an onset"
     onset_J, spacing_J = np.concatenate(onsets), np.concatenate([np.diff(each) for each in onsets])
@@ -254,7 +254,7 @@ def _print_unusable(found: list[tuple[Path, EventsRead]]) -> None:
 
 
 def ranges(numbers: list[int]) -> str:
-    """Write increasing numbers with those that follow one another as ranges.
+    """Return increasing numbers in words, with ranges.
 
     Examples
     --------

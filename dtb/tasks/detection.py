@@ -1,4 +1,4 @@
-"""Pressing and withholding: omissions, commissions and d', in tasks where a press is right in some trials and none in others."""
+"""Signal detection: omissions, commissions and d', in tasks that require a press in some trials and none in others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 
 def d_prime(hits: ArrayLike, num_go: ArrayLike, false_alarms: ArrayLike, num_nogo: ArrayLike) -> np.ndarray:
-    """Return how well presses tell the trials that ask for one from those that ask for none.
+    """Return d': how well presses distinguish trials that require one from those that require none.
 
     It is z(hits) - z(false alarms), with half a trial added to each count and a whole one to each number of trials (log-linear correction;
     Hautus 1995, Behav Res Methods 27:46), so that it is finite whatever was done.
@@ -37,7 +37,7 @@ def d_prime(hits: ArrayLike, num_go: ArrayLike, false_alarms: ArrayLike, num_nog
 
 
 def chance_of_right(pressed_J: Sequence[bool] | np.ndarray, asks_for_press_J: Sequence[bool] | np.ndarray) -> float:
-    """Return the share of right trials of somebody who presses as often but looks at nothing: p g + (1 - p) (1 - g).
+    """Return the chance level: the share of correct trials for as many presses at random, p g + (1 - p) (1 - g).
 
     With one alternative that is what guessing gives; always to press is no guess but a bias, which g alone would reward.
 

@@ -1,4 +1,4 @@
-"""From trials and pulses to what the model is given at each step: stimuli, presses, and when a press was possible.
+"""The model's input and targets at each step, from trials and pulses: stimuli, presses, and when a press was possible.
 
 Nothing is rounded to steps: a stimulus that covers a third of a step has a third of its height there, and the steps' shares at risk sum
 to the observed exposure exactly. Where windows overlap, no moment is at risk twice (`Trials.at_risk_seconds`).
@@ -29,7 +29,7 @@ def encode_segment(
     *,
     by_step: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Encode a piece of a run.
+    """Return a segment of a run, encoded for the model.
 
     Parameters
     ----------

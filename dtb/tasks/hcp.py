@@ -1,4 +1,4 @@
-"""From the Human Connectome Project's own files to BIDS events that the shipped tasks `nback` and `emotion` read: `dtb task from-hcp`.
+"""`dtb task from-hcp`: converts the Human Connectome Project's files to BIDS events for the shipped tasks `nback` and `emotion`.
 
 HCP's releases have no `events.tsv`. A task run `tfMRI_WM_LR` has a folder `EVs` with one three-column text file (onset, duration, height)
 for each condition, and E-Prime's table `WM_run1_TAB.txt`; both lie in `SUBJECT/unprocessed/3T/RUN/LINKED_DATA/EPRIME` and, in the
@@ -44,7 +44,7 @@ class HcpRun:
 
 @dataclasses.dataclass(frozen=True)
 class _HcpTask:
-    """What a task is called, and how its files become rows."""
+    """A task's name, and how its files become rows."""
 
     label: str
     from_table: Callable[[Table], list[Row]]
@@ -101,7 +101,7 @@ def convert_hcp(source: Path, out: Path) -> None:
 
 
 def find_runs(source: Path) -> list[HcpRun]:
-    """Find the WM and EMOTION runs of a folder with HCP's subjects, in order.
+    """Return the WM and EMOTION runs of a folder with HCP's subjects, in order.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def find_runs(source: Path) -> list[HcpRun]:
 
 
 def events_of(run: HcpRun) -> list[Row]:
-    """Make the rows of a run's events, in order of onset.
+    """Return the rows of a run's events, in order of onset.
 
     Raises
     ------

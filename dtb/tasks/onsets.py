@@ -1,4 +1,4 @@
-"""Whether a twin can see when trials begin: it sees stimuli, and a stimulus that goes on does not say that a trial is over.
+"""Whether stimuli show when trials begin: a twin sees stimuli, not trials.
 
 Where trials follow one another without a gap and a pulse lasts as long as its trial, two trials of one category are one long stimulus.
 
@@ -21,7 +21,7 @@ _SMALLEST_CHANGE = 0.1
 
 
 def onset_is_seen(trials: Trials) -> np.ndarray:
-    """Return of which trials the beginning shows in the stimuli.
+    """Return which trials' onsets the stimuli show.
 
     It does if any channel changes by more than a tenth of its greatest height, from one 80 ms to the next, at the onset or in the second
     half of the time since the onset before: a cue, or the end of the stimulus before, is a sign too.
@@ -49,7 +49,7 @@ def onset_is_seen(trials: Trials) -> np.ndarray:
 
 
 def warning(spec: TaskSpec, num_unseen: int, num_trials: int) -> str:
-    """Return what to say where more than a few onsets cannot be seen, and what to write; empty where they can."""
+    """Return a warning if more than a few onsets cannot be seen, with what to write; else empty."""
     if num_unseen <= MOST_UNSEEN * num_trials:
         return ""
     onset = ", ".join(f"{name}: {unit}" for name, unit in spec.trials.onset.columns.items())
@@ -65,7 +65,7 @@ def warning(spec: TaskSpec, num_unseen: int, num_trials: int) -> str:
 
 
 def _area_until(trials: Trials, mine_Q: np.ndarray, points_JX: np.ndarray) -> np.ndarray:
-    """Integrate a channel's height until the given times."""
+    """Return the integral of a channel's height until the given times."""
     begin_Q = trials.pulse_onset_seconds_Q[mine_Q]
     value_Q = trials.pulse_value_Q[mine_Q].astype(np.float64)
     total_JX = np.zeros_like(points_JX)

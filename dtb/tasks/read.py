@@ -45,7 +45,7 @@ class UnusableRow:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventsRead:
-    """What an events file came to.
+    """The content of an events file.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
 
 
 def _windows(spec: TaskSpec, cells: Cells, rows: np.ndarray, onset: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """End response windows at the next onset where the specification says so, or where they reach beyond it by rounding only."""
+    """Return response windows, ended at the next onset if the specification says so or if they exceed it only by rounding."""
     ended, spacing = window.copy(), np.diff(onset[rows])
     touching = window[rows[:-1]] < spacing + ROUNDING_SECONDS
     ended[rows[:-1]] = np.where(
@@ -167,7 +167,7 @@ def _windows(spec: TaskSpec, cells: Cells, rows: np.ndarray, onset: np.ndarray, 
 
 
 def _note_presses_told_twice(cells: Cells, rows: np.ndarray, press_J: np.ndarray) -> None:
-    """Take trials out of use whose press is that of an earlier trial too: loggers write one press into each window that is open."""
+    """Mark trials as unusable whose press belongs to an earlier trial too: some loggers write a press into each open window."""
     (pressed,) = np.nonzero(np.isfinite(press_J))
     order = pressed[np.argsort(press_J[pressed], kind="stable")]
     repeated = order[1:][np.diff(press_J[order]) < _SAME_PRESS_SECONDS]
@@ -250,6 +250,6 @@ def _codes(stimulus: Stimulus) -> dict[str, tuple[Level, ...]]:
 
 
 def _uniform(task: str, stimulus: int, channel: int, num_rows: int) -> np.ndarray:
-    """Draw numbers from U[0, 1) that depend on the task and the row alone."""
+    """Return numbers from U[0, 1) that depend only on the task and the row."""
     key = hashlib.sha256(f"{task}/{stimulus}/{channel}".encode()).digest()[:8]
     return np.random.default_rng(int.from_bytes(key, "big")).random(num_rows)

@@ -1,4 +1,4 @@
-"""What was pressed, what should have been, and when: from the cells of trial rows to responses.
+"""Responses, correct responses and reaction times, from the cells of trial rows.
 
 Shape letters: `J` trial, `A` response alternative.
 """
@@ -43,7 +43,7 @@ class CorrectResponses:
 
 
 def learn_mapping(spec: TaskSpec, cells: Cells, rows: np.ndarray) -> tuple[dict[tuple[str, ...], str], list[str]]:
-    """Learn a counterbalanced mapping from presses and their accuracy.
+    """Return a counterbalanced mapping, learnt from presses and their accuracy.
 
     Every press says which of two alternatives is correct: the one that was pressed if it was accurate, the other if not. What a
     share of `min_agreement` of a key's presses say is taken.
@@ -120,7 +120,7 @@ def read_correct(
 def read_responses(
     spec: TaskSpec, cells: Cells, rows: np.ndarray, correct: CorrectResponses, window_J: np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Return what was pressed, and when, in the trials in `rows`.
+    """Return the responses and reaction times of the trials in `rows`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a task specification may say: a YAML file that tells how one task's `events.tsv` is to be understood, without any code.
+"""Task specifications: YAML files that say how to read one task's `events.tsv`, without code.
 
 `docs` for whoever writes one: `configs/tasks/stroop.yaml` is the commented example, ``dtb task check`` shows what a specification made of a
 file. Cells are compared as text, except that numbers are equal whatever their spelling (``1``, ``1.0``). Only ``n/a`` and the empty cell
@@ -186,7 +186,7 @@ class Correct:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrialRows:
-    """How rows become trials."""
+    """Which rows are trials, and how to read them."""
 
     where: Where = dataclasses.field(default_factory=dict)
     """Rows that are trials; all if empty."""
@@ -339,7 +339,7 @@ class TaskSpec:
 
 
 def columns_needed(spec: TaskSpec, *, responses: bool = True) -> tuple[str, ...]:
-    """Name the columns that an events file must have for `spec`, derived ones left out; those of what people did on request."""
+    """Return the columns that an events file must have for `spec`, without derived ones; columns of responses on request."""
     trials = spec.trials
     names = [*trials.where, *trials.onset.columns, *trials.window.columns, *trials.correct.withhold]
     for condition in trials.conditions.values():
@@ -359,7 +359,7 @@ def columns_needed(spec: TaskSpec, *, responses: bool = True) -> tuple[str, ...]
 
 
 def response_columns(spec: TaskSpec) -> tuple[str, ...]:
-    """Name the columns that say what a person did, derived ones included."""
+    """Return the columns of responses, derived ones included."""
     trials = spec.trials
     names = [trials.reaction_time.column]
     for source in (trials.response.from_codes, trials.response.from_accuracy):
@@ -370,7 +370,7 @@ def response_columns(spec: TaskSpec) -> tuple[str, ...]:
 
 
 def shipped_tasks() -> list[str]:
-    """Name the task specifications that come with the package."""
+    """Return the task specifications that come with the package."""
     return sorted(path.stem for path in _shipped_folder().glob("*.yaml"))
 
 
@@ -401,7 +401,7 @@ def load_task(name_or_path: str | Path) -> TaskSpec:
 
 
 def task_from_mapping(values: Any, source: str) -> TaskSpec:
-    """Make a specification from nested mappings, as `dtb.config.to_plain` gives it; `source` names it in messages."""
+    """Return a specification from nested mappings, as `dtb.config.to_plain` gives it; `source` names it in messages."""
     try:
         return from_mapping(TaskSpec, values, source)
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""BIDS tables, read strictly: what is in the file, as text, or a message that says where it is broken.
+"""Strict reading of BIDS tables: the cells as text, or a message that says where the file is broken.
 
 A general reader guesses: it turns ``NULL`` into "absent", fills short rows and joins lines at stray quotes. Events and participants are
 read here instead, where only what BIDS defines has a meaning.
@@ -107,7 +107,7 @@ def read_tsv(path: Path) -> Table:
 
 
 def why_no_file(path: Path) -> str:
-    """Return what is wrong with a path that leads to no file."""
+    """Return why a path is not a file."""
     if path.is_symlink() and not path.exists():
         return "a link to a file that is not there (not fetched? `datalad get`, `git annex get`)"
     return "not a file"

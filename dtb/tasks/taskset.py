@@ -1,4 +1,4 @@
-"""Several tasks side by side: which channels and response slots of one model each of them uses.
+"""Sets of tasks for one model: the channels and response slots of each task.
 
 With ``separate`` channels every task has its own, one task after the other, and a flag channel that is 1 while it is performed. With
 ``shared`` channels all tasks use the first ones and a single flag tells them apart, as in the published model.
@@ -18,7 +18,7 @@ from dtb.tasks.spec import TaskSpec, task_from_mapping, task_to_plain
 
 @dataclasses.dataclass(frozen=True)
 class TaskSet:
-    """Tasks that one model performs.
+    """Tasks of one model.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class TaskSet:
 
     @property
     def num_channels(self) -> int:
-        """Stimulus channels in all, flags included."""
+        """Return the number of stimulus channels, flags included."""
         own = [len(spec.channels) for spec in self.specs]
         return sum(own) + len(own) if self.channel_layout == "separate" else max(own, default=0) + 1
 
@@ -89,6 +89,6 @@ class TaskSet:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> TaskSet:
-        """Make the set that `to_plain` gave."""
+        """Return the set from the result of `to_plain`."""
         specs = tuple(task_from_mapping(values, f"task {values.get('name')}") for values in plain["specs"])
         return cls(specs, plain["channel_layout"])

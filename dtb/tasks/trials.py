@@ -1,4 +1,4 @@
-"""What one run of a task comes to, whatever laboratory's columns it was read from: trials and stimulus pulses, as flat arrays.
+"""One run of a task in a common form: trials and stimulus pulses, as flat arrays.
 
 Shape letters: `J` trial, `A` response alternative, `Q` stimulus pulse. Times are seconds from the run's first volume, or from
 the clock of the events file where there are no volumes.
@@ -57,7 +57,7 @@ class Trials:
     pulse_value_Q: np.ndarray
 
     def without(self, which_J: np.ndarray) -> Trials:
-        """Return the same run with some trials out of use; their stimuli stay."""
+        """Return the same run with some trials unusable; their stimuli stay."""
         return dataclasses.replace(
             self,
             rt_seconds_J=np.where(which_J, np.nan, self.rt_seconds_J),
@@ -67,12 +67,12 @@ class Trials:
 
     @property
     def num_trials(self) -> int:
-        """How many trials there are, usable or not."""
+        """Return the number of trials, usable or not."""
         return len(self.onset_seconds_J)
 
     @property
     def pressed_J(self) -> np.ndarray:
-        """(J,) bool: whether a press was seen."""
+        """Return whether a press was observed, (J,) bool."""
         return np.asarray(self.response_JA.any(axis=1))
 
     @property
@@ -120,7 +120,7 @@ class Trials:
 
     @property
     def end_seconds(self) -> float:
-        """When the last response window or stimulus ends; 0 for a run without any."""
+        """Return the end of the last response window or stimulus; 0 for a run without any."""
         ends = np.concatenate(
             [self.onset_seconds_J + self.window_seconds_J, self.pulse_onset_seconds_Q + self.pulse_duration_seconds_Q]
         )

@@ -1,4 +1,4 @@
-"""From plain arrays to a batch, for whoever has trials and series at hand and needs no BIDS tree, shards or cluster.
+"""A batch from plain arrays of trials and series, without a BIDS tree, shards or cluster.
 
 Shape letters: see `dtb.twin.batch`; here `J` is a trial within a segment.
 """
@@ -34,7 +34,7 @@ def batch_from_arrays(
     burn_in_seconds: float = 0.0,
     seed: int = 0,
 ) -> Batch:
-    """Lay people's data out for `fit`, `dtb.twin.objective.Objective` and `Twin.simulate`.
+    """Return people's data as a batch for `fit`, `dtb.twin.objective.Objective` and `Twin.simulate`.
 
     What people pressed comes in one of three ways: trials (`onset_seconds_SKJ` and `window_seconds`) with a choice and a reaction time
     each; trials with `press_SKTA`; or `press_SKTA` alone, where a press is possible at any time and each stretch from one press to the

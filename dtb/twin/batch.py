@@ -1,4 +1,4 @@
-"""What the twin is given: some people's connectomes, stimuli, responses and BOLD, padded to one shape.
+"""The twin's input: some people's connectomes, stimuli, responses and BOLD, padded to one shape.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `I` stimulus channel, `A` response alternative, `R` BOLD
 region, `E` connectome edge, `J` trial (over the whole batch).
@@ -112,7 +112,7 @@ class Batch:
         return len(self.pseudonyms)
 
     def __getitem__(self, people: int | slice | ArrayLike) -> Batch:
-        """Take some of the people, with their trials.
+        """Return some of the people, with their trials.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class Batch:
         return _moved(self, device)
 
     def repeat(self, times: int) -> Batch:
-        """Put the same people several times after one another."""
+        """Return several copies of the people, one after another."""
         if times == 1:
             return self
         num_people = len(self.pseudonyms)
@@ -173,7 +173,7 @@ class Batch:
 
 
 def _index(people: int | slice | ArrayLike) -> int | slice | np.ndarray:
-    """Return an index for NumPy; an empty list chooses nobody, and is no list of floats."""
+    """Return an index for NumPy; an empty list chooses nobody."""
     if isinstance(people, int | slice):
         return people
     chosen = np.asarray(people)

@@ -1,4 +1,4 @@
-"""Long runs in little memory: the states of one block of steps are kept at a time, and computed again for the gradient.
+"""Simulation of long runs in little memory: the states of one block of steps at a time, recomputed for the gradient.
 
 What stays from each block is its last state, its press readouts and what it adds to BOLD. The price is one more forward pass.
 
@@ -22,14 +22,14 @@ SHORTEST_BLOCK = 128
 
 
 def block_steps(num_steps: int) -> int:
-    """Return the length of a block: about the root of the number of steps, so that blocks and the states between them need alike."""
+    """Return the length of a block: about the square root of the number of steps, which minimises memory."""
     return max(SHORTEST_BLOCK, math.isqrt(max(num_steps - 1, 0)) + 1)
 
 
 def perform_in_blocks(
     twin: Twin, generated: Generated, stimulus_SKTI: Tensor, seed_S: Tensor | None, volume_seconds_SKV: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Run networks that `Twin.generate` made and read them out, block by block.
+    """Return the output of networks from `Twin.generate`, simulated block by block.
 
     Parameters
     ----------

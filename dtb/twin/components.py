@@ -1,4 +1,4 @@
-"""The directions in which people's connectomes differ most: what an encoder reads where there are many more edges than people.
+"""Principal components of people's connectomes: the encoder's input if there are many more edges than people.
 
 A linear layer on all edges has more weights than there are people, and an adaptive optimiser moves each of them equally far, whether
 its edge says anything or not. On principal components, scaled as they vary, the same optimiser moves most where people differ
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def principal_components(edges_SE: Tensor, num_components: int) -> Tensor:
-    """Find the principal components of standardised connectomes.
+    """Return the principal components of standardised connectomes.
 
     Parameters
     ----------

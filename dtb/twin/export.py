@@ -30,7 +30,7 @@ _SCHEMA = 1
 
 @dataclasses.dataclass(frozen=True)
 class TwinCard:
-    """What there is to know about an exported twin.
+    """The description of an exported twin.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class TwinCard:
 
 
 def save_twin(path: Path, twin: Twin, card: TwinCard) -> None:
-    """Write a twin into the folder `path`, each file whole or not at all.
+    """Write a twin into the folder `path`, each file atomically.
 
     Raises
     ------

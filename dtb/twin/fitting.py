@@ -1,4 +1,4 @@
-"""Training without a cluster: a twin, a batch that it learns from, a batch that says when to stop.
+"""Training without a cluster: a twin, a training batch, and a validation batch that says when to stop.
 
 What `dtb train` adds to this: shards that need not fit in memory, several workers, checkpoints, and latents that begin at regressions.
 
@@ -23,7 +23,7 @@ from dtb.twin.tangent import fit_reference
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """What came of `fit`.
+    """The result of `fit`.
 
     Attributes
     ----------

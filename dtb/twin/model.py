@@ -1,4 +1,4 @@
-"""The digital twin of a person: a connectome in, what they choose, when they press and what their BOLD signal does out.
+"""The digital twin of a person: from a connectome to choices, reaction times and BOLD.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden unit, `R` BOLD region, `E` connectome edge,
 `I` stimulus channel, `A` response alternative, `O` readout row, `Z` latent, `D` draw, `J` trial.
@@ -84,7 +84,7 @@ class Twin(nn.Module):
         components_EC: Tensor | None = None,
         regression_CZ: Tensor | None = None,
     ) -> None:
-        """Set what connectomes and BOLD are standardised with, and what of a connectome is read: figures of the training people alone.
+        """Set the means and scales of connectomes and BOLD, and the encoder's components, from the training people alone.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class Twin(nn.Module):
             self.hypernetwork.encoder.begin_at(regression_CZ)
 
     def standardise(self, connectome_SE: Tensor) -> Tensor:
-        """Standardise edges; absent ones (NaN) become 0, which tells the encoder nothing, and no gradient reaches them."""
+        """Return standardised edges; absent ones (NaN) become 0 and get no gradient."""
         return _standardised(connectome_SE, self.edge_mean_E, self.edge_scale_E)
 
     def encoder_input(self, connectome_SE: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class Twin(nn.Module):
         return self.standardise(connectome_SE).double().square().mean(1).sqrt()
 
     def generate(self, connectome_SE: Tensor, seed_S: Tensor | None = None) -> Generated:
-        """Make the parameters of these people's networks.
+        """Return the parameters of these people's networks.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Twin(nn.Module):
     def forward(
         self, connectome_SE: Tensor, stimulus_SKTI: Tensor, seed_S: Tensor | None = None, *, with_bold: bool = False
     ) -> TwinOutput:
-        """Simulate these people's twins, step by step.
+        """Return the simulation of these people's twins, step by step.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class Twin(nn.Module):
         *,
         with_bold: bool = False,
     ) -> TwinOutput:
-        """Run networks that `generate` made; parameters and result as in `forward`."""
+        """Return the simulation of networks from `generate`; parameters and result as in `forward`."""
         people = len(generated.bias_SG)
         _check("stimulus_SKTI", stimulus_SKTI, (people, None, None, self.sizes.num_channels))
         if seed_S is not None:
@@ -205,7 +205,7 @@ class Twin(nn.Module):
         return self.advance(generated, *self.inputs(stimulus_SKTI, seed_S), with_bold=with_bold)
 
     def inputs(self, stimulus_SKTI: Tensor, seed_S: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return what enters the networks at each step: the stimulus, as late as it comes, and process noise, where there is any."""
+        """Return the networks' input at each step: the delayed stimulus and process noise, if any."""
         num_segments, num_steps = stimulus_SKTI.shape[1:3]
         delay = min(self.config.stimulus_delay_steps, num_steps)
         delayed_SKTI = functional.pad(stimulus_SKTI, (0, 0, delay, 0))[:, :, :num_steps]
@@ -224,7 +224,7 @@ class Twin(nn.Module):
         *,
         with_bold: bool = False,
     ) -> TwinOutput:
-        """Run networks on what `inputs` gave, or on a part of it, from an initial state; zero without one."""
+        """Return the states of networks on (a part of) `inputs`, from an initial state or zero."""
         with ieee(delayed_SKTI.device.type):
             # The bias enters as a channel that is always 1: added apart, it would go over all steps once more, there and back.
             with_one_SKTI = functional.pad(delayed_SKTI.to(generated.input_SGI.dtype), (0, 1), value=1.0)
@@ -259,7 +259,7 @@ class Twin(nn.Module):
             )
 
     def hazards(self, output: TwinOutput) -> Tensor:
-        """(S, K, T, A): hazard of each alternative, per second.
+        """Return the hazard of each alternative per second, (S, K, T, A).
 
         With `press: sigmoid` it is the hazard under which a press within the step is as probable as the sigmoid says.
         """
@@ -309,7 +309,7 @@ class Twin(nn.Module):
         seed: int = 0,
         volume_seconds_SKV: Tensor | None = None,
     ) -> Simulation:
-        """Simulate trials of these people's twins, several times over.
+        """Return simulated trials of these people's twins, several times each.
 
         Parameters
         ----------
@@ -355,7 +355,7 @@ class Twin(nn.Module):
 
 
 def _check(name: str, value: object, shape: tuple[int | None, ...], meaning: str = "") -> None:
-    """Refuse what is no tensor of this shape."""
+    """Refuse anything but a tensor of this shape."""
     if not isinstance(value, Tensor):
         raise ValueError(
             f"{name} is of type {type(value).__name__}; it has to be a torch tensor: `torch.as_tensor(...)`"

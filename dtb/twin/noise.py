@@ -1,4 +1,4 @@
-"""Randomness that belongs to a person: the same draws for the same seed, whatever else is in the batch, on any device.
+"""Random numbers by person: the same draws for the same seed, in any batch and on any device.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `E` connectome edge.
 """
@@ -13,7 +13,7 @@ _DROPOUT, _PROCESS = 1, 2
 
 
 def dropout_mask(seed_S: Tensor, num_edges: int, share: float) -> Tensor:
-    """Draw which edges each person's encoder sees.
+    """Return the mask of edges that each person's encoder sees.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def dropout_mask(seed_S: Tensor, num_edges: int, share: float) -> Tensor:
 
 
 def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden: int) -> Tensor:
-    """Draw standard normal noise for each person's states; longer or more segments only append to it.
+    """Return standard normal noise for each person's states; longer or more segments only append to it.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden:
 
 
 def performance_seeds(seed: int, draw: int, num_subjects: int) -> Tensor:
-    """Return people, who have no name but their place, seeds of the noise of one performance of several.
+    """Return the seeds of people's noise in one of several simulations, by their place.
 
     Parameters
     ----------
@@ -78,5 +78,5 @@ def _generator(seed: int, stream: int, index: int) -> np.random.Generator:
 
 
 def _sequence(seed: int, *key: int) -> np.random.SeedSequence:
-    """Mix all bits of some numbers; torch's own generator reads 32 of a seed, and so many people would share their draws."""
+    """Return numbers with all bits mixed: torch's generator reads only 32 bits of a seed, so people would share draws."""
     return np.random.SeedSequence(seed % 2**64, spawn_key=key)

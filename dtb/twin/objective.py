@@ -1,4 +1,4 @@
-"""What training makes small: per person, how surprising their presses are and how far their BOLD is from the prediction.
+"""The loss of training: per person, the negative log-likelihood of presses and the squared error of BOLD.
 
 Each term is a mean over what was seen of a person (trials, volumes by regions), so that people with more data do not count for more.
 
@@ -21,7 +21,7 @@ from dtb.twin.readouts.press import count_trials, press_nll
 
 
 class Term(NamedTuple):
-    """One term of the loss, segment by segment, so that it can be told by task.
+    """One term of the loss, by segment, so that it can be reported by task.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Term(NamedTuple):
 
     @property
     def mean_S(self) -> Tensor:
-        """(S,): the mean over all that was seen of a person; 0 where that is nothing."""
+        """Return the mean over all data of a person, (S,); 0 without data."""
         return self.sum_SK.sum(1) / self.count_SK.sum(1).clamp_min(1)
 
 
@@ -81,7 +81,7 @@ class Objective(nn.Module):
         self.recompute = recompute
 
     def forward(self, batch: Batch) -> Losses:
-        """Run the twins of a batch and score them."""
+        """Return the losses of a batch."""
         if self.recompute:
             generated = self.twin.generate(batch.connectome_SE, batch.seed_S)
             press_SKTA, bold_SKVR = perform_in_blocks(
@@ -103,7 +103,7 @@ class Objective(nn.Module):
 
 
 def press_term(twin: Twin, press_SKTA: Tensor, batch: Batch) -> Term:
-    """Score presses: per trial with `press: hazard`, per step and alternative with `press: sigmoid`."""
+    """Return the loss of presses: per trial with `press: hazard`, per step and alternative with `press: sigmoid`."""
     if twin.config.press == "hazard":
         nll_SK = press_nll(press_SKTA, batch.press_SKTA, batch.at_risk_SKT, twin.config.step_seconds)
         return Term(nll_SK, count_trials(batch.trials, batch.at_risk_SKT))
@@ -114,7 +114,7 @@ def press_term(twin: Twin, press_SKTA: Tensor, batch: Batch) -> Term:
 
 
 def bold_term(twin: Twin, bold_SKVR: Tensor, batch: Batch) -> Term:
-    """Score BOLD: squared errors over the volumes and regions that are there and counted.
+    """Return the loss of BOLD: squared errors over the volumes and regions that are present and counted.
 
     With `bold: direct` they are the paper's: over all model steps, (S, K, T, R), against the series interpolated to them.
     """

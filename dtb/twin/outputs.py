@@ -1,4 +1,4 @@
-"""What twins give back.
+"""Outputs of twins.
 
 Shape letters: see `dtb.twin.model`.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class TwinOutput(NamedTuple):
-    """What some people's twins did.
+    """Output of some people's twins.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class TwinOutput(NamedTuple):
 
 
 class Simulation(NamedTuple):
-    """Simulated performances.
+    """Simulated trials.
 
     Attributes
     ----------

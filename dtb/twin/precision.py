@@ -1,4 +1,4 @@
-"""Float32 arithmetic as IEEE has it, whatever the program around allows: rounding errors of a long recurrence add up.
+"""IEEE float32 arithmetic, also if the surrounding program allows less: rounding errors of a long recurrence add up.
 
 Shape letters: `S` subject, `D` row, `N` what is summed over, `O` column.
 """

@@ -1,4 +1,4 @@
-"""What the data decide about a twin's shape; everything else about it is in `TwinConfig`."""
+"""The sizes of a twin that depend on the data; all others are in `TwinConfig`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a cohort's files are read, person by person: by their names. No file is opened here, but where two of events may be the same.
+"""The files to read of each person, found by their names. No file is opened here, except events files that may be copies.
 
 The raw tree says who there is and holds the events; any number of derivative trees hold the parcellated series.
 """
@@ -27,7 +27,7 @@ _RELEASED = re.compile(r"\d{6,7}(_\d+_\d+)?")
 
 @dataclasses.dataclass(frozen=True)
 class SeriesFile:
-    """A parcellated series and what lies beside it.
+    """A parcellated series and its accompanying files.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class SeriesFile:
 
 @dataclasses.dataclass(frozen=True)
 class EventsFile:
-    """Events of one task run, and the parcellated series of the same run where there is one.
+    """Events of one task run, and the parcellated series of the run, if there is one.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class EventsFile:
 
 @dataclasses.dataclass(frozen=True)
 class UnmetSeries:
-    """A series of a wanted task that no events file has the name of, so that it is not used.
+    """A series of a wanted task without an events file of the same name, which is not used.
 
     Attributes
     ----------
@@ -243,7 +243,7 @@ def _warn_of_strangers(raw: Tree, derived: list[Tree]) -> None:
 
 
 def _require_labels(trees: tuple[Tree, ...], selection: Selection, tasks: TaskSet, rest_task: str) -> None:
-    """Refuse sessions and tasks of which nobody who is wanted has a file."""
+    """Refuse sessions and tasks of which no selected person has a file."""
     whose = " of those participants" if selection.participants else ""
     names = [name for tree in trees for files in tree.files.values() for _, name in files]
     sessions = {name.entities["ses"] for name in names if "ses" in name.entities}
@@ -315,7 +315,7 @@ def _person(
 def _unmet(
     series: dict[RunKey, SeriesFile], events: list[EventsFile], tasks: TaskSet, selection: Selection, rest_task: str
 ) -> Iterator[UnmetSeries]:
-    """Yield the series of wanted tasks that no events file has the run of, each with the events file whose name differs least."""
+    """Yield the series of wanted tasks without an events file, each with the events file whose name differs least."""
     met = {file.name.run_key for file in events}
     for key, one in sorted(series.items()):
         task = one.name.entities["task"]
@@ -407,7 +407,7 @@ def _first(tables: Iterable[dict[object, Path]], what: object) -> Path | None:
 
 
 def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
-    """Return what belongs to series, by what it is and by the run (and the grid) that it belongs to."""
+    """Return the files that belong to series, by kind and by run (and grid)."""
     found: dict[object, Path] = {}
     for path, name in files:
         if name.suffix == "mask" and name.entities.get("desc") == "brain" and name.extension.startswith(".nii"):
@@ -424,7 +424,7 @@ def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
 def _raw_sidecars(
     bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None, known: dict[Path, list[tuple[Path, BidsName]]]
 ) -> tuple[Path, ...]:
-    """Return what the raw tree says of a run, by BIDS's inheritance principle: the nearest folder first, in it what names most of the run.
+    """Return the raw tree's sidecars of a run, by BIDS's inheritance principle: the nearest folder first, in it what names most of the run.
 
     A run's raw files may write its name in another way. Folders that were listed are added to `known`.
     """

@@ -1,4 +1,4 @@
-"""File names as BIDS makes them: `sub-01_task-rest_run-1_timeseries.tsv` says what it holds."""
+"""Parsing of BIDS file names, such as `sub-01_task-rest_run-1_timeseries.tsv`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BidsName:
 
 
 def combined_runs(keys: Iterable[RunKey], scanned: Collection[RunKey] = ()) -> list[RunKey]:
-    """Return which of a person's runs are others of them put together.
+    """Return which of a person's runs are concatenations of others.
 
     XCP-D names the concatenation of runs as them without ``run-`` and ``dir-`` (``--combine-runs``, the default of its modes abcd and
     hbcd); others write what is no number after ``run-``, which BIDS has for one run.
@@ -95,5 +95,5 @@ def _is_part(part: dict[str, str], whole: dict[str, str]) -> bool:
 
 
 def sidecar_of(path: Path) -> Path:
-    """Return where the JSON sidecar of a file lies, if it has one."""
+    """Return the path of a file's JSON sidecar, if it has one."""
     return path.with_name(path.name.split(".")[0] + ".json")

@@ -1,4 +1,4 @@
-"""Covariates from a BIDS `participants.tsv`, under the few names by which laboratories call them."""
+"""Covariates from a BIDS `participants.tsv`, whose columns have different names in different laboratories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ABSENT = frozenset({"", "n/a", "na", "nan", "null", "-9", "-99", "-999", "-9999
 
 
 def read_covariates(bids: Path, labels: Iterable[str], family_column: str = "") -> dict[str, Covariates]:
-    """Return the covariates of participants that have columns, None where unknown, and say of how many nothing is known.
+    """Return the covariates of participants, None where unknown, and warn of people without any.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _warn(text: str) -> None:
 
 
 def no_covariates() -> Covariates:
-    """Return what is known of somebody who is not in the table."""
+    """Return the covariates of a person who is not in the table: all unknown."""
     return dict.fromkeys(covariate.name for covariate in _in_table())
 
 

@@ -1,4 +1,4 @@
-"""Which people, sessions, tasks and runs are wanted: labels as on other tools' command lines, and fMRIPrep's BIDS filter file."""
+"""The selection of people, sessions, tasks and runs, by labels as in other BIDS apps and by fMRIPrep's filter file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Values = tuple[str | None, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What of a cohort is wanted; an empty collection wants everything.
+    """The selected part of a cohort; an empty collection selects everything.
 
     Attributes
     ----------
@@ -41,16 +41,16 @@ class Selection:
     filters: dict[str, Values]
 
     def among(self, labels: Iterable[str]) -> list[str]:
-        """Return those of some participants who are wanted."""
+        """Return the selected participants."""
         return [label for label in labels if not self.participants or label in self.participants]
 
     def wants(self, name: BidsName) -> bool:
-        """Return whether a file is of a wanted session, and passes the filters; events have the entities of raw images only."""
+        """Return whether a file is of a selected session and passes the filters; events have the entities of raw images only."""
         keys = _RAW_ENTITIES if name.suffix == "events" else self.filters
         return self._passes(name, keys)
 
     def wants_matrix(self, name: BidsName) -> bool:
-        """Return whether a matrix is wanted, which need be of no BOLD run: it is held against the session and the entities of its name."""
+        """Return whether a matrix is selected, by its session and the entities in its name."""
         return self._passes(name, {"ses", *name.entities})
 
     def _passes(self, name: BidsName, keys: Collection[str]) -> bool:
@@ -61,12 +61,12 @@ class Selection:
         )
 
     def wants_task(self, label: str, spec: TaskSpec) -> bool:
-        """Return whether a task that `spec` reads is wanted, by its BIDS label or by the name of the specification."""
+        """Return whether a task of `spec` is selected, by its BIDS label or by the name of the specification."""
         return not self.tasks or label in self.tasks or spec.name in self.tasks
 
 
 def read_selection(config: IngestConfig) -> Selection:
-    """Put together what the configuration and its filter file ask for.
+    """Return the selection of the configuration and its filter file.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _plain_labels(given: tuple[str, ...], key: str) -> frozenset[str]:
 
 
 def wanted_specs(config: IngestConfig) -> tuple[TaskSpec, ...]:
-    """Load the task specifications that are of use for the wanted tasks.
+    """Return the task specifications that the selected tasks need.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _reads(spec: TaskSpec, label: str) -> bool:
 
 
 def near(label: str, known: Iterable[str], key: str = "") -> str:
-    """Return the sentence that names what a label might have been meant for, or nothing."""
+    """Return a sentence with labels similar to an unknown one, or nothing."""
     found = difflib.get_close_matches(label, list(known), n=3)
     return f" Did you mean {' or '.join(key + each for each in found)}?" if found else ""
 
@@ -178,7 +178,7 @@ def _values(value: object, where: str) -> Values:
 
 
 def _require_bold(entity: str, values: Values, path: Path) -> None:
-    """Take what fMRIPrep's own default says of BOLD images, and nothing that would be silently without effect."""
+    """Refuse filters other than fMRIPrep's own defaults for BOLD images, which would have no effect."""
     meant = {
         "datatype": ("func", "*"),
         "suffix": ("bold", "*"),

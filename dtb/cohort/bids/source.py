@@ -1,4 +1,4 @@
-"""Which data set a cohort was made of, as its `dataset_description.json` says: what derivatives and reports have to name."""
+"""The source data set of a cohort, from its `dataset_description.json`, which derivatives and reports have to name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEYS = ("Name", "License", "DatasetDOI")
 
 
 def read_source(bids: Path) -> dict[str, str]:
-    """Read name, license and DOI of a BIDS tree, as far as they are there.
+    """Read name, license and DOI of a BIDS tree, as far as it has them.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def read_source(bids: Path) -> dict[str, str]:
 
 
 def read_made_up_seed(bids: Path) -> int | None:
-    """Read the seed that `dtb synth` made a tree with; None for a tree of people who exist, and for one that does not say."""
+    """Read the seed with which `dtb synth` made a tree; None for other trees."""
     try:
         makers = _description(bids).get("GeneratedBy")
     except (OSError, ValueError, RecursionError):
@@ -51,7 +51,7 @@ def read_made_up_seed(bids: Path) -> int | None:
 
 
 def _description(bids: Path) -> dict[str, Any]:
-    """Read the file that describes a tree; nothing of a tree without one."""
+    """Read the description of a tree; empty if there is none."""
     try:
         found = json.loads((bids / DESCRIPTION_FILE).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which functional files a BIDS tree holds, raw or derived, as bids2table finds them: names only, no file is opened here."""
+"""The functional files of a BIDS tree, raw or derived, indexed by bids2table: names only, no file is opened."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Tree:
 
 
 def list_tree(root: Path, wanted: Collection[str] = ()) -> Tree:
-    """List the functional files of a tree, of everybody or of those who are wanted.
+    """Return the functional files of a tree, of everybody or of selected people.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def _labels(root: Path) -> tuple[str, ...]:
 
 
 def _listed(root: Path, labels: list[str]) -> Iterator[tuple[str, Listed | str]]:
-    """List people's folders and files, and give a reason for each who cannot be listed."""
+    """Return people's folders and files, and the reason for each person who cannot be listed."""
     found: dict[str, Listed] = {}
     for label in labels:
         try:
@@ -116,7 +116,7 @@ def _listed(root: Path, labels: list[str]) -> Iterator[tuple[str, Listed | str]]
 
 
 def _files(root: Path, labels: list[str]) -> dict[str, list[str]]:
-    """Have bids2table list people's files.
+    """Return people's files, indexed by bids2table.
 
     It is shown a folder of links to them. It takes a list of people too (2.3.1), but then finds nothing where the path of the tree has a
     bracket or its name a period, and compares every name of the list with every name of the tree: of 4,000 people, that took 5.7 s of CPU,
@@ -143,7 +143,7 @@ def _files(root: Path, labels: list[str]) -> dict[str, list[str]]:
 
 
 def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path, BidsName]]]:
-    """Parse the names, and warn of those that cannot be told apart."""
+    """Return the parsed names, and warn of those that are ambiguous."""
     found: dict[str, list[tuple[Path, BidsName]]] = {}
     odd, misplaced, elsewhere = [], [], [path.name for path in sorted(root.glob("*_events.tsv"))]
     for label, listed in people.items():
@@ -170,7 +170,7 @@ def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path,
 
 
 def parse_name(name: str) -> BidsName | None:
-    """Parse a file name; None where a part of it is no entity, an entity stands there twice, or what it says is no label."""
+    """Return a parsed file name; None if a part is not an entity, an entity occurs twice, or a label is invalid."""
     entities = bids2table.parse_bids_entities(name)
     suffix, extension = entities.pop("suffix"), entities.pop("ext")
     num_parts = name.partition(".")[0].count("_")

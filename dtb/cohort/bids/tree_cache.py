@@ -1,4 +1,4 @@
-"""The list of a tree's files, kept from one command to the next; a person's part holds until one of that person's folders changes.
+"""The cache of a tree's file index; a person's part is valid until one of that person's folders changes.
 
 It lies in the user's own cache folder, readable to the user alone: a raw tree is often read-only, and a dry run has no output folder.
 Adding, removing or renaming an entry changes its folder's times, so a status of each folder tells. A file whose content changes needs no
@@ -45,7 +45,7 @@ class Listed:
 
 
 def list_folders(person: Path) -> Listed:
-    """Return a person's folders, with no files yet; none if they changed so lately that their times tell nothing.
+    """Return a person's folders, without files; None if they changed too recently for their times to be reliable.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _times(status: os.stat_result) -> tuple[int, int]:
 
 
 def kept_at(root: Path) -> Path | None:
-    """Return the file in which the list of a tree is kept; None for a user without a home."""
+    """Return the cache file of a tree; None for a user without a home."""
     try:
         folder = cache_folder() / "trees"
     except RuntimeError:
@@ -101,7 +101,7 @@ def kept_at(root: Path) -> Path | None:
 
 
 def read_kept(place: Path) -> dict[str, Listed]:
-    """Return what is kept of each participant label; nothing where there is no list, or one that this version cannot use."""
+    """Return the cached index by participant label; empty if there is none, or one that this version cannot use."""
     if not place.is_file():
         return {}
     try:
@@ -117,7 +117,7 @@ def read_kept(place: Path) -> dict[str, Listed]:
 
 
 def keep(place: Path, people: dict[str, Listed]) -> None:
-    """Keep the list of everybody whose folders can tell when it is out of date."""
+    """Cache the index of everybody whose folders can show when it is out of date."""
     settled = {label: listed for label, listed in sorted(people.items()) if listed.folders}
     columns = {
         "label": pa.array(settled, pa.string()),

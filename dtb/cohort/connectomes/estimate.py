@@ -1,4 +1,4 @@
-"""Functional connectomes: correlation of the regions, Fisher z, rest runs combined, absent regions absent.
+"""Functional connectomes: Fisher z of regions' correlations, with rest runs combined and absent regions masked.
 
 Shape letters: `V` volume, `R` region, `E` edge, `K` rest run.
 """
@@ -23,7 +23,7 @@ _RUNS = {
 
 
 def description(config: IngestConfig) -> dict[str, str]:
-    """Return what a manifest says about connectomes that are made with these settings."""
+    """Return the manifest's description of connectomes made with these settings."""
     if CONNECTOMES[config.connectome].estimate is None:
         named = {"matrix": config.matrix_key} if config.matrix_key else {}
         scale = {"log1p": "log of 1 + value", "fisher_z": "fisher_z", "none": "as it is"}[config.matrix_transform]
@@ -37,7 +37,7 @@ def description(config: IngestConfig) -> dict[str, str]:
 
 
 def concatenated(runs: list[Series]) -> Series:
-    """Standardise each run's regions and put the runs after one another; a region that one of them lacks is absent."""
+    """Return the standardised runs, concatenated; a region that one of them lacks is absent."""
     parts = []
     for series in runs:
         known_VR = np.where(series.present_R, series.values_VR[series.kept_V], np.nan)
@@ -47,7 +47,7 @@ def concatenated(runs: list[Series]) -> Series:
 
 
 def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
-    """Correlate the regions of one run.
+    """Return the connectome of one run.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def fisher_z(series: Series, kind: str = "pearson") -> np.ndarray:
 
 
 def averaged(edges_KE: np.ndarray, num_volumes_K: np.ndarray) -> np.ndarray:
-    """Average the runs' Fisher z, each weighted by the volumes it kept; an edge counts where a run has it.
+    """Return the mean of the runs' Fisher z, weighted by the volumes kept; an edge is present if any run has it.
 
     Returns
     -------

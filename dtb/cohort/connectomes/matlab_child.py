@@ -1,4 +1,4 @@
-"""A process of its own in which scipy reads one MATLAB file: on damaged bytes its reader, compiled code, may end the process.
+"""A separate process in which scipy reads one MATLAB file, because its compiled reader may crash on damaged files.
 
 It is run by its path, imports nothing of ours, and speaks with `dtb.cohort.connectomes.matrix_files`: it prints what the file holds, one
 line of JSON; it reads the names of a matrix and of the variable with its labels, another line; and it writes both as `numpy.savez` does.
@@ -16,7 +16,7 @@ from scipy.io import loadmat, whosmat
 
 
 def main(path: str) -> None:
-    """Serve one file."""
+    """Print the variables of one file, and the content of the one that standard input names."""
     print(json.dumps([(name, [int(size) for size in shape], kind) for name, shape, kind in whosmat(path)]), flush=True)
     key, labels = json.loads(sys.stdin.readline())
     variables = loadmat(path, variable_names=[key, *([labels] if labels else [])])
@@ -33,7 +33,7 @@ def main(path: str) -> None:
 
 
 def texts(array: Any) -> tuple[str, ...]:
-    """Take names out of a cell array, an array of characters, or DSI Studio's bytes with a line for each name."""
+    """Return names from a cell array, an array of characters, or DSI Studio's bytes with a line for each name."""
     array = np.asarray(array)
     if array.dtype.kind in "ui":
         text = bytes(int(value) % 256 for value in array.ravel()).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Connectomes that others computed: a matrix a file, structural or functional, checked and brought to the cohort's edges.
+"""Precomputed connectomes: one matrix per file, structural or functional, checked and converted to the cohort's edges.
 
 Nothing is taken on trust: a matrix must be square, symmetric (or one half of a symmetric one), finite, and as large as its names say.
 
@@ -53,7 +53,7 @@ def find_matrices(
     selection: Selection,
     scanned: Collection[RunKey] = (),
 ) -> tuple[tuple[MatrixFile, ...], tuple[Path, ...]]:
-    """Find a person's matrices, in any folder of theirs, that pass the selection; of those made of a task, those of rest alone.
+    """Return a person's matrices, in any of their folders, that pass the selection; matrices of tasks are left out.
 
     Parameters
     ----------

@@ -137,7 +137,7 @@ def read_mat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
 
 
 def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names, bool]:
-    """Have another process read the file: see `dtb.cohort.connectomes.matlab_child`."""
+    """Return the file's content, read by another process: see `dtb.cohort.connectomes.matlab_child`."""
     command = [sys.executable, "-I", matlab_child.__file__, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdin is not None

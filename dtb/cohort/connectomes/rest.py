@@ -1,4 +1,4 @@
-"""A person's connectome, out of rest series or of matrices that others computed, and whether it is good enough.
+"""A person's connectome, from rest series or precomputed matrices, and its quality.
 
 Shape letters: `E` connectome edge.
 """
@@ -22,7 +22,7 @@ from dtb.people.records import matrix_from_edges
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rest:
-    """A person at rest.
+    """A person's rest data.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Rest:
 
 
 class NoRestError(SetAsideError):
-    """None of somebody's files of rest could be read.
+    """None of a person's rest files could be read.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def read_rest(
 
 
 def require_good(rest: Rest, config: IngestConfig) -> None:
-    """Hold rest against the rules of the configuration.
+    """Refuse rest data that break the rules of the configuration.
 
     Raises
     ------

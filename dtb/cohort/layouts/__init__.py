@@ -1,4 +1,4 @@
-"""Layouts of derivative trees: what each matches, reads and says of itself."""
+"""Layouts of derivative trees: their files, reading and description."""
 
 from dtb.lazy import public_names
 

@@ -1,4 +1,4 @@
-"""What a layout of derivatives has to say of itself: which files are its series, how they are read, and what it is in words.
+"""The definition of a layout of derivatives: which files are its series, how they are read, and its words.
 
 Files of this folder import nothing heavy outside of functions: the configuration looks at the table of layouts for their names.
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Values(NamedTuple):
-    """What a file of series holds.
+    """The content of a file of series.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Values(NamedTuple):
 
 
 class SeriesPath(NamedTuple):
-    """Where a series lies, and the brain mask on the same grid if there is one."""
+    """The path of a series, and of the brain mask on the same grid, if any."""
 
     path: Path
     mask: Path | None
@@ -98,12 +98,12 @@ class Layout:
 
 
 def is_timeseries(name: BidsName, extension: str, config: IngestConfig) -> bool:
-    """Return whether a file is a parcellated series of the parcellation that is wanted."""
+    """Return whether a file is a parcellated series of the selected parcellation."""
     parcellation = name.entities.get("seg", name.entities.get("atlas"))
     is_wanted = parcellation is not None and config.parcellation in {None, parcellation}
     return name.suffix == "timeseries" and is_wanted and name.extension == extension
 
 
 def space_pattern(config: IngestConfig) -> str:
-    """Return the space that is wanted as a part of file names; empty where any will do."""
+    """Return the selected space as a part of file names; empty if any will do."""
     return f"_space-{config.space}" if config.space else ""

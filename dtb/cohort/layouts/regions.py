@@ -1,4 +1,4 @@
-"""Regions by their numbers, for series that do not name them: from the table that the configuration or a derivative tree has."""
+"""Region names for series without them, from a table of the configuration or of a derivative tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layouts of derivatives that can be read: one line each, from a file each."""
+"""The table of layouts: one line each, from a file each."""
 
 from __future__ import annotations
 

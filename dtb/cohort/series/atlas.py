@@ -44,7 +44,7 @@ def first_line(error: Exception) -> str:
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
-    """Round labels to int64; what is no number, or too large for a label, becomes 0, the background."""
+    """Return labels rounded to int64; what is not a number, or too large for a label, becomes 0, the background."""
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(np.abs(values) < LARGEST_LABEL, np.rint(values), 0).astype(np.int64))
 
@@ -169,7 +169,7 @@ class VolumeAtlas:
         return region_M, np.divide(in_image_R, share_R, out=np.zeros(self.num_regions), where=share_R > 0)
 
     def count(self, region_M: np.ndarray) -> np.ndarray:
-        """Count the voxels of each region, (R,) int."""
+        """Return the number of voxels of each region, (R,) int."""
         return np.bincount(region_M[region_M >= 0], minlength=self.num_regions)
 
     def _regions(self, image: Any) -> np.ndarray:

@@ -49,7 +49,7 @@ def read_label_table(path: Path) -> RegionTable:
 
 
 def other_maps(path: Path) -> list[str]:
-    """Say which map of a ``dlabel.nii`` is read, where it has several, as networks and parcels of one atlas."""
+    """Return which map of a ``dlabel.nii`` is read, if it has several, as networks and parcels of one atlas."""
     names = [str(name) for name in _axes(path, "dlabel")[0].name]
     if len(names) < 2:
         return []
@@ -66,7 +66,7 @@ def labels_of_surface(path: Path, max_memory_gib: float) -> set[int]:
 def parcellate_dense(
     path: Path, atlas: Path, labels: np.ndarray, *, max_memory_gib: float, min_coverage: float
 ) -> Parcellated:
-    """Average a ``dtseries.nii`` over the regions of a ``dlabel.nii``, a block of volumes at a time.
+    """Return the means of a ``dtseries.nii`` over the regions of a ``dlabel.nii``, a block of volumes at a time.
 
     Vertices are matched by surface and number, voxels by where they are in millimetres: the two files may hold different parts of a
     surface, and count their voxels from different corners.

@@ -1,4 +1,4 @@
-"""Taking confounds out of a parcellated series, with nilearn, by the name of a published strategy.
+"""Regressing confounds out of a parcellated series with nilearn, by a published strategy.
 
 Regression and averaging over a parcel commute, so it is done on parcel means. Drifts go with fMRIPrep's cosine regressors.
 
@@ -38,7 +38,7 @@ _STRATEGIES: dict[str, dict[str, Any]] = {
 def cleaned(
     values_VR: np.ndarray, path: Path, repetition_time: float, config: IngestConfig, table: Path | None = None
 ) -> np.ndarray:
-    """Regress confounds out of an fMRIPrep run's parcel means, and filter them.
+    """Return an fMRIPrep run's parcel means, with confounds regressed out and filtered.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def _is_steady(table: Path | None, num_volumes: int) -> np.ndarray:
 
 
 def _require_freedom(confounds_VC: np.ndarray, path: Path, config: IngestConfig) -> None:
-    """Refuse a run in which so many regressors leave next to nothing: correlations of what is left would be noise, and large."""
+    """Refuse a run with too few degrees of freedom left: correlations of the residuals would be noise, and large."""
     num_volumes = len(confounds_VC)
     centred_VC = confounds_VC - confounds_VC.mean(axis=0)
     scale_C = centred_VC.std(axis=0)

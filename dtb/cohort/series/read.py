@@ -1,4 +1,4 @@
-"""Reading a parcellated series as (volume, region), from each layout that laboratories have, without taking anything on trust.
+"""Reading a parcellated series as (volume, region), from each layout, with all checks.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -63,13 +63,13 @@ class Series:
     task_notices: tuple[str, ...] = ()
 
     def with_dropped(self) -> Series:
-        """Return the series behind the volumes that were dropped, which are missing and keep its place in time."""
+        """Return the series with the dropped volumes added as missing, so that all volumes keep their times."""
         missing_VR = np.full((self.dropped_volumes, self.values_VR.shape[1]), np.nan)
         return dataclasses.replace(self, values_VR=np.concatenate([missing_VR, self.values_VR]), dropped_volumes=0)
 
     @property
     def seconds(self) -> float:
-        """How long the run is, censored volumes included."""
+        """Return the length of the run, censored volumes included."""
         return len(self.values_VR) * self.repetition_time + max(0.0, self.start_seconds)
 
     @property
@@ -121,7 +121,7 @@ def read_region_names(first: SeriesFile, derivatives: tuple[Path, ...], config: 
 
 
 def require_atlas_space(files: Iterable[SeriesFile], config: IngestConfig) -> None:
-    """Stop before volumes are averaged over an atlas of another space: the numbers would look like any others.
+    """Refuse an atlas of another space than the images.
 
     Raises
     ------
@@ -206,14 +206,14 @@ def read_series(
 
 
 def _without_zero_volumes(values_VR: np.ndarray) -> tuple[np.ndarray, int]:
-    """Take volumes in which every region is exactly 0 for missing, and count them."""
+    """Return the series with volumes in which every region is exactly 0 marked as missing, and their number."""
     known_VR = np.isfinite(values_VR)
     zero_V = known_VR.any(axis=1) & ~(known_VR & (values_VR != 0)).any(axis=1)
     return np.where(zero_V[:, None], np.nan, values_VR), int(zero_V.sum())
 
 
 def require_volumes(series: Series, file: SeriesFile, config: IngestConfig) -> None:
-    """Refuse a series of which censoring left too little.
+    """Refuse a series with too few volumes left after censoring.
 
     Raises
     ------

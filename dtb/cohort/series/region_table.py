@@ -1,4 +1,4 @@
-"""Tables that name the regions of an atlas, and whether a table and an image are of the same atlas.
+"""Tables of region names, and the check that a table and an image are of the same atlas.
 
 A table that counts from 0, or a list of names beside an image whose labels have gaps, would give every region its neighbour's name, and
 nothing later could tell. So both sides are held against each other: what one lacks is named, and names that may have moved are refused.
@@ -63,7 +63,7 @@ class RegionTable:
     says_numbers: bool = True
 
     def lacking(self, labels: Collection[int], image: str) -> list[str]:
-        """Say what the image of that name and the table lack of one another.
+        """Return sentences on regions that the image or the table lacks.
 
         Parameters
         ----------

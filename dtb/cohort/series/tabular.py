@@ -1,4 +1,4 @@
-"""Parcellated series in tables: tab-separated with or without a header, and HDF5; and the tables that lie beside them.
+"""Parcellated series in tables: tab-separated with or without a header, and HDF5; and their accompanying tables.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -74,7 +74,7 @@ def read_with_header(path: Path, regions: tuple[str, ...], max_memory_gib: float
 
 
 def in_order(found_VR: np.ndarray, found: tuple[str, ...], regions: tuple[str, ...], path: Path) -> np.ndarray:
-    """Bring columns into the order of the cohort's regions."""
+    """Return columns in the order of the cohort's regions."""
     twice = next((name for place, name in enumerate(found) if name in found[:place]), None)
     if twice is not None:
         raise InputDataError(f"{path.name} has the region {twice!r} more than once.")
@@ -151,7 +151,7 @@ def _numbers(path: Path, lines: memoryview, max_memory_gib: float) -> np.ndarray
 
 
 def on_the_clock(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarray:
-    """Put a censored series back onto the run's clock: NaN where volumes were taken out, or are marked by any column of the table.
+    """Return a censored series with NaN for removed volumes, and for those that any column of the table marks.
 
     XCP-D marks volumes of too much motion (`framewise_displacement`, `dvars`), short stretches between them (`censor_between`), all that it
     left out of denoising (`denoising`) and all that it left out in the end (`interpolation`). Which of these were taken out of the series
@@ -204,7 +204,7 @@ def _mark(cell: str) -> float | None:
 
 
 def mean_displacement(path: Path, num_volumes: int, series: Path) -> float | None:
-    """Average the column `framewise_displacement` of a table, in millimetres; None if it has none.
+    """Return the mean of the column `framewise_displacement` of a table, in millimetres; None if it has none.
 
     Raises
     ------

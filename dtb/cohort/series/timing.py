@@ -1,4 +1,4 @@
-"""When the volumes of a run were acquired, as its sidecars say it: their spacing, those removed from the beginning, the first one's time.
+"""Acquisition times of a run's volumes, from its sidecars: their spacing, those removed from the beginning, and the first one's time.
 
 Events count from the beginning of the run's first volume. A volume stands for that time only if nobody moved it: slice timing correction
 brings all slices to one time within the volume (fMRIPrep: the middle, half a repetition time later), and XCP-D and HALFpipe take volumes
@@ -56,7 +56,7 @@ DROPPED_DIFFERS = (
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """When a run's volumes were acquired.
+    """Acquisition times of a run's volumes.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Timing:
 
 
 def read_timing(file: SeriesFile, header_time: float | None, config: IngestConfig) -> Timing:
-    """Read when the volumes of a series were acquired.
+    """Read the acquisition times of a series' volumes.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _start(
     seconds: float,
     notices: list[str],
 ) -> float:
-    """Return how long after its beginning a volume stands, from the first sidecar that speaks of slice timing."""
+    """Return the time of a volume after its beginning, from the first sidecar on slice timing."""
     is_corrected = False
     for name, sidecar in _preprocessed(file, own):
         start = sidecar.get("StartTime")
@@ -305,7 +305,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def read_sidecar(path: Path) -> dict[str, object]:
-    """Read what lies beside a file, if anything does."""
+    """Read a file's sidecar, if it has one."""
     sidecar = find_sidecar(path)
     return _json_at(sidecar) if sidecar.exists() or sidecar.is_symlink() else {}
 

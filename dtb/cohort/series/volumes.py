@@ -1,4 +1,4 @@
-"""Bundle means of a 4D image, streamed: memory does not grow with the length of the run, and no header is believed before it is checked.
+"""Parcel means of a 4D image, streamed: memory does not grow with the length of the run, and headers are checked first.
 
 Decompression runs in a thread of its own beside the sums. Only the voxels of the atlas are touched: they are gathered in the order of
 their parcels, whose sums are then sums of neighbours.
@@ -42,7 +42,7 @@ _LARGEST_DEFLATION = 1032  # bytes that one byte of a gzip file can become
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parcellated:
-    """Bundle means of a run.
+    """Parcel means of a run.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
 def parcellate_volumes(
     path: Path, atlas: VolumeAtlas, *, max_memory_gib: float, min_coverage: float, mask: Path | None = None
 ) -> Parcellated:
-    """Average a 4D image over the parcels of an atlas.
+    """Return the means of a 4D image over the parcels of an atlas.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How likely a press is, and when: hazards per second that are constant within a model step.
+"""The distribution of presses: hazards per second that are constant within a model step.
 
 With hazards `lambda_a(t)` the probability of no press in a step of length `dt` is `exp(-sum_a lambda_a dt)`. A trial's log-likelihood
 is the log density of its press, or the log probability of surviving the response window. Choice probabilities, densities, means and
@@ -88,7 +88,7 @@ def count_trials(trials: TrialTensors, at_risk_SKT: Tensor) -> Tensor:
 
 
 def windows(hazard_SKTA: Tensor, trials: TrialTensors) -> tuple[Tensor, Tensor]:
-    """Cut the response window of each trial out of its segment.
+    """Return the response window of each trial in its segment.
 
     Parameters
     ----------
@@ -358,7 +358,7 @@ class PressDistribution:
 def first_press(
     press_probability_JWA: Tensor, covered_JW: Tensor, step_seconds: float, queue: Queue | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Decode presses as the paper does: the first step after the onset whose press output exceeds 0.5.
+    """Return presses decoded as in the paper: the first step after the onset whose press output exceeds 0.5.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _MOST = 600.0  # an integrated hazard beyond this leaves nothing, and its expone
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Queue:
-    """Which trial waits for which.
+    """The order in which trials of overlapping windows wait.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Queue:
 
 
 def queue_of(trials: TrialTensors, step_seconds: float) -> Queue | None:
-    """Find the trials that begin within the window of the one before; None where there are none.
+    """Return the trials that begin within the window of the one before; None if there are none.
 
     A trial that begins with the press of the one before, as where each stretch from press to press is a trial, does not wait for it.
     """
@@ -89,7 +89,7 @@ def queue_of(trials: TrialTensors, step_seconds: float) -> Queue | None:
 
 
 def waiting_hazards(hazard_JWA: Tensor, covered_JW: Tensor, queue: Queue, step_seconds: float) -> Tensor:
-    """Return each trial's own hazards: what it has of the given ones, as it may still wait for the trial before.
+    """Return each trial's own hazards: its share of the given ones, while it may still wait for the trial before.
 
     The probability that it does follows from that trial's hazards, its own from the one before, and so on. Within a step an earlier trial
     is taken to be done at any moment alike.

@@ -1,4 +1,4 @@
-"""The recurrent network over time, several ways: the same numbers, each fast somewhere."""
+"""The recurrent network over time, in several implementations: the same numbers, each fast on some hardware."""
 
 from dtb.lazy import public_names
 
