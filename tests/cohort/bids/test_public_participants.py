@@ -28,7 +28,7 @@ KNOWN = {"01": (20.0, "F"), "02": (30.0, "M")}
         (
             b"participant_id\tage\tsex\nsub-01\t18-38\tF\nsub-02\t30\tM\n",  # mne-bids-pipeline#600
             {"01": (None, "F"), "02": (30.0, "M")},
-            "1 ages .* no number .*'18-38' in line 2",
+            "1 ages .* not numbers .*'18-38' in line 2",
         ),
     ],
 )
@@ -48,7 +48,7 @@ def test_participants_are_known_or_it_is_said_of_whom_not(tmp_path, text, expect
         ),  # mne-bids-pipeline#600
         (
             "participant_id\tsession\tage\nc1NT\t1\t3\nc1NT\t2\t6\n",
-            r"sub-c1NT stands there more than once.*sessions\.tsv",
+            r"sub-c1NT occurs more than once.*sessions\.tsv",
         ),  # pybids#474
         ("eid\tage\n1000083\t60\n", "no column participant_id. Found: eid, age"),  # UK Biobank's own tables
     ],
