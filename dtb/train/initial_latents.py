@@ -69,7 +69,9 @@ def _trials(run: Run, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents: int) -> np.ndarray | None:
+def latent_directions(
+    scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents: int, family_S: np.ndarray | None = None
+) -> np.ndarray | None:
     """Return the directions between connectomes that predict behaviour best, by reduced-rank ridge regression.
 
     The figures are first transformed so that their residuals are uncorrelated and of equal variance. The axes along which most is
@@ -83,6 +85,8 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
     figures_SY : (S, Y) float64
         NaN where absent.
     num_latents : int
+    family_S : (S,) int, optional
+        Number of each person's family, which no fold divides; everybody is one's own if not given.
 
     Returns
     -------
@@ -111,7 +115,7 @@ def latent_directions(scores_SC: np.ndarray, figures_SY: np.ndarray, num_latents
     standard_SY = np.nan_to_num((figures_SY - np.nanmean(figures_SY, axis=0)) / spread_Y)
     scores_SC = scores_SC - scores_SC.mean(axis=0)
     weights_CZ, _ = _axes_and_weights(scores_SC, standard_SY, num_latents)
-    r_Z = _cross_fitted_r(scores_SC, standard_SY, num_latents)
+    r_Z = _cross_fitted_r(scores_SC, standard_SY, num_latents, family_S)
     size_Z = np.maximum((scores_SC @ weights_CZ).std(axis=0), 1e-12)
     directions_CZ = np.zeros((scores_SC.shape[1], num_latents))
     directions_CZ[:, : len(r_Z)] = weights_CZ * r_Z / size_Z
@@ -132,12 +136,19 @@ def _axes_and_weights(
     return _ridge(scores_SC, standard_SY @ axes_YZ)[0], axes_YZ
 
 
-def _cross_fitted_r(scores_SC: np.ndarray, standard_SY: np.ndarray, num_latents: int) -> np.ndarray:
+def _cross_fitted_r(
+    scores_SC: np.ndarray, standard_SY: np.ndarray, num_latents: int, family_S: np.ndarray | None
+) -> np.ndarray:
     """Return how well each latent predicts people (Z,) to whom neither its axis nor its weights were fitted; 0 where that may be chance.
 
     Axes that were chosen on the same people seem to predict them even where there is nothing to predict.
     """
-    fold_S = np.random.default_rng(0).permutation(len(scores_SC)) % _NUM_FOLDS
+    _, family_S = np.unique(np.arange(len(scores_SC)) if family_S is None else family_S, return_inverse=True)
+    num_families = int(family_S.max()) + 1
+    if num_families < _NUM_FOLDS:
+        return np.zeros(min(num_latents, standard_SY.shape[1]))
+    # What a family shares with itself is no evidence of what its connectomes say, and it counts once.
+    fold_S = (np.random.default_rng(0).permutation(num_families) % _NUM_FOLDS)[family_S]
     said, did = [], []
     for fold in range(_NUM_FOLDS):
         fit_S, rest_S = fold_S != fold, fold_S == fold
@@ -150,7 +161,7 @@ def _cross_fitted_r(scores_SC: np.ndarray, standard_SY: np.ndarray, num_latents:
     said_SZ, did_SZ = np.concatenate(said), np.concatenate(did)
     explained_Z = 1 - ((did_SZ - said_SZ) ** 2).sum(axis=0) / np.maximum((did_SZ**2).sum(axis=0), 1e-12)
     r_Z = np.sqrt(np.maximum(explained_Z, 0.0))
-    return np.where(r_Z * np.sqrt(len(did_SZ)) > stats.norm.isf(_CHANCE / len(r_Z)), r_Z, 0.0)
+    return np.where(r_Z * np.sqrt(num_families) > stats.norm.isf(_CHANCE / len(r_Z)), r_Z, 0.0)
 
 
 def strongest(scores_SC: np.ndarray, found: Sequence[np.ndarray | None], num_latents: int) -> np.ndarray | None:

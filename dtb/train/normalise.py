@@ -16,6 +16,7 @@ import safetensors.numpy
 import torch
 
 from dtb.files import written_whole
+from dtb.people.covariates import family_numbers
 from dtb.people.records import SubjectRecord
 from dtb.shards.bold import series, within
 from dtb.shards.split import Split
@@ -170,6 +171,7 @@ def measure(
     kept: list[np.ndarray] = []
     figures: list[np.ndarray] = []
     maps: list[list[np.ndarray]] = []
+    facts: list[dict[str, float | str | None]] = []
     for record in records:
         edges.add(record.connectome_E[None])
         read_E = record.connectome_E
@@ -179,6 +181,7 @@ def measure(
         if num_components and len(kept) < MOST_PEOPLE:
             kept.append(read_E)
             if taskset is not None:
+                facts.append(record.covariates)
                 figures.append(behaviour_figures(record, taskset, split))
                 maps.append(contrast_maps(record, taskset, split, columns))
         for run, span in zip(record.runs, split.spans("train", record.runs), strict=True):
@@ -194,7 +197,7 @@ def measure(
             scores_SC = standard_SE @ components_EC
             brain = [map_figures(np.array(maps_SR)) for maps_SR in zip(*maps, strict=True)]
             found = [
-                latent_directions(scores_SC, figures_SY, num_latents)
+                latent_directions(scores_SC, figures_SY, num_latents, family_numbers(facts))
                 for figures_SY in (np.array(figures), np.concatenate(brain, axis=1) if brain else None)
                 if figures_SY is not None
             ]

@@ -57,6 +57,19 @@ def test_on_null_data_the_sizes_are_zero():
     assert np.sum(np.array(sizes) > 0) <= 4
 
 
+def test_what_sisters_share_gives_no_size():
+    """Twins alike in brain and behaviour predict each other across folds that divide them, though brains say nothing of behaviour."""
+    sizes, family_S = {"together": 0, "divided": 0}, np.repeat(np.arange(60), 2)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        scores_SC, figures_SY = (rng.standard_normal((60, 40))[family_S], rng.standard_normal((60, 6))[family_S])
+        for name, numbers in (("together", family_S), ("divided", None)):
+            directions_CZ = latent_directions(scores_SC, figures_SY, 3, numbers)
+            sizes[name] += bool((scores_SC @ directions_CZ).std(axis=0).max() > 0)
+    assert sizes["together"] <= 3
+    assert sizes["divided"] == 10
+
+
 def test_absent_figures_and_people_do_not_break_it():
     scores_SC, traits_S2, figures_SY = world(300)
     figures_SY[::3, 2] = np.nan
