@@ -76,7 +76,6 @@ def test_the_certificate_tests_against_permuted_trainings_and_says_how_many_woul
         num_people=12,
         weights_BS=evidence.weights_BS,
         confidence=0.95,
-        seed=0,
         covariates=evidence.covariates,
         num_permutations=100,
     )
