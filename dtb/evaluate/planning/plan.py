@@ -118,7 +118,8 @@ def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
     return (
         f"To claim {CLAIMS[config.claim]} beyond age, sex, site and motion, as one of the {NUM_TESTS} tests of a certificate, "
         f"at power {config.power:.0%} and with {trials} trials of {config.task}, "
-        f"a regression needs: {'; '.join(rests)}{more}. That is for made-up people whose true effects are {whom}"
+        f"a regression needs: {'; '.join(rests)}{more}. That is for made-up people whose true effects are {whom} "
+        "It is one test of a certificate: to be personal, a twin has to beat strangers' connectomes as well, which takes more people."
     )
 
 

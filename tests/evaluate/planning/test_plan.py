@@ -101,6 +101,8 @@ def test_the_sentence_names_the_smallest_number_that_is_enough():
     rows = [Outcome(Setting(people, 5.0, 40), power, 0, 1, 0.3) for people, power in ((20, 0.5), (40, 0.85))]
     assert "5 minutes of rest: 40 people" in in_words(rows, config)
     assert "more than 20" in in_words(rows[:1], config)
+    # The power is that of one test, and not of the verdict.
+    assert in_words(rows, config).endswith("has to beat strangers' connectomes as well, which takes more people.")
     assert outcome(Setting(60, 5.0, 40), [(0.9, 1e-9)] * 9 + [(-0.5, 0.9)], 0.05).power == 0.9
 
 
