@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from dtb.cluster import connected, prepare_environment
 from scripts.live_page import CHROMIUM, OPTIONS
 
+# Looked through for doctests like any other file; importing it would add its kinds for every test.
+collect_ignore = ["toy_kinds.py"]
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("dtb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dtb")

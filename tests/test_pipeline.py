@@ -135,6 +135,8 @@ def test_a_made_up_cohort_is_the_same_each_time_and_people_who_exist_get_pseudon
         written.append({path.name: path.read_bytes() for path in (tmp_path / name / "shards").glob("*.tar")})
     assert written[0] == written[1] != {}
     cohort = tmp_path / "first" / "cohort"
+    described = cohort / "bids" / "dataset_description.json"
+    described.write_text(json.dumps({"Name": "people who exist", "BIDSVersion": "1.10.0"}))
     given = InputConfig(bids=cohort / "bids", derivatives=(cohort / "derivatives" / "xcp_d",))
     steps_of(dataclasses.replace(config, input=given), tmp_path / "given")[0].call(resume=False)
     known, hidden = (set(open_cohort(tmp_path / name / "shards").pseudonyms) for name in ("first", "given"))

@@ -44,7 +44,7 @@ def test_rest_counts_once(tmp_path, parts, whole):
     np.testing.assert_allclose(read.record.connectome_E, np.average(z_KE, axis=0, weights=[120, 200]), atol=1e-6)
     assert len(read.record.rest_runs) == 2
     (left_out,) = [each for each in read.left_out if each.run == person.whole.name.replace("sub-sue", "p")]
-    assert "put together" in left_out.reason
+    assert "concatenated by the pipeline" in left_out.reason
 
 
 def test_a_combination_whose_parts_are_not_there_is_read(tmp_path):

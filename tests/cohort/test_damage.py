@@ -45,13 +45,13 @@ def spoil(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def or_refused(read, path: Path, damage: Damage):
-    """Give what is read; None if it is refused in a sentence that names the file."""
+def or_refused(read, path: Path, damage: Damage, *others: str):
+    """Return what is read; None if it is refused in a sentence that names the file, or one of the others that belong to it."""
     try:
         return read()
     except UserError as error:
         said = str(error)
-    assert path.name in said
+    assert any(name in said for name in (path.name, *others)), said
     assert len(said) < 1000
     assert damage is not whole, said
     return None
@@ -313,7 +313,9 @@ def test_confounds(tmp_path, which, damage):
     values_VR = rng.standard_normal((60, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = or_refused(lambda: cleaned(values_VR, image, 0.8, IngestConfig(confounds="24p")), image, damage)
+        found = or_refused(
+            lambda: cleaned(values_VR, image, 0.8, IngestConfig(confounds="24p")), image, damage, f"{stem}.{which}"
+        )
     if found is not None:
         assert found.shape == values_VR.shape
         assert not np.isinf(found).any()
