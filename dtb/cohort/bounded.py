@@ -108,7 +108,7 @@ def _name_of(item: Any) -> str:
 def _started(read: Callable[[Any], Any], items: Sequence[Any], max_memory_gib: float) -> Iterator[Connection]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
+        [sys.executable, "-P", "-c", _CHILD],  # -P: no module of the folder that dtb is run in
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
