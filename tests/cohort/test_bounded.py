@@ -89,8 +89,8 @@ def test_an_exponent_that_a_library_would_compute_to_its_last_digit_costs_its_fi
 
 
 def test_no_module_of_the_folder_that_dtb_is_run_in_is_imported(tmp_path, monkeypatch):
-    """A folder of data may hold anything: `grp.py` there would be taken for Python's own by whoever begins in it."""
-    (tmp_path / "grp.py").write_text("raise SystemExit(3)")
+    """A folder of data may hold anything: `pickle.py` there would be taken for Python's own by whoever begins in it."""
+    (tmp_path / "pickle.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
     (found,) = read_apart(Path.exists, [tmp_path], seconds=60, max_memory_gib=1.0)
     assert found is True
