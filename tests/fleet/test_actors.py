@@ -238,8 +238,8 @@ def test_loss_of_a_node_loses_no_work(tmp_path: Path) -> None:
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         folder = Path({str(tmp_path)!r})
         def take_away():
-            status = folder / "out" / "status"
-            while len(list(status.glob("part-*"))) < 2:
+            status, at_work = folder / "out" / "status", folder / "notes" / f"node-{{second.node_id}}"
+            while len(list(status.glob("part-*"))) < 2 or not at_work.exists():
                 time.sleep(0.05)
             cluster.remove_node(second, allow_graceful=False)
         threading.Thread(target=take_away, daemon=True).start()

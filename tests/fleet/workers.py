@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import ray
 import torch
 
 from dtb.fleet.actors import Work
@@ -31,6 +32,7 @@ class Misbehaving:
 
     def work(self, keys: Sequence[str]) -> Work:
         rows, failures = [], {}
+        (self.notes / f"node-{ray.get_runtime_context().get_node_id()}").touch()
         for key in keys:
             time.sleep(self.seconds)
             with (self.notes / f"{key}.log").open("a") as log:
