@@ -135,6 +135,6 @@ def test_planted_answers_move_nothing_that_is_fitted(config, tmp_path):
         for name, array in before.items():
             np.testing.assert_array_equal(after[name], array, err_msg=name)
     names = {name.split()[0] for name in before}
-    assert names >= {"twin", "stranger_connectome", "group_mean", "ridge", "kernel_ridge", "cpm", "demographics_motion"}
+    assert names >= {"twin", "group_mean", "ridge", "kernel_ridge", "cpm", "demographics_motion"}
     assert ("own_earlier" in names) == split.tests_seen_people
     assert np.isfinite(before["ridge mean_rt_ST"]).any()
