@@ -113,7 +113,9 @@ def predicted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
     task = EvaluationInputs(cohort, split, twin, card, TASKS)
     evidence = gather(task, Config(evaluate=EvaluateConfig(num_bootstrap=100)), Progress(disable=True))
     found = {}
-    for name, prediction in evidence.predictions.items():
+    assert evidence.strangers is not None
+    strangers = {"stranger_connectome": evidence.strangers.predictions[0]}
+    for name, prediction in (evidence.predictions | strangers).items():
         found |= {f"{name} {key}": value for key, value in vars(prediction.summary).items()}
         if prediction.trials is not None:
             found[f"{name} outcome_JO"] = prediction.trials.outcome_JO
@@ -135,6 +137,6 @@ def test_planted_answers_move_nothing_that_is_fitted(config, tmp_path):
         for name, array in before.items():
             np.testing.assert_array_equal(after[name], array, err_msg=name)
     names = {name.split()[0] for name in before}
-    assert names >= {"twin", "group_mean", "ridge", "kernel_ridge", "cpm", "demographics_motion"}
+    assert names >= {"twin", "stranger_connectome", "group_mean", "ridge", "kernel_ridge", "cpm", "demographics_motion"}
     assert ("own_earlier" in names) == split.tests_seen_people
     assert np.isfinite(before["ridge mean_rt_ST"]).any()
