@@ -15,16 +15,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy.optimize import nnls
 
+from dtb.evaluate.predictors.leave_out import balanced_folds
 from dtb.evaluate.predictors.predictions import Prediction, Summary
 from dtb.evaluate.predictors.reaction_times import LogSpeeds
 from dtb.evaluate.predictors.regressions import REGRESSIONS, Read, Regression
 from dtb.evaluate.scores.observed import People
+from dtb.people.covariates import family_numbers
 
 FEWEST_TO_FIT = 10
 """A regression is not fitted to fewer training people."""
 FEWEST_OF_OTHERS = 5
 """The same of the part of the training people that the rest are predicted from."""
-NUM_FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,16 +85,7 @@ def from_columns(values_SY: np.ndarray, num_tasks: int, num_regions: int) -> tup
 
 def inner_folds(training: People) -> np.ndarray:
     """Return folds (S,) of training people of about equal size; people of one family share a fold."""
-    families: dict[object, list[int]] = {}
-    for place, covariates in enumerate(training.covariates):
-        families.setdefault(covariates.get("family") or place, []).append(place)
-    members = list(families.values())
-    fold_S, size_F = np.zeros(len(training), np.int64), np.zeros(NUM_FOLDS)
-    for number in np.random.default_rng(0).permutation(len(members)):
-        smallest = int(size_F.argmin())
-        fold_S[members[number]] = smallest
-        size_F[smallest] += len(members[number])
-    return fold_S
+    return balanced_folds(family_numbers(training.covariates))
 
 
 def fitted(training: People, people: People, targets_SY: np.ndarray, fold_S: np.ndarray) -> dict[str, Fitted]:
@@ -104,7 +96,7 @@ def fitted(training: People, people: People, targets_SY: np.ndarray, fold_S: np.
     dict of str to Fitted
         By name; without those that cannot be fitted.
     """
-    features, found = Features(training, people), {}
+    features, found, family_S = Features(training, people), {}, family_numbers(training.covariates)
     for regression in REGRESSIONS:
         seen = features.of(regression)
         if seen is None:
@@ -113,10 +105,9 @@ def fitted(training: People, people: People, targets_SY: np.ndarray, fold_S: np.
         left_out_SY = np.full(targets_SY.shape, np.nan)
         for fold in np.unique(fold_S):
             rest_S, others_S = fold_S == fold, fold_S != fold
-            left_out_SY[rest_S] = _fit(
-                regression, features_SF[others_S], features_SF[rest_S], targets_SY[others_S], FEWEST_OF_OTHERS
-            )
-        said_QY = _fit(regression, features_SF, features_QF, targets_SY, FEWEST_TO_FIT)
+            known = features_SF[others_S], features_SF[rest_S], targets_SY[others_S], family_S[others_S]
+            left_out_SY[rest_S] = _fit(regression, *known, FEWEST_OF_OTHERS)
+        said_QY = _fit(regression, features_SF, features_QF, targets_SY, family_S, FEWEST_TO_FIT)
         found[regression.name] = Fitted(said_QY, left_out_SY)
     return found
 
@@ -181,7 +172,7 @@ def regressions(training: People, target: Summary, people: People) -> dict[str, 
     for regression in REGRESSIONS:
         seen = features.of(regression)
         if seen is not None:
-            said_QY = _fit(regression, *seen, targets_SY, FEWEST_TO_FIT)
+            said_QY = _fit(regression, *seen, targets_SY, family_numbers(training.covariates), FEWEST_TO_FIT)
             mean_QT, effect_QT, accuracy_QT, maps_QY = np.split(said_QY, num_tasks * np.arange(1, 4), axis=1)
             maps_QTR = maps_QY.reshape(len(said_QY), *target.maps_STR.shape[1:])
             found[regression.name] = Prediction(Summary(mean_QT, effect_QT, accuracy_QT, maps_QTR))
@@ -189,11 +180,17 @@ def regressions(training: People, target: Summary, people: People) -> dict[str, 
 
 
 def _fit(
-    regression: Regression, features_SF: np.ndarray, features_QF: np.ndarray, targets_SY: np.ndarray, fewest: int
+    regression: Regression,
+    features_SF: np.ndarray,
+    features_QF: np.ndarray,
+    targets_SY: np.ndarray,
+    family_S: np.ndarray,
+    fewest: int,
 ) -> np.ndarray:
-    return fill(
-        lambda who_S, y_SY: regression.fit(features_SF[who_S], features_QF, y_SY), targets_SY, len(features_QF), fewest
-    )
+    def fit(who_S: np.ndarray, y_SY: np.ndarray) -> np.ndarray:
+        return regression.fit(features_SF[who_S], features_QF, y_SY, family_S[who_S])
+
+    return fill(fit, targets_SY, len(features_QF), fewest)
 
 
 def fill(

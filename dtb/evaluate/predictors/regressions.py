@@ -2,7 +2,8 @@
 
 Ridge, kernel ridge, connectome-based predictive modelling and a quadratic regression on latents see the same edges as the twin's encoder;
 *demographics and motion* sees what is known of age, sex, site, head motion and length of rest alone.
-Every step, filling in and scaling included, is fitted on training people only, and every choice of a penalty is made among them.
+Every step, filling in and scaling included, is fitted on training people only, and every choice of a penalty is made among them, with
+relatives left out together.
 
 Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target, `P` level of significance.
 """
@@ -10,20 +11,18 @@ Shape letters: `S` training person, `Q` person to predict, `E` edge, `Y` target,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import RidgeCV
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
+from dtb.evaluate.predictors.leave_out import balanced_folds, ridge_in_kernel
 from dtb.evaluate.scores.observed import People
 from dtb.people.covariates import removed_labels, removed_numbers
 
@@ -48,8 +47,8 @@ class Regression:
     name, words, short : str
         As of a `dtb.evaluate.predictors.table.Predictor`.
     fit : function
-        From the features (S, F) of training people, those (Q, F) of people to predict, and targets (S, Y) without NaN, to predictions
-        (Q, Y).
+        From the features (S, F) of training people, those (Q, F) of people to predict, targets (S, Y) without NaN and training people's
+        families (S,), to predictions (Q, Y).
     read : function
         From training people and people to predict to the features of both, or None where there are none.
     """
@@ -57,7 +56,7 @@ class Regression:
     name: str
     words: str
     short: str
-    fit: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     read: Read
 
 
@@ -100,61 +99,36 @@ def scaled_covariates(training: People, people: People) -> tuple[np.ndarray, np.
     return np.asarray(who_SC, dtype=np.float64), np.asarray(transformer.transform(tables[1]), dtype=np.float64)
 
 
-def _ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
-    """Fit a ridge regression to each target, its penalty by leave-one-out among training people."""
-    features_SE, features_QE = within_span(features_SE, features_QE)
-    model = RidgeCV(PENALTIES, alpha_per_target=True).fit(features_SE, targets_SY)
-    return np.asarray(model.predict(features_QE)).reshape(len(features_QE), -1)
+def _ridge(
+    features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray, family_S: np.ndarray
+) -> np.ndarray:
+    """Fit a ridge regression to each target, its penalty by leaving out families of training people.
 
-
-def within_span(features_SE: np.ndarray, features_QE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn features so that as few carry training people as there are training people.
-
-    A ridge regression's weights lie in the span of training people, so it predicts the same from the turned features; but with thousands
-    of edges and targets its weights would not fit in memory.
+    Its weights lie in the span of training people, so that the products of people's features are enough. With thousands of edges and
+    targets the weights themselves would not fit in memory.
     """
-    num_people, num_edges = features_SE.shape
-    if num_edges <= num_people:
-        return features_SE, features_QE
-    values, vectors = np.linalg.eigh(features_SE @ features_SE.T)
-    kept = values > 1e-10 * values[-1]
-    scale = np.sqrt(values[kept])
-    return vectors[:, kept] * scale, features_QE @ features_SE.T @ vectors[:, kept] / scale
+    kernel_SS, kernel_QS = features_SE @ features_SE.T, features_QE @ features_SE.T
+    return ridge_in_kernel(kernel_SS, kernel_QS, targets_SY, PENALTIES, family_S)[0]
 
 
-def _kernel_ridge(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
-    """Fit a ridge regression with a Gaussian kernel to each target, penalty and width by cross-validation among training people.
-
-    All targets share one kernel and one set of folds, so that thousands of them cost little more than one.
-    """
-    mean_Y = targets_SY.mean(axis=0)
+def _kernel_ridge(
+    features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray, family_S: np.ndarray
+) -> np.ndarray:
+    """Fit a ridge regression with a Gaussian kernel to each target, penalty and width by leaving out families of training people."""
     distance_SS = euclidean_distances(features_SE, squared=True)
     distance_QS = euclidean_distances(features_QE, features_SE, squared=True)
     typical = max(float(np.median(distance_SS[~np.eye(len(distance_SS), dtype=bool)])), 1e-12)
-    folds = list(KFold(min(5, len(features_SE)), shuffle=True, random_state=0).split(features_SE))
     best_Y = np.full(targets_SY.shape[1], np.inf)
     predicted_QY = np.empty((len(features_QE), targets_SY.shape[1]))
     for gamma in KERNEL_WIDTHS / typical:
         kernel_SS, kernel_QS = np.exp(-gamma * distance_SS), np.exp(-gamma * distance_QS)
-        for penalty in KERNEL_PENALTIES:
-            error_Y = np.zeros(targets_SY.shape[1])
-            for fit, rest in folds:
-                centre_Y = targets_SY[fit].mean(axis=0)
-                model = KernelRidge(alpha=penalty, kernel="precomputed")
-                model.fit(kernel_SS[np.ix_(fit, fit)], targets_SY[fit] - centre_Y)
-                held_out = model.predict(kernel_SS[np.ix_(rest, fit)]) + centre_Y
-                error_Y += ((held_out - targets_SY[rest]) ** 2).sum(axis=0)
-            better_Y = error_Y < best_Y
-            if better_Y.any():
-                model = KernelRidge(alpha=penalty, kernel="precomputed").fit(
-                    kernel_SS, targets_SY[:, better_Y] - mean_Y[better_Y]
-                )
-                predicted_QY[:, better_Y] = model.predict(kernel_QS) + mean_Y[better_Y]
-                best_Y[better_Y] = error_Y[better_Y]
+        said_QY, error_Y = ridge_in_kernel(kernel_SS, kernel_QS, targets_SY, KERNEL_PENALTIES, family_S)
+        better_Y = error_Y < best_Y
+        predicted_QY[:, better_Y], best_Y[better_Y] = said_QY[:, better_Y], error_Y[better_Y]
     return predicted_QY
 
 
-def _cpm(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
+def _cpm(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray, family_S: np.ndarray) -> np.ndarray:
     """Fit connectome-based predictive modelling to each target (Shen et al. 2017, Nat Protoc 12, 506).
 
     Edges whose correlation with the target is significant among training people are summed, those with a negative one subtracted, and the
@@ -163,9 +137,9 @@ def _cpm(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarra
     """
     error_PY = np.zeros((len(CPM_P), targets_SY.shape[1]))
     if len(CPM_P) > 1:
-        for fit, rest in KFold(min(5, len(features_SE)), shuffle=True, random_state=0).split(features_SE):
-            held_out_PQY = _cpm_at_each_p(features_SE[fit], features_SE[rest], targets_SY[fit])
-            error_PY += ((held_out_PQY - targets_SY[rest]) ** 2).sum(axis=1)
+        for fit_S, rest_S in _folds(family_S):
+            held_out_PQY = _cpm_at_each_p(features_SE[fit_S], features_SE[rest_S], targets_SY[fit_S])
+            error_PY += ((held_out_PQY - targets_SY[rest_S]) ** 2).sum(axis=1)
     predicted_PQY = _cpm_at_each_p(features_SE, features_QE, targets_SY)
     return np.asarray(np.take_along_axis(predicted_PQY, error_PY.argmin(axis=0)[None, None], axis=0)[0])
 
@@ -194,7 +168,9 @@ def _cpm_at_each_p(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY:
     return predicted_PQY
 
 
-def _latents_quadratic(features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray) -> np.ndarray:
+def _latents_quadratic(
+    features_SE: np.ndarray, features_QE: np.ndarray, targets_SY: np.ndarray, family_S: np.ndarray
+) -> np.ndarray:
     """Read latents from connectomes, and regress each target on them, their squares and their products.
 
     Latents are the principal axes of the targets, each predicted by ridge regression: what a twin could make of its latents, with one bend.
@@ -205,12 +181,19 @@ def _latents_quadratic(features_SE: np.ndarray, features_QE: np.ndarray, targets
     axes_SZ = axes_SK[:, : int((size_K[:NUM_LATENTS] > 1e-9).sum())]
     if not axes_SZ.shape[1]:
         return np.broadcast_to(targets_SY.mean(axis=0), (len(features_QE), targets_SY.shape[1])).copy()
-    features_SE, features_QE = within_span(features_SE, features_QE)
-    read_SZ, read_QZ = np.empty_like(axes_SZ), _ridge(features_SE, features_QE, axes_SZ)
-    for fit, rest in KFold(min(5, len(features_SE)), shuffle=True, random_state=0).split(features_SE):
-        read_SZ[rest] = _ridge(features_SE[fit], features_SE[rest], axes_SZ[fit])
+    read_SZ, read_QZ = np.zeros_like(axes_SZ), _ridge(features_SE, features_QE, axes_SZ, family_S)
+    for fit_S, rest_S in _folds(family_S):
+        read_SZ[rest_S] = _ridge(features_SE[fit_S], features_SE[rest_S], axes_SZ[fit_S], family_S[fit_S])
     bend = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler()).fit(read_SZ)
-    return _ridge(bend.transform(read_SZ), bend.transform(read_QZ), targets_SY)
+    return _ridge(bend.transform(read_SZ), bend.transform(read_QZ), targets_SY, family_S)
+
+
+def _folds(family_S: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give, fold by fold, masks of those to fit to and of the rest; nothing where all are of one family."""
+    fold_S = balanced_folds(family_S)
+    for fold in np.unique(fold_S):
+        if (fold_S != fold).any():
+            yield fold_S != fold, fold_S == fold
 
 
 REGRESSIONS = (

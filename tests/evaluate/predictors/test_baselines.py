@@ -7,12 +7,13 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold
-from sklearn.preprocessing import StandardScaler
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import KernelCenterer, StandardScaler
 
 from dtb.evaluate.predictors import fitting
 from dtb.evaluate.predictors import regressions as fits
 from dtb.evaluate.predictors.baselines import always_correct, group_mean, of_regression, own_earlier
+from dtb.evaluate.predictors.leave_out import balanced_folds
 from dtb.evaluate.predictors.predictions import summary_of_people, summary_of_prediction
 from dtb.evaluate.predictors.table import baselines
 from dtb.evaluate.scores.observed import collect
@@ -171,7 +172,7 @@ def test_ridge_is_sklearns_on_edges_that_nobody_lacks(training, unseen):
     np.testing.assert_allclose(mine[0], scaler.transform(training.edges_SE[:, complete_E].astype(float)), atol=1e-4)
     target_S = summary_of_people(training, STROOP).mean_rt_ST
     expected = RidgeCV(fits.PENALTIES).fit(mine[0], target_S[:, 0]).predict(mine[1])
-    np.testing.assert_allclose(fits._ridge(*mine, target_S)[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(fits._ridge(*mine, target_S, np.arange(len(target_S)))[:, 0], expected, rtol=1e-6)
 
 
 def test_ridge_is_sklearns_with_more_edges_than_people_too():
@@ -179,7 +180,7 @@ def test_ridge_is_sklearns_with_more_edges_than_people_too():
     features_SE, features_QE = rng.normal(size=(20, 300)), rng.normal(size=(6, 300))
     targets_SY = features_SE[:, :2] + rng.normal(size=(20, 2)) + 5
     expected = RidgeCV(fits.PENALTIES, alpha_per_target=True).fit(features_SE, targets_SY).predict(features_QE)
-    np.testing.assert_allclose(fits._ridge(features_SE, features_QE, targets_SY), expected, rtol=1e-6)
+    np.testing.assert_allclose(fits._ridge(features_SE, features_QE, targets_SY, np.arange(20)), expected, rtol=1e-6)
 
 
 def test_ridge_finds_the_trait_and_kernel_ridge_too():
@@ -199,9 +200,12 @@ def test_kernel_ridge_is_sklearns_at_the_penalty_it_chose(monkeypatch):
     monkeypatch.setattr(fits, "KERNEL_WIDTHS", np.array([1.0]))
     squared = ((features_SE[:, None] - features_SE) ** 2).sum(-1)
     gamma = 1 / np.median(squared[~np.eye(30, dtype=bool)])
-    expected = KernelRidge(alpha=0.5, kernel="rbf", gamma=gamma).fit(features_SE, targets_SY - targets_SY.mean(0))
+    centred = KernelCenterer().fit(rbf_kernel(features_SE, gamma=gamma))
+    kernels = [centred.transform(rbf_kernel(some, features_SE, gamma=gamma)) for some in (features_SE, features_QE)]
+    expected = KernelRidge(alpha=0.5, kernel="precomputed").fit(kernels[0], targets_SY - targets_SY.mean(0))
     np.testing.assert_allclose(
-        fits._kernel_ridge(features_SE, features_QE, targets_SY), expected.predict(features_QE) + targets_SY.mean(0)
+        fits._kernel_ridge(features_SE, features_QE, targets_SY, np.arange(30)),
+        expected.predict(kernels[1]) + targets_SY.mean(0),
     )
 
 
@@ -232,9 +236,9 @@ def test_connectome_based_predictive_modelling_is_as_published_edge_by_edge(monk
     assert signs[0] == 1
     assert signs[1] == -1
     slope, intercept = np.polyfit(features_SE @ signs, target_S, 1)
-    found = fits._cpm(features_SE, features_QE, np.stack([target_S, np.tile([1.0, -1.0], 20)], axis=1))
+    found = fits._cpm(features_SE, features_QE, np.stack([target_S, np.tile([1.0, -1.0], 20)], axis=1), np.arange(40))
     np.testing.assert_allclose(found[:, 0], slope * (features_QE @ signs) + intercept)
-    none = fits._cpm(features_SE[:, 5:8] * 0, features_QE[:, 5:8], target_S[:, None])
+    none = fits._cpm(features_SE[:, 5:8] * 0, features_QE[:, 5:8], target_S[:, None], np.arange(40))
     np.testing.assert_allclose(none, target_S.mean())
 
 
@@ -243,15 +247,18 @@ def test_edges_are_taken_at_the_p_that_predicts_training_people_best(monkeypatch
     features_SE, features_QE = rng.normal(size=(60, 80)), rng.normal(size=(7, 80))
     few_S, many_S = features_SE[:, 0] * 2 + rng.normal(size=60), features_SE[:, :40].sum(1) + rng.normal(size=60)
     targets_SY = np.stack([few_S, many_S], axis=1)
-    found = fits._cpm(features_SE, features_QE, targets_SY)
+    who_S = np.arange(60)
+    found = fits._cpm(features_SE, features_QE, targets_SY, who_S)
     errors, alone = [], []
     for p in fits.CPM_P:
         monkeypatch.setattr(fits, "CPM_P", (p,))
         held_out_SY = np.empty_like(targets_SY)
-        for fit, rest in KFold(5, shuffle=True, random_state=0).split(features_SE):
-            held_out_SY[rest] = fits._cpm(features_SE[fit], features_SE[rest], targets_SY[fit])
+        fold_S = balanced_folds(who_S)
+        for fold in range(5):
+            rest, fit = fold_S == fold, fold_S != fold
+            held_out_SY[rest] = fits._cpm(features_SE[fit], features_SE[rest], targets_SY[fit], who_S[fit])
         errors.append(((held_out_SY - targets_SY) ** 2).sum(axis=0))
-        alone.append(fits._cpm(features_SE, features_QE, targets_SY))
+        alone.append(fits._cpm(features_SE, features_QE, targets_SY, who_S))
     best_Y = np.argmin(errors, axis=0)
     assert best_Y[0] < best_Y[1]
     for column, best in enumerate(best_Y):

@@ -103,12 +103,14 @@ def test_a_bend_in_what_is_read_is_found_by_latents_and_by_no_line():
     features_SE = rng.normal(size=(400, 12))
     trait_S = features_SE[:, :4].sum(axis=1) / 2
     targets_SY = np.stack([trait_S, trait_S**2], axis=1) + 0.3 * rng.normal(size=(400, 2))
-    fit = features_SE[:300], features_SE[300:], targets_SY[:300]
-    r = [np.corrcoef(way(*fit)[:, 1], trait_S[300:] ** 2)[0, 1] for way in (fits._latents_quadratic, fits._ridge)]
+    fit, who_S = (features_SE[:300], features_SE[300:], targets_SY[:300]), np.arange(300)
+    r = [
+        np.corrcoef(way(*fit, who_S)[:, 1], trait_S[300:] ** 2)[0, 1] for way in (fits._latents_quadratic, fits._ridge)
+    ]
     assert r[0] > 0.9
     assert abs(r[1]) < 0.3
     same = np.zeros((300, 1)) + 2.0
-    np.testing.assert_allclose(fits._latents_quadratic(fit[0], fit[1], same), 2.0)
+    np.testing.assert_allclose(fits._latents_quadratic(fit[0], fit[1], same, who_S), 2.0)
 
 
 def test_the_stack_has_the_weights_that_fit_people_left_out_and_none_where_nothing_is_known():
