@@ -518,7 +518,9 @@ class PlanConfig:
     claim: Literal["mean_rt", "condition_rt"] = "mean_rt"
     """What is to be predicted from the connectome: people's mean reaction time, or their condition effect."""
     task: Literal["stroop", "hammer"] = "stroop"
-    """Design that people perform."""
+    """Design that people perform, and in which they are predicted."""
+    other_tasks: tuple[Literal["stroop", "hammer"], ...] = ()
+    """Designs that people perform beside it, with as many trials: their tests stand on the certificate too, and share its correction."""
     size: OpenFraction | None = None
     """Size of the claim: the partial correlation, beyond age, sex, site and motion, that a study with the most people, minutes and trials
     below would find on the mean. If not given, effects are as large as `synth.trait_strength` makes them."""
@@ -531,10 +533,9 @@ class PlanConfig:
     num_cohorts: Annotated[int, Field(ge=10)] = 40
     """Cohorts made for each setting."""
     power: OpenFraction = 0.8
-    """Share of the cohorts in which the claim should come out."""
+    """Share of the cohorts whose certificate should call the twin personal."""
     significance: OpenFraction = 0.05
-    """One-sided level of a certificate of one task: the claim counts as having come out at a tenth of it, which correction for the
-    certificate's ten tests leaves to the first to pass, and beyond age, sex, site and motion."""
+    """One-sided level of the certificate, 1 minus `evaluate.confidence`: what it leaves to each of its tests, its correction decides."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -6,7 +6,7 @@ between them says nothing of a person. Where there are several seeds, each with 
 each, in each bootstrap draw: people's mean predictions would be those of an ensemble, which nobody trained. How far the seeds' own figures
 lie apart is said.
 
-Shape letters: `S` subject, `N` seed, `X` observed or predictor, `C` column of a basis of covariates, `F` fold.
+Shape letters: `S` subject, `N` seed, `X` observed or predictor, `C` column of a basis of covariates.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import PICKED_IN_FOLDS
 from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, Covariates, basis_with_group, covariate_basis
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
+from dtb.evaluate.scores.folds import with_fold_means, without_fold_means
 from dtb.evaluate.scores.picked import with_best
 from dtb.evaluate.scores.statistics import (
     STREAM,
@@ -36,7 +37,6 @@ from dtb.evaluate.scores.statistics import (
     PartialCorrelation,
     Statistic,
     draw_weights,
-    orthonormal,
 )
 from dtb.evaluate.scores.tables import (
     ADDED,
@@ -165,7 +165,7 @@ def pooled_figures(
             if is_partial and taken_out_SC is not None:
                 fold_of = rows[rows["seed"] == seed].set_index("pseudonym")["fold"]
                 alone.append(
-                    PartialCorrelation(_with_fold_means(taken_out_SC, fold_of.reindex(list(people)).to_numpy()))
+                    PartialCorrelation(with_fold_means(taken_out_SC, fold_of.reindex(list(people)).to_numpy()))
                 )
             else:
                 alone.append(STATISTICS[first["statistic"]])
@@ -242,16 +242,6 @@ def _apart(alone: Sequence[Statistic], values_NSX: np.ndarray, twin: int) -> str
     return f"{len(alone)} seeds, mean over them; alone {min(reached):.3f} to {max(reached):.3f}"
 
 
-def _with_fold_means(basis_SC: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
-    """Put a mean of each fold beside what covariates can explain; a person without a fold does not count."""
-    complete_S = np.isfinite(basis_SC).all(axis=1) & ~pd.isna(fold_S)
-    means_SF = pd.get_dummies(pd.Series(fold_S[complete_S])).to_numpy(np.float64)
-    found_SC = orthonormal(np.concatenate([basis_SC[complete_S], means_SF], axis=1))
-    filled_SC = np.full((len(fold_S), found_SC.shape[1]), np.nan)
-    filled_SC[complete_S] = found_SC
-    return filled_SC
-
-
 def _pooled_split(evaluated: tuple[Path, ...], splits: list[dict[str, Any]]) -> Split:
     """Return what the evaluations held out, without the people; all have to be of one kind, and of one task."""
     first = splits[0]
@@ -272,17 +262,6 @@ def _pooled_covariates(splits: list[dict[str, Any]]) -> Covariates:
         tuple(name for name in known[0] if all(name in some for some in known)),
         tuple(name for name in COVARIATES.names if any(name in some for some in lacking)),
     )
-
-
-def without_fold_means(values_SX: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
-    """Return the columns minus each fold's mean, over the people of the fold who have a value."""
-    centred_SX = values_SX.copy()
-    for fold in pd.unique(fold_S[~pd.isna(fold_S)]):
-        here_S = fold_S == fold
-        present_SX = np.isfinite(values_SX[here_S])
-        total_X = np.where(present_SX, values_SX[here_S], 0.0).sum(axis=0)
-        centred_SX[here_S] -= total_X / np.maximum(present_SX.sum(axis=0), 1)
-    return centred_SX
 
 
 def mean_ceilings(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:

@@ -9,7 +9,8 @@ import pytest
 
 from dtb.config import Config, EvaluateConfig
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.evaluate.pool import pool, pooled_figures, without_fold_means
+from dtb.evaluate.pool import pool, pooled_figures
+from dtb.evaluate.scores.folds import without_fold_means
 from dtb.evaluate.scores.statistics import draw_weights, orthonormal
 from dtb.evaluate.stage import evaluate
 from dtb.shards.split import Split

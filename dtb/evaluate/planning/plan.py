@@ -1,4 +1,4 @@
-"""``dtb plan``: how many people, scan minutes and trials a claim between people needs, as a table, a sentence and a picture."""
+"""``dtb plan``: how many people, scan minutes and trials a personal twin needs, as a table, a sentence and a picture."""
 
 from __future__ import annotations
 
@@ -12,23 +12,12 @@ from rich.table import Table
 
 from dtb import terminal
 from dtb.config import Config, PlanConfig, sections
-from dtb.evaluate.planning.power import (
-    NUM_TESTS,
-    Outcome,
-    largest,
-    make_study,
-    outcome,
-    predicted_r,
-    settings,
-    strength_of,
-)
+from dtb.evaluate.planning.power import Outcome, largest, make_study, outcome, settings, strength_of, tasks_of
+from dtb.evaluate.planning.verdict import Verdict
 from dtb.files import write_json, written_whole
 from dtb.stages import StageCall
 
-CLAIMS = {
-    "mean_rt": "that people's mean reaction times are predicted from their connectomes",
-    "condition_rt": "that people's condition effects are predicted from their connectomes",
-}
+CLAIMS = {"mean_rt": "people's mean reaction times", "condition_rt": "people's condition effects"}
 COLOURS = ("#0072b2", "#c2500a", "#00795a", "#a8488a", "#2f84b5", "#94690a")
 
 
@@ -69,15 +58,15 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
             followed = functools.partial(progress.track, description="effects of this size")
             strength = strength_of(size, config.plan, synth, config.seed, followed)
         synth = dataclasses.replace(synth, trait_strength=strength)
-    found: dict[int, list[tuple[float, float]]] = {place: [] for place in range(len(chosen))}
+    found: dict[int, list[Verdict]] = {place: [] for place in range(len(chosen))}
     with terminal.progress() as progress:
-        for cohort in progress.track(range(config.plan.num_cohorts), description="cohorts"):
+        bar = progress.add_task("certificates", total=config.plan.num_cohorts * len(chosen))
+        for cohort in range(config.plan.num_cohorts):
             study = make_study(config.plan, synth, config.seed * 100_003 + cohort)
             for place, setting in enumerate(chosen):
-                some = slice(setting.people)
-                edges_SE, target_S = study.edges_SE[setting.rest_minutes][some], study.target_S[setting.trials][some]
-                found[place].append(predicted_r(edges_SE, target_S, study.facts[some]))
-    outcomes = [outcome(setting, found[place], config.plan.significance) for place, setting in enumerate(chosen)]
+                found[place].append(study.verdict(setting, config.plan))
+                progress.advance(bar)
+    outcomes = [outcome(setting, found[place]) for place, setting in enumerate(chosen)]
     sentence = in_words(outcomes, config.plan)
     about = {"claim": config.plan.claim, "size": size, "trait_strength": synth.trait_strength}
     rows = [{**dataclasses.asdict(each.setting), **_figures(each)} for each in outcomes]
@@ -115,11 +104,13 @@ def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
             f"such that {study.people} with {study.rest_minutes:g} minutes and {study.trials} trials would reach the partial r "
             f"of {config.size:g} that was asked for; {reached}"
         )
+    tests = max(each.num_tests for each in outcomes)
+    others = f" (and of {', '.join(tasks_of(config)[1:])})" if len(tasks_of(config)) > 1 else ""
     return (
-        f"To claim {CLAIMS[config.claim]} beyond age, sex, site and motion, as one of the {NUM_TESTS} tests of a certificate, "
-        f"at power {config.power:.0%} and with {trials} trials of {config.task}, "
-        f"a regression needs: {'; '.join(rests)}{more}. That is for made-up people whose true effects are {whom} "
-        "It is one test of a certificate: to be personal, a twin has to beat strangers' connectomes as well, which takes more people."
+        f"To be called personal in {CLAIMS[config.claim]}, by all {tests} tests of a certificate and with its correction, at power "
+        f"{config.power:.0%} and with {trials} trials of {config.task}{others}, a twin that is as good as ridge regression needs: "
+        f"{'; '.join(rests)}{more}. That is with every person unseen in one of five folds, pooled, and beyond age, sex, site and motion. "
+        f"It is for made-up people whose true effects are {whom}"
     )
 
 
@@ -161,8 +152,8 @@ def draw(outcomes: list[Outcome], config: PlanConfig) -> Picture:
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    headings = ("people", "rest, minutes", "trials", "power", "interval", "partial r")
-    table = terminal.table("What a claim needs", *headings, justify="right")
+    headings = ("people", "rest, minutes", "trials", "power", "interval", "says no", "partial r")
+    table = terminal.table("What it takes to be called personal", *headings, justify="right")
     for each in outcomes:
         setting = each.setting
         interval = f"[{each.lower:.2f}, {each.upper:.2f}]"
@@ -172,10 +163,12 @@ def _table(outcomes: list[Outcome]) -> Table:
             str(setting.trials),
             f"{each.power:.2f}",
             interval,
+            f"{each.no:.2f}",
             f"{each.mean_r:.2f}",
         )
     return table
 
 
 def _figures(each: Outcome) -> dict[str, float]:
-    return {"power": each.power, "lower": each.lower, "upper": each.upper, "mean_r": each.mean_r}
+    found = dataclasses.asdict(each)
+    return {name: found[name] for name in ("power", "lower", "upper", "no", "mean_r", "num_tests")}

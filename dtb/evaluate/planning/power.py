@@ -1,12 +1,10 @@
-"""How often a claim between people comes out: cohorts of the ground-truth generator, without files, predicted from their connectomes.
+"""The people of a planned study, without files, and how strongly their traits have to act for an effect of a given size.
 
-The predictor is ridge regression on edges, cross-validated over people: what a claim needs for a regression, it needs for a twin that is no
-better than one. The connectome is estimated from as many minutes of rest, and behaviour from as many trials, as the plan says. What has to
-come out is what the certificate asks for: a correlation beyond age, sex, site and motion, at the level that its correction for all of its
-tests leaves to the first. A claim may be given its size, the partial correlation that the largest of the studies reaches: the traits'
-effect on behaviour in the generator is then set to it.
+They are those of the ground-truth generator. The connectome is estimated from as many minutes of rest as the plan says, and behaviour from
+as many trials. An effect may be given its size, the partial correlation that the largest of the studies reaches beyond age, sex, site and
+motion: the traits' effect on behaviour is then set to it.
 
-Shape letters: `S` person, `E` edge, `J` trial, `C` column of a basis of covariates.
+Shape letters: `S` person, `E` edge, `J` trial.
 """
 
 from __future__ import annotations
@@ -16,24 +14,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from scipy import stats
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold
 
 from dtb.config import PlanConfig, SynthConfig
 from dtb.errors import ConfigurationError
-from dtb.evaluate.scores.covariates import Facts, covariate_basis
-from dtb.evaluate.scores.statistics import PartialCorrelation, orthonormal
+from dtb.evaluate.planning.stand_in import Behaviour
+from dtb.evaluate.planning.verdict import Verdict, partial_r, verdict_of
+from dtb.evaluate.scores.covariates import Facts
 from dtb.groundtruth.behaviour import decide, make_decider, make_design
 from dtb.groundtruth.population import Person, make_person, make_population
 from dtb.groundtruth.signals import artefact, autocorrelated, displacement, motion_level
 from dtb.groundtruth.truth import CONDITIONS
 from dtb.people.records import edges_from_matrix
 
-PENALTIES = np.logspace(0, 5, 6)
-NUM_FOLDS = 5
-COVARIATES = ("age", "sex", "site", "motion")
-NUM_TESTS = 10
-"""On the certificate of one task without BOLD: the first to pass has to do so at this part of the level (Holm)."""
 _STRENGTHS = 0.1 * 2.0 ** np.arange(6)
 """Of the traits, tried in turn until the wanted size is exceeded; what is stronger than the last leaves people without any press."""
 _NUM_TUNING, _NUM_HALVINGS = 6, 2
@@ -63,18 +55,24 @@ class Outcome:
     ----------
     setting : Setting
     power : float
-        Share of cohorts in which the claim came out.
+        Share of cohorts whose certificate calls the twin personal, in what is claimed.
     lower, upper : float
         95% interval of that share (Clopper and Pearson).
+    no : float
+        Share of cohorts whose certificate says that the twin is not personal.
     mean_r : float
         Mean over cohorts of the partial correlation between prediction and observation.
+    num_tests : int
+        Tests of such a certificate.
     """
 
     setting: Setting
     power: float
     lower: float
     upper: float
+    no: float
     mean_r: float
+    num_tests: int
 
 
 def settings(config: PlanConfig) -> list[Setting]:
@@ -94,15 +92,26 @@ class Study:
     ----------
     edges_SE : dict of float to (S, E)
         Estimated connectomes by minutes of rest.
-    target_S : dict of int to (S,)
-        What is to be predicted, by number of trials.
+    tasks : dict of str to Behaviour
+        What they did in as many trials as any setting has, by task.
     facts : sequence of mapping
         Each person's age, sex, site and motion.
     """
 
     edges_SE: dict[float, np.ndarray]
-    target_S: dict[int, np.ndarray]
+    tasks: dict[str, Behaviour]
     facts: Facts
+
+    def verdict(self, setting: Setting, config: PlanConfig) -> Verdict:
+        """Return what the certificate says of what a setting collects."""
+        return verdict_of(
+            self.edges_SE[setting.rest_minutes][: setting.people],
+            {task: did.only(setting.people, setting.trials) for task, did in self.tasks.items()},
+            self.facts[: setting.people],
+            claim=config.claim,
+            task=config.task,
+            significance=config.significance,
+        )
 
 
 def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
@@ -110,9 +119,14 @@ def make_study(config: PlanConfig, synth: SynthConfig, seed: int) -> Study:
     people = _people(config, synth, seed)
     return Study(
         {minutes: _connectomes(people, minutes, synth, seed) for minutes in config.rest_minutes},
-        _targets(people, config, synth, seed),
+        {task: _behaviour(people, task, max(config.trials), synth, seed) for task in tasks_of(config)},
         _facts(people, synth, seed),
     )
+
+
+def tasks_of(config: PlanConfig) -> list[str]:
+    """Return all tasks of the plan, that of the claim first."""
+    return list(dict.fromkeys([config.task, *config.other_tasks]))
 
 
 def _connectomes(people: list[Person], minutes: float, synth: SynthConfig, seed: int) -> np.ndarray:
@@ -174,13 +188,10 @@ def strength_of(
         No strength reaches the size.
     """
     study = largest(config)
-    only = dataclasses.replace(
-        config, people=(study.people,), rest_minutes=(study.rest_minutes,), trials=(study.trials,)
-    )
     seeds = [seed * 100_003 + 50_021 + cohort for cohort in range(_NUM_TUNING)]
     cohorts = []
     for each in followed(seeds):
-        people = _people(only, synth, each)
+        people = _people(config, synth, each)
         cohorts.append(
             (each, people, _connectomes(people, study.rest_minutes, synth, each), _facts(people, synth, each))
         )
@@ -188,7 +199,7 @@ def strength_of(
     def reached(strength: float) -> float:
         stronger = dataclasses.replace(synth, trait_strength=strength)
         found = [
-            predicted_r(edges_SE, _targets(people, only, stronger, each)[study.trials], facts)[0]
+            partial_r(edges_SE, _behaviour(people, config.task, study.trials, stronger, each), facts, config.claim)
             for each, people, edges_SE, facts in cohorts
         ]
         return float(np.mean(found))
@@ -229,60 +240,21 @@ def motion_of(person: Person, synth: SynthConfig, seed: int, index: int) -> floa
     return motion_level(person, synth, np.random.default_rng([seed, 6, index]))
 
 
-def _targets(people: list[Person], config: PlanConfig, synth: SynthConfig, seed: int) -> dict[int, np.ndarray]:
-    most = max(config.trials)
-    design = make_design(config.task, 0, seed)
-    high, low = CONDITIONS[config.task]
-    shown_J = np.resize(design.condition_J, most)
-    found = {trials: np.empty(len(people)) for trials in config.trials}
+def _behaviour(people: list[Person], task: str, num_trials: int, synth: SynthConfig, seed: int) -> Behaviour:
+    design = make_design(task, 0, seed)
+    shown_J = np.resize(design.condition_J, num_trials)
+    rt_SJ, is_right_SJ = np.empty((len(people), num_trials)), np.empty((len(people), num_trials), bool)
     for index, person in enumerate(people):
-        rt_J, _ = decide(
-            make_decider(person, synth, seed, index), shown_J, synth, np.random.default_rng([seed, 21, index])
-        )
-        for trials in config.trials:
-            seen_J, seen_rt_J = shown_J[:trials], rt_J[:trials]
-            means = [_mean(seen_rt_J[seen_J == condition]) for condition in (high, low)]
-            found[trials][index] = means[0] - means[1] if config.claim == "condition_rt" else _mean(seen_rt_J)
-    return found
+        rng = np.random.default_rng([seed, 21, list(CONDITIONS).index(task), index])
+        decider = make_decider(person, synth, seed, index)
+        rt_SJ[index], is_right_SJ[index] = decide(decider, shown_J, synth, rng)
+    return Behaviour(rt_SJ, is_right_SJ, (shown_J == CONDITIONS[task][0]).astype(np.int64))
 
 
-def _mean(values_J: np.ndarray) -> float:
-    pressed_J = values_J[np.isfinite(values_J)]
-    return float(pressed_J.mean()) if len(pressed_J) else float("nan")
-
-
-def predicted_r(edges_SE: np.ndarray, target_S: np.ndarray, facts: Facts) -> tuple[float, float]:
-    """Correlate what a ridge regression predicts of the people of each fold, fitted to the others, with what they did, beyond covariates.
-
-    Each fold's mean is taken out as well, for between folds the training means move against the test means.
-
-    Returns
-    -------
-    r : float
-        Partial correlation; 0 where what is predicted does not vary beyond covariates.
-    p : float
-        One-sided, by Student's t with what was taken out counted off.
-    """
-    known_S = np.isfinite(target_S)
-    edges_SE, target_S = edges_SE[known_S], target_S[known_S]
-    predicted_S, fold_S = np.empty(len(target_S)), np.empty(len(target_S), np.int64)
-    for fold, (fit, rest) in enumerate(KFold(NUM_FOLDS, shuffle=True, random_state=0).split(edges_SE)):
-        mean_E, scale_E = edges_SE[fit].mean(axis=0), edges_SE[fit].std(axis=0)
-        scale_E = np.where(scale_E > 0, scale_E, 1.0)
-        model = RidgeCV(PENALTIES * edges_SE.shape[1] / 100).fit((edges_SE[fit] - mean_E) / scale_E, target_S[fit])
-        predicted_S[rest], fold_S[rest] = model.predict((edges_SE[rest] - mean_E) / scale_E), fold
-    basis_SC = covariate_basis([who for who, known in zip(facts, known_S, strict=True) if known], COVARIATES)
-    basis_SC = orthonormal(np.concatenate([basis_SC, np.eye(NUM_FOLDS)[fold_S]], axis=1))
-    r = float(PartialCorrelation(basis_SC)(target_S, predicted_S, np.ones((1, len(target_S))))[0])
-    freedom = len(target_S) - basis_SC.shape[1] - 1
-    if not np.isfinite(r):
-        return 0.0, 1.0
-    return r, float(stats.t.sf(r * np.sqrt(freedom / max(1 - r**2, 1e-12)), freedom))
-
-
-def outcome(setting: Setting, found: list[tuple[float, float]], significance: float) -> Outcome:
-    """Sum up a setting's cohorts, from r and p of each: a claim comes out where p is below its part of the level."""
-    hits = sum(r > 0 and p < significance / NUM_TESTS for r, p in found)
+def outcome(setting: Setting, found: Sequence[Verdict]) -> Outcome:
+    """Sum up a setting's cohorts."""
+    hits, nos = sum(each.is_personal for each in found), sum(each.is_no for each in found)
     interval = stats.binomtest(hits, len(found)).proportion_ci(0.95, method="exact")
-    mean_r = float(np.mean([r for r, _ in found]))
-    return Outcome(setting, hits / len(found), float(interval.low), float(interval.high), mean_r)
+    mean_r, num_tests = float(np.mean([each.r for each in found])), max(each.num_tests for each in found)
+    share, no = hits / len(found), nos / len(found)
+    return Outcome(setting, share, float(interval.low), float(interval.high), no, mean_r, num_tests)
