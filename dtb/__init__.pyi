@@ -129,6 +129,15 @@ from dtb.twin import (
     Fit as Fit,
 )
 from dtb.twin import (
+    Latents as Latents,
+)
+from dtb.twin import (
+    OwnData as OwnData,
+)
+from dtb.twin import (
+    Posterior as Posterior,
+)
+from dtb.twin import (
     Twin as Twin,
 )
 from dtb.twin import (
@@ -138,6 +147,18 @@ from dtb.twin import (
     batch_from_arrays as batch_from_arrays,
 )
 from dtb.twin import (
+    condition as condition,
+)
+from dtb.twin import (
     fit as fit,
+)
+from dtb.twin import (
+    prior_of as prior_of,
+)
+from dtb.twin import (
+    remaining as remaining,
+)
+from dtb.twin import (
+    restricted as restricted,
 )
 from dtb.version import __version__ as __version__

@@ -70,6 +70,8 @@ def test_what_is_said_of_a_wrong_or_missing_key_is_one_line_without_the_rest_of_
     assert said(Config, {"twin": {"hrf_derivatives": True, "bold": "direct"}}) == (
         "here.yaml: `twin`: `hrf_derivatives` needs `bold: hrf`."
     )
+    for twin in ({"latent_size": 0}, {"press": "sigmoid"}, {"bold": "direct"}):
+        assert said(Config, {"twin": twin}).startswith("here.yaml: `twin`: `person_effects` needs ")
     assert said(Protocol, {}) == "here.yaml: `title` is missing."
 
 

@@ -248,6 +248,10 @@ class TwinConfig:
     """Widths of the layers between connectome and generated parameters."""
     latent_size: CountOrZero = 16
     """Size of the explicit latent `z` between encoder and heads; 0 for none, as in the paper."""
+    person_effects: bool = True
+    """Whether a person is more than their connectome says: the latent is what is read from the connectome plus an effect of the person's
+    own, whose distribution over people is learnt, and which the person's own trials and BOLD tell of afterwards. Needs a latent, and
+    likelihoods of presses and volumes; `false` for the published model."""
     connectome_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of edges hidden from the encoder in training; drawn per person, whatever the batch. It would blur what latents begin at with
     `train.start: regression`; from a random start, a tenth to a third keeps an encoder from learning single edges by heart."""
@@ -277,6 +281,15 @@ class TwinConfig:
             )
         if self.hrf_derivatives and self.bold != "hrf":
             raise ValueError("`hrf_derivatives` needs `bold: hrf`")
+        if self.person_effects and self.latent_size == 0:
+            raise ValueError(
+                "`person_effects` needs a latent: give `latent_size` of 1 or more, or `person_effects: false` as in the published model"
+            )
+        if self.person_effects and (self.press != "hazard" or self.bold != "hrf"):
+            raise ValueError(
+                "`person_effects` needs the likelihoods of `press: hazard` and `bold: hrf`; with the paper's losses give "
+                "`person_effects: false`"
+            )
         if len(set(self.bold_regions)) < len(self.bold_regions):
             raise ValueError("`bold_regions` names a region twice")
 

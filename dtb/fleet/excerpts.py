@@ -88,6 +88,7 @@ def keep_segments(batch: Batch, kept: Sequence[Sequence[int]]) -> Batch:
 
 _BY_SEGMENT = (
     "run_SK",
+    "session_SK",
     "start_seconds_SK",
     "stimulus_SKTI",
     "task_SK",

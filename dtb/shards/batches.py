@@ -32,6 +32,7 @@ class _Person:
     stimulus_KTI: np.ndarray
     task_K: np.ndarray
     run_K: np.ndarray
+    session_K: np.ndarray
     start_seconds_K: np.ndarray
     press_KTA: np.ndarray
     at_risk_KT: np.ndarray
@@ -145,6 +146,7 @@ class BatchMaker:
             "weight_S": np.zeros(num_rows, np.float32),
             "connectome_SE": np.zeros((num_rows, num_edges), np.float32),
             "run_SK": np.full((num_rows, num_segments), -1, np.int64),
+            "session_SK": np.zeros((num_rows, num_segments), np.int64),
             "start_seconds_SK": np.zeros((num_rows, num_segments), np.float64),
             "stimulus_SKTI": np.zeros((num_rows, num_segments, T, self.taskset.num_channels), np.float32),
             "task_SK": np.full((num_rows, num_segments), -1, np.int64),
@@ -162,6 +164,7 @@ class BatchMaker:
             rows["weight_S"][row] = 1
             rows["connectome_SE"][row] = record.connectome_E
             rows["run_SK"][row, :K] = person.run_K
+            rows["session_SK"][row, :K] = person.session_K
             rows["start_seconds_SK"][row, :K] = person.start_seconds_K
             rows["stimulus_SKTI"][row, :K, steps] = person.stimulus_KTI
             rows["task_SK"][row, :K] = person.task_K
@@ -180,6 +183,7 @@ class BatchMaker:
         return Batch(
             pseudonyms=[record.pseudonym for record in records] + [""] * (num_rows - len(records)),
             trials=trials,
+            step_seconds=self._step_seconds,
             **{name: torch.from_numpy(array) for name, array in rows.items()},
         )
 
@@ -241,12 +245,14 @@ class BatchMaker:
             counted_KV[place, : len(seconds_V)] = counted_V
             seconds_KV[place, : len(seconds_V)] = seconds_V
         tables = tables or [self._no_trials()]
+        sessions = sorted({run.session or "" for run in record.runs})
         return _Person(
             stimulus_KTI=np.stack([e[0] for e in encoded])
             if encoded
             else np.zeros((0, T, self.taskset.num_channels), np.float32),
             task_K=np.array([self.taskset.index(record.runs[number].task) for number, _ in pieces], np.int64),
             run_K=np.array([number for number, _ in pieces], np.int64),
+            session_K=np.array([sessions.index(record.runs[number].session or "") for number, _ in pieces], np.int64),
             start_seconds_K=np.array([segment.start_seconds for _, segment in pieces], np.float64),
             press_KTA=np.stack([e[1] for e in encoded]) if encoded else np.zeros((0, T, A), bool),
             at_risk_KT=np.stack([e[2] for e in encoded]) if encoded else np.zeros((0, T), np.float32),

@@ -10,18 +10,27 @@ from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.fitting import Fit, fit, standardise_by
 from dtb.twin.model import Twin
 from dtb.twin.outputs import Simulation, TwinOutput
+from dtb.twin.own_data import OwnData, remaining, restricted
+from dtb.twin.posterior import Latents, Posterior, condition, prior_of
 from dtb.twin.sizes import PAPER_SIZES, TwinSizes
 
 __all__ = [
     "PAPER_SIZES",
     "Batch",
     "Fit",
+    "Latents",
+    "OwnData",
+    "Posterior",
     "Simulation",
     "TrialTensors",
     "Twin",
     "TwinOutput",
     "TwinSizes",
     "batch_from_arrays",
+    "condition",
     "fit",
+    "prior_of",
+    "remaining",
+    "restricted",
     "standardise_by",
 ]

@@ -116,6 +116,7 @@ def batch_from_arrays(
         weight_S=torch.full((people,), 1.0 / max(people, 1)),
         connectome_SE=torch.from_numpy(connectome),
         run_SK=torch.arange(segments).expand(people, -1).clone(),
+        session_SK=torch.zeros(people, segments, dtype=torch.int64),
         start_seconds_SK=torch.zeros(people, segments, dtype=torch.float64),
         stimulus_SKTI=torch.from_numpy(stimulus),
         task_SK=torch.zeros(people, segments, dtype=torch.int64),
@@ -142,6 +143,7 @@ def batch_from_arrays(
             condition_J=torch.full((num_trials,), -1),
             task_J=torch.zeros(num_trials, dtype=torch.int64),
         ),
+        step_seconds=twin.config.step_seconds,
     )
 
 

@@ -7,6 +7,7 @@ region, `E` connectome edge, `J` trial (over the whole batch).
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,8 @@ class Batch:
         Fisher z, NaN where absent.
     run_SK : (S, K) int64
         The segment's run in its person's record, `record.runs[run]`; -1 for a padded segment.
+    session_SK : (S, K) int64
+        Place of the run's session among its person's, from 0; 0 where there is but one.
     start_seconds_SK : (S, K) float64
         When the segment begins, in its run's seconds; negative where the burn-in lies before the run.
     stimulus_SKTI : (S, K, T, I) float32
@@ -88,6 +91,8 @@ class Batch:
     volume_seconds_SKV : (S, K, V) float32
         Time of each volume after the segment's beginning.
     trials : TrialTensors
+    step_seconds : float
+        Length of a model step.
     """
 
     pseudonyms: list[str]
@@ -95,6 +100,7 @@ class Batch:
     weight_S: Tensor
     connectome_SE: Tensor
     run_SK: Tensor
+    session_SK: Tensor
     start_seconds_SK: Tensor
     stimulus_SKTI: Tensor
     task_SK: Tensor
@@ -106,6 +112,7 @@ class Batch:
     bold_steps_SKT: Tensor
     volume_seconds_SKV: Tensor
     trials: TrialTensors
+    step_seconds: float
 
     def __len__(self) -> int:
         """Number of people."""
@@ -141,7 +148,9 @@ class Batch:
         places_S = np.arange(len(self))
         chosen_S = torch.from_numpy(np.atleast_1d(places_S[_index(people)]).copy())
         chosen_on_device_S = chosen_S.to(self.seed_S.device)
-        rows = {name: value[chosen_on_device_S] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        rows: dict[str, Any] = {
+            name: value[chosen_on_device_S] for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
         share = self.weight_S.sum() / rows["weight_S"].sum()
         rows["weight_S"] = torch.where(rows["weight_S"] > 0, rows["weight_S"] * share, 0.0)
         # Each trial of each chosen person, in the order of the people: a person taken twice has each trial twice.
@@ -159,7 +168,7 @@ class Batch:
         if times == 1:
             return self
         num_people = len(self.pseudonyms)
-        rows = {
+        rows: dict[str, Any] = {
             name: value.repeat(times, *[1] * (value.ndim - 1))
             for name, value in vars(self).items()
             if isinstance(value, Tensor)

@@ -180,6 +180,8 @@ def _read_card(path: Path) -> tuple[TwinCard, str]:
         raise DamagedOutputError(
             f"{card_file}: sizes {values['sizes']!r} are not a twin's ({error}). Train anew."
         ) from None
+    # Twins of versions without person effects say nothing of them.
+    values["config"].setdefault("person_effects", False)
     values["config"] = from_mapping(TwinConfig, values["config"], str(card_file))
     values["segments"] = from_mapping(SegmentConfig, values["segments"], str(card_file))
     values["region_names"] = tuple(values["region_names"])

@@ -270,7 +270,7 @@ def generated_shapes(config: TwinConfig, sizes: TwinSizes) -> dict[str, tuple[in
     Examples
     --------
     >>> from dtb.config import TwinConfig
-    >>> paper = TwinConfig(num_hidden=400, cell="elman", generation="full", latent_size=0)
+    >>> paper = TwinConfig(num_hidden=400, cell="elman", generation="full", latent_size=0, person_effects=False)
     >>> sum(math.prod(shape) for shape in generated_shapes(paper, TwinSizes(446, 9, 3, 20)).values())
     173623
     """

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dtb.config import TwinConfig
-from dtb.twin.batch import TrialTensors
+from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.hypernetwork import Generated, Hypernetwork
 from dtb.twin.noise import performance_seeds, process_noise
 from dtb.twin.outputs import Simulation, TwinOutput
+from dtb.twin.person_effects import PersonPrior
+from dtb.twin.posterior import Posterior, condition, prior_of
 from dtb.twin.precision import ieee, product
 from dtb.twin.readouts.haemodynamics import at_volumes
 from dtb.twin.readouts.press import PressDistribution, first_press, windows
@@ -42,6 +44,8 @@ class Twin(nn.Module):
         BOLD is predicted in units of these.
     tangent : Tangent or None
         With `connectome_space: tangent`, the way to what the encoder reads.
+    prior : PersonPrior or None
+        The distribution of people's own effects; None with `person_effects: false`.
     region_names, bold_region_names : tuple of str
         Regions of the connectome and of BOLD in order, of a twin that was read from files; empty for one that was made anew.
 
@@ -72,6 +76,7 @@ class Twin(nn.Module):
         self.register_buffer("edge_scale_E", torch.ones(sizes.num_edges))
         self.register_buffer("bold_scale_R", torch.ones(sizes.num_bold_regions))
         self.tangent = Tangent(sizes.num_regions) if config.connectome_space == "tangent" else None
+        self.prior = PersonPrior(config.latent_size, sizes.num_bold_regions) if config.person_effects else None
         self.region_names: tuple[str, ...] = ()
         self.bold_region_names: tuple[str, ...] = ()
 
@@ -297,6 +302,29 @@ class Twin(nn.Module):
             if read_SKTR is None:
                 read_SKTR = _per_person(output.hidden_SKTN, output.bold_readout_SRN)
             return read_SKTR + output.bold_bias_SR[:, None, None]
+
+    def condition(self, connectome_SE: Tensor, batch: Batch) -> Posterior:
+        """Return people's latents after their own data: what is learnt of a person beyond the connectome.
+
+        Parameters
+        ----------
+        connectome_SE : (S, E) Tensor
+            A row that is wholly NaN is a person without a connectome.
+        batch : Batch
+            Presses and volumes of the same people; `dtb.twin.own_data.restricted` leaves some out.
+
+        Returns
+        -------
+        Posterior
+            Its `latents` make networks by `hypernetwork.decode`, from the mean or from draws.
+
+        Raises
+        ------
+        ValueError
+            The twin has no person effects, or there are other people in the batch.
+        """
+        _check("connectome_SE", connectome_SE, (len(batch), self.sizes.num_edges), self.sizes.edges_in_words)
+        return condition(self, batch, prior_of(self, connectome_SE))
 
     @torch.no_grad()
     def simulate(

@@ -1,6 +1,7 @@
 """Random numbers by person: the same draws for the same seed, in any batch and on any device.
 
-Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `E` connectome edge.
+Shape letters: `S` subject, `K` segment, `T` model step, `N` hidden unit, `E` connectome edge, `D` draw,
+`Z` latent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_DROPOUT, _PROCESS = 1, 2
+_DROPOUT, _PROCESS, _LATENT = 1, 2, 3
 
 
 def dropout_mask(seed_S: Tensor, num_edges: int, share: float) -> Tensor:
@@ -52,6 +53,25 @@ def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden:
         for segment, noise_TN in enumerate(noise_KTN):
             _generator(seed, _PROCESS, segment).standard_normal(dtype=np.float32, out=noise_TN)
     return noise_SKTN.to(seed_S.device)
+
+
+def latent_noise(seed_S: Tensor, num_draws: int, latent_size: int) -> Tensor:
+    """Return standard normal numbers for draws of each person's latent; more draws only append to them.
+
+    Parameters
+    ----------
+    seed_S : (S,) int64 Tensor
+        Each person's seed.
+    num_draws, latent_size : int
+
+    Returns
+    -------
+    (S, D, Z) float64 Tensor
+    """
+    noise_SDZ = torch.empty(len(seed_S), num_draws, latent_size, dtype=torch.float64)
+    for noise_DZ, seed in zip(noise_SDZ.numpy(), seed_S.tolist(), strict=True):
+        _generator(seed, _LATENT, 0).standard_normal(out=noise_DZ)
+    return noise_SDZ.to(seed_S.device)
 
 
 def performance_seeds(seed: int, draw: int, num_subjects: int) -> Tensor:

@@ -167,7 +167,7 @@ def test_steps_are_counted_unless_an_uncounted_trial_could_have_been_answered_in
         assert not counted_T[(begin_T + STEP > begin + 1e-6) & (begin_T < end - 1e-6)].any()
 
 
-BY_STEP = TwinConfig(press="sigmoid", bold="direct")
+BY_STEP = TwinConfig(press="sigmoid", bold="direct", person_effects=False)
 
 
 def run_of(trials: Trials, seconds: float, repetition_time: float = 0.8, num_regions: int = 3) -> Run:

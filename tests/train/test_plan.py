@@ -14,6 +14,9 @@ from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.trainer import measure_scales
 from tests.train.conftest import small_config, write_cohort
 
+BY_STEP = {"press": "sigmoid", "bold": "direct", "person_effects": False}
+"""The paper's losses."""
+
 
 def plan_with(shards, out, *regions: str) -> Plan:
     config = small_config()
@@ -34,7 +37,7 @@ def test_bold_of_the_regions_asked_for_is_what_is_learnt_in_that_order(shards, t
 
 def test_the_papers_targets_are_laid_out_for_training_in_standard_units_of_all_people(shards, tmp_path):
     config, cohort = small_config(), open_cohort(shards)
-    config = dataclasses.replace(config, twin=dataclasses.replace(config.twin, press="sigmoid", bold="direct"))
+    config = dataclasses.replace(config, twin=dataclasses.replace(config.twin, **BY_STEP))
     plan = make_plan(config, shards, tmp_path, cohort)
     scales = measure_scales(plan)
     batch = next(iter(plan.feeds(0, 1, 1, scales.bold_mean_R)["train"].batches(0)))[1][0]
@@ -57,7 +60,7 @@ def test_shards_that_do_not_say_the_level_of_bold_are_refused_where_it_counts(tm
     shards = write_cohort(tmp_path / "shards", spoil=without_level)
     config = small_config()
     make_plan(config, shards, tmp_path, open_cohort(shards))
-    direct = dataclasses.replace(config, twin=dataclasses.replace(config.twin, press="sigmoid", bold="direct"))
+    direct = dataclasses.replace(config, twin=dataclasses.replace(config.twin, **BY_STEP))
     with pytest.raises(ConfigurationError, match=r"level of each run's BOLD.*`dtb ingest` anew"):
         make_plan(direct, shards, tmp_path, open_cohort(shards))
 

@@ -40,7 +40,7 @@ def make_batch(num_subjects: int = 3, num_segments: int = 2, num_steps: int = 60
     num_trials = len(subject_J)
     first_J = torch.arange(num_trials) % 2 == 0
     onset_J = torch.where(first_J, 10.25, 40.0).double()
-    rt_J = torch.where(first_J, 0.5 + 0.05 * torch.arange(num_trials), torch.nan).double()
+    rt_J = torch.where(first_J, 0.5 + 0.05 * (torch.arange(num_trials) % 12), torch.nan).double()
     window_J = torch.full((num_trials,), 15.0, dtype=torch.float64)
     response_JA = torch.zeros(num_trials, SIZES.num_alternatives, dtype=torch.bool)
     response_JA[first_J, torch.arange(num_trials)[first_J] // 2 % SIZES.num_alternatives] = True
@@ -62,6 +62,7 @@ def make_batch(num_subjects: int = 3, num_segments: int = 2, num_steps: int = 60
         weight_S=torch.full((people,), 1.0 / max(people, 1)),
         connectome_SE=normal(people, SIZES.num_edges),
         run_SK=torch.zeros(people, segments, dtype=torch.int64),
+        session_SK=torch.zeros(people, segments, dtype=torch.int64),
         start_seconds_SK=torch.zeros(people, segments, dtype=torch.float64),
         stimulus_SKTI=normal(people, segments, num_steps, SIZES.num_channels),
         task_SK=torch.zeros(people, segments, dtype=torch.int64),
@@ -88,6 +89,7 @@ def make_batch(num_subjects: int = 3, num_segments: int = 2, num_steps: int = 60
             condition_J=first_J.long(),
             task_J=torch.zeros(num_trials, dtype=torch.int64),
         ),
+        step_seconds=0.1,
     )
 
 

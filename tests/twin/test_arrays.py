@@ -200,7 +200,7 @@ def test_arrays_that_do_not_belong_together_are_refused(changes: dict[str, objec
 @pytest.mark.parametrize("press", ["hazard", "sigmoid"])
 def test_bold_alone_is_learnt_without_any_presses(press: str) -> None:
     bold = {"bold_SKVR": np.ones((2, 1, 5, 4)), "volume_seconds": np.arange(5.0)}
-    twin = make_twin(press=press)
+    twin = make_twin(press=press, person_effects=False)
     losses = Objective(twin, 1.0, 1.0)(make(**WITHOUT_TRIALS, **bold))
     assert losses.press_S.tolist() == [0, 0]
     assert losses.total.item() == pytest.approx(losses.bold_S.mean().item())
@@ -227,7 +227,7 @@ def test_a_connectome_may_be_any_number_of_features() -> None:
 @pytest.mark.parametrize("press", ["hazard", "sigmoid"])
 def test_simulated_performances_are_those_of_the_distribution_and_follow_the_seed(press: str) -> None:
     batch = make()
-    twin = make_twin(press=press)
+    twin = make_twin(press=press, person_effects=False)
     seconds = torch.arange(5).expand(2, 1, 5) * 1.5
     first, again, other = (
         twin.simulate(

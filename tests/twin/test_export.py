@@ -73,3 +73,39 @@ def test_a_card_of_another_twin_is_not_written(tmp_path: Path, saved: tuple[Path
     with pytest.raises(ValueError, match="not this twin's"):
         save_twin(tmp_path / "other", Twin(make_config(num_hidden=12), SIZES), card)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_twin_of_a_version_without_person_effects_is_read_and_has_none(tmp_path: Path) -> None:
+    twin = Twin(make_config(person_effects=False), SIZES)
+    card = TwinCard(
+        twin.config,
+        SIZES,
+        {},
+        tuple("abcdef"),
+        tuple("abcdef"),
+        {},
+        cohort_hash="c",
+        split_hash="s",
+        seed=3,
+        segments=SegmentConfig(),
+    )
+    save_twin(tmp_path, twin, card)
+    plain = json.loads((tmp_path / "twin.json").read_text())
+    del plain["config"]["person_effects"]
+    (tmp_path / "twin.json").write_text(json.dumps(plain))
+    loaded, loaded_card = load_twin(tmp_path)
+    assert loaded.prior is None
+    assert loaded_card == card
+
+
+def test_the_prior_of_people_is_exported(saved: tuple[Path, Twin, TwinCard]) -> None:
+    path, twin, card = saved
+    assert twin.prior is not None
+    twin.prior.set(covariance_ZZ=torch.diag(torch.arange(1.0, 5.0)), press_evidence=torch.tensor(0.7))
+    save_twin(path, twin, card)
+    loaded = load_twin(path)[0].prior
+    assert loaded is not None
+    assert torch.equal(loaded.covariance_ZZ, torch.diag(torch.arange(1.0, 5.0)))
+    assert loaded.press_evidence == torch.tensor(0.7)
+    with pytest.raises(ValueError, match=r"drift_ZZ of shape \(2,\) is not of this prior: it has shape \(4, 4\) here"):
+        twin.prior.set(drift_ZZ=torch.zeros(2))

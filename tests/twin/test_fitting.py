@@ -20,7 +20,13 @@ def paper_shaped(num_people: int, num_features: int = 30, seed: int = 0) -> tupl
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     config = TwinConfig(
-        num_hidden=12, step_seconds=0.08, press="sigmoid", bold="direct", connectome_components=8, latent_size=2
+        num_hidden=12,
+        step_seconds=0.08,
+        press="sigmoid",
+        bold="direct",
+        connectome_components=8,
+        latent_size=2,
+        person_effects=False,
     )
     twin = Twin(config, TwinSizes(0, 3, 3, 2, num_features=num_features))
     connectome = rng.normal(size=(num_people, num_features))

@@ -21,7 +21,13 @@ PEOPLE, SEGMENTS, STEPS = 3, 4, 50
 def test_count_is_that_of_every_product(cell, generation, components, monkeypatch):
     monkeypatch.setattr("dtb.twin.model.scan", functools.partial(scan, method="reference"))
     config = TwinConfig(
-        num_hidden=24, cell=cell, generation=generation, rank=3, connectome_components=components, bold="direct"
+        num_hidden=24,
+        cell=cell,
+        generation=generation,
+        rank=3,
+        connectome_components=components,
+        bold="direct",
+        person_effects=False,
     )
     twin = Twin(config, TwinSizes(num_regions=12, num_channels=5, num_alternatives=2, num_bold_regions=4)).eval()
     with FlopCounterMode(display=False) as counter:

@@ -19,7 +19,7 @@ VARIANTS = [
     make_config(),
     make_config(cell="gated", process_noise=0.1),
     make_config(generation="additive"),
-    make_config(cell="elman", generation="full", latent_size=0, press="sigmoid", bold="direct"),
+    make_config(cell="elman", generation="full", latent_size=0, person_effects=False, press="sigmoid", bold="direct"),
 ]
 
 

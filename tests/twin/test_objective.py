@@ -22,6 +22,7 @@ PAPER_LIKE = {
     "cell": "elman",
     "generation": "full",
     "latent_size": 0,
+    "person_effects": False,
     "connectome_dropout": 0.0,
 }
 
