@@ -76,11 +76,31 @@ def of_regression(training: ObservedTrials, trials: ObservedTrials, target: Summ
         What training people did, and what is said of the people of `trials`.
     """
     slower_ST = said.mean_rt_ST - _mean_of_known(target.mean_rt_ST)
-    better_ST = _log_odds(said.accuracy_ST) - _log_odds(_mean_of_known(target.accuracy_ST))
-    slower_J, better_J = (values_ST[trials.person_J, trials.task_J] for values_ST in (slower_ST, better_ST))
+    slower_J = slower_ST[trials.person_J, trials.task_J]
     group = group_mean(training, dataclasses.replace(trials, rt_J=trials.rt_J - slower_J))
     assert group.rt_quantiles_JQ is not None
-    right_J = np.where(trials.correct_JO, group.outcome_JO, 0.0).sum(axis=1)
+    outcome_JO = with_accuracy(trials, group.outcome_JO, target.accuracy_ST, said.accuracy_ST)
+    return TrialPrediction(
+        outcome_JO, group.mean_rt_J + slower_J, group.crps_J, group.rt_quantiles_JQ + slower_J[:, None]
+    )
+
+
+def with_accuracy(
+    trials: ObservedTrials, outcome_JO: np.ndarray, target_ST: np.ndarray, said_ST: np.ndarray
+) -> np.ndarray:
+    """Return the group's probabilities of outcomes (J, O), with the accuracy that is said of each person.
+
+    Parameters
+    ----------
+    trials : ObservedTrials
+    outcome_JO : (J, O)
+        The group's.
+    target_ST, said_ST : (S, T)
+        How often training people were right, and how often the people of `trials` are said to be.
+    """
+    better_ST = _log_odds(said_ST) - _log_odds(_mean_of_known(target_ST))
+    better_J = better_ST[trials.person_J, trials.task_J]
+    right_J = np.where(trials.correct_JO, outcome_JO, 0.0).sum(axis=1)
     wrong_J = 1.0 - right_J
     own_J = right_J / np.maximum(right_J + wrong_J * np.exp(-better_J), 1e-300)
     factor_JO = np.where(
@@ -88,10 +108,7 @@ def of_regression(training: ObservedTrials, trials: ObservedTrials, target: Summ
         (own_J / np.maximum(right_J, 1e-300))[:, None],
         ((1.0 - own_J) / np.maximum(wrong_J, 1e-300))[:, None],
     )
-    outcome_JO = np.where(trials.scored_J[:, None], group.outcome_JO * factor_JO, group.outcome_JO)
-    return TrialPrediction(
-        outcome_JO, group.mean_rt_J + slower_J, group.crps_J, group.rt_quantiles_JQ + slower_J[:, None]
-    )
+    return np.where(trials.scored_J[:, None], outcome_JO * factor_JO, outcome_JO)
 
 
 def _mean_of_known(values_ST: np.ndarray) -> np.ndarray:

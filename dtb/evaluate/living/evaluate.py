@@ -1,0 +1,115 @@
+"""The living evaluation of baselines: every question that a cohort allows, at every number of own trials.
+
+Shape letters: see `dtb.evaluate.scores.observed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from dtb.evaluate.living.baselines import Baselines, Group, Said, readings_of, regressions_of
+from dtb.evaluate.living.questions import Order, Question, order_of, questions_of
+from dtb.evaluate.living.table import rows_of
+from dtb.evaluate.predictors.fitting import Fitted
+from dtb.evaluate.scores.observed import People
+from dtb.tasks.taskset import TaskSet
+
+Sessions = Sequence[Sequence[str]]
+Span = Literal["later", "next session"]
+SayMore = Callable[[Question, str, Order], dict[str, Said]]
+"""Gives what further predictors say after so many trials: the question, the amount, and the order of people's trials."""
+
+
+class Living:
+    """Training people, people to predict, and what is asked.
+
+    Parameters
+    ----------
+    training, people : People
+        All of their trials, not those of a part of their runs.
+    training_sessions, sessions : sequence of sequence of str
+        The session of each run of each person's record; see `dtb.evaluate.living.questions.sessions_of`.
+    taskset : TaskSet
+    stack : Fitted, optional
+        What all regressions say together; None where nothing is known of a connectome.
+    fold_S : (S,) int, optional
+        Folds of training people behind the stack.
+    """
+
+    def __init__(
+        self,
+        training: People,
+        training_sessions: Sessions,
+        people: People,
+        sessions: Sessions,
+        taskset: TaskSet,
+        stack: Fitted | None = None,
+        fold_S: np.ndarray | None = None,
+    ) -> None:
+        self.taskset, self.people, num_tasks = taskset, people, len(taskset.specs)
+        folds_S = np.zeros(len(training), np.int64) if fold_S is None else fold_S
+        readings = readings_of(stack, folds_S, num_tasks)
+        mine, theirs = readings if readings is not None else (None, None)
+        spans: tuple[Span, ...] = ("later", "next session")
+        self._training = {
+            span: Group(training, order_of(training.trials, training_sessions, num_tasks, kind=span), mine)
+            for span in spans
+        }
+        self._people = {
+            span: Group(people, order_of(people.trials, sessions, num_tasks, kind=span), theirs) for span in spans
+        }
+        self.questions = questions_of(self._people["later"].order, self._people["next session"].order, taskset)
+
+    def order(self, question: Question) -> Order:
+        """Return the order of people's trials in which a question is asked."""
+        return self._people[_span(question)].order
+
+    def amounts(self, question: Question) -> list[str]:
+        """Return the points of a question's curve."""
+        return self.order(question).amounts(question.given, self._is_judged(question))
+
+    def _is_judged(self, question: Question) -> np.ndarray:
+        judged_J = self.order(question).judged(self.people.trials, question.judged)
+        return np.asarray(np.bincount(self.people.trials.person_J[judged_J], minlength=len(self.people)) > 0)
+
+    def points(self) -> int:
+        """Return the number of points of all curves."""
+        return sum(len(self.amounts(question)) for question in self.questions)
+
+    def tables(self, say_more: SayMore | None = None) -> Iterator[pd.DataFrame]:
+        """Yield the rows of each point of each curve.
+
+        Parameters
+        ----------
+        say_more : function, optional
+            Further predictors, such as a twin.
+        """
+        regressions = {
+            span: regressions_of(self._training[span], len(self.taskset.specs))
+            for span in {_span(question) for question in self.questions}
+        }
+        for question in self.questions:
+            span = _span(question)
+            training, people = self._training[span], self._people[span]
+            baselines = Baselines(question, training, people, self.taskset, regressions[span])
+            observed_SY = people.later(self.taskset, question.judged).value_SY
+            judged_J = people.order.judged(self.people.trials, question.judged)
+            for amount in self.amounts(question):
+                said = baselines.say(amount)
+                said |= say_more(question, amount, people.order) if say_more is not None else {}
+                typical = people.order.typical(amount, question.given, self._is_judged(question))
+                yield pd.concat(
+                    [
+                        rows_of(question, amount, typical, name, each, observed_SY, judged_J, self.people, self.taskset)
+                        for name, each in said.items()
+                    ],
+                    ignore_index=True,
+                )
+
+
+def _span(question: Question) -> Span:
+    return "next session" if question.kind == "next session" else "later"
