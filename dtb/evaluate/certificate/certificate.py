@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dtb.evaluate.certificate.fit import Conclusion, Fit
 from dtb.evaluate.scores.covariates import Covariates
+from dtb.evaluate.scores.coverage import Coverage
 from dtb.evaluate.scores.figure import number_or_none
 from dtb.evaluate.scores.statistics import (
     Estimate,
@@ -54,6 +55,8 @@ class CertificateTest:
         Whether the figure is better when lower.
     best, best_value : str, float or None
         The best baseline of the figure.
+    is_best_picked : bool
+        Whether it is the best on training people, or else on the people tested.
     reliability : float or None
         Of what is observed, from its halves.
     alone : Estimate or None
@@ -81,6 +84,7 @@ class CertificateTest:
     is_loss: bool = False
     best: str = ""
     best_value: float | None = None
+    is_best_picked: bool = False
     reliability: float | None = None
     alone: Estimate | None = None
     ceiling: float | None = None
@@ -138,6 +142,8 @@ class Certificate:
         What is certified: cohort, split, what was held out, trainings, whom, version and date; JSON values.
     fit : Fit
         Whether the twin fits at all, which is said first.
+    coverage : tuple of Coverage
+        How many unseen people lie within the bands that claim to hold a share of them.
     """
 
     verdict: Conclusion
@@ -148,6 +154,7 @@ class Certificate:
     figures: tuple[Reached, ...] = ()
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fit: Fit = dataclasses.field(default_factory=lambda: Fit(None, ""))
+    coverage: tuple[Coverage, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return the certificate as JSON values."""
@@ -158,6 +165,7 @@ class Certificate:
             "about": dict(self.about),
             "tests": [test.to_plain() for test in self.tests],
             "not_tested": list(self.not_tested),
+            "coverage": [dataclasses.asdict(each) for each in self.coverage],
             "covariates": {"known": list(self.covariates.known), "lacking": list(self.covariates.lacking)},
             "figures": [
                 {

@@ -26,8 +26,9 @@ from dtb.evaluate.certificate.comparisons import decided, p_of_no, says_nothing,
 from dtb.evaluate.certificate.conclusion import conclude, not_tested
 from dtb.evaluate.certificate.fit import Circumstances, fit_of, gated
 from dtb.evaluate.scores.covariates import Covariates
+from dtb.evaluate.scores.coverage import coverage_of
 from dtb.evaluate.scores.figure import TWIN, Figure
-from dtb.evaluate.scores.statistics import holm
+from dtb.evaluate.scores.permutations import holm
 
 NUM_PERMUTATIONS = 10_000
 
@@ -85,4 +86,5 @@ def certify(
     verdict, sentence = gated(*conclude(tests, covariates, are_seen, num_people, num_seeds), fit)
     reached = tuple(Reached(each.task, each.metric, {TWIN: each.twin.value, **each.baselines}) for each in found)
     missing = not_tested(found, covariates, are_seen, num_seeds)
-    return Certificate(verdict, sentence, tuple(tests), missing, covariates, reached, fit=fit)
+    coverage = tuple(coverage_of(found))
+    return Certificate(verdict, sentence, tuple(tests), missing, covariates, reached, fit=fit, coverage=coverage)

@@ -16,15 +16,15 @@ from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import predictor_in_words
 from dtb.evaluate.scores.covariates import SHARE_KNOWN, Covariates
 from dtb.evaluate.scores.figure import STRANGER, TWIN, Figure
+from dtb.evaluate.scores.permutations import freedman_lane_p, sign_flip_p
 from dtb.evaluate.scores.statistics import (
     STREAM,
     Estimate,
     PartialCorrelation,
     difference,
+    draws_of,
     estimate,
-    freedman_lane_p,
     of_trainings,
-    sign_flip_p,
 )
 from dtb.evaluate.scores.strangers import own_connectome_p
 
@@ -46,7 +46,7 @@ _AGAINST_PERMUTED = {
 }
 BEYOND = {
     "mean RT partial r": "differences in speed between people are predicted",
-    "condition effect partial r": "people's condition effects are predicted",
+    "condition effect partial r": "people's condition effects, of all presses, are predicted",
     "BOLD map partial r": "what is particular to a person's BOLD map is predicted",
 }
 _NEARER = {
@@ -54,13 +54,15 @@ _NEARER = {
     "own minus others, BOLD map": "a person's own twin is nearer to the person than others' twins are, in BOLD",
 }
 _AGAINST_BEST = {
-    "RT CRPS": "reaction times are predicted better than by any baseline",
-    "choice log-loss": "choices are predicted better than by any baseline",
-    "choice agreement": "the choices that people made are said more often than by any baseline, erring independently included",
-    "mean RT r": "people's mean reaction times are predicted better than by any baseline",
-    "condition effect r": "people's condition effects are predicted better than by any baseline",
-    "BOLD map r without the group map": "what is particular to a person's BOLD map is predicted better than by any baseline",
+    "RT CRPS": "reaction times are predicted better than {best}",
+    "choice log-loss": "choices are predicted better than {best}",
+    "choice agreement": "the choices that people made are said more often than {best}, erring independently included",
+    "mean RT r": "people's mean reaction times are predicted better than {best}",
+    "condition effect r": "people's condition effects, of all presses, are predicted better than {best}",
+    "BOLD map r without the group map": "what is particular to a person's BOLD map is predicted better than {best}",
 }
+_BEST = {True: "by the baseline that predicts training people best", False: "by any baseline"}
+"""Whether the best baseline was picked on training people."""
 
 
 def tests_of(
@@ -104,6 +106,7 @@ def tests_of(
             is_loss=not figure.higher_is_better,
             best="" if best is None else predictor_in_words(best),
             best_value=None if best is None else figure.baselines[best],
+            is_best_picked=figure.is_best_picked,
             reliability=None if halves is None else halves**2,
             alone=figure.twin if kind == "person" else None,
         )
@@ -122,10 +125,10 @@ def tests_of(
         if figure.unit != "r over people":
             gain_S = _by_person(sign * (mine_S - other_S))
             return sign_flip_p(gain_S, num_permutations, STREAM, figure.leverage, family_S), "sign flips over people"
-        draws_B = sign * (
-            figure.statistic(figure.observed_S, mine_S, weights_BS)
-            - figure.statistic(figure.observed_S, other_S, weights_BS)
+        own_B, other_B = (
+            draws_of(figure.statistic, figure.observed_S, score_S, weights_BS) for score_S in (mine_S, other_S)
         )
+        draws_B = sign * (own_B - other_B)
         finite_B = draws_B[np.isfinite(draws_B)]
         p = (1 + (finite_B <= 0).sum()) / (1 + len(finite_B)) if len(finite_B) else math.nan
         return float(p), "bootstrap over people"
@@ -164,7 +167,8 @@ def tests_of(
         p = float(np.maximum(own, added))
         tests.append(of_gain("person", claim, words, of_all(mine_S), theirs, gap, p, scheme))
     if figure.metric in _AGAINST_BEST and best is not None:
-        tests.append(against("baseline", _AGAINST_BEST[figure.metric], best, *of_gap(best)))
+        claim = _AGAINST_BEST[figure.metric].format(best=_BEST[figure.is_best_picked])
+        tests.append(against("baseline", claim, best, *of_gap(best)))
     return tests
 
 

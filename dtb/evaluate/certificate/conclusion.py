@@ -79,8 +79,13 @@ def _what_holds(passed: list[CertificateTest], best: list[CertificateTest]) -> s
     for test in passed:
         tasks_of.setdefault(test.claim, []).append(f"{test.task}: {test.gain.num_people} people")
     what = "; ".join(f"{claim} ({', '.join(tasks)})" for claim, tasks in tasks_of.items())
+    beaten = (
+        "the baseline that predicts training people best"
+        if all(each.is_best_picked for each in best)
+        else "every baseline"
+    )
     regression = (
-        f"It beats every baseline at {', '.join(f'{test.metric} ({test.task})' for test in best)}."
+        f"It beats {beaten} at {', '.join(f'{test.metric} ({test.task})' for test in best)}."
         if best
         else "It beats no baseline that it is compared with: a regression would do as well."
     )

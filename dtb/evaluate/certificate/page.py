@@ -34,7 +34,7 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
     if certificate.fit.headline is not None:
         lines = ["# The twin does not fit", "", f"**{certificate.fit.headline}**", "", "## Is this twin personal?", ""]
     lines += [f"**{certificate.verdict.capitalize()}.** {certificate.sentence}", ""]
-    if rows := first_rows(certificate.tests):
+    if rows := first_rows(certificate.tests, certificate.coverage):
         lines += [*_markdown_table([ROW_HEADINGS, *(row for _, row in rows)]), ""]
     lines += ["<details>", f"<summary>{BEHIND}</summary>", ""]
     if certificate.about:
@@ -60,7 +60,7 @@ def to_html(certificate: Certificate, notes: list[str]) -> str:
         "certificate",
         certificate=certificate,
         headline=certificate.fit.headline,
-        rows=first_rows(certificate.tests),
+        rows=first_rows(certificate.tests, certificate.coverage),
         row_headings=ROW_HEADINGS,
         row_numbers=ROW_NUMBERS,
         behind=BEHIND,
@@ -130,7 +130,7 @@ def reading_notes(
         f"difference is more than {TOLERATED:.0%} of the group mean's loss.",
         f"Log-loss and CRPS are losses, better when lower; all others are better when higher. A gain is positive where the twin is better; "
         f"brackets hold its {confidence:.0%} percentile interval over {num_draws:,} bootstrap "
-        "draws of people, of a partial r with the covariates taken out in each draw anew. p is one-sided "
+        "draws of people, of a partial r over what covariates leave, widened for the freedom that these cost. p is one-sided "
         f"({', '.join(schemes) or 'no test'}; {num_permutations:,} permutations) and corrected for the {len(certificate.tests)} tests of "
         "this page (Holm).",
         f"'Yes' means p below {1 - confidence:.2g}; 'no' means that the twin is no better, by the interval, corrected "
@@ -148,6 +148,9 @@ def reading_notes(
         "stays in. What the own connectome adds to strangers' is tested in the same way, on the difference of the two predictions. "
         "Of BOLD maps, covariates are taken out region by region over people, and signs are flipped person by person, with the variance "
         "that taking them out costs made up for (Hemerik et al. 2020).",
+        "A band that claims to hold a share of unseen people is as wide as the errors on validation people ask for. Its row says 'yes' "
+        "where, at each of the three levels, the exact 95% interval of the share that it holds includes what it claims. It is no test, "
+        "and takes no place among them.",
         *adaptive,
         "'Of what is possible' is the twin's share of its ceiling: how far people's own halves or runs agree, or what the truth of a "
         "ground-truth cohort allows, and never more than all of it. What a person's own other half of the trials reaches bounds nothing, "

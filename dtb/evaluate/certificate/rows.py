@@ -1,7 +1,8 @@
 """The few rows that a certificate begins with; every test is behind them.
 
-There are seven questions, and each has one row, whatever the number of tasks: of those that ask it, the task that comes nearest to a yes.
-Its p is corrected for all of them, and the row says of how many tasks how many say yes.
+Each question has one row, whatever the number of tasks: of those that ask it, the task that comes nearest to a yes. Its p is corrected for
+all of them, and the row says of how many tasks how many say yes. The last row is no test. It says how many unseen people lie within the
+bands that claim to hold half, eight and nine tenths of them, in the task in which the last is furthest from what it claims.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 from dtb.evaluate.certificate.certificate import CertificateTest, Verdict
 from dtb.evaluate.certificate.table import number
+from dtb.evaluate.scores.coverage import LEVELS, Coverage
 from dtb.evaluate.scores.figure import number_or_none
 
 MARKS: dict[Verdict, str] = {"yes": "✓ yes", "no": "✗ no", "undecided": "? undecided"}
@@ -26,19 +28,31 @@ _ASKED = {
     ("baseline", "RT CRPS"): "reaction times: against the best baseline",
     ("baseline", "mean RT r"): "who is slow: against the best baseline",
 }
-assert len(_ASKED) <= MOST_ROWS
 
 
-def first_rows(tests: Sequence[CertificateTest]) -> list[tuple[CertificateTest, tuple[str, ...]]]:
-    """Return the test of each of at most seven rows, and the row's cells, one for each of `ROW_HEADINGS`."""
-    found = []
+def first_rows(
+    tests: Sequence[CertificateTest], coverage: Sequence[Coverage] = ()
+) -> list[tuple[Verdict, tuple[str, ...]]]:
+    """Return the verdict of each of at most seven rows, and the row's cells, one for each of `ROW_HEADINGS`."""
+    found: list[tuple[Verdict, tuple[str, ...]]] = []
     for (kind, metric), asked in _ASKED.items():
         mine = [test for test in tests if (test.kind, test.metric) == (kind, metric)]
         if not mine:
             continue
         nearest = min(mine, key=lambda test: test.p_corrected if math.isfinite(test.p_corrected) else math.inf)
-        found.append((nearest, _cells(nearest, asked, mine)))
-    return found
+        found.append((nearest.verdict, _cells(nearest, asked, mine)))
+    bands = [_of_coverage(coverage)] if coverage else []
+    return found[: MOST_ROWS - len(bands)] + bands
+
+
+def _of_coverage(coverage: Sequence[Coverage]) -> tuple[Verdict, tuple[str, ...]]:
+    worst = max(coverage, key=lambda each: (each.level == LEVELS[-1], abs(each.share - each.level)))
+    mine = [each for each in coverage if each.task == worst.task]
+    verdict: Verdict = "yes" if all(each.is_kept for each in mine) else "no"
+    levels = " and ".join([", ".join(f"{each.level:.0%}" for each in mine[:-1]), f"{mine[-1].level:.0%}"])
+    shares = ", ".join(f"{each.share:.0%}" for each in mine)
+    held = f"{worst.share:.0%} [{worst.lower:.0%}, {worst.upper:.0%}] within {worst.level:.0%}"
+    return verdict, (MARKS[verdict], f"unseen people within the bands of {levels}", worst.task, shares, "–", "–", held)
 
 
 def _cells(test: CertificateTest, asked: str, all_tasks: Sequence[CertificateTest]) -> tuple[str, ...]:

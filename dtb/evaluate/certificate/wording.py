@@ -91,6 +91,7 @@ def _comparison(figure: Figure, decided: Decisions) -> str:
     if figure.best_baseline is None or gap is None or not math.isfinite(gap.value):
         return f"{own}; no baseline has this figure"
     baseline = predictor_in_words(figure.best_baseline)
+    baseline += ", as training people pick it" if figure.is_best_picked else ""
     against = (
         f"best baseline {_number(figure.baselines[figure.best_baseline])} ({baseline}); "
         f"difference {gap.value:+.3f}{_interval(gap.lower, gap.upper)}"

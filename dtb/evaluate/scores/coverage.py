@@ -9,10 +9,13 @@ Shape letters: `S` person, `V` validation person, `T` task.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+from scipy import stats
 
 from dtb.evaluate.predictors.predictions import Prediction
 from dtb.evaluate.scores.evidence import Evidence
@@ -20,6 +23,50 @@ from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.statistics import mean_of
 
 LEVELS = (0.5, 0.8, 0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """How many unseen people lie within a band.
+
+    Attributes
+    ----------
+    task : str
+    level : float
+        The share of people that the band claims to hold.
+    share : float
+        The share that it holds.
+    lower, upper : float
+        95% interval of that share (Clopper and Pearson).
+    num_people : int
+    """
+
+    task: str
+    level: float
+    share: float
+    lower: float
+    upper: float
+    num_people: int
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what the band holds agrees with what it claims."""
+        return self.lower <= self.level <= self.upper
+
+
+def metric_of(level: float) -> str:
+    """Return the name of the figure of a level's coverage."""
+    return f"people within the {level:.0%} band"
+
+
+def coverage_of(figures: Iterable[Figure]) -> Iterator[Coverage]:
+    """Gather the coverage of each task and level from an evaluation's figures."""
+    level_of = {metric_of(level): level for level in LEVELS}
+    for figure in figures:
+        num_people, share = figure.twin.num_people, figure.twin.value
+        if figure.metric in level_of and num_people and math.isfinite(share):
+            ends = stats.binomtest(round(share * num_people), num_people).proportion_ci(0.95, method="exact")
+            yield Coverage(figure.task, level_of[figure.metric], share, float(ends.low), float(ends.high), num_people)
 
 
 def half_width(error_V: np.ndarray, level: float) -> float:
@@ -47,7 +94,7 @@ def coverage_figures(evidence: Evidence, task: int) -> list[Figure | None]:
         found.append(
             evidence.figure(
                 evidence.taskset.specs[task].name,
-                f"people within the {level:.0%} band",
+                metric_of(level),
                 "share of people",
                 mean_of,
                 np.zeros(len(error_S)),

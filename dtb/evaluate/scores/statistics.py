@@ -1,4 +1,4 @@
-"""Statistics over people: bootstrap draws shared by the twin and every baseline, permutation tests, partial correlations.
+"""Statistics over people: bootstrap draws shared by the twin and every baseline, correlations, partial correlations, intervals.
 
 A bootstrap draw is a row of counts, how often each person was drawn, so that any statistic made of weighted sums is computed for
 all draws in one matrix product, and twin and baselines are compared on the same draws (paired). People, not trials, are drawn:
@@ -7,7 +7,7 @@ trials of one person are not independent.
 Where figures rest on several trainings of a twin, values are kept by training and person, and a statistic is the mean of what it is for
 each training (`OverTrainings`): the mean prediction of several twins is an ensemble's, and says more than any of them.
 
-Shape letters: `B` bootstrap draw, `S` subject, `N` training, `C` column of a basis of covariates, `D` permutation.
+Shape letters: `B` bootstrap draw, `S` subject, `N` training, `C` column of a basis of covariates.
 """
 
 from __future__ import annotations
@@ -52,19 +52,6 @@ def draw_weights(num_people: int, num_draws: int, seed: int, family_S: np.ndarra
     num_families = int(family_S.max(initial=-1)) + 1
     drawn_BF = rng.multinomial(num_families, np.full(num_families, 1 / num_families), size=num_draws)
     return drawn_BF[:, family_S].astype(np.float64)
-
-
-def deal(family_S: np.ndarray, num_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return permutations of people (D, S): families as wholes, exchanged with families of the same size."""
-    _, family_S = np.unique(family_S, return_inverse=True)
-    order_DS = np.empty((num_draws, len(family_S)), np.int64)
-    by_family, size_F = np.argsort(family_S, kind="stable"), np.bincount(family_S)
-    begin_F = np.cumsum(size_F) - size_F
-    for size in np.unique(size_F):
-        member_Fm = by_family[begin_F[size_F == size][:, None] + np.arange(size)]
-        places_DF = rng.permuted(np.broadcast_to(np.arange(len(member_Fm)), (num_draws, len(member_Fm))), axis=1)
-        order_DS[:, member_Fm.ravel()] = member_Fm[places_DF].reshape(num_draws, -1)
-    return order_DS
 
 
 def mean_of(_observed_S: np.ndarray, values_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
@@ -153,6 +140,24 @@ class PartialCorrelation:
         scale_B = np.sqrt(np.where(varies_B, rest[:, 0, 0] * rest[:, 1, 1], 1.0))
         return np.where(varies_B, rest[:, 0, 1] / scale_B, np.nan)
 
+    def draws(self, observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray) -> np.ndarray:
+        """Return bootstrap draws of r whose percentiles are an interval, however many covariates there are.
+
+        A draw lacks a third of the people and has as many covariates as ever: with them taken out in each draw anew, r varies by more than
+        from sample to sample. So what is drawn are the residuals of all people. These vary by too little, as if no covariate had been
+        fitted. In Fisher's z they are widened for the freedom that is lost (Fisher 1924, Metron 3, 329) and, as Student's t is, for a
+        spread that is estimated. Their middle is moved to r.
+        """
+        r = self(observed_S, predicted_S, np.ones((1, len(observed_S))))[0]
+        x_S, y_S, basis_SC, used_S = self.paired(observed_S, predicted_S)
+        if not np.isfinite(r):
+            return np.full(len(weights_BS), np.nan)
+        basis_SC = orthonormal(basis_SC)
+        x_S, y_S = (values_S - basis_SC @ (basis_SC.T @ values_S) for values_S in (x_S, y_S))
+        z_B = _to_z(correlation(x_S, y_S, weights_BS[:, used_S]))
+        widened = np.sqrt(len(x_S) / max(len(x_S) - basis_SC.shape[1] - 4, 1))
+        return np.tanh(_to_z(r) + widened * (z_B - np.nanmean(z_B)))
+
     def paired(
         self, observed_S: np.ndarray, predicted_S: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -180,6 +185,18 @@ class OverTrainings:
             for one, observed_S, predicted_S in zip(self.statistics, observed_NS, predicted_NS, strict=True)
         ]
         return np.asarray(np.mean(found, axis=0))
+
+
+def draws_of(
+    statistic: Statistic, observed_S: np.ndarray, predicted_S: np.ndarray, weights_BS: np.ndarray
+) -> np.ndarray:
+    """Return the bootstrap draws of a statistic, whose percentiles are its interval."""
+    if isinstance(statistic, OverTrainings):
+        rows = zip(statistic.statistics, observed_S, predicted_S, strict=True)
+        return np.asarray(np.mean([draws_of(one, did_S, said_S, weights_BS) for one, did_S, said_S in rows], axis=0))
+    if isinstance(statistic, PartialCorrelation):
+        return statistic.draws(observed_S, predicted_S, weights_BS)
+    return statistic(observed_S, predicted_S, weights_BS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +240,7 @@ def estimate(
     """
     num_people = _count(statistic, np.isfinite(observed_S) & np.isfinite(predicted_S))
     value = _at(statistic, observed_S, predicted_S)
-    draws_B = statistic(observed_S, predicted_S, weights_BS)
+    draws_B = draws_of(statistic, observed_S, predicted_S, weights_BS)
     return Estimate(value, *_interval(draws_B, confidence, num_people), num_people, _note(value, num_people))
 
 
@@ -240,9 +257,9 @@ def difference(
     observed_S = np.where(both_S, observed_S, np.nan)
     first_S, second_S = np.where(both_S, first_S, np.nan), np.where(both_S, second_S, np.nan)
     value = _at(statistic, observed_S, first_S) - _at(statistic, observed_S, second_S)
-    draws_B = statistic(observed_S, first_S, weights_BS) - statistic(observed_S, second_S, weights_BS)
+    draws_B, others_B = (draws_of(statistic, observed_S, said_S, weights_BS) for said_S in (first_S, second_S))
     num_people = _count(statistic, both_S)
-    return Estimate(value, *_interval(draws_B, confidence, num_people), num_people, _note(value, num_people))
+    return Estimate(value, *_interval(draws_B - others_B, confidence, num_people), num_people, _note(value, num_people))
 
 
 def _count(statistic: Statistic, known_S: np.ndarray) -> int:
@@ -289,6 +306,11 @@ def _paired(
     return first_S[both_S], second_S[both_S], weights_BS if both_S.all() else weights_BS[:, both_S]
 
 
+def _to_z(r: np.ndarray | float) -> np.ndarray:
+    """Return Fisher's z; of a correlation of 1, as of one that is next to it."""
+    return np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+
+
 def _mean(values_S: np.ndarray) -> float:
     return float(values_S.mean()) if len(values_S) else 0.0
 
@@ -310,102 +332,3 @@ def orthonormal(columns_SC: np.ndarray) -> np.ndarray:
     rest_SC = scaled_SC[:, 1:] - first_S1 @ (first_S1.T @ scaled_SC[:, 1:])
     vectors_SC, values_C, _ = np.linalg.svd(rest_SC, full_matrices=False)
     return np.concatenate([first_S1, vectors_SC[:, values_C > 1e-6]], axis=1)
-
-
-def freedman_lane_p(
-    statistic: Statistic,
-    observed_S: np.ndarray,
-    predicted_S: np.ndarray,
-    num_draws: int,
-    seed: int,
-    family_S: np.ndarray | None = None,
-) -> float:
-    """Return the p-value of a partial r > 0, by permuting residuals over people (Freedman and Lane 1983).
-
-    What is dealt is the residual of the observed; from what comes of it covariates are taken out again before it is correlated (Freedman
-    and Lane 1983, J Bus Econ Stat 1, 292; Winkler et al. 2014, NeuroImage 92, 381).
-
-    Parameters
-    ----------
-    statistic : PartialCorrelation or OverTrainings
-        With several trainings the same people are dealt in all of them.
-    observed_S, predicted_S : (S,) or (N, S)
-    num_draws : int
-    seed : int
-    family_S : (S,) int, optional
-        Families, which are dealt as wholes (Winkler et al. 2015, NeuroImage 123, 253).
-
-    Returns
-    -------
-    float
-        (1 + draws at least as large) / (1 + draws); NaN where the partial r is not defined.
-    """
-    own = _at(statistic, observed_S, predicted_S)
-    if not np.isfinite(own):
-        return float("nan")
-    rows = list(zip(of_trainings(statistic), np.atleast_2d(observed_S), np.atleast_2d(predicted_S), strict=True))
-    partials = [one for one, _, _ in rows if isinstance(one, PartialCorrelation)]
-    assert len(partials) == len(rows), "only partial correlations have residuals to deal"
-    used_S = np.all([one.paired(*values)[3] for one, (_, *values) in zip(partials, rows, strict=True)], axis=0)
-    rng = np.random.default_rng([seed, 0x9E12])
-    order_DS = deal(np.arange(int(used_S.sum())) if family_S is None else family_S[used_S], num_draws, rng)
-    drawn_D = np.zeros(num_draws)
-    reached = 0.0
-    for one, (_, *values) in zip(partials, rows, strict=True):
-        basis_SC = orthonormal(one.basis_SC[used_S])
-        seen_S, said_S = (values_S[used_S] - basis_SC @ (basis_SC.T @ values_S[used_S]) for values_S in values)
-        dealt_DS = seen_S[order_DS]
-        left_D = np.maximum((dealt_DS**2).sum(axis=1) - ((dealt_DS @ basis_SC) ** 2).sum(axis=1), 1e-300)
-        size = np.sqrt((said_S**2).sum())
-        drawn_D += dealt_DS @ said_S / (np.sqrt(left_D) * size * len(rows))
-        reached += seen_S @ said_S / (np.sqrt((seen_S**2).sum()) * size * len(rows))
-    return float((1 + (drawn_D >= reached - 1e-12).sum()) / (1 + num_draws))
-
-
-def sign_flip_p(
-    gain_S: np.ndarray, num_draws: int, seed: int, leverage: float = 0.0, family_S: np.ndarray | None = None
-) -> float:
-    """Return the p-value of a mean over people > 0, by flipping signs at random.
-
-    Parameters
-    ----------
-    gain_S : (S,)
-    num_draws : int
-    seed : int
-    leverage : float
-        Columns taken out of what the values were computed from, over people. Flipped, such values vary less than they do from sample to
-        sample, by that share, which is made up for: effective scores in small samples (Hemerik et al. 2020, J R Stat Soc B 82, 841).
-    family_S : (S,) int, optional
-        Families, whose signs are flipped together.
-
-    Returns
-    -------
-    float
-        (1 + draws at least as large) / (1 + draws); NaN without people.
-    """
-    known_S = np.isfinite(gain_S)
-    if not known_S.any():
-        return float("nan")
-    gain_S = gain_S[known_S]
-    _, family_S = np.unique(np.arange(len(gain_S)) if family_S is None else family_S[known_S], return_inverse=True)
-    rng = np.random.default_rng([seed, 0x51B5])
-    signs_BS = rng.choice([-1.0, 1.0], size=(num_draws, int(family_S.max()) + 1))[:, family_S]
-    drawn_B = signs_BS @ gain_S / len(gain_S) / np.sqrt(1 - leverage)
-    return float((1 + (drawn_B >= gain_S.mean() - 1e-15).sum()) / (1 + num_draws))
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979), which controls the chance of any false rejection; NaN stays NaN.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    present = sorted((p, place) for place, p in enumerate(p_values) if np.isfinite(p))
-    corrected = [float("nan")] * len(p_values)
-    largest = 0.0
-    for rank, (p, place) in enumerate(present):
-        largest = max(largest, min(1.0, (len(present) - rank) * p))
-        corrected[place] = largest
-    return corrected

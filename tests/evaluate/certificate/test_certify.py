@@ -28,20 +28,14 @@ from dtb.evaluate.predictors.predictions import (
 )
 from dtb.evaluate.predictors.table import baselines
 from dtb.evaluate.scores.covariates import Covariates, basis_with_group, covariate_basis
+from dtb.evaluate.scores.coverage import LEVELS, metric_of
 from dtb.evaluate.scores.evidence import Evidence, Strangers
 from dtb.evaluate.scores.figure import TWIN, Figure, make_figure, share_in_words
 from dtb.evaluate.scores.figures import all_figures
 from dtb.evaluate.scores.observed import collect
-from dtb.evaluate.scores.statistics import (
-    Estimate,
-    PartialCorrelation,
-    draw_weights,
-    estimate,
-    freedman_lane_p,
-    holm,
-    mean_of,
-    sign_flip_p,
-)
+from dtb.evaluate.scores.permutations import freedman_lane_p, holm, sign_flip_p
+from dtb.evaluate.scores.picked import with_picked
+from dtb.evaluate.scores.statistics import Estimate, PartialCorrelation, draw_weights, estimate, mean_of
 from dtb.shards.split import Span
 from tests.evaluate.people import STROOP, make_people
 
@@ -555,6 +549,64 @@ def test_the_pages_say_what_the_certificate_says(evidence):
     assert to_html(found, notes).index("who is slow, beyond covariates") < to_html(found, notes).index("<details>")
     hostile = dataclasses.replace(found, sentence="<script>")
     assert "<script>" not in to_html(hostile, notes)
+
+
+def test_coverage_of_bands_is_a_row_and_says_no_where_they_hold_too_few_people(evidence):
+    def with_bands(*shares):
+        held = [
+            make_figure(
+                "stroop",
+                metric_of(level),
+                "share of people",
+                mean_of,
+                np.zeros(40),
+                {TWIN: (np.arange(40) < round(40 * share)).astype(float)},
+                evidence.weights_BS,
+                0.95,
+            )
+            for level, share in zip(LEVELS, shares, strict=True)
+        ]
+        return certify(
+            [*figures_of(evidence, true_shift(evidence), None), *held],
+            are_seen=False,
+            num_people=40,
+            weights_BS=evidence.weights_BS,
+            confidence=0.95,
+            covariates=ALL,
+            num_permutations=300,
+        )
+
+    good, narrow = with_bands(0.5, 0.825, 0.9), with_bands(0.5, 0.6, 0.65)
+    (verdict, cells), (no, other) = (first_rows(found.tests, found.coverage)[-1] for found in (good, narrow))
+    assert (verdict, no) == ("yes", "no")
+    assert cells[:4] == ("✓ yes", "unseen people within the bands of 50%, 80% and 90%", "stroop", "50%, 82%, 90%")
+    # Clopper and Pearson's interval of 26 of 40.
+    assert other[-1] == "65% [48%, 79%] within 90%"
+    assert [each["share"] for each in json.loads(json.dumps(narrow.to_plain()))["coverage"]] == [0.5, 0.6, 0.65]
+    many = [
+        dataclasses.replace(test, metric=metric)
+        for test in good.tests
+        for metric in ("BOLD map partial r", test.metric)
+    ]
+    assert len(first_rows(many, good.coverage)) == MOST_ROWS
+    assert first_rows(many, good.coverage)[-1][1][1].startswith("unseen people within")
+    assert "unseen people within the bands" in to_html(good, [])
+
+
+def test_what_is_beaten_is_said_to_be_picked_on_training_people_where_it_is(evidence):
+    figures = figures_of(evidence, true_shift(evidence), None)
+    picked = with_picked(
+        figures, {("stroop", "mean RT r"): "group_mean", ("stroop", "RT CRPS"): "ridge"}, evidence.weights_BS, 0.95
+    )
+    tests = certify(
+        picked, are_seen=False, num_people=40, weights_BS=evidence.weights_BS, confidence=0.95, covariates=ALL
+    ).tests
+    claims = {test.metric: (test.claim, test.is_best_picked) for test in tests if test.kind == "baseline"}
+    assert claims["RT CRPS"] == (
+        "reaction times are predicted better than by the baseline that predicts training people best",
+        True,
+    )
+    assert claims["choice log-loss"] == ("choices are predicted better than by any baseline", False)
 
 
 def test_a_twin_that_tells_patients_from_others_knows_no_person(evidence):

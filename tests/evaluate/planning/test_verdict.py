@@ -27,8 +27,9 @@ from dtb.evaluate.scores.evidence import Evidence, Strangers
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.figures import all_figures
 from dtb.evaluate.scores.observed import ObservedTrials, People
+from dtb.evaluate.scores.permutations import freedman_lane_p
 from dtb.evaluate.scores.picked import with_picked
-from dtb.evaluate.scores.statistics import STREAM, PartialCorrelation, draw_weights, freedman_lane_p
+from dtb.evaluate.scores.statistics import STREAM, PartialCorrelation, draw_weights
 from dtb.evaluate.scores.strangers import deals
 from dtb.evaluate.scores.tables import scores_table, strangers_table
 from dtb.tasks.spec import load_task

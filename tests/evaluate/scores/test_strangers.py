@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtb.evaluate.scores.statistics import sign_flip_p
+from dtb.evaluate.scores.permutations import sign_flip_p
 from dtb.evaluate.scores.strangers import (
     NUM_STRANGERS,
     LossBlock,
