@@ -222,7 +222,7 @@ def simulate_twins(
     *,
     resume: bool = False,
 ) -> SimulateResult:
-    """Let every person's twin perform the tasks, on a pool of Ray actors (`dtb simulate`).
+    """Simulate every person's twin in the tasks, on a pool of Ray actors (`dtb simulate`).
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class SetAsideError(InputDataError):
     Attributes
     ----------
     kind : str
-        A few words that all for whom it is the same reason share, whatever their figures: the option that decided, for example.
+        The kind of reason in a few words, without a person's own figures, by which people can be counted: the deciding option, for example.
     """
 
     def __init__(self, kind: str, text: str) -> None:

@@ -39,7 +39,7 @@ class FinishedPeople:
     out : Path
         Output folder of the stage.
     read_with : object
-        All that the reading of everybody depends on beside their files; its `repr` stands for it.
+        Everything that reading depends on besides the files themselves; compared by its `repr`.
     """
 
     def __init__(self, out: Path, read_with: object) -> None:

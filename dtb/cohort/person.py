@@ -70,9 +70,9 @@ class PersonRead:
     present_R : (R,) bool or None
         Which regions have any edge.
     kind : str
-        The reason in words that all share for whom it is the same, whatever their figures; empty with a record.
+        The kind of reason: the same words for everybody of the kind, without their own figures; empty with a record.
     notices : tuple of (str, str)
-        File names, and what about them is not known or had to be decided, in words that all share.
+        File names, each with what is unknown about it or had to be decided, in the same words for everybody.
     """
 
     pseudonym: str

@@ -34,7 +34,7 @@ class SetAside:
     pseudonym : str
     reason : str
     kind : str
-        The reason in words that all share for whom it is the same, whatever their figures.
+        The kind of reason: the same words for everybody of the kind, without their own figures.
     """
 
     pseudonym: str
@@ -64,7 +64,7 @@ def write_quality_page(
     ----------
     folder : Path
     people : sequence of (pseudonym, PersonQuality)
-        Those who stayed, and of those who were set aside everybody whose rest could be read.
+        People who were kept, and people set aside whose rest could be read.
     quarantined : sequence of SetAside
     num_left_out, num_rows : int
         Runs and rows of events that were not used.

@@ -133,7 +133,7 @@ def make_goal(indicators: Sequence[Indicator], target: int, sign: float, people:
     target : int
     sign : float
     people : (S, M) float64 Tensor, or Moments
-        Everybody's indicators, NaN where there are none; or what there is to know of them.
+        Everybody's indicators, NaN where there are none; or their moments.
     """
     moments = people if isinstance(people, Moments) else Moments(people.shape[1]).add(people)
     mean_M, spread_M = moments.mean_M, moments.spread_M
@@ -182,7 +182,7 @@ class Found:
     at_doses_SDM : (S, D, M) float64 Tensor
         Every indicator after the shares `DOSES` of the change.
     moved_SB : (S, B) float64 Tensor
-        By how much each member's target moved the wanted way.
+        How far each member's target moved in the wanted direction.
     target_SG : (S, G) float64 Tensor
         The target after each step of the best restart.
     controls_SM : dict of str to (S, M) float64 Tensor

@@ -182,7 +182,7 @@ def _primary(
 
 
 def benefit_of(outcomes: pd.DataFrame, protocol: Protocol, seed: int) -> dict[str, Any] | None:
-    """Say whether the personal change is better than those of the population, on the members that were searched and on the others.
+    """Return whether the personal change is better than those of the population, on the members that were searched and on the others.
 
     Returns
     -------

@@ -29,7 +29,7 @@ class Cells:
     problems : dict
         Reasons for which a row (counted from 0) cannot be used.
     kinds : dict
-        Of each such row, the first reason in words that all rows share for which it is the same, whatever their cells hold.
+        The kind of each such row's first reason: the same words for all rows of the kind, without what their cells hold.
     """
 
     def __init__(self, table: Table, spec: TaskSpec) -> None:

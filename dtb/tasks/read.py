@@ -35,7 +35,7 @@ class UnusableRow:
         Line of the file; the header is line 1.
     reason : str
     kind : str
-        The reason in words that all rows share for which it is the same, whatever their cells hold.
+        The kind of reason: the same words for all rows of the kind, without what their cells hold.
     """
 
     row: int

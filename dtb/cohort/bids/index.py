@@ -40,9 +40,9 @@ class SeriesFile:
     mask : Path or None
         Brain mask on the same grid.
     raw_sidecars : tuple of Path
-        What the raw tree says of this run: `*_bold.json` in its folder and those above, each of which fills what those before it lack.
+        Sidecars (`*_bold.json`) of the raw run, from its folder upwards; each fills in what the earlier ones lack.
     image_sidecars : tuple of Path
-        Where derivative trees would say more of the images that the series was made of: the sidecars of the run's preprocessed images.
+        Sidecars of the run's preprocessed images in derivative trees, which may say more than the raw ones.
     quality : Path or None
         XCP-D's table of quality, which has the number of volumes removed from the beginning.
     confounds : Path or None

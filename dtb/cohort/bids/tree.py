@@ -37,7 +37,7 @@ class Tree:
     files : dict of str to list of (Path, BidsName)
         By participant label, in order of their paths.
     refused : dict of str to str
-        Whose files cannot be listed, and why.
+        By participant label, why the person's files cannot be listed.
     """
 
     root: Path

@@ -78,7 +78,7 @@ class Layout:
     is_on_grid : bool
         Whether series are volumes, which have to lie in the atlas's space.
     lacking : function or None
-        What the atlas and the table of its names lack of one another, in sentences, from the derivative trees and the configuration.
+        Sentences on labels that only the atlas has, or only its table of names, from the derivative trees and the configuration.
     list_tree : function or None
         Lists the files of the labelled people under a root, for trees whose names are not as BIDS has them.
     """

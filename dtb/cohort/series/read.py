@@ -49,8 +49,8 @@ class Series:
     start_seconds : float
         Time of the run's first volume, dropped or not, on the clock of its events.
     notices, task_notices : tuple of str
-        What of the series' timing had to be decided or is not known, in words that all share of whom it is the same; the latter of account
-        for a run with events only.
+        What is unknown about the series' timing or had to be decided, in the same words for everybody; `task_notices` matter only for a
+        run with events.
     """
 
     values_VR: np.ndarray

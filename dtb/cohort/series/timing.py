@@ -67,9 +67,9 @@ class Timing:
     start_seconds : float
         How long after its beginning a volume stands.
     notices : tuple of str
-        What of the repetition time had to be decided.
+        How the repetition time was decided where files disagree.
     task_notices : tuple of str
-        What of the rest is not known or had to be decided; of no account for a run without events.
+        Other times that are unknown or had to be decided; they matter only for a run with events.
     """
 
     repetition_time: float

@@ -83,7 +83,7 @@ def half_width(error_V: np.ndarray, level: float) -> float:
 
 
 def coverage_figures(evidence: Evidence, task: int) -> list[Figure | None]:
-    """Say for each level which share of people's mean reaction times lies within its band; nothing without validation people."""
+    """Return, for each level, the share of people's mean reaction times within its band; nothing without validation people."""
     if evidence.validation_error_VT is None:
         return []
     found = []
