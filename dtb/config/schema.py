@@ -561,6 +561,8 @@ class ClusterConfig:
     """Cores of the private cluster; all of the machine's if not given."""
     pools: bool = False
     """Train only on nodes that offer the Ray resource `dtb_train`, and fan out only over those that offer `dtb_fleet`."""
+    wait_seconds: Positive = 600.0
+    """How long to wait for room, where a cluster is busy or still growing; what is waited for is said every half minute."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))

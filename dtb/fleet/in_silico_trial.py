@@ -29,7 +29,8 @@ from dtb.cluster import connected
 from dtb.config import Config, config_hash, to_plain
 from dtb.errors import ConfigurationError, StageError
 from dtb.files import write_json, write_text
-from dtb.fleet.actors import Work, run_pool, say_summary
+from dtb.fleet.actor import Work
+from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger

@@ -27,7 +27,8 @@ from dtb.cluster import connected
 from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
 from dtb.files import sha256_of
-from dtb.fleet.actors import Work, run_pool, say_summary
+from dtb.fleet.actor import Work
+from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_person
 from dtb.fleet.designs import read_designs

@@ -18,7 +18,7 @@ from dtb.cluster import FLEET_POOL, pool_share
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import DamagedOutputError
 from dtb.files import write_json
-from dtb.fleet.actors import START_TIMEOUT_SECONDS, no_room, require_room
+from dtb.fleet.room import no_room, require_room
 from dtb.fleet.twins import SharedTwin
 from dtb.intervene.search import AT_ONCE
 from dtb.people.records import Run, SubjectRecord
@@ -69,7 +69,7 @@ def sized(
     if kept.is_file():
         return dataclasses.replace(fleet, subjects_per_batch=_read(kept))
     mark = pool_share(cluster, FLEET_POOL)
-    room, most = _room_on_gpu(fleet, mark, can_grow=cluster.ray_address is not None), MOST_ON_GPU
+    room, most = _room_on_gpu(fleet, mark, cluster), MOST_ON_GPU
     if room is None:
         room, most = _room_on_cpu(fleet, mark), MOST_ON_CPU
     number = fitting(room, most, bytes_a_person(), num_people, fleet.num_actors)
@@ -102,17 +102,17 @@ def _read(kept: Path) -> int:
     return number
 
 
-def _room_on_gpu(fleet: FleetConfig, mark: dict[str, float], *, can_grow: bool) -> float | None:
+def _room_on_gpu(fleet: FleetConfig, mark: dict[str, float], cluster: ClusterConfig) -> float | None:
     """Return the memory of the first free GPU; None if actors have none."""
     if not fleet.gpus_per_actor:
         return None
     import ray
 
-    require_room(fleet, mark, num_actors=1, can_grow=can_grow)
+    require_room(fleet, mark, num_actors=1, can_grow=cluster.ray_address is not None)
     asked = ray.remote(num_cpus=fleet.cpus_per_actor, num_gpus=fleet.gpus_per_actor, resources=mark)(_gpu_bytes)
     answer = asked.remote()
-    if not ray.wait([answer], timeout=START_TIMEOUT_SECONDS)[0]:
-        raise no_room(fleet, mark, START_TIMEOUT_SECONDS)
+    if not ray.wait([answer], timeout=cluster.wait_seconds)[0]:
+        raise no_room(fleet, mark, cluster.wait_seconds)
     total: int | None = ray.get(answer)
     return None if total is None else total * min(fleet.gpus_per_actor, 1.0)
 

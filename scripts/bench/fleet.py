@@ -29,7 +29,8 @@ import torch
 
 from dtb.cluster import connected
 from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConfig
-from dtb.fleet.actors import Work, Worker, run_pool
+from dtb.fleet.actor import Work, Worker
+from dtb.fleet.actors import run_pool
 from dtb.fleet.intervene import TABLES as SEARCH_TABLES
 from dtb.fleet.ledger import OK, Ledger, status_table
 from dtb.fleet.named_target import make_search_target

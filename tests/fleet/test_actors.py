@@ -19,7 +19,7 @@ from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.actors import batches_of, run_pool
 from dtb.fleet.ledger import Ledger
-from tests.fleet.workers import Allocating, Misbehaving, Placed, Unbuildable
+from tests.fleet.workers import Allocating, Misbehaving, Placed, Poisoned, Unbuildable
 
 FLEET = FleetConfig(num_actors=2, cpus_per_actor=0.5, subjects_per_batch=3, max_failed_fraction=0.5)
 
@@ -169,7 +169,15 @@ def test_no_room_because_others_work_ends_in_words(cluster: None, tmp_path: Path
     ray.get(other.ready.remote())
     make = functools.partial(Misbehaving, notes=tmp_path)
     with pytest.raises(StageError, match="could be placed within 2 s"):
-        run_pool(make, 1.0, ["p"], Ledger(tmp_path, ["values"]), FLEET, description="test", start_timeout_seconds=2.0)
+        run_pool(
+            make,
+            1.0,
+            ["p"],
+            Ledger(tmp_path, ["values"]),
+            FLEET,
+            description="test",
+            cluster=ClusterConfig(wait_seconds=2.0),
+        )
     ray.kill(other)
 
 
@@ -185,6 +193,38 @@ def test_nodes_of_the_training_pool_are_left_alone(cluster: None, tmp_path: Path
 def test_a_worker_that_cannot_be_built_ends_in_words(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no such twin"):
         run_pool(lambda _: Unbuildable(), 1.0, ["p"], Ledger(tmp_path, ["values"]), FLEET, description="test")
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("num_actors", [1, 2])
+def test_an_actor_that_always_raises_costs_nobody(cluster: None, tmp_path: Path, num_actors: int) -> None:
+    keys = [*people(60), "bad"]
+    fleet = FleetConfig(num_actors=num_actors, cpus_per_actor=0.5, subjects_per_batch=1, max_failed_fraction=0.5)
+    ledger = Ledger(tmp_path / "out", ["values"])
+    make = functools.partial(Poisoned, notes=tmp_path)
+    summary = run_pool(make, 2.0, keys, ledger, fleet, description="test")
+    assert (summary.num_ok, summary.num_failed) == (60, 1)
+    assert summary.reasons == {"ValueError: bad cannot be simulated": 1}
+    status = ledger.read("status").to_pylist()
+    assert sorted(row["pseudonym"] for row in status) == sorted(keys)
+
+
+@pytest.mark.cluster
+def test_a_stage_that_can_no_longer_be_complete_ends_early(cluster: None, tmp_path: Path) -> None:
+    keys = [f"raise{number}" for number in range(400)]
+    with pytest.raises(StageError, match="cannot be simulated"):
+        run(tmp_path, keys, FleetConfig(num_actors=2, cpus_per_actor=0.5, subjects_per_batch=8, max_failed_fraction=0))
+    assert len(list((tmp_path / "notes").glob("raise*"))) < 100
+
+
+@pytest.mark.cluster
+def test_results_that_do_not_arrive_end_the_stage(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtb.fleet.actors.SECONDS_TO_APPEAR", 0.0)
+    monkeypatch.setattr(Ledger, "done", lambda _: set(people(4)))
+    with pytest.raises(StageError, match=r"2 of 6 people were done, but their results are not in .*p004"):
+        run(tmp_path, people(6))
 
 
 @pytest.mark.cluster
@@ -264,3 +304,44 @@ def test_loss_of_a_node_loses_no_work(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.cluster
+def test_a_node_whose_actors_fail_everybody_is_left_and_named(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        f"""
+        import functools
+        from pathlib import Path
+        from dtb.cluster import prepare_environment
+        prepare_environment()
+        import ray
+        from ray.cluster_utils import Cluster
+        from dtb.config import FleetConfig
+        from dtb.fleet.actors import run_pool
+        from dtb.fleet.ledger import Ledger
+        from tests.fleet.test_actors import people
+        from tests.fleet.workers import Poisoned
+        cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 1, "object_store_memory": 80 * 2**20}})
+        second = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        folder = Path({str(tmp_path)!r})
+        (folder / "poisoned-node").write_text(second.node_id)
+        make = functools.partial(Poisoned, notes=folder, by_node=True)
+        fleet = FleetConfig(num_actors=3, cpus_per_actor=1, subjects_per_batch=2, max_failed_fraction=0)
+        summary = run_pool(make, 1.0, people(80), Ledger(folder / "out", ["values"]), fleet, description="test")
+        assert summary.num_ok == 80, summary
+        ray.shutdown()
+        cluster.shutdown()
+        """
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "which is left; its work goes to others" in " ".join(done.stderr.split())

@@ -15,7 +15,7 @@ import pyarrow as pa
 import ray
 import torch
 
-from dtb.fleet.actors import Work
+from dtb.fleet.actor import Work
 from dtb.fleet.twins import device
 
 
@@ -80,3 +80,30 @@ class Unbuildable:
 
     def __post_init__(self) -> None:
         raise RuntimeError("no such twin")
+
+
+@dataclasses.dataclass
+class Poisoned:
+    """Works, but for the first actor that is built (or all on the node named in `notes`), which raises for everybody, and fast."""
+
+    scale: float
+    notes: Path
+    by_node: bool = False
+
+    def __post_init__(self) -> None:
+        node = ray.get_runtime_context().get_node_id()
+        first = self.notes / "first"
+        if self.by_node:
+            self.is_poisoned = node == (self.notes / "poisoned-node").read_text()
+        else:
+            self.is_poisoned = not first.exists()
+            first.touch()
+
+    def work(self, keys: Sequence[str]) -> Work:
+        if self.is_poisoned:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        time.sleep(0.02)
+        if "bad" in keys:
+            raise ValueError("bad cannot be simulated")
+        table = pa.table({"pseudonym": list(keys), "value": [self.scale] * len(keys)})
+        return Work({"values": table})

@@ -1,0 +1,72 @@
+"""Whether the nodes of a cluster have room for actors, and what to say if they have not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from dtb.config import FleetConfig
+from dtb.errors import ConfigurationError, StageError
+from dtb.terminal import err
+
+
+def num_places(fleet: FleetConfig, mark: dict[str, float], left_nodes: Collection[str] = ()) -> int:
+    """Return how many actors the nodes can hold, free or not, without those that were left."""
+    import ray
+
+    places = 0
+    for node in ray.nodes():
+        if node["Alive"] and node["NodeID"] not in left_nodes:
+            have = node["Resources"]
+            wants = {"CPU": fleet.cpus_per_actor, "GPU": fleet.gpus_per_actor, **mark}
+            limits = [int(have.get(kind, 0.0) / want + 1e-9) for kind, want in wants.items() if want]
+            places += min(limits, default=fleet.num_actors)
+    return places
+
+
+def require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, can_grow: bool) -> None:
+    """Refuse actors that need more than the nodes have, free or not."""
+    import ray
+
+    places = num_places(fleet, mark)
+    if places == 0 and not can_grow:
+        raise ConfigurationError(
+            f"No node of the cluster can hold an actor of {_wanted(fleet, mark)}: the cluster has {_offered(ray)}. Lower "
+            "fleet.cpus_per_actor or fleet.gpus_per_actor, or use a cluster with larger nodes (cluster.ray_address)."
+        )
+    if places < num_actors:
+        err.print(
+            f"fleet.num_actors is {num_actors}, but the cluster has room for {places} of {_wanted(fleet, mark)} ({_offered(ray)}); "
+            "the work goes on with those, and with more when there is room."
+        )
+
+
+def no_room(fleet: FleetConfig, mark: dict[str, float], seconds: float) -> StageError:
+    """Return the message that no actor could be placed in this time."""
+    import ray
+
+    return StageError(
+        f"No actor of {_wanted(fleet, mark)} could be placed within {seconds:.0f} s. The cluster has {_offered(ray)}, part of it taken "
+        "by others. Lower fleet.cpus_per_actor or fleet.gpus_per_actor, or wait until there is room; --resume goes on."
+    )
+
+
+def waiting_for_room(fleet: FleetConfig, mark: dict[str, float], waited: float, limit: float) -> str:
+    """Return what is waited for, for how long it was and will be, and who decides that."""
+    import ray
+
+    return (
+        f"Waiting for room for an actor of {_wanted(fleet, mark)} for {waited:.0f} s; the cluster has {_offered(ray)}. It is waited "
+        f"{limit:g} s in all (cluster.wait_seconds)."
+    )
+
+
+def _wanted(fleet: FleetConfig, mark: dict[str, float]) -> str:
+    where = f" on a node that offers {', '.join(mark)} (cluster.pools)" if mark else ""
+    return f"{fleet.cpus_per_actor:g} CPU(s) and {fleet.gpus_per_actor:g} GPU(s){where}"
+
+
+def _offered(ray: Any) -> str:
+    have = ray.cluster_resources()
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    return f"{have.get('CPU', 0.0):g} CPU(s) and {have.get('GPU', 0.0):g} GPU(s) on {nodes} node(s)"
