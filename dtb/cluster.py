@@ -17,6 +17,7 @@ from typing import Any
 
 from dtb import kinds
 from dtb.config import ClusterConfig
+from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError
 
 # Ray reads these when it is first imported, in this process and in those it starts.
@@ -150,7 +151,7 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     runtime = {"env_vars": {"PYTHONPATH": search_path, **own_kinds}}
     on_termination = signal.getsignal(signal.SIGTERM)
     if config.ray_address is None:
-        cpus = config.num_cpus or os.cpu_count()
+        cpus = config.num_cpus or usable_cores()
         ray.init(
             address="local",
             num_cpus=cpus,

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from dtb.cluster import unreachable
+from dtb.cores import usable_cores
 from dtb.track import has_key
 from dtb.version import DISTRIBUTION, __version__
 
@@ -92,7 +93,7 @@ def measure() -> Machine:
         dtb=__version__,
         packages={name: version_of(name) for name in PACKAGES},
         requirements=_requirements(),
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cores=usable_cores(),
         memory_gib=_memory_gib(),
         shared_gib=_free_gib(Path("/dev/shm")),
         disk_gib=_free_gib(Path.cwd()),

@@ -125,9 +125,12 @@ def open_tracker(
     -------
     Tracker
     """
-    if config.wandb == "off":
+    mode = _mode(config)
+    if mode == "off":
         return Tracker()
-    online = config.wandb == "online" or (config.wandb == "auto" and has_key())
+    # W&B's client would send its own errors, with paths of this machine, to another server.
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    online = mode == "online" or (mode == "auto" and has_key())
     folder.mkdir(parents=True, exist_ok=True)
     if not online:
         return _WandbTracker(config, "offline", folder, settings, run_id)
@@ -136,7 +139,7 @@ def open_tracker(
     try:
         return _WandbTracker(config, "online", folder, settings, run_id)
     except CommError as error:
-        if config.wandb == "online":
+        if mode == "online":
             raise StageError(
                 f"Weights & Biases cannot be used ({_first_line(error)}). Set track.wandb to offline, or to auto, which falls back to it."
             ) from None
@@ -144,6 +147,17 @@ def open_tracker(
             f"Weights & Biases cannot be used ({_first_line(error)}): the record stays offline, in {folder / 'wandb'}, for `wandb sync`."
         )
         return _WandbTracker(config, "offline", folder, settings, run_id)
+
+
+def _mode(config: TrackConfig) -> str:
+    """Return what the configuration asks for; where it leaves that open, what W&B's own variables do."""
+    if config.wandb != "auto":
+        return config.wandb
+    if os.environ.get("WANDB_DISABLED", "").lower() in {"1", "true", "yes", "on"}:
+        return "off"
+    return {"offline": "offline", "dryrun": "offline", "disabled": "off", "online": "online"}.get(
+        os.environ.get("WANDB_MODE", "").lower(), "auto"
+    )
 
 
 def _first_line(error: Exception) -> str:

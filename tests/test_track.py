@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import getpass
+import http.server
 import json
 import re
 import socket
 import struct
+import threading
 from pathlib import Path
 
 import pytest
 
+from dtb import track
 from dtb.config import TrackConfig
 from dtb.errors import StageError
 from dtb.track import Tracker, open_tracker
@@ -134,3 +137,58 @@ def test_a_key_without_network_leaves_the_record_offline_and_says_so(tmp_path, m
     (record,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     assert tracker.run_id in record.name
     assert any(entry.WhichOneof("record_type") == "history" for entry in read_record(record.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("variables", "kind"),
+    [
+        ({"WANDB_MODE": "offline"}, "offline"),
+        ({"WANDB_MODE": "disabled"}, "off"),
+        ({"WANDB_DISABLED": "true"}, "off"),
+        ({"WANDB_MODE": "online"}, "online"),
+        ({}, "auto"),
+    ],
+)
+def test_what_wandb_s_own_variables_say_decides_where_the_configuration_leaves_it_open(monkeypatch, variables, kind):
+    for name in ("WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert track._mode(TrackConfig()) == kind
+    assert track._mode(TrackConfig(wandb="online")) == "online"
+
+
+class _Recorder(http.server.BaseHTTPRequestHandler):
+    """Takes every request and keeps it; what is asked for is not to be had."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.requests.append((self.path, body))
+        self.send_response(404)
+        self.end_headers()
+
+    do_GET = do_PUT = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.slow
+def test_with_a_key_and_mode_offline_nothing_leaves_the_machine(tmp_path, monkeypatch):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Recorder) as server:
+        server.requests = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        for name, value in {"BASE_URL": address, "API_KEY": "0" * 40, "MODE": "offline"}.items():
+            monkeypatch.setenv(f"WANDB_{name}", value)
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, address)
+        tracker = open_tracker(TrackConfig(), tmp_path, {})
+        tracker.log({"train_loss": 0.5}, step=1)
+        tracker.finish()
+        import wandb.env
+
+        assert not wandb.env.error_reporting_enabled()
+        server.shutdown()
+    assert server.requests == []
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))

@@ -558,7 +558,7 @@ class ClusterConfig:
     ray_address: str | None = None
     """Address of a running cluster (`auto`, `127.0.0.1:6379`, `ray://host:10001`); a private one on this machine if not given."""
     num_cpus: Count | None = None
-    """Cores of the private cluster; all of the machine's if not given."""
+    """Cores of the private cluster; all that this process may use (affinity, quota) if not given."""
     pools: bool = False
     """Train only on nodes that offer the Ray resource `dtb_train`, and fan out only over those that offer `dtb_fleet`."""
     wait_seconds: Positive = 600.0
@@ -591,8 +591,16 @@ class LaunchConfig:
     """On Kubernetes, how long the cluster stays after the job, to be looked at."""
     environment: Path | None = None
     """On Slurm, the virtual environment with dtb, seen by all nodes; what `python` is there anyway if not given."""
-    partition: str | None = None
+    partition: Annotated[str, Field(pattern=r"^[\w.,-]+$")] | None = None
     """On Slurm, the partition; the default one if not given."""
+    node_selector: dict[str, str] = dataclasses.field(default_factory=dict)
+    """On Kubernetes, labels that a node must have, as in `{gpu: h100}`."""
+    tolerations: tuple[dict[str, str | int], ...] = ()
+    """On Kubernetes, taints of nodes that are accepted, as in a pod's `tolerations`."""
+    pull_secrets: tuple[str, ...] = ()
+    """On Kubernetes, names of the Secrets with which the image is pulled."""
+    runtime_class: str | None = None
+    """On Kubernetes, the runtime class of the pods, such as `nvidia`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -600,7 +608,7 @@ class TrackConfig:
     """Weights & Biases."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    """`auto`: online if the user has a key and W&B answers, offline otherwise."""
+    """`auto`: as `WANDB_MODE` or `WANDB_DISABLED` say; else online if the user has a key and W&B answers, offline otherwise."""
     project: str = "dtb"
     """W&B project."""
     name: str | None = None

@@ -7,6 +7,7 @@ folder, to OUT.submitted: a record of the job, under a path that is the same for
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -108,7 +109,8 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
                 f"{option} is '{path}', a relative path and {found}. Small text files travel with a job; data lie on the "
                 "cluster: give the absolute path under which all of its nodes see them."
             )
-        name = f"{len(files) + 1}-{path.name}"
+        # A name that a ConfigMap takes as a key, and a shell as a word.
+        name = f"{len(files) + 1}-{re.sub(r'[^-._a-zA-Z0-9]+', '-', path.name)}"
         files[name] = path
         return type(value)(f"{folder}/{name}")
 

@@ -153,9 +153,16 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": launch.variables, "key": variable}}}
         for variable in launch.secrets
     ]
+    chosen: dict[str, Any] = {
+        "nodeSelector": dict(launch.node_selector),
+        "tolerations": [dict(one) for one in launch.tolerations],
+        "imagePullSecrets": [{"name": one} for one in launch.pull_secrets],
+        "runtimeClassName": launch.runtime_class,
+    }
     return {
         "spec": {
             "restartPolicy": "Never",
+            **{key: value for key, value in chosen.items() if value},
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": _USER,

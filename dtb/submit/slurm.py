@@ -11,7 +11,6 @@ from dtb.submit.bundle import pack
 from dtb.submit.nodes import count_nodes
 from dtb.submit.rayjob import job_name
 
-_END = "END_OF_FILE"
 _PORT = 6379
 _WAIT_SECONDS = 600
 
@@ -42,6 +41,7 @@ def render_slurm(config: Config, out: str) -> str:
     everywhere = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, pools=False))
     bundle = pack(everywhere, out, resume=True)
     place = shlex.quote(bundle.place)
+    run = f'{shlex.join(bundle.command)}; code=$?; echo "$code" >"$DTB_EXIT_CODE"; exit "$code"'
     lines = [
         "#!/usr/bin/env bash",
         f"#SBATCH --job-name={job_name(config.name)}",
@@ -61,7 +61,7 @@ def render_slurm(config: Config, out: str) -> str:
         "",
         "# What the job reads: kept beside the run.",
         f"mkdir -p {place}",
-        *(f"cat >{place}/{name} <<'{_END}'\n{text.rstrip()}\n{_END}" for name, text in bundle.texts.items()),
+        *(_write_file(f"{place}/{shlex.quote(name)}", text) for name, text in bundle.texts.items()),
         "",
         "# A token of this job's own: whoever reaches Ray's ports without it is turned away.",
         f"RAY_AUTH_TOKEN_PATH=$(umask 077 && mktemp {place}/token.XXXXXX)",
@@ -70,12 +70,31 @@ def render_slurm(config: Config, out: str) -> str:
         "export RAY_AUTH_TOKEN_PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0",
         f"export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT={_WAIT_SECONDS}",
         "",
+        "# `ray symmetric-run` ends with 0 where Ray does not start: the run says itself how it ended.",
+        f"export DTB_EXIT_CODE={place}/exit-code.$SLURM_JOB_ID",
+        'rm -f "$DTB_EXIT_CODE"',
+        "",
         "# The script runs on the first node of the allocation, and so does the run.",
         "head=$(hostname -I | awk '{print $1}')",
         # srun does not inherit the number of cores.
         f"srun --nodes={num_nodes} --ntasks={num_nodes} --ntasks-per-node=1 --cpus-per-task={launch.node_cpus} \\",
         f'    ray symmetric-run --address "$head:{_PORT}" --min-nodes {num_nodes} \\',
         f"    --num-cpus {launch.node_cpus} --num-gpus {launch.node_gpus} --disable-usage-stats -- \\",
-        f"    {shlex.join(bundle.command)}",
+        f"    bash -c {shlex.quote(run)} || true",
+        'if [ ! -s "$DTB_EXIT_CODE" ]; then',
+        '    echo "The run never began: Ray did not start on all nodes, see above." >&2',
+        "    exit 1",
+        "fi",
+        'code=$(cat "$DTB_EXIT_CODE")',
+        'rm -f "$DTB_EXIT_CODE"',
+        'exit "$code"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _write_file(path: str, text: str) -> str:
+    """Return the lines that write a text into a quoted path, up to a word that is no line of the text."""
+    end = "END_OF_FILE"
+    while end in text.splitlines():
+        end += "_"
+    return f"cat >{path} <<'{end}'\n{text.rstrip()}\n{end}"

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from dtb.cluster import TRAIN_POOL, connected, pool_share
 from dtb.config import Config, TrainConfig, sections, to_yaml
+from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
 from dtb.files import write_json, write_text
 from dtb.shards.read import open_cohort, require_ingested
@@ -237,7 +238,7 @@ def require_machine(config: Config) -> None:
     """
     if config.cluster.ray_address is not None:
         return
-    there: dict[str, float] = {"CPU": config.cluster.num_cpus or os.cpu_count() or 1}
+    there: dict[str, float] = {"CPU": config.cluster.num_cpus or usable_cores()}
     if config.train.use_gpu:
         from torch.cuda import device_count
 
@@ -411,7 +412,7 @@ def _describe(plan: Plan, user: dict[str, Any]) -> None:
         f"{' and 1 GPU' if config.train.use_gpu else ''}, ZeRO stage {config.train.zero_stage}, {config.train.precision}"
     )
     if config.cluster.ray_address is None:
-        cpus = config.cluster.num_cpus or os.cpu_count() or 1
+        cpus = config.cluster.num_cpus or usable_cores()
         console.print(f"cluster         a private one on this machine, {cpus} CPU")
         require_machine(config)
     else:

@@ -151,13 +151,18 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
     programs.mkdir()
     stand_ins = {
         "hostname": 'echo "10.0.0.7 fe80::1"',
-        "srun": 'stat -c %a "$RAY_AUTH_TOKEN_PATH"; wc -c <"$RAY_AUTH_TOKEN_PATH"; echo "$RAY_AUTH_MODE"; printf "%s\\n" "$@"; exit 3',
+        "srun": 'stat -c %a "$RAY_AUTH_TOKEN_PATH"; wc -c <"$RAY_AUTH_TOKEN_PATH"; echo "$RAY_AUTH_MODE"; printf "%s\\n" "$@"; '
+        'echo 3 >"$DTB_EXIT_CODE"; exit 3',
     }
     for name, line in stand_ins.items():
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")
         (programs / name).chmod(0o755)
     out = tmp_path / "a run"
-    environment = {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "WANDB_API_KEY": "hush-hush"}
+    environment = {
+        "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
+        "WANDB_API_KEY": "hush-hush",
+        "SLURM_JOB_ID": "7",
+    }
     if shutil.which("python", path=environment["PATH"]) is None:
         (programs / "python").symlink_to(shutil.which("python3") or "python3")
     pooled = dataclasses.replace(config, cluster=ClusterConfig(pools=True))
@@ -172,24 +177,64 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
         *[
             "--disable-usage-stats",
             "--",
-            "python",
-            "-m",
-            "dtb",
-            "run",
-            f"{out}.submitted/config.yaml",
-            str(out),
-            "--resume",
+            "bash",
+            "-c",
         ],
+        f"python -m dtb run {shlex.quote(f'{out}.submitted/config.yaml')} {shlex.quote(str(out))} --resume; "
+        'code=$?; echo "$code" >"$DTB_EXIT_CODE"; exit "$code"',
     ]
     assert {path.name for path in Path(f"{out}.submitted").iterdir()} == {"config.yaml", "1-zero.json"}  # no token
     there = from_mapping(Config, yaml.safe_load(Path(f"{out}.submitted/config.yaml").read_text()), "there")
     assert (there.train.deepspeed, there.cluster.ray_address) == (Path(f"{out}.submitted/1-zero.json"), "auto")
     assert not there.cluster.pools  # which `ray symmetric-run` cannot make
 
+    # As `ray symmetric-run` does where Ray does not start.
+    (programs / "srun").write_text("#!/bin/sh\nexit 0\n")
+    done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True, env=environment)
+    assert (done.returncode, "Ray did not start" in done.stderr) == (1, True)
+
     del environment["WANDB_API_KEY"]
     done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True, env=environment)
     assert done.returncode != 0
     assert "WANDB_API_KEY: is not set" in done.stderr
+
+
+def test_names_and_contents_of_files_are_no_words_of_the_script(config: Config, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setenv("WANDB_API_KEY", "hush-hush")
+        odd = "a $(touch broken) 'b\".json"
+        Path(odd).write_text('{"zero_optimization":\nEND_OF_FILE\ntouch broken\n {"stage": 1}}\n')
+        Path("mine.yaml").write_text("name: |-\n  x\n  touch broken\nlaunch: {secrets: [WANDB_API_KEY]}\n")
+        _, named = parse("submit", ["mine.yaml", f"{tmp_path}/run", "--train.deepspeed", odd, *GPUS, *FLEET])
+        script = render_slurm(named, f"{tmp_path}/run")
+        script = script[: script.index("# A token of this job's own")]
+        done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert not Path("broken").exists()
+        (sent,) = (path for path in Path("run.submitted").iterdir() if path.name != "config.yaml")
+        assert sent.read_text() == Path(odd).read_text()
+        assert re.fullmatch(r"[-._a-zA-Z0-9]+", sent.name)
+    with pytest.raises(Exception, match="partition"):
+        from_mapping(Config, {"launch": {"partition": "long\ntouch broken"}}, "there")
+
+
+def test_pods_go_where_the_configuration_sends_them(config: Config) -> None:
+    launch = dataclasses.replace(
+        config.launch,
+        node_selector={"gpu": "h100"},
+        tolerations=({"key": "dedicated", "operator": "Exists"},),
+        pull_secrets=("registry",),
+        runtime_class="nvidia",
+    )
+    _, job = yaml.safe_load_all(render_rayjob(dataclasses.replace(config, launch=launch), "/shared/run"))
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        assert pod["nodeSelector"] == {"gpu": "h100"}
+        assert pod["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
+        assert (pod["imagePullSecrets"], pod["runtimeClassName"]) == ([{"name": "registry"}], "nvidia")
+    check(job)
 
 
 @pytest.mark.slow
