@@ -7,12 +7,14 @@ is the wall behind them, so that one person's file costs that person only.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import os
 import pickle
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,85 +63,133 @@ def _data_bytes() -> int | None:
     return 1024 * int(found[0]) if found else None
 
 
-def read_apart(
-    read: Callable[[Item], Result], items: Sequence[Item], *, seconds: float, max_memory_gib: float
-) -> Iterator[Result | InputDataError]:
-    """Return the results of reading files in another process, one after another; a crash, a hang or too much memory costs that file only.
+class ReadingProcess:
+    """Another process that reads files, one after another; a crash, a hang or too much memory costs that file only.
+
+    It starts at once and is begun anew after a file that ended it, so that whoever has other things to do need not wait for it.
 
     Parameters
     ----------
-    read : callable
-        It can be pickled, and so can what it returns.
-    items : sequence
-        Paths, or values with a `path`.
     seconds : float
         How long one file may take.
     max_memory_gib : float
-
-    Yields
-    ------
-    object
-        What `read` returns, or the error that says why there is nothing.
+    imports : str
+        Module that the process imports as it starts: that of what will read the files.
     """
-    done = 0
-    while done < len(items):
-        with _started(read, items[done:], max_memory_gib) as answers:
-            while done < len(items):
-                name = _name_of(items[done])
-                done += 1
-                if not answers.poll(seconds):
-                    yield InputDataError(
-                        f"{name}: reading takes longer than {seconds:g} s (ingest.subject_timeout_seconds)."
-                    )
-                    break
-                try:
-                    found = answers.recv()
-                except (EOFError, OSError, pickle.UnpicklingError):
-                    yield InputDataError(f"{name}: reading it crashed the process that read it.")
-                    break
+
+    def __init__(self, *, seconds: float, max_memory_gib: float, imports: str = __name__) -> None:
+        self._seconds = seconds
+        self._setup = max_memory_gib, imports
+        self._running: _Running | None = _Running(*self._setup)
+
+    def __enter__(self) -> ReadingProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def read(self, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result | InputDataError]:
+        """Return the results of reading files.
+
+        Parameters
+        ----------
+        read : callable
+            It can be pickled, and so can what it returns.
+        items : iterable
+            Paths, or values with a `path`.
+
+        Yields
+        ------
+        object
+            What `read` returns, or the error that says why there is nothing.
+        """
+        for item in items:
+            if self._running is None:
+                self._running = _Running(*self._setup)
+            found = self._running.ask(read, item, self._seconds)
+            if isinstance(found, _Ended):
+                self._end()
+                yield InputDataError(f"{_name_of(item)}: {found.why}.")
+            else:
                 yield found
+
+    def _end(self) -> None:
+        if self._running is not None:
+            self._running.end()
+        self._running = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ended:
+    """Why the process is of no more use."""
+
+    why: str
+
+
+class _Running:
+    """One such process, from its start to its end."""
+
+    def __init__(self, max_memory_gib: float, imports: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-c", _CHILD],  # -P: no module of the folder that dtb is run in
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._requests = Connection(os.dup(self._child.stdin.fileno()), readable=False)
+        self._answers = Connection(os.dup(self._child.stdout.fileno()), writable=False)
+        self._child.stdin.close()
+        self._child.stdout.close()
+        with contextlib.suppress(OSError):  # one that is dead already does not answer either
+            self._requests.send((max_memory_gib, imports))
+
+    def ask(self, read: Callable[[Item], Result], item: Item, seconds: float) -> Result | InputDataError | _Ended:
+        """Return what reading one file gives."""
+        try:
+            self._requests.send((read, item))
+            if not self._answers.poll(seconds):
+                return _Ended(f"reading takes longer than {seconds:g} s (ingest.subject_timeout_seconds)")
+            found: Result | InputDataError = self._answers.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            return _Ended("reading it crashed the process that read it")
+        return found
+
+    def end(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        self._requests.close()
+        self._answers.close()
 
 
 def _name_of(item: Any) -> str:
     return Path(getattr(item, "path", item)).name
 
 
-@contextlib.contextmanager
-def _started(read: Callable[[Any], Any], items: Sequence[Any], max_memory_gib: float) -> Iterator[Connection]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(
-        [sys.executable, "-P", "-c", _CHILD],  # -P: no module of the folder that dtb is run in
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(pickle.dumps((read, list(items), max_memory_gib)))
-                child.stdin.close()
-            with Connection(os.dup(child.stdout.fileno()), writable=False) as answers:
-                yield answers
-        finally:
-            child.kill()
-
-
 def serve() -> None:
-    """Serve requests from standard input on standard output; this is the other process."""
-    answers = Connection(os.dup(1), readable=False)
+    """Serve requests from standard input on standard output, until there are no more; this is the other process."""
+    requests, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # libraries may print
-    read, items, max_memory_gib = pickle.load(sys.stdin.buffer)
-    for item in items:
-        name = _name_of(item)
-        try:
-            with bounded_memory(max_memory_gib):
-                found = read(item)
-        except UserError as error:
-            found = InputDataError(str(error))
-        except MemoryError:
-            found = InputDataError(f"{name}: {needs_too_much(max_memory_gib)}.")
-        except Exception as error:  # noqa: BLE001, one person's unforeseen file must not stop everybody
-            found = InputDataError(f"{name}: unforeseen {type(error).__name__}: {error}".splitlines()[0])
-        answers.send(found)
+    max_memory_gib, imports = requests.recv()
+    importlib.import_module(imports)
+    with contextlib.suppress(EOFError):
+        while True:
+            read, item = requests.recv()
+            answers.send(_read_one(read, item, max_memory_gib))
+
+
+def _read_one(read: Callable[[Item], Result], item: Item, max_memory_gib: float) -> Result | InputDataError:
+    name = _name_of(item)
+    try:
+        with bounded_memory(max_memory_gib):
+            return read(item)
+    except UserError as error:
+        return InputDataError(str(error))
+    except MemoryError:
+        return InputDataError(f"{name}: {needs_too_much(max_memory_gib)}.")
+    except Exception as error:  # noqa: BLE001, one person's unforeseen file must not stop everybody
+        return InputDataError(f"{name}: unforeseen {type(error).__name__}: {error}".splitlines()[0])

@@ -13,20 +13,16 @@ OUT.identities.tsv                   whose pseudonym is whose; keep it at home
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from dtb import terminal
-from dtb.cohort.bids.index import PersonFiles, SeriesFile, index_people
+from dtb.cohort import first_files
+from dtb.cohort.bids.index import PersonFiles, index_people
 from dtb.cohort.bids.participants import read_covariates
 from dtb.cohort.bids.selection import wanted_specs
 from dtb.cohort.bids.source import DESCRIPTION_FILE, read_made_up_seed, read_source
-from dtb.cohort.bounded import read_apart
+from dtb.cohort.bounded import ReadingProcess
 from dtb.cohort.connectomes.estimate import description
-from dtb.cohort.connectomes.matrices import read_matrix_regions
 from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_finished
 from dtb.cohort.identities import identities_path, load_or_make_key, open_key, pseudonym_of, save_identities
 from dtb.cohort.layouts.table import LAYOUTS
@@ -34,24 +30,21 @@ from dtb.cohort.lost_trials import TABLE, lost_by_reason, refuse_if_slow_are_cut
 from dtb.cohort.person import MEETS_NO_EVENTS, LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.quality_page import PAGE, SetAside, commonest, write_quality_page, write_quality_table
-from dtb.cohort.series.read import read_region_names, require_atlas_space
+from dtb.cohort.series.read import require_atlas_space
 from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
-from dtb.errors import InputDataError, TaskError
+from dtb.errors import InputDataError
 from dtb.files import write_text
-from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.people.coverage import RegionCoverage
 from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
 from dtb.stages import StageCall
 from dtb.tasks.onsets import warning
-from dtb.tasks.read import read_trials
 from dtb.tasks.taskset import TaskSet
 
 _NUM_REASONS = 8
-_NUM_TRIED = 5
-"""Series, and events files of each task, that are tried before anything is written."""
+_NUM_NAMED = 5
 
 
 def ingest(
@@ -89,16 +82,20 @@ def ingest(
     bids, derivatives = bids.absolute(), tuple(path.absolute() for path in derivatives)  # workers start elsewhere
     wanted = _with_absolute_paths(config.ingest)
     tasks = TaskSet(wanted_specs(config.ingest), config.ingest.channel_layout)
-    files = index_people(bids, derivatives, wanted, tasks)
-    require_atlas_space([*(file for person in files for file in person.rest), *_task_series(files)], wanted)
-    regions = _region_names(files, derivatives, wanted)
-    _require_same_regions(files, regions, derivatives, wanted)
-    lacking = LAYOUTS[wanted.layout].lacking
-    for sentence in lacking(derivatives, wanted) if lacking is not None and wanted.atlas is not None else ():
-        terminal.err.print(f"Warning: {sentence}")
-    covariates = read_covariates(bids, [person.label for person in files], wanted.family_column)
-    _require_events(files, tasks, bids)
-    _require_readable(tasks, files, wanted)
+    limits = {"seconds": wanted.subject_timeout_seconds, "max_memory_gib": wanted.max_memory_gib}
+    with ReadingProcess(**limits, imports=first_files.__name__) as reader:  # it starts while the list of files is made
+        files = index_people(bids, derivatives, wanted, tasks)
+        require_atlas_space(
+            [*(file for person in files for file in person.rest), *first_files.task_series(files)], wanted
+        )
+        regions = first_files.region_names(files, derivatives, wanted, reader)
+        first_files.require_same_regions(files, regions, derivatives, wanted, reader)
+        lacking = LAYOUTS[wanted.layout].lacking
+        for sentence in lacking(derivatives, wanted) if lacking is not None and wanted.atlas is not None else ():
+            terminal.err.print(f"Warning: {sentence}")
+        covariates = read_covariates(bids, [person.label for person in files], wanted.family_column)
+        _require_events(files, tasks, bids)
+        first_files.require_readable(tasks, files, reader)
     call = StageCall("ingest", out, sections(config, "ingest"), resume=resume, dry_run=dry_run)
     if call.ends_early(lambda: _print_plan(files, regions, tasks, out)):
         if not dry_run:
@@ -189,57 +186,6 @@ def ingest(
     _warn_of_unseen_onsets(people, tasks)
 
 
-def _region_names(people: list[PersonFiles], derivatives: tuple[Path, ...], config: IngestConfig) -> tuple[str, ...]:
-    """Return the names that most of the first few people's series have: one person's broken file must not stop everybody.
-
-    There are none where nobody has a series or a matrix.
-    """
-    found: Counter[tuple[str, ...]] = Counter()
-    refusals = []
-    if CONNECTOMES[config.connectome].estimate is None:
-        firsts: list[Any] = [person.matrices[0].path for person in people if person.matrices]
-        read: Callable[[Any], tuple[str, ...]] = functools.partial(read_matrix_regions, config=config)
-    else:
-        firsts = [person.rest[0] for person in people if person.rest]
-        read = functools.partial(read_region_names, derivatives=derivatives, config=config)
-    if not firsts:
-        return ()
-    limits = {"seconds": config.subject_timeout_seconds, "max_memory_gib": config.max_memory_gib}
-    for names in read_apart(read, firsts[:_NUM_TRIED], **limits):
-        if isinstance(names, InputDataError):
-            refusals.append(names)
-        else:
-            found[names] += 1
-    if not found:
-        raise refusals[0]
-    return found.most_common(1)[0][0]
-
-
-def _require_same_regions(
-    people: list[PersonFiles], regions: tuple[str, ...], derivatives: tuple[Path, ...], config: IngestConfig
-) -> None:
-    """Stop where matrices and series have different regions and only a table says so; series with names of their own are held against it.
-
-    Raises
-    ------
-    InputDataError
-        The table or atlas of the series names other regions than the matrices do.
-    """
-    if CONNECTOMES[config.connectome].estimate is not None or LAYOUTS[config.layout].names_regions:
-        return
-    series = _task_series(people)
-    read = functools.partial(read_region_names, derivatives=derivatives, config=config)
-    limits = {"seconds": config.subject_timeout_seconds, "max_memory_gib": config.max_memory_gib}
-    names = next(read_apart(read, series[:1], **limits), None)
-    if isinstance(names, InputDataError):
-        raise names
-    if names is not None and names != regions:
-        raise InputDataError(
-            f"{series[0].path.name} and other series have other regions than the connectivity matrices, which have {len(regions)} "
-            f"({regions[0]}, ...). Give series of the same parcellation, or no derivative tree that holds series."
-        )
-
-
 def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> None:
     """Stop if nobody has events, because everybody would be set aside.
 
@@ -254,32 +200,6 @@ def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> No
             f"None of {len(people)} people in {bids} has an events file of {names}: looked for sub-*_task-*_events.tsv in sub-*/func and "
             "sub-*/ses-*/func. Check ingest.tasks and ingest.task; a task of another name needs a specification (docs/tasks.md)."
         )
-
-
-def _task_series(people: list[PersonFiles]) -> list[SeriesFile]:
-    return [file.series for person in people for file in person.events if file.series is not None]
-
-
-def _require_readable(tasks: TaskSet, people: list[PersonFiles], config: IngestConfig) -> None:
-    """Stop before anything is written where a task's specification does not fit this laboratory's files at all.
-
-    Raises
-    ------
-    TaskError
-        None of the first few events files of a task can be read.
-    """
-    for place, spec in enumerate(tasks.specs):
-        own = [file.path for person in people for file in person.events if file.task_index == place][:_NUM_TRIED]
-        refusals = []
-        limits = {"seconds": config.subject_timeout_seconds, "max_memory_gib": config.max_memory_gib}
-        for refusal in read_apart(functools.partial(_try_events, tasks.to_plain(), place), own, **limits):
-            if refusal is None:
-                break
-            refusals.append(refusal)
-        if own and len(refusals) == len(own):
-            raise TaskError(
-                f"{refusals[0]} All {len(own)} files of {spec.name} that were tried are refused, so nothing was written."
-            )
 
 
 def _warn_of_lost_trials(people: list[tuple[str, PersonQuality]], out: Path) -> None:
@@ -300,11 +220,6 @@ def _warn_of_unseen_onsets(people: list[tuple[str, PersonQuality]], tasks: TaskS
         num_unseen, num_trials = sum(run.num_unseen for run in runs), sum(run.num_usable for run in runs)
         if said := warning(spec, num_unseen, num_trials):
             terminal.err.print(f"Warning: {said}")
-
-
-def _try_events(tasks: dict[str, Any], place: int, path: Path) -> None:
-    """Read an events file through one of the tasks, or refuse it."""
-    read_trials(TaskSet.from_plain(tasks).specs[place], path)
 
 
 def _without_names(covariates: dict[str, float | str | None], key: bytes) -> dict[str, float | str | None]:
@@ -403,9 +318,9 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
             f"{unmet[0][1].run}: {_one_cell(unmet[0][1].reason)}."
         )
     if absent:
-        more = f" and {len(absent) - _NUM_TRIED} more" if len(absent) > _NUM_TRIED else ""
+        more = f" and {len(absent) - _NUM_NAMED} more" if len(absent) > _NUM_NAMED else ""
         terminal.err.print(
-            f"Warning: {len(absent)} of {summary['regions']} regions are absent in everybody: {', '.join(absent[:_NUM_TRIED])}{more}. See "
+            f"Warning: {len(absent)} of {summary['regions']} regions are absent in everybody: {', '.join(absent[:_NUM_NAMED])}{more}. See "
             "coverage.tsv; if their images contain them, check that atlas, table of names and images belong together."
         )
     if (out / PAGE).is_file():

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from nibabel.cifti2 import BrainModelAxis, ParcelsAxis, SeriesAxis
 
-from dtb.cohort.bounded import bounded_memory, read_apart
+from dtb.cohort import first_files
+from dtb.cohort.bounded import ReadingProcess, bounded_memory
 from dtb.cohort.connectomes.matrix_files import read_relmat
 from dtb.cohort.series.cifti import read_parcel_names
 from dtb.config import IngestConfig
@@ -36,7 +38,8 @@ def read(path: Path) -> str:
 
 def test_what_a_file_does_to_its_reader_costs_that_file_and_its_neighbours_are_read():
     names = ["first", "greedy", "crash", "refused", "bug", "last"]
-    found = list(read_apart(read, [Path(f"{name}.tsv") for name in names], seconds=200, max_memory_gib=0.5))
+    with ReadingProcess(seconds=200, max_memory_gib=0.5) as reader:
+        found = list(reader.read(read, [Path(f"{name}.tsv") for name in names]))
     assert (found[0], found[-1]) == ("FIRST", "LAST")
     assert all(isinstance(each, InputDataError) for each in found[1:-1])
     for each, words in zip(
@@ -48,9 +51,9 @@ def test_what_a_file_does_to_its_reader_costs_that_file_and_its_neighbours_are_r
 
 
 def test_a_file_that_hangs_is_given_up_when_its_time_is_over():
-    reading = read_apart(read, [Path("hang.tsv")], seconds=0.5, max_memory_gib=1)
     begun = time.monotonic()
-    (found,) = reading
+    with ReadingProcess(seconds=0.5, max_memory_gib=1) as reader:
+        (found,) = reader.read(read, [Path("hang.tsv")])
     assert "hang.tsv: reading takes longer than 0.5 s" in str(found)
     assert time.monotonic() - begun < 100
 
@@ -87,7 +90,8 @@ def test_an_exponent_that_a_library_would_compute_to_its_last_digit_costs_its_fi
     swapped = content.replace(b'SeriesExponent="0"', b'SeriesExponent="9999999999"').replace(9 * b"x", b"")
     assert len(swapped) == len(content)
     path.write_bytes(swapped)
-    (found,) = read_apart(read_parcel_names, [path], seconds=8, max_memory_gib=0.5)
+    with ReadingProcess(seconds=8, max_memory_gib=0.5) as reader:
+        (found,) = reader.read(read_parcel_names, [path])
     assert "run.ptseries.nii: reading takes longer than 8 s" in str(found)
 
 
@@ -95,5 +99,33 @@ def test_no_module_of_the_folder_that_dtb_is_run_in_is_imported(tmp_path, monkey
     """A folder of data may hold anything: `pickle.py` there would be taken for Python's own by whoever begins in it."""
     (tmp_path / "pickle.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
-    (found,) = read_apart(Path.exists, [tmp_path], seconds=60, max_memory_gib=1.0)
+    with ReadingProcess(seconds=60, max_memory_gib=1.0) as reader:
+        (found,) = reader.read(Path.exists, [tmp_path])
     assert found is True
+
+
+def process_number(path: Path) -> int:
+    """Return the number of the process that reads a file, unless the file ends it."""
+    read(path)
+    return os.getpid()
+
+
+def test_one_process_reads_all_files_and_is_begun_anew_only_after_a_file_that_ended_it():
+    with ReadingProcess(seconds=200, max_memory_gib=0.5) as reader:
+        before = list(reader.read(process_number, [Path("one"), Path("greedy"), Path("refused"), Path("two")]))
+        (again, _, after) = reader.read(process_number, [Path("three"), Path("crash"), Path("four")])
+    assert before[0] == before[3] == again != after
+    with pytest.raises(ProcessLookupError):
+        os.kill(after, 0)
+
+
+def loaded(_: Path) -> list[str]:
+    """Return which large packages the process that reads has imported."""
+    return sorted({"torch", "ray", "pandas", "scipy.io", "scipy.stats", "matplotlib"} & set(sys.modules))
+
+
+def test_the_process_that_tries_the_first_files_imports_nothing_large():
+    """Everybody's `dtb ingest` waits for it."""
+    with ReadingProcess(seconds=200, max_memory_gib=0.5, imports=first_files.__name__) as reader:
+        (found,) = reader.read(loaded, [Path("any")])
+    assert found == []

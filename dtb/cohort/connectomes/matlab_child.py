@@ -12,11 +12,12 @@ import sys
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat, whosmat
 
 
 def main(path: str) -> None:
     """Print the variables of one file, and the content of the one that standard input names."""
+    from scipy.io import loadmat, whosmat  # here, because whoever starts this process imports this module
+
     print(json.dumps([(name, [int(size) for size in shape], kind) for name, shape, kind in whosmat(path)]), flush=True)
     key, labels = json.loads(sys.stdin.readline())
     variables = loadmat(path, variable_names=[key, *([labels] if labels else [])])
