@@ -42,6 +42,7 @@ from dtb.evaluate.predictors.table import given_of, left_out_predictions
 from dtb.evaluate.predictors.twin import given_connectomes, predict, predict_from_strangers
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.scores.covariates import Covariates, Facts, basis_with_group, covariate_basis, known_covariates
+from dtb.evaluate.scores.coverage import LEVELS, reach_of
 from dtb.evaluate.scores.evidence import Evidence, Strangers
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.figures import all_figures
@@ -132,7 +133,8 @@ def evaluate(
         permuted = [_predict(task, [twin], evidence.people, connectomes)[TWIN] for twin in twins]
         alone = _predict(task, [task.twin], evidence.people, connectomes)[TWIN] if task.members else None
         figures = with_permuted(figures, evidence, permuted, alone)
-    subjects = subjects_table(evidence.people, evidence.observed, dict(evidence.predictions), task.taskset, "test")
+    predictions, reach_T = dict(evidence.predictions), reach_of(evidence, LEVELS[-1])
+    subjects = subjects_table(evidence.people, evidence.observed, predictions, task.taskset, "test", reach_T)
     maps = bold_map_table(
         evidence.observed, evidence.predictions[TWIN].summary, task.taskset, task.card.bold_region_names
     )

@@ -8,6 +8,7 @@ Shape letters: `S` subject, `R` region, `V` volume.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -481,7 +482,15 @@ def front(name: str, gain_P2: np.ndarray, on_front_P: np.ndarray, share_P: np.nd
 
 @or_words
 def standing(
-    name: str, everybody_S: np.ndarray, observed: float, predicted: float, *, colour: str, title: str, quantity: str
+    name: str,
+    everybody_S: np.ndarray,
+    observed: float,
+    predicted: float,
+    *,
+    colour: str,
+    title: str,
+    quantity: str,
+    reach: float = math.nan,
 ) -> Markup:
     """Draw everybody's value as a row of points, and mark one person's own value and their twin's.
 
@@ -496,13 +505,18 @@ def standing(
         Place-holder colour of the twin's mark.
     title, quantity : str
         Heading, and name of the axis with its unit.
+    reach : float
+        How far the band about the twin's value goes to either side; none if it is NaN.
     """
     known = everybody_S[np.isfinite(everybody_S)]
+    has_band, ends = math.isfinite(reach), (predicted - reach, predicted + reach)
     with canvas(4.4, 1.75) as (figure, axes):
         heights = np.random.default_rng(0).uniform(-0.25, 0.25, len(known))
         axes.scatter(known, heights, s=14, color=QUIET, alpha=0.4, linewidths=0, label="others")
         axes.plot([observed], [0], label="this person", gid="observed", zorder=4, **PERSON_MARK)
         axes.plot([predicted], [0], "o", color=colour, markersize=8, label="their twin", gid="predicted", zorder=3)
+        if has_band:
+            axes.plot(ends, [0, 0], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt", gid="band", zorder=2)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_yticks([])
         axes.set_ylim(-0.6, 1.1)
@@ -513,7 +527,9 @@ def standing(
         return to_svg(
             figure,
             name,
-            f"{title}. {quantity}: this person {observed:.3g}, their twin {predicted:.3g}; {len(known)} people {_range(known)}.",
+            f"{title}. {quantity}: this person {observed:.3g}, their twin {predicted:.3g}"
+            + (f" (band {ends[0]:.3g} to {ends[1]:.3g})" if has_band else "")
+            + f"; {len(known)} people {_range(known)}.",
         )
 
 

@@ -1,7 +1,8 @@
 """One person's runs, simulated and observed: reaction times, correct responses and BOLD.
 
-The uncertainty is the twin's. Each draw of all trials is a possible session: if the twin knows the person, the observed session looks
-like one of them.
+The uncertainty is that of the twin's sessions. Each draw of all trials is a possible session of it: if the twin were the person, the
+observed session would look like one of them. How far twins err about people they have not seen stands on the person's page, and in a row of
+the certificate.
 
 Shape letters: `V` volume, `R` region.
 """
@@ -43,7 +44,8 @@ def behaviour_panels(
         )
         words = (
             f"{task}: grey bars are what the person did, the line is what the twin does in the same trials; nine in ten of its "
-            f"{session.nunique()} sessions lie in the band from end to end. {omitted} have no press."
+            f"{session.nunique()} sessions lie in the band from end to end. It is a band of this twin's sessions, and not of people: how "
+            f"far a twin errs about a person it has not seen is not in it. {omitted} have no press."
         )
         choices = _choice_panels(f"twin-choice-{index}", task, rows, session, record, found, tasks)
         panels += [Panel(svg, words, new_row=bool(index and choices)), *choices]
@@ -78,7 +80,8 @@ def _choice_panels(
     )
     caption = (
         f"{task}: share of right answers; a press that is due and does not come is none. Within each condition, the bar spans "
-        "the middle nine in ten of the twin's sessions; after its name, the person's number of trials."
+        "the middle nine in ten of the twin's sessions (what differs between people and their twins is not in it); after its name, the "
+        "person's number of trials."
     )
     return [Panel(svg, caption)]
 

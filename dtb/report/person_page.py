@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from dtb.report import figures
@@ -88,6 +90,8 @@ def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str])
             seen, told = f"observed_{column}", f"predicted_{column}"
             if own.empty or seen not in own or own[seen].isna().all():
                 continue
+            reach = f"{told}_reach"
+            has_band = reach in own and np.isfinite(own[reach].iloc[0])
             svg = figures.standing(
                 f"standing-{place}-{column.replace('_', '-')}",
                 rows[seen].to_numpy(float),
@@ -96,6 +100,7 @@ def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str])
                 colour=colour_of(task, tasks),
                 title=f"{task}: {words}",
                 quantity=f"{words} ({unit})",
+                reach=float(own[reach].iloc[0]) if has_band else math.nan,
             )
             others = rows.loc[(rows["pseudonym"].astype(str) != pseudonym), seen].dropna()
             below = (others < own[seen].iloc[0]).mean()
@@ -104,9 +109,20 @@ def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str])
                 if len(others)
                 else "Nobody else in the held-out data has such a value."
             )
+            if has_band:
+                caption += _of_band(rows[seen] - rows[told], float(own[reach].iloc[0]))
             panels.append(Panel(svg, caption, new_row=column == "mean_rt"))
     missing = [] if panels else ["This person is not in the held-out data."]
     return dataclasses.replace(section, panels=panels, missing=missing)
+
+
+def _of_band(errors: pd.Series, reach: float) -> str:
+    """Say what the band about a twin's value claims, and of how many people held out it is true."""
+    known = errors.dropna().abs()
+    return (
+        f" The band about the twin's mark is {reach:.3f} s to either side, as the errors on validation people ask for. It claims to hold "
+        f"nine in ten unseen people: here it held {(known <= reach).sum()} of {len(known)}."
+    )
 
 
 def search_section(found: Collected, pseudonym: str) -> Section:

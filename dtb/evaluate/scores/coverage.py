@@ -82,13 +82,20 @@ def half_width(error_V: np.ndarray, level: float) -> float:
     return float(errors[rank - 1]) if 0 < rank <= len(errors) else math.nan
 
 
+def reach_of(evidence: Evidence, level: float) -> np.ndarray:
+    """Return the half width (T,) of each task's band of mean reaction times, seconds; NaN without enough validation people."""
+    error_VT = evidence.validation_error_VT
+    num_tasks = len(evidence.taskset.specs)
+    return np.full(num_tasks, np.nan) if error_VT is None else np.array([half_width(row, level) for row in error_VT.T])
+
+
 def coverage_figures(evidence: Evidence, task: int) -> list[Figure | None]:
     """Return, for each level, the share of people's mean reaction times within its band; nothing without validation people."""
     if evidence.validation_error_VT is None:
         return []
     found = []
     for level in LEVELS:
-        reach = half_width(evidence.validation_error_VT[:, task], level)
+        reach = float(reach_of(evidence, level)[task])
         error_S = evidence.observed.mean_rt_ST[:, task] - evidence.predictions[TWIN].summary.mean_rt_ST[:, task]
         within_S = np.where(np.isfinite(error_S) & math.isfinite(reach), np.abs(error_S) <= reach, np.nan)
         found.append(
