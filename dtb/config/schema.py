@@ -77,6 +77,9 @@ class SynthConfig:
     """Runs of each task."""
     num_causal_edges: Count = 24
     """Edges that carry each trait."""
+    trait_loadings: Literal["sparse", "dense"] = "sparse"
+    """`sparse`: these edges carry it, each equally; `dense`: every edge does, with weights of its own, and all changes together are as
+    large."""
     trait_strength: NonNegative = 1.0
     """Scale of the traits' effect on behaviour and task BOLD; 0 makes a cohort whose connectome says nothing."""
     age_on_behaviour: Annotated[float, Field(ge=0, le=0.7)] = 0.0
@@ -347,9 +350,9 @@ class TrainConfig:
     patience_epochs: Count | None = None
     """The same in passes over the training people."""
     start: Literal["regression", "random"] = "regression"
-    """Where latents begin: `regression`, at what ridge regressions read from the training people's connectomes about their behaviour and
-    task BOLD, from which training moves them little; `random`. A twin without principal components or an explicit latent begins at
-    random."""
+    """Where latents begin: `regression`, at what a stack of regressions reads from the training people's connectomes about their behaviour
+    and task BOLD, from which training moves them little; `random`. A twin without an explicit latent, or that reads connectomes without
+    standardising them, begins at random."""
     learning_rate: Positive = 2e-3
     """Adam's learning rate, at its highest."""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -21,7 +21,7 @@ TRAITS = ("slowness", "conflict", "reactivity")
 """Low drift in every task; loss of drift under conflict; BOLD response of one network to faces."""
 
 EDGE_STEP = 0.12
-"""Fisher z by which one standard deviation of a trait moves each of its edges."""
+"""Fisher z by which one standard deviation of a trait moves each of its edges, where few carry it."""
 
 MIDDLE_AGE, AGE_SPREAD = 41.5, 13.6
 """Mean and standard deviation of ages between 18 and 65, in years."""
@@ -42,11 +42,13 @@ class Population:
     base_E : (E,) float
         Fisher z of the average connectome.
     causal_edges : dict
-        For each trait, the (num_causal_edges,) indices of its edges in the upper triangle.
+        For each trait, the indices of its edges in the upper triangle: `num_causal_edges`, or all of them.
     causal_signs : dict
-        For each trait, +1 or -1 for each of these edges.
+        For each trait, +1 or -1 for each of these edges; where all edges carry it, weights of mean square 1.
     age_edges, site_edges : (num_causal_edges,) int
         Edges that age and site move.
+    step : float
+        Fisher z by which one standard deviation of a trait moves an edge of weight 1.
     """
 
     region_names: list[str]
@@ -56,11 +58,12 @@ class Population:
     causal_signs: dict[str, np.ndarray]
     age_edges: np.ndarray
     site_edges: np.ndarray
+    step: float = EDGE_STEP
 
     def scores(self, edges_E: np.ndarray) -> dict[str, float]:
         """Return the traits, in standard deviations, of a true connectome (Fisher z)."""
         return {
-            trait: float(np.mean(self.causal_signs[trait] * (edges_E - self.base_E)[places]) / EDGE_STEP)
+            trait: float(np.mean(self.causal_signs[trait] * (edges_E - self.base_E)[places]) / self.step)
             for trait, places in self.causal_edges.items()
         }
 
@@ -131,14 +134,24 @@ def make_population(config: SynthConfig, seed: int) -> Population:
         within[network] += 1
         names.append(f"Toy_Net{network + 1:02d}_{within[network]:02d}")
     edges = dict(zip(kinds, _disjoint_edges(num_regions, config.num_causal_edges, len(kinds), rng), strict=True))
+    causal_edges = {trait: edges[trait] for trait in TRAITS}
+    causal_signs = {trait: rng.choice([-1.0, 1.0], config.num_causal_edges) for trait in TRAITS}
+    step = EDGE_STEP
+    if config.trait_loadings == "dense":
+        # The same length of all changes together as where few edges carry a trait.
+        step *= np.sqrt(config.num_causal_edges / num_edges)
+        weights_EC, _ = np.linalg.qr(np.random.default_rng([seed, 11]).standard_normal((num_edges, len(TRAITS))))
+        causal_edges = dict.fromkeys(TRAITS, np.arange(num_edges))
+        causal_signs = dict(zip(TRAITS, np.sqrt(num_edges) * weights_EC.T, strict=True))
     return Population(
         region_names=names,
         network_R=network_R,
         base_E=np.arctanh(edges_from_matrix(base_RR)),
-        causal_edges={trait: edges[trait] for trait in TRAITS},
-        causal_signs={trait: rng.choice([-1.0, 1.0], config.num_causal_edges) for trait in TRAITS},
+        causal_edges=causal_edges,
+        causal_signs=causal_signs,
         age_edges=edges["age"],
         site_edges=edges["site"],
+        step=step,
     )
 
 
@@ -162,7 +175,7 @@ def make_person(population: Population, config: SynthConfig, seed: int, index: i
     rest = np.sqrt(1 - config.age_effect**2 - config.site_effect**2)
     for trait in TRAITS:
         level = config.age_effect * age_z + config.site_effect * site_z + rest * rng.standard_normal()
-        target_E[population.causal_edges[trait]] += EDGE_STEP * level * population.causal_signs[trait]
+        target_E[population.causal_edges[trait]] += population.step * level * population.causal_signs[trait]
     target_E[population.age_edges] += _AGE_STEP * age_z
     target_E[population.site_edges] += _SITE_STEP * site_z
     # People differ everywhere else too: a finite sample of the target is a valid correlation matrix with edges of its own.

@@ -13,7 +13,7 @@ import numpy as np
 
 from dtb.config import SynthConfig
 from dtb.files import write_json, written_whole
-from dtb.groundtruth.population import EDGE_STEP, TRAITS, Person, Population
+from dtb.groundtruth.population import TRAITS, Person, Population
 from dtb.groundtruth.tree import write_table
 
 CONDITIONS = {"stroop": ("incongruent", "congruent"), "hammer": ("face", "shape")}
@@ -174,7 +174,7 @@ def write_truth(
         {
             "what": "score = mean over the trait's edges of sign * (Fisher z of the true connectome - base) / step, in standard deviations",
             "regions": population.region_names,
-            "step": EDGE_STEP,
+            "step": population.step,
             "traits": {
                 trait: [
                     {

@@ -1,33 +1,39 @@
 """The scales of connectome and BOLD, and the initial latents, computed in one pass over the training people only, so that no held-out
 person influences the input.
 
-Shape letters: `E` connectome edge, `R` BOLD region, `V` volume.
+Shape letters: `E` connectome edge, `R` BOLD region, `V` volume, `P` training person, `Z` latent.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 import torch
+from safetensors import safe_open
 
+from dtb.errors import DamagedOutputError
 from dtb.files import written_whole
 from dtb.people.covariates import family_numbers
 from dtb.people.records import SubjectRecord
 from dtb.shards.bold import series, within
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
-from dtb.train.contrast_maps import contrast_maps, map_figures
-from dtb.train.initial_latents import behaviour_figures, latent_directions, strongest
-from dtb.twin.components import principal_components
+from dtb.train.initial_latents import FiguresOfPeople
+from dtb.train.reader.components import components_of
+from dtb.train.reader.edges import EdgeRows
+from dtb.train.reader.readers import Readers, products
+from dtb.train.reader.reading import Reading, read
 from dtb.twin.tangent import Tangent, fit_reference
 
 MOST_PEOPLE = 2000
-"""Principal components and the tangent space are found from this many people at most: their connectomes are in memory together."""
+"""The tangent space is found from this many people at most: their connectomes are in memory together."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,8 +51,20 @@ class Normalisation:
         Mean of each BOLD region over all training volumes, in the scanner's units; None if each run is measured from its own mean.
     components_EC : (E, C) float32 or None
         Principal components of the encoder's input; None if not requested.
-    regression_CZ : (C, Z) float32 or None
-        Initial regressions of the latents; None if they are initialised at random.
+    reader_EZ : (E, Z) float32 or None
+        What connectomes say of latents: ``encoder's input @ reader_EZ``, fitted to training people; None if latents are initialised at
+        random.
+    refitted_EZ : (E, Z) float32 or None
+        The same latents, fitted to training and validation people, for when nothing is any more judged by the latter.
+    read_PZ : (P, Z) float32 or None
+        What is said of training people, each by fits to other families.
+    own_PZ, own_variance_PZ : (P, Z) float32 or None
+        What training people's own figures say of their latents, with mean 0 and variance 1 over people, and the variance of its error;
+        NaN where that is not known.
+    read_people : tuple of str or None
+        Pseudonyms of the rows of the last three.
+    readers : list of dict or None
+        How each latent is read: see `dtb.train.reader.reading.Reading.summary`.
     tangent_reference_RR : (R, R) float64 or None
         Geometric mean of people's correlation matrices; None where the encoder reads plain edges.
     tangent_mean_E, tangent_scale_E : (E,) float32 or None
@@ -57,7 +75,13 @@ class Normalisation:
     edge_scale_E: np.ndarray
     bold_scale_R: np.ndarray
     components_EC: np.ndarray | None = None
-    regression_CZ: np.ndarray | None = None
+    reader_EZ: np.ndarray | None = None
+    refitted_EZ: np.ndarray | None = None
+    read_PZ: np.ndarray | None = None
+    own_PZ: np.ndarray | None = None
+    own_variance_PZ: np.ndarray | None = None
+    read_people: tuple[str, ...] | None = None
+    readers: list[dict[str, Any]] | None = None
     tangent_reference_RR: np.ndarray | None = None
     tangent_mean_E: np.ndarray | None = None
     tangent_scale_E: np.ndarray | None = None
@@ -67,14 +91,39 @@ class Normalisation:
 def save(path: Path, normalisation: Normalisation) -> None:
     """Write the scales as safetensors, whole."""
     # safetensors writes the memory as it lies: of an array in another order it would write other numbers.
-    arrays = {name: np.ascontiguousarray(array) for name, array in vars(normalisation).items() if array is not None}
+    arrays = {
+        name: np.ascontiguousarray(value)
+        for name, value in vars(normalisation).items()
+        if isinstance(value, np.ndarray)
+    }
+    words = {
+        name: json.dumps(value)
+        for name, value in vars(normalisation).items()
+        if value is not None and not isinstance(value, np.ndarray)
+    }
     with written_whole(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary)
+        safetensors.numpy.save_file(arrays, temporary, metadata=words)
 
 
 def load(path: Path) -> Normalisation:
-    """Read scales that `save` wrote."""
-    return Normalisation(**safetensors.numpy.load_file(path))
+    """Read scales that `save` wrote.
+
+    Raises
+    ------
+    DamagedOutputError
+        Another version of dtb wrote them.
+    """
+    arrays: dict[str, Any] = dict(safetensors.numpy.load_file(path))
+    with safe_open(path, framework="numpy") as opened:
+        words = {name: json.loads(text) for name, text in (opened.metadata() or {}).items()}
+    unknown = sorted({*arrays, *words} - {field.name for field in dataclasses.fields(Normalisation)})
+    if unknown:
+        raise DamagedOutputError(
+            f"{path} has {', '.join(unknown)}, which this version of dtb does not know: another one began the training. Go on with "
+            "that one, or train anew in another folder."
+        )
+    people = words.pop("read_people", None)
+    return Normalisation(**arrays, **words, read_people=None if people is None else tuple(people))
 
 
 class _Moments:
@@ -135,8 +184,9 @@ def measure(
     taskset: TaskSet | None = None,
     num_latents: int = 0,
     bold_of_cohort: bool = False,
+    validation: Iterable[SubjectRecord] = (),
 ) -> Normalisation:
-    """Return the scales over training people and training times.
+    """Return the scales over training people and training times, and what latents begin at.
 
     Parameters
     ----------
@@ -148,69 +198,110 @@ def measure(
     bold_regions : sequence of int
         Columns of the runs' BOLD that are targets.
     num_components : int
-        How many principal components of the connectomes to find, from the first `MOST_PEOPLE` people.
+        How many principal components of the connectomes to find.
     tangent_reference_RR : (R, R) or None
         From `tangent_reference`, where the encoder reads tangent edges.
     taskset : TaskSet or None
         Their tasks; None to initialise latents at random.
     num_latents : int
-        Number of latents initialised by regressions of these people's behaviour and task BOLD on the components.
+        Number of latents initialised by what connectomes say of these people's behaviour and task BOLD.
     bold_of_cohort : bool
         Whether BOLD is measured from its mean over all these people, as with `bold: direct`, or from that of each run's training part.
+    validation : iterable of SubjectRecord
+        Further people, to whom readers are fitted for `refitted_EZ`, and nothing else.
 
     Returns
     -------
     Normalisation
     """
     edges, bold = _Moments(num_edges), _Moments(len(bold_regions))
-    tangent, read = None, edges
+    tangent, read_moments = None, edges
     if tangent_reference_RR is not None:
-        tangent, read = Tangent(len(tangent_reference_RR)), _Moments(num_edges)
+        tangent, read_moments = Tangent(len(tangent_reference_RR)), _Moments(num_edges)
         tangent.set_reference(torch.from_numpy(tangent_reference_RR))
     columns = np.asarray(bold_regions, dtype=np.int64)
-    kept: list[np.ndarray] = []
-    figures: list[np.ndarray] = []
-    maps: list[list[np.ndarray]] = []
-    facts: list[dict[str, float | str | None]] = []
+    has_start = taskset is not None and num_latents > 0
+    start = _Start(EdgeRows(num_edges), FiguresOfPeople(taskset, split, columns) if taskset and has_start else None)
     for record in records:
         edges.add(record.connectome_E[None])
         read_E = record.connectome_E
         if tangent is not None:
             read_E = tangent(torch.from_numpy(record.connectome_E)[None])[0].numpy()
-            read.add(read_E[None])
-        if num_components and len(kept) < MOST_PEOPLE:
-            kept.append(read_E)
-            if taskset is not None:
-                facts.append(record.covariates)
-                figures.append(behaviour_figures(record, taskset, split))
-                maps.append(contrast_maps(record, taskset, split, columns))
+            read_moments.add(read_E[None])
+        if num_components or has_start:
+            start.add(record, read_E)
         for run, span in zip(record.runs, split.spans("train", record.runs), strict=True):
             bold_VR = series(run, span, columns, np.zeros(len(columns)) if bold_of_cohort else None)
             if bold_VR is not None and len(columns):
                 bold.add(bold_VR[within(run, span)])
-    components_EC = regression_CZ = None
-    if num_components:
-        standard_SE = (np.array(kept, np.float32).reshape(-1, num_edges) - read.mean) / read.scale()
-        standard_SE = np.nan_to_num(standard_SE)
-        components_EC = principal_components(torch.from_numpy(standard_SE), num_components).numpy().astype(np.float32)
-        if figures and num_latents:
-            scores_SC = standard_SE @ components_EC
-            brain = [map_figures(np.array(maps_SR)) for maps_SR in zip(*maps, strict=True)]
-            found = [
-                latent_directions(scores_SC, figures_SY, num_latents, family_numbers(facts))
-                for figures_SY in (np.array(figures), np.concatenate(brain, axis=1) if brain else None)
-                if figures_SY is not None
-            ]
-            found_CZ = strongest(scores_SC, found, num_latents)
-            regression_CZ = None if found_CZ is None else found_CZ.astype(np.float32)
+    start.edges.standardise_by(read_moments.mean, read_moments.scale())
+    product_SM = products(start.edges)
+    components_EC = components_of(start.edges, product_SM, num_components) if num_components else None
+    found = start.read(product_SM, num_latents)
     return Normalisation(
         edge_mean_E=edges.mean.astype(np.float32),
         edge_scale_E=edges.scale().astype(np.float32),
         bold_scale_R=bold.scale().astype(np.float32),
         bold_mean_R=bold.mean.astype(np.float32) if bold_of_cohort else None,
         components_EC=components_EC,
-        regression_CZ=regression_CZ,
         tangent_reference_RR=tangent_reference_RR,
-        tangent_mean_E=None if tangent is None else read.mean.astype(np.float32),
-        tangent_scale_E=None if tangent is None else read.scale().astype(np.float32),
+        tangent_mean_E=None if tangent is None else read_moments.mean.astype(np.float32),
+        tangent_scale_E=None if tangent is None else read_moments.scale().astype(np.float32),
+        **({} if found is None else start.result(found, validation, tangent)),
     )
+
+
+@dataclasses.dataclass(eq=False)
+class _Start:
+    """What latents begin at, while people come in."""
+
+    edges: EdgeRows
+    figures: FiguresOfPeople | None
+    people: list[str] = dataclasses.field(default_factory=list)
+    has: list[bool] = dataclasses.field(default_factory=list)
+    facts: list[dict[str, float | str | None]] = dataclasses.field(default_factory=list)
+
+    def add(self, record: SubjectRecord, read_E: np.ndarray) -> None:
+        """Add a person, with what the encoder reads of the connectome."""
+        self.has.append(record.has_connectome)
+        if record.has_connectome:
+            self.edges.add(read_E)
+        self.people.append(record.pseudonym)
+        if self.figures is not None:
+            self.facts.append(record.covariates)
+            self.figures.add(record)
+
+    def read(self, product_SM: np.ndarray, num_latents: int) -> Reading | None:
+        """Read latents from the connectomes of all people so far; None where nothing can be read."""
+        if self.figures is None or not self.people:
+            return None
+        kinds = self.figures.kinds(self.figures.bases())
+        return read(self.edges, product_SM, np.array(self.has), kinds, family_numbers(self.facts), num_latents)
+
+    def result(self, reading: Reading, validation: Iterable[SubjectRecord], tangent: Tangent | None) -> dict[str, Any]:
+        """Return what `Normalisation` says of latents, after readers were fitted again to these people and further ones."""
+        assert self.figures is not None
+        bases, people, num_training = self.figures.bases(), tuple(self.people), len(self.edges)
+        for record in validation:
+            read_E = record.connectome_E
+            if tangent is not None:
+                read_E = tangent(torch.from_numpy(record.connectome_E)[None])[0].numpy()
+            self.add(record, read_E)
+        refitted_EZ = reading.reader_EZ
+        if len(self.edges) > num_training:
+            has_S = np.array(self.has)
+            kinds = [
+                dataclasses.replace(one, values_SY=one.values_SY[has_S], halves=None, trials_S=None)
+                for one in self.figures.kinds(bases)
+            ]
+            readers = Readers(self.edges, np.zeros(len(self.edges), np.int64), products(self.edges))
+            refitted_EZ = reading.refit.weights(readers, kinds)
+        return {
+            "reader_EZ": reading.reader_EZ,
+            "refitted_EZ": refitted_EZ,
+            "read_PZ": reading.read_SZ.astype(np.float32),
+            "own_PZ": reading.own_SZ.astype(np.float32),
+            "own_variance_PZ": reading.own_variance_SZ.astype(np.float32),
+            "read_people": people,
+            "readers": reading.summary,
+        }

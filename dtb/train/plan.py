@@ -102,7 +102,7 @@ class Plan:
             torch.manual_seed(self.config.seed)
             twin = Twin(self.config.twin, self.card.sizes)
         if normalisation is not None:
-            optional = (normalisation.components_EC, normalisation.regression_CZ)
+            optional = (normalisation.components_EC, normalisation.reader_EZ)
             twin.set_normalisation(
                 torch.tensor(normalisation.edge_mean_E),
                 torch.tensor(normalisation.edge_scale_E),

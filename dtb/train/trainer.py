@@ -176,8 +176,13 @@ def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
 
 
 def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Normalisation:
-    """Return the scales and the initial latents of a training, from its training people without those left out."""
+    """Return the scales and the initial latents of a training, from its training people without those left out.
+
+    Readers are fitted again to validation people too, where these are others, for the twin that is exported.
+    """
     people = [who for who in plan.split.train if who not in left_out]
+    validation = [who for who in plan.split.validation if who not in {*people, *left_out}]
+    is_read = plan.config.train.start == "regression" and plan.config.twin.standardise_connectome
     reference_RR = None
     if plan.config.twin.connectome_space == "tangent":
         records = plan.cohort.records(people)
@@ -191,9 +196,10 @@ def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Norm
         plan.bold_regions,
         plan.config.twin.connectome_components,
         reference_RR,
-        taskset=TaskSet.from_plain(plan.card.taskset) if plan.config.train.start == "regression" else None,
+        taskset=TaskSet.from_plain(plan.card.taskset) if is_read else None,
         num_latents=plan.config.twin.latent_size,
         bold_of_cohort=plan.config.twin.bold == "direct",
+        validation=plan.cohort.records(validation),
     )
 
 

@@ -32,7 +32,7 @@ def forward_flops(twin: Twin, num_people: Count, num_steps: Count) -> Count:
     config, sizes = twin.config, twin.sizes
     encoder = twin.hypernetwork.encoder
     per_person = sum(layer.weight.numel() for layer in twin.hypernetwork.modules() if isinstance(layer, nn.Linear))
-    for matrix in (encoder.components_EC, encoder.regression_CZ):
+    for matrix in (encoder.components_EC, encoder.reader_EZ):
         per_person += 0 if matrix is None else matrix.numel()
     rows, hidden = num_rows(config.cell, config.num_hidden), config.num_hidden
     per_step = rows * (hidden + sizes.num_channels + 1) + sizes.num_outputs * hidden

@@ -31,7 +31,7 @@ PERSONAL_SCALE = 0.1
 LATENT_REACH, LATENT_START = 0.5, 0.3
 """The same for people whose latents differ by 1, and the size of a fresh twin's latents: they grow as training finds a use for them."""
 LEARNED_SHARE = 0.1
-"""How far learned layers move latents that begin at a regression, relative to latents that begin at nothing."""
+"""How far learned layers move latents that begin at readers of connectomes, relative to latents that begin at nothing."""
 FASTEST_SECONDS, SLOWEST_SECONDS = 0.1, 2.0
 """Time constants of a fresh leaky or gated network lie between these."""
 
@@ -74,15 +74,15 @@ class Encoder(nn.Module):
     ----------
     components_EC : (E, C) Tensor or None
         Directions that the layers read in place of the edges; random ones until `Twin.set_normalisation` sets them.
-    regression_CZ : (C, Z) Tensor or None
-        What latents are before anything is learned; 0 until `Twin.set_normalisation` sets it. Training leaves it as it is: what is
-        learned is added, and weight decay draws that, not the regression, towards 0.
+    reader_EZ : (E, Z) Tensor or None
+        What latents are before anything is learned, as weights of the input; 0 until `Twin.set_normalisation` sets it. Training leaves it
+        as it is: what is learned is added, and weight decay draws that, not the reader, towards 0.
     learned_share : () Tensor or None
         Factor of what is learned.
     """
 
     components_EC: Tensor | None
-    regression_CZ: Tensor | None
+    reader_EZ: Tensor | None
     learned_share: Tensor | None
 
     def __init__(self, config: TwinConfig, num_edges: int) -> None:
@@ -92,10 +92,9 @@ class Encoder(nn.Module):
         if config.connectome_components:
             components_EC = torch.randn(num_edges, config.connectome_components) / math.sqrt(num_edges)
         self.register_buffer("components_EC", components_EC)
-        has_regression = config.connectome_components > 0 and config.latent_size > 0
-        begin_CZ = torch.zeros(config.connectome_components, config.latent_size) if has_regression else None
-        self.register_buffer("regression_CZ", begin_CZ)
-        self.register_buffer("learned_share", torch.tensor(1.0) if has_regression else None)
+        has_latent = config.latent_size > 0
+        self.register_buffer("reader_EZ", torch.zeros(num_edges, config.latent_size) if has_latent else None)
+        self.register_buffer("learned_share", torch.tensor(1.0) if has_latent else None)
         widths = [config.connectome_components or num_edges, *config.encoder_widths]
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.num_features = config.latent_size or widths[-1]
@@ -110,9 +109,10 @@ class Encoder(nn.Module):
 
     def forward(self, edges_SE: Tensor, seed_S: Tensor | None) -> Tensor:
         """Encode standardised edges, 0 where absent; `seed_S` drives the dropout in training."""
-        read = edges_SE
+        given = edges_SE
         if self.training and self.dropout > 0 and seed_S is not None:
-            read = read * dropout_mask(seed_S, edges_SE.shape[1], self.dropout).to(read)
+            given = given * dropout_mask(seed_S, edges_SE.shape[1], self.dropout).to(given)
+        read = given
         if self.components_EC is not None:
             read = read @ self.components_EC.to(read.dtype)
         features = read
@@ -123,27 +123,39 @@ class Encoder(nn.Module):
         latent_SZ = _apply(self.direct, read)
         if self.indirect is not None:
             latent_SZ = latent_SZ + _apply(self.indirect, features)
-        if self.regression_CZ is None or self.learned_share is None:
-            return latent_SZ
-        return read @ self.regression_CZ.to(read.dtype) + self.learned_share * latent_SZ
+        assert self.reader_EZ is not None
+        assert self.learned_share is not None
+        return given @ self.reader_EZ.to(given.dtype) + self.learned_share * latent_SZ
 
     @torch.no_grad()
-    def begin_at(self, regression_CZ: Tensor) -> None:
-        """Initialise latents at a regression, with nothing learned beside it.
+    def begin_at(self, reader_EZ: Tensor) -> None:
+        """Initialise latents at what a reader says, with nothing learned beside it.
 
         Raises
         ------
         ValueError
             The shape is not this encoder's.
         """
-        wanted = None if self.regression_CZ is None else tuple(self.regression_CZ.shape)
-        if self.regression_CZ is None or self.learned_share is None or tuple(regression_CZ.shape) != wanted:
-            raise ValueError(f"regression_CZ has shape {tuple(regression_CZ.shape)}; this twin's is {wanted}")
-        self.regression_CZ.copy_(regression_CZ)
+        self.read_by(reader_EZ)
+        assert self.learned_share is not None
         self.learned_share.fill_(LEARNED_SHARE)
         for layer in (self.direct, self.indirect):
             if layer is not None:
                 layer.weight.zero_()
+
+    @torch.no_grad()
+    def read_by(self, reader_EZ: Tensor) -> None:
+        """Put another reader of the same latents in place, and leave what is learned beside it.
+
+        Raises
+        ------
+        ValueError
+            The shape is not this encoder's.
+        """
+        wanted = None if self.reader_EZ is None else tuple(self.reader_EZ.shape)
+        if self.reader_EZ is None or tuple(reader_EZ.shape) != wanted:
+            raise ValueError(f"reader_EZ has shape {tuple(reader_EZ.shape)}; this twin's is {wanted}")
+        self.reader_EZ.copy_(reader_EZ)
 
 
 def _apply(layer: nn.Module, values: Tensor) -> Tensor:

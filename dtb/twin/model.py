@@ -87,7 +87,7 @@ class Twin(nn.Module):
         edge_scale_E: Tensor,
         bold_scale_R: Tensor,
         components_EC: Tensor | None = None,
-        regression_CZ: Tensor | None = None,
+        reader_EZ: Tensor | None = None,
     ) -> None:
         """Set the means and scales of connectomes and BOLD, and the encoder's components, from the training people alone.
 
@@ -99,8 +99,8 @@ class Twin(nn.Module):
             Standard deviation of each region's BOLD over people and time; likewise.
         components_EC : (E, C) Tensor or None
             From `dtb.twin.components.principal_components`, where the configuration asks for components; None leaves them.
-        regression_CZ : (C, Z) Tensor or None
-            What latents begin at, as a linear function of the components; None lets them begin at random.
+        reader_EZ : (E, Z) Tensor or None
+            What latents begin at, as weights of the encoder's input; None lets them begin at random.
 
         Raises
         ------
@@ -125,8 +125,8 @@ class Twin(nn.Module):
             if components is None or components_EC.shape != wanted:
                 raise ValueError(f"components_EC has shape {tuple(components_EC.shape)}; this twin's is {wanted}")
             components.copy_(components_EC)
-        if regression_CZ is not None:
-            self.hypernetwork.encoder.begin_at(regression_CZ)
+        if reader_EZ is not None:
+            self.hypernetwork.encoder.begin_at(reader_EZ)
 
     def standardise(self, connectome_SE: Tensor) -> Tensor:
         """Return standardised edges; absent ones (NaN) become 0 and get no gradient."""

@@ -89,8 +89,8 @@ def fitted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
     train = list(cohort.records(split.train))
     reference_RR, _ = tangent_reference(train, NUM_REGIONS)
     scales = measure(train, split, 28, REGIONS, 4, reference_RR, taskset=TASKS, num_latents=3)
-    assert scales.regression_CZ is not None
-    found = {name: array for name, array in vars(scales).items() if array is not None}
+    assert scales.reader_EZ is not None
+    found = {name: array for name, array in vars(scales).items() if isinstance(array, np.ndarray)}
     maker = BatchMaker(TASKS, SEGMENTS, STEP, list(REGIONS), split)
     for part in ("train", "validation"):
         batch = maker.batch(list(cohort.records(split.people(part))), part)

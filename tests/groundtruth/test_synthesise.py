@@ -167,3 +167,20 @@ def test_an_unknown_design_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigurationError, match=r"synth\.tasks.*'bart'"):
         synthesise(Config(synth=SynthConfig(tasks=("bart",))), tmp_path / "out", resume=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_dense_traits_are_carried_by_every_edge_as_strongly_as_sparse_ones():
+    sparse, dense = (
+        SynthConfig(num_regions=20, num_causal_edges=8, trait_loadings=loadings) for loadings in ("sparse", "dense")
+    )
+    populations = [make_population(config, 1) for config in (sparse, dense)]
+    lengths = [
+        [population.step * np.linalg.norm(signs) for signs in population.causal_signs.values()]
+        for population in populations
+    ]
+    np.testing.assert_allclose(lengths[0], lengths[1])
+    weights_CE = np.stack(list(populations[1].causal_signs.values()))
+    np.testing.assert_allclose(weights_CE @ weights_CE.T, 190 * np.eye(3), atol=1e-9)
+    # A trait moves its own score by 1 and no other.
+    moved_E = populations[1].base_E + populations[1].step * weights_CE[0]
+    np.testing.assert_allclose(list(populations[1].scores(moved_E).values()), [1.0, 0.0, 0.0], atol=1e-9)

@@ -1,85 +1,37 @@
-"""Latents begin at what a regression reads from connectomes, and training keeps the regression."""
+"""Latents begin at what readers say of connectomes, and training keeps the readers."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from dtb.config import TwinConfig
+from dtb.errors import DamagedOutputError
 from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
-from dtb.train.initial_latents import behaviour_figures, latent_directions
-from dtb.train.normalise import measure
+from dtb.train.initial_latents import behaviour_figures
+from dtb.train.normalise import load, measure
 from dtb.twin import Twin, TwinSizes
 from dtb.twin.hypernetwork import LEARNED_SHARE
-from tests.shards.people import make_person
+from tests.shards.people import make_person, make_trials
 
 TASKSET = TaskSet((load_task("hammer"),))
 
 
-def world(num_people: int, signal: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two traits, each a direction of 30 components, behind six figures of which two share a large error that no connectome shows."""
-    rng = np.random.default_rng(3)
-    scores_SC = rng.standard_normal((num_people, 30)) * np.linspace(1.0, 0.3, 30)
-    traits_S2 = scores_SC @ rng.standard_normal((30, 2))
-    traits_S2 /= traits_S2.std(0)
-    figures_SY = signal * traits_S2 @ rng.standard_normal((2, 6)) + 0.8 * rng.standard_normal((num_people, 6))
-    figures_SY[:, :2] += 2.0 * rng.standard_normal((num_people, 1))
-    return scores_SC, traits_S2, figures_SY
-
-
-def test_latents_are_the_traits_behind_the_figures_for_unseen_people():
-    scores_SC, traits_S2, figures_SY = world(900)
-    directions_CZ = latent_directions(scores_SC[:300], figures_SY[:300], 5)
-    latents_SZ = scores_SC[300:] @ directions_CZ
-    for trait_S in traits_S2[300:].T:
-        explained_S = latents_SZ[:, :2] @ np.linalg.lstsq(latents_SZ[:, :2], trait_S, rcond=None)[0]
-        assert np.corrcoef(explained_S, trait_S)[0, 1] > 0.97
-    # Beyond the two traits there is nothing to know.
-    assert (latents_SZ[:, :2].std(0) > 0.5).all()
-    assert (latents_SZ[:, 2:].std(0) < 0.2).all()
-
-
-def test_where_connectomes_say_nothing_latents_begin_at_next_to_nothing():
-    scores_SC, _, figures_SY = world(300, signal=0.0)
-    assert (scores_SC @ latent_directions(scores_SC, figures_SY, 4)).std(0).max() < 0.2
-
-
-def test_on_null_data_the_sizes_are_zero():
-    """Axes and weights that were fitted to the same people claimed .27 to .35."""
-    sizes = []
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        scores_SC, figures_SY = rng.standard_normal((120, 40)), rng.standard_normal((120, 12))
-        sizes.append((scores_SC @ latent_directions(scores_SC, figures_SY, 4)).std(axis=0).max())
-    assert np.sum(np.array(sizes) > 0) <= 4
-
-
-def test_what_sisters_share_gives_no_size():
-    """Twins alike in brain and behaviour predict each other across folds that divide them, though brains say nothing of behaviour."""
-    sizes, family_S = {"together": 0, "divided": 0}, np.repeat(np.arange(60), 2)
-    for seed in range(10):
-        rng = np.random.default_rng(seed)
-        scores_SC, figures_SY = (rng.standard_normal((60, 40))[family_S], rng.standard_normal((60, 6))[family_S])
-        for name, numbers in (("together", family_S), ("divided", None)):
-            directions_CZ = latent_directions(scores_SC, figures_SY, 3, numbers)
-            sizes[name] += bool((scores_SC @ directions_CZ).std(axis=0).max() > 0)
-    assert sizes["together"] <= 3
-    assert sizes["divided"] == 10
-
-
-def test_absent_figures_and_people_do_not_break_it():
-    scores_SC, traits_S2, figures_SY = world(300)
-    figures_SY[::3, 2] = np.nan
-    figures_SY[10:, 3] = np.nan
-    figures_SY[:, 4] = 1.0
-    latents_SZ = scores_SC @ latent_directions(scores_SC, figures_SY, 3)
-    assert np.isfinite(latents_SZ).all()
-    assert max(abs(np.corrcoef(latents_SZ[:, 0], trait_S)[0, 1]) for trait_S in traits_S2.T) > 0.7
-    assert latent_directions(scores_SC, np.full((300, 6), np.nan), 3) is None
-    assert latent_directions(scores_SC[:8], figures_SY[:8], 3) is None
+def pressing(person, factor):
+    """The person with a press in each of 60 trials of one condition, as much slower as the factor says."""
+    rng = np.random.default_rng(int(1000 * factor))
+    trials = make_trials(rng, num_trials=60)
+    trials.usable_J[:], trials.condition_J[:], trials.response_JA[:], trials.response_JA[:, 0] = True, 0, False, True
+    trials.rt_seconds_J[:] = factor * rng.uniform(0.4, 0.6, 60)
+    return dataclasses.replace(
+        person, runs=(dataclasses.replace(person.runs[0], trials=trials, duration_seconds=250.0),)
+    )
 
 
 def test_figures_are_those_of_the_training_part_alone():
@@ -96,28 +48,90 @@ def test_figures_are_those_of_the_training_part_alone():
     np.testing.assert_array_equal(behaviour_figures(person, TASKSET, half), early)
 
 
-def test_a_twin_begins_at_the_regression_and_learns_beside_it():
+def test_halves_of_the_trials_share_none_and_leave_none_out():
+    person = make_person(1, task="hammer", num_volumes=0)
+    person = pressing(person, 1.0)
+    split, trials = Split("subjects", ("a",), (), ()), person.runs[0].trials
+    whole, *halves = (behaviour_figures(person, TASKSET, split, half) for half in (None, 0, 1))
+    changed = np.flatnonzero(trials.pressed_J)[0]
+    trials.rt_seconds_J[changed] *= 2.0
+    moved = [behaviour_figures(person, TASKSET, split, half)[0] for half in (None, 0, 1)]
+    assert np.isfinite([*moved, whole[0]]).all()
+    assert moved[0] != whole[0]
+    assert sum(after != before[0] for after, before in zip(moved[1:], halves, strict=True)) == 1
+
+
+@pytest.mark.parametrize("components", [0, 4])
+def test_a_twin_begins_at_the_reader_and_learns_beside_it(components):
     sizes = TwinSizes(num_regions=8, num_channels=3, num_alternatives=2, num_bold_regions=2)
-    twin = Twin(TwinConfig(connectome_components=4, latent_size=3, encoder_widths=(5,)), sizes)
-    zeros, ones, components_EC = torch.zeros(28), torch.ones(28), torch.randn(28, 4)
-    regression_CZ = torch.randn(4, 3)
-    twin.set_normalisation(zeros, ones, torch.ones(2), components_EC, regression_CZ)
+    twin = Twin(TwinConfig(connectome_components=components, latent_size=3, encoder_widths=(5,)), sizes)
+    zeros, ones = torch.zeros(28), torch.ones(28)
+    components_EC = torch.randn(28, components) if components else None
+    reader_EZ = torch.randn(28, 3)
+    twin.set_normalisation(zeros, ones, torch.ones(2), components_EC, reader_EZ)
     connectome_SE = torch.randn(6, 28)
-    torch.testing.assert_close(twin.generate(connectome_SE).latent_SZ, connectome_SE @ components_EC @ regression_CZ)
+    torch.testing.assert_close(twin.generate(connectome_SE).latent_SZ, connectome_SE @ reader_EZ)
+    # An absent edge says nothing.
+    connectome_SE[:, 3] = torch.nan
+    known_SE = connectome_SE.nan_to_num(0.0)
+    torch.testing.assert_close(twin.generate(connectome_SE).latent_SZ, known_SE @ reader_EZ)
     twin.hypernetwork.encoder.direct.weight.data[0] += 1.0
-    moved_SZ = twin.generate(connectome_SE).latent_SZ - connectome_SE @ components_EC @ regression_CZ
-    torch.testing.assert_close(
-        moved_SZ[:, 0], LEARNED_SHARE * (connectome_SE @ components_EC).sum(1), rtol=1e-4, atol=1e-5
-    )
-    with pytest.raises(ValueError, match=r"regression_CZ has shape \(3, 4\); this twin's is \(4, 3\)"):
-        twin.set_normalisation(zeros, ones, torch.ones(2), components_EC, regression_CZ.T)
+    moved_SZ = twin.generate(connectome_SE).latent_SZ - known_SE @ reader_EZ
+    seen = known_SE if components_EC is None else known_SE @ components_EC
+    torch.testing.assert_close(moved_SZ[:, 0], LEARNED_SHARE * seen.sum(1), rtol=1e-4, atol=1e-5)
+    twin.hypernetwork.encoder.read_by(2 * reader_EZ)
+    torch.testing.assert_close(twin.generate(connectome_SE).latent_SZ, 2 * (known_SE @ reader_EZ) + moved_SZ)
+    with pytest.raises(ValueError, match=r"reader_EZ has shape \(3, 28\); this twin's is \(28, 3\)"):
+        twin.set_normalisation(zeros, ones, torch.ones(2), components_EC, reader_EZ.T)
 
 
 def test_measuring_finds_the_start_only_where_it_is_asked_for():
     people = [make_person(number, task="hammer") for number in range(30)]
     split = Split("subjects", tuple(person.pseudonym for person in people), (), ())
-    assert measure(people, split, 28, (), 3).regression_CZ is None
-    found = measure(people, split, 28, (), 3, taskset=TASKSET, num_latents=5).regression_CZ
-    assert found is not None
-    assert found.shape == (3, 5)
-    assert np.isfinite(found).all()
+    assert measure(people, split, 28, (), 3).reader_EZ is None
+    found = measure(people, split, 28, (), 3, taskset=TASKSET, num_latents=5)
+    assert found.reader_EZ is not None
+    assert found.reader_EZ.shape == (28, 5)
+    assert np.isfinite(found.reader_EZ).all()
+    assert found.read_people == tuple(person.pseudonym for person in people)
+    assert found.read_PZ.shape == found.own_PZ.shape == (30, 5)
+
+
+def test_people_without_a_connectome_have_own_scores_and_change_no_reader():
+    people = [make_person(number, task="hammer") for number in range(40)]
+    people = [pressing(person, 1.0 + 0.05 * number) for number, person in enumerate(people)]
+    blank = [dataclasses.replace(one, connectome_E=np.full(28, np.nan, np.float32)) for one in people[30:]]
+    split = Split("subjects", tuple(person.pseudonym for person in people), (), ())
+    found = measure([*people[:30], *blank], split, 28, (), 3, taskset=TASKSET, num_latents=4)
+    alone = measure(people[:30], split, 28, (), 3, taskset=TASKSET, num_latents=4)
+    np.testing.assert_array_equal(found.reader_EZ, alone.reader_EZ)
+    np.testing.assert_array_equal(found.read_PZ[30:], 0.0)
+    assert np.isfinite(found.own_PZ[30:]).any()
+
+
+def test_scales_of_another_version_are_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "scales.safetensors"
+    safetensors.numpy.save_file(
+        {"edge_mean_E": np.zeros(3, np.float32), "regression_CZ": np.zeros((2, 2), np.float32)}, path
+    )
+    with pytest.raises(DamagedOutputError, match="regression_CZ, which this version of dtb does not know"):
+        load(path)
+
+
+def test_validation_people_move_the_reader_of_the_export_alone():
+    people = [pressing(make_person(number, task="hammer"), 1.0 + 0.05 * (number % 20)) for number in range(60)]
+    for number, person in enumerate(people):
+        person.connectome_E[4] = 0.3 * (number % 20)
+    split = Split("subjects", tuple(person.pseudonym for person in people[:50]), (), ())
+    both, alone = (
+        measure(people[:50], split, 28, (), 3, taskset=TASKSET, num_latents=2, validation=some)
+        for some in (people[50:], ())
+    )
+    assert alone.reader_EZ.any()
+    np.testing.assert_array_equal(alone.refitted_EZ, alone.reader_EZ)
+    assert not np.array_equal(both.refitted_EZ, both.reader_EZ)
+    np.testing.assert_allclose(both.refitted_EZ, both.reader_EZ, atol=0.3 * np.abs(both.reader_EZ).max())
+    same = [name for name in vars(alone) if name not in {"refitted_EZ", "readers", "read_people"}]
+    for name in same:
+        np.testing.assert_array_equal(getattr(both, name), getattr(alone, name))
+    assert both.read_people == alone.read_people == split.train
