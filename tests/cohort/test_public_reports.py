@@ -292,3 +292,18 @@ def test_names_that_bids_has_not_are_listed(person, name, capsys):
 def test_a_layout_that_would_find_series_is_named(person):
     with pytest.raises(InputDataError, match="There are series of the layout xcpd"):
         person.read(layout="xcpd_cifti")
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("sub-sue_task-rest_run-1_desc-smoothed_bold.nii.gz", r"There are images desc-smoothed\.$"),
+        ("sub-sue_task-rest_run-1_events.tsv", r"ingest\.rest_task\.$"),
+    ],
+)
+def test_no_layout_is_named_where_there_are_no_series(person, name, there):
+    for path in person.func.iterdir():
+        path.unlink()
+    (person.func / name).touch()
+    with pytest.raises(InputDataError, match=there):
+        person.read()

@@ -44,7 +44,7 @@ def _read(file: SeriesPath, regions: tuple[str, ...], _derivatives: tuple[Path, 
 TCP = Layout(
     name="tcp",
     words="parcellated series of the Transdiagnostic Connectome Project (Chopra et al. 2024, doi:10.1101/2024.06.18.24309054)",
-    matches=lambda _name, _config: True,
+    matches=lambda name, _config: (name.suffix, name.extension) == ("bold", ".h5"),
     looked_for=lambda config: f"NDAR_INV*/task-{config.rest_task}*_run-*_bold_*parcellated.h5",
     read_region_names=numbered_region_names,
     read=_read,
