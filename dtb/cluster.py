@@ -18,7 +18,7 @@ from typing import Any
 from dtb import kinds
 from dtb.config import ClusterConfig
 from dtb.cores import usable_cores
-from dtb.errors import ConfigurationError
+from dtb.errors import ConfigurationError, UserError
 
 # Ray reads these when it is first imported, in this process and in those it starts.
 _ENVIRONMENT = {
@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "1",
 }
 _CONNECT_SECONDS = 5.0
+_TOO_SLOW = "timed out during startup"
+"""What Ray says if its processes take longer to start than the 30 s it gives them."""
 TRAIN_POOL, FLEET_POOL = "dtb_train", "dtb_fleet"
 
 
@@ -131,6 +133,8 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     ------
     ConfigurationError
         There is no cluster at the address.
+    UserError
+        This machine is too busy for Ray to start.
     """
     prepare_environment()
     if config.ray_address is None:
@@ -152,13 +156,16 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     on_termination = signal.getsignal(signal.SIGTERM)
     if config.ray_address is None:
         cpus = config.num_cpus or usable_cores()
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            runtime_env=runtime,
-            **quiet,
-        )
+        try:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **quiet)
+        except Exception as error:
+            if _TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+            raise UserError(
+                f"Ray did not start within its time: this machine has too much to do (load {os.getloadavg()[0]:.0f} on {cpus} cores). Try "
+                "again when less is running."
+            ) from None
     else:
         if config.ray_address != "auto":
             _require_listening(config.ray_address)

@@ -10,7 +10,7 @@ import pytest
 
 from dtb.cluster import connected
 from dtb.config import ClusterConfig
-from dtb.errors import ConfigurationError
+from dtb.errors import ConfigurationError, UserError
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -59,3 +59,14 @@ def _token_mode() -> str | None:
     import os
 
     return os.environ.get("RAY_AUTH_MODE")
+
+
+def test_a_machine_that_is_too_busy_for_ray_to_start_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(UserError, match="this machine has too much to do"), connected(ClusterConfig()):
+        pass
