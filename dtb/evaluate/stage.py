@@ -3,7 +3,8 @@
 Writes `figures.json` (every figure, and the claim in words), `subjects.parquet` (one row a person and task), `bold_map.parquet` (mean
 contrast maps, observed and predicted), `scores.parquet` (what each figure was computed from, one row a figure and person),
 `strangers.parquet` (losses of people by connectome), `covariates.parquet` (of the people tested, for `dtb pool`) and `certificate.json`,
-`.md` and `.html` (whether the twin is personal, test by test).
+`.md` and `.html` (whether the twin is personal, test by test); of twins with person effects `living.parquet` and `living_people.parquet`
+(what is said after so many of people's own trials: figures over people, and of each).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.certificate.wording import claim_in_words
 from dtb.evaluate.circumstances import read_circumstances
 from dtb.evaluate.inputs import EvaluationInputs, open_inputs
+from dtb.evaluate.living.curves import curves
+from dtb.evaluate.living.stage import has_curves, living_table
 from dtb.evaluate.predictors.predictions import (
     Prediction,
     Summary,
@@ -38,7 +41,7 @@ from dtb.evaluate.predictors.predictions import (
     with_means_of_others,
 )
 from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
-from dtb.evaluate.predictors.table import given_of, left_out_predictions
+from dtb.evaluate.predictors.table import Given, given_of, left_out_predictions
 from dtb.evaluate.predictors.twin import given_connectomes, predict, predict_from_strangers
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.scores.covariates import Covariates, Facts, basis_with_group, covariate_basis, known_covariates
@@ -67,6 +70,7 @@ BOLD_MAP_FILE = "bold_map.parquet"
 SCORES_FILE = "scores.parquet"
 COVARIATES_FILE = "covariates.parquet"
 STRANGERS_FILE = "strangers.parquet"
+LIVING_FILE, LIVING_PEOPLE_FILE = "living.parquet", "living_people.parquet"
 PERMUTED_FOLDER, RETRAINED_FOLDER = "permuted", "retrained"
 
 
@@ -119,7 +123,9 @@ def evaluate(
         return
     folder = call.claim()
     with terminal.progress() as progress:
-        evidence = dataclasses.replace(gather(task, config, progress), true_ceilings=ceilings)
+        evidence, given = _gathered(task, config, progress)
+        evidence = dataclasses.replace(evidence, true_ceilings=ceilings)
+        living = living_table(task, given, _maker(task), progress) if has_curves(task) else pd.DataFrame()
     if config.evaluate.retrained:
         found = dict(evidence.predictions)
         for name, twin, edges_of in retrained_baselines(config, shards, trained, out / RETRAINED_FOLDER):
@@ -148,6 +154,9 @@ def evaluate(
         SCORES_FILE: scores,
         COVARIATES_FILE: facts.reset_index(),
     }
+    if len(living):
+        drawn = curves(living, config.evaluate.num_bootstrap, config.evaluate.confidence)
+        tables |= {LIVING_FILE: drawn, LIVING_PEOPLE_FILE: living}
     for name, table in tables.items():
         with written_whole(out / name) as temporary:
             table.to_parquet(temporary, index=False)
@@ -271,6 +280,11 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
     progress : Progress
         Running display.
     """
+    return _gathered(task, config, progress)[0]
+
+
+def _gathered(task: EvaluationInputs, config: Config, progress: Progress) -> tuple[Evidence, Given]:
+    """Return the evidence, and what baselines were fitted to."""
     scale_R = task.twin.bold_scale_R.numpy().astype(np.float64)
     regions = task.bold_regions
 
@@ -305,7 +319,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
     if len(regions):
         spans = partial(task.split.spans, "test")
         half_maps = maps_of_halves(task.cohort.records(task.split.test), task.taskset, spans, regions, scale_R)
-    return Evidence(
+    evidence = Evidence(
         task.taskset,
         people,
         summary_of_people(people, task.taskset),
@@ -325,6 +339,7 @@ def gather(task: EvaluationInputs, config: Config, progress: Progress) -> Eviden
         _validation_errors(task),
         picks=picks,
     )
+    return evidence, given
 
 
 def _from_rest_runs(task: EvaluationInputs, people: People) -> tuple[Summary, Summary] | None:

@@ -90,6 +90,19 @@ def remaining(batch: Batch, own: OwnData, tasks: Sequence[str] = ()) -> Batch:
     return _counting(batch, *_given(batch, own, tasks), complement=True)
 
 
+def only(batch: Batch, given_J: Tensor, given_SKV: Tensor) -> Batch:
+    """Return the batch with only some of its trials and volumes counted.
+
+    Parameters
+    ----------
+    batch : Batch
+    given_J : (J,) bool Tensor
+        Rows of `batch.trials`.
+    given_SKV : (S, K, V) bool Tensor
+    """
+    return _counting(batch, given_J & batch.trials.usable_J, given_SKV, complement=False)
+
+
 def _given(batch: Batch, own: OwnData, tasks: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Return which trials (J,) and which counted volumes (S, K, V) are given."""
     given_SK = _given_segments(batch, own, tasks)

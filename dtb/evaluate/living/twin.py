@@ -1,0 +1,273 @@
+"""The living twin as a predictor: the posterior of a person's latent after some trials, and what networks drawn from it do in later ones.
+
+What is predicted is the mean over draws, of trials (a mixture of their distributions) and of figures. A figure's variance is that over
+draws plus that of so many trials. Draws of a posterior are placed so that their mean and covariance are exactly the posterior's.
+
+Shape letters: see `dtb.twin.batch` and `dtb.evaluate.scores.observed`; `D` draw, `Y` figure, `W` step of a response window.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtb.evaluate.living.baselines import Said
+from dtb.evaluate.living.own_figures import FIGURES
+from dtb.evaluate.living.questions import Order, Question
+from dtb.evaluate.predictors.predictions import TrialPrediction, no_maps, summary_of_prediction
+from dtb.evaluate.predictors.twin import within_task
+from dtb.evaluate.scores.metrics import crps_of_hazard
+from dtb.evaluate.scores.observed import ObservedTrials, People
+from dtb.people.records import SubjectRecord
+from dtb.shards.batches import BatchMaker, person_seed
+from dtb.shards.split import Part
+from dtb.tasks.taskset import TaskSet
+from dtb.twin.batch import Batch, TrialTensors
+from dtb.twin.model import Twin
+from dtb.twin.noise import latent_noise
+from dtb.twin.own_data import only
+from dtb.twin.posterior import Latents, condition, prior_of
+from dtb.twin.readouts.press import PressDistribution, windows
+
+LIVING, LIVING_ALONE = "living_twin", "living_twin_no_connectome"
+TWINS = {LIVING: "the living twin", LIVING_ALONE: "the living twin without a connectome"}
+"""By name, in words."""
+PEOPLE_AT_ONCE = 8
+DRAWS_AT_ONCE = 8
+MOST_DRAWS = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Some people laid out for the twin.
+
+    Attributes
+    ----------
+    batch : Batch
+    row_S : (S,) int
+        Their rows among all people.
+    row_J : (J,) int
+        Row of each of the batch's trials among all observed ones; -1 for one that is not there.
+    """
+
+    batch: Batch
+    row_S: np.ndarray
+    row_J: np.ndarray
+
+
+class TwinPredictor:
+    """A twin that is conditioned on people's first trials and predicts later ones.
+
+    Parameters
+    ----------
+    twin : Twin
+        With person effects.
+    maker : BatchMaker
+    records : sequence of SubjectRecord
+        In the order of `people`.
+    people : People
+    part : {"train", "validation", "test", "all"}
+        The part of their runs that `people` were collected from.
+    taskset : TaskSet
+    advance : function
+        Called with the number of people after each part of each point of a curve.
+    """
+
+    def __init__(
+        self,
+        twin: Twin,
+        maker: BatchMaker,
+        records: Sequence[SubjectRecord],
+        people: People,
+        part: Part,
+        taskset: TaskSet,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._twin, self._people, self._taskset, self._advance = twin, people, taskset, advance
+        trials = people.trials
+        keys = zip(trials.person_J.tolist(), trials.run_J.tolist(), trials.trial_J.tolist(), strict=True)
+        place = {key: row for row, key in enumerate(keys)}
+        self._chunks = []
+        for begin in range(0, len(records), PEOPLE_AT_ONCE):
+            some = records[begin : begin + PEOPLE_AT_ONCE]
+            batch, row_S = maker.batch(some, part), np.arange(begin, begin + len(some))
+            table = batch.trials
+            of_J = zip(
+                row_S[table.subject_J.numpy()].tolist(), table.run_J.tolist(), table.trial_J.tolist(), strict=True
+            )
+            self._chunks.append(_Chunk(batch, row_S, np.array([place.get(key, -1) for key in of_J], np.int64)))
+        self._posteriors: dict[tuple[object, ...], list[Latents]] = {}
+
+    def say(self, question: Question, amount: str, order: Order) -> dict[str, Said]:
+        """Return what the twin says, with and without people's connectomes; see `dtb.evaluate.living.evaluate.SayMore`."""
+        given_J = order.given(self._people.trials, question.given, order.count(amount, question.given))
+        judged_J = order.judged(self._people.trials, question.judged)
+        found = {}
+        for name in TWINS:
+            latents = self._conditioned(name, question, given_J)
+            found[name] = self._performed(latents, judged_J, question.judged)
+        return found
+
+    def _conditioned(self, name: str, question: Question, given_J: np.ndarray) -> list[Latents]:
+        """Return people's posteriors, one a chunk, with the drift to another session where one is judged."""
+        key = (name, given_J.tobytes())
+        if key not in self._posteriors:
+            self._posteriors[key] = [self._posterior(chunk, name, given_J) for chunk in self._chunks]
+        found = self._posteriors[key]
+        assert self._twin.prior is not None
+        drift_ZZ = self._twin.prior.drift_ZZ
+        return [each.later(drift_ZZ) for each in found] if question.kind == "next session" else found
+
+    def _posterior(self, chunk: _Chunk, name: str, given_J: np.ndarray) -> Latents:
+        batch = chunk.batch
+        connectome_SE = batch.connectome_SE if name == LIVING else torch.full_like(batch.connectome_SE, torch.nan)
+        prior = prior_of(self._twin, connectome_SE)
+        here_J = torch.from_numpy((chunk.row_J >= 0) & given_J[chunk.row_J])
+        if not here_J.any():
+            return prior
+        given = only(batch, here_J, torch.zeros_like(batch.bold_counted_SKV))
+        return condition(self._twin, given, prior).latents
+
+    def _performed(self, latents: Sequence[Latents], judged_J: np.ndarray, task: int) -> Said:
+        people, num = self._people, len(FIGURES)
+        mean_QY, variance_QY = (np.full((len(people), num), np.nan) for _ in range(2))
+        crps_J, log_score_J = (np.full(len(people.trials), np.nan) for _ in range(2))
+        outcome_JO = np.full(people.trials.happened_JO.shape, np.nan)
+        for chunk, each in zip(self._chunks, latents, strict=True):
+            here_J = (chunk.row_J >= 0) & judged_J[chunk.row_J]
+            if here_J.any():
+                members = _members(self._twin, each, chunk.batch, torch.from_numpy(here_J))
+                row_J = chunk.row_J[here_J]
+                kept_J = np.zeros(len(people.trials), bool)
+                kept_J[row_J] = True
+                # Rows of the batch in the order of the observed trials.
+                order = torch.from_numpy(np.argsort(row_J))
+                members = [member.of_rows(order) for member in members]
+                some = people.trials.only(kept_J)
+                mixture = PressDistribution.mean_of(members)
+                crps_J[kept_J], log_score_J[kept_J] = _trial_scores(mixture, some.rt_J)
+                outcome_JO[kept_J] = _outcomes(mixture, some)
+                said = self._figures(members, some, task)
+                judged_S = np.isin(np.arange(len(people)), chunk.row_S)
+                mean_QY[judged_S], variance_QY[judged_S] = (values[judged_S] for values in said)
+            self._advance(len(chunk.row_S))
+        return Said(mean_QY, variance_QY, crps_J, log_score_J, outcome_JO)
+
+    def _figures(
+        self, members: Sequence[PressDistribution], trials: ObservedTrials, task: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance (S, Y) of figures over draws, the noise of so many trials included."""
+        drawn_DSY = np.stack([self._figures_of(member, trials, task) for member in members])
+        moments = [_rt_moments(member) for member in members]
+        spread_J = np.mean([variance_J for _, variance_J in moments], axis=0)
+        press_J = np.mean([member.press_probability_J().numpy() for member in members], axis=0)
+        mean_SY = drawn_DSY.mean(axis=0)
+        noise_SY = _noise(trials, spread_J, press_J, mean_SY[:, FIGURES.index("accuracy")], self._taskset, task)
+        return mean_SY, drawn_DSY.var(axis=0) + noise_SY
+
+    def _figures_of(self, member: PressDistribution, trials: ObservedTrials, task: int) -> np.ndarray:
+        nothing_J = np.full(len(trials), np.nan)
+        prediction = TrialPrediction(_outcomes(member, trials), member.mean_rt_J().numpy(), nothing_J)
+        people = self._people
+        summary = summary_of_prediction(trials, prediction, len(people), self._taskset, no_maps(people))
+        columns = (summary.mean_rt_ST, summary.condition_rt_ST, summary.accuracy_ST)
+        return np.stack([values_ST[:, task] for values_ST in columns], axis=1)
+
+
+def draws_of(latents: Latents, seed_S: Tensor) -> Tensor:
+    """Return draws (D, S, Z) of people's latents whose mean and covariance are those of the distribution, two a dimension.
+
+    They lie on both sides of the mean in orthogonal directions, in standard deviations of the distribution, that are turned at random. With
+    more latents than half of `MOST_DRAWS`, so many directions are drawn, and the covariance is that of the distribution on average.
+    """
+    num_latents = latents.mean_SZ.shape[1]
+    number = min(num_latents, MOST_DRAWS // 2)
+    turned_SZD = torch.linalg.qr(latent_noise(seed_S, num_latents, num_latents).mT)[0][..., :number]
+    values_SZ, vectors_SZZ = torch.linalg.eigh(latents.covariance_SZZ)
+    root_SZZ = (vectors_SZZ * values_SZ.clamp_min(0.0).sqrt()[:, None]) @ vectors_SZZ.mT
+    step_DSZ = math.sqrt(num_latents) * (root_SZZ @ turned_SZD.to(root_SZZ)).permute(2, 0, 1)
+    return torch.cat([latents.mean_SZ + step_DSZ, latents.mean_SZ - step_DSZ]).float()
+
+
+@torch.no_grad()
+def _members(twin: Twin, latents: Latents, batch: Batch, judged_J: Tensor) -> list[PressDistribution]:
+    """Return the distributions of judged trials under each draw of people's latents."""
+    table = TrialTensors(**{name: value[judged_J] for name, value in vars(batch.trials).items()})
+    segment_k, place_J = torch.unique(table.segment_J, return_inverse=True)
+    table = dataclasses.replace(table, segment_J=place_J)
+    seed_S = torch.tensor([person_seed(who, 0, 0) for who in batch.pseudonyms])
+    draws_DSZ = draws_of(latents, seed_S)
+    # The clipped stimulus ends with the last judged window.
+    last = int((table.onset_steps_J + table.window_steps_J).max().ceil())
+    stimulus_SkTI = batch.stimulus_SKTI[:, segment_k, :last]
+    found = []
+    for some_d in torch.arange(len(draws_DSZ)).split(DRAWS_AT_ONCE):
+        noise_S = None
+        if twin.config.process_noise > 0:
+            noise_S = torch.tensor([person_seed(who, 0, draw) for draw in some_d.tolist() for who in batch.pseudonyms])
+        generated = twin.hypernetwork.decode(draws_DSZ[some_d].flatten(0, 1))
+        output = twin.perform(generated, stimulus_SkTI.repeat(len(some_d), 1, 1, 1), noise_S)
+        for hazard_SKTA in twin.hazards(output).double().split(len(batch)):
+            given = windows(hazard_SKTA, table)
+            found.append(PressDistribution.of(*given, table, twin.config.step_seconds))
+    return found
+
+
+def _trial_scores(mixture: PressDistribution, rt_J: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return CRPS and log density of reaction times given a press; NaN without one."""
+    crps_J = crps_of_hazard(mixture.hazard_JWA.sum(-1).numpy(), mixture.covered_JW.numpy() * mixture.step_seconds, rt_J)
+    pressed_J = np.isfinite(rt_J)
+    density_J = mixture.density_JA(torch.from_numpy(np.where(pressed_J, rt_J, 0.0))).sum(1)
+    given_J = density_J / mixture.press_probability_J().clamp_min(1e-12)
+    return crps_J, np.where(pressed_J, given_J.clamp_min(1e-6).log().numpy(), np.nan)
+
+
+def _outcomes(distribution: PressDistribution, trials: ObservedTrials) -> np.ndarray:
+    """Return the probabilities of outcomes (J, O)."""
+    parts = [distribution.choice_probability_JA(), distribution.omission_probability_J()[:, None]]
+    return within_task(torch.cat(parts, dim=1).numpy(), trials.possible_JO)
+
+
+def _rt_moments(distribution: PressDistribution) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance (J,) of the reaction time given a press, each press at the middle of its step."""
+    hazard_JW = distribution.hazard_JWA.sum(-1).numpy()
+    width_JW = distribution.covered_JW.numpy() * distribution.step_seconds
+    spent_JW = np.cumsum(hazard_JW * width_JW, axis=1)
+    survival_JW = np.exp(-np.concatenate([np.zeros_like(spent_JW[:, :1]), spent_JW], axis=1))
+    mass_JW = -np.diff(survival_JW, axis=1)
+    mass_JW = mass_JW / np.maximum(mass_JW.sum(axis=1, keepdims=True), 1e-300)
+    middle_JW = np.cumsum(width_JW, axis=1) - width_JW / 2
+    mean_J = (mass_JW * middle_JW).sum(axis=1)
+    square_J = (mass_JW * (middle_JW**2 + width_JW**2 / 12)).sum(axis=1)
+    return mean_J, np.maximum(square_J - mean_J**2, 0.0)
+
+
+def _noise(
+    trials: ObservedTrials,
+    spread_J: np.ndarray,
+    press_J: np.ndarray,
+    accuracy_S: np.ndarray,
+    taskset: TaskSet,
+    task: int,
+) -> np.ndarray:
+    """Return the variance (S, Y) that so many trials add to figures."""
+    num_people, spec = len(accuracy_S), taskset.specs[task]
+
+    def of_mean(here_J: np.ndarray) -> np.ndarray:
+        who_J = trials.person_J[here_J]
+        presses_S = np.bincount(who_J, weights=press_J[here_J], minlength=num_people)
+        total_S = np.bincount(who_J, weights=(press_J * spread_J)[here_J], minlength=num_people)
+        return total_S / np.where(presses_S > 0, presses_S, np.nan) ** 2
+
+    weights = {spec.conditions.index(name): weight for name, weight in spec.contrast.items() if weight}
+    effect_S = np.zeros(num_people) if weights else np.full(num_people, np.nan)
+    for condition_number, weight in weights.items():
+        effect_S += weight**2 * of_mean(trials.condition_J == condition_number)
+    scored_S = np.bincount(trials.person_J[trials.scored_J], minlength=num_people)
+    right_S = accuracy_S * (1 - accuracy_S) / np.where(scored_S > 0, scored_S, np.nan)
+    return np.stack([of_mean(np.ones(len(trials), bool)), effect_S, right_S], axis=1)
