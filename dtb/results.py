@@ -224,6 +224,30 @@ class _Certified(_Result):
         """The certificate's tests, a row each."""
         return pd.DataFrame(self._json("certificate.json")["tests"])
 
+    @cached_property
+    def living(self) -> pd.DataFrame:
+        """How well people are predicted after so many of their own trials: a row for each curve, point, figure, metric and predictor.
+
+        Raises
+        ------
+        InputDataError
+            Such curves were not made: the twin has no person effects, or was tested on people it has seen.
+        """
+        return self._of_living("living.parquet")
+
+    @cached_property
+    def living_people(self) -> pd.DataFrame:
+        """What was said of each person after so many own trials, as a distribution, and what happened; raises as `living` does."""
+        return self._of_living("living_people.parquet")
+
+    def _of_living(self, name: str) -> pd.DataFrame:
+        if not (self.folder / name).is_file():
+            raise InputDataError(
+                f"{self.folder} has no {name}: curves over own data are made of twins with `person_effects: true` that are tested on "
+                "people they have not seen."
+            )
+        return pd.read_parquet(self.folder / name)
+
     @property
     def certificate_page(self) -> Path:
         """The certificate as a page."""
@@ -255,30 +279,6 @@ class EvaluateResult(_Certified):
     def scores(self) -> pd.DataFrame:
         """What each figure was computed from: a row for each figure and person."""
         return pd.read_parquet(self.folder / "scores.parquet")
-
-    @cached_property
-    def living(self) -> pd.DataFrame:
-        """How well people are predicted after so many of their own trials: a row for each curve, point, figure, metric and predictor.
-
-        Raises
-        ------
-        InputDataError
-            Such curves were not made: the twin has no person effects, or was tested on people it has seen.
-        """
-        return self._of_living("living.parquet")
-
-    @cached_property
-    def living_people(self) -> pd.DataFrame:
-        """What was said of each person after so many own trials, as a distribution, and what happened; raises as `living` does."""
-        return self._of_living("living_people.parquet")
-
-    def _of_living(self, name: str) -> pd.DataFrame:
-        if not (self.folder / name).is_file():
-            raise InputDataError(
-                f"{self.folder} has no {name}: curves over own data are made of twins with `person_effects: true` that are tested on "
-                "people they have not seen."
-            )
-        return pd.read_parquet(self.folder / name)
 
     def plot(
         self, task: str | None = None, quantity: Literal["mean_rt", "condition_rt", "accuracy"] = "mean_rt"

@@ -26,6 +26,7 @@ from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.certificate.fit import Circumstances, together
 from dtb.evaluate.certificate.provenance import what_was_tested
 from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
+from dtb.evaluate.living import stage as living
 from dtb.evaluate.predictors.table import PICKED_IN_FOLDS
 from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, Covariates, basis_with_group, covariate_basis
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
@@ -106,7 +107,8 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     described["edge_reliability"] = splits[0].get("edge_reliability")
     described |= {"cohort_hash": splits[0]["cohort_hash"], "split_hashes": [each["split_hash"] for each in splits]}
     split = dataclasses.replace(split, test=people)
-    conclude(folder, config, figures, split, weights_BS, described, [facts[who] for who in people], circumstances)
+    known = [facts[who] for who in people]
+    conclude(folder, config, figures, split, weights_BS, described, known, circumstances, living.pooled(evaluated))
     if len(seeds) < SEEDS_FOR_A_CLAIM:
         terminal.err.print(
             f"{len(seeds)} {'seed is' if len(seeds) == 1 else 'seeds are'} pooled; another could come out otherwise. Train with at least "

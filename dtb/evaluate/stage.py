@@ -29,8 +29,7 @@ from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.certificate.wording import claim_in_words
 from dtb.evaluate.circumstances import read_circumstances
 from dtb.evaluate.inputs import EvaluationInputs, open_inputs
-from dtb.evaluate.living.curves import curves
-from dtb.evaluate.living.stage import has_curves, living_table
+from dtb.evaluate.living.stage import conclusions, has_curves, living_table
 from dtb.evaluate.predictors.predictions import (
     Prediction,
     Summary,
@@ -70,7 +69,6 @@ BOLD_MAP_FILE = "bold_map.parquet"
 SCORES_FILE = "scores.parquet"
 COVARIATES_FILE = "covariates.parquet"
 STRANGERS_FILE = "strangers.parquet"
-LIVING_FILE, LIVING_PEOPLE_FILE = "living.parquet", "living_people.parquet"
 PERMUTED_FOLDER, RETRAINED_FOLDER = "permuted", "retrained"
 
 
@@ -154,9 +152,6 @@ def evaluate(
         SCORES_FILE: scores,
         COVARIATES_FILE: facts.reset_index(),
     }
-    if len(living):
-        drawn = curves(living, config.evaluate.num_bootstrap, config.evaluate.confidence)
-        tables |= {LIVING_FILE: drawn, LIVING_PEOPLE_FILE: living}
     for name, table in tables.items():
         with written_whole(out / name) as temporary:
             table.to_parquet(temporary, index=False)
@@ -176,6 +171,7 @@ def evaluate(
         described,
         evidence.people.covariates,
         circumstances,
+        living,
     )
     log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
 
@@ -195,6 +191,7 @@ def conclude(
     described: dict[str, Any],
     people: Facts,
     circumstances: Circumstances,
+    living: pd.DataFrame | None = None,
 ) -> None:
     """Write figures, claim and certificate, finish the folder, and print the results.
 
@@ -214,8 +211,11 @@ def conclude(
         Covariates of the test people.
     circumstances : Circumstances
         What may be why the twin does not fit, if it does not.
+    living : DataFrame, optional
+        What was said after so many of people's own trials (`dtb.evaluate.living.table`).
     """
     out, num_people = folder.path, len(split.test)
+    living = pd.DataFrame() if living is None else living
     certificate = certify(
         figures,
         are_seen=split.tests_seen_people,
@@ -228,6 +228,12 @@ def conclude(
         circumstances=circumstances,
     )
     certificate = dataclasses.replace(certificate, about=about(described, people))
+    if len(living):
+        worths, tables = conclusions(living, config.evaluate.num_bootstrap, config.evaluate.confidence)
+        certificate = dataclasses.replace(certificate, worths=tuple(worths))
+        for name, table in tables.items():
+            with written_whole(out / name) as temporary:
+                table.to_parquet(temporary, index=False)
     decided = {(test.task, test.metric): test.verdict for test in certificate.tests if test.kind == "baseline"}
     claim = claim_in_words(split, figures, decided)
     write_json(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from dtb.evaluate.certificate.fit import Conclusion, Fit
+from dtb.evaluate.living.worth import Worth
 from dtb.evaluate.scores.covariates import Covariates
 from dtb.evaluate.scores.coverage import Coverage
 from dtb.evaluate.scores.figure import number_or_none
@@ -144,6 +145,8 @@ class Certificate:
         Whether the twin fits at all, which is said first.
     coverage : tuple of Coverage
         How many unseen people lie within the bands that claim to hold a share of them.
+    worths : tuple of Worth
+        What a connectome adds to people's own trials, by task; empty without curves over own data.
     """
 
     verdict: Conclusion
@@ -155,6 +158,7 @@ class Certificate:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fit: Fit = dataclasses.field(default_factory=lambda: Fit(None, ""))
     coverage: tuple[Coverage, ...] = ()
+    worths: tuple[Worth, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return the certificate as JSON values."""
@@ -166,6 +170,7 @@ class Certificate:
             "tests": [test.to_plain() for test in self.tests],
             "not_tested": list(self.not_tested),
             "coverage": [dataclasses.asdict(each) for each in self.coverage],
+            "worths": [each.to_plain() for each in self.worths],
             "covariates": {"known": list(self.covariates.known), "lacking": list(self.covariates.lacking)},
             "figures": [
                 {

@@ -34,7 +34,7 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
     if certificate.fit.headline is not None:
         lines = ["# The twin does not fit", "", f"**{certificate.fit.headline}**", "", "## Is this twin personal?", ""]
     lines += [f"**{certificate.verdict.capitalize()}.** {certificate.sentence}", ""]
-    if rows := first_rows(certificate.tests, certificate.coverage):
+    if rows := first_rows(certificate.tests, certificate.coverage, certificate.worths):
         lines += [*_markdown_table([ROW_HEADINGS, *(row for _, row in rows)]), ""]
     lines += ["<details>", f"<summary>{BEHIND}</summary>", ""]
     if certificate.about:
@@ -60,7 +60,7 @@ def to_html(certificate: Certificate, notes: list[str]) -> str:
         "certificate",
         certificate=certificate,
         headline=certificate.fit.headline,
-        rows=first_rows(certificate.tests, certificate.coverage),
+        rows=first_rows(certificate.tests, certificate.coverage, certificate.worths),
         row_headings=ROW_HEADINGS,
         row_numbers=ROW_NUMBERS,
         behind=BEHIND,
@@ -124,6 +124,12 @@ def reading_notes(
         f"In {', '.join(tasks)}, what is shown depends on what the person did before, so that stimuli say something of the person without "
         "any connectome: only what strangers' connectomes do not reach as well is the person's."
     ] * bool(tasks)
+    living = [
+        "What a connectome adds to own trials is the difference of two predictions of people's later mean reaction times (CRPS): by the "
+        "twin that was updated by people's first trials, from their connectomes and without them. A scan is worth the number of trials "
+        "that bring the twin without connectomes to where the one with them is before any trial; 0 where they make nothing better. "
+        "Neither is a test."
+    ] * bool(certificate.worths)
     return [
         "Before anything is claimed, the twin must fit: at log-loss and CRPS of each task it may not be worse, on held-out data, than the "
         f"group mean; worse means that the {confidence:.0%} interval over people of the difference leaves out 0, and that the "
@@ -151,6 +157,7 @@ def reading_notes(
         "A band that claims to hold a share of unseen people is as wide as the errors on validation people ask for. Its row says 'yes' "
         "where, at each of the three levels, the exact 95% interval of the share that it holds includes what it claims. It is no test, "
         "and takes no place among them.",
+        *living,
         *adaptive,
         "'Of what is possible' is the twin's share of its ceiling: how far people's own halves or runs agree, or what the truth of a "
         "ground-truth cohort allows, and never more than all of it. What a person's own other half of the trials reaches bounds nothing, "

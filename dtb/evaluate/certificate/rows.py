@@ -1,8 +1,9 @@
 """The few rows that a certificate begins with; every test is behind them.
 
 Each question has one row, whatever the number of tasks: of those that ask it, the task that comes nearest to a yes. Its p is corrected for
-all of them, and the row says of how many tasks how many say yes. The last row is no test. It says how many unseen people lie within the
-bands that claim to hold half, eight and nine tenths of them, in the task in which the last is furthest from what it claims.
+all of them, and the row says of how many tasks how many say yes. The last rows are no tests. One says what a connectome adds to own trials
+of people (`dtb.evaluate.certificate.own_data`). The other says how many unseen people lie within the bands that claim to hold half, eight
+and nine tenths of them, in the task in which the last is furthest from what it claims.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import math
 from collections.abc import Sequence
 
 from dtb.evaluate.certificate.certificate import CertificateTest, Verdict
+from dtb.evaluate.certificate.own_data import row_of
 from dtb.evaluate.certificate.table import number
+from dtb.evaluate.living.worth import Worth
 from dtb.evaluate.scores.coverage import LEVELS, Coverage
 from dtb.evaluate.scores.figure import number_or_none
 
@@ -31,7 +34,7 @@ _ASKED = {
 
 
 def first_rows(
-    tests: Sequence[CertificateTest], coverage: Sequence[Coverage] = ()
+    tests: Sequence[CertificateTest], coverage: Sequence[Coverage] = (), worths: Sequence[Worth] = ()
 ) -> list[tuple[Verdict, tuple[str, ...]]]:
     """Return the verdict of each of at most seven rows, and the row's cells, one for each of `ROW_HEADINGS`."""
     found: list[tuple[Verdict, tuple[str, ...]]] = []
@@ -41,8 +44,9 @@ def first_rows(
             continue
         nearest = min(mine, key=lambda test: test.p_corrected if math.isfinite(test.p_corrected) else math.inf)
         found.append((nearest.verdict, _cells(nearest, asked, mine)))
-    bands = [_of_coverage(coverage)] if coverage else []
-    return found[: MOST_ROWS - len(bands)] + bands
+    further = [row_of(worths, MARKS)] if worths else []
+    further += [_of_coverage(coverage)] if coverage else []
+    return found[: MOST_ROWS - len(further)] + further
 
 
 def _of_coverage(coverage: Sequence[Coverage]) -> tuple[Verdict, tuple[str, ...]]:

@@ -7,7 +7,9 @@ Shape letters: see `dtb.evaluate.scores.observed`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,16 @@ from rich.progress import Progress
 
 from dtb import terminal
 from dtb.evaluate.inputs import EvaluationInputs
+from dtb.evaluate.living.curves import curves
 from dtb.evaluate.living.evaluate import Living
 from dtb.evaluate.living.questions import sessions_of
-from dtb.evaluate.living.twin import TWINS, TwinPredictor
+from dtb.evaluate.living.table import QUESTION
+from dtb.evaluate.living.twin import LIVING, LIVING_ALONE, TWINS, TwinPredictor
+from dtb.evaluate.living.worth import Worth, worths_of
 from dtb.evaluate.predictors.table import STACK, Given
 from dtb.shards.batches import BatchMaker
 
+LIVING_FILE, LIVING_PEOPLE_FILE = "living.parquet", "living_people.parquet"
 MOST_PEOPLE = 200
 """Of more test people the curves are made of so many, the first by pseudonym, which is a matter of chance."""
 
@@ -47,7 +53,8 @@ def living_table(task: EvaluationInputs, given: Given, maker: BatchMaker, progre
     people = given.people.only(chosen_S)
     if len(people) < len(given.people):
         terminal.err.print(
-            f"Curves over own data are made of {len(people)} of the {len(given.people)} people; the certificate says of how many each is."
+            f"Curves over own data are made of {len(people)} of the {len(given.people)} test people, so that they take no longer "
+            "than the evaluation."
         )
     records = list(cohort.records(people.pseudonyms))
     stack = given.regressions.get(STACK)
@@ -67,3 +74,36 @@ def living_table(task: EvaluationInputs, given: Given, maker: BatchMaker, progre
     twin = TwinPredictor(task.twin, maker, records, people, "test", taskset, advance)
     tables = list(living.tables(twin.say))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def conclusions(living: pd.DataFrame, num_draws: int, confidence: float) -> tuple[list[Worth], dict[str, pd.DataFrame]]:
+    """Return what the connectome is worth in each task, and the tables to write, by file.
+
+    Parameters
+    ----------
+    living : DataFrame
+        From `living_table`, or several of them pooled.
+    num_draws : int
+        Bootstrap draws of people.
+    confidence : float
+    """
+    tables = {LIVING_FILE: curves(living, num_draws, confidence), LIVING_PEOPLE_FILE: living}
+    return worths_of(living, LIVING, LIVING_ALONE, num_draws, confidence), tables
+
+
+def pooled(folders: Sequence[Path]) -> pd.DataFrame:
+    """Return the living tables of several evaluations as one; without rows where one of them has none.
+
+    A person who was predicted by several trainings gets the mean over them of what was said, and of how it scored.
+    """
+    files = [folder / LIVING_PEOPLE_FILE for folder in folders]
+    if not all(file.is_file() for file in files):
+        return pd.DataFrame()
+    whole = pd.concat([pd.read_parquet(file).assign(fold=fold) for fold, file in enumerate(files)], ignore_index=True)
+    keys = [*QUESTION, "predictor", "figure", "pseudonym"]
+    how = dict.fromkeys(("family", "num_given", "fold"), "first")
+    how |= dict.fromkeys(("observed", "mean", "variance", "crps", "log_score"), "mean")
+    found = whole.groupby(keys, sort=False, as_index=False, dropna=False).agg(how)
+    # Where folds differ in what is typical of their people, one number stands for a point of the curve.
+    found["num_given"] = found.groupby([*QUESTION])["num_given"].transform("median").round().astype(int)
+    return found

@@ -179,18 +179,20 @@ class TwinPredictor:
         return np.stack([values_ST[:, task] for values_ST in columns], axis=1)
 
 
-def draws_of(latents: Latents, seed_S: Tensor) -> Tensor:
+def draws_of(latents: Latents) -> Tensor:
     """Return draws (D, S, Z) of people's latents whose mean and covariance are those of the distribution, two a dimension.
 
-    They lie on both sides of the mean in orthogonal directions, in standard deviations of the distribution, that are turned at random. With
-    more latents than half of `MOST_DRAWS`, so many directions are drawn, and the covariance is that of the distribution on average.
+    They lie on both sides of the mean in orthogonal directions that are turned at random, the same for everybody: two people of whom the
+    same is known get the same draws. With more latents than half of `MOST_DRAWS`, so many directions are drawn, and the covariance is that
+    of the distribution on average.
     """
     num_latents = latents.mean_SZ.shape[1]
     number = min(num_latents, MOST_DRAWS // 2)
-    turned_SZD = torch.linalg.qr(latent_noise(seed_S, num_latents, num_latents).mT)[0][..., :number]
+    noise_1ZZ = latent_noise(torch.zeros(1, dtype=torch.int64), num_latents, num_latents)
+    turned_ZD = torch.linalg.qr(noise_1ZZ[0].mT)[0][:, :number]
     values_SZ, vectors_SZZ = torch.linalg.eigh(latents.covariance_SZZ)
     root_SZZ = (vectors_SZZ * values_SZ.clamp_min(0.0).sqrt()[:, None]) @ vectors_SZZ.mT
-    step_DSZ = math.sqrt(num_latents) * (root_SZZ @ turned_SZD.to(root_SZZ)).permute(2, 0, 1)
+    step_DSZ = math.sqrt(num_latents) * (root_SZZ @ turned_ZD.to(root_SZZ)).permute(2, 0, 1)
     return torch.cat([latents.mean_SZ + step_DSZ, latents.mean_SZ - step_DSZ]).float()
 
 
@@ -200,8 +202,7 @@ def _members(twin: Twin, latents: Latents, batch: Batch, judged_J: Tensor) -> li
     table = TrialTensors(**{name: value[judged_J] for name, value in vars(batch.trials).items()})
     segment_k, place_J = torch.unique(table.segment_J, return_inverse=True)
     table = dataclasses.replace(table, segment_J=place_J)
-    seed_S = torch.tensor([person_seed(who, 0, 0) for who in batch.pseudonyms])
-    draws_DSZ = draws_of(latents, seed_S)
+    draws_DSZ = draws_of(latents)
     # The clipped stimulus ends with the last judged window.
     last = int((table.onset_steps_J + table.window_steps_J).max().ceil())
     stimulus_SkTI = batch.stimulus_SKTI[:, segment_k, :last]

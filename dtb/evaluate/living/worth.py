@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dtb.evaluate.living.curves import CONFIDENCE, NUM_DRAWS, Weights, by_person
+from dtb.evaluate.scores.figure import number_or_none
 from dtb.evaluate.scores.statistics import Estimate, difference, mean_of
 
 LOSS, FIGURE = "crps", "mean RT"
@@ -33,6 +35,8 @@ class Worth:
         The largest number of trials that was tried: a value of as many means at least that.
     num_given : tuple of int
         Trials at each point.
+    losses : tuple of (float, float)
+        Mean loss with and without a connectome, at each point: the CRPS of people's mean reaction times, seconds.
     gains : tuple of Estimate
         How much smaller the loss is with a connectome, at each point; seconds.
     """
@@ -41,7 +45,29 @@ class Worth:
     trials: Estimate
     most: int
     num_given: tuple[int, ...]
+    losses: tuple[tuple[float, float], ...]
     gains: tuple[Estimate, ...]
+
+    def point(self, num_given: int) -> int:
+        """Return the place of the point with so many trials, or of the nearest with fewer."""
+        return max(place for place, number in enumerate(self.num_given) if number <= num_given or place == 0)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what the connectome is worth as JSON values."""
+
+        def plain(one: Estimate) -> list[float | None]:
+            return [number_or_none(each) for each in (one.value, one.lower, one.upper)]
+
+        return {
+            "task": self.task,
+            "trials": plain(self.trials),
+            "most": self.most,
+            "n": self.trials.num_people,
+            "points": [
+                {"num_given": number, "with": own, "without": theirs, "gain": plain(gain)}
+                for number, (own, theirs), gain in zip(self.num_given, self.losses, self.gains, strict=True)
+            ],
+        }
 
     @property
     def in_words(self) -> str:
@@ -95,7 +121,8 @@ def worths_of(
         drawn_B = equivalent(np.array(numbers), loss_2NS, weights_BS)
         lower, upper = np.quantile(drawn_B, [(1 - confidence) / 2, (1 + confidence) / 2])
         trials = Estimate(value, float(lower), float(upper), int(known_S.sum()))
-        found.append(Worth(str(task), trials, numbers[-1], tuple(numbers), gains))
+        losses = tuple((float(own), float(theirs)) for own, theirs in loss_2NS.mean(axis=2).T)
+        found.append(Worth(str(task), trials, numbers[-1], tuple(numbers), losses, gains))
     return found
 
 
