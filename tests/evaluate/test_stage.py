@@ -32,7 +32,7 @@ from dtb.twin.sizes import TwinSizes
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people, with_other_answers
 
 NAMES = tuple(f"region{number}" for number in range(NUM_REGIONS))
-TWIN_CONFIG = TwinConfig(num_hidden=8, rank=2, encoder_widths=(6,), latent_size=3)
+TWIN_CONFIG = TwinConfig(num_hidden=8, rank=2, encoder_widths=(6,), latent_size=3, person_effects=False)
 SEGMENTS = SegmentConfig(segment_seconds=60, burn_in_seconds=12)
 SMALL = Config(evaluate=EvaluateConfig(num_bootstrap=100))
 
