@@ -9,8 +9,6 @@ Shape letters: `S` training person, `R` BOLD region, `V` volume, `Y` figure.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from dtb.people.glm import run_contrast
@@ -59,37 +57,30 @@ def _map(run: Run, spec: TaskSpec, span: Span, columns: np.ndarray) -> np.ndarra
     return None if weights_V is None else np.asarray(weights_V[usable_V] @ bold_VR[usable_V])
 
 
-class MapBasis(NamedTuple):
-    """Principal components (R, Y) of maps of one contrast, and their mean (R,); 0 where nobody has a region."""
+def map_figures(maps_SR: np.ndarray) -> np.ndarray:
+    """Return people's scores on the principal components of their maps of one contrast.
 
-    mean_R: np.ndarray
-    components_RY: np.ndarray
-
-    def figures(self, maps_SR: np.ndarray) -> np.ndarray:
-        """Return people's scores (S, Y); NaN for a person without a map. A region that a person lacks is set to the mean."""
-        has_S = np.isfinite(maps_SR).any(axis=1)
-        return np.where(has_S[:, None], np.nan_to_num(maps_SR - self.mean_R) @ self.components_RY, np.nan)
-
-
-def map_basis(maps_SR: np.ndarray) -> MapBasis:
-    """Return the principal components of people's maps of one contrast.
-
-    The sign of each component makes its largest weight positive.
+    Returns
+    -------
+    (S, Y) float64
+        Scores; the sign of each component makes its largest weight positive. NaN for a person without a map. A region that a
+        person lacks is set to the others' mean.
 
     Examples
     --------
-    >>> maps_SR = np.array([[1.0, 0.0], [-1.0, 0.0], [np.nan, np.nan]])
-    >>> map_basis(maps_SR).figures(maps_SR).round(1)[:, :1]
+    >>> map_figures(np.array([[1.0, 0.0], [-1.0, 0.0], [np.nan, np.nan]])).round(1)[:, :1]
     array([[ 1.],
            [-1.],
            [nan]])
     """
-    present_SR = np.isfinite(maps_SR)
-    mean_R = np.where(present_SR, maps_SR, 0.0).sum(axis=0) / np.maximum(present_SR.sum(axis=0), 1)
-    has_S = present_SR.any(axis=1)
-    if not has_S.any():
-        return MapBasis(mean_R, np.zeros((maps_SR.shape[1], 0)))
-    _, _, right_YR = np.linalg.svd(np.nan_to_num(maps_SR[has_S] - mean_R), full_matrices=False)
+    has_S = np.isfinite(maps_SR).any(axis=1)
+    given_SR = maps_SR[has_S][:, np.isfinite(maps_SR).any(axis=0)]
+    if not given_SR.size:
+        return np.zeros((len(maps_SR), 0))
+    centred_SR = np.nan_to_num(given_SR - np.nanmean(given_SR, axis=0))
+    left_SY, values_Y, right_YR = np.linalg.svd(centred_SR, full_matrices=False)
     most_Y = np.abs(right_YR).argmax(axis=1)
     sign_Y = np.where(right_YR[np.arange(len(right_YR)), most_Y] < 0, -1.0, 1.0)
-    return MapBasis(mean_R, (right_YR * sign_Y[:, None]).T[:, :COMPONENTS])
+    figures_SY = np.full((len(maps_SR), min(COMPONENTS, len(values_Y))), np.nan)
+    figures_SY[has_S] = (left_SY * values_Y * sign_Y)[:, : figures_SY.shape[1]]
+    return figures_SY

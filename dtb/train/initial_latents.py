@@ -9,14 +9,12 @@ Shape letters: `S` training person, `Y` figure of behaviour, `R` BOLD region, `J
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
-from dtb.train.contrast_maps import MapBasis, contrast_maps, map_basis
+from dtb.train.contrast_maps import contrast_maps, map_figures
 from dtb.train.reader.reading import Figures
 
 FEWEST_PRESSES = 5
@@ -99,17 +97,9 @@ class FiguresOfPeople:
         self._num_trials.append(sum(len(_trials(run, span)[0]) for run, span in spans))
         self._maps.append(contrast_maps(record, self._taskset, self._split, self._bold_regions))
 
-    def bases(self) -> list[MapBasis]:
-        """Return the principal components of each task's maps."""
-        return [map_basis(np.array(maps_SR)) for maps_SR in zip(*self._maps, strict=True)]
-
-    def kinds(self, bases: Sequence[MapBasis]) -> tuple[Figures, Figures]:
-        """Return figures of behaviour and of task BOLD, the latter on principal components that may be those of other people."""
+    def kinds(self) -> tuple[Figures, Figures]:
+        """Return figures of behaviour and of task BOLD."""
         whole_SY, *halves = (np.array(found) for found in self._behaviour)
         behaviour = Figures("behaviour", whole_SY, (halves[0], halves[1]), np.array(self._num_trials, np.float64))
-        maps = [
-            basis.figures(np.array(maps_SR))
-            for basis, maps_SR in zip(bases, zip(*self._maps, strict=True), strict=True)
-        ]
-        maps_SY = np.concatenate([np.zeros((len(whole_SY), 0)), *maps], axis=1)
-        return behaviour, Figures("task BOLD", maps_SY)
+        maps = [map_figures(np.array(maps_SR)) for maps_SR in zip(*self._maps, strict=True)]
+        return behaviour, Figures("task BOLD", np.concatenate([np.zeros((len(whole_SY), 0)), *maps], axis=1))

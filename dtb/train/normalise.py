@@ -28,7 +28,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.train.initial_latents import FiguresOfPeople
 from dtb.train.reader.components import components_of
 from dtb.train.reader.edges import EdgeRows
-from dtb.train.reader.readers import Readers, products
+from dtb.train.reader.readers import products
 from dtb.train.reader.reading import Reading, read
 from dtb.twin.tangent import Tangent, fit_reference
 
@@ -54,8 +54,6 @@ class Normalisation:
     reader_EZ : (E, Z) float32 or None
         What connectomes say of latents: ``encoder's input @ reader_EZ``, fitted to training people; None if latents are initialised at
         random.
-    refitted_EZ : (E, Z) float32 or None
-        The same latents, fitted to training and validation people, for when nothing is any more judged by the latter.
     read_PZ : (P, Z) float32 or None
         What is said of training people, each by fits to other families.
     own_PZ, own_variance_PZ : (P, Z) float32 or None
@@ -76,7 +74,6 @@ class Normalisation:
     bold_scale_R: np.ndarray
     components_EC: np.ndarray | None = None
     reader_EZ: np.ndarray | None = None
-    refitted_EZ: np.ndarray | None = None
     read_PZ: np.ndarray | None = None
     own_PZ: np.ndarray | None = None
     own_variance_PZ: np.ndarray | None = None
@@ -184,7 +181,6 @@ def measure(
     taskset: TaskSet | None = None,
     num_latents: int = 0,
     bold_of_cohort: bool = False,
-    validation: Iterable[SubjectRecord] = (),
 ) -> Normalisation:
     """Return the scales over training people and training times, and what latents begin at.
 
@@ -207,8 +203,6 @@ def measure(
         Number of latents initialised by what connectomes say of these people's behaviour and task BOLD.
     bold_of_cohort : bool
         Whether BOLD is measured from its mean over all these people, as with `bold: direct`, or from that of each run's training part.
-    validation : iterable of SubjectRecord
-        Further people, to whom readers are fitted for `refitted_EZ`, and nothing else.
 
     Returns
     -------
@@ -247,7 +241,7 @@ def measure(
         tangent_reference_RR=tangent_reference_RR,
         tangent_mean_E=None if tangent is None else read_moments.mean.astype(np.float32),
         tangent_scale_E=None if tangent is None else read_moments.scale().astype(np.float32),
-        **({} if found is None else start.result(found, validation, tangent)),
+        **({} if found is None else start.result(found)),
     )
 
 
@@ -275,33 +269,16 @@ class _Start:
         """Read latents from the connectomes of all people so far; None where nothing can be read."""
         if self.figures is None or not self.people:
             return None
-        kinds = self.figures.kinds(self.figures.bases())
+        kinds = self.figures.kinds()
         return read(self.edges, product_SM, np.array(self.has), kinds, family_numbers(self.facts), num_latents)
 
-    def result(self, reading: Reading, validation: Iterable[SubjectRecord], tangent: Tangent | None) -> dict[str, Any]:
-        """Return what `Normalisation` says of latents, after readers were fitted again to these people and further ones."""
-        assert self.figures is not None
-        bases, people, num_training = self.figures.bases(), tuple(self.people), len(self.edges)
-        for record in validation:
-            read_E = record.connectome_E
-            if tangent is not None:
-                read_E = tangent(torch.from_numpy(record.connectome_E)[None])[0].numpy()
-            self.add(record, read_E)
-        refitted_EZ = reading.reader_EZ
-        if len(self.edges) > num_training:
-            has_S = np.array(self.has)
-            kinds = [
-                dataclasses.replace(one, values_SY=one.values_SY[has_S], halves=None, trials_S=None)
-                for one in self.figures.kinds(bases)
-            ]
-            readers = Readers(self.edges, np.zeros(len(self.edges), np.int64), products(self.edges))
-            refitted_EZ = reading.refit.weights(readers, kinds)
+    def result(self, reading: Reading) -> dict[str, Any]:
+        """Return what `Normalisation` says of latents."""
         return {
             "reader_EZ": reading.reader_EZ,
-            "refitted_EZ": refitted_EZ,
             "read_PZ": reading.read_SZ.astype(np.float32),
             "own_PZ": reading.own_SZ.astype(np.float32),
             "own_variance_PZ": reading.own_variance_SZ.astype(np.float32),
-            "read_people": people,
+            "read_people": tuple(self.people),
             "readers": reading.summary,
         }

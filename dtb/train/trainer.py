@@ -178,10 +178,10 @@ def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
 def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Normalisation:
     """Return the scales and the initial latents of a training, from its training people without those left out.
 
-    Readers are fitted again to validation people too, where these are others, for the twin that is exported.
+    Validation people have no part in them, for they judge: when training stops, how wide bands are that hold people, and how much of a
+    twin and how much of a regression to take.
     """
     people = [who for who in plan.split.train if who not in left_out]
-    validation = [who for who in plan.split.validation if who not in {*people, *left_out}]
     is_read = plan.config.train.start == "regression" and plan.config.twin.standardise_connectome
     reference_RR = None
     if plan.config.twin.connectome_space == "tangent":
@@ -199,7 +199,6 @@ def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Norm
         taskset=TaskSet.from_plain(plan.card.taskset) if is_read else None,
         num_latents=plan.config.twin.latent_size,
         bold_of_cohort=plan.config.twin.bold == "direct",
-        validation=plan.cohort.records(validation),
     )
 
 

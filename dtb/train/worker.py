@@ -129,9 +129,6 @@ def work(job: Job) -> None:
             )
         exported = plan.twin(job.normalisation)
         exported.load_state_dict({**exported.state_dict(), **best_weights})
-        if job.normalisation.refitted_EZ is not None:
-            # Validation people have judged all they had to: the readers may know them too.
-            exported.hypernetwork.encoder.read_by(torch.tensor(job.normalisation.refitted_EZ))
         save_twin(plan.out / TWIN, exported, plan.card)
         message = ending_in_words(
             ending_of(read_metrics(plan.out / METRICS_FILE), plan.budget.max_steps),

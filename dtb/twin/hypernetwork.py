@@ -136,26 +136,14 @@ class Encoder(nn.Module):
         ValueError
             The shape is not this encoder's.
         """
-        self.read_by(reader_EZ)
-        assert self.learned_share is not None
+        wanted = None if self.reader_EZ is None else tuple(self.reader_EZ.shape)
+        if self.reader_EZ is None or self.learned_share is None or tuple(reader_EZ.shape) != wanted:
+            raise ValueError(f"reader_EZ has shape {tuple(reader_EZ.shape)}; this twin's is {wanted}")
+        self.reader_EZ.copy_(reader_EZ)
         self.learned_share.fill_(LEARNED_SHARE)
         for layer in (self.direct, self.indirect):
             if layer is not None:
                 layer.weight.zero_()
-
-    @torch.no_grad()
-    def read_by(self, reader_EZ: Tensor) -> None:
-        """Put another reader of the same latents in place, and leave what is learned beside it.
-
-        Raises
-        ------
-        ValueError
-            The shape is not this encoder's.
-        """
-        wanted = None if self.reader_EZ is None else tuple(self.reader_EZ.shape)
-        if self.reader_EZ is None or tuple(reader_EZ.shape) != wanted:
-            raise ValueError(f"reader_EZ has shape {tuple(reader_EZ.shape)}; this twin's is {wanted}")
-        self.reader_EZ.copy_(reader_EZ)
 
 
 def _apply(layer: nn.Module, values: Tensor) -> Tensor:

@@ -79,8 +79,6 @@ def test_a_twin_begins_at_the_reader_and_learns_beside_it(components):
     moved_SZ = twin.generate(connectome_SE).latent_SZ - known_SE @ reader_EZ
     seen = known_SE if components_EC is None else known_SE @ components_EC
     torch.testing.assert_close(moved_SZ[:, 0], LEARNED_SHARE * seen.sum(1), rtol=1e-4, atol=1e-5)
-    twin.hypernetwork.encoder.read_by(2 * reader_EZ)
-    torch.testing.assert_close(twin.generate(connectome_SE).latent_SZ, 2 * (known_SE @ reader_EZ) + moved_SZ)
     with pytest.raises(ValueError, match=r"reader_EZ has shape \(3, 28\); this twin's is \(28, 3\)"):
         twin.set_normalisation(zeros, ones, torch.ones(2), components_EC, reader_EZ.T)
 
@@ -116,22 +114,3 @@ def test_scales_of_another_version_are_refused_in_a_sentence(tmp_path):
     )
     with pytest.raises(DamagedOutputError, match="regression_CZ, which this version of dtb does not know"):
         load(path)
-
-
-def test_validation_people_move_the_reader_of_the_export_alone():
-    people = [pressing(make_person(number, task="hammer"), 1.0 + 0.05 * (number % 20)) for number in range(60)]
-    for number, person in enumerate(people):
-        person.connectome_E[4] = 0.3 * (number % 20)
-    split = Split("subjects", tuple(person.pseudonym for person in people[:50]), (), ())
-    both, alone = (
-        measure(people[:50], split, 28, (), 3, taskset=TASKSET, num_latents=2, validation=some)
-        for some in (people[50:], ())
-    )
-    assert alone.reader_EZ.any()
-    np.testing.assert_array_equal(alone.refitted_EZ, alone.reader_EZ)
-    assert not np.array_equal(both.refitted_EZ, both.reader_EZ)
-    np.testing.assert_allclose(both.refitted_EZ, both.reader_EZ, atol=0.3 * np.abs(both.reader_EZ).max())
-    same = [name for name in vars(alone) if name not in {"refitted_EZ", "readers", "read_people"}]
-    for name in same:
-        np.testing.assert_array_equal(getattr(both, name), getattr(alone, name))
-    assert both.read_people == alone.read_people == split.train

@@ -84,7 +84,8 @@ class Reading:
         largest come first.
     summary : list of dict
         Of each latent: its kind of figures, its size, the readers' weights, and the mean variance of the error of people's own scores.
-    refit : Refit
+    axes : tuple of Axes
+        Of each latent, in order.
     """
 
     reader_EZ: np.ndarray
@@ -93,36 +94,7 @@ class Reading:
     own_variance_SZ: np.ndarray
     size_Z: np.ndarray
     summary: list[dict[str, Any]]
-    refit: Refit
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Refit:
-    """What is needed to fit the readers again to more people, for the same latents.
-
-    Attributes
-    ----------
-    axes : tuple of (int, Axes)
-        For each latent that connectomes say something of, its kind of figures and its axis.
-    stack : Stack
-    factor_Z : (Z,) float64
-        By which the stack's predictions are multiplied.
-    num_latents : int
-    """
-
-    axes: tuple[tuple[int, Axes], ...]
-    stack: Stack
-    factor_Z: np.ndarray
-    num_latents: int
-
-    def weights(self, readers: Readers, figures: Sequence[Figures]) -> np.ndarray:
-        """Return `Reading.reader_EZ` from the fits to these people, in the order of the readers' edges."""
-        found_EZ = np.zeros((readers.num_edges, self.num_latents), np.float32)
-        if self.axes:
-            scores_SZ = np.concatenate([axis.scores(figures[kind].values_SY) for kind, axis in self.axes], axis=1)
-            weight = {reader: weight_Z * self.factor_Z for reader, weight_Z in self.stack.weight.items()}
-            found_EZ[:, : len(self.axes)] = readers.weights(np.nan_to_num(scores_SZ), self.stack.setting, weight)
-        return found_EZ
+    axes: tuple[Axes, ...]
 
 
 def folds_of(family_S: np.ndarray) -> np.ndarray:
@@ -179,7 +151,6 @@ def read(
     ]
     size_Z, factor_Z = size_A[order], size_A[order] / np.maximum(said_SA[:, order].std(axis=0), 1e-12)
     stack = nested.stack_of(order)
-    refit = Refit(tuple(chosen), stack, factor_Z, num_latents)
     read_SZ = np.zeros((len(has_S), num_latents))
     read_SZ[has_S, : len(order)] = (said_SA[:, order] - said_SA[:, order].mean(axis=0)) * factor_Z
     own_SZ, variance_SZ = np.full((2, len(has_S), num_latents), np.nan)
@@ -199,10 +170,12 @@ def read(
         summary.append(said)
     sizes_Z = np.zeros(num_latents)
     sizes_Z[: len(order)] = size_Z
-    with_connectome = [
-        dataclasses.replace(one, values_SY=one.values_SY[has_S], halves=None, trials_S=None) for one in figures
-    ]
-    return Reading(refit.weights(readers, with_connectome), read_SZ, own_SZ, variance_SZ, sizes_Z, summary, refit)
+    reader_EZ = np.zeros((edges.num_edges, num_latents), np.float32)
+    if order:
+        weight = {reader: weight_Z * factor_Z for reader, weight_Z in stack.weight.items()}
+        reader_EZ[:, : len(order)] = readers.weights(nested.scores[None][:, order], stack.setting, weight)
+    axes_Z = tuple(axis for _, axis in kinds[:num_latents])
+    return Reading(reader_EZ, read_SZ, own_SZ, variance_SZ, sizes_Z, summary, axes_Z)
 
 
 class _Nested:
