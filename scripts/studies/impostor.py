@@ -78,7 +78,9 @@ taken together.
 
 {table}
 
-The first of them, with 95% percentile intervals over 2,000 bootstrap draws of people:
+The first of them, with 95% percentile intervals over 2,000 bootstrap draws of people. The column of strangers' codes is the mean over the
+codes of at least 20 others. It is empty where figures are correlations over people, because such a mean is of nobody in particular. CRPS
+and log-loss are losses, better when lower:
 
 {first}
 
@@ -87,8 +89,8 @@ The first of them, with 95% percentile intervals over 2,000 bootstrap draws of p
 {against_paper}
 
 The code lets the network tell the people of its training apart, and so remember how fast and how accurate each of them is. With a
-stranger's code the same network knows nothing of them. So figures of this size, for people seen in training, do not show that a
-connectome was of use, and `dtb evaluate` refuses the word "personal" for them, whatever they are.
+stranger's code the same network knows nothing of them (its losses are in the table). So figures of this size, for people seen in training,
+do not show that a connectome was of use, and `dtb evaluate` refuses the word "personal" for them, whatever they are.
 
 Made by `python scripts/studies/impostor.py TCP OUT` (seeds 1 to {num_seeds}, trainings of at most {epochs} epochs). See also
 [what the paper's headline figures show](what-the-paper-shows.md).
@@ -116,23 +118,25 @@ def write_shards(config: Config, root: Path, out: Path) -> int:
 
 
 SHOWN = ("mean RT r", "choice agreement", "condition effect r")
+LOSSES = ("RT CRPS", "choice log-loss")
+"""Figures of single trials, which have a value for strangers' codes: of what these say on average there is no correlation over people."""
 Rows = list[dict[str, Any]]
 
 
 def first_table(rows: Rows) -> str:
-    """Lay out the figures of one impostor that the paper has too, and the condition effects."""
+    """Lay out the figures of one impostor that the paper has too, the condition effects, and the losses, which are better when lower."""
     lines = [
-        "| task | figure | impostor | with a stranger's code | own earlier part | n |",
+        "| task | figure | impostor | with strangers' codes | own earlier part | n |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        if row["metric"] in SHOWN:
+        if row["metric"] in {*SHOWN, *LOSSES}:
             others = [row["baselines"].get(name) for name in ("stranger_connectome", "own_earlier")]
             cells = [
                 NAMES[row["task"]],
                 row["metric"],
                 f"{row['twin']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]",
-                *("" if value is None else f"{value:.3f}" for value in others),
+                *("–" if value is None else f"{value:.3f}" for value in others),
                 str(row["n"]),
             ]
             lines.append(f"| {' | '.join(cells)} |")
@@ -161,7 +165,7 @@ def table(seeds: list[Rows]) -> str:
 
 
 def against_paper(seeds: list[Rows]) -> str:
-    """Return, in words, in words where the impostors reach what the paper reports, and where they fall short."""
+    """Return, in words, where the impostors reach what the paper reports, and where they fall short."""
     reached, short = [], []
     for (task, metric), values in by_figure(seeds).items():
         published = PUBLISHED.get((task, metric))

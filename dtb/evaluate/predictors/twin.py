@@ -98,7 +98,8 @@ def predict(
                     _simulated(twin, twin.generate(given_SE), 1, batch, some, with_bold=len(bold_regions) > 0)[0]
                     for twin in twins
                 ]
-                _fill(filled[name], simulated, batch, people, place, row_S, some, part, split, taskset, bold_regions)
+                said, row_1S = [tuple(simulated)], row_S[None]
+                _fill([filled[name]], said, batch, people, place, row_1S, some, part, split, taskset, bold_regions)
         first += len(some)
         advance(len(some))
     return {name: _prediction(done, people, taskset) for name, done in filled.items()}
@@ -138,13 +139,13 @@ def predict_from_strangers(
     for some in _chunks(records, PEOPLE_AT_ONCE):
         batch, row_S = maker.batch(some, part), np.array([row_of[record.pseudonym] for record in some])
         # People who get nobody's are simulated with their own connectome, and the result is discarded.
-        used_DS = np.where(donor_DS[:, row_S] < 0, row_S, donor_DS[:, row_S])
+        given_DS = np.where(donor_DS[:, row_S] < 0, row_S, donor_DS[:, row_S])
         with torch.inference_mode():
             for twin, known in zip(twins, encoded, strict=True):
-                _encode(twin, people, np.unique(used_DS).tolist(), known)
+                _encode(twin, people, np.unique(given_DS).tolist(), known)
             for begin in range(0, len(donor_DS), DEALS_AT_ONCE):
                 these = range(begin, min(begin + DEALS_AT_ONCE, len(donor_DS)))
-                rows = used_DS[list(these)].ravel().tolist()
+                rows = given_DS[list(these)].ravel().tolist()
                 simulated = [
                     _simulated(
                         twin,
@@ -156,9 +157,9 @@ def predict_from_strangers(
                     )
                     for twin, known in zip(twins, encoded, strict=True)
                 ]
-                for deal, each in zip(these, zip(*simulated, strict=True), strict=True):
-                    used_S = np.where(donor_DS[deal, row_S] < 0, -1, row_S)
-                    _fill(filled[deal], each, batch, people, place, used_S, some, part, split, taskset, bold_regions)
+                used_DS = np.where(donor_DS[list(these)][:, row_S] < 0, -1, row_S)
+                said, some_filled = list(zip(*simulated, strict=True)), [filled[deal] for deal in these]
+                _fill(some_filled, said, batch, people, place, used_DS, some, part, split, taskset, bold_regions)
         advance(len(some))
     return tuple(_prediction(done, people, taskset) for done in filled)
 
@@ -193,27 +194,29 @@ def _unfilled(people: People, taskset: TaskSet, *, with_quantiles: bool) -> _Fil
 
 
 def _fill(
-    filled: _Filled,
-    simulated: Sequence[tuple[PressDistribution, torch.Tensor]],
+    filled: Sequence[_Filled],
+    simulated: Sequence[Sequence[tuple[PressDistribution, torch.Tensor]]],
     batch: Batch,
     people: People,
     place: dict[tuple[int, int, int], int],
-    row_S: np.ndarray,
+    row_DS: np.ndarray,
     records: Sequence[SubjectRecord],
     part: Part,
     split: Split,
     taskset: TaskSet,
     bold_regions: np.ndarray,
 ) -> None:
-    """Fill in what the members of an ensemble say, on average, of the people in these rows; nothing of those in row -1."""
-    _fill_trials(filled, PressDistribution.mean_of([presses for presses, _ in simulated]), batch, people, place, row_S)
+    """Fill in what the members of an ensemble say in each deal, on average, of the people in these rows; nothing of those in row -1."""
+    for one, members, row_S in zip(filled, simulated, row_DS, strict=True):
+        _fill_trials(one, PressDistribution.mean_of([presses for presses, _ in members]), batch, people, place, row_S)
     if not len(bold_regions):
         return
-    bold_SKVR = _mean([bold_SKVR for _, bold_SKVR in simulated]).numpy()
-    for number, (row, record) in enumerate(zip(row_S.tolist(), records, strict=True)):
-        if row >= 0:
-            series = _run_series(bold_SKVR[number], batch, number, record)
-            _fill_bold(filled, row, record, series, split.spans(part, record.runs), taskset, bold_regions)
+    bold_DSKVR = np.stack([_mean([bold_SKVR for _, bold_SKVR in members]).numpy() for members in simulated])
+    for number, record in enumerate(records):
+        # All deals of a person share volumes and stimuli, and so are looked at together, as if their regions were one deal's.
+        bold_KVX = np.concatenate(list(bold_DSKVR[:, number]), axis=-1)
+        series = _run_series(bold_KVX, batch, number, record)
+        _fill_bold(filled, row_DS[:, number], record, series, split.spans(part, record.runs), taskset, bold_regions)
 
 
 def _prediction(done: _Filled, people: People, taskset: TaskSet) -> Prediction:
@@ -289,7 +292,7 @@ def _simulated(
 
 
 def _mean(values: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.stack(list(values)).double().mean(0)
+    return values[0].double() if len(values) == 1 else torch.stack(list(values)).double().mean(0)
 
 
 def _fill_trials(
@@ -344,19 +347,28 @@ def _run_series(bold_KVR: np.ndarray, batch: Batch, row: int, record: SubjectRec
 
 
 def _fill_bold(
-    filled: _Filled,
-    person: int,
+    filled: Sequence[_Filled],
+    row_D: np.ndarray,
     record: SubjectRecord,
     series: dict[int, np.ndarray],
     spans: Sequence[Span],
     taskset: TaskSet,
     bold_regions: np.ndarray,
 ) -> None:
+    """Fill in a person's maps and correlations over time from the series (V, D * R) of each run."""
+    num_deals, num_regions = len(row_D), len(bold_regions)
     seen = {number: np.asarray(record.runs[number].bold_VR)[:, bold_regions] for number in series}
-    filled.maps_STR[person] = maps_of_series(record, series, taskset, spans, len(bold_regions), seen)
-    for task, spec in enumerate(taskset.specs):
-        runs = [number for number in series if record.runs[number].task == spec.name]
-        with_r = [row_correlations(series[number].T, seen[number].T) for number in runs]
-        finite = [r_R[np.isfinite(r_R)].mean() for r_R in with_r if np.isfinite(r_R).any()]
-        if finite:
-            filled.series_r_ST[person, task] = float(np.mean(finite))
+    maps_TX = maps_of_series(record, series, taskset, spans, num_deals * num_regions, seen)
+    r_of = {
+        number: row_correlations(series_VX.T, np.tile(seen[number].T, (num_deals, 1))).reshape(num_deals, num_regions)
+        for number, series_VX in series.items()
+    }
+    for deal, (one, row) in enumerate(zip(filled, row_D.tolist(), strict=True)):
+        if row < 0:
+            continue
+        one.maps_STR[row] = maps_TX[:, deal * num_regions : (deal + 1) * num_regions]
+        for task, spec in enumerate(taskset.specs):
+            with_r = [r_of[number][deal] for number in series if record.runs[number].task == spec.name]
+            finite = [r_R[np.isfinite(r_R)].mean() for r_R in with_r if np.isfinite(r_R).any()]
+            if finite:
+                one.series_r_ST[row, task] = float(np.mean(finite))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -155,25 +156,25 @@ class PressDistribution:
             queued = self.queued[0][rows_J, :longest], self.queued[1].of(rows_J)
         return PressDistribution(self.hazard_JWA[rows_J, :longest], covered_JW[:, :longest], self.step_seconds, queued)
 
-    @property
+    @cached_property
     def _total_JW(self) -> Tensor:
         return self.hazard_JWA.sum(-1)
 
-    @property
+    @cached_property
     def _length_JW(self) -> Tensor:
         return self.covered_JW * self.step_seconds
 
-    @property
+    @cached_property
     def _start_JW(self) -> Tensor:
         """Seconds from the onset to the beginning of each step's share of the window."""
         return self._length_JW.cumsum(-1) - self._length_JW
 
-    @property
+    @cached_property
     def _integrated_JW(self) -> Tensor:
         """Integral of the total hazard over each step's share of the window."""
         return self._total_JW * self._length_JW
 
-    @property
+    @cached_property
     def _survival_JW(self) -> Tensor:
         """Probability of no press until each step begins."""
         integrated_JW = self._integrated_JW
