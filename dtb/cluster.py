@@ -7,9 +7,11 @@ import functools
 import logging
 import os
 import re
+import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ from dtb import kinds
 from dtb.config import ClusterConfig
 from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, UserError
+from dtb.terminal import err
 
 # Ray reads these when it is first imported, in this process and in those it starts.
 _ENVIRONMENT = {
@@ -28,6 +31,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "1",
 }
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _CONNECT_SECONDS = 5.0
 _TOO_SLOW = "timed out during startup"
 """What Ray says if its processes take longer to start than the 30 s it gives them."""
@@ -120,6 +124,39 @@ def _no_cluster(address: str, reason: str) -> str:
 
 
 @contextlib.contextmanager
+def _token_of_its_own() -> Iterator[None]:
+    """Give a private Ray a token that is in the environment alone, which other users cannot read.
+
+    Ray itself would write one for all of a user's clusters into ``~/.ray/auth_token``, as readable as the umask lets it be.
+    """
+    if any(name in os.environ for name in _TOKENS):
+        yield
+        return
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    AuthenticationTokenLoader.instance().reset_cache()
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        del os.environ["RAY_AUTH_TOKEN"]
+        AuthenticationTokenLoader.instance().reset_cache()  # the next cluster may be another one
+
+
+def _warn_of_readable_token() -> None:
+    """Say so if others can read the file from which Ray takes the token of a cluster."""
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return
+    with contextlib.suppress(OSError, RuntimeError):
+        path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+        if path.stat().st_mode & 0o077:
+            err.print(
+                f"Warning: other users of this machine can read {path}. Whoever has this token runs code on the cluster as you: make a "
+                f"new one, and `chmod 600 {path}`."
+            )
+
+
+@contextlib.contextmanager
 def connected(config: ClusterConfig) -> Iterator[None]:
     """Be connected to Ray within the block.
 
@@ -154,30 +191,49 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     own_kinds = {kinds.VARIABLE: os.environ[kinds.VARIABLE]} if kinds.VARIABLE in os.environ else {}
     runtime = {"env_vars": {"PYTHONPATH": search_path, **own_kinds}}
     on_termination = signal.getsignal(signal.SIGTERM)
-    if config.ray_address is None:
-        cpus = config.num_cpus or usable_cores()
-        try:
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **quiet)
-        except Exception as error:
-            if _TOO_SLOW not in str(error):
-                raise
-            ray.shutdown()
-            raise UserError(
-                f"Ray did not start within its time: this machine has too much to do (load {os.getloadavg()[0]:.0f} on {cpus} cores). Try "
-                "again when less is running."
-            ) from None
-    else:
-        if config.ray_address != "auto":
-            _require_listening(config.ray_address)
-        try:
-            ray.init(address=config.ray_address, runtime_env=runtime, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigurationError(_no_cluster(config.ray_address, str(error).splitlines()[0])) from None
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, on_termination
-        )  # Ray puts its own there, which prints its stack and exits with 15
-    try:
+    with contextlib.ExitStack() as private:
+        if config.ray_address is None:
+            _start(private, config.num_cpus or usable_cores(), runtime, quiet)
+        else:
+            _warn_of_readable_token()
+            _join(config.ray_address, runtime, quiet)
+        private.callback(ray.shutdown)
+        if threading.current_thread() is threading.main_thread():
+            # Ray puts its own there, which prints its stack and exits with 15
+            signal.signal(signal.SIGTERM, on_termination)
         yield
-    finally:
+
+
+def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], quiet: dict[str, Any]) -> None:
+    """Start a private Ray, whose token and folder go with `private`."""
+    import ray
+    from ray._common.utils import get_default_system_temp_dir
+
+    private.enter_context(_token_of_its_own())
+    # Ray lets everybody write into its folder, so it lies in one that is made 0700. Paths of its sockets must be short.
+    own_folder = private.enter_context(
+        tempfile.TemporaryDirectory(prefix="dtb-ray-", dir=get_default_system_temp_dir(), ignore_cleanup_errors=True)
+    )
+    place = {"address": "local", "_temp_dir": str(Path(own_folder) / "ray")}
+    try:
+        ray.init(num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **place, **quiet)
+    except Exception as error:
+        if _TOO_SLOW not in str(error):
+            raise
         ray.shutdown()
+        raise UserError(
+            f"Ray did not start within its time: this machine has too much to do (load {os.getloadavg()[0]:.0f} on {cpus} cores). Try "
+            "again when less is running."
+        ) from None
+
+
+def _join(address: str, runtime: dict[str, Any], quiet: dict[str, Any]) -> None:
+    """Connect to the cluster at an address, or say that there is none."""
+    import ray
+
+    if address != "auto":
+        _require_listening(address)
+    try:
+        ray.init(address=address, runtime_env=runtime, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigurationError(_no_cluster(address, str(error).splitlines()[0])) from None

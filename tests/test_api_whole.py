@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dtb
+from tests.sockets import assert_listening_on_loopback_alone, watched_sockets
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("one_ray")]
 PROTOCOL = """
@@ -42,7 +43,10 @@ def config() -> dtb.Config:
 
 @pytest.fixture(scope="module")
 def run(config: dtb.Config, tmp_path_factory: pytest.TempPathFactory) -> dtb.RunResult:
-    return dtb.run_pipeline(config, tmp_path_factory.mktemp("whole") / "run")
+    with watched_sockets() as listening:
+        result = dtb.run_pipeline(config, tmp_path_factory.mktemp("whole") / "run")
+    assert_listening_on_loopback_alone(listening)
+    return result
 
 
 def test_a_run_leaves_a_result_of_every_stage(run: dtb.RunResult) -> None:

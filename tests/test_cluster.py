@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from dtb.cluster import connected
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, UserError
+from tests.sockets import assert_listening_on_loopback_alone, listening_sockets
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -36,29 +39,45 @@ def test_a_malformed_address_is_explained() -> None:
 
 
 @pytest.mark.cluster
-def test_a_private_cluster_listens_on_loopback_only_and_asks_for_a_token() -> None:
-    with connected(ClusterConfig(num_cpus=1)):
-        import ray
+def test_a_private_cluster_keeps_everybody_else_out(tmp_path: Path, monkeypatch) -> None:
+    """Loopback alone, a token that no file and no command line holds, and a folder of its own that goes with it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    tokens = []
+    for _ in range(2):
+        with connected(ClusterConfig(num_cpus=1)):
+            import ray
 
-        assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
-        ours = {process.pid for process in psutil.Process().children(recursive=True)}
-        listening = [
-            connection.laddr.ip
-            for connection in psutil.net_connections("tcp")
-            if connection.pid in ours and connection.status == psutil.CONN_LISTEN
-        ]
-        assert listening
-        assert {place.removeprefix("::ffff:") for place in listening} <= {"127.0.0.1", "::1"}
-        assert ray.get(ray.remote(_token_mode).remote()) == "token"
-    import ray
+            assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
+            assert_listening_on_loopback_alone(listening_sockets())
+            mode, token = ray.get(ray.remote(_token).remote())
+            assert mode == "token"
+            tokens.append(token)
+            commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+            assert len(commands) > 3
+            assert not [command for command in commands if token in command]
+            folder = Path(ray._private.worker._global_node.get_session_dir_path()).parent.parent
+            assert folder.stat().st_mode & 0o777 == 0o700
+            assert folder.stat().st_uid == os.getuid()
+        assert not ray.is_initialized()
+        assert not folder.exists()
+    assert tokens[0] != tokens[1]
+    assert not [*tmp_path.rglob("*auth_token*")]
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
-    assert not ray.is_initialized()
 
-
-def _token_mode() -> str | None:
-    import os
-
-    return os.environ.get("RAY_AUTH_MODE")
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o600, False)])
+def test_a_token_that_others_can_read_is_told_of(mode, warned, tmp_path, monkeypatch, capsys) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(mode)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setattr("ray.init", lambda **_: None)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with connected(ClusterConfig(ray_address="auto")):
+        pass
+    assert (f"chmod 600 {token}" in capsys.readouterr().err) == warned
 
 
 def test_a_machine_that_is_too_busy_for_ray_to_start_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,3 +89,7 @@ def test_a_machine_that_is_too_busy_for_ray_to_start_is_named_as_the_reason(monk
     monkeypatch.setattr(ray, "init", slow)
     with pytest.raises(UserError, match="this machine has too much to do"), connected(ClusterConfig()):
         pass
+
+
+def _token() -> tuple[str | None, str | None]:
+    return os.environ.get("RAY_AUTH_MODE"), os.environ.get("RAY_AUTH_TOKEN")

@@ -339,9 +339,10 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
 
 def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any], storage: Path) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
 
     from dtb.train.failures import FailureLog
+    from dtb.train.process_group import NodeTorchConfig
     from dtb.train.worker import Job, work
 
     config = plan.config.train
@@ -350,7 +351,7 @@ def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str,
     callbacks: list[Any] = [FailureLog(plan.out)]
     trainer: Any = TorchTrainer(
         functools.partial(work, Job(plan, normalisation, user)),
-        torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+        torch_config=NodeTorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=config.use_gpu,

@@ -29,6 +29,7 @@ from dtb.train.progress import Progress
 from dtb.train.trainer import _keep, require_room, train
 from dtb.train.worker import _Book
 from dtb.twin.export import load_twin
+from tests.sockets import assert_listening_on_loopback_alone, watched_sockets
 from tests.test_track import read_record
 from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks
@@ -100,7 +101,9 @@ def cluster():
 def test_two_workers_train_as_one(cluster, shards, tmp_path):
     """ZeRO 1, float32, the same global batches: the same losses to 1e-5; and the twin that comes out is the best one."""
     config = small_config(num_workers=2, batch_size=3, max_epochs=4)
-    train(config, shards, tmp_path / "two", resume=False, dry_run=False)
+    with watched_sockets() as listening:
+        train(config, shards, tmp_path / "two", resume=False, dry_run=False)
+    assert_listening_on_loopback_alone(listening)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C in a later stage is ours
     one = train_on_ranks(config, shards, tmp_path / "one", 1)
     assert_same_losses(read_rows(tmp_path / "two"), one, 1e-5)
