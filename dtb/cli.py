@@ -181,7 +181,7 @@ def exit_code(arguments: list[str]) -> int:
     try:
         stage, config = parse(name, arguments[1:])
         if stage.print_config:
-            sys.stdout.write(cfg.to_yaml(config))
+            sys.stdout.write(cfg.to_yaml(config, labels=True))
             return 0
         stage.run(config)
     except (UserError, ValidationError) as error:

@@ -11,6 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from dtb.errors import DamagedOutputError, UserError
+
+# What readers raise of a file that is not what it should be, beside safetensors' own.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError, NotImplementedError)
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
 
@@ -53,7 +59,7 @@ def written_whole(path: Path, *, sync: bool = True, private: bool = False) -> It
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:
     """Write `text` to `path`, whole or not at all; for `sync` see `written_whole`."""
-    write_bytes(path, text.encode(), sync=sync)
+    write_bytes(path, text.encode(errors="backslashreplace"), sync=sync)  # a file's name may be no text
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
@@ -65,6 +71,39 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
 def write_json(path: Path, value: Any, *, sync: bool = True) -> None:
     """Write `value` as indented JSON to `path`, whole or not at all; NaN is refused, for JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", sync=sync)
+
+
+@contextlib.contextmanager
+def readable(path: Path, advice: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes a reader raise within the block into one sentence.
+
+    Parameters
+    ----------
+    path : Path
+    advice : str
+        What to do about it, as a sentence.
+
+    Raises
+    ------
+    DamagedOutputError
+        It cannot be read, or does not hold what is read of it.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (*_UNREADABLE, SafetensorError) as error:
+        said = next(iter(str(error).splitlines()), "")
+        found = (
+            f"{type(error).__name__}: {said}" if isinstance(error, LookupError | TypeError | AttributeError) else said
+        )
+        raise DamagedOutputError(f"{path} is damaged: it cannot be read ({found[:200]}). {advice}") from None
+
+
+def read_json(path: Path, advice: str) -> Any:
+    """Read a JSON file that dtb wrote; see `readable`."""
+    with readable(path, advice):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dtb.errors import InputDataError
+from dtb.files import read_json, readable
 from dtb.stages import require_complete
 
 if TYPE_CHECKING:
@@ -57,15 +58,29 @@ class _Result:
         return require_complete(self.folder, self.stage)
 
     def _text_table(self, name: str) -> pd.DataFrame:
-        return pd.read_csv(self.folder / name, sep="\t", na_values="n/a", dtype={"pseudonym": str})
+        with readable(self.folder / name, self._advice):
+            return pd.read_csv(self.folder / name, sep="\t", na_values="n/a", dtype={"pseudonym": str})
+
+    def _parquet(self, name: str) -> pd.DataFrame:
+        with readable(self.folder / name, self._advice):
+            return pd.read_parquet(self.folder / name)
+
+    @property
+    def _advice(self) -> str:
+        return f"Copy the folder again, or run `dtb {self.stage}` anew."
 
     def _json(self, name: str) -> Any:
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        return read_json(self.folder / name, self._advice)
+
+    def _value(self, name: str, key: str) -> Any:
+        with readable(self.folder / name, self._advice):
+            return self._json(name)[key]
 
     def _rows(self, table: str) -> pd.DataFrame:
         """Read a table of the fan-out, which has a file a batch; without any row where nobody has any."""
         files = sorted((self.folder / table).glob("*.parquet"))
-        return pd.concat(map(pd.read_parquet, files), ignore_index=True) if files else pd.DataFrame()
+        tables = [self._parquet(f"{table}/{file.name}") for file in files]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,10 +196,11 @@ class TrainResult(_Result):
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """A row an epoch: losses, learning rate, throughput."""
-        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        table = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-        # A training that was interrupted writes an epoch again when it goes on: the later line counts.
-        return table.drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
+        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        with readable(self.folder / "metrics.jsonl", self._advice):
+            table = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+            # A training that was interrupted writes an epoch again when it goes on: the later line counts.
+            return table.drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
 
     @property
     def split(self) -> dict[str, Any]:
@@ -207,22 +223,22 @@ class _Certified(_Result):
     @cached_property
     def figures(self) -> pd.DataFrame:
         """A row a task and metric: the twin's figure, its interval, its baselines and its ceiling."""
-        return pd.DataFrame(self._json("figures.json")["rows"])
+        return pd.DataFrame(self._value("figures.json", "rows"))
 
     @property
     def claim(self) -> str:
         """What may be claimed, in a sentence."""
-        return str(self._json("figures.json")["claim"])
+        return str(self._value("figures.json", "claim"))
 
     @property
     def verdict(self) -> str:
         """The certificate's verdict, in a sentence."""
-        return str(self._json("certificate.json")["sentence"])
+        return str(self._value("certificate.json", "sentence"))
 
     @cached_property
     def tests(self) -> pd.DataFrame:
         """The certificate's tests, a row each."""
-        return pd.DataFrame(self._json("certificate.json")["tests"])
+        return pd.DataFrame(self._value("certificate.json", "tests"))
 
     @cached_property
     def living(self) -> pd.DataFrame:
@@ -268,17 +284,17 @@ class EvaluateResult(_Certified):
     @cached_property
     def subjects(self) -> pd.DataFrame:
         """A row for each person and task: observed, predicted by the twin, predicted by each baseline."""
-        return pd.read_parquet(self.folder / "subjects.parquet")
+        return self._parquet("subjects.parquet")
 
     @cached_property
     def bold_map(self) -> pd.DataFrame:
         """Mean contrast maps, observed and predicted: a row for each task and region."""
-        return pd.read_parquet(self.folder / "bold_map.parquet")
+        return self._parquet("bold_map.parquet")
 
     @cached_property
     def scores(self) -> pd.DataFrame:
         """What each figure was computed from: a row for each figure and person."""
-        return pd.read_parquet(self.folder / "scores.parquet")
+        return self._parquet("scores.parquet")
 
     def plot(
         self, task: str | None = None, quantity: Literal["mean_rt", "condition_rt", "accuracy"] = "mean_rt"
@@ -499,12 +515,12 @@ class PlanResult(_Result):
     @property
     def sentence(self) -> str:
         """The answer in words."""
-        return str(self._json("plan.json")["sentence"])
+        return str(self._value("plan.json", "sentence"))
 
     @cached_property
     def settings(self) -> pd.DataFrame:
         """A row for each number of people, minutes and trials: power with its interval, and the mean partial r."""
-        return pd.DataFrame(self._json("plan.json")["rows"])
+        return pd.DataFrame(self._value("plan.json", "rows"))
 
     @property
     def picture(self) -> Path:

@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 
 from dtb import terminal
-from dtb.config import config_hash, to_yaml
+from dtb.config import config_hash, quoted, read_yaml, to_yaml
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
 from dtb.files import PARTIAL, sha256_of, write_json, write_text
 from dtb.version import __version__, versions_here
@@ -360,12 +360,12 @@ def require_complete(path: Path, stage: str) -> dict[str, Any]:
 def _differences(kept: Path, config: Any) -> str:
     """Name some settings in which a kept configuration differs from another one, with both values."""
     try:
-        before = _flat(yaml.safe_load(kept.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError):
+        before = _flat(read_yaml(kept, "settings were kept there"))
+    except (OSError, ValueError):
         return ""
     now = _flat(yaml.safe_load(to_yaml(config)))
     differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    named = [f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in differing[:_NUM_NAMED]]
+    named = [f"{key} was {quoted(before.get(key))} and is {quoted(now.get(key))}" for key in differing[:_NUM_NAMED]]
     more = f", and {len(differing) - _NUM_NAMED} more" if len(differing) > _NUM_NAMED else ""
     return f": {', '.join(named)}{more}" if named else ""
 

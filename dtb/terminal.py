@@ -1,22 +1,62 @@
-"""One style for what is said in the terminal: results on standard output, everything else on standard error."""
+"""One style for what is said in the terminal: results on standard output, everything else on standard error.
+
+Names of files, columns and reasons come from others. What is printed here cannot steer the terminal, and where it may be kept - in a
+pipe, a job's log - it names no participant.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+# Control characters but newline and tab, what turns the direction of writing, and halves of characters, which no terminal can show.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_withheld: list[Callable[[str], str]] = []
+
+
+def printable(text: str) -> str:
+    """Return a text in which nothing steers a terminal: control characters are spelled out.
+
+    Examples
+    --------
+    >>> printable("a\\x1b[2Jb\\tc")
+    'a\\\\x1b[2Jb\\tc'
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def withhold(replaced: Callable[[str], str]) -> None:
+    """Let what is printed from now on elsewhere than to a terminal pass through a function first, in place of an earlier one."""
+    _withheld[:] = [replaced]
+
+
+class _CleanConsole(Console):
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        clean = [
+            part if part.control else Segment(self._cleaned(part.text), part.style, part.control) for part in buffer
+        ]
+        return super()._render_buffer(clean)
+
+    def _cleaned(self, text: str) -> str:
+        for replaced in () if self.is_terminal else _withheld:
+            text = replaced(text)
+        return printable(text)
+
+
 # Without markup: square brackets in a path or a reason are square brackets.
-out = Console(markup=False, highlight=False, soft_wrap=True)
-err = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+out = _CleanConsole(markup=False, highlight=False, soft_wrap=True)
+err = _CleanConsole(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 def headed(head: str, text: str, style: str = "red") -> Text:

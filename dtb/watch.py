@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from dtb.config import read_yaml
 from dtb.errors import InputDataError
+from dtb.files import readable
 from dtb.fleet.ledger import STATUS
 from dtb.pipeline import FOLDERS, progress_of_stage
 from dtb.stages import CONFIG_FILE, STAGE_FILE, read_stage
@@ -69,7 +70,8 @@ class Look:
         """Read the files of a training folder."""
         is_complete = bool(read_stage(folder)["complete"])
         # Not through `load_config`: another version of dtb may have written it, with options that this one does not know.
-        config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))["train"]
+        with readable(folder / CONFIG_FILE, "Copy the folder again."):
+            config = dict(read_yaml(folder / CONFIG_FILE, "`dtb train` wrote one there")["train"])
         checkpoint = newest_manifest(folder / CHECKPOINTS)
         return cls(
             folder=folder,
@@ -223,7 +225,8 @@ def _stages(run: Path) -> Iterator[tuple[str, str]]:
         state = progress_of_stage(folder)
         parts = list((folder / STATUS).glob("part-*.parquet"))
         if state == "begun" and parts:
-            state = f"{sum(pq.read_metadata(part).num_rows for part in parts)} people done"
+            with readable(folder / STATUS, "Run the stage again with --resume."):
+                state = f"{sum(pq.read_metadata(part).num_rows for part in parts)} people done"
         yield stage, state
 
 

@@ -9,7 +9,7 @@ from dtb.errors import InputDataError
 
 
 def require_own_data(stream: Any, path: Path) -> None:
-    """Refuse a file with a top-level name that refers to data elsewhere, before those data are opened.
+    """Refuse a file with a name, within any of its groups, that refers to data elsewhere, before those data are opened.
 
     Raises
     ------
@@ -18,11 +18,12 @@ def require_own_data(stream: Any, path: Path) -> None:
     """
     import h5py
 
-    for name in stream:
-        link = stream.get(name, getlink=True)
+    def look(name: str, link: object) -> str | None:
         item = stream.get(name) if isinstance(link, h5py.HardLink) else None
         is_elsewhere = isinstance(item, h5py.Dataset) and (item.is_virtual or bool(item.external))
-        if not isinstance(link, h5py.HardLink) or is_elsewhere:
-            raise InputDataError(
-                f"{path.name}: {name!r} is a link, or its data lie in another file, which is not read. Copy the data into the file itself."
-            )
+        return name if is_elsewhere or not isinstance(link, h5py.HardLink) else None
+
+    if (found := stream.visititems_links(look)) is not None:
+        raise InputDataError(
+            f"{path.name}: {found!r} is a link, or its data lie in another file, which is not read. Copy the data into the file itself."
+        )

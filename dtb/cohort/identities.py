@@ -47,6 +47,15 @@ def load_or_make_key(out: Path, new: bytes | None = None) -> bytes:
         ) from None
 
 
+def labels_kept(out: Path) -> set[str]:
+    """Return the labels in the file that belongs to an output folder; none where there is no such file."""
+    path = identities_path(out)
+    if not path.exists():
+        return set()
+    rows = path.read_text(encoding="utf-8").splitlines()[2:]
+    return {row.partition("\t")[0].removeprefix("sub-") for row in rows}
+
+
 def pseudonym_of(label: str, key: bytes) -> str:
     """Return the pseudonym of a participant label.
 

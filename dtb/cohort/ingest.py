@@ -24,7 +24,15 @@ from dtb.cohort.bids.source import DESCRIPTION_FILE, read_made_up_seed, read_sou
 from dtb.cohort.bounded import ReadingProcess
 from dtb.cohort.connectomes.estimate import description
 from dtb.cohort.finished import FinishedPeople, fingerprint_of_file, remove_finished
-from dtb.cohort.identities import identities_path, load_or_make_key, open_key, pseudonym_of, save_identities
+from dtb.cohort.identities import (
+    identities_path,
+    labels_kept,
+    load_or_make_key,
+    open_key,
+    pseudonym_of,
+    save_identities,
+)
+from dtb.cohort.labels import labels_in, replacer
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.lost_trials import TABLE, lost_by_reason, refuse_if_slow_are_cut, write_lost
 from dtb.cohort.person import MEETS_NO_EVENTS, LeftOut, PersonJob, PersonRead
@@ -33,13 +41,14 @@ from dtb.cohort.quality_page import PAGE, SetAside, commonest, write_quality_pag
 from dtb.cohort.series.read import require_atlas_space
 from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
-from dtb.errors import InputDataError
+from dtb.config.labels import read_labels
+from dtb.errors import InputDataError, OutputInUseError
 from dtb.files import write_text
 from dtb.people.coverage import RegionCoverage
 from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
-from dtb.stages import StageCall
+from dtb.stages import STAGE_FILE, StageCall
 from dtb.tasks.onsets import warning
 from dtb.tasks.taskset import TaskSet
 
@@ -80,6 +89,11 @@ def ingest(
         Something that concerns everybody is wrong, or more people than `ingest.max_quarantined_fraction` had to be set aside.
     """
     bids, derivatives = bids.absolute(), tuple(path.absolute() for path in derivatives)  # workers start elsewhere
+    made_up_with = read_made_up_seed(bids)
+    key = load_or_make_key(out, None if made_up_with is None else open_key(made_up_with))
+    named = {label.removeprefix("sub-") for label in read_labels(config.ingest.participant_label)}
+    labels = labels_in((bids, *derivatives)) | named
+    terminal.withhold(replacer({label: pseudonym_of(label, key) for label in labels}))
     wanted = _with_absolute_paths(config.ingest)
     tasks = TaskSet(wanted_specs(config.ingest), config.ingest.channel_layout)
     limits = {"seconds": wanted.subject_timeout_seconds, "max_memory_gib": wanted.max_memory_gib}
@@ -101,14 +115,13 @@ def ingest(
         if not dry_run:
             remove_finished(out)  # which a run that was killed when it was complete left
         return
+    _require_same_people(files, out, wanted)
     folder = call.claim()
-    made_up_with = read_made_up_seed(bids)
     if made_up_with is not None:
         terminal.out.print(
             f"{bids / DESCRIPTION_FILE} says that `dtb synth` made these people up with seed {made_up_with}: their pseudonyms, and so who "
             "is held out, follow from that seed."
         )
-    key = load_or_make_key(out, None if made_up_with is None else open_key(made_up_with))
     jobs = [
         PersonJob(person, pseudonym_of(person.label, key), _without_names(covariates[person.label], key), derivatives)
         for person in files
@@ -184,6 +197,23 @@ def ingest(
         terminal.err.print(f"Warning: {use}")
     _warn_of_lost_trials(people, out)
     _warn_of_unseen_onsets(people, tasks)
+
+
+def _require_same_people(people: list[PersonFiles], out: Path, config: IngestConfig) -> None:
+    """Refuse to go on with other participants than the output was begun with: its configuration does not name them.
+
+    Raises
+    ------
+    OutputInUseError
+        `ingest.participant_label` names others now.
+    """
+    if config.participant_label and (out / STAGE_FILE).exists():
+        before, now = labels_kept(out), {person.label for person in people}
+        if before and before != now:
+            raise OutputInUseError(
+                f"{out} was begun with {len(before)} participants. Of them ingest.participant_label does not name now {len(before - now)}, "
+                f"and it names {len(now - before)} others. Give those that it was begun with, or another output folder."
+            )
 
 
 def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> None:

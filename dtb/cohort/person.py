@@ -13,6 +13,7 @@ import numpy as np
 
 from dtb.cohort.bids.index import EventsFile, PersonFiles, UnmetSeries
 from dtb.cohort.connectomes.rest import NoRestError, Rest, read_rest, require_good
+from dtb.cohort.labels import replacer
 from dtb.cohort.quality import PersonQuality, RunQuality, person_quality, run_quality, why_left_out
 from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
 from dtb.cohort.series.timing import DROPPED_UNKNOWN
@@ -175,7 +176,7 @@ def without_label(text: str, job: PersonJob, config: IngestConfig) -> str:
     text = re.sub(r"(?<![\w)])(?:/[^\s/:;,]+)+/(?=[^\s/]+)", "", text)
     for name in {path.name for path in paths if re.match(rf"{re.escape(label)}[_.]", path.name)}:
         text = text.replace(name, job.pseudonym + name.removeprefix(label))
-    text = re.sub(rf"(?<![A-Za-z0-9])sub-{re.escape(label)}(?![A-Za-z0-9])", job.pseudonym, text)
+    text = replacer({label: job.pseudonym})(text)
     if label.isdecimal():
         return text
     return re.sub(rf"(?<![A-Za-z0-9-]){re.escape(label)}(?![A-Za-z0-9])", job.pseudonym, text)

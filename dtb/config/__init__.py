@@ -1,6 +1,6 @@
 """Every option of the system: `schema` says what there is, `mappings` reads, writes and explains it."""
 
-from dtb.config.mappings import config_hash, explain, from_mapping, read_yaml, to_plain, to_yaml
+from dtb.config.mappings import config_hash, explain, from_mapping, quoted, read_yaml, to_plain, to_yaml
 from dtb.config.schema import (
     ClusterConfig,
     Config,
@@ -57,6 +57,7 @@ __all__ = [
     "explain",
     "from_mapping",
     "load_config",
+    "quoted",
     "read_yaml",
     "sections",
     "to_plain",

@@ -16,10 +16,15 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from dtb.config.labels import LABELS_TOO
 from dtb.errors import ConfigurationError
 
 NOT_SHOWN = "secret"
 """Type of a validation error whose value must not be printed."""
+
+_MOST_BYTES = 8 << 20
+_MOST_VALUES = 100_000
+_LONGEST_QUOTE = 80
 
 T = TypeVar("T")
 
@@ -92,7 +97,7 @@ def explain(error: ValidationError, kind: type, source: str, named: Callable[[st
             )
             lines.append(f"{source}: unknown key {place}; {advice}")
         else:
-            found = "not a name" if problem["type"] == NOT_SHOWN else repr(problem["input"])
+            found = "not a name" if problem["type"] == NOT_SHOWN else quoted(problem["input"])
             lines.append(f"{source}: {place} is {found}: {_lower_first(problem['msg'])}.")
     return "\n".join(lines)
 
@@ -117,7 +122,30 @@ def _keys_at(kind: type, path: tuple[int | str, ...]) -> list[str]:
 
 
 class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a mapping that has a key twice: YAML forbids it, and PyYAML would silently take the last."""
+    """Refuses a mapping that has a key twice: YAML forbids it, and PyYAML would silently take the last.
+
+    And what a few hundred bytes blow up: aliases of aliases, nesting without end, numbers and dates that are none.
+    """
+
+    def get_single_data(self) -> Any:
+        root = self.get_single_node()
+        if root is None:
+            return None
+        if _size_of(root, {}) > _MOST_VALUES:
+            raise yaml.MarkedYAMLError(
+                problem=f"its aliases stand for more than {_MOST_VALUES:,} values", problem_mark=root.start_mark
+            )
+        return self.construct_document(root)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, int) and abs(value) >= 2**64:
+                raise ValueError("64 bits hold no such number")
+            return value
+        except ValueError as error:  # of Python's: a day that no month has, a number of thousands of digits
+            text = quoted(getattr(node, "value", ""))
+            raise yaml.MarkedYAMLError(problem=f"{text} is no value ({error})", problem_mark=node.start_mark) from None
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -130,6 +158,35 @@ class _EachKeyOnce(yaml.SafeLoader):
                     problem_mark=key.start_mark,
                 )
         return node
+
+
+def _size_of(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return the number of values that a node stands for, aliases written out; what holds itself has no end."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_VALUES + 1
+        inner = node.value if isinstance(node, yaml.SequenceNode | yaml.MappingNode) else []
+        each = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_size_of(part, known) for part in each)
+    return known[id(node)]
+
+
+def quoted(value: Any) -> str:
+    """Return a value in quotation marks, for a message: no more of it than a line can show.
+
+    Parameters
+    ----------
+    value : object
+
+    Examples
+    --------
+    >>> quoted("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...'"
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 4]}...{text[-1]}"
 
 
 def read_yaml(path: Path, expected: str) -> Any:
@@ -146,7 +203,11 @@ def read_yaml(path: Path, expected: str) -> Any:
         The file is absent, cannot be read, or is not YAML.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigurationError(f"{path} has more than {_MOST_BYTES >> 20} MiB; {expected}.")
         return yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply; {expected}.") from None
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ConfigurationError(f"{path} is not a file; {expected}.") from None
     except OSError as error:
@@ -161,24 +222,28 @@ def read_yaml(path: Path, expected: str) -> Any:
         raise ConfigurationError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def to_plain(config: Any) -> Any:
+def to_plain(config: Any, *, labels: bool = False) -> Any:
     """Return a configuration as mappings, lists, strings and numbers, ready for YAML or JSON.
 
     Parameters
     ----------
     config : dataclass
+    labels : bool
+        Whether participant labels are among them: for the user's own terminal, and nothing that is kept.
     """
-    return TypeAdapter(type(config)).dump_python(config, mode="json")
+    return TypeAdapter(type(config)).dump_python(config, mode="json", context={LABELS_TOO: True} if labels else None)
 
 
-def to_yaml(config: Any) -> str:
+def to_yaml(config: Any, *, labels: bool = False) -> str:
     """Return a configuration as YAML text that `load_config` reads back.
 
     Parameters
     ----------
     config : dataclass
+    labels : bool
+        Whether participant labels are among them, as in `to_plain`.
     """
-    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(to_plain(config, labels=labels), sort_keys=False, allow_unicode=True)
 
 
 def config_hash(config: Any) -> str:

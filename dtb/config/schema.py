@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from dtb.config.kind_names import OneOf
+from dtb.config.labels import ParticipantLabel
 from dtb.config.mappings import NOT_SHOWN, from_mapping, read_yaml
 
 Count = Annotated[int, Field(ge=1)]
@@ -149,8 +150,9 @@ class IngestConfig:
     """Which parcellation to read (the name after `seg-` or `atlas-`), where a derivative tree holds several."""
     subject_timeout_seconds: Positive = 600.0
     """A person whose files take longer to read is set aside."""
-    participant_label: tuple[str, ...] = ()
-    """Read these participants only, with or without `sub-`; all if empty."""
+    participant_label: tuple[ParticipantLabel, ...] = ()
+    """Read these participants only, with or without `sub-`; all if empty. Or the path of a text file with one label a line, with a slash in
+    it: `./pilot.txt`. Labels are written nowhere but beside the shards, in `*.identities.tsv`."""
     session_label: tuple[str, ...] = ()
     """Read these sessions only, with or without `ses-`; all if empty."""
     task: tuple[str, ...] = ()

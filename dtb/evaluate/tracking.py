@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from dtb.config import TrackConfig, from_mapping
+from dtb.config import TrackConfig, from_mapping, read_yaml
 from dtb.evaluate.scores.figure import Figure
 from dtb.stages import CONFIG_FILE
 from dtb.track import open_tracker
@@ -38,7 +37,7 @@ def log_evaluation(
     """
     if run_id is None:
         return
-    plain = yaml.safe_load((trained / CONFIG_FILE).read_text(encoding="utf-8"))["track"]
+    plain = read_yaml(trained / CONFIG_FILE, "`dtb train` wrote one there")["track"]
     tracker = open_tracker(from_mapping(TrackConfig, plain, str(trained / CONFIG_FILE)), out, {}, run_id)
     tracker.table("evaluation", _COLUMNS, [_row(figure) for figure in figures])
     tracker.summarise(

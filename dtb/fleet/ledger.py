@@ -130,7 +130,7 @@ class Ledger:
             # Not `read_table`, which builds a data set around the file at ten times the cost.
             with pq.ParquetFile(path) as file:
                 return file.read(columns)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise DamagedOutputError(
                 f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run the stage again "
                 "with --resume; only its people are done anew."

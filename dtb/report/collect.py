@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow.dataset
-import yaml
 
+from dtb.config import read_yaml
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.certificate.wording import headline_of
 from dtb.report.collected import Collected, Evaluation, Interventions, Missing, People, Simulations, StageState, Trial
@@ -63,7 +63,7 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
         except FileNotFoundError as error:
             name = Path(error.filename).name if error.filename else str(error)
             return Missing(stages[stage].reason or f"The output of `dtb {stage}` lacks {name}.")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             return Missing(f"The output of `dtb {stage}` cannot be read: {error}")
 
     people = attempt("ingest", _read_people)
@@ -102,8 +102,8 @@ def read_stage_state(name: str, folder: Path) -> StageState:
         return StageState(name, "damaged", f"The folder of `dtb {name}` has no {STAGE_FILE}, so nothing in it is used.")
     try:
         found = read_stage(folder)
-        settings = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        settings = read_yaml(folder / CONFIG_FILE, f"`dtb {name}` wrote one there")
+    except (OSError, ValueError) as error:
         return StageState(name, "damaged", f"What `dtb {name}` left cannot be read: {error}")
     if found["stage"] != name:
         return StageState(name, "damaged", f"The folder of `dtb {name}` was written by `dtb {found['stage']}`.")

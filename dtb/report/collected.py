@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.dataset
 
 from dtb.evaluate.certificate.wording import headline_of
+from dtb.files import readable
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import Cohort
 
@@ -193,6 +194,7 @@ def _rows_of(folder: Path, pseudonym: str) -> tuple[pd.DataFrame, dict[bytes, by
     files = sorted(map(str, folder.glob("*.parquet")))
     if not files:
         return pd.DataFrame(), {}
-    data = pyarrow.dataset.dataset(files, format="parquet")
-    rows = data.to_table(filter=pyarrow.dataset.field("pseudonym") == pseudonym).to_pandas()
+    with readable(folder, "Run `dtb simulate` anew."):
+        data = pyarrow.dataset.dataset(files, format="parquet")
+        rows = data.to_table(filter=pyarrow.dataset.field("pseudonym") == pseudonym).to_pandas()
     return rows, dict(data.schema.metadata or {})

@@ -16,6 +16,7 @@ from dtb.errors import DamagedOutputError, InputDataError, UserError
 from dtb.files import sha256_of
 from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest, ShardEntry
+from dtb.shards.possible import ImpossibleRecordError, TaskSizes, impossible, sizes_of_tasks
 from dtb.shards.remote import open_copy, url_of, warn_if_cache_is_small
 from dtb.shards.sample import decode_header, decode_sample
 from dtb.stages import STAGE_FILE, broken_seals, require_complete
@@ -40,6 +41,7 @@ class Cohort:
         self._shard_of = {pseudonym: shard for shard in manifest.shards for pseudonym in shard.subjects}
         self._url = url_of(path)
         self._places: dict[str, dict[str, tuple[int, int]]] = {}
+        self._tasks: dict[str, TaskSizes] | None = None
 
     @property
     def pseudonyms(self) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ class Cohort:
         InputDataError
             There is no person of that pseudonym.
         DamagedOutputError
-            The shard does not hold what the manifest says.
+            The shard does not hold what the manifest says, or numbers of somebody's that nobody can have (`ImpossibleRecordError`).
         """
         for pseudonym in self.pseudonyms if pseudonyms is None else pseudonyms:
             yield self.record(pseudonym)
@@ -70,11 +72,15 @@ class Cohort:
             record = decode_sample(json_bytes, arrays)
             if record.pseudonym != pseudonym:
                 raise ValueError("it is somebody else's")
-            return record
         except ValueError as error:
             raise DamagedOutputError(
                 f"{self.path / shard.name}: the entry of {pseudonym} cannot be read ({error}). {_ADVICE}"
             ) from None
+        if self._tasks is None:
+            self._tasks = sizes_of_tasks(self.manifest.description.taskset)
+        if (reason := impossible(record, self._tasks)) is not None:
+            raise ImpossibleRecordError(f"{self.path / shard.name}: {pseudonym}, {reason}. {_ADVICE}", reason)
+        return record
 
     def header(self, pseudonym: str) -> dict[str, Any]:
         """Read a person's covariates and list of runs, without any array."""

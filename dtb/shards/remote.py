@@ -26,6 +26,7 @@ PLACE_VARIABLE, SIZE_VARIABLE = "DTB_CACHE", "DTB_CACHE_GIB"
 _DEFAULT_GIB = 20.0
 # Two letters at least: `C:/data` is a folder.
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
+_PASSWORD = re.compile(r"[^/@]*:[^/]*@")
 _WAITS_SECONDS = (1.0, 5.0)
 Found = TypeVar("Found")
 T = TypeVar("T")
@@ -40,8 +41,18 @@ def url_of(folder: Path) -> str | None:
     'https://host/cohort/shards'
     >>> url_of(Path("/data/shards")) is None
     True
+
+    Raises
+    ------
+    ConfigurationError
+        The URL holds a password, which would be written into configurations, logs and messages.
     """
     found = _URL.fullmatch(folder.as_posix())
+    if found and _PASSWORD.match(found[2]):
+        raise ConfigurationError(
+            f"The URL {found[1]}://... holds a password, which would be written with every output. Leave it out, and give it through the "
+            "environment (docs/clusters.md)."
+        )
     return f"{found[1]}://{found[2]}" if found else None
 
 

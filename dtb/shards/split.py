@@ -159,7 +159,7 @@ class Split:
                 name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
             }
             split = cls(**plain)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedOutputError(f"{path} is not a readable split ({error}). Run `dtb train` anew.") from None
         if split.split_hash != said:
             raise DamagedOutputError(

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dtb.config import Config, to_yaml
+from dtb.config.labels import is_a_file
 from dtb.errors import ConfigurationError
 from dtb.shards.remote import url_of
 
@@ -93,6 +94,11 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
         raise ConfigurationError(
             f"OUT is {out!r}, a relative path: the job runs on the cluster, so give the absolute path of a folder that all of "
             "its nodes see."
+        )
+    if not all(is_a_file(each) for each in config.ingest.participant_label):
+        raise ConfigurationError(
+            "ingest.participant_label: labels do not travel with a job, because its files and its log can be read on the cluster. Write "
+            "them into a text file there, one a line, and give its absolute path."
         )
     folder = place or f"{run}.submitted"
     files: dict[str, Path] = {}

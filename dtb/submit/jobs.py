@@ -24,7 +24,7 @@ from dtb.cluster import prepare_environment, unreachable
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
 from dtb.submit.bundle import Bundle
-from dtb.terminal import err, headed, out
+from dtb.terminal import err, headed, out, printable
 from dtb.version import __version__
 
 if TYPE_CHECKING:
@@ -50,12 +50,17 @@ def connect(address: str) -> JobSubmissionClient:
     ConfigurationError
         The address is no URL, nobody answers there, or the token is missing or wrong.
     """
+    parts = urllib.parse.urlsplit("")
     try:
         parts = urllib.parse.urlsplit(address)
         usual_port = {"http": 80, "https": 443}.get(parts.scheme)
         host, port = parts.hostname if usual_port else None, parts.port or usual_port or 0
     except ValueError:  # a port that is none
         host, port = None, 0
+    if parts.password is not None:
+        raise ConfigurationError(
+            f"--address holds a password, which would be printed and logged. Give {parts.scheme}://{host}, and the token as RAY_AUTH_TOKEN."
+        )
     if not host:
         raise ConfigurationError(
             f"--address is {address!r}: expected the URL of a Ray job server, http://HOST:8265 as a rule."
@@ -233,7 +238,7 @@ class _Output:
             fresh = chunk[max(0, self._printed - seen) :]
             seen += len(chunk)
             self._printed = max(self._printed, seen)
-            sys.stdout.write(fresh)
+            sys.stdout.write(printable(fresh))
             sys.stdout.flush()
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import yaml
-
-from dtb.config import TrainConfig
+from dtb.config import TrainConfig, read_yaml
+from dtb.files import readable
 from dtb.stages import CONFIG_FILE
 
 FEWEST_STEPS = 1500
@@ -129,6 +128,7 @@ def begun_batch_size(out: Path) -> int | None:
     path = out / CONFIG_FILE
     if not path.is_file():
         return None
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    size = (found or {}).get("train", {}).get("batch_size")
+    found = read_yaml(path, "`dtb train` wrote one there")
+    with readable(path, "Give another output folder."):
+        size = (found or {}).get("train", {}).get("batch_size")
     return size if isinstance(size, int) else None

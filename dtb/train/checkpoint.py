@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dtb.errors import StageError
-from dtb.files import sha256_of, write_json, written_whole
+from dtb.files import read_json, readable, sha256_of, write_json, written_whole
 from dtb.train.progress import Progress
 
 MANIFEST_FILE = "manifest.json"
@@ -49,7 +49,8 @@ class Checkpoint:
     def best_weights(self) -> dict[str, Tensor] | None:
         """Read the weights at the smallest validation loss, if there was one."""
         path = self.path / _BEST_FILE
-        return safetensors.torch.load_file(path) if path.is_file() else None
+        with readable(path, f"Remove {self.path} to go on from the checkpoint before it."):
+            return safetensors.torch.load_file(path) if path.is_file() else None
 
 
 def save_checkpoint(
@@ -158,7 +159,7 @@ def discount_newer(folder: Path, found: Checkpoint | None) -> None:
 def newest_manifest(folder: Path) -> tuple[str, dict[str, Any]] | None:
     """Return the name and the manifest of the newest checkpoint that has one, without looking at its files; None if there is none."""
     paths = sorted(folder.glob(f"epoch-*/{MANIFEST_FILE}"))
-    return (paths[-1].parent.name, json.loads(paths[-1].read_text(encoding="utf-8"))) if paths else None
+    return (paths[-1].parent.name, read_json(paths[-1], "Training passes it over.")) if paths else None
 
 
 def _checked(path: Path) -> Checkpoint:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dtb.files import readable
+
 METRICS_FILE = "metrics.jsonl"
 NOTES_FILE = "notes.log"
 ALIVE_FILE = ".alive"
@@ -60,8 +62,18 @@ def tell_going_on(out: Path, checkpoint: tuple[str, int] | None) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the complete lines of a `metrics.jsonl`; none if there is no such file."""
-    return [json.loads(line) for line in whole_lines(path)]
+    """Read the complete lines of a `metrics.jsonl`; none if there is no such file.
+
+    Raises
+    ------
+    DamagedOutputError
+        A line is not an epoch's row.
+    """
+    with readable(path, "Train anew, or take the damaged line out."):
+        rows = [json.loads(line) for line in whole_lines(path)]
+        for row in rows:
+            int(row["epoch"])
+    return rows
 
 
 def whole_lines(path: Path) -> list[str]:

@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 
 from dtb.errors import DamagedOutputError
-from dtb.files import written_whole
+from dtb.files import readable, written_whole
 from dtb.people.covariates import family_numbers
 from dtb.people.records import SubjectRecord
 from dtb.shards.bold import series, within
@@ -108,19 +108,25 @@ def load(path: Path) -> Normalisation:
     Raises
     ------
     DamagedOutputError
-        Another version of dtb wrote them.
+        They are damaged, or another version of dtb wrote them.
     """
-    arrays: dict[str, Any] = dict(safetensors.numpy.load_file(path))
-    with safe_open(path, framework="numpy") as opened:
-        words = {name: json.loads(text) for name, text in (opened.metadata() or {}).items()}
+    with readable(path, "Train anew, into another folder."):
+        arrays: dict[str, Any] = dict(safetensors.numpy.load_file(path))
+        with safe_open(path, framework="numpy") as opened:
+            words = {name: json.loads(text) for name, text in (opened.metadata() or {}).items()}
     unknown = sorted({*arrays, *words} - {field.name for field in dataclasses.fields(Normalisation)})
     if unknown:
         raise DamagedOutputError(
             f"{path} has {', '.join(unknown)}, which this version of dtb does not know: another one began the training. Go on with "
             "that one, or train anew in another folder."
         )
-    people = words.pop("read_people", None)
-    return Normalisation(**arrays, **words, read_people=None if people is None else tuple(people))
+    if wrong := [name for name, array in arrays.items() if np.isinf(array).any()]:
+        raise DamagedOutputError(
+            f"{path} is damaged: {', '.join(wrong)} has infinite values. Train anew, into another folder."
+        )
+    with readable(path, "Train anew, into another folder."):
+        people = words.pop("read_people", None)
+        return Normalisation(**arrays, **words, read_people=None if people is None else tuple(people))
 
 
 class _Moments:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from rich.table import Table
 from dtb.cluster import connected
 from dtb.config import Config, from_mapping, sections, to_plain
 from dtb.errors import ConfigurationError, StageError
-from dtb.files import write_json, written_whole
+from dtb.files import read_json, write_json, written_whole
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.stages import StageCall, progress_of_stage
 from dtb.terminal import err
@@ -199,7 +198,9 @@ class _Losses:
         self._out = out
         self._losses = {name: self._read(name) for name in self._members}
         path = out / STOPPED_FILE
-        self.stopped: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.stopped: dict[str, int] = (
+            read_json(path, "Remove it, and the sweep decides anew.") if path.is_file() else {}
+        )
 
     def of(self, name: str) -> list[float]:
         """Return the losses of a member so far; those that are not finite are infinite."""

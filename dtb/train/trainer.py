@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import shutil
 import time
@@ -21,8 +20,9 @@ from dtb.cluster import TRAIN_POOL, connected, pool_share
 from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
-from dtb.files import write_json, write_text
-from dtb.shards.read import open_cohort, require_ingested
+from dtb.files import read_json, readable, write_json, write_text
+from dtb.shards.possible import ImpossibleRecordError
+from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.stages import CONFIG_FILE, StageCall
 from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
@@ -138,13 +138,15 @@ def _keep(plan: Plan, out: Path, user: dict[str, Any]) -> None:
     """Write configuration, split and DeepSpeed settings into the output, or check that they are those it was begun with."""
     path = out / SPLIT_FILE
     if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        if (begun["cohort_hash"], begun["split_hash"]) != (plan.card.cohort_hash, plan.card.split_hash):
+        begun = read_json(path, "Give another output folder.")
+        with readable(path, "Give another output folder."):
+            hashes = begun["cohort_hash"], begun["split_hash"]
+        if hashes != (plan.card.cohort_hash, plan.card.split_hash):
             raise OutputInUseError(
                 f"{out} was begun on another cohort than {plan.shards} holds now. Give those shards, or another output folder."
             )
         kept = out / DEEPSPEED_FILE
-        if (json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}) != user:
+        if (read_json(kept, "Give another output folder.") if kept.exists() else {}) != user:
             raise OutputInUseError(
                 f"{out} was begun with other settings of DeepSpeed's than {plan.config.train.deepspeed or 'none'} holds now: "
                 f"{f'{kept} has them' if kept.exists() else 'with none'}. Give those as train.deepspeed, or another output folder."
@@ -158,13 +160,20 @@ def _keep(plan: Plan, out: Path, user: dict[str, Any]) -> None:
 def _set_aside_unfit(plan: Plan) -> set[str]:
     """Record the people who cannot be trained on."""
     people = sorted({*plan.split.train, *plan.split.validation})
-    reasons = {record.pseudonym: unfit(record) for record in plan.cohort.records(people)}
+    reasons = {who: _why_unfit(plan.cohort, who) for who in people}
     found = {who: reason for who, reason in reasons.items() if reason is not None}
     set_aside = quarantine(plan.out, found)
     for who, reason in found.items():
         err.print(f"{who} is set aside: {reason}.")
     refuse_if_too_many(plan.out, set_aside, len(people), plan.config.train.max_quarantined_fraction)
     return set(found)
+
+
+def _why_unfit(cohort: Cohort, pseudonym: str) -> str | None:
+    try:
+        return unfit(cohort.record(pseudonym))
+    except ImpossibleRecordError as error:
+        return error.reason
 
 
 def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:

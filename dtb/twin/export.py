@@ -132,12 +132,14 @@ def load_twin(path: Path) -> tuple[Twin, TwinCard]:
         raise DamagedOutputError(
             f"{numbers} is not the file that {CARD_FILE} describes. Copy the folder anew, or train anew."
         )
-    twin = Twin(card.config, card.sizes)
     try:
         tensors = load_file(numbers)
     except SafetensorError as error:
         raise DamagedOutputError(f"{numbers} is not a readable safetensors file ({error}). Train anew.") from None
-    wanted = {name: tuple(tensor.shape) for name, tensor in twin.state_dict().items()}
+    with torch.device(
+        "meta"
+    ):  # the JSON may ask for any size: nothing is allocated before the tensors are found to have it
+        wanted = {name: tuple(tensor.shape) for name, tensor in Twin(card.config, card.sizes).state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != found:
         wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
@@ -145,6 +147,9 @@ def load_twin(path: Path) -> tuple[Twin, TwinCard]:
             f"{numbers} does not fit the configuration in {CARD_FILE}: {', '.join(wrong[:5])}. "
             "It was written by another version, or the JSON was edited. Train anew."
         )
+    if absent := sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all()):
+        raise DamagedOutputError(f"{numbers}: {', '.join(absent[:5])}: values that are not finite numbers. Train anew.")
+    twin = Twin(card.config, card.sizes)
     twin.load_state_dict(tensors)
     twin.region_names, twin.bold_region_names = card.region_names, card.bold_region_names
     return twin.to(dtype=_dtype_of(tensors)).eval(), card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,25 @@ def test_the_prior_of_people_is_exported(saved: tuple[Path, Twin, TwinCard]) -> 
     assert loaded.press_evidence == torch.tensor(0.7)
     with pytest.raises(ValueError, match=r"drift_ZZ of shape \(2,\) is not of this prior: it has shape \(4, 4\) here"):
         twin.prior.set(drift_ZZ=torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["num_regions", "num_channels", "num_alternatives", "num_bold_regions"])
+def test_sizes_are_held_against_the_tensors_before_anything_is_allocated(saved, name: str) -> None:
+    card_file = saved[0] / "twin.json"
+    plain = json.loads(card_file.read_text())
+    plain["sizes"][name] = 3_000_000
+    card_file.write_text(json.dumps(plain))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DamagedOutputError, match="does not fit the configuration"):
+        load_twin(saved[0])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # KiB
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_twin_of_no_numbers_is_refused_by_whoever_reads_it(saved, value: float) -> None:
+    path, twin, card = saved
+    with torch.no_grad():
+        next(twin.parameters()).view(-1)[0] = value
+    save_twin(path, twin, card)
+    with pytest.raises(DamagedOutputError, match="values that are not finite numbers"):
+        load_twin(path)

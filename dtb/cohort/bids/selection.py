@@ -13,6 +13,7 @@ import bids2table
 from dtb import terminal
 from dtb.cohort.bids.names import BidsName
 from dtb.config import IngestConfig
+from dtb.config.labels import read_labels
 from dtb.errors import ConfigurationError, InputDataError
 from dtb.tasks.spec import TaskSpec, load_task
 
@@ -75,7 +76,7 @@ def read_selection(config: IngestConfig) -> Selection:
     """
     file = config.bids_filter_file
     return Selection(
-        _plain_labels(config.participant_label, "sub-"),
+        _plain_labels(read_labels(config.participant_label), "sub-"),
         _plain_labels(config.session_label, "ses-"),
         _plain_labels(config.task, "task-"),
         {} if file is None else _read_filters(file),

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dtb import terminal
+from dtb.terminal import printable
 
 DESCRIPTION_FILE = "dataset_description.json"
 MADE_UP_SEED = "MadeUpWithSeed"
 """Key beside dtb's name in `GeneratedBy`: nobody in the tree exists, and all follows from this seed."""
 _KEYS = ("Name", "License", "DatasetDOI")
+_MOST_LETTERS = 1000
 
 
 def read_source(bids: Path) -> dict[str, str]:
@@ -33,8 +35,8 @@ def read_source(bids: Path) -> dict[str, str]:
         path = bids / DESCRIPTION_FILE
         terminal.err.print(f"Warning: {path} cannot be read ({error}); nothing will say which data set this is.")
         return {}
-    given = {key: found.get(key) for key in _KEYS}
-    return {key: " ".join(value.split()) for key, value in given.items() if isinstance(value, str) and value.strip()}
+    given = {key: value for key in _KEYS if isinstance(value := found.get(key), str) and value.strip()}
+    return {key: " ".join(printable(value).split())[:_MOST_LETTERS] for key, value in given.items()}
 
 
 def read_made_up_seed(bids: Path) -> int | None:
