@@ -214,7 +214,7 @@ def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], qu
     own_folder = private.enter_context(
         tempfile.TemporaryDirectory(prefix="dtb-ray-", dir=get_default_system_temp_dir(), ignore_cleanup_errors=True)
     )
-    place = {"address": "local", "_temp_dir": str(Path(own_folder) / "ray")}
+    place: dict[str, Any] = {"address": "local", "_temp_dir": str(Path(own_folder) / "ray")}
     try:
         ray.init(num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **place, **quiet)
     except Exception as error:
