@@ -171,7 +171,13 @@ def _read_evaluation(folder: Path) -> Evaluation:
     if len(bold_map):
         _need(bold_map, path, {"task", "region", "observed", "predicted"})
     certificate = _read_json(folder / "certificate.json", {"verdict", "sentence", "tests", "not_tested", "notes"})
-    return Evaluation(figures, certificate, subjects, bold_map)
+    living = pd.DataFrame()
+    if (path := folder / "living.parquet").is_file():
+        living = pd.read_parquet(path)
+        _need(
+            living, path, {"kind", "given", "judged", "amount", "num_given", "predictor", "figure", "metric", "value"}
+        )
+    return Evaluation(figures, certificate, subjects, bold_map, living)
 
 
 def read_headline(run: Path) -> str | None:

@@ -92,12 +92,14 @@ class People:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Held-out figures: `figures.json`, `certificate.json`, `subjects.parquet` and `bold_map.parquet` (empty without BOLD)."""
+    """Held-out figures: `figures.json`, `certificate.json`, `subjects.parquet`, `bold_map.parquet` (empty without BOLD) and
+    `living.parquet` (empty for a twin that own trials do not update)."""
 
     figures: dict[str, Any]
     certificate: dict[str, Any]
     subjects: pd.DataFrame
     bold_map: pd.DataFrame
+    living: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     @property
     def headline(self) -> str | None:

@@ -15,6 +15,7 @@ from dtb.report.example_person import choose_person, twin_section
 from dtb.report.in_silico_trial import trial_section
 from dtb.report.interventions import intervention_section
 from dtb.report.methods import REFERENCE, made_with, methods_section
+from dtb.report.own_data import own_data_section
 from dtb.report.parts import Section, task_colours
 from dtb.report.person_page import FOLDER, chosen_people, link_table, person_sections
 from dtb.report.results import (
@@ -62,6 +63,7 @@ def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[s
         "how the twin learned": partial(training_section, found),
         "whether the twin is personal": partial(personal_section, found, tasks),
         "reaction times": partial(reaction_time_section, found, tasks),
+        "own data": partial(own_data_section, found, tasks),
         "choices": partial(choice_section, found, tasks),
         "BOLD": partial(bold_section, found, tasks),
         "one person's twin": twin,
