@@ -366,7 +366,7 @@ class Submit(Run):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View(Stage):
-    """Show the twins of a run live: a web page to let them perform, and to change their connectomes by hand.
+    """Show the twins of a run live: a local web page in which they do tasks, and in which connectomes are changed by hand.
 
     Pick a person and a task; see stimuli, choices, reaction times and BOLD; drag an edge, a region's gain or the dose of the change that
     was found; compare two people. The address that is printed holds the key to it. The same over HTTP for programs, explained at /docs.
@@ -472,7 +472,7 @@ class Pool(Stage):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan(Stage):
-    """Return how many people, scan minutes and trials a claim between people needs.
+    """Estimate how many people, scan minutes and trials a claim between people needs.
 
     Makes cohorts of the ground-truth generator, predicts people from their connectomes by cross-validated ridge regression, and counts how
     often the claim comes out. Writes OUT/plan.json and OUT/plan.png. A twin that is no better than the regression needs as many.
@@ -538,7 +538,7 @@ class Task(Stage):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shards(Stage):
-    """Return what a folder of shards holds (info), or find a cut, altered or missing shard (verify).
+    """Show what a folder of shards holds (info), or find a cut, altered or missing shard (verify).
 
     Examples: dtb shards info runs/demo/shards   |   dtb shards verify runs/demo/shards
     """
