@@ -28,6 +28,16 @@ prepare_environment()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Have two processes begin with the files that hold slow tests, so that neither is left with one of them at the end."""
+    if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        ranks = {}
+        for item in items:
+            is_slow = [item.get_closest_marker(name) is not None for name in ("cluster", "slow")]
+            ranks[item.path] = max(ranks.get(item.path, []), is_slow)
+        items.sort(key=lambda item: ranks[item.path], reverse=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_their_own(tmp_path_factory):
     """Keep the tests' lists of files away from the user's."""

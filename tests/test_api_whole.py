@@ -37,6 +37,7 @@ def config() -> dtb.Config:
         simulate=dtb.SimulateConfig(num_draws=2),
         intervene=dtb.InterveneConfig(task="hammer", num_steps=2),
         fleet=dtb.FleetConfig(num_actors=1),
+        report=dtb.ReportConfig(person_pages=1),
         track=dtb.TrackConfig(wandb="off"),
     )
 

@@ -36,6 +36,7 @@ SMALL = {
     "simulate.num-draws": 2,
     "intervene.num-steps": 2,
     "fleet.num-actors": 1,
+    "report.person-pages": 1,
 }
 
 

@@ -32,6 +32,7 @@ evaluate: {num_bootstrap: 100}
 simulate: {num_draws: 2}
 intervene: {num_steps: 2}
 fleet: {num_actors: 1}
+report: {person_pages: 1}
 """
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binom, hypergeom
 
 from dtb.cohort.connectomes.rest import Rest
 from dtb.config import IngestConfig
@@ -234,6 +233,8 @@ def why_left_out(quality: RunQuality, config: IngestConfig) -> SetAsideError | N
 
 
 def _flag(num_right: int, num_judged: int, chance: float) -> Flag:
+    from scipy.stats import binom  # takes a second, and not every cohort has trials to judge
+
     if not num_judged:
         return ""
     if binom.cdf(num_right, num_judged, chance) < _ALPHA_BELOW:
@@ -243,6 +244,8 @@ def _flag(num_right: int, num_judged: int, chance: float) -> Flag:
 
 def _flag_of_pressing(hits: int, num_go: int, false_alarms: int, num_nogo: int) -> Flag:
     """Return the flag of a run whose presses are not related to the stimuli, by Fisher's exact test."""
+    from scipy.stats import hypergeom
+
     guessed = hypergeom(num_go + num_nogo, num_go, hits + false_alarms)
     if guessed.cdf(hits) < _ALPHA_BELOW:
         return "below chance"

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from dtb.evaluate.scores.covariates import Facts, covariate_basis, known_covariates
 from dtb.fleet.twins import SharedTwin
@@ -125,4 +125,4 @@ def support_of(predicted_S: np.ndarray, observed_S: np.ndarray, people: Facts) -
         return nothing
     r = float(np.clip(rest_x_S @ rest_y_S / (np.linalg.norm(rest_x_S) * np.linalg.norm(rest_y_S)), -1.0, 1.0))
     t = r * math.sqrt(freedom / max(1.0 - r**2, 1e-300))
-    return Support(len(x_S), r, float(student.sf(t, freedom)), known)
+    return Support(len(x_S), r, float(stdtr(freedom, -t)), known)

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from nilearn.glm.first_level import make_first_level_design_matrix
 
 from dtb.people.records import Run
 
@@ -48,6 +47,9 @@ def condition_events(run: Run, conditions: tuple[str, ...]) -> pd.DataFrame:
 
 def design_matrix(events: pd.DataFrame, volume_seconds_V: np.ndarray) -> pd.DataFrame:
     """Return nilearn's design matrix for the volumes, with one row a volume."""
+    # Its import takes 2 s, for which only those are to wait who fit a model.
+    from nilearn.glm.first_level import make_first_level_design_matrix
+
     begin, end = volume_seconds_V[0] - LONGEST_RESPONSE_SECONDS, volume_seconds_V[-1]
     seen = events[(events["onset"] + events["duration"] > begin) & (events["onset"] < end)]
     with warnings.catch_warnings():

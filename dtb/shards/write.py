@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import webdataset
 
 from dtb.files import sha256_of, written_whole
 from dtb.people.records import SubjectRecord
@@ -89,6 +88,9 @@ class ShardWriter:
         return manifest
 
     def _write_shard(self) -> None:
+        # It imports torch, which takes 2 s, and a command that is refused is to say so at once.
+        import webdataset
+
         path = self._folder / f"shard-{len(self._shards):05d}.tar"
         with written_whole(path) as temporary, temporary.open("wb") as stream:
             # A fixed time, owner and mode: bytes depend on the people alone.

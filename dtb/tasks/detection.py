@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtri
 
 
 def d_prime(hits: ArrayLike, num_go: ArrayLike, false_alarms: ArrayLike, num_nogo: ArrayLike) -> np.ndarray:
@@ -32,7 +32,7 @@ def d_prime(hits: ArrayLike, num_go: ArrayLike, false_alarms: ArrayLike, num_nog
     1.897
     """
     hits, num_go, false_alarms, num_nogo = (np.asarray(each, float) for each in (hits, num_go, false_alarms, num_nogo))
-    found = norm.ppf((hits + 0.5) / (num_go + 1)) - norm.ppf((false_alarms + 0.5) / (num_nogo + 1))
+    found = ndtri((hits + 0.5) / (num_go + 1)) - ndtri((false_alarms + 0.5) / (num_nogo + 1))
     return np.asarray(np.where((num_go > 0) & (num_nogo > 0), found, np.nan))
 
 

@@ -177,6 +177,8 @@ def _refuse(path: tuple[str, ...], found: Any, wanted: Any, config: TrainConfig)
 def prepare_environment(use_gpu: bool) -> None:
     """Set the environment that DeepSpeed reads on import; call it in each worker before that."""
     os.environ["DS_ACCELERATOR"] = "cuda" if use_gpu else "cpu"
+    # DeepSpeed decorates an optimizer that we do not use with `torch.compile`, whose import takes each worker seconds.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)

@@ -1,5 +1,6 @@
 """No seed decides a verdict: what an evaluation says of a twin and its people is the same under forty."""
 
+import pytest
 import torch
 from rich.progress import Progress
 
@@ -18,6 +19,7 @@ from tests.evaluate.test_leaks import write
 STEP, NUM_SEEDS = 0.5, 40
 
 
+@pytest.mark.slow
 def test_forty_seeds_give_one_certificate(tmp_path):
     cohort = write(tmp_path, make_people(16, with_bold=False), STROOP)
     split = make_split(cohort, SplitConfig(num_folds=2), seed=0)

@@ -1,8 +1,12 @@
 """The page: one file that needs nothing else, says what is missing, and lets no data become markup."""
 
+import contextlib
+import functools
 import json
+import pickle
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -50,6 +54,31 @@ class Page(HTMLParser):
         return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def drawn():
+    """Figures by what draws them and of which numbers: those of this file are drawn once, which takes most of a page's time."""
+    figures = {}
+
+    def once(draw):
+        @functools.wraps(draw)
+        def drawn_or_found(*args, **named):
+            with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):
+                key = draw.__module__, draw.__qualname__, pickle.dumps((args, sorted(named.items())))
+                if key not in figures:
+                    figures[key] = draw(*args, **named)
+                return figures[key]
+            return draw(*args, **named)
+
+        return drawn_or_found
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in [module for name, module in sys.modules.items() if name.startswith("dtb.report.")]:
+            for name, value in list(vars(module).items()):
+                if getattr(getattr(value, "__code__", None), "co_name", "") == "drawn_or_said":
+                    patch.setattr(module, name, once(value))
+        yield figures
+
+
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run") / "run")
@@ -71,8 +100,9 @@ def _copy(fake, tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_every_figure_and_section_is_there(fake, tmp_path, capsys):
-    report(Config(), fake.path, tmp_path / "page", resume=False)
+    report(Config(report=ReportConfig(person_pages=2)), fake.path, tmp_path / "page", resume=False)
     assert "Warning" not in capsys.readouterr().err
 
 
@@ -234,10 +264,13 @@ def test_a_file_cut_short_is_named_and_the_rest_of_the_page_stands(fake, tmp_pat
 
 
 def test_a_figure_that_cannot_be_drawn_is_a_sentence_in_its_place_and_so_is_a_section(
-    fake, tmp_path, monkeypatch, capsys
+    fake, tmp_path, monkeypatch, capsys, drawn
 ):
     def fail(*_, **__):
         raise ZeroDivisionError("nothing to <draw>")
+
+    before = dict(drawn)
+    drawn.clear()
 
     monkeypatch.setattr("dtb.report.figures._median", fail)
     monkeypatch.setattr("dtb.report.page.failures_section", fail)
@@ -248,6 +281,8 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence_in_its_place_and_so_is_a_se
     assert "<svg" in page.sections["training"]
     assert "methods" in page.sections
     assert "Warning: Not shown: what failed" in capsys.readouterr().err
+    drawn.clear()
+    drawn.update(before)
 
 
 def test_without_task_bold_its_place_says_that_there_is_none(tmp_path):
@@ -300,6 +335,7 @@ def test_later_lines_of_a_resumed_training_win(fake, tmp_path):
     assert learning["validation_loss"].iloc[-1] == 9.5
 
 
+@pytest.mark.slow
 def test_people_from_the_best_to_the_worst_predicted_get_a_page_with_their_own_numbers(fake, tmp_path):
     config = Config(name="fake", report=ReportConfig(person_pages=2))
     main = _page(fake.path, tmp_path, config)
@@ -436,7 +472,8 @@ def test_the_verdict_stands_beside_the_claim_and_each_cell_of_a_wide_table_says_
 
 
 @pytest.mark.slow
-def test_as_many_people_as_are_asked_for_get_a_page_whoever_trained(fake, tmp_path):
+def test_as_many_people_as_are_asked_for_get_a_page_whoever_trained(tmp_path):
+    fake = make_run(tmp_path / "run", num_people=6)
     _page(fake.path, tmp_path, Config(name="fake", report=ReportConfig(person_pages=len(fake.pseudonyms))))
     pages = {path.stem: path.read_text(encoding="utf-8") for path in (tmp_path / "page" / "people").iterdir()}
     assert set(pages) == set(fake.pseudonyms)
