@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from dtb.train.reader.edges import EdgeRows
 
@@ -202,7 +202,7 @@ def _thresholds(num_people: int) -> dict[str, np.ndarray]:
     freedom = max(num_people - 2, 1)
     found = {}
     for reader, p in (("selected", SELECTED_P), ("weighted", WEIGHTED_P)):
-        t_P = stats.t.isf(np.array(p) / 2, freedom)
+        t_P = -stdtrit(freedom, np.array(p) / 2)
         found[reader] = (t_P / np.sqrt(freedom + t_P**2)).astype(np.float32)
     return found
 

@@ -14,7 +14,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from dtb.train.reader.axes import MOST_AXES, noise_covariance, readable_axes, reliable_axes
 from dtb.train.reader.edges import EdgeRows
@@ -235,7 +235,7 @@ class _Nested:
         """
         explained_A = 1 - ((self._did - self._said) ** 2).sum(axis=0) / np.maximum((self._did**2).sum(axis=0), 1e-12)
         r_A = np.sqrt(np.maximum(explained_A, 0.0))
-        return np.where(r_A * np.sqrt(num_families) > stats.norm.isf(_CHANCE / len(r_A)), r_A, 0.0)
+        return np.where(r_A * np.sqrt(num_families) > -ndtri(_CHANCE / len(r_A)), r_A, 0.0)
 
     def axes_of(self, used: list[tuple[int, Axes]]) -> list[tuple[int, Axes]]:
         """Return the axes of each kind of figures that all people gave."""
