@@ -218,7 +218,10 @@ def _reaction_times(
 
 def _shared_cells(keys: list[np.ndarray], training_keys: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
     """Number the combinations of keys, the same in both tables."""
-    rows = np.stack([np.concatenate(pair) for pair in zip(keys, training_keys, strict=True)], axis=1)
-    _, number = np.unique(rows, axis=0, return_inverse=True)
-    number = number.reshape(-1)
-    return number[: len(keys[0])], number[len(keys[0]) :], int(number.max(initial=-1)) + 1
+    cell_J, num_cells = np.zeros(len(keys[0]) + len(training_keys[0]), np.int64), 1
+    for pair in zip(keys, training_keys, strict=True):
+        # Combinations are numbered anew after each key, so that numbers stay small.
+        values, number_J = np.unique(np.concatenate(pair), return_inverse=True)
+        found, cell_J = np.unique(cell_J * max(len(values), 1) + number_J, return_inverse=True)
+        num_cells = len(found)
+    return cell_J[: len(keys[0])], cell_J[len(keys[0]) :], num_cells
