@@ -34,6 +34,9 @@ from dtb.api import (
     train_twin as train_twin,
 )
 from dtb.api import (
+    update_twins as update_twins,
+)
+from dtb.api import (
     write_report as write_report,
 )
 from dtb.config import (
@@ -85,6 +88,9 @@ from dtb.config import (
     TwinConfig as TwinConfig,
 )
 from dtb.config import (
+    UpdateConfig as UpdateConfig,
+)
+from dtb.config import (
     load_config as load_config,
 )
 from dtb.results import (
@@ -119,6 +125,9 @@ from dtb.results import (
 )
 from dtb.results import (
     TrialResult as TrialResult,
+)
+from dtb.results import (
+    UpdateResult as UpdateResult,
 )
 from dtb.shards.read import Cohort as Cohort
 from dtb.shards.read import open_cohort as open_cohort

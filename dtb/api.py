@@ -28,6 +28,7 @@ from dtb.config import (
     SimulateConfig,
     SynthConfig,
     TrainConfig,
+    UpdateConfig,
     load_config,
 )
 from dtb.errors import ConfigurationError
@@ -43,6 +44,7 @@ from dtb.results import (
     SynthResult,
     TrainResult,
     TrialResult,
+    UpdateResult,
 )
 from dtb.shards.remote import absolute, with_absolute_paths
 
@@ -61,6 +63,7 @@ __all__ = [
     "search_interventions",
     "simulate_twins",
     "train_twin",
+    "update_twins",
     "write_report",
 ]
 
@@ -244,6 +247,39 @@ def simulate_twins(
     folder = absolute(Path(out))
     simulate(_whole(config, "simulate"), absolute(Path(shards)), absolute(Path(trained)), folder, resume=resume)
     return SimulateResult(folder)
+
+
+def update_twins(
+    trained: str | Path,
+    shards: str | Path,
+    out: str | Path,
+    config: Config | UpdateConfig | None = None,
+    *,
+    resume: bool = False,
+) -> UpdateResult:
+    """Condition every person's twin on the person's own trials and BOLD, on a pool of Ray actors (`dtb update`).
+
+    Parameters
+    ----------
+    trained, shards : str or Path
+        Folders that `train_twin` and `ingest_cohort` wrote.
+    out : str or Path
+        Folder to write; new or empty.
+    config : Config or UpdateConfig, optional
+        `seed`, `update`, `fleet` and `cluster` are read.
+    resume : bool
+        Whether to do only who is missing in a folder that was begun with the same settings.
+
+    Returns
+    -------
+    UpdateResult
+        To be given to `simulate_twins` and `search_interventions` as `updated`.
+    """
+    from dtb.fleet.update import update
+
+    folder = absolute(Path(out))
+    update(_whole(config, "update"), absolute(Path(trained)), absolute(Path(shards)), folder, resume=resume)
+    return UpdateResult(folder)
 
 
 def search_interventions(

@@ -192,6 +192,34 @@ class Evaluate(_ReadsTwin):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Update(Stage):
+    """Update every person's twin by the person's own trials and BOLD.
+
+    A connectome says where a person's latent may lie; the trials and volumes of that person say where in there it does. Writes Parquet:
+    OUT/latents, a row for each person and session with mean and covariance, and OUT/status. Whatever exists is used: people without a
+    connectome, one task and not another, the first trials only (--trials), earlier sessions. `dtb simulate` and `dtb intervene` take OUT as
+    --updated.
+
+    Example: dtb update trained shards updated --trials 20
+    """
+
+    trained: Annotated[Positional[Path], arg(metavar="TRAINED")]
+    """Folder that `dtb train` wrote."""
+    shards: Annotated[Positional[Path], arg(metavar="SHARDS")]
+    """Folder that `dtb ingest` wrote, of the same cohort or another, or the URL of a copy of it."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder to write; new or empty."""
+    update: OmitArgPrefixes[cfg.UpdateConfig]
+    fleet: cfg.FleetConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.fleet.update import update
+
+        update(config, self.trained, self.shards, self.out, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Simulate(_ReadsTwin):
     """Simulate every person's twin in the tasks, on a pool of Ray actors.
 
@@ -561,7 +589,7 @@ class Shards(Stage):
 
 STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind
-    for kind in (Synth, Ingest, Train, Evaluate, Simulate, Intervene, Trial, Report, Run, Pool, Plan)
+    for kind in (Synth, Ingest, Train, Evaluate, Update, Simulate, Intervene, Trial, Report, Run, Pool, Plan)
 }
 COMMANDS: dict[str, type[Stage]] = {
     **STAGES,

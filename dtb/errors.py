@@ -51,3 +51,7 @@ class OutputInUseError(UserError):
 
 class StageError(RuntimeError):
     """A stage could not do its work through no fault of the command given; the message says what is kept and how to go on."""
+
+
+class FinalError(StageError):
+    """The same, of what would fail again: nothing tries it once more by itself."""

@@ -125,7 +125,7 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
         The run folder is in use and `resume` is off, this machine cannot hold the training's workers, or a stage refuses what it is given.
     """
     from dtb.report.collect import read_headline
-    from dtb.train.trainer import require_machine
+    from dtb.train.room import require_machine
 
     steps = steps_of(config, run)
     left = [step for step in steps if progress_of_stage(step.folder) != "done"]

@@ -36,6 +36,7 @@ __all__ = [
     "SynthResult",
     "TrainResult",
     "TrialResult",
+    "UpdateResult",
 ]
 
 _QUANTITIES = {"mean_rt": "mean RT (s)", "condition_rt": "effect on RT (s)", "accuracy": "accuracy"}
@@ -351,6 +352,37 @@ class PoolResult(_Certified):
     """
 
     stage: ClassVar[str] = "pool"
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateResult(_Result):
+    """What everybody's own data made known of them.
+
+    Attributes
+    ----------
+    folder : Path
+    """
+
+    stage: ClassVar[str] = "update"
+
+    @cached_property
+    def status(self) -> pd.DataFrame:
+        """A row a person: whether a posterior was found, and why not."""
+        return self._rows("status")
+
+    @cached_property
+    def latents(self) -> pd.DataFrame:
+        """A row a person, member and session: mean and covariance of the latent, beside those before any own data."""
+        return self._rows("latents")
+
+    def plot(self) -> Figure:
+        """Draw how much of the prior's variance is left, against the number of a person's own trials."""
+        from dtb.report.figures import variance_left
+        from dtb.report.style import figure_of
+
+        last = self.latents.sort_values("session_number").groupby(["pseudonym", "member"])
+        trials, left = last["num_trials"].sum().to_numpy(), last["variance_left"].last().to_numpy()
+        return figure_of(variance_left, "left", trials, left)
 
 
 @dataclasses.dataclass(frozen=True)

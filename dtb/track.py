@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dtb.config import TrackConfig
-from dtb.errors import StageError
+from dtb.errors import FinalError
 from dtb.terminal import err
 
 
@@ -140,7 +140,7 @@ def open_tracker(
         return _WandbTracker(config, "online", folder, settings, run_id)
     except CommError as error:
         if mode == "online":
-            raise StageError(
+            raise FinalError(
                 f"Weights & Biases cannot be used ({_first_line(error)}). Set track.wandb to offline, or to auto, which falls back to it."
             ) from None
         tell(

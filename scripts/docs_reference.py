@@ -13,6 +13,7 @@ import inspect
 import io
 import typing
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal
 
 import dtb
@@ -151,6 +152,10 @@ def type_in_words(kind: Any) -> str:
         return ", ".join(f"`{part}`" for part in parts)
     if origin is tuple:
         return f"a list, each {type_in_words(parts[0])}"
+    if origin is dict:
+        return f"a mapping from {type_in_words(parts[0])} to {type_in_words(parts[1])}"
+    if isinstance(kind, UnionType) and type(None) not in parts:
+        return " or ".join(type_in_words(part) for part in parts)
     if type(None) in parts:
         return ", ".join([*(type_in_words(part) for part in parts if part is not type(None)), "or none"])
     raise TypeError(f"no words for {kind}")

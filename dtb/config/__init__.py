@@ -25,6 +25,7 @@ from dtb.config.schema import (
     TrackConfig,
     TrainConfig,
     TwinConfig,
+    UpdateConfig,
     load_config,
     sections,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "TrackConfig",
     "TrainConfig",
     "TwinConfig",
+    "UpdateConfig",
     "config_hash",
     "explain",
     "from_mapping",

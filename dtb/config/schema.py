@@ -415,13 +415,35 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class UpdateConfig:
+    """Every person's twin is conditioned on the person's own trials and BOLD."""
+
+    trials: CountOrZero | None = None
+    """Only the first so many usable trials of each task, in the order of sessions, runs and onsets; all if not given, none with 0."""
+    bold_seconds: NonNegative | None = None
+    """Only the first so many seconds of BOLD, summed over runs in that order; all if not given, none with 0."""
+    tasks: tuple[str, ...] = ()
+    """Only runs of these tasks; all if not given."""
+    sessions: tuple[str, ...] = ()
+    """Only runs of these sessions, by their labels; all if not given."""
+    connectome: bool = True
+    """Whether connectomes are read; without, people are known by their own data alone, as those who were never scanned."""
+    members: tuple[Path, ...] = ()
+    """Further trained folders: an ensemble, each of whose members is updated."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SimulateConfig:
     """Every person's twin performs the tasks."""
 
     num_draws: Count = 20
     """Presses drawn for each trial from its distribution."""
     num_noise_draws: Count = 1
-    """Performances of everything by each twin, each with its own process noise; more than one needs a twin with `twin.process_noise`."""
+    """Performances of everything by each twin, each with its own process noise and, with `updated`, its own draw of the person's latent;
+    more than one needs either."""
+    updated: Path | None = None
+    """Output folder of `dtb update`: each performance is by a draw from what people's own data made known of them; if not given, people
+    perform as their connectomes alone say."""
     members: tuple[Path, ...] = ()
     """Further trained folders: an ensemble, each of whose members performs."""
     designs: tuple[Path, ...] = ()
@@ -475,6 +497,11 @@ class InterveneConfig:
     max_distance: Positive | None = None
     """How far from the cohort's mean a changed connectome may lie, as root mean square over edges in standard deviations between the people
     of the training; whoever lies farther already may not go farther still. No bound if not given."""
+    updated: Path | None = None
+    """Output folder of `dtb update`: the search is over draws from what each person's own data made known, which count as members of the
+    ensemble; if not given, over what connectomes alone say."""
+    latent_draws: Annotated[int, Field(ge=2)] = 4
+    """Draws of each person's latent by each member, with `updated`."""
     metric: Literal["cohort", "euclidean"] = "cohort"
     """`cohort`: steps go where people differ, the slope weighted with the covariance of connectomes over people; `euclidean`: the steepest
     slope, which may be a pattern of edges that nobody has. `space: regions` is not affected."""
@@ -650,6 +677,7 @@ class Config:
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
+    update: UpdateConfig = dataclasses.field(default_factory=UpdateConfig)
     simulate: SimulateConfig = dataclasses.field(default_factory=SimulateConfig)
     intervene: InterveneConfig = dataclasses.field(default_factory=InterveneConfig)
     fleet: FleetConfig = dataclasses.field(default_factory=FleetConfig)

@@ -35,6 +35,7 @@ from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch
 from dtb.fleet.intervene import survey_people
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.named_target import make_search_target
+from dtb.fleet.posteriors import Posteriors, read_posteriors
 from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.target import SearchTarget, Survey
@@ -91,6 +92,9 @@ def trial(
         f"doses, to {protocol.search.direction} {search_target.name}, and write to {folder}. Protocol {config_hash(protocol)[:12]}."
     )
     registered, inputs = Registered(config.seed, protocol), inputs_of(shared_twins)
+    posteriors = None
+    if protocol.search.updated is not None:
+        posteriors, inputs["update"] = read_posteriors(protocol.search.updated, shared_twins, "search.updated")
     call = StageCall("trial", folder, registered, resume=resume, dry_run=dry_run, inputs=inputs)
     if call.ends_early(lambda: out.print(plan)):
         return
@@ -109,6 +113,7 @@ def trial(
                 survey=survey,
                 protocol=protocol,
                 num_rows=fleet.subjects_per_batch,
+                posteriors=posteriors,
             ),
             shared_twins,
             keys,
@@ -171,19 +176,25 @@ class TrialWorker(SearchWorker):
         survey: Survey,
         protocol: Protocol,
         num_rows: int | None = None,
+        posteriors: Posteriors | None = None,
     ) -> None:
         num_searched = 1 + len(protocol.search.members)
-        super().__init__(shared_twins[:num_searched], search_target, seed, survey, num_rows=num_rows)
+        super().__init__(
+            shared_twins[:num_searched], search_target, seed, survey, num_rows=num_rows, posteriors=posteriors
+        )
         self._protocol = protocol
         unsearched = shared_twins[num_searched:]
-        self._judges = EnsembleWorker(unsearched, search_target, seed, num_rows) if unsearched else self
+        self._judges: EnsembleWorker = self
+        if unsearched:
+            self._judges = EnsembleWorker(unsearched, search_target, seed, num_rows, posteriors, num_searched)
 
     def work(self, keys: Sequence[str]) -> Work:
         """Return the outcomes of some people in every arm."""
         prepared = self.prepare(keys)
         keys, start = prepared.batch.pseudonyms, prepared.start
         found = self._search(keys, prepared, {})
-        failures, doubts = self._failures(keys, found, start), self._doubts(keys, found)
+        failures = self._failures(keys, found, start) | self._not_updated(keys)
+        doubts = self._doubts(keys, found)
         changes = {"personalised": found.change_SE} if "personalised" in self._protocol.arms else {}
         for arm, direction_SE in self._controls(keys, start, self._protocol.arms).items():
             changes[arm] = start.along(direction_SE, found.norm_S)

@@ -32,6 +32,7 @@ from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.named_target import make_search_target
+from dtb.fleet.posteriors import read_posteriors
 from dtb.fleet.search_worker import CONTROLS, SearchWorker
 from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.support import seen_in_training
@@ -81,6 +82,9 @@ def intervene(
         f"{config.intervene.num_steps} steps each, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
     )
     settings, inputs = sections(config, "seed", "intervene"), inputs_of(shared_twins)
+    posteriors = None
+    if config.intervene.updated is not None:
+        posteriors, inputs["update"] = read_posteriors(config.intervene.updated, shared_twins, "intervene.updated")
     call = StageCall("intervene", folder, settings, resume=resume, dry_run=dry_run, inputs=inputs)
     if call.ends_early(lambda: out.print(plan)):
         return
@@ -101,6 +105,7 @@ def intervene(
                 survey=survey,
                 derivatives=derivatives,
                 num_rows=fleet.subjects_per_batch,
+                posteriors=posteriors,
             ),
             shared_twins,
             keys,

@@ -19,6 +19,7 @@ from torch import Tensor
 from dtb.fleet.actor import Work
 from dtb.fleet.derivatives import write_relmat
 from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch, parameters_of
+from dtb.fleet.posteriors import NOT_UPDATED, Posteriors
 from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, seed_of
@@ -74,8 +75,9 @@ class SearchWorker(EnsembleWorker):
         survey: Survey,
         derivatives: Path | None = None,
         num_rows: int | None = None,
+        posteriors: Posteriors | None = None,
     ) -> None:
-        super().__init__(shared_twins, search_target, seed, num_rows)
+        super().__init__(shared_twins, search_target, seed, num_rows, posteriors)
         self._derivatives = derivatives
         where = next(self._runners[0].twin.parameters()).device
         self._survey = dataclasses.replace(
@@ -90,7 +92,7 @@ class SearchWorker(EnsembleWorker):
         prepared = self.prepare(keys)
         keys, start = prepared.batch.pseudonyms, prepared.start
         found = self._search(keys, prepared, self._controls(keys, start, CONTROLS))
-        failures = self._failures(keys, found, start)
+        failures = self._failures(keys, found, start) | self._not_updated(keys)
         kept = [place for place, key in enumerate(keys) if key and key not in failures]
         shifted_SM = self._shifted(prepared.performances, start)
         doubts = self._doubts(keys, found)
@@ -197,9 +199,12 @@ class SearchWorker(EnsembleWorker):
     def _shifted(self, performances: Sequence[Performance], start: Start) -> Tensor:
         """Return the indicators (S, M) after a shift of the generated weights, each member's along its own direction."""
         found = []
-        for runner, perform, (along_P, spread) in zip(
-            self._runners, performances, self._survey.parameters, strict=True
-        ):
+        members = [
+            (runner, along)
+            for runner, along in zip(self._runners, self._survey.parameters, strict=True)
+            for _ in range(self._num_draws)
+        ]
+        for (runner, (along_P, spread)), perform in zip(members, performances, strict=True):
             bias_P = runner.twin.hypernetwork.head.bias
             own_P = bias_P.clone()
             bias_P.add_(torch.from_numpy(along_P * spread * _SHIFT_SPREADS).to(bias_P))
@@ -208,6 +213,16 @@ class SearchWorker(EnsembleWorker):
             finally:
                 bias_P.copy_(own_P)
         return torch.stack(found).mean(0)
+
+    def _not_updated(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return the people of whom no posterior is known where one is wanted."""
+        return {} if self._posteriors is None else {key: NOT_UPDATED for key in keys if not self._posteriors.has(key)}
+
+    @property
+    def _agreed_of(self) -> str:
+        if self._posteriors is None:
+            return "the ensemble's members"
+        return f"{len(self._runners) * self._num_draws} draws of what the person's own data leave possible"
 
     def _agreeing(self, found: Found) -> Tensor:
         return (found.moved_SB > 0).double().mean(1)
@@ -218,7 +233,7 @@ class SearchWorker(EnsembleWorker):
         if not support.is_shown:
             return dict.fromkeys(keys, f"abstained: {support.in_words(self._search_target.name)}")
         return {
-            key: f"abstained: the target moves the wanted way in {share:.0%} of the ensemble's members"
+            key: f"abstained: the target moves the wanted way in {share:.0%} of {self._agreed_of}"
             for key, share in zip(keys, self._agreeing(found).tolist(), strict=True)
             if share < self._search_target.settings.min_agreement
         }

@@ -34,6 +34,7 @@ from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_perso
 from dtb.fleet.designs import read_designs
 from dtb.fleet.ledger import Ledger
 from dtb.fleet.performance_tables import TABLES, SimulationTables, simulation_tables
+from dtb.fleet.posteriors import NOT_UPDATED, Posteriors, latent_seeds, read_posteriors
 from dtb.fleet.sizing import bytes_of_simulation, sized
 from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution
@@ -41,6 +42,8 @@ from dtb.people.records import Run
 from dtb.shards.batches import person_seed
 from dtb.stages import StageCall
 from dtb.terminal import out
+from dtb.twin.batch import Batch
+from dtb.twin.hypernetwork import Generated
 
 
 def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resume: bool, dry_run: bool = False) -> None:
@@ -67,16 +70,22 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
         Twin and cohort, or the members of the ensemble, do not belong together, or a design cannot be read.
     """
     settings = config.simulate
-    shared_twins = open_ensemble(shards, trained, settings.members, "simulate.members")
-    if settings.num_noise_draws > 1 and not all(shared_twin.card.config.process_noise for shared_twin in shared_twins):
+    shared_twins = open_ensemble(
+        shards, trained, settings.members, "simulate.members", needs_connectomes=settings.updated is None
+    )
+    has_noise = all(shared_twin.card.config.process_noise for shared_twin in shared_twins)
+    if settings.num_noise_draws > 1 and not has_noise and settings.updated is None:
         raise ConfigurationError(
             f"simulate.num_noise_draws is {settings.num_noise_draws}, but a twin was trained without process noise "
-            "(twin.process_noise): all its simulations would be the same. Leave it at 1."
+            "(twin.process_noise): all its simulations would be the same. Leave it at 1, or give --updated."
         )
+    posteriors = None
     designs = _designs(settings, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
     where = f"{folder}, and BIDS derivatives to {folder / DERIVATIVES}" if settings.bids_derivatives else f"{folder}"
     inputs = inputs_of(shared_twins) | {f"design {path.name}": sha256_of(path) for path in settings.designs}
+    if settings.updated is not None:
+        posteriors, inputs["update"] = read_posteriors(settings.updated, shared_twins, "simulate.updated")
     what = f"{len(designs)} new run(s)" if designs else "their own runs"
     plan = (
         f"Would simulate {what} by {len(keys)} people's twins: {len(shared_twins)} member(s), {settings.num_noise_draws} simulation(s) "
@@ -102,6 +111,7 @@ def simulate(config: Config, shards: Path, trained: Path, folder: Path, *, resum
                 settings=settings,
                 designs=designs,
                 derivatives=derivatives,
+                posteriors=posteriors,
                 num_rows=fleet.subjects_per_batch,
             ),
             shared_twins,
@@ -134,6 +144,8 @@ class SimulationWorker:
         Designs that everybody is simulated in; their own runs if empty.
     derivatives : Path or None
         Where to write BIDS derivatives.
+    posteriors : Posteriors or None
+        What own data made known of people; what connectomes alone say if None.
     num_rows : int or None
         See `dtb.fleet.twins.TwinRunner`.
     """
@@ -145,8 +157,10 @@ class SimulationWorker:
         settings: SimulateConfig,
         designs: tuple[Run, ...] = (),
         derivatives: Path | None = None,
+        posteriors: Posteriors | None = None,
         num_rows: int | None = None,
     ) -> None:
+        self._posteriors = posteriors
         self._runners = [TwinRunner(shared_twin, seed, num_rows) for shared_twin in shared_twins]
         self._settings = settings
         self._designs = designs
@@ -157,6 +171,8 @@ class SimulationWorker:
     def work(self, keys: Sequence[str]) -> Work:
         """Return the simulations of some people; those with values that are not finite fail."""
         failures: dict[str, str] = {}
+        if self._posteriors is not None:
+            failures |= {key: NOT_UPDATED for key in keys if not self._posteriors.has(key)}
         simulations = [
             self._perform(runner, member, noise_draw, keys, failures)
             for member, runner in enumerate(self._runners)
@@ -176,7 +192,8 @@ class SimulationWorker:
         if noise_draw:
             seeds = [person_seed(key, runner.seed, noise_draw) for key in batch.pseudonyms]
             batch = dataclasses.replace(batch, seed_S=batch.seed_S.new_tensor(seeds))
-        output = runner.twin(batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=True)
+        generated = self._generated(runner, member, noise_draw, batch)
+        output = runner.twin.perform(generated, batch.stimulus_SKTI, batch.seed_S, with_bold=True)
         hazard_SKTA = runner.twin.hazards(output)
         failures |= _failures(keys, hazard_SKTA, output.hidden_SKTN)
         return SimulationTables(
@@ -189,6 +206,15 @@ class SimulationWorker:
             bold_SKVR=(runner.twin.bold(output, batch.volume_seconds_SKV) * runner.twin.bold_scale_R).cpu(),
             contrast_SKV=self._contrasts.weights(records, batch).cpu(),
         )
+
+    def _generated(self, runner: TwinRunner, member: int, noise_draw: int, batch: Batch) -> Generated:
+        """Return the networks that connectomes make, or those of a draw from what people's own data made known."""
+        if self._posteriors is None:
+            return runner.twin.generate(batch.connectome_SE, batch.seed_S)
+        latents = self._posteriors.of(batch.pseudonyms, member, batch.connectome_SE)
+        latent_SDZ = latents.draw(noise_draw + 1, latent_seeds(batch.pseudonyms, runner.seed))
+        decoded: Generated = runner.twin.hypernetwork.decode(latent_SDZ[:, noise_draw])
+        return decoded
 
 
 def _failures(keys: Sequence[str], hazard_SKTA: Tensor, hidden_SKTN: Tensor) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,11 +102,18 @@ class TwinRunner:
         self._cohort = shared_twin.cohort()
         self._maker = shared_twin.batch_maker()
 
-    def lay_out(self, pseudonyms: Sequence[str], runs: tuple[Run, ...] = ()) -> tuple[list[SubjectRecord], Batch]:
-        """Return people's records and batch, with all of their runs or with the runs given."""
+    def lay_out(
+        self, pseudonyms: Sequence[str], runs: tuple[Run, ...] = (), sessions: Collection[str] = ()
+    ) -> tuple[list[SubjectRecord], Batch]:
+        """Return people's records and batch, with all of their runs, with those of some sessions, or with the runs given."""
         records = list(self._cohort.records(pseudonyms))
         if runs:
             records = [dataclasses.replace(record, runs=runs) for record in records]
+        if sessions:
+            records = [
+                dataclasses.replace(record, runs=tuple(run for run in record.runs if run.session in sessions))
+                for record in records
+            ]
         num_rows = max(len(records), self._num_rows or 0)
         return records, self._maker.batch(records, part="all", seed=self.seed, num_subjects=num_rows).to(device())
 
@@ -170,10 +177,10 @@ def _open_ingested(shards: Path) -> Cohort:
     return open_cohort(shards)
 
 
-def _join(cohort: Cohort, shards: Path, trained: Path) -> SharedTwin:
+def _join(cohort: Cohort, shards: Path, trained: Path, *, needs_connectomes: bool = True) -> SharedTwin:
     require_complete(trained, "train")
     twin, card = load_twin(trained / "twin")
-    if cohort.manifest.counts.get(WITHOUT_CONNECTOME):
+    if needs_connectomes and cohort.manifest.counts.get(WITHOUT_CONNECTOME):
         raise InputDataError(f"{shards}: {cohort.manifest.use_without_training}")
     description = cohort.manifest.description
     if tuple(description.regions) != card.region_names:
@@ -212,8 +219,12 @@ def inputs_of(shared_twins: Sequence[SharedTwin]) -> dict[str, str]:
     return found
 
 
-def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: str) -> list[SharedTwin]:
+def open_ensemble(
+    shards: Path, trained: Path, members: Sequence[Path], option: str, *, needs_connectomes: bool = True
+) -> list[SharedTwin]:
     """Return the twin and the further members of its ensemble, which `option` names.
+
+    Without `needs_connectomes`, people of the cohort may have none.
 
     Raises
     ------
@@ -224,7 +235,7 @@ def open_ensemble(shards: Path, trained: Path, members: Sequence[Path], option: 
     """
     require_distinct(trained, members, option)
     cohort = _open_ingested(shards)
-    shared_twins = [_join(cohort, shards, path) for path in (trained, *members)]
+    shared_twins = [_join(cohort, shards, path, needs_connectomes=needs_connectomes) for path in (trained, *members)]
     for path, shared_twin in zip(members, shared_twins[1:], strict=True):
         if (shared_twin.card.taskset, shared_twin.card.bold_region_names) != (
             shared_twins[0].card.taskset,

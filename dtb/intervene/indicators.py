@@ -89,6 +89,8 @@ class Performance:
     indicators : sequence of Indicator
     basis_SKVP : (S, K, V, P) Tensor, optional
         Orthonormal basis of what the linear model of each volume's run explains; needed for `bold_t`.
+    effect_SZ : (S, Z) Tensor, optional
+        What is added to the latents that are read from connectomes: these people's own effects, or a draw of them.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class Performance:
         tasks: Sequence[TaskOutline],
         indicators: Sequence[Indicator],
         basis_SKVP: Tensor | None = None,
+        effect_SZ: Tensor | None = None,
     ) -> None:
         self._twin = twin
+        self._effect_SZ = effect_SZ
         self._once = batch, contrast_SKV
         self._basis_SKVP = basis_SKVP
         self._indicators = list(indicators)
@@ -145,7 +149,11 @@ class Performance:
             self._lay_out(times)
         batch = self._batch
         given_SE = connectome_SE.to(batch.stimulus_SKTI.dtype)
-        output = self._twin(given_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=self._with_bold)
+        generated = self._twin.generate(given_SE, batch.seed_S)
+        if self._effect_SZ is not None and generated.latent_SZ is not None:
+            own_SZ = self._effect_SZ.repeat(times, 1).to(generated.latent_SZ)
+            generated = self._twin.hypernetwork.decode(generated.latent_SZ + own_SZ)
+        output = self._twin.perform(generated, batch.stimulus_SKTI, batch.seed_S, with_bold=self._with_bold)
         return output, batch
 
     def measure(self, output: TwinOutput, presses: PressDistribution) -> Tensor:

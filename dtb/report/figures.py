@@ -411,6 +411,34 @@ def effects(name: str, changes: Mapping[str, np.ndarray], *, colour: str, title:
 
 
 @or_words
+def variance_left(name: str, trials_S: np.ndarray, left_S: np.ndarray) -> Markup:
+    """Draw how much of the variance of people's latents their own trials leave.
+
+    Parameters
+    ----------
+    name : str
+        Identifier of the figure.
+    trials_S : (S,) int
+        Trials that each person's twin was updated on.
+    left_S : (S,) float
+        Share of the variance before any own data, 0 to 1.
+    """
+    with canvas(4.4, 3.0) as (figure, axes):
+        axes.scatter(trials_S, left_S, s=14, color=INK, alpha=0.55, linewidths=0)
+        axes.axhline(1.0, color=QUIET, linewidth=1, linestyle="--")
+        axes.set_ylim(0.0, 1.05)
+        axes.set_xlim(left=min(0.0, float(np.min(trials_S, initial=0.0))))
+        axes.set_xlabel("own trials")
+        axes.set_ylabel("variance left")
+        figure.suptitle("What own trials leave unknown", x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        return to_svg(
+            figure,
+            name,
+            f"Share of the variance of latents left after own trials: median {_median(left_S):.3g} of {len(left_S)} people.",
+        )
+
+
+@or_words
 def dose_response(name: str, arms: Mapping[str, np.ndarray], *, primary: str, colour: str, title: str) -> Markup:
     """Draw how each arm's effect grows with the dose, with its interval.
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2.api.callback import UserCallback
+from ray.train import UserCallback
 
-from dtb.errors import ConfigurationError, StageError
+from dtb.errors import ConfigurationError, FinalError, StageError
 from dtb.train.log import tell_broken
 
 _MOST_LETTERS = 200
+_DEAD = "WorkerHealthCheckFailedError"
+"""Ray Train's error of a rank that answers no more. Its type is none of Ray's public ones."""
 
 
 class FailureLog(UserCallback):
@@ -32,19 +33,19 @@ class FailureLog(UserCallback):
 
         Raises
         ------
-        ConfigurationError
-            A rank found settings that are wrong, so a restart would fail too. Ray Train stops after an error of a callback. (Input
-            that cannot be read may be available again after a restart.)
+        ConfigurationError, FinalError
+            A rank found what a restart would find too. Ray Train stops after an error of a callback. (Input that cannot be read may be
+            available again after a restart.)
         """
         del run_context
         found = {rank: own_error(error) for rank, error in worker_exceptions.items()}
         for error in found.values():
-            if isinstance(error, ConfigurationError):
+            if isinstance(error, ConfigurationError | FinalError):
                 raise error
         if any(isinstance(error, StageError) for error in found.values()):
             tell_broken(self._out, None)
             return
-        dead = [rank for rank, error in found.items() if isinstance(error, WorkerHealthCheckFailedError)]
+        dead = [rank for rank, error in found.items() if type(error).__name__ == _DEAD]
         others = [rank for rank in found if rank not in dead]
         first = str(found[others[0]]).splitlines()[0][:_MOST_LETTERS] if others else ""
         if dead:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.errors import StageError
+from dtb.errors import FinalError
 from dtb.files import write_text
 from dtb.people.records import Run, SubjectRecord
 
@@ -78,12 +78,12 @@ def refuse_if_too_many(out: Path, set_aside: Mapping[str, str], num_people: int,
 
     Raises
     ------
-    StageError
+    FinalError
         There are too many; the message gives the numbers and the first reasons.
     """
     if len(set_aside) > max_fraction * num_people:
         listed = "\n".join(f"  {who}: {reason}" for who, reason in sorted(set_aside.items())[:3])
-        raise StageError(
+        raise FinalError(
             f"{len(set_aside)} of {num_people} training and validation people cannot be trained on, more than "
             f"train.max_quarantined_fraction {max_fraction:g} allows. All are in {out / QUARANTINE_FILE}; the first:\n{listed}"
         )

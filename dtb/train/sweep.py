@@ -28,7 +28,7 @@ from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train.log import METRICS_FILE, read_metrics
 from dtb.train.plan import make_plan
-from dtb.train.trainer import require_room, resources_of_worker
+from dtb.train.room import require_room, resources_of_worker
 
 MEMBERS, TABLE_FILE, STOPPED_FILE = "members", "sweep.tsv", "stopped.json"
 HALVING = 3

@@ -10,16 +10,15 @@ import dataclasses
 import functools
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from dtb.cluster import TRAIN_POOL, connected, pool_share
+from dtb.cluster import connected
 from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.cores import usable_cores
-from dtb.errors import ConfigurationError, OutputInUseError, StageError, UserError
+from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageError, UserError
 from dtb.files import read_json, readable, write_json, write_text
 from dtb.shards.possible import ImpossibleRecordError
 from dtb.shards.read import Cohort, open_cohort, require_ingested
@@ -34,12 +33,12 @@ from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
+from dtb.train.room import fewest_workers, require_machine, require_room, resources_of_worker, shortage_of
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
 DEEPSPEED_FILE = "deepspeed.json"
 _RAY_FOLDER = ".ray-train"
-_GROW_SECONDS = 600.0
 
 # Read by Ray Train's controller. A lost node's cores are counted for a while after it is gone; the group waits for them in vain.
 _RAY_TRAIN = {
@@ -88,7 +87,7 @@ def train(
     plan = make_plan(config, shards, out, cohort)
     config = plan.config
     user = read_user_settings(config.train.deepspeed)
-    for num_workers in range(_fewest_workers(config), config.train.num_workers + 1):
+    for num_workers in range(fewest_workers(config), config.train.num_workers + 1):
         deepspeed_settings(config.train, num_workers, user)
     if config.train.gpus_per_worker < 1 < config.train.num_workers and config.train.use_gpu:
         raise ConfigurationError(
@@ -211,108 +210,12 @@ def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Norm
     )
 
 
-def require_room(config: Config, grow_seconds: float = _GROW_SECONDS) -> None:
-    """Refuse to ask a cluster for more than it has: Ray would wait for it forever.
-
-    Parameters
-    ----------
-    config : Config
-    grow_seconds : float
-        How long to wait for a cluster with an address to grow.
-
-    Raises
-    ------
-    ConfigurationError
-        The workers do not fit; the message says what they need and what the cluster has.
-    """
-    shortage = _shortage(config)
-    if shortage is None:
-        return
-    if config.cluster.ray_address is not None:
-        from ray.autoscaler.sdk import request_resources
-
-        err.print(f"{shortage.what}. Waiting until it has grown, {grow_seconds:g} s at most.")
-        request_resources(bundles=[resources_of_worker(config)] * _fewest_workers(config))
-        until = time.monotonic() + grow_seconds
-        while shortage is not None and time.monotonic() < until:
-            time.sleep(1.0)
-            shortage = _shortage(config)
-        request_resources(bundles=[])  # from here on the workers themselves ask
-    if shortage is not None:
-        raise ConfigurationError(f"{shortage.what}. {shortage.advice}")
-
-
-def require_machine(config: Config) -> None:
-    """Refuse more workers than this machine can run; a cluster with an address is not checked.
-
-    Raises
-    ------
-    ConfigurationError
-        A private cluster on this machine would be too small.
-    """
-    if config.cluster.ray_address is not None:
-        return
-    there: dict[str, float] = {"CPU": config.cluster.num_cpus or usable_cores()}
-    if config.train.use_gpu:
-        from torch.cuda import device_count
-
-        there["GPU"] = device_count()
-    workers, each = _fewest_workers(config), resources_of_worker(config)
-    for kind, amount in there.items():
-        if amount < workers * each[kind]:
-            raise ConfigurationError(
-                f"train.{'min' if config.train.min_workers else 'num'}_workers needs {workers * each[kind]:g} {kind}, but this machine "
-                f"has {amount:g}. {_advice(kind, amount)}"
-            )
-
-
-class _Shortage(NamedTuple):
-    what: str
-    advice: str
-
-
-def _advice(kind: str, amount: float) -> str:
-    """Return what to do if a resource does not suffice."""
-    if kind == "GPU":
-        if not amount:
-            return "Leave out train.use_gpu, or use a cluster with GPUs."
-        return "Lower train.num_workers or train.gpus_per_worker, or use a cluster with more GPUs."
-    if kind == TRAIN_POOL:
-        return "Leave out cluster.pools, or start nodes for training (docs/clusters.md)."
-    return "Lower train.num_workers or train.cpus_per_worker, or use a larger cluster."
-
-
-def _shortage(config: Config) -> _Shortage | None:
-    """Return what the cluster lacks for the fewest workers that may train, or None."""
-    import ray
-
-    there, workers = ray.cluster_resources(), _fewest_workers(config)
-    for kind, each in resources_of_worker(config).items():
-        if there.get(kind, 0.0) < workers * each:
-            return _Shortage(
-                f"train.{'min' if config.train.min_workers else 'num'}_workers is {workers}, which needs {workers * each:g} {kind}, "
-                f"but the cluster has {there.get(kind, 0.0):g}",
-                _advice(kind, there.get(kind, 0.0)),
-            )
-    return None
-
-
-def _fewest_workers(config: Config) -> int:
-    return config.train.min_workers or config.train.num_workers
-
-
-def resources_of_worker(config: Config) -> dict[str, float]:
-    """Return the resources of one worker."""
-    gpu = {"GPU": config.train.gpus_per_worker} if config.train.use_gpu else {}
-    return {"CPU": config.train.cpus_per_worker, **gpu, **pool_share(config.cluster, TRAIN_POOL)}
-
-
 def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
     """Train to the end; after people are set aside, `train.max_failures` is counted anew."""
     for name, value in _RAY_TRAIN.items():
         os.environ.setdefault(name, value)
     from ray.exceptions import RayError
-    from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+    from ray.train import TrainingFailedError, WorkerGroupError
 
     from dtb.train.failures import own_error
 
@@ -337,7 +240,7 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
             ) from error
         except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
             given = getattr(error, "controller_failure", None)
-            if isinstance(given, ConfigurationError):  # a worker's, by FailureLog
+            if isinstance(given, ConfigurationError | FinalError):  # a worker's, by FailureLog
                 raise given from None
             raise StageError(
                 f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
@@ -436,6 +339,6 @@ def _describe(plan: Plan, user: dict[str, Any]) -> None:
 
             there = ray.cluster_resources()
             console.print(f"cluster         {there.get('CPU', 0):g} CPU, {there.get('GPU', 0):g} GPU")
-            if shortage := _shortage(config):
+            if shortage := shortage_of(config):
                 console.print(f"room            {shortage.what}; training would wait for it to grow")
     console.print("dry run         nothing was written")

@@ -122,7 +122,7 @@ def real(shards: Path, trained: Path, num_people: int, num_actors: int, rounds: 
     surveyed = SurveyWorker([shared_twin], aim, 0, frozenset(everybody)).work(everybody[:16])
     survey = aim.survey([surveyed.tables["people"]], ())
     simulator = functools.partial(SimulationWorker, seed=0, settings=SimulateConfig(), num_rows=BATCH)
-    searcher = functools.partial(SearchWorker, aim=aim, seed=0, survey=survey, num_rows=BATCH)
+    searcher = functools.partial(SearchWorker, search_target=aim, seed=0, survey=survey, num_rows=BATCH)
     threads, niceness = of_an_actor()
     print(f"threads: {threads}, niceness: {niceness}, both in an actor and in the process without Ray")
     for name, make, tables, keys in (

@@ -9,7 +9,7 @@ import time
 import pytest
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
-from dtb.errors import ConfigurationError, StageError
+from dtb.errors import ConfigurationError, FinalError, StageError
 from dtb.train.failures import FailureLog
 from dtb.train.log import tell_going_on
 
@@ -35,9 +35,10 @@ def test_a_failure_is_one_line_that_names_who_is_lost(tmp_path, errors, words):
 
 def test_what_was_given_wrong_is_not_tried_again(tmp_path):
     """Ray Train ends a training for an error of a callback, whatever `max_failures` is."""
-    errors = {0: CUT, 1: UserExceptionWithTraceback(ConfigurationError("It does not fit."), "...")}
-    with pytest.raises(ConfigurationError, match="It does not fit"):
-        FailureLog(tmp_path).after_exception(None, errors)
+    for kind in (ConfigurationError, FinalError):
+        errors = {0: CUT, 1: UserExceptionWithTraceback(kind("It does not fit."), "...")}
+        with pytest.raises(kind, match="It does not fit"):
+            FailureLog(tmp_path).after_exception(None, errors)
     assert not (tmp_path / "notes.log").exists()
 
 

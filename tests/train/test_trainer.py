@@ -26,7 +26,8 @@ from dtb.train.checkpoint import newest_complete
 from dtb.train.log import ALIVE_FILE
 from dtb.train.plan import make_plan
 from dtb.train.progress import Progress
-from dtb.train.trainer import _keep, require_room, train
+from dtb.train.room import require_room
+from dtb.train.trainer import _keep, train
 from dtb.train.worker import _Book
 from dtb.twin.export import load_twin
 from tests.sockets import assert_listening_on_loopback_alone, watched_sockets
@@ -234,21 +235,31 @@ def test_deepspeed_file_that_fits_some_numbers_of_workers_only_is_refused_at_the
 
 
 def test_a_cluster_with_an_address_is_given_time_to_grow(shards, tmp_path, monkeypatch, capsys):
-    there = iter([{"CPU": 0.0}, {"CPU": 0.0}, {"CPU": 4.0}])
+    there = iter([[], [], [{"Alive": True, "Resources": {"CPU": 4.0}}]])
     asked = []
-    monkeypatch.setattr("ray.cluster_resources", lambda: next(there))
+    monkeypatch.setattr("ray.nodes", lambda: next(there))
     monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda **them: asked.append(them["bundles"]))
     grows = dataclasses.replace(small_config(num_workers=4), cluster=ClusterConfig(ray_address="auto"))
     require_room(grows)
     assert asked == [[{"CPU": 1.0}] * 4, []]
     assert "needs 4 CPU, but the cluster has 0. Waiting until it has grown" in capsys.readouterr().err
+    monkeypatch.setattr("ray.nodes", list)
     monkeypatch.setattr("ray.cluster_resources", dict)
     monkeypatch.setattr("dtb.train.trainer.connected", lambda _: contextlib.nullcontext())
     train(grows, shards, tmp_path / "out", resume=False, dry_run=True)
     assert "training would wait for it to grow" in " ".join(capsys.readouterr().out.split())
-    for config, seconds in ((grows, 0.01), (small_config(num_workers=4), 600)):
+    briefly = dataclasses.replace(grows, cluster=ClusterConfig(ray_address="auto", wait_seconds=0.01))
+    for config in (briefly, small_config(num_workers=4)):
         with pytest.raises(ConfigurationError, match=r"needs 4 CPU, but the cluster has 0\. Lower"):
-            require_room(config, seconds)
+            require_room(config)
+
+
+def test_a_worker_that_fits_on_no_node_is_refused_though_the_cluster_has_as_many_cores(monkeypatch):
+    nodes = [{"Alive": True, "Resources": {"CPU": 1.0}}] * 2
+    monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 8.0}}])
+    with pytest.raises(ConfigurationError, match=r"of 2 CPU each, but the cluster's 2 node\(s\) hold 0 of these"):
+        require_room(small_config(num_workers=1, cpus_per_worker=2))
+    require_room(small_config(num_workers=2, cpus_per_worker=1))
 
 
 def test_a_training_that_begins_again_before_its_first_checkpoint_goes_on_with_its_tracked_run(
