@@ -137,7 +137,7 @@ def picture() -> str:
         f'  <text class="quiet" x="{EDGE + 24}" y="{y}">its row of the table allows it</text>',
         f'  <circle class="exception" r="5" cx="{EDGE + 248}" cy="{y - 5}"/>',
         f'  <text class="quiet" x="{EDGE + 264}" y="{y}">an exception does, with its reason</text>',
-        f'  <text class="quiet" x="{EDGE}" y="{y + 26}">Not shown, everybody imports them: {", ".join(table.ground)}.</text>',
+        f'  <text class="quiet" x="{EDGE}" y="{y + 26}">Imported by all: {", ".join(table.ground)}.</text>',
         "</svg>",
     ]
     return "\n".join(lines) + "\n"

@@ -2,13 +2,11 @@
 
 from dtb.lazy import public_names
 
-__all__ = ["Gaussian", "Living", "Question", "curves", "gains"]
+__all__ = ["Gaussian", "Living", "Question"]
 
 _FILES = {
     "Gaussian": ".gaussian",
     "Living": ".evaluate",
     "Question": ".questions",
-    "curves": ".curves",
-    "gains": ".curves",
 }
 __getattr__, __dir__ = public_names(__name__, _FILES)
