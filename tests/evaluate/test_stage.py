@@ -239,11 +239,23 @@ def test_the_series_figure_is_numpys_correlation_over_time_region_by_region():
     seen_VR = record.runs[0].bold_VR
     said_VR = 0.3 * seen_VR + np.random.default_rng(0).normal(size=seen_VR.shape)
     said_VR[:15] = np.nan
-    series_ST, maps_STR = np.full((1, num_tasks), np.nan), np.full((1, num_tasks, NUM_REGIONS), np.nan)
-    filled = _Filled(TrialPrediction(*np.zeros((3, 0))), maps_STR, series_ST)
-    _fill_bold(filled, 0, record, {0: said_VR}, [Span(0, 1)], STROOP, np.arange(NUM_REGIONS))
-    expected = np.mean([np.corrcoef(said_VR[15:, r], seen_VR[15:, r])[0, 1] for r in range(NUM_REGIONS)])
-    assert series_ST[0, 0] == pytest.approx(expected)
+    other_VR = np.where(np.isfinite(said_VR), np.random.default_rng(1).normal(size=seen_VR.shape), np.nan)
+
+    def empty():
+        nothing = np.full((1, num_tasks, NUM_REGIONS), np.nan), np.full((1, num_tasks), np.nan)
+        return _Filled(TrialPrediction(*np.zeros((3, 0))), *nothing)
+
+    told, none, alone = (empty(), empty()), empty(), empty()
+    both = {0: np.concatenate([said_VR, other_VR, said_VR], axis=1)}
+    whose, regions = [told[0], told[1], none], np.arange(NUM_REGIONS)
+    _fill_bold(whose, np.array([0, 0, -1]), record, both, [Span(0, 1)], STROOP, regions)
+    for one, series_VR in zip(told, (said_VR, other_VR), strict=True):
+        expected = np.mean([np.corrcoef(series_VR[15:, r], seen_VR[15:, r])[0, 1] for r in range(NUM_REGIONS)])
+        assert one.series_r_ST[0, 0] == pytest.approx(expected)
+    # Deals that are looked at together are what each is by itself, and who gets nobody's has none.
+    _fill_bold([alone], np.array([0]), record, {0: other_VR}, [Span(0, 1)], STROOP, regions)
+    np.testing.assert_allclose(told[1].maps_STR, alone.maps_STR)
+    assert np.isnan(none.maps_STR).all()
 
 
 def test_every_usable_trial_and_volume_is_predicted():
