@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dtb.cluster import connected
 from dtb.config import Config, TrainConfig, sections, to_yaml
@@ -22,6 +22,7 @@ from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageEr
 from dtb.files import read_json, readable, write_json, write_text
 from dtb.shards.possible import ImpossibleRecordError
 from dtb.shards.read import Cohort, open_cohort, require_ingested
+from dtb.shared_folder import SharedFolder, marked
 from dtb.stages import CONFIG_FILE, StageCall
 from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
@@ -34,6 +35,9 @@ from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
 from dtb.train.room import fewest_workers, require_machine, require_room, resources_of_worker, shortage_of
+
+if TYPE_CHECKING:
+    from dtb.train.worker import Job
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
@@ -218,13 +222,15 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
     from ray.train import TrainingFailedError, WorkerGroupError
 
     from dtb.train.failures import own_error
+    from dtb.train.worker import Job
 
     config, storage = plan.config.train, plan.out / _RAY_FOLDER
     people = len({*plan.split.train, *plan.split.validation})
     while True:
         known = read_quarantine(plan.out)
         try:
-            _trainer(plan, normalisation, user, storage).fit()
+            with marked(plan.out) as folder:
+                _trainer(folder, Job(plan, normalisation, user), storage).fit()
             return
         except WorkerGroupError as error:
             set_aside = read_quarantine(plan.out)
@@ -249,20 +255,20 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
             shutil.rmtree(storage, ignore_errors=True)
 
 
-def _trainer(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any], storage: Path) -> Any:
+def _trainer(folder: SharedFolder, job: Job, storage: Path) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     from dtb.train.failures import FailureLog
     from dtb.train.process_group import NodeTorchConfig
-    from dtb.train.worker import Job, work
+    from dtb.train.worker import work_if_shared
 
-    config = plan.config.train
+    plan, config = job.plan, job.plan.config.train
     # Ray Train V2 takes (fewest, most) and its own callbacks here; the annotations that mypy sees are the older one's.
     workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
     callbacks: list[Any] = [FailureLog(plan.out)]
     trainer: Any = TorchTrainer(
-        functools.partial(work, Job(plan, normalisation, user)),
+        functools.partial(work_if_shared, folder, job),
         torch_config=NodeTorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers,

@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from dtb.config import to_plain
 from dtb.errors import StageError
 from dtb.files import write_text
 from dtb.memory import keep_freed_memory
+from dtb.shared_folder import SharedFolder
 from dtb.track import Tracker, open_tracker
 from dtb.train import checkpoint as checkpoints
 from dtb.train.duration import ExpectedDuration
@@ -56,6 +58,18 @@ class Job:
     plan: Plan
     normalisation: Normalisation
     deepspeed: dict[str, Any]
+
+
+def work_if_shared(folder: SharedFolder, job: Job) -> None:
+    """Train as one rank, if the output folder is the driver's on this node too.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not: checkpoints and the twin would be lost.
+    """
+    folder.require(f"worker-{secrets.token_hex(8)}")
+    work(job)
 
 
 def work(job: Job) -> None:

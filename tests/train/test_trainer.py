@@ -20,6 +20,7 @@ from dtb.config import ClusterConfig, TrackConfig, to_yaml
 from dtb.errors import ConfigurationError, DamagedOutputError, OutputInUseError
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
+from dtb.shared_folder import SharedFolder
 from dtb.stages import read_stage
 from dtb.track import Tracker
 from dtb.train.checkpoint import newest_complete
@@ -278,3 +279,20 @@ def test_a_training_that_begins_again_before_its_first_checkpoint_goes_on_with_i
     for _ in range(2):
         _Book(plan, Progress())
     assert opened == [None, "the first"]
+
+
+@pytest.mark.cluster
+def test_an_output_folder_that_a_worker_does_not_share_is_refused_once_and_before_any_step(
+    shards, tmp_path, monkeypatch, one_ray
+):
+    """The driver marks another folder of its own, as on a node whose path leads to a disk of that node."""
+
+    @contextlib.contextmanager
+    def elsewhere(folder):
+        yield SharedFolder(folder, "not-the-word", 0.1)
+
+    monkeypatch.setattr("dtb.train.trainer.marked", elsewhere)
+    with pytest.raises(ConfigurationError, match="is not the folder that the command writes to"):
+        train(small_config(num_workers=1, max_failures=3), shards, tmp_path / "out", resume=False)
+    assert not (tmp_path / "out" / "checkpoints").exists()
+    assert not (tmp_path / "out" / "twin").exists()
