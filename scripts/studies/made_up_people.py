@@ -8,6 +8,7 @@ Shape letters: `V` volume, `R` region, `J` trial.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -16,14 +17,14 @@ import numpy as np
 from dtb.cohort.connectomes.estimate import fisher_z
 from dtb.cohort.series.read import Series
 from dtb.config import SynthConfig
-from dtb.groundtruth.behaviour import decide, events_table, make_decider, make_design
+from dtb.groundtruth.behaviour import Design, decide, events_table, make_decider, make_design
 from dtb.groundtruth.population import Person, make_person, make_population
 from dtb.groundtruth.signals import artefact, autocorrelated, displacement, motion_level, regressors, response_maps
 from dtb.groundtruth.tree import write_table
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.split import Split
 from dtb.tasks.read import read_trials
-from dtb.tasks.spec import load_task
+from dtb.tasks.spec import TaskSpec, load_task
 from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials
 
@@ -41,6 +42,10 @@ def made_up_people(synth: SynthConfig, seed: int, *, with_bold: bool = True) -> 
     population = make_population(synth, seed)
     taskset = TaskSet(tuple(load_task(task) for task in synth.tasks))
     designs = {task: [make_design(task, run, seed) for run in range(synth.runs_per_task)] for task in synth.tasks}
+    events = {
+        spec.name: [_Events(design, spec, synth.repetition_time) for design in designs[spec.name]]
+        for spec in taskset.specs
+    }
     found = []
     for index in range(synth.num_subjects):
         person = make_person(population, synth, seed, index)
@@ -57,7 +62,7 @@ def made_up_people(synth: SynthConfig, seed: int, *, with_bold: bool = True) -> 
                     continue
                 task_rng = np.random.default_rng([seed, 7, index, place, number])
                 rt_J, correct_J = decide(decider, design.condition_J, synth, task_rng)
-                trials = _trials(events_table(design, rt_J, correct_J, synth.repetition_time), taskset, task)
+                trials = events[task][number].trials(rt_J, correct_J)
                 series_VR = None
                 if with_bold:
                     num_volumes = int(np.ceil(design.end_seconds / synth.repetition_time))
@@ -90,10 +95,11 @@ def made_up_people(synth: SynthConfig, seed: int, *, with_bold: bool = True) -> 
     return found, taskset
 
 
-def divided(people: list[SubjectRecord], seed: int) -> Split:
-    """Return a division at random with the sizes of the default split: a fifth tests, 15% of the others validate."""
+def divided(people: list[SubjectRecord], seed: int, fold: int = 0) -> Split:
+    """Return a fold of a division at random with the sizes of the default split: a fifth tests, 15% of the others validate."""
     names = np.array([person.pseudonym for person in people])[np.random.default_rng(seed).permutation(len(people))]
-    test, rest = np.split(names, [len(names) // 5])
+    test = names[fold::5]
+    rest = names[~np.isin(names, test)]
     validation, train = np.split(rest, [round(0.15 * len(rest))])
     return Split("subjects", *(tuple(sorted(part.tolist())) for part in (train, validation, test)))
 
@@ -107,10 +113,31 @@ def _rest(person: Person, synth: SynthConfig, motion: float, rng: np.random.Gene
     return fisher_z(Series(series_VR, synth.repetition_time, None)), float(moved_V[1:].mean())
 
 
-def _trials(table: dict[str, list[str]], taskset: TaskSet, task: str) -> Trials:
-    """Read the trials of a table of events as ingestion does."""
-    spec = next(spec for spec in taskset.specs if spec.name == task)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "events.tsv"
-        write_table(path, table)
-        return read_trials(spec, path).trials
+class _Events:
+    """A design's trials as ingestion reads them, read once for each outcome and put together for each person."""
+
+    def __init__(self, design: Design, spec: TaskSpec, repetition_time: float) -> None:
+        num, half = len(design.onset_J), np.full(len(design.onset_J), 0.5)
+        given = {"right": (half, np.ones(num, bool)), "wrong": (half, np.zeros(num, bool))}
+        given["none"] = (np.full(num, np.nan), np.zeros(num, bool))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "events.tsv"
+            self._of = {}
+            for name, outcome in given.items():
+                write_table(path, events_table(design, *outcome, repetition_time))
+                self._of[name] = read_trials(spec, path).trials
+
+    def trials(self, rt_J: np.ndarray, correct_J: np.ndarray) -> Trials:
+        """Return a person's trials."""
+        pressed_J, found = np.isfinite(rt_J), {}
+        right, wrong, none = (self._of[name] for name in ("right", "wrong", "none"))
+        for field in dataclasses.fields(Trials):
+            of = [getattr(one, field.name) for one in (right, wrong, none)]
+            if not field.name.endswith(("_J", "_JA")):
+                found[field.name] = of[0]
+                continue
+            shape = (-1,) + (1,) * (of[0].ndim - 1)
+            some = np.where(correct_J.reshape(shape), of[0], of[1])
+            found[field.name] = np.where(pressed_J.reshape(shape), some, of[2])
+        found["rt_seconds_J"] = np.where(pressed_J, rt_J, np.nan)
+        return Trials(**found)
