@@ -30,6 +30,8 @@ from dtb.evaluate.certificate.wording import claim_in_words
 from dtb.evaluate.circumstances import read_circumstances
 from dtb.evaluate.inputs import EvaluationInputs, open_inputs
 from dtb.evaluate.living.stage import conclusions, has_curves, living_table
+from dtb.evaluate.predictors.blend import Blend, learn_blend
+from dtb.evaluate.predictors.fitting import from_columns
 from dtb.evaluate.predictors.predictions import (
     Prediction,
     Summary,
@@ -40,13 +42,13 @@ from dtb.evaluate.predictors.predictions import (
     with_means_of_others,
 )
 from dtb.evaluate.predictors.retrained import permuted_twins, require_possible, retrained_baselines, with_permuted
-from dtb.evaluate.predictors.table import Given, given_of, left_out_predictions
+from dtb.evaluate.predictors.table import STACK, Given, given_of, left_out_predictions
 from dtb.evaluate.predictors.twin import given_connectomes, predict, predict_from_strangers
 from dtb.evaluate.scores.ceilings import FEWEST_FOR_A_CEILING, edge_reliability, said_by_other_half, true_ceilings
 from dtb.evaluate.scores.covariates import Covariates, Facts, basis_with_group, covariate_basis, known_covariates
 from dtb.evaluate.scores.coverage import LEVELS, reach_of
 from dtb.evaluate.scores.evidence import Evidence, Strangers
-from dtb.evaluate.scores.figure import TWIN, Figure
+from dtb.evaluate.scores.figure import BLEND, TWIN, Figure
 from dtb.evaluate.scores.figures import all_figures
 from dtb.evaluate.scores.observed import People, Spans, collect, maps_of_halves
 from dtb.evaluate.scores.picked import picks_of, with_picked
@@ -160,6 +162,9 @@ def evaluate(
         "covariates": dataclasses.asdict(evidence.covariates),
         "stimuli_depend_on_responses": [spec.name for spec in task.taskset.specs if spec.stimuli_depend_on_responses],
         "edge_reliability": edge_reliability(shards),
+        "share_of_twin_in_blend": None
+        if evidence.blend is None
+        else evidence.blend.to_plain(tuple(spec.name for spec in task.taskset.specs)),
     }
     circumstances = read_circumstances(shards, (trained, *config.evaluate.members), task.split)
     conclude(
@@ -318,6 +323,10 @@ def _gathered(task: EvaluationInputs, config: Config, progress: Progress) -> tup
     given = given_of(_as_encoded(training, task.twin), target, _as_encoded(people, task.twin), task.taskset, seen=seen)
     predictions |= given.predictions
     scale = Summary(*(_deviation_over_people(getattr(target, field.name)) for field in dataclasses.fields(Summary)))
+    validation = _validation(task)
+    blend = _blend(given, validation)
+    if blend is not None:
+        predictions[BLEND] = blend.of(predictions[STACK].summary, predictions[TWIN].summary)
     # What people did before cannot be judged on training people, who did nothing before.
     picks = {} if seen else picks_of(training, left_out_predictions(given), given.fold_S, task.taskset, scale)
     progress.advance(bar)
@@ -342,7 +351,8 @@ def _gathered(task: EvaluationInputs, config: Config, progress: Progress) -> tup
         covariate_basis(people.covariates, covariates.known) if covariates.known else None,
         strangers,
         basis_with_group(people.covariates, covariates.known),
-        _validation_errors(task),
+        None if validation is None else validation[1].mean_rt_ST - validation[2].mean_rt_ST,
+        blend=blend,
         picks=picks,
     )
     return evidence, given
@@ -367,8 +377,8 @@ def _from_rest_runs(task: EvaluationInputs, people: People) -> tuple[Summary, Su
     return found["first"].summary, found["second"].summary
 
 
-def _validation_errors(task: EvaluationInputs) -> np.ndarray | None:
-    """Return by how much validation people's mean reaction times (V, T) exceed what the twin says; None if they were seen in training too.
+def _validation(task: EvaluationInputs) -> tuple[tuple[str, ...], Summary, Summary] | None:
+    """Return validation people, what they did, and what the twin says; None if they were seen in training too.
 
     They had a part in when training stopped, and in nothing else.
     """
@@ -388,7 +398,19 @@ def _validation_errors(task: EvaluationInputs) -> np.ndarray | None:
         nowhere,
         {TWIN: people.edges_SE},
     )
-    return summary_of_people(people, task.taskset).mean_rt_ST - said[TWIN].summary.mean_rt_ST
+    return people.pseudonyms, summary_of_people(people, task.taskset), said[TWIN].summary
+
+
+def _blend(given: Given, validation: tuple[tuple[str, ...], Summary, Summary] | None) -> Blend | None:
+    """Return how much of the twin and of the stack is best for validation people; None without a stack or enough of them."""
+    if validation is None or STACK not in given.regressions:
+        return None
+    pseudonyms, did, said = validation
+    place = {who: row for row, who in enumerate(given.training.pseudonyms)}
+    rows = [place[who] for who in pseudonyms]
+    left_out_VY = given.regressions[STACK].left_out_SY[rows]
+    found = learn_blend(did, from_columns(left_out_VY, *given.target.maps_STR.shape[1:])[0], said)
+    return found if any(np.isfinite(share_T).any() for share_T in found.share.values()) else None
 
 
 def _warn_of_relatives(training: People, people: People) -> None:

@@ -71,17 +71,15 @@ def lay_out(folder, split: Split, records, config: TwinConfig = TWIN_CONFIG):
     return shards.path, trained.path
 
 
-def by_people(records, num_train: int) -> Split:
-    names = [record.pseudonym for record in records]
-    return Split(
-        "subjects", tuple(names[:num_train]), tuple(names[num_train : num_train + 2]), tuple(names[num_train + 2 :])
-    )
+def by_people(records, num_train: int, num_validation: int = 2) -> Split:
+    names, known = [record.pseudonym for record in records], num_train + num_validation
+    return Split("subjects", tuple(names[:num_train]), tuple(names[num_train:known]), tuple(names[known:]))
 
 
 @pytest.fixture(scope="module")
 def unseen(tmp_path_factory):
-    records = make_people(20)
-    return lay_out(tmp_path_factory.mktemp("unseen"), by_people(records, 10), records)
+    records = make_people(24)
+    return lay_out(tmp_path_factory.mktemp("unseen"), by_people(records, 10, 6), records)
 
 
 def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
@@ -107,7 +105,9 @@ def test_unseen_people_get_figures_tables_and_a_claim(unseen, tmp_path, capsys):
         "group_mean",
         "mean_connectome",
         "cpm",
+        "blend",
     } <= rt["baselines"].keys()
+    assert 0 <= found["split"]["share_of_twin_in_blend"]["stroop"]["mean_rt"] <= 1
     crps = next(row for row in found["rows"] if row["metric"] == "RT CRPS")
     losses = pd.read_parquet(tmp_path / "out" / "strangers.parquet").query("metric == 'RT CRPS'")
     theirs = losses[losses["pseudonym"] != losses["connectome"]]

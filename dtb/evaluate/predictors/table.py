@@ -26,6 +26,7 @@ from dtb.evaluate.predictors.predictions import (
 )
 from dtb.evaluate.predictors.reaction_times import log_location_scale, log_speeds
 from dtb.evaluate.predictors.regressions import REGRESSIONS
+from dtb.evaluate.scores.figure import BLEND
 from dtb.evaluate.scores.observed import People
 from dtb.kinds import Kinds
 from dtb.tasks.taskset import TaskSet
@@ -192,6 +193,7 @@ PREDICTORS: Kinds[Predictor] = Kinds(
             for one in REGRESSIONS
         ),
         Predictor(STACK, "the stack of all regressions", "all regressions", predict=partial(_regression, name=STACK)),
+        Predictor(BLEND, "the stack of all regressions, moved towards the twin as far as validation people ask for"),
         Predictor("mean_connectome", "the same twin given the mean connectome", edges_of=_mean_connectome),
         Predictor(
             "stranger_connectome",

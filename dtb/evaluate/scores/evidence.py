@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from dtb.evaluate.predictors.blend import Blend
 from dtb.evaluate.predictors.predictions import Prediction, Summary, TrialPrediction, mean_over_people
 from dtb.evaluate.scores.covariates import Covariates
 from dtb.evaluate.scores.figure import STRANGER, TWIN, Figure, make_figure
@@ -82,6 +83,8 @@ class Evidence:
         How much slower validation people were, on average, than the twin says; None where there are none who test it.
     true_ceilings : mapping of (task, metric) to float
         See `dtb.evaluate.scores.ceilings.true_ceilings`; empty where no truth is known.
+    blend : Blend or None
+        How much of the twin and how much of the stack of regressions is best for validation people.
     picks : mapping of (task, metric) to str
         The best baseline on training people (`dtb.evaluate.scores.picked`); empty where they cannot tell.
     """
@@ -104,6 +107,7 @@ class Evidence:
     group_left_in_SC: np.ndarray | None = None
     validation_error_VT: np.ndarray | None = None
     true_ceilings: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    blend: Blend | None = None
     picks: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
     def figure(

@@ -16,6 +16,8 @@ from dtb.evaluate.scores.statistics import Estimate, Statistic, difference, esti
 from dtb.evaluate.scores.strangers import LossBlock
 
 TWIN, STRANGER = "twin", "stranger_connectome"
+BLEND = "blend"
+"""A predictor that holds the twin itself is nothing that the twin is compared with."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,7 +191,8 @@ def make_figure(
     baselines = {name: float(statistic(observed_S, known[name], one)[0]) for name in known if name != TWIN}
     sign = 1 if higher_is_better else -1
     ranked = sorted(
-        (name for name in baselines if math.isfinite(baselines[name])), key=lambda name: -sign * baselines[name]
+        (name for name in baselines if math.isfinite(baselines[name]) and name != BLEND),
+        key=lambda name: -sign * baselines[name],
     )
     best = ranked[0] if ranked else None
     gap = None if best is None else difference(statistic, observed_S, mine_S, known[best], weights_BS, confidence)
