@@ -1,10 +1,12 @@
 """``dtb pool``: combines the folds of one cohort, so that everybody is an unseen person once, or once per seed.
 
 Each fold's evaluation keeps what its figures were computed from, person by person. Pooled, means are taken over all people, and
-correlations after each fold's own mean is taken out: the folds' twins and regressions were fitted to different people, and what differs
-between them says nothing of a person. Where there are several seeds, each with all folds, a figure is the mean over them of what it is for
-each, in each bootstrap draw: people's mean predictions would be those of an ensemble, which nobody trained. How far the seeds' own figures
-lie apart is said.
+correlations after each fold's own mean and, of predictions, spread are taken out: the folds' twins and regressions were fitted to
+different people, and what differs between them says nothing of a person. What people of one fold did has taught the twins of others, and
+the other way round; p-values allow for that (`dtb.evaluate.scores.permutations.wider_where_shared`).
+
+Where there are several seeds, each with all folds, a figure is the mean over them of what it is for each, in each bootstrap draw: people's
+mean predictions would be those of an ensemble, which nobody trained. How far the seeds' own figures lie apart is said.
 
 Shape letters: `S` subject, `N` seed, `X` observed or predictor, `C` column of a basis of covariates.
 """
@@ -30,7 +32,13 @@ from dtb.evaluate.living import stage as living
 from dtb.evaluate.predictors.table import PICKED_IN_FOLDS
 from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, Covariates, basis_with_group, covariate_basis
 from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted, make_figure
-from dtb.evaluate.scores.folds import with_fold_means, without_fold_means
+from dtb.evaluate.scores.folds import (
+    residuals_in_folds,
+    shared_of,
+    standardised_in_folds,
+    with_fold_means,
+    without_fold_means,
+)
 from dtb.evaluate.scores.picked import with_best
 from dtb.evaluate.scores.statistics import (
     STREAM,
@@ -55,7 +63,7 @@ from dtb.people.covariates import COVARIATES, family_numbers
 from dtb.shards.split import SEEN_KINDS, Split
 from dtb.stages import StageCall, require_complete
 
-FOLD_NOTE = "each fold's mean taken out"
+FOLD_NOTE = "each fold's mean taken out, and the spread of its predictions"
 
 
 def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool, dry_run: bool = False) -> None:
@@ -94,7 +102,15 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     basis_SC = covariate_basis([facts[who] for who in people], covariates.known) if covariates.known else None
     left_in_SC = basis_with_group([facts[who] for who in people], covariates.known)
     figures = pooled_figures(
-        scores, people, weights_BS, config.evaluate.confidence, ceilings, basis_SC, strangers, left_in_SC
+        scores,
+        people,
+        weights_BS,
+        config.evaluate.confidence,
+        ceilings,
+        basis_SC,
+        strangers,
+        left_in_SC,
+        shared_of(splits, len(people)),
     )
     with written_whole(out / SCORES_FILE) as temporary:
         scores.to_parquet(temporary, index=False)
@@ -125,6 +141,7 @@ def pooled_figures(
     basis_SC: np.ndarray | None = None,
     strangers: pd.DataFrame | None = None,
     group_left_in_SC: np.ndarray | None = None,
+    shared: float = 0.0,
 ) -> list[Figure]:
     """Return every figure, from the folds' scores.
 
@@ -144,6 +161,8 @@ def pooled_figures(
         Rows of `dtb.evaluate.scores.tables.strangers_table`, with the same two columns.
     group_left_in_SC : (S, C), optional
         What covariates can explain without the group, for the figures that leave it in.
+    shared : float
+        As in `Figure`.
     """
     found = []
     losses = {} if strangers is None else dict(list(strangers.groupby(["task", "metric"])))
@@ -158,17 +177,20 @@ def pooled_figures(
             continue
         each = rows[["observed", *predictors, ADDED, ALONE, *permuted]].to_numpy(dtype=np.float64)
         if first["statistic"] == "r":
-            each = without_fold_means(each, rows["fold"].to_numpy())
+            fold_S = rows["fold"].to_numpy()
+            said = standardised_in_folds(each[:, 1:], fold_S)
+            each = np.concatenate([without_fold_means(each[:, :1], fold_S), said], axis=1)
         table = pd.DataFrame(each, index=pd.MultiIndex.from_frame(rows[["seed", "pseudonym"]]))
         everybody = pd.MultiIndex.from_product([seeds, people])
-        values_NSX = table.reindex(everybody).to_numpy().reshape(len(seeds), len(people), -1)
+        values_NSX = table.reindex(everybody).to_numpy(copy=True).reshape(len(seeds), len(people), -1)
         alone: list[Statistic] = []
-        for seed in seeds:
+        for place, seed in enumerate(seeds):
             if is_partial and taken_out_SC is not None:
                 fold_of = rows[rows["seed"] == seed].set_index("pseudonym")["fold"]
-                alone.append(
-                    PartialCorrelation(with_fold_means(taken_out_SC, fold_of.reindex(list(people)).to_numpy()))
-                )
+                fold_S = fold_of.reindex(list(people)).to_numpy()
+                with_means_SC = with_fold_means(taken_out_SC, fold_S)
+                alone.append(PartialCorrelation(with_means_SC))
+                values_NSX[place, :, 1:] = residuals_in_folds(values_NSX[place, :, 1:], with_means_SC, fold_S)
             else:
                 alone.append(STATISTICS[first["statistic"]])
         added, alone_at = 1 + len(predictors), 2 + len(predictors)
@@ -196,6 +218,7 @@ def pooled_figures(
         if figure is not None and (task, metric) in losses:
             figure = dataclasses.replace(figure, loss_blocks=blocks_of_table(losses[task, metric], people))
         if figure is not None:
+            figure = dataclasses.replace(figure, shared=shared)
             figure = _beside_picked(figure, rows, everybody, weights_BS, confidence)
             found.append(_beside_permuted(figure, values_NSX[..., alone_at:]))
     return found

@@ -9,9 +9,11 @@ import pytest
 
 from dtb.config import Config, EvaluateConfig
 from dtb.errors import DamagedOutputError, InputDataError
+from dtb.evaluate.certificate.certify import NUM_PERMUTATIONS, certify
 from dtb.evaluate.pool import pool, pooled_figures
 from dtb.evaluate.scores.folds import without_fold_means
 from dtb.evaluate.scores.statistics import draw_weights, orthonormal
+from dtb.evaluate.scores.strangers import own_connectome_p
 from dtb.evaluate.stage import evaluate
 from dtb.shards.split import Split
 from tests.evaluate.people import make_people
@@ -48,6 +50,23 @@ def test_everybody_counts_once_and_means_are_over_all(folds, tmp_path):
     assert json.loads((tmp_path / "out" / "figures.json").read_text())["claim"].startswith("In 12 people never seen")
     assert (tmp_path / "out" / "certificate.html").is_file()
     assert "each fold's mean taken out" in pooled["mean RT r"]["note"]
+
+
+def test_p_values_know_that_the_folds_people_taught_each_others_twins(folds, tmp_path, monkeypatch):
+    seen = []
+
+    def spied(figures, **settings):
+        seen.extend(figures)
+        return certify(figures, **settings)
+
+    monkeypatch.setattr("dtb.evaluate.stage.certify", spied)
+    pool(SMALL, tuple(folds), tmp_path / "out", resume=False)
+    # Of the twelve people outside of each fold, six are tested in the other.
+    assert {figure.shared for figure in seen} == {0.5}
+    blocks = next(figure.loss_blocks for figure in seen if figure.metric == "RT CRPS")
+    tests = json.loads((tmp_path / "out" / "certificate.json").read_text())["tests"]
+    (p,) = [test["p"] for test in tests if (test["metric"], test["kind"]) == ("RT CRPS", "connectome")]
+    assert p == own_connectome_p(blocks, NUM_PERMUTATIONS, 0.5)
 
 
 def test_what_differs_between_folds_alone_is_no_correlation():
@@ -171,11 +190,13 @@ def test_covariates_are_taken_out_of_all_people_together_and_kinds_of_split_are_
     assert about["tested_on"] == "people never seen in training: those of the site a, b"
 
 
-def test_a_pooled_partial_r_is_that_of_all_people_with_the_folds_means_taken_out():
+def test_a_pooled_partial_r_is_that_of_all_people_with_the_folds_means_and_spreads_taken_out():
     rng = np.random.default_rng(0)
     people = tuple(f"p{number:03d}" for number in range(120))
     age_S, fold_S = rng.normal(size=120), np.arange(120) % 3
-    observed_S, said_S = age_S + rng.normal(size=120), age_S + 4 * fold_S + 0.3 * rng.normal(size=120)
+    # What the folds' twins say differs in mean and in spread.
+    said_S = 3.0**fold_S * (age_S + rng.normal(size=120)) + 4 * fold_S
+    observed_S = age_S + rng.normal(size=120)
     scores = pd.DataFrame(
         {
             "task": "t",
@@ -197,8 +218,14 @@ def test_a_pooled_partial_r_is_that_of_all_people_with_the_folds_means_taken_out
     basis_SC = orthonormal(np.column_stack([np.ones(120), age_S]))
     (found,) = pooled_figures(scores, people, draw_weights(120, 100, 0), 0.95, {}, basis_SC)
     design = np.column_stack([age_S, *(fold_S == fold for fold in range(3))])
-    rest = [values_S - design @ np.linalg.lstsq(design, values_S)[0] for values_S in (observed_S, said_S)]
-    assert found.twin.value == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-6)
+
+    def rest(values_S):
+        return values_S - design @ np.linalg.lstsq(design, values_S)[0]
+
+    left_S = rest(said_S)
+    for fold in range(3):
+        left_S[fold_S == fold] /= left_S[fold_S == fold].std()
+    assert found.twin.value == pytest.approx(np.corrcoef(rest(observed_S), rest(left_S))[0, 1], abs=1e-6)
 
 
 def test_folds_that_share_people_or_are_of_other_cohorts_or_kinds_are_refused(folds, tmp_path):

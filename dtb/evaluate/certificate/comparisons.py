@@ -16,7 +16,7 @@ from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import predictor_in_words
 from dtb.evaluate.scores.covariates import SHARE_KNOWN, Covariates
 from dtb.evaluate.scores.figure import STRANGER, TWIN, Figure
-from dtb.evaluate.scores.permutations import freedman_lane_p, sign_flip_p
+from dtb.evaluate.scores.permutations import freedman_lane_p, sign_flip_p, wider_where_shared
 from dtb.evaluate.scores.statistics import (
     STREAM,
     Estimate,
@@ -119,26 +119,29 @@ def tests_of(
         """Test a gain over another predictor."""
         if name == STRANGER and figure.loss_blocks:
             num_people = sum(len(each.person_n) for each in figure.loss_blocks)
-            p = own_connectome_p(figure.loss_blocks, num_permutations)
+            p = own_connectome_p(figure.loss_blocks, num_permutations, figure.shared)
             return p, f"permutation of {num_people} people's connectomes"
         other_S = figure.scores[name]
         if figure.unit != "r over people":
             gain_S = _by_person(sign * (mine_S - other_S))
-            return sign_flip_p(gain_S, num_permutations, STREAM, figure.leverage, family_S), "sign flips over people"
+            flipped = sign_flip_p(gain_S, num_permutations, STREAM, figure.leverage, family_S, figure.shared)
+            return flipped, "sign flips over people"
         own_B, other_B = (
             draws_of(figure.statistic, figure.observed_S, score_S, weights_BS) for score_S in (mine_S, other_S)
         )
-        draws_B = sign * (own_B - other_B)
+        gain = sign * (of_all(mine_S) - of_all(other_S))
+        draws_B = gain + (sign * (own_B - other_B) - gain) * wider_where_shared(figure.shared)
         finite_B = draws_B[np.isfinite(draws_B)]
         p = (1 + (finite_B <= 0).sum()) / (1 + len(finite_B)) if len(finite_B) else math.nan
         return float(p), "bootstrap over people"
 
     def above_zero(values_S: np.ndarray) -> tuple[float, str]:
         if all(isinstance(one, PartialCorrelation) for one in of_trainings(figure.statistic)):
-            p = freedman_lane_p(figure.statistic, figure.observed_S, values_S, num_permutations, STREAM, family_S)
+            observed_S, statistic = figure.observed_S, figure.statistic
+            p = freedman_lane_p(statistic, observed_S, values_S, num_permutations, STREAM, family_S, figure.shared)
             return p, "Freedman and Lane's permutation of residuals over people"
         return (
-            sign_flip_p(_by_person(values_S), num_permutations, STREAM, figure.leverage, family_S),
+            sign_flip_p(_by_person(values_S), num_permutations, STREAM, figure.leverage, family_S, figure.shared),
             "sign flips over people",
         )
 

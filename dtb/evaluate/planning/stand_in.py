@@ -78,6 +78,8 @@ class Fold:
         Their places among all people.
     block_Q : (Q,) int
         With whom connectomes are exchanged (`dtb.evaluate.scores.strangers.block_of_people`).
+    family_Q : (Q,) int
+        Numbers of families, whose members are no strangers.
     said : dict of str to (Q, 4)
         By predictor, in the columns of `Behaviour.columns_SY`.
     offset_C : (2,)
@@ -92,6 +94,7 @@ class Fold:
 
     person_Q: np.ndarray
     block_Q: np.ndarray
+    family_Q: np.ndarray
     said: dict[str, np.ndarray]
     offset_C: np.ndarray
     scale: dict[str, float]
@@ -122,6 +125,7 @@ def folds(edges_SE: np.ndarray, did: Behaviour, names: tuple[str, ...] = (STAND_
         yield Fold(
             person_Q,
             block_of_people([f"person {place}" for place in person_Q]),
+            person_Q,
             said,
             offset_C,
             scale,

@@ -22,7 +22,12 @@ from dtb.evaluate.planning.stand_in import BASELINE, GROUP, STAND_IN, Behaviour,
 from dtb.evaluate.predictors.predictions import mean_over_people
 from dtb.evaluate.scores.covariates import Covariates, Facts, covariate_basis
 from dtb.evaluate.scores.figure import STRANGER, TWIN, Figure, make_figure
-from dtb.evaluate.scores.folds import with_fold_means, without_fold_means
+from dtb.evaluate.scores.folds import (
+    residuals_in_folds,
+    standardised_in_folds,
+    with_fold_means,
+    without_fold_means,
+)
 from dtb.evaluate.scores.metrics import own_minus_others, similarity_by_distance
 from dtb.evaluate.scores.picked import with_best
 from dtb.evaluate.scores.statistics import (
@@ -43,6 +48,8 @@ METRICS = {"mean_rt": "mean RT", "condition_rt": "condition effect"}
 """What people are said to be like, as the certificate calls it."""
 NUM_DRAWS, NUM_PERMUTATIONS = 400, 2_000
 """A fifth of an evaluation's: the share of cohorts is what is wanted, and no p of one."""
+ALL_FOLDS = 1.0
+"""Share of the people that a fold is fitted to who are tested in other folds (`Figure.shared`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,31 +113,58 @@ def verdict_of(
 
 def certified(edges_SE: np.ndarray, tasks: Mapping[str, Behaviour], facts: Facts, significance: float) -> Certificate:
     """Return the certificate of a cohort; parameters as in `verdict_of`."""
-    num_people, confidence = len(edges_SE), 1 - significance
-    weights_BS = draw_weights(num_people, NUM_DRAWS, STREAM)
-    basis_SC = covariate_basis(facts, COVARIATES.known)
-    figures: list[Figure | None] = []
     parts = {name: list(folds(edges_SE, did)) for name, did in tasks.items()}
+    return certified_folds(parts, tasks, facts, COVARIATES, significance)
+
+
+def certified_folds(
+    parts: Mapping[str, Sequence[Fold]],
+    tasks: Mapping[str, Behaviour],
+    facts: Facts,
+    covariates: Covariates,
+    significance: float,
+    family_S: np.ndarray | None = None,
+) -> Certificate:
+    """Return the certificate of all folds of a cohort, pooled.
+
+    Parameters
+    ----------
+    parts : mapping of str to sequence of Fold
+        By task; everybody is in one fold of each.
+    tasks, facts, significance
+        As in `verdict_of`.
+    covariates : Covariates
+        Which of the facts are taken out.
+    family_S : (S,) int, optional
+        Number of each person's family; everybody is one's own if not given.
+    """
+    num_people, confidence = len(facts), 1 - significance
+    weights_BS = draw_weights(num_people, NUM_DRAWS, STREAM, family_S)
+    basis_SC = covariate_basis(facts, covariates.known)
+    figures: list[Figure | None] = []
     for name, did in tasks.items():
         figures += _figures(name, did, parts[name], basis_SC, weights_BS, confidence)
     figures.append(_nearness(tasks, parts, weights_BS, confidence))
     return certify(
-        [figure for figure in figures if figure is not None],
+        [dataclasses.replace(figure, shared=ALL_FOLDS) for figure in figures if figure is not None],
         are_seen=False,
         num_people=num_people,
         weights_BS=weights_BS,
         confidence=confidence,
-        covariates=COVARIATES,
+        covariates=covariates,
         num_permutations=NUM_PERMUTATIONS,
         num_seeds=SEEDS_FOR_A_CLAIM,
+        family_S=family_S,
     )
 
 
 def partial_r(edges_SE: np.ndarray, did: Behaviour, facts: Facts, claim: str) -> float:
     """Return the partial correlation that the stand-in reaches in what is claimed, folds pooled; 0 where it is not defined."""
     found, column = list(folds(edges_SE, did, (STAND_IN,))), list(METRICS).index(claim)
-    basis_SC = with_fold_means(covariate_basis(facts, COVARIATES.known), _fold_numbers(found, len(edges_SE)))
+    fold_S = _fold_numbers(found, len(edges_SE))
+    basis_SC = with_fold_means(covariate_basis(facts, COVARIATES.known), fold_S)
     said_S = _together(found, [fold.said[TWIN][:, column] for fold in found], len(edges_SE))
+    said_S = residuals_in_folds(said_S[:, None], basis_SC, fold_S)[:, 0]
     one = np.ones((1, len(edges_SE)))
     return float(np.nan_to_num(PartialCorrelation(basis_SC)(did.columns_SY[:, column], said_S, one)[0]))
 
@@ -193,11 +227,14 @@ def _figures(
             for who in (TWIN, BASELINE, GROUP)
         }
         theirs_S = _together(found, [_of_strangers(fold, column) for fold in found], num_people)
-        pairs = np.stack([observed_S, *said.values()], axis=1)
-        centred_S, *rest = without_fold_means(pairs, fold_S).T
-        yield figure(f"{name} r", "r over people", correlation, centred_S, dict(zip(said, rest, strict=True)))
-        beyond = PartialCorrelation(with_fold_means(basis_SC, fold_S))
-        yield figure(f"{name} partial r", "r over people", beyond, observed_S, said, added_S=said[TWIN] - theirs_S)
+        centred_S = without_fold_means(observed_S[:, None], fold_S)[:, 0]
+        own = standardised_in_folds(np.stack(list(said.values()), axis=1), fold_S).T
+        yield figure(f"{name} r", "r over people", correlation, centred_S, dict(zip(said, own, strict=True)))
+        with_means_SC = with_fold_means(basis_SC, fold_S)
+        all_said = np.stack([*said.values(), said[TWIN] - theirs_S], axis=1)
+        *rest, added_S = residuals_in_folds(all_said, with_means_SC, fold_S).T
+        beyond, scores = PartialCorrelation(with_means_SC), dict(zip(said, rest, strict=True))
+        yield figure(f"{name} partial r", "r over people", beyond, observed_S, scores, added_S=added_S)
 
 
 def _nearness(
@@ -216,7 +253,7 @@ def _nearness(
         scores[TWIN].append(own_minus_others(near_QQ))
         dealt = [
             own_minus_others(np.where(donor_Q[:, None] >= 0, near_QQ[donor_Q], np.nan))
-            for donor_Q in deals(fold.block_Q)
+            for donor_Q in deals(fold.block_Q, fold.family_Q)
         ]
         scores[STRANGER].append(mean_over_people(np.array(dealt))[0])
     return make_figure(
@@ -234,17 +271,18 @@ def _nearness(
 def _blocks(loss: Loss, did: Behaviour, fold: Fold) -> Iterable[LossBlock]:
     for block in np.unique(fold.block_Q):
         mine_Q = fold.block_Q == block
-        person_n = fold.person_Q[mine_Q]
+        person_n, family_n = fold.person_Q[mine_Q], fold.family_Q[mine_Q]
         loss_nn = loss(did, fold, TWIN, person_n, fold.said[TWIN][mine_Q][None])
         known_n = np.isfinite(np.diag(loss_nn))
         if known_n.any():
-            yield LossBlock(person_n[known_n], person_n[known_n], loss_nn[np.ix_(known_n, known_n)])
+            yield LossBlock(person_n[known_n], family_n[known_n], loss_nn[np.ix_(known_n, known_n)])
 
 
 def _of_strangers(fold: Fold, column: int) -> np.ndarray:
     """Return the mean (Q,) of what is said from the connectomes of others in the block."""
     said_Q = fold.said[TWIN][:, column]
-    dealt_DQ = np.array([np.where(donor_Q >= 0, said_Q[donor_Q], np.nan) for donor_Q in deals(fold.block_Q)])
+    donor_DQ = deals(fold.block_Q, fold.family_Q)
+    dealt_DQ = np.array([np.where(donor_Q >= 0, said_Q[donor_Q], np.nan) for donor_Q in donor_DQ])
     return mean_over_people(dealt_DQ)[0]
 
 

@@ -64,6 +64,9 @@ class Figure:
         What it is computed from for what people's own connectomes add to what the twin says from strangers'.
     leverage : float
         Columns that were taken out of what the scores are, over people.
+    shared : float
+        Share of the people whom a fold's training saw that are tested in other folds of the pool
+        (`dtb.evaluate.scores.permutations.wider_where_shared`); 0 for one fold.
     loss_blocks : tuple of LossBlock
         The losses of people by connectome, where they are kept.
     """
@@ -83,6 +86,7 @@ class Figure:
     scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
     added_S: np.ndarray | None = dataclasses.field(default=None, repr=False)
     leverage: float = 0.0
+    shared: float = 0.0
     permuted: tuple[float, ...] = ()
     permuted_p: float | None = None
     permuted_note: str = ""

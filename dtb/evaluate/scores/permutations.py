@@ -30,6 +30,7 @@ def freedman_lane_p(
     num_draws: int,
     seed: int,
     family_S: np.ndarray | None = None,
+    shared: float = 0.0,
 ) -> float:
     """Return the p-value of a partial r > 0, by permuting residuals over people (Freedman and Lane 1983).
 
@@ -45,6 +46,8 @@ def freedman_lane_p(
     seed : int
     family_S : (S,) int, optional
         Families, which are dealt as wholes (Winkler et al. 2015, NeuroImage 123, 253).
+    shared : float
+        See `wider_where_shared`.
 
     Returns
     -------
@@ -70,11 +73,39 @@ def freedman_lane_p(
         size = np.sqrt((said_S**2).sum())
         drawn_D += dealt_DS @ said_S / (np.sqrt(left_D) * size * len(rows))
         reached += seen_S @ said_S / (np.sqrt((seen_S**2).sum()) * size * len(rows))
+    drawn_D *= wider_where_shared(shared)
     return float((1 + (drawn_D >= reached - 1e-12).sum()) / (1 + num_draws))
 
 
+def wider_where_shared(shared: float) -> float:
+    """Return how much wider a pooled figure spreads from cohort to cohort than draws with fixed predictions do, where nothing is predicted.
+
+    Permutations hold predictions fixed. That is right for one fold, whose people no training saw. Where folds are pooled, what Ann does
+    teaches the twin that predicts Bob, and what Bob does teaches the twin that predicts Ann. Let what is predicted of somebody be a sum of
+    what others did, weighted by how alike their connectomes are. Then this pair gives the same product of both people's behaviour twice.
+    Permuted, the two are independent; in truth they are one. So the variance of the sum over pairs is twice that of the draws, whatever
+    the weights are. Trainings that stop early, or choose their penalty, spread less than that.
+
+    Parameters
+    ----------
+    shared : float
+        Share of such pairs: of the people whom a fold's training saw, those who are tested in other folds. 1 where all folds are pooled.
+
+    Examples
+    --------
+    >>> wider_where_shared(0.0), round(wider_where_shared(1.0), 3)
+    (1.0, 1.414)
+    """
+    return float(np.sqrt(1.0 + shared))
+
+
 def sign_flip_p(
-    gain_S: np.ndarray, num_draws: int, seed: int, leverage: float = 0.0, family_S: np.ndarray | None = None
+    gain_S: np.ndarray,
+    num_draws: int,
+    seed: int,
+    leverage: float = 0.0,
+    family_S: np.ndarray | None = None,
+    shared: float = 0.0,
 ) -> float:
     """Return the p-value of a mean over people > 0, by flipping signs at random.
 
@@ -88,6 +119,8 @@ def sign_flip_p(
         sample, by that share, which is made up for: effective scores in small samples (Hemerik et al. 2020, J R Stat Soc B 82, 841).
     family_S : (S,) int, optional
         Families, whose signs are flipped together.
+    shared : float
+        See `wider_where_shared`.
 
     Returns
     -------
@@ -101,7 +134,7 @@ def sign_flip_p(
     _, family_S = np.unique(np.arange(len(gain_S)) if family_S is None else family_S[known_S], return_inverse=True)
     rng = np.random.default_rng([seed, 0x51B5])
     signs_BS = rng.choice([-1.0, 1.0], size=(num_draws, int(family_S.max()) + 1))[:, family_S]
-    drawn_B = signs_BS @ gain_S / len(gain_S) / np.sqrt(1 - leverage)
+    drawn_B = signs_BS @ gain_S / len(gain_S) / np.sqrt(1 - leverage) * wider_where_shared(shared)
     return float((1 + (drawn_B >= gain_S.mean() - 1e-15).sum()) / (1 + num_draws))
 
 

@@ -25,6 +25,7 @@ from dtb.evaluate.scores.covariates import covariate_basis, known_covariates
 from dtb.evaluate.scores.evidence import Evidence
 from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.figures import all_figures
+from dtb.evaluate.scores.folds import standardised_in_folds, without_fold_means
 from dtb.evaluate.scores.observed import People
 from dtb.evaluate.scores.statistics import difference
 from dtb.tasks.taskset import TaskSet
@@ -71,7 +72,7 @@ def picks_of(
 
 
 def _best(figure: Figure, fold_S: np.ndarray) -> str | None:
-    """Rank baselines; correlations are of what is left when each fold's mean is taken out, as where folds are pooled.
+    """Rank baselines; correlations are of what is left when each fold's mean and spread are taken out, as where folds are pooled.
 
     A mean over the people in other folds is low where the fold's own is high: a baseline without any difference between people would seem
     to go against what they did.
@@ -79,26 +80,16 @@ def _best(figure: Figure, fold_S: np.ndarray) -> str | None:
     one, is_r = np.ones((1, len(fold_S))), figure.unit == "r over people"
 
     def value(score_S: np.ndarray) -> float:
-        pair = (figure.observed_S, score_S)
-        observed_S, said_S = (_within(values_S, fold_S) for values_S in pair) if is_r else pair
+        observed_S, said_S = figure.observed_S, score_S
+        if is_r:
+            observed_S = without_fold_means(observed_S[:, None], fold_S)[:, 0]
+            said_S = standardised_in_folds(said_S[:, None], fold_S)[:, 0]
         return float(figure.statistic(observed_S, said_S, one)[0])
 
     values = {name: value(score_S) for name, score_S in figure.scores.items() if name != TWIN}
     sign = 1.0 if figure.higher_is_better else -1.0
     known = {name: sign * found for name, found in values.items() if math.isfinite(found)}
     return max(known, key=lambda name: known[name]) if known else None
-
-
-def _within(values_S: np.ndarray, fold_S: np.ndarray) -> np.ndarray:
-    """Take each fold's mean out; what is left of values that are the same in a fold is 0, without rounding."""
-    left_S = np.full(values_S.shape, np.nan)
-    for fold in np.unique(fold_S):
-        here_S = (fold_S == fold) & np.isfinite(values_S)
-        some = values_S[here_S]
-        if len(some):
-            rest = some - some.mean()
-            left_S[here_S] = np.where(np.abs(rest) > 1e-9 * np.abs(some).max(), rest, 0.0)
-    return left_S
 
 
 def with_picked(

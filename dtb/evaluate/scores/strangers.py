@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dtb.evaluate.scores.permutations import wider_where_shared
+
 NUM_STRANGERS = 20
 """A person is compared with at least as many strangers, where there are so many people; up to twice as many people are one block."""
 _STREAM = 0x57A6
@@ -136,10 +138,17 @@ def scores_from_strangers(blocks: Sequence[LossBlock], num_people: int) -> np.nd
     return found_S
 
 
-def own_connectome_p(blocks: Sequence[LossBlock], num_draws: int) -> float:
+def own_connectome_p(blocks: Sequence[LossBlock], num_draws: int, shared: float = 0.0) -> float:
     """Return the p-value that losses are smaller with people's own connectomes, by permuting connectomes.
 
     Connectomes are permuted within blocks; those of a family go to another family of as many, together.
+
+    Parameters
+    ----------
+    blocks : sequence of LossBlock
+    num_draws : int
+    shared : float
+        See `dtb.evaluate.scores.permutations.wider_where_shared`.
 
     Returns
     -------
@@ -161,4 +170,6 @@ def own_connectome_p(blocks: Sequence[LossBlock], num_draws: int) -> float:
             can_be_dealt |= len(places) > 1
     if not can_be_dealt:
         return float("nan")
+    mean = drawn_P.mean()
+    drawn_P = mean + (drawn_P - mean) * wider_where_shared(shared)
     return float((1 + (drawn_P <= own + 1e-12 * scale).sum()) / (1 + num_draws))

@@ -12,7 +12,15 @@ from dtb.evaluate.certificate.certify import certify
 from dtb.evaluate.planning import stand_in
 from dtb.evaluate.planning.power import Setting, make_study
 from dtb.evaluate.planning.stand_in import BASELINE, GROUP, Behaviour, Fold, crps_of_lognormal, folds, probability
-from dtb.evaluate.planning.verdict import COVARIATES, NUM_DRAWS, NUM_PERMUTATIONS, certified, partial_r, verdict_of
+from dtb.evaluate.planning.verdict import (
+    ALL_FOLDS,
+    COVARIATES,
+    NUM_DRAWS,
+    NUM_PERMUTATIONS,
+    certified,
+    partial_r,
+    verdict_of,
+)
 from dtb.evaluate.pool import pooled_figures
 from dtb.evaluate.predictors.predictions import (
     Prediction,
@@ -122,6 +130,7 @@ def by_evaluation(edges_SE: np.ndarray, did: Behaviour, facts):
         {},
         covariate_basis(facts, COVARIATES.known),
         pd.concat(losses, ignore_index=True),
+        shared=ALL_FOLDS,
     )
     return certify(
         figures,
@@ -174,7 +183,7 @@ def test_the_power_that_is_promised_is_the_share_of_cohorts_that_the_certificate
     """The cohorts are the same, so verdicts may differ where p lies at the level; with one test counted, as once, more would."""
     promised, called, counted_once = [], [], []
     for seed in range(6, 18):
-        cohort = collected(seed)
+        cohort = collected(seed, dataclasses.replace(SYNTH, trait_strength=0.6))
         ways = {"claim": "mean_rt", "task": "stroop", "significance": 0.05}
         promised.append(verdict_of(cohort[0], {"stroop": cohort[1]}, cohort[2], **ways).is_personal)
         called.append(by_evaluation(*cohort).verdict == "yes")
@@ -194,7 +203,7 @@ def test_nothing_is_personal_where_connectomes_say_nothing_and_the_answer_no_is_
 
 
 def test_tests_of_another_task_share_the_correction():
-    edges_SE, did, facts = collected(5)
+    edges_SE, did, facts = collected(5, dataclasses.replace(SYNTH, trait_strength=0.9))
     one = of_kind(certified(edges_SE, {"stroop": did}, facts, 0.05))
     both = certified(edges_SE, {"stroop": did, "hammer": did}, facts, 0.05).tests
     assert len(both) == 19

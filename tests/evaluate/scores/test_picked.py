@@ -42,7 +42,7 @@ def test_the_pick_is_the_one_with_the_least_loss_in_people_left_out(picks):
     assert loss[found["stroop", "RT CRPS"]] < loss["group_mean"]
 
 
-def test_the_pick_of_an_r_is_by_what_is_left_of_the_folds_means(picks):
+def test_the_pick_of_an_r_is_by_what_is_left_of_the_folds_means_and_spreads(picks):
     found, left_out, given, training = picks
     did_S = summary_of_people(training, STROOP).mean_rt_ST[:, 0]
     r = {}
@@ -54,7 +54,8 @@ def test_the_pick_of_an_r_is_by_what_is_left_of_the_folds_means(picks):
             values_S - np.array([values_S[given.fold_S == fold].mean() for fold in given.fold_S])
             for values_S in (did_S, said_S)
         ]
-        r[name] = np.corrcoef(*rest)[0, 1]
+        spread_S = np.array([said_S[given.fold_S == fold].std() for fold in given.fold_S])
+        r[name] = np.corrcoef(rest[0], rest[1] / spread_S)[0, 1]
     assert found["stroop", "mean RT r"] == max(r, key=lambda name: r[name])
 
 
