@@ -6,17 +6,21 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from dtb.errors import DamagedOutputError, UserError
+from dtb.terminal import printable
 
 # What readers raise of a file that is not what it should be, beside safetensors' own.
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError, NotImplementedError)
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]inf")
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
 
@@ -66,6 +70,30 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write `content` to `path`, whole or not at all; for `sync` see `written_whole`."""
     with written_whole(path, sync=sync) as temporary:
         temporary.write_bytes(content)
+
+
+def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write a tab-separated table, whole; what stands in it comes from others, and does nothing in a terminal or a spreadsheet.
+
+    Parameters
+    ----------
+    path : Path
+    rows : iterable of sequence of str
+        The header first.
+    """
+    write_text(path, "".join("\t".join(map(cell, row)) + "\n" for row in rows))
+
+
+def cell(text: str) -> str:
+    """Return a text as one cell: without tabs, line feeds and control characters, an apostrophe before what is a formula elsewhere.
+
+    Examples
+    --------
+    >>> cell("=cmd|'/c calc'!A1"), cell("-0.5"), cell("a\\tb")
+    ("'=cmd|'/c calc'!A1", '-0.5', 'a b')
+    """
+    one = printable(" ".join(text.split("\t")).replace("\n", " ").replace("\r", " "))
+    return f"'{one}" if one[:1] in _FORMULA and not _NUMBER.fullmatch(one) else one
 
 
 def write_json(path: Path, value: Any, *, sync: bool = True) -> None:

@@ -21,11 +21,11 @@ from dtb.fleet.ledger import STATUS
 from dtb.pipeline import FOLDERS, progress_of_stage
 from dtb.stages import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.terminal import headed, out
-from dtb.train.checkpoint import newest_manifest
+from dtb.train.checkpoint import CHECKPOINTS, newest_manifest
 from dtb.train.duration import in_words
 from dtb.train.log import ALIVE_FILE, METRICS_FILE, read_metrics
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
-from dtb.train.worker import CHECKPOINTS, is_slow
+from dtb.train.worker import is_slow
 
 REFRESH_SECONDS = 2.0
 SILENT_SECONDS = 30.0

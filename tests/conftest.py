@@ -40,9 +40,10 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_their_own(tmp_path_factory):
-    """Keep the tests' lists of files away from the user's."""
+    """Keep the tests' lists of files, and what signs their checkpoints, away from the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("DTB_KEY", str(tmp_path_factory.mktemp("key") / "key"))
         yield
 
 

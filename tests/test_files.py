@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dtb.files import sha256_of, write_json, write_text, written_whole
+from dtb.files import sha256_of, write_json, write_table, write_text, written_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -47,3 +47,32 @@ def test_json_refuses_what_json_has_not(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-1.5e-3", "-1.5e-3"),
+        ("+x", "'+x"),
+        ("a\tb\nc", "a b c"),
+        ("\x1b[2Jred\u202e", "\\x1b[2Jred\\u202e"),
+        ("plain = text", "plain = text"),
+    ],
+)
+def test_a_table_does_nothing_in_a_terminal_or_a_spreadsheet(tmp_path, given, written):
+    write_table(tmp_path / "a.tsv", [("name", "x"), (given, "1")])
+    assert (tmp_path / "a.tsv").read_text(encoding="utf-8") == f"name\tx\n{written}\t1\n"
+
+
+def test_what_is_printed_cannot_steer_the_terminal(capsys):
+    from dtb import terminal
+
+    table = terminal.table("people", "name\x1b[31m")
+    table.add_row("a\x1b]0;title\x07")
+    for console in (terminal.out, terminal.err):
+        console.print("file\x1b[2J.tsv", table, terminal.headed("dtb\x9b1m:", "\udcff"))
+    for said in capsys.readouterr():
+        assert not {"\x1b", "\x07", "\x9b"} & set(said)
+        assert "file\\x1b[2J.tsv" in said

@@ -43,7 +43,7 @@ from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
 from dtb.config.labels import read_labels
 from dtb.errors import InputDataError, OutputInUseError
-from dtb.files import write_text
+from dtb.files import write_table
 from dtb.people.coverage import RegionCoverage
 from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
@@ -270,15 +270,17 @@ def _with_absolute_paths(config: IngestConfig) -> IngestConfig:
 def _write_tables(
     out: Path, quarantined: list[SetAside], left_out: list[tuple[str, LeftOut]], notices: list[tuple[str, str, str]]
 ) -> None:
-    rows = [f"{each.pseudonym}\t{_one_cell(each.reason)}" for each in quarantined]
-    write_text(out / "quarantine.tsv", "\n".join(["pseudonym\treason", *rows]) + "\n")
+    write_table(
+        out / "quarantine.tsv",
+        [("pseudonym", "reason"), *((each.pseudonym, _one_cell(each.reason)) for each in quarantined)],
+    )
     rows = [
-        f"{pseudonym}\t{each.run}\t{'n/a' if each.line is None else each.line}\t{_one_cell(each.reason)}"
+        (pseudonym, each.run, "n/a" if each.line is None else str(each.line), _one_cell(each.reason))
         for pseudonym, each in left_out
     ]
-    write_text(out / "left_out.tsv", "\n".join(["pseudonym\tfile\tline\treason", *rows]) + "\n")
-    rows = [f"{pseudonym}\t{name}\t{_one_cell(notice)}" for pseudonym, name, notice in notices]
-    write_text(out / "notices.tsv", "\n".join(["pseudonym\tfile\tnotice", *rows]) + "\n")
+    write_table(out / "left_out.tsv", [("pseudonym", "file", "line", "reason"), *rows])
+    noticed = [(pseudonym, name, _one_cell(notice)) for pseudonym, name, notice in notices]
+    write_table(out / "notices.tsv", [("pseudonym", "file", "notice"), *noticed])
 
 
 def _say(notices: list[tuple[str, str, str]], out: Path) -> None:

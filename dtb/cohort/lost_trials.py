@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dtb.cohort.quality import PersonQuality
 from dtb.errors import InputDataError
-from dtb.files import write_text
+from dtb.files import write_table
 
 TABLE = "lost_trials.tsv"
 _SHOWN = 5
@@ -16,13 +16,13 @@ _SHOWN = 5
 
 def write_lost(folder: Path, people: Sequence[tuple[str, PersonQuality]]) -> None:
     """Write `lost_trials.tsv`: for each run and reason, how many of its trials were lost."""
-    lines = ["pseudonym\ttask\tlabel\tsession\trun\treason\tlost\ttrials"]
+    rows = [["pseudonym", "task", "label", "session", "run", "reason", "lost", "trials"]]
     for pseudonym, person in people:
         for run in person.runs:
             place = [pseudonym, run.task, run.label, run.session or "n/a", run.run or "n/a"]
             total = run.num_usable + sum(run.lost.values())
-            lines += ["\t".join([*place, reason, str(num), str(total)]) for reason, num in sorted(run.lost.items())]
-    write_text(folder / TABLE, "\n".join(lines) + "\n")
+            rows += [[*place, reason, str(num), str(total)] for reason, num in sorted(run.lost.items())]
+    write_table(folder / TABLE, rows)
 
 
 def lost_by_reason(people: Sequence[tuple[str, PersonQuality]]) -> list[tuple[str, str, int, int, str]]:

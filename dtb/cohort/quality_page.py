@@ -15,7 +15,7 @@ import numpy as np
 from dtb.cohort.lost_trials import lost_by_reason
 from dtb.cohort.quality import PersonQuality, RunQuality
 from dtb.config import IngestConfig
-from dtb.files import write_text
+from dtb.files import write_table, write_text
 from dtb.pages.render import render
 
 PAGE = "quality.html"
@@ -108,13 +108,13 @@ def write_quality_table(folder: Path, people: Sequence[tuple[str, PersonQuality]
         "chance", "flag", "median_rt", "rt_outlier_fraction", "num_volumes", "volumes_fraction",
         "left_out",
     ]  # fmt: skip
-    lines = ["\t".join(columns)]
+    rows = [columns]
     for pseudonym, person in people:
         for run in person.runs or (None,):
             own = {} if run is None else {**vars(run), "late_fraction": run.late_fraction}
             values = {"pseudonym": pseudonym, **vars(person), **own}
-            lines.append("\t".join(_cell(values.get(name)) for name in columns))
-    write_text(folder / "quality.tsv", "\n".join(lines) + "\n")
+            rows.append([_cell(values.get(name)) for name in columns])
+    write_table(folder / "quality.tsv", rows)
 
 
 def _cell(value: object) -> str:

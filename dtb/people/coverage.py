@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.files import write_text
+from dtb.files import write_table
 
 COVERAGE_FILE = "coverage.tsv"
 
@@ -65,4 +65,4 @@ class RegionCoverage:
 
     def save(self, folder: Path) -> None:
         """Write `coverage.tsv` into `folder`."""
-        write_text(folder / COVERAGE_FILE, "".join("\t".join(row) + "\n" for row in self.rows()))
+        write_table(folder / COVERAGE_FILE, self.rows())

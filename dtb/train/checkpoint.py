@@ -1,13 +1,15 @@
-"""Checkpoints to resume from: DeepSpeed's files, the best weights, and a manifest that is written last.
+"""Checkpoints to resume from: DeepSpeed's files, the best weights, and a signed manifest that is written last.
 
 A folder without a manifest, or that differs from its manifest, is incomplete, and an older checkpoint is used. These files contain
-pickles and are only for resuming; the exported twin is for others to load.
+pickles and are only for resuming by whoever wrote them (`dtb.train.origin`); the exported twin is for others to load.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -20,8 +22,12 @@ from torch import Tensor
 
 from dtb.errors import StageError
 from dtb.files import read_json, readable, sha256_of, write_json, written_whole
+from dtb.train.origin import UnknownOriginError, require_own, signed, user_key
 from dtb.train.progress import Progress
+from dtb.train.weights_only import weights_only
 
+CHECKPOINTS = "checkpoints"
+"""Folder of the checkpoints within that of the training."""
 MANIFEST_FILE = "manifest.json"
 _DAMAGED = "manifest.damaged.json"
 _BEST_FILE = "best.safetensors"
@@ -54,7 +60,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    engine: Any, folder: Path, progress: Progress, best_weights: dict[str, Tensor] | None, kept: int
+    engine: Any, folder: Path, progress: Progress, best_weights: dict[str, Tensor] | None, kept: int, key: bytes
 ) -> None:
     """Write a checkpoint and remove those that are no longer needed; every rank must call it.
 
@@ -68,6 +74,8 @@ def save_checkpoint(
         On rank 0.
     kept : int
         Number of newest checkpoints to keep.
+    key : bytes
+        Signs the manifest.
 
     Raises
     ------
@@ -95,12 +103,12 @@ def save_checkpoint(
         if best_weights is not None:
             with written_whole(path / _BEST_FILE) as temporary:
                 safetensors.torch.save_file(best_weights, temporary)
-        _write_manifest(path, progress, engine)
+        _write_manifest(path, progress, engine, key)
         _forget_old(folder, kept)
     torch.distributed.barrier()
 
 
-def _write_manifest(path: Path, progress: Progress, engine: Any) -> None:
+def _write_manifest(path: Path, progress: Progress, engine: Any, key: bytes) -> None:
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     num_optimizer_files = sum("optim_states" in file.name for file in files)
     expected = engine.world_size if engine.zero_optimization() else num_optimizer_files
@@ -117,7 +125,7 @@ def _write_manifest(path: Path, progress: Progress, engine: Any) -> None:
         "progress": {name: value for name, value in progress.to_plain().items() if value != float("inf")},
         "files": entries,
     }
-    write_json(path / MANIFEST_FILE, said)
+    write_json(path / MANIFEST_FILE, signed(said, key))
 
 
 def _forget_old(folder: Path, kept: int) -> None:
@@ -130,8 +138,15 @@ def _forget_old(folder: Path, kept: int) -> None:
         shutil.rmtree(path)
 
 
-def newest_complete(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+def newest_complete(folder: Path, key: bytes | None = None) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint that agrees with its manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of all checkpoints.
+    key : bytes, optional
+        The user's key by default.
 
     Returns
     -------
@@ -139,11 +154,19 @@ def newest_complete(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         None if there is none.
     passed_over : list of str
         One sentence for each newer one that cannot be used.
+
+    Raises
+    ------
+    UnknownOriginError
+        It, or a newer one, was not written with the key.
     """
+    own_key = user_key() if key is None else key
     passed_over: list[str] = []
     for path in sorted((path for path in folder.glob("epoch-*") if path.is_dir()), reverse=True):
         try:
-            return _checked(path), passed_over
+            return _checked(path, own_key), passed_over
+        except UnknownOriginError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             passed_over.append(f"{path.name} is passed over: {error}")
     return None, passed_over
@@ -162,10 +185,26 @@ def newest_manifest(folder: Path) -> tuple[str, dict[str, Any]] | None:
     return (paths[-1].parent.name, read_json(paths[-1], "Training passes it over.")) if paths else None
 
 
-def _checked(path: Path) -> Checkpoint:
+def require_own_checkpoints(folder: Path, key: bytes) -> None:
+    """Refuse a folder with a checkpoint of another origin before anything is started; what cannot be read is passed over later.
+
+    Raises
+    ------
+    UnknownOriginError
+        One was not written with the key.
+    """
+    for path in folder.glob(f"epoch-*/{MANIFEST_FILE}"):
+        with contextlib.suppress(OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            said = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(said, dict):
+                require_own(said, key, path.parent)
+
+
+def _checked(path: Path, key: bytes) -> Checkpoint:
     if not (path / MANIFEST_FILE).is_file():
         raise ValueError("it was cut short (no manifest)")
     said = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+    require_own(said, key, path)
     for name, entry in said["files"].items():
         file = path / name
         if not file.is_file() or file.stat().st_size != entry["bytes"] or sha256_of(file) != entry["sha256"]:
@@ -188,7 +227,7 @@ def convert(checkpoint: Checkpoint) -> None:
     """
     target = _universal(checkpoint)
     shutil.rmtree(target, ignore_errors=True)
-    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--num_extract_workers", "1"]
+    command = [sys.executable, "-m", "dtb.train.weights_only", "--num_extract_workers", "1"]
     command += ["--num_merge_workers", "1", "--input_folder", str(checkpoint.path), "--output_folder", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -208,10 +247,16 @@ def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> 
     Raises
     ------
     StageError
-        DeepSpeed found nothing to load.
+        DeepSpeed found nothing to load, or there is more than it writes.
     """
     path = _universal(checkpoint) if converted else checkpoint.path
-    loaded, _ = engine.load_checkpoint(str(path.parent), tag=path.name)
+    try:
+        with weights_only():
+            loaded, _ = engine.load_checkpoint(str(path.parent), tag=path.name)
+    except pickle.UnpicklingError as error:
+        raise StageError(
+            f"{path} holds other objects than DeepSpeed writes ({str(error).splitlines()[0]}), which are not loaded. Train anew."
+        ) from None
     if loaded is None:
         raise StageError(f"DeepSpeed could not load {path}. Remove that folder to go on from the checkpoint before it.")
 

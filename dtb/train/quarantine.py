@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from dtb.errors import FinalError
-from dtb.files import write_text
+from dtb.files import write_table
 from dtb.people.records import Run, SubjectRecord
 
 QUARANTINE_FILE = "quarantine.tsv"
-_HEADER = "pseudonym\treason\n"
+_HEADER = ("pseudonym", "reason")
 
 
 def unfit(record: SubjectRecord) -> str | None:
@@ -67,9 +67,7 @@ def read_quarantine(out: Path) -> dict[str, str]:
 def quarantine(out: Path, found: Mapping[str, str]) -> dict[str, str]:
     """Return all people set aside, with the reasons, after adding these."""
     everybody = {**read_quarantine(out), **found}
-    write_text(
-        out / QUARANTINE_FILE, _HEADER + "".join(f"{who}\t{reason}\n" for who, reason in sorted(everybody.items()))
-    )
+    write_table(out / QUARANTINE_FILE, [_HEADER, *sorted(everybody.items())])
     return everybody
 
 

@@ -28,10 +28,12 @@ from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
+from dtb.train.checkpoint import CHECKPOINTS, require_own_checkpoints
 from dtb.train.driver_messages import print_messages
 from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
+from dtb.train.origin import user_key
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
 from dtb.train.room import fewest_workers, require_machine, require_room, resources_of_worker, shortage_of
@@ -105,6 +107,7 @@ def train(
     call = StageCall("train", out, _what_matters(config), resume=resume, dry_run=dry_run)
     if call.ends_early(lambda: _describe(plan, user)):
         return
+    require_own_checkpoints(out / CHECKPOINTS, user_key())
     with connected(config.cluster):
         require_room(config)  # before the output is taken: a command that is refused leaves nothing behind
         folder = call.claim()

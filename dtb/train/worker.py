@@ -25,19 +25,20 @@ from dtb.memory import keep_freed_memory
 from dtb.shared_folder import SharedFolder
 from dtb.track import Tracker, open_tracker
 from dtb.train import checkpoint as checkpoints
+from dtb.train.checkpoint import CHECKPOINTS
 from dtb.train.duration import ExpectedDuration
 from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
 from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_going_on
 from dtb.train.loop import fit
 from dtb.train.normalise import Normalisation
+from dtb.train.origin import user_key
 from dtb.train.plan import Plan
 from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
 from dtb.twin.export import save_twin
 from dtb.twin.objective import Objective
 
-CHECKPOINTS = "checkpoints"
 TWIN = "twin"
 _FULL_BYTES = 1 << 20
 _SLOW, _LONG_SECONDS = 2.0, 2.0
@@ -53,11 +54,14 @@ class Job:
     normalisation : Normalisation
     deepspeed : dict
         The user's DeepSpeed settings.
+    key : bytes
+        Signs checkpoints: that of the driver's user, whatever home this worker has.
     """
 
     plan: Plan
     normalisation: Normalisation
     deepspeed: dict[str, Any]
+    key: bytes = dataclasses.field(default_factory=user_key, repr=False)
 
 
 def work_if_shared(folder: SharedFolder, job: Job) -> None:
@@ -84,7 +88,7 @@ def work(job: Job) -> None:
     plan = dataclasses.replace(job.plan, left_out=_set_aside(job.plan, rank))
     twin = plan.twin(job.normalisation)
     settings = deepspeed_settings(train, world_size, job.deepspeed)
-    found = _found_by_first(plan.out / CHECKPOINTS, rank)
+    found = _found_by_first(plan.out / CHECKPOINTS, rank, job.key)
     converted = found is not None and checkpoints.needs_conversion(found, world_size)
     if found is not None and converted:
         if rank == 0:
@@ -132,7 +136,7 @@ def work(job: Job) -> None:
             set_aside=set_aside,
             on_step=expected.step if rank == 0 else lambda _: None,
             save=lambda best: checkpoints.save_checkpoint(
-                engine, plan.out / CHECKPOINTS, progress, best, train.checkpoints_kept
+                engine, plan.out / CHECKPOINTS, progress, best, train.checkpoints_kept, job.key
             ),
         )
     if book is not None:
@@ -179,11 +183,11 @@ def _set_aside(plan: Plan, rank: int) -> frozenset[str]:
     return frozenset(from_first[0])
 
 
-def _found_by_first(folder: Path, rank: int) -> checkpoints.Checkpoint | None:
+def _found_by_first(folder: Path, rank: int, key: bytes) -> checkpoints.Checkpoint | None:
     """Return the newest complete checkpoint, found on rank 0 and broadcast."""
     from_first: list[checkpoints.Checkpoint | None] = [None]
     if rank == 0:
-        from_first[0], passed_over = checkpoints.newest_complete(folder)
+        from_first[0], passed_over = checkpoints.newest_complete(folder, key)
         checkpoints.discount_newer(folder, from_first[0])
         for sentence in passed_over:
             note(folder.parent, f"Checkpoint {sentence}")
