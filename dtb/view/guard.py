@@ -16,6 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dtb.view.patience import RefusedBodyError, whole_body
+
 _POLICY = (
     "default-src 'none'; script-src 'self'{scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -67,11 +69,17 @@ class Guard:
 
         given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [])
         if scope["method"] == "GET" and given and self._is_token(given[0]):
-            answer = RedirectResponse(scope.get("root_path", "") + "/", status_code=303)
-            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
-            await answer(scope, receive, strict_send)
+            moved = RedirectResponse(scope.get("root_path", "") + "/", status_code=303)
+            moved.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+            await moved(scope, receive, strict_send)
         elif self._has_token(Headers(scope=scope)):
-            await self._app(scope, receive, strict_send)
+            try:
+                body = await whole_body(receive) if scope["method"] not in ("GET", "HEAD") else receive
+            except RefusedBodyError as refusal:
+                answer = PlainTextResponse(str(refusal), refusal.status, {"Connection": "close"})
+                await answer(scope, receive, strict_send)
+                return
+            await self._app(scope, body, strict_send)
         else:
             await PlainTextResponse(_REFUSAL, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, strict_send)
 

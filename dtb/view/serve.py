@@ -58,11 +58,13 @@ def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
     import uvicorn
 
     from dtb.view.app import make_app
+    from dtb.view.patience import PatientProtocol
 
     torch.set_num_threads(1)  # everybody who performs has a core; matrices of this size gain little from a second one
     with _listening(host, port) as listener:
         app = make_app(run, token, _names_of(host))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+        settings = uvicorn.Config(app, http=PatientProtocol, log_level="warning", access_log=False, server_header=False)
+        server = uvicorn.Server(settings)
         _announce(run, host, listener.getsockname()[1], token)
         try:
             server.run(sockets=[listener])

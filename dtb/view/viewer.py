@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,10 @@ from dtb.view.scene import ManualChange, Scene, judge, perform, valid_change
 
 NOTICE = "Research use only. What a model does is a hypothesis, no medical advice."
 _PEOPLE_KEPT = 16
+
+
+MOST_SCENES = 16
+"""Different scenes that may be under way or wait for a core."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,6 +97,8 @@ class Viewer:
         self._search = read_stage_state("intervene", run / FOLDERS["intervene"])
         self._lock = threading.RLock()
         self._hall = ThreadPoolExecutor(api.MAX_PEOPLE)
+        self._sharing = threading.Lock()
+        self._under_way: dict[str, Future[api.SceneReply]] = {}
 
     def description(self) -> api.RunDescription:
         """Return the description of the run."""
@@ -195,8 +201,30 @@ class Viewer:
         InputDataError
             There is no such person, task, block or region, or no intervention for a dose.
         StageError
-            The twin's output is not finite.
+            The twin's output is not finite, or too many different scenes are under way.
         """
+        key = request.model_dump_json()
+        with self._sharing:
+            reply = self._under_way.get(key)
+            is_first = reply is None
+            if reply is None:
+                if len(self._under_way) >= MOST_SCENES:
+                    raise StageError(
+                        f"{MOST_SCENES} scenes are under way, as many as wait here. Ask again in a moment."
+                    )
+                reply = self._under_way[key] = Future()
+        if not is_first:  # who asks for the same gets the same
+            return reply.result()
+        try:
+            reply.set_result(self._performed(request))
+        except BaseException as error:  # noqa: BLE001, whoever waits for the same is to hear of it too
+            reply.set_exception(error)
+        finally:
+            with self._sharing:
+                del self._under_way[key]
+        return reply.result()
+
+    def _performed(self, request: api.SceneRequest) -> api.SceneReply:
         began = time.perf_counter()
         region, column = self._bold_region(request.bold_region)
         wanted = self._manual_change(request)
