@@ -62,11 +62,10 @@ HARMLESS = {
 """No line that was finished; and a manifest is looked into when a checkpoint is loaded."""
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("which", READERS)
-def test_a_damaged_file_ends_in_a_sentence_with_its_name(tmp_path, which, damage):
+def good(parent: Path, which: str) -> tuple[Path, Callable[[Path], Any]]:
+    """Write a file that can be read; return its path, and what reads it."""
     name, text, read = READERS[which]
-    folder = tmp_path / {"manifest": "checkpoints/epoch-1", "trials": "out/trials"}.get(which, "out")
+    folder = parent / {"manifest": "checkpoints/epoch-1", "trials": "out/trials"}.get(which, "out")
     folder.mkdir(parents=True)
     path = folder / name
     if which == "normalisation":
@@ -75,6 +74,13 @@ def test_a_damaged_file_ends_in_a_sentence_with_its_name(tmp_path, which, damage
         pd.DataFrame({"pseudonym": ["a"]}).to_parquet(path)
     else:
         path.write_text(text)
+    return path, read
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("which", READERS)
+def test_a_damaged_file_ends_in_a_sentence_with_its_name(tmp_path, which, damage):
+    path, read = good(tmp_path, which)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     if (which, damage) in HARMLESS:
         read(path)
@@ -82,6 +88,6 @@ def test_a_damaged_file_ends_in_a_sentence_with_its_name(tmp_path, which, damage
     with pytest.raises(DamagedOutputError) as found:
         read(path)
     text = str(found.value)
-    assert name in text
+    assert path.name in text
     assert "\n" not in text
     assert len(text) < 600
