@@ -193,7 +193,7 @@ def ingest(
     draw()  # last, for nothing that is only looked at may cost the shards
     remove_finished(out)
     _print_summary(summary, left_out, coverage.absent_in_everybody, out)
-    if use := manifest.use_without_training:
+    if use := manifest.use_without_training or manifest.use_without_connectome:
         terminal.err.print(f"Warning: {use}")
     _warn_of_lost_trials(people, out)
     _warn_of_unseen_onsets(people, tasks)

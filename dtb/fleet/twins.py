@@ -181,7 +181,7 @@ def _join(cohort: Cohort, shards: Path, trained: Path, *, needs_connectomes: boo
     require_complete(trained, "train")
     twin, card = load_twin(trained / "twin")
     if needs_connectomes and cohort.manifest.counts.get(WITHOUT_CONNECTOME):
-        raise InputDataError(f"{shards}: {cohort.manifest.use_without_training}")
+        raise InputDataError(f"{shards}: {cohort.manifest.use_without_connectome}")
     description = cohort.manifest.description
     if tuple(description.regions) != card.region_names:
         raise InputDataError(

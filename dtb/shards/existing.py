@@ -63,6 +63,6 @@ def use_existing_shards(config: Config, shards: Path, out: Path, *, resume: bool
 def _opened(shards: Path) -> Cohort:
     require_ingested(shards)
     cohort = open_cohort(shards)
-    if why := cohort.manifest.use_without_training:
+    if why := cohort.manifest.use_without_training or cohort.manifest.use_without_connectome:
         raise InputDataError(f"{shards}: {why}")
     return cohort

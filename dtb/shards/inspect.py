@@ -40,7 +40,7 @@ def print_info(folder: Path) -> None:
         f"  runs: {counts['runs']}, trials: {counts['trials']} ({counts['usable_trials']} usable), task volumes: {counts['volumes']}\n"
         f"  cohort hash: {manifest.cohort_hash[:16]}"
     )
-    if use := manifest.use_without_training:
+    for use in filter(None, (manifest.use_without_training, manifest.use_without_connectome)):
         terminal.out.print(f"  {use}")
     headers = [cohort.header(pseudonym) for pseudonym in cohort.pseudonyms]
     for sentence in _rest_in_words(folder, headers):

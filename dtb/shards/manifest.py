@@ -102,20 +102,26 @@ class Manifest:
 
     @property
     def use_without_training(self) -> str:
-        """Return why no twin can be trained on the shards, and what they can be used for; empty if one can."""
+        """Return why no twin can be trained on the shards, and what they can be used for; empty if one with person effects can."""
         if not self.counts["runs"]:
             return (
                 "These shards hold connectomes and no task: they are for reading connectomes (`dtb.shards.read.open_cohort`), their "
                 "reliability, and for twins that were trained on others (`dtb simulate` with simulate.designs). No twin can be trained on "
                 "them: name tasks with ingest.tasks."
             )
-        if number := self.counts.get(WITHOUT_CONNECTOME, 0):
-            return (
-                f"{number} of {self.counts['subjects']} people in these shards have no connectome, every edge of theirs being absent: they "
-                "are for counting and reading behaviour (`dtb.shards.read.open_cohort`). No twin can be trained on them: ingest with "
-                "`ingest.without_connectome: set_aside`."
-            )
         return ""
+
+    @property
+    def use_without_connectome(self) -> str:
+        """Return how many people have no connectome, and what they can be used for; empty if everybody has one."""
+        number = self.counts.get(WITHOUT_CONNECTOME, 0)
+        if not number:
+            return ""
+        return (
+            f"{number} of {self.counts['subjects']} people in these shards have no connectome, every edge of theirs being absent. A twin "
+            "with `twin.person_effects` learns from them (`dtb train`), and updates them by their own data; whatever predicts people from "
+            "connectomes needs shards of `ingest.without_connectome: set_aside`."
+        )
 
     @property
     def cohort_hash(self) -> str:

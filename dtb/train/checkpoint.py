@@ -250,6 +250,9 @@ def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> 
         DeepSpeed found nothing to load, or there is more than it writes.
     """
     path = _universal(checkpoint) if converted else checkpoint.path
+    own = [
+        {name: value for name, value in group.items() if name != "params"} for group in engine.optimizer.param_groups
+    ]
     try:
         with weights_only():
             loaded, _ = engine.load_checkpoint(str(path.parent), tag=path.name)
@@ -257,6 +260,14 @@ def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> 
         raise StageError(
             f"{path} holds other objects than DeepSpeed writes ({str(error).splitlines()[0]}), which are not loaded. Train anew."
         ) from None
+    # From a converted checkpoint of ZeRO 3 DeepSpeed gives all groups the settings of the first, and one count of steps to share, which
+    # then grows by as many in each step.
+    for group, settings in zip(engine.optimizer.param_groups, own, strict=True):
+        group.update(settings)
+    inner = getattr(engine.optimizer, "optimizer", engine.optimizer)
+    for state in inner.state.values():
+        if isinstance(state.get("step"), torch.Tensor):
+            state["step"] = state["step"].clone()
     if loaded is None:
         raise StageError(f"DeepSpeed could not load {path}. Remove that folder to go on from the checkpoint before it.")
 

@@ -17,6 +17,7 @@ import torch
 
 from dtb.config import TrainConfig
 from dtb.errors import ConfigurationError
+from dtb.twin.person_effects import PersonEffects
 
 # Where a matter of ours lies in DeepSpeed's JSON.
 _OURS = {
@@ -28,6 +29,8 @@ _OURS = {
     ("train_batch_size",): "train.batch_size",
     ("train_micro_batch_size_per_gpu",): "train.batch_size divided by the number of workers",
 }
+EFFECTS_RATE = 10.0
+"""Learning rate of people's own effects, relative to that of the weights: each is seen once an epoch, and the weights in every step."""
 _LARGEST_BUCKET = 50_000_000
 """Numbers that are summed over the ranks at once. DeepSpeed's own is ten times as many, of which it makes room for all beforehand."""
 
@@ -206,8 +209,14 @@ def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     size = bucket_size(settings, sum(parameter.numel() for parameter in parameters))
+    groups: list[Any] = list(parameters)
+    effects = _effects_of(module)
+    if effects:
+        rest = [parameter for parameter in parameters if all(parameter is not other for other in effects)]
+        rate = settings["optimizer"]["params"]["lr"]
+        groups = [{"params": rest}, {"params": effects, "lr": EFFECTS_RATE * rate, "weight_decay": 0.0}]
     settings = {**settings, "zero_optimization": {**settings["zero_optimization"], "reduce_bucket_size": size}}
-    engine, *_ = deepspeed.initialize(model=module, model_parameters=parameters, config=settings)
+    engine, *_ = deepspeed.initialize(model=module, model_parameters=groups, config=settings)
     return engine
 
 
@@ -220,13 +229,23 @@ def gradient_norm(engine: Any) -> float | None:
 
 
 def set_learning_rate(engine: Any, learning_rate: float) -> None:
-    """Set the learning rate of the next step."""
-    for group in engine.optimizer.param_groups:
+    """Set the learning rate of the next step; people's effects learn `EFFECTS_RATE` times as fast."""
+    groups = engine.optimizer.param_groups
+    for group in groups:
         group["lr"] = learning_rate
+    if _effects_of(engine.module):
+        groups[-1]["lr"] = EFFECTS_RATE * learning_rate
 
 
-def full_weights(engine: Any, twin: torch.nn.Module) -> dict[str, torch.Tensor] | None:
-    """Return a copy of the twin's parameters on rank 0, at any ZeRO stage; every rank must call it.
+def _effects_of(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the parameters of people's effects: the distribution over people keeps them small, so weight decay must not."""
+    return [
+        parameter for part in module.modules() if isinstance(part, PersonEffects) for parameter in part.parameters()
+    ]
+
+
+def full_weights(engine: Any, module: torch.nn.Module) -> dict[str, torch.Tensor] | None:
+    """Return a copy of a module's parameters on rank 0, at any ZeRO stage; every rank must call it.
 
     Returns
     -------
@@ -236,7 +255,7 @@ def full_weights(engine: Any, twin: torch.nn.Module) -> dict[str, torch.Tensor] 
     import deepspeed
     from deepspeed.utils import safe_get_full_fp32_param
 
-    parameters = dict(twin.named_parameters())
+    parameters = dict(module.named_parameters())
     if engine.bfloat16_enabled():
         exact = {name: safe_get_full_fp32_param(parameter) for name, parameter in parameters.items()}
         found = {name: parameters[name] if tensor is None else tensor for name, tensor in exact.items()}

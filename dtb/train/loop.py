@@ -60,7 +60,7 @@ def fit(
     progress : Progress
         Where to begin; updated in place.
     best_weights : dict or None
-        The twin's weights at the smallest validation loss so far; on rank 0 only.
+        The objective's weights at the smallest validation loss so far; on rank 0 only.
     on_epoch : callable
         Called with the figures of each epoch, on every rank.
     save : callable
@@ -107,7 +107,7 @@ def fit(
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         if validated["loss"] < progress.best_loss:
             progress.best_loss, progress.best_epoch = validated["loss"], progress.epoch
-            best_weights = full_weights(engine, twin)
+            best_weights = full_weights(engine, engine.module)
         seconds = time.monotonic() - started
         on_epoch(
             {

@@ -26,6 +26,7 @@ from dtb.train.normalise import Normalisation
 from dtb.twin.blocks import block_steps
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
+from dtb.twin.person_effects import Beginning, PersonEffects
 from dtb.twin.sizes import TwinSizes
 
 
@@ -77,9 +78,9 @@ class Plan:
             people, self.batch_size, self.config.seed, shuffled=part == "train", left_out=self.left_out
         )
 
-    def feeds(self, rank: int, world_size: int, pieces: int, bold_mean_R: np.ndarray | None = None) -> dict[str, Feed]:
-        """Return a rank's training and validation feeds; `bold_mean_R` is that of the training's scales."""
-        maker = BatchMaker(
+    def maker(self, bold_mean_R: np.ndarray | None = None) -> BatchMaker:
+        """Return what lays people out for training; `bold_mean_R` is that of the training's scales."""
+        return BatchMaker(
             TaskSet.from_plain(self.card.taskset),
             self.config.segments,
             self.config.twin.step_seconds,
@@ -88,6 +89,10 @@ class Plan:
             loss_of=self.config.twin,
             bold_mean_R=bold_mean_R,
         )
+
+    def feeds(self, rank: int, world_size: int, pieces: int, bold_mean_R: np.ndarray | None = None) -> dict[str, Feed]:
+        """Return a rank's training and validation feeds; `bold_mean_R` is that of the training's scales."""
+        maker = self.maker(bold_mean_R)
         threads = self.config.train.loader_threads
         return {
             "train": Feed(self.cohort, maker, self.stream("train"), "train", rank, world_size, pieces, threads),
@@ -95,6 +100,25 @@ class Plan:
                 self.cohort, maker, self.stream("validation"), "validation", rank, world_size, threads=threads
             ),
         }
+
+    def person_effects(self, normalisation: Normalisation | None = None) -> PersonEffects | None:
+        """Make the table of the training people's own effects as it begins; None for a twin without them."""
+        if not self.config.twin.person_effects:
+            return None
+        beginning = Beginning.of_nothing(self.split.train, self.config.twin.latent_size)
+        if normalisation is not None and normalisation.read_people is not None:
+            scores = (normalisation.read_PZ, normalisation.own_PZ, normalisation.own_variance_PZ)
+            read_PZ, own_PZ, own_variance_PZ = (torch.tensor(array) for array in scores)
+            beginning = Beginning.of_scores(
+                self.split.train, normalisation.read_people, read_PZ, own_PZ, own_variance_PZ
+            )
+        return PersonEffects(beginning, self.observations_per_person)
+
+    @property
+    def observations_per_person(self) -> float:
+        """Mean number of usable trials of a person of the cohort; of volumes, where nobody has any trial."""
+        counts = self.cohort.manifest.counts
+        return max((counts["usable_trials"] or counts["volumes"]) / max(counts["subjects"], 1), 1.0)
 
     def twin(self, normalisation: Normalisation | None = None) -> Twin:
         """Make the twin with its initial weights, which depend only on the seed."""
@@ -136,6 +160,10 @@ def make_plan(config: Config, shards: Path, out: Path, cohort: Cohort) -> Plan:
     """
     if why := cohort.manifest.use_without_training:
         raise ConfigurationError(f"{shards}: {why}")
+    if not config.twin.person_effects and (why := cohort.manifest.use_without_connectome):
+        raise ConfigurationError(f"{shards}: {why} This twin has `person_effects: false`.")
+    if config.twin.connectome_space == "tangent" and (why := cohort.manifest.use_without_connectome):
+        raise ConfigurationError(f"{shards}: {why} With people who have none, `connectome_space` has to be `edges`.")
     description = cohort.manifest.description
     taskset = TaskSet.from_plain(description.taskset)
     split = make_split(cohort, config.split, config.seed)

@@ -19,15 +19,15 @@ QUARANTINE_FILE = "quarantine.tsv"
 _HEADER = ("pseudonym", "reason")
 
 
-def unfit(record: SubjectRecord) -> str | None:
+def unfit(record: SubjectRecord, *, needs_connectome: bool = True) -> str | None:
     """Return why a person cannot be trained on, or None.
 
-    Absent edges and absent volumes are NaN and are masked; what is refused is an infinity anywhere, a NaN where a number must be, and a
-    connectome without any edge.
+    Absent edges and absent volumes are NaN and are masked; what is refused is an infinity anywhere, a NaN where a number must be, and, if
+    the twin has no person effects, a connectome without any edge.
     """
     if np.isinf(record.connectome_E).any():
         return "the connectome has an infinite edge"
-    if np.isnan(record.connectome_E).all():
+    if needs_connectome and np.isnan(record.connectome_E).all():
         return "the connectome has no edge"
     for run in record.runs:
         reason = _unfit_run(run)

@@ -21,7 +21,7 @@ from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageError, UserError
 from dtb.files import read_json, readable, write_json, write_text
 from dtb.shards.possible import ImpossibleRecordError
-from dtb.shards.read import Cohort, open_cohort, require_ingested
+from dtb.shards.read import open_cohort, require_ingested
 from dtb.shared_folder import SharedFolder, marked
 from dtb.stages import CONFIG_FILE, StageCall
 from dtb.tasks.taskset import TaskSet
@@ -166,7 +166,7 @@ def _keep(plan: Plan, out: Path, user: dict[str, Any]) -> None:
 def _set_aside_unfit(plan: Plan) -> set[str]:
     """Record the people who cannot be trained on."""
     people = sorted({*plan.split.train, *plan.split.validation})
-    reasons = {who: _why_unfit(plan.cohort, who) for who in people}
+    reasons = {who: _why_unfit(plan, who) for who in people}
     found = {who: reason for who, reason in reasons.items() if reason is not None}
     set_aside = quarantine(plan.out, found)
     for who, reason in found.items():
@@ -175,9 +175,9 @@ def _set_aside_unfit(plan: Plan) -> set[str]:
     return set(found)
 
 
-def _why_unfit(cohort: Cohort, pseudonym: str) -> str | None:
+def _why_unfit(plan: Plan, pseudonym: str) -> str | None:
     try:
-        return unfit(cohort.record(pseudonym))
+        return unfit(plan.cohort.record(pseudonym), needs_connectome=not plan.config.twin.person_effects)
     except ImpossibleRecordError as error:
         return error.reason
 

@@ -30,13 +30,15 @@ from dtb.train.duration import ExpectedDuration
 from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
 from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_going_on
-from dtb.train.loop import fit
+from dtb.train.loop import Weights, fit
+from dtb.train.measure_people import EFFECTS_FILE, measure_people, save_effects
 from dtb.train.normalise import Normalisation
 from dtb.train.origin import user_key
 from dtb.train.plan import Plan
 from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
 from dtb.twin.export import save_twin
+from dtb.twin.model import Twin
 from dtb.twin.objective import Objective
 
 TWIN = "twin"
@@ -95,14 +97,16 @@ def work(job: Job) -> None:
             checkpoints.convert(found)
         torch.distributed.barrier()
         settings["checkpoint"] = {**settings.get("checkpoint", {}), "load_universal": True}
-    buffers = {name: buffer.clone() for name, buffer in twin.named_buffers()}
-    engine = make_engine(
-        Objective(twin, train.press_weight, train.bold_weight, recompute=train.recompute_states), settings
+    effects = plan.person_effects(job.normalisation)
+    objective = Objective(
+        twin, train.press_weight, train.bold_weight, recompute=train.recompute_states, effects=effects
     )
+    buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}
+    engine = make_engine(objective, settings)
     # bf16 rounds buffers with the weights; scales and components stay as they were measured.
     for name, buffer in buffers.items():
         owner, _, leaf = name.rpartition(".")
-        setattr(twin.get_submodule(owner), leaf, buffer.to(engine.device))
+        setattr(objective.get_submodule(owner), leaf, buffer.to(engine.device))
     progress, best_weights = Progress(), None
     if found is not None:
         checkpoints.load_checkpoint(engine, found, converted=converted)
@@ -139,14 +143,8 @@ def work(job: Job) -> None:
                 engine, plan.out / CHECKPOINTS, progress, best, train.checkpoints_kept, job.key
             ),
         )
+    exported = _finished(job, plan, best_weights, rank, world_size)
     if book is not None:
-        if best_weights is None:
-            raise StageError(
-                "The validation loss was never finite, so there are no best weights. Look at metrics.jsonl; a smaller "
-                "train.learning_rate is the first thing to try."
-            )
-        exported = plan.twin(job.normalisation)
-        exported.load_state_dict({**exported.state_dict(), **best_weights})
         save_twin(plan.out / TWIN, exported, plan.card)
         message = ending_in_words(
             ending_of(read_metrics(plan.out / METRICS_FILE), plan.budget.max_steps),
@@ -156,6 +154,25 @@ def work(job: Job) -> None:
             note(plan.out, message)
         book.close()
     torch.distributed.barrier()
+
+
+def _finished(job: Job, plan: Plan, best_weights: Weights | None, rank: int, world_size: int) -> Twin:
+    """Return the twin with the best weights, which rank 0 has, and with its distribution of people."""
+    from_first = [best_weights]
+    torch.distributed.broadcast_object_list(from_first, src=0)
+    if from_first[0] is None:
+        raise StageError(
+            "The validation loss was never finite, so there are no best weights. Look at metrics.jsonl; a smaller "
+            "train.learning_rate is the first thing to try."
+        )
+    twin, effects = plan.twin(job.normalisation), plan.person_effects(job.normalisation)
+    objective = Objective(twin, 1.0, 1.0, effects=effects)
+    objective.load_state_dict({**objective.state_dict(), **from_first[0]})
+    if effects is not None:
+        if rank == 0:
+            save_effects(plan.out / EFFECTS_FILE, effects)
+        measure_people(twin, effects, plan, job.normalisation, rank, world_size)
+    return twin
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,30 @@ from dtb.twin.readouts.press import press_nll
 _DIFFERENCE = {torch.float32: 1e-2, torch.float64: 1e-4}
 """Step of the differences, in standard deviations of the prior."""
 _SMALLEST_HAZARD = 1e-30
+
+
+class Scores(NamedTuple):
+    """How fast the loss changes along directions between latents, in each segment, and how fast it should by chance.
+
+    Attributes
+    ----------
+    press_DSK, bold_DSK : (D, S, K) float64 Tensor
+        Slopes of minus the log likelihood of presses, and of BOLD.
+    press_told_SK, bold_told_SK : (S, K) float64 Tensor
+        Fisher information, summed over the directions: the sum of squared slopes to be expected if all observations are independent.
+    """
+
+    press_DSK: Tensor
+    press_told_SK: Tensor
+    bold_DSK: Tensor
+    bold_told_SK: Tensor
+
+
+class _Slopes(NamedTuple):
+    here_SKTA: Tensor
+    press_DSKTA: Tensor
+    bold_SKVR: Tensor | None
+    bold_DSKVR: Tensor | None
 
 
 class LivingTwin(Protocol):
@@ -169,6 +193,36 @@ class Evidence:
         -------
         (S, D, D) float64 Tensor
         """
+        slopes = self._slopes(latent_SZ, directions_SZD)
+        observed_SDM = self._told_by_presses(slopes).mul(self.press_weight**0.5).flatten(2).transpose(0, 1)
+        if slopes.bold_DSKVR is not None:
+            bold_SDM = self._told_by_bold(slopes.bold_DSKVR).mul(self.bold_weight**0.5).flatten(2).transpose(0, 1)
+            observed_SDM = torch.cat([observed_SDM, bold_SDM], dim=2)
+        return observed_SDM @ observed_SDM.mT
+
+    @torch.no_grad()
+    def scores(self, latent_SZ: Tensor, directions_SZD: Tensor) -> Scores:
+        """Return, segment by segment, how fast the loss changes along some directions and how fast it should; parameters as above.
+
+        Trials and volumes are as many independent observations as they are, whatever the weights.
+        """
+        slopes = self._slopes(latent_SZ, directions_SZD)
+        here_SKTA = slopes.here_SKTA
+        hazard_SKTA, rise_SKTA = functional.softplus(here_SKTA), torch.sigmoid(here_SKTA)
+        total_SKT1 = torch.where(self.press_SKTA, hazard_SKTA, 0.0).sum(-1, keepdim=True).clamp_min(_SMALLEST_HAZARD)
+        exposure_SKT1 = (self.at_risk_SKT * self.twin.config.step_seconds)[..., None]
+        change_SKTA = rise_SKTA * (exposure_SKT1 - self.press_SKTA / total_SKT1)
+        press_DSK = (change_SKTA * slopes.press_DSKTA).sum((3, 4))
+        press_told_SK = self._told_by_presses(slopes).square().sum((0, 3, 4))
+        bold_DSK, bold_told_SK = torch.zeros_like(press_DSK), torch.zeros_like(press_told_SK)
+        if slopes.bold_DSKVR is not None and slopes.bold_SKVR is not None:
+            rest_SKVR = torch.where(self.bold_counted_SKVR, slopes.bold_SKVR - self.bold_SKVR, 0.0) / self._variance_R()
+            bold_DSK = (rest_SKVR * slopes.bold_DSKVR).sum((3, 4))
+            bold_told_SK = self._told_by_bold(slopes.bold_DSKVR).square().sum((0, 3, 4))
+        return Scores(press_DSK, press_told_SK, bold_DSK, bold_told_SK)
+
+    def _slopes(self, latent_SZ: Tensor, directions_SZD: Tensor) -> _Slopes:
+        """Return press readouts and BOLD, and how they change along each direction."""
         num_people, _, num_directions = directions_SZD.shape
         difference = _DIFFERENCE[self.stimulus_SKTI.dtype]
         moved_DSZ = latent_SZ + difference * directions_SZD.permute(2, 0, 1)
@@ -176,28 +230,28 @@ class Evidence:
         press_SKTA, bold_SKVR = self._performed(all_SZ, 1 + num_directions)
 
         def slopes(values: Tensor) -> tuple[Tensor, Tensor]:
-            """Return values and their slopes along each direction."""
             values = values.unflatten(0, (1 + num_directions, num_people))
             return values[0].double(), (values[1:] - values[0]).double() / difference
 
-        here_SKTA, slope_DSKTA = slopes(press_SKTA)
-        hazard_SKTA = functional.softplus(here_SKTA)
-        change_DSKTA = torch.sigmoid(here_SKTA) * slope_DSKTA
-        exposure_SKT1 = (self.at_risk_SKT * self.twin.config.step_seconds * self.press_weight)[..., None]
+        return _Slopes(*slopes(press_SKTA), *((None, None) if bold_SKVR is None else slopes(bold_SKVR)))
+
+    def _told_by_presses(self, slopes: _Slopes) -> Tensor:
+        """(D, S, K, T, A): its products, summed over all but the directions, are the Fisher information of presses."""
+        hazard_SKTA = functional.softplus(slopes.here_SKTA)
+        change_DSKTA = torch.sigmoid(slopes.here_SKTA) * slopes.press_DSKTA
+        exposure_SKT1 = (self.at_risk_SKT * self.twin.config.step_seconds)[..., None]
         one_by_one = change_DSKTA * (exposure_SKT1 / hazard_SKTA.clamp_min(_SMALLEST_HAZARD)).sqrt()
         several_SK = (self.press_SKTA.sum(-1) > 1).any(-1)
-        if several_SK.any():
-            total_SKT1 = hazard_SKTA.sum(-1, keepdim=True).clamp_min(_SMALLEST_HAZARD)
-            together = change_DSKTA.sum(-1, keepdim=True) * (exposure_SKT1 / total_SKT1).sqrt()
-            together = functional.pad(together, (0, hazard_SKTA.shape[-1] - 1))
-            one_by_one = torch.where(several_SK[..., None, None], together, one_by_one)
-        observed_SDM = one_by_one.flatten(2).transpose(0, 1)
-        if bold_SKVR is not None:
-            _, slope_DSKVR = slopes(bold_SKVR)
-            weight_SKVR = self.bold_counted_SKVR * (self.bold_weight / self._variance_R())
-            bold_SDM = (slope_DSKVR * weight_SKVR.sqrt()).flatten(2).transpose(0, 1)
-            observed_SDM = torch.cat([observed_SDM, bold_SDM], dim=2)
-        return observed_SDM @ observed_SDM.mT
+        if not several_SK.any():
+            return one_by_one
+        total_SKT1 = hazard_SKTA.sum(-1, keepdim=True).clamp_min(_SMALLEST_HAZARD)
+        together = change_DSKTA.sum(-1, keepdim=True) * (exposure_SKT1 / total_SKT1).sqrt()
+        together = functional.pad(together, (0, hazard_SKTA.shape[-1] - 1))
+        return torch.where(several_SK[..., None, None], together, one_by_one)
+
+    def _told_by_bold(self, slope_DSKVR: Tensor) -> Tensor:
+        """(D, S, K, V, R): likewise, of BOLD."""
+        return slope_DSKVR * self.bold_counted_SKVR / self._variance_R().sqrt()
 
     def _performed(self, latent_SZ: Tensor, copies: int) -> tuple[Tensor, Tensor | None]:
         """Return press readouts and, where any counts, BOLD of so many networks of each person, one round of people after another."""

@@ -107,8 +107,12 @@ class Encoder(nn.Module):
             self.indirect = nn.Linear(widths[-1], config.latent_size, bias=False)
             nn.init.normal_(self.indirect.weight, std=LATENT_START / math.sqrt(widths[-1]))
 
-    def forward(self, edges_SE: Tensor, seed_S: Tensor | None) -> Tensor:
-        """Encode standardised edges, 0 where absent; `seed_S` drives the dropout in training."""
+    def forward(self, edges_SE: Tensor, seed_S: Tensor | None, given_SZ: Tensor | None = None) -> Tensor:
+        """Encode standardised edges, 0 where absent; `seed_S` drives the dropout in training.
+
+        `given_SZ` is what readers say of people to whom they were not fitted, in place of what they say here; NaN where there is
+        none.
+        """
         given = edges_SE
         if self.training and self.dropout > 0 and seed_S is not None:
             given = given * dropout_mask(seed_S, edges_SE.shape[1], self.dropout).to(given)
@@ -125,7 +129,10 @@ class Encoder(nn.Module):
             latent_SZ = latent_SZ + _apply(self.indirect, features)
         assert self.reader_EZ is not None
         assert self.learned_share is not None
-        return given @ self.reader_EZ.to(given.dtype) + self.learned_share * latent_SZ
+        said_SZ = given @ self.reader_EZ.to(given.dtype)
+        if given_SZ is not None:
+            said_SZ = torch.where(given_SZ.isnan(), said_SZ, given_SZ.to(said_SZ.dtype))
+        return said_SZ + self.learned_share * latent_SZ
 
     @torch.no_grad()
     def begin_at(self, reader_EZ: Tensor) -> None:
@@ -190,7 +197,13 @@ class Hypernetwork(nn.Module):
         self.shared = None if config.generation == "full" else SharedWeights(config, sizes)
         _initialise_head(self.head, self.shapes, config, sizes)
 
-    def forward(self, edges_SE: Tensor, seed_S: Tensor | None) -> Generated:
+    def forward(
+        self,
+        edges_SE: Tensor,
+        seed_S: Tensor | None,
+        given_SZ: Tensor | None = None,
+        effect_SZ: Tensor | None = None,
+    ) -> Generated:
         """Generate parameters.
 
         Parameters
@@ -199,13 +212,19 @@ class Hypernetwork(nn.Module):
             Standardised edges, 0 where absent.
         seed_S : (S,) int64 Tensor or None
             Seeds of the dropout in training; none drops nothing.
+        given_SZ : (S, Z) Tensor or None
+            See `Encoder`.
+        effect_SZ : (S, Z) Tensor or None
+            People's own effects, beside what their connectomes say.
 
         Returns
         -------
         Generated
             In float32, whatever precision the hypernetwork computes in.
         """
-        features_SZ = self.encoder(edges_SE, seed_S)
+        features_SZ = self.encoder(edges_SE, seed_S, given_SZ)
+        if effect_SZ is not None:
+            features_SZ = exact(features_SZ) + exact(effect_SZ)
         return self.decode(features_SZ)
 
     def decode(self, features_SZ: Tensor) -> Generated:

@@ -146,7 +146,14 @@ class Twin(nn.Module):
         """(S,) float64: how far connectomes lie from the training people's mean, as root mean square over edges in standard deviations."""
         return self.standardise(connectome_SE).double().square().mean(1).sqrt()
 
-    def generate(self, connectome_SE: Tensor, seed_S: Tensor | None = None) -> Generated:
+    def generate(
+        self,
+        connectome_SE: Tensor,
+        seed_S: Tensor | None = None,
+        *,
+        given_SZ: Tensor | None = None,
+        effect_SZ: Tensor | None = None,
+    ) -> Generated:
         """Return the parameters of these people's networks.
 
         Parameters
@@ -155,6 +162,10 @@ class Twin(nn.Module):
             Fisher z of the upper triangle, NaN where absent.
         seed_S : (S,) int64 Tensor or None
             Seeds of the dropout in training.
+        given_SZ : (S, Z) Tensor or None
+            What connectomes say of latents, where it is known from elsewhere; NaN where it is not.
+        effect_SZ : (S, Z) Tensor or None
+            People's own effects on their latents.
 
         Raises
         ------
@@ -164,7 +175,7 @@ class Twin(nn.Module):
         _check("connectome_SE", connectome_SE, (None, self.sizes.num_edges), self.sizes.edges_in_words)
         if seed_S is not None:
             _check("seed_S", seed_S, (len(connectome_SE),))
-        generated: Generated = self.hypernetwork(self.encoder_input(connectome_SE), seed_S)
+        generated: Generated = self.hypernetwork(self.encoder_input(connectome_SE), seed_S, given_SZ, effect_SZ)
         return generated
 
     def forward(

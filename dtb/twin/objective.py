@@ -2,6 +2,11 @@
 
 Each term is a mean over what was seen of a person (trials, volumes by regions), so that people with more data do not count for more.
 
+With person effects a person counts whole: the bound on the log-likelihood of all of a person's trials weighs these against how far the
+person's own effect is from other people's, and a mean over trials would make all effects alike, whatever the number of trials. The
+bound is given per trial of a mean person. Out of training, losses are those of effects as they are known, and of none for people who were
+not trained on: what a twin says of a person of whom nothing is known but the connectome.
+
 Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `R` BOLD region, `A` response alternative.
 """
 
@@ -16,6 +21,7 @@ from torch.nn import functional
 from dtb.twin.batch import Batch
 from dtb.twin.blocks import perform_in_blocks
 from dtb.twin.model import Twin
+from dtb.twin.person_effects import PersonEffects
 from dtb.twin.readouts.interpolation import target_at_steps
 from dtb.twin.readouts.press import count_trials, press_nll
 
@@ -51,6 +57,9 @@ class Losses(NamedTuple):
         Negative log-likelihood per trial, or binary cross-entropy per step with `press: sigmoid`; 0 for a person without any.
     bold_S : (S,) Tensor
         Mean squared error in units of `bold_scale_R`; 0 for a person without any BOLD.
+    divergence_S : (S,) Tensor
+        How far what is known of each person's own effect is from the distribution over people, in nats; 0 for people who are not trained
+        on, and without person effects.
     parts_SKF : (S, K, 4) Tensor
         Of each segment the sum and the count of the press term, then those of the BOLD term; without gradient.
     """
@@ -58,6 +67,7 @@ class Losses(NamedTuple):
     total: Tensor
     press_S: Tensor
     bold_S: Tensor
+    divergence_S: Tensor
     parts_SKF: Tensor
 
 
@@ -71,10 +81,21 @@ class Objective(nn.Module):
         Weights of the two terms.
     recompute : bool
         Whether states are computed again for the gradient instead of kept; see `dtb.twin.blocks`.
+    effects : PersonEffects or None
+        The training people's own effects. People without one are as their connectomes say.
     """
 
-    def __init__(self, twin: Twin, press_weight: float, bold_weight: float, *, recompute: bool = False) -> None:
+    def __init__(
+        self,
+        twin: Twin,
+        press_weight: float,
+        bold_weight: float,
+        *,
+        recompute: bool = False,
+        effects: PersonEffects | None = None,
+    ) -> None:
         super().__init__()
+        self.effects = effects
         self.twin = twin
         self.press_weight = press_weight
         self.bold_weight = bold_weight
@@ -82,14 +103,20 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """Return the losses of a batch."""
+        row_S = effect_SZ = given_SZ = None
+        divergence_S = torch.zeros_like(batch.weight_S)
+        if self.effects is not None:
+            row_S = self.effects.rows_of(batch.pseudonyms).to(batch.seed_S.device)
+            effect_SZ, divergence_S = self.effects(row_S, batch.seed_S, ~batch.connectome_SE.isnan().all(1))
+            given_SZ = torch.where(row_S[:, None] >= 0, self.effects.read_PZ[row_S.clamp_min(0)], torch.nan)
+        generated = self.twin.generate(batch.connectome_SE, batch.seed_S, given_SZ=given_SZ, effect_SZ=effect_SZ)
         if self.recompute:
-            generated = self.twin.generate(batch.connectome_SE, batch.seed_S)
             press_SKTA, bold_SKVR = perform_in_blocks(
                 self.twin, generated, batch.stimulus_SKTI, batch.seed_S, batch.volume_seconds_SKV
             )
         else:
-            output = self.twin(
-                batch.connectome_SE, batch.stimulus_SKTI, batch.seed_S, with_bold=batch.bold_SKVR.numel() > 0
+            output = self.twin.perform(
+                generated, batch.stimulus_SKTI, batch.seed_S, with_bold=batch.bold_SKVR.numel() > 0
             )
             press_SKTA = output.press_SKTA
             direct = self.twin.config.bold == "direct"
@@ -97,9 +124,13 @@ class Objective(nn.Module):
         press, bold = press_term(self.twin, press_SKTA, batch), bold_term(self.twin, bold_SKVR, batch)
         press_S, bold_S = press.mean_S, bold.mean_S
         per_person_S = self.press_weight * press_S + self.bold_weight * bold_S
+        if self.training and self.effects is not None and row_S is not None:
+            whole_S = self.press_weight * press.sum_SK.sum(1) + divergence_S
+            bound_S = whole_S / self.effects.num_observations + self.bold_weight * bold_S
+            per_person_S = torch.where(row_S >= 0, bound_S, per_person_S)
         weighted_S = torch.where(batch.weight_S > 0, per_person_S * batch.weight_S, 0.0)
         parts_SKF = torch.stack([part_SK.detach().to(press_S.dtype) for part_SK in (*press, *bold)], dim=-1)
-        return Losses(weighted_S.sum(), press_S, bold_S, parts_SKF)
+        return Losses(weighted_S.sum(), press_S, bold_S, divergence_S.detach(), parts_SKF)
 
 
 def press_term(twin: Twin, press_SKTA: Tensor, batch: Batch) -> Term:

@@ -4,15 +4,24 @@ A person's latent is what is read from the connectome plus an effect of the pers
 distribution of mean 0 over people. A person without a connectome has one from the cohort: `f` then has the mean and covariance that it
 has over the training people.
 
-Shape letters: `Z` latent, `R` BOLD region.
+Shape letters: `S` subject of a batch, `P` training person, `Z` latent, `R` BOLD region.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dtb.twin.hypernetwork import LATENT_START
+from dtb.twin.noise import latent_noise
+
+_START_SCALE = 0.3
+"""Standard deviation of what is known of an effect at the beginning, relative to that over people, if nothing else says."""
+_LEAST_VARIANCE, _LEAST_KNOWN = 0.05, 0.01
+"""Of effects over people, and of what is known of one relative to that, at the beginning."""
 
 
 class PersonPrior(nn.Module):
@@ -75,3 +84,182 @@ class PersonPrior(nn.Module):
                 wanted = "no such attribute" if own is None else f"it has shape {tuple(own.shape)} here"
                 raise ValueError(f"{name} of shape {tuple(value.shape)} is not of this prior: {wanted}")
             own.copy_(value)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Beginning:
+    """Where the effects of training people begin.
+
+    Attributes
+    ----------
+    pseudonyms : tuple of str
+        The training people.
+    read_PZ : (P, Z) Tensor
+        What is read from the connectome of each by readers that were not fitted to them; NaN where that is not known, 0 for people
+        without a connectome.
+    mean_PZ, variance_PZ : (P, Z) Tensor
+        What is known of each one's effect.
+    variance_Z : (Z,) Tensor
+        Variance of effects over people.
+    """
+
+    pseudonyms: tuple[str, ...]
+    read_PZ: Tensor
+    mean_PZ: Tensor
+    variance_PZ: Tensor
+    variance_Z: Tensor
+
+    @classmethod
+    def of_nothing(cls, pseudonyms: Sequence[str], latent_size: int) -> Beginning:
+        """Return effects of which nothing is known yet."""
+        shape = (len(pseudonyms), latent_size)
+        variance_Z = torch.full((latent_size,), LATENT_START**2)
+        return cls(
+            tuple(pseudonyms),
+            torch.full(shape, torch.nan),
+            torch.zeros(shape),
+            _START_SCALE**2 * variance_Z.expand(shape),
+            variance_Z,
+        )
+
+    @classmethod
+    def of_scores(
+        cls, pseudonyms: Sequence[str], people: Sequence[str], read_PZ: Tensor, own_PZ: Tensor, own_variance_PZ: Tensor
+    ) -> Beginning:
+        """Return effects as far as people's own scores differ from what their connectomes say, drawn towards 0 by the scores' errors.
+
+        Parameters
+        ----------
+        pseudonyms : sequence of str
+            The training people.
+        people : sequence of str
+            Who stands in the rows of the following.
+        read_PZ : (P, Z) Tensor
+            What readers say that were not fitted to them.
+        own_PZ, own_variance_PZ : (P, Z) Tensor
+            What people's own figures say, and the variance of its error; NaN where that is not known.
+        """
+        nothing = cls.of_nothing(pseudonyms, read_PZ.shape[1])
+        difference_PZ = (own_PZ - read_PZ).double()
+        known_PZ = torch.isfinite(difference_PZ) & torch.isfinite(own_variance_PZ)
+        count_Z = known_PZ.sum(0).clamp_min(1)
+        difference_PZ = torch.where(known_PZ, difference_PZ, 0.0)
+        error_PZ = torch.where(known_PZ, own_variance_PZ.double(), torch.inf)
+        mean_error_Z = torch.where(known_PZ, error_PZ, 0.0).sum(0) / count_Z
+        variance_Z = difference_PZ.square().sum(0) / count_Z - mean_error_Z
+        variance_Z = torch.where(known_PZ.any(0), variance_Z.clamp_min(_LEAST_VARIANCE), nothing.variance_Z.double())
+        share_PZ = variance_Z / (variance_Z + error_PZ)
+        place = {who: row for row, who in enumerate(people)}
+        rows = [row for row, who in enumerate(pseudonyms) if who in place]
+        taken = [place[pseudonyms[row]] for row in rows]
+        mean_PZ, read_of_PZ = nothing.mean_PZ.clone(), nothing.read_PZ.clone()
+        variance_PZ = variance_Z.float().repeat(len(pseudonyms), 1)
+        mean_PZ[rows] = (share_PZ * difference_PZ)[taken].float()
+        read_of_PZ[rows] = read_PZ[taken].float()
+        variance_PZ[rows] = (variance_Z * (1.0 - share_PZ)).clamp_min(_LEAST_KNOWN * variance_Z)[taken].float()
+        return cls(tuple(pseudonyms), read_of_PZ, mean_PZ, variance_PZ, variance_Z.float())
+
+    def spread_ZZ(self) -> Tensor:
+        """(Z, Z): covariance over people of what connectomes say; 0 where nothing is known of that."""
+        told_P = torch.isfinite(self.read_PZ).all(1) & (self.read_PZ != 0).any(1)
+        if int(told_P.sum()) < 2:
+            return torch.zeros(self.read_PZ.shape[1], self.read_PZ.shape[1])
+        return torch.atleast_2d(self.read_PZ[told_P].T.cov())
+
+
+class PersonEffects(nn.Module):
+    """What is known of training people's own effects while a twin is trained: a normal distribution each, free parameters all.
+
+    It belongs to the training, not to the twin. Its rows are parameters, so that an engine divides them over ranks and a checkpoint holds
+    them.
+
+    Parameters
+    ----------
+    beginning : Beginning
+    num_observations : float
+        Mean number of trials of a person: divergences are given in shares of it, as losses are.
+
+    Attributes
+    ----------
+    mean_PZ, log_scale_PZ : (P, Z) Parameter
+        Mean and logarithm of the standard deviation of each effect.
+    log_size_Z : (Z,) Parameter
+        Diagonal of the Cholesky factor of the effects' covariance over people, as logarithms.
+    below_ZZ : (Z, Z) Parameter
+        What is below it, in units of the row's diagonal.
+    read_PZ : (P, Z) Tensor
+        See `Beginning`.
+    spread_ZZ : (Z, Z) Tensor
+        Covariance over people of what connectomes say: so much wider are the effects of people without one.
+    """
+
+    read_PZ: Tensor
+    spread_ZZ: Tensor
+
+    def __init__(self, beginning: Beginning, num_observations: float) -> None:
+        super().__init__()
+        self.pseudonyms = beginning.pseudonyms
+        self.num_observations = num_observations
+        self._row_of = {who: row for row, who in enumerate(beginning.pseudonyms)}
+        self.mean_PZ = nn.Parameter(beginning.mean_PZ.clone())
+        self.log_scale_PZ = nn.Parameter(0.5 * beginning.variance_PZ.log())
+        self.log_size_Z = nn.Parameter(0.5 * beginning.variance_Z.log())
+        self.below_ZZ = nn.Parameter(torch.zeros(len(beginning.variance_Z), len(beginning.variance_Z)))
+        self.register_buffer("read_PZ", beginning.read_PZ.clone())
+        self.register_buffer("spread_ZZ", beginning.spread_ZZ())
+
+    def rows_of(self, pseudonyms: Sequence[str]) -> Tensor:
+        """(S,) int64: the row of each person; -1 for people who are none of the training's."""
+        return torch.tensor([self._row_of.get(who, -1) for who in pseudonyms], dtype=torch.int64)
+
+    def forward(self, row_S: Tensor, seed_S: Tensor, has_connectome_S: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw people's effects in training, and take their means otherwise.
+
+        Parameters
+        ----------
+        row_S : (S,) int64 Tensor
+            From `rows_of`.
+        seed_S : (S,) int64 Tensor
+            Each person's seed.
+        has_connectome_S : (S,) bool Tensor
+
+        Returns
+        -------
+        effect_SZ : (S, Z) Tensor
+            0 for people without a row.
+        divergence_S : (S,) Tensor
+            Kullback-Leibler divergence, in nats, of what is known of each person from the distribution over people; 0 without a row.
+        """
+        known_S, place_S = row_S >= 0, row_S.clamp_min(0)
+        mean_SZ, log_scale_SZ = self.mean_PZ[place_S].float(), self.log_scale_PZ[place_S].float()
+        effect_SZ = mean_SZ
+        if self.training:
+            noise_SZ = latent_noise(seed_S, 1, mean_SZ.shape[1])[:, 0].to(mean_SZ)
+            effect_SZ = mean_SZ + log_scale_SZ.exp() * noise_SZ
+        factor_ZZ = self._factor()
+        divergence_S = _divergence(mean_SZ, log_scale_SZ, factor_ZZ)
+        if not bool(has_connectome_S.all()):
+            wider_ZZ = torch.linalg.cholesky(factor_ZZ @ factor_ZZ.mT + self.spread_ZZ.float())
+            divergence_S = torch.where(has_connectome_S, divergence_S, _divergence(mean_SZ, log_scale_SZ, wider_ZZ))
+        return torch.where(known_S[:, None], effect_SZ, 0.0), torch.where(known_S, divergence_S, 0.0)
+
+    def _factor(self) -> Tensor:
+        size_Z = self.log_size_Z.float().exp()
+        return torch.diag_embed(size_Z) + size_Z[:, None] * self.below_ZZ.float().tril(-1)
+
+    def covariance_ZZ(self) -> Tensor:
+        """(Z, Z): the covariance of effects over people as it is now."""
+        factor_ZZ = self._factor()
+        return factor_ZZ @ factor_ZZ.mT
+
+
+def _divergence(mean_SZ: Tensor, log_scale_SZ: Tensor, factor_ZZ: Tensor) -> Tensor:
+    """Return the divergence of normal distributions with independent elements from one of mean 0, whose covariance's factor is given."""
+    # |L^-1 m|^2 and the trace of (L L^T)^-1 diag(s^2) are sums over the columns of L^-1.
+    inverse_ZZ = torch.linalg.solve_triangular(
+        factor_ZZ, torch.eye(len(factor_ZZ), dtype=factor_ZZ.dtype, device=factor_ZZ.device), upper=False
+    )
+    distance_S = (mean_SZ @ inverse_ZZ.mT).square().sum(1)
+    trace_S = (2 * log_scale_SZ).exp() @ inverse_ZZ.square().sum(0)
+    log_ratio_S = factor_ZZ.diagonal().log().sum() - log_scale_SZ.sum(1)
+    return 0.5 * (distance_S + trace_S - mean_SZ.shape[1]) + log_ratio_S

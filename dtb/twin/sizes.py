@@ -12,7 +12,8 @@ class TwinSizes:
     Attributes
     ----------
     num_regions : int
-        Regions of the connectome, whose pairs are its edges; 0 where `num_features` says how much is known of a connectome.
+        Regions of the connectome, whose pairs are its edges; 0 where `num_features` says how much is known of a connectome, or where
+        nobody has one.
     num_channels : int
         Stimulus channels, task flags included.
     num_alternatives : int
@@ -31,10 +32,11 @@ class TwinSizes:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no twin can have."""
-        if self.num_features < 0 or (self.num_features > 0) == (self.num_regions > 0):
+        if min(self.num_features, self.num_regions) < 0 or (self.num_features > 0 and self.num_regions > 0):
             raise ValueError(
                 f"num_regions is {self.num_regions} and num_features is {self.num_features}; a connectome is "
-                "either all pairs of its regions or a number of features: give one of the two, and 0 for the other"
+                "either all pairs of its regions or a number of features: give one of the two, and 0 for the other; or 0 for both where "
+                "nobody has one"
             )
         if self.num_regions == 1:
             raise ValueError("num_regions is 1; a connectome needs at least 2 regions")
@@ -57,6 +59,8 @@ class TwinSizes:
     @property
     def edges_in_words(self) -> str:
         """Return what the axis E holds, for messages."""
+        if not self.num_edges:
+            return "nothing of connectomes"
         if self.num_features:
             return f"{self.num_features} features of each connectome"
         return f"the upper triangles of {self.num_regions} x {self.num_regions} matrices (`dtb.twin.edges.edges_of`)"

@@ -44,13 +44,17 @@ EPOCHS = {"lowrank": 12, "paper": 4}
 Row = tuple[str, str, str]
 
 
-def config_of(name: str, num_workers: int, **settings: Any) -> Config:
+def config_of(name: str, num_workers: int, *, person_effects: bool | None = None, **settings: Any) -> Config:
     config = load_config(CONFIGS / f"{name}.yaml")
     regions = tuple(f"r{place}" for place in range(NUM_BOLD_REGIONS))
     train_config = dataclasses.replace(config.train, num_workers=num_workers, start="random", **settings)
     return dataclasses.replace(
         config,
-        twin=dataclasses.replace(config.twin, bold_regions=regions),
+        twin=dataclasses.replace(
+            config.twin,
+            bold_regions=regions,
+            person_effects=config.twin.person_effects if person_effects is None else person_effects,
+        ),
         train=train_config,
         track=TrackConfig(wandb="off"),
     )
@@ -101,6 +105,20 @@ def scaling(name: str, folder: Path) -> dict[str, Any]:
             ).checkpoint_every_epochs,
         }
     return found
+
+
+def effects_cost(folder: Path, rounds: int = 3) -> dict[str, float]:
+    """Return the seconds of a step with and without people's own effects, by turns: the machine may change between one and the next."""
+    shards = folder / "people-effects"
+    write_people(shards, PEOPLE["lowrank"], NUM_REGIONS)
+    seconds: dict[str, list[float]] = {"with": [], "without": []}
+    for turn in range(rounds):
+        for name, epochs in seconds.items():
+            config = config_of("lowrank", 1, person_effects=name == "with", max_epochs=4, checkpoint_every_epochs=4)
+            job = make_job(config, shards, folder / f"effects-{name}-{turn}")
+            steps = len(job.plan.split.train) / job.plan.batch_size
+            epochs += [each / steps for each in on_ranks(1, functools.partial(train, count=False), job)[0]["train"][1:]]
+    return {name: statistics.median(epochs) for name, epochs in seconds.items()}
 
 
 def zero_stages(folder: Path) -> dict[int, Measured]:
@@ -228,7 +246,7 @@ def _processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("stream", "lowrank", "paper", "zero")
+    parts = ("stream", "lowrank", "paper", "zero", "effects")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -258,6 +276,14 @@ def main() -> None:
             for size, found in figures["link"].items():
                 what = f"sum of {4 * num_parameters / 1e6:,.0f} MB over {size} ranks; of one number"
                 table.add_row(what, f"{found['large']:.3f} s; {found['small'] * 1e6:.0f} µs", "")
+        if "effects" in options.parts:
+            figures["effects"] = cost = effects_cost(folder)
+            times = cost["with"] / cost["without"]
+            table.add_row(
+                "lowrank: a step with people's own effects",
+                f"{cost['with']:.3f} s, {times:.2f} times one without",
+                "at most 1.15",
+            )
         for each in ("lowrank", "paper"):
             if each in options.parts:
                 figures[each] = scaling(each, folder)

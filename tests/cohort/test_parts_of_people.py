@@ -41,6 +41,10 @@ def ingested(cohort: Path, out: Path, *, derivatives: bool = True, **options) ->
 def refused_by_training(cohort: Cohort, out: Path, match: str) -> None:
     with pytest.raises(ConfigurationError, match=match):
         make_plan(Config(train=TrainConfig(num_workers=1)), cohort.path, out / "trained", cohort)
+    refused_by_whole_runs(cohort, out, match)
+
+
+def refused_by_whole_runs(cohort: Cohort, out: Path, match: str) -> None:
     with pytest.raises(InputDataError, match=match):
         use_existing_shards(Config(), cohort.path, out / "run", resume=False, dry_run=True)
 
@@ -105,7 +109,7 @@ def test_behaviour_is_kept_of_whoever_has_no_connectome_with_every_edge_absent(c
     assert set(left_out[left_out.file.str.contains("task-rest")].pseudonym) == {names["0003"]}
     assert "2 of 6 people in these shards have no connectome" in " ".join(capsys.readouterr().err.split())
     verify_shards(tmp_path / "kept")
-    refused_by_training(kept, tmp_path, "2 of 6 people")
+    refused_by_whole_runs(kept, tmp_path, "2 of 6 people")
 
 
 @pytest.mark.parametrize(("rule", "value"), [("max_motion_mm", 1e-6), ("min_rest_seconds", 1e6)])
@@ -130,7 +134,7 @@ def test_a_cohort_of_behaviour_alone_needs_no_derivatives(small_cohort, tmp_path
     assert stroop.trials.num_trials == len(events)
     print_info(tmp_path / "shards")
     verify_shards(tmp_path / "shards")
-    refused_by_training(cohort, tmp_path, "6 of 6 people")
+    refused_by_whole_runs(cohort, tmp_path, "6 of 6 people")
     quality = pd.read_csv(tmp_path / "shards" / "quality.tsv", sep="\t")
     assert quality.rest_seconds.isna().all()
     assert json.loads((tmp_path / "shards/stage.json").read_text())

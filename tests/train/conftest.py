@@ -15,7 +15,11 @@ from tests.shards.people import DESCRIPTION, write_people
 
 
 def write_cohort(
-    folder: Path, num_people: int = 8, connectome: dict[str, str] = DESCRIPTION.connectome, **kwargs
+    folder: Path,
+    num_people: int = 8,
+    connectome: dict[str, str] = DESCRIPTION.connectome,
+    regions: tuple[str, ...] = DESCRIPTION.regions,
+    **kwargs,
 ) -> Path:
     stage = OutputFolder.claim(folder, "ingest", Config(), resume=False)
     taskset = TaskSet((load_task("hammer"),)).to_plain()
@@ -23,7 +27,7 @@ def write_cohort(
         folder,
         num_people,
         task="hammer",
-        description=dataclasses.replace(DESCRIPTION, taskset=taskset, connectome=connectome),
+        description=dataclasses.replace(DESCRIPTION, taskset=taskset, connectome=connectome, regions=regions),
         **kwargs,
     )
     stage.finish({})

@@ -217,7 +217,7 @@ def test_a_connectome_may_be_any_number_of_features() -> None:
     assert torch.isfinite(Objective(twin, 1.0, 0.0)(batch).total)
     with pytest.raises(ValueError, match=r"connectome_SE has shape \(2, 6\); .*11 features"):
         batch_from_arrays(twin, np.ones((2, 6)), np.zeros((2, 1, 80, 3)))
-    for regions, features in ((4, 11), (0, 0), (0, -1)):
+    for regions, features in ((4, 11), (-1, 0), (0, -1)):
         with pytest.raises(ValueError, match="give one of the two"):
             TwinSizes(regions, 3, 2, 0, num_features=features)
     with pytest.raises(ValueError, match="needs whole matrices"):
