@@ -24,7 +24,7 @@ import numpy as np
 from dtb.evaluate.living.gaussian import Gaussian, fitted
 from dtb.evaluate.living.own_figures import FIGURES, OwnFigures, Spread, expected_noise, own_figures, spread_of
 from dtb.evaluate.living.questions import Order, Question
-from dtb.evaluate.living.trial_regression import TrialRegression
+from dtb.evaluate.living.trial_regression import Coefficients, TrialRegression
 from dtb.evaluate.living.trial_regression import fitted as fitted_to_trials
 from dtb.evaluate.living.trial_scores import figures_of, trial_scores
 from dtb.evaluate.predictors.baselines import group_mean, with_accuracy
@@ -221,7 +221,8 @@ class Baselines:
                 alone = {OWN: GROUP, MIX: CONNECTOME}[name]
                 found[alone] = self._from(gaussians, nothing, known, coming_QY, "0")
         for name, regression in self._regressions.items():
-            found[name] = self._of_trials(name, regression, given_J, judged_J)
+            factor = self._trial_noise_factor(name, regression, amount)
+            found[name] = self._of_trials(name, regression, given_J, judged_J, factor)
         assert all(said.mean_QY.shape[1] == num for said in found.values())
         return {
             name: dataclasses.replace(found[name], outcome_JO=self._outcomes(found[name]))
@@ -281,16 +282,40 @@ class Baselines:
             score.append(np.nanmean(-0.5 * np.log(variance_SY) - 0.5 * (late_SY - said_SF[:, late]) ** 2 / variance_SY))
         return NOISE_FACTORS[int(np.argmax(score))]
 
-    def _of_trials(self, name: str, regression: TrialRegression, given_J: np.ndarray, judged_J: np.ndarray) -> Said:
-        people, theirs = self._people, self._people.readings_SYT if name == TRIALS_CONNECTOME else None
+    def _of_trials(
+        self, name: str, regression: TrialRegression, given_J: np.ndarray, judged_J: np.ndarray, factor: float
+    ) -> Said:
+        people, judged = self._people, self._question.judged
         trials, place_J = people.people.trials, people.order.place_J
-        readings_QF = _with_one(theirs, self._training.readings_SYT, len(people.people))
-        coefficients = regression.condition(trials, place_J, np.zeros(len(trials)), given_J, readings_QF)
-        mean_QY, variance_QY = figures_of(
-            regression, coefficients, trials, place_J, judged_J, self._taskset, self._question.judged
-        )
+        coefficients = self._coefficients(name, regression, people, given_J, factor)
+        said = figures_of(regression, coefficients, trials, place_J, judged_J, self._taskset, judged)
         scores = trial_scores(regression, coefficients, trials, place_J, judged_J)
-        return Said(mean_QY, variance_QY, scores.crps_J, scores.log_score_J)
+        return Said(*said, scores.crps_J, scores.log_score_J)
+
+    def _coefficients(
+        self, name: str, regression: TrialRegression, group: Group, given_J: np.ndarray, factor: float
+    ) -> Coefficients:
+        theirs = group.readings_SYT if name == TRIALS_CONNECTOME else None
+        readings_SF = _with_one(theirs, self._training.readings_SYT, len(group.people))
+        early_J = np.zeros(len(group.people.trials))
+        return regression.condition(group.people.trials, group.order.place_J, early_J, given_J, readings_SF, factor)
+
+    def _trial_noise_factor(self, name: str, regression: TrialRegression, amount: str) -> float:
+        """Return how much noisier first trials are than independent ones, as `_noise_factor` does."""
+        group, question = self._training, self._question
+        trials, order = group.people.trials, group.order
+        given_J = order.given(trials, question.given, order.count(amount, question.given))
+        if not given_J.any():
+            return 1.0
+        judged_J, score = order.judged(trials, question.judged), []
+        for factor in NOISE_FACTORS:
+            coefficients = self._coefficients(name, regression, group, given_J, factor)
+            mean_SY, variance_SY = figures_of(
+                regression, coefficients, trials, order.place_J, judged_J, self._taskset, question.judged
+            )
+            gap_SY = (self._late.value_SY - mean_SY) ** 2
+            score.append(np.nanmean(-0.5 * np.log(variance_SY) - 0.5 * gap_SY / variance_SY))
+        return NOISE_FACTORS[int(np.argmax(score))]
 
     def _outcomes(self, said: Said) -> np.ndarray | None:
         """Return probabilities of outcomes: the group's, with the accuracy that is said of each person."""

@@ -107,6 +107,7 @@ class TrialRegression:
         late_J: np.ndarray,
         given_J: np.ndarray,
         readings_SF: np.ndarray,
+        noise_factor: float = 1.0,
     ) -> Coefficients:
         """Return people's coefficients after the given trials.
 
@@ -118,14 +119,16 @@ class TrialRegression:
         given_J : (J,) bool
         readings_SF : (S, F)
             The first column is 1.
+        noise_factor : float
+            How much noisier than independent trials these are: so much less is each believed.
         """
         prior_SP = readings_SF @ self.weight_FP
         sums = _sums(*self._given(trials, place_J, late_J, given_J), len(prior_SP))
         scale2_S = np.full(len(prior_SP), self.variance)
         for _ in range(2):
-            mean_SP, covariance_SPP = _posterior(self.covariance_PP, prior_SP, sums, scale2_S)
+            mean_SP, covariance_SPP = _posterior(self.covariance_PP, prior_SP, sums, noise_factor * scale2_S)
             scale2_S = _scales(sums, mean_SP, covariance_SPP, self.variance)
-        mean_SP, covariance_SPP = _posterior(self.covariance_PP, prior_SP, sums, scale2_S)
+        mean_SP, covariance_SPP = _posterior(self.covariance_PP, prior_SP, sums, noise_factor * scale2_S)
         return Coefficients(mean_SP, covariance_SPP, np.sqrt(scale2_S))
 
     def _given(
