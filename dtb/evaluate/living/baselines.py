@@ -221,7 +221,7 @@ class Baselines:
                 alone = {OWN: GROUP, MIX: CONNECTOME}[name]
                 found[alone] = self._from(gaussians, nothing, known, coming_QY, "0")
         for name, regression in self._regressions.items():
-            factor = self._trial_noise_factor(name, regression, amount)
+            factor = self._noise_factor(self._gaussians[OWN][0], [0], False, amount)
             found[name] = self._of_trials(name, regression, given_J, judged_J, factor)
         assert all(said.mean_QY.shape[1] == num for said in found.values())
         return {
@@ -299,23 +299,6 @@ class Baselines:
         readings_SF = _with_one(theirs, self._training.readings_SYT, len(group.people))
         early_J = np.zeros(len(group.people.trials))
         return regression.condition(group.people.trials, group.order.place_J, early_J, given_J, readings_SF, factor)
-
-    def _trial_noise_factor(self, name: str, regression: TrialRegression, amount: str) -> float:
-        """Return how much noisier first trials are than independent ones, as `_noise_factor` does."""
-        group, question = self._training, self._question
-        trials, order = group.people.trials, group.order
-        given_J = order.given(trials, question.given, order.count(amount, question.given))
-        if not given_J.any():
-            return 1.0
-        judged_J, score = order.judged(trials, question.judged), []
-        for factor in NOISE_FACTORS:
-            coefficients = self._coefficients(name, regression, group, given_J, factor)
-            mean_SY, variance_SY = figures_of(
-                regression, coefficients, trials, order.place_J, judged_J, self._taskset, question.judged
-            )
-            gap_SY = (self._late.value_SY - mean_SY) ** 2
-            score.append(np.nanmean(-0.5 * np.log(variance_SY) - 0.5 * gap_SY / variance_SY))
-        return NOISE_FACTORS[int(np.argmax(score))]
 
     def _outcomes(self, said: Said) -> np.ndarray | None:
         """Return probabilities of outcomes: the group's, with the accuracy that is said of each person."""
