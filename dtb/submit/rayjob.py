@@ -153,6 +153,8 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": launch.variables, "key": variable}}}
         for variable in launch.secrets
     ]
+    # A pod that is lost loses its home, and with it the key without which no other goes on from its checkpoints.
+    key = {"name": "DTB_KEY", "value": f"{launch.volume_path}/.dtb/key"}
     chosen: dict[str, Any] = {
         "nodeSelector": dict(launch.node_selector),
         "tolerations": [dict(one) for one in launch.tolerations],
@@ -174,7 +176,7 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
                 {
                     "name": container,
                     "image": launch.image,
-                    "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, *secrets],
+                    "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, key, *secrets],
                     "resources": {"requests": size, "limits": dict(size)},
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                     "volumeMounts": [

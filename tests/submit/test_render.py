@@ -80,6 +80,8 @@ def test_secrets_go_by_name_and_pods_run_as_nobody_special(objects: list[dict[st
         assert {"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": {"name": "dtb", "key": "WANDB_API_KEY"}}} in (
             container["env"]
         )
+        # Another pod can go on from checkpoints only with the key that signed them.
+        assert {"name": "DTB_KEY", "value": "/shared/.dtb/key"} in container["env"]
         assert pod["securityContext"]["runAsNonRoot"]
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
