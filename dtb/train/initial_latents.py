@@ -87,7 +87,8 @@ class FiguresOfPeople:
         self._taskset, self._split, self._bold_regions = taskset, split, bold_regions
         self._behaviour: list[list[np.ndarray]] = [[], [], []]
         self._num_trials: list[int] = []
-        self._maps: list[list[np.ndarray]] = []
+        self._maps: list[list[list[np.ndarray]]] = [[], [], []]
+        self._num_volumes: list[int] = []
 
     def add(self, record: SubjectRecord) -> None:
         """Add a person."""
@@ -95,11 +96,19 @@ class FiguresOfPeople:
             found.append(behaviour_figures(record, self._taskset, self._split, half))
         spans = zip(record.runs, self._split.spans("train", record.runs), strict=True)
         self._num_trials.append(sum(len(_trials(run, span)[0]) for run, span in spans))
-        self._maps.append(contrast_maps(record, self._taskset, self._split, self._bold_regions))
+        for half, maps in zip((None, 0, 1), self._maps, strict=True):
+            maps.append(contrast_maps(record, self._taskset, self._split, self._bold_regions, half))
+        self._num_volumes.append(sum(0 if run.bold_VR is None else len(run.bold_VR) for run in record.runs))
 
     def kinds(self) -> tuple[Figures, Figures]:
         """Return figures of behaviour and of task BOLD."""
         whole_SY, *halves = (np.array(found) for found in self._behaviour)
         behaviour = Figures("behaviour", whole_SY, (halves[0], halves[1]), np.array(self._num_trials, np.float64))
-        maps = [map_figures(np.array(maps_SR)) for maps_SR in zip(*self._maps, strict=True)]
-        return behaviour, Figures("task BOLD", np.concatenate([np.zeros((len(whole_SY), 0)), *maps], axis=1))
+        whole_maps, *half_maps = ([np.array(maps_SR) for maps_SR in zip(*maps, strict=True)] for maps in self._maps)
+        nothing_SY = np.zeros((len(whole_SY), 0))
+        scored = [map_figures(maps_SR, parts) for maps_SR, *parts in zip(whole_maps, *half_maps, strict=True)] or [
+            [nothing_SY] * 3
+        ]
+        maps_SY, first_SY, second_SY = (np.concatenate(parts, axis=1) for parts in zip(*scored, strict=True))
+        volumes_S = np.array(self._num_volumes, np.float64)
+        return behaviour, Figures("task BOLD", maps_SY, (first_SY, second_SY), volumes_S)
