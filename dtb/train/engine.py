@@ -17,7 +17,7 @@ import torch
 
 from dtb.config import TrainConfig
 from dtb.errors import ConfigurationError
-from dtb.twin.person_effects import PersonEffects
+from dtb.twin.person_effects import EFFECTS_RATE, PersonEffects
 
 # Where a matter of ours lies in DeepSpeed's JSON.
 _OURS = {
@@ -29,8 +29,6 @@ _OURS = {
     ("train_batch_size",): "train.batch_size",
     ("train_micro_batch_size_per_gpu",): "train.batch_size divided by the number of workers",
 }
-EFFECTS_RATE = 10.0
-"""Learning rate of people's own effects, relative to that of the weights: each is seen once an epoch, and the weights in every step."""
 _LARGEST_BUCKET = 50_000_000
 """Numbers that are summed over the ranks at once. DeepSpeed's own is ten times as many, of which it makes room for all beforehand."""
 

@@ -12,19 +12,16 @@ from typing import TypeVar
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from dtb.files import written_whole
 from dtb.train.normalise import Normalisation
-from dtb.train.person_prior import MOST_PEOPLE, Told, Worth, fit_covariance, squared_errors
 from dtb.train.plan import Plan
-from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
 from dtb.twin.person_effects import PersonEffects
+from dtb.twin.person_prior import MOST_PEOPLE, Known, measure_prior
 
 EFFECTS_FILE = "person_effects.safetensors"
 _AT_ONCE = 4
-_LEAST_VARIANCE = 1e-6
 Part = TypeVar("Part")
 
 
@@ -54,31 +51,10 @@ def measure_people(
     normalisation : Normalisation
     rank, world_size : int
     """
-    assert twin.prior is not None
-    twin.eval()
     there = [who for who in plan.split.train if who not in plan.left_out]
     chosen = there[:: -(-len(there) // MOST_PEOPLE)]
     people = _Chosen(twin, effects, plan, normalisation, chosen[rank::world_size])
-    covariance_ZZ = effects.covariance_ZZ().detach().double()
-
-    errors = _of_all_ranks([squared_errors(twin, batch, latent_SZ) for batch, _, latent_SZ in people])
-    squares_R, count_R = (torch.stack(column).sum(0) for column in zip(*errors, strict=True))
-    variance_R = torch.where(count_R > 0, squares_R / count_R.clamp_min(1.0), 1.0)
-    twin.prior.set(bold_variance_R=variance_R.clamp_min(_LEAST_VARIANCE))
-
-    worths = _of_all_ranks([Worth.of(twin, batch, latent_SZ, covariance_ZZ) for batch, _, latent_SZ in people])
-    press, bold = Worth.joined(worths).evidence
-    twin.prior.set(press_evidence=press, bold_evidence=bold)
-
-    told = Told.joined(_of_all_ranks([Told.of(twin, batch, read_SZ, covariance_ZZ) for batch, read_SZ, _ in people]))
-    has_S = torch.cat(_of_all_ranks([~batch.connectome_SE.isnan().all(1) for batch, _, _ in people]))
-    if has_S.any():
-        # Effects of the others are not what a connectome leaves open, but all that people differ by.
-        told = told.take(has_S)
-    twin.prior.set(covariance_ZZ=fit_covariance(told, covariance_ZZ))
-    read_SZ = told.read_SZ
-    away_SZ = read_SZ - read_SZ.mean(0)
-    twin.prior.set(mean_Z=read_SZ.mean(0), spread_ZZ=away_SZ.mT @ away_SZ / max(len(away_SZ) - 1, 1))
+    measure_prior(twin, people, effects.covariance_ZZ().detach().double(), _of_all_ranks)
 
 
 class _Chosen:
@@ -90,8 +66,7 @@ class _Chosen:
         self._twin, self._effects, self._plan, self._pseudonyms = twin, effects, plan, pseudonyms
         self._maker = plan.maker(normalisation.bold_mean_R)
 
-    @torch.no_grad()
-    def __iter__(self) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Known]:
         for begin in range(0, len(self._pseudonyms), _AT_ONCE):
             some = self._pseudonyms[begin : begin + _AT_ONCE]
             batch = self._maker.batch([self._plan.cohort.record(who) for who in some], part="train")

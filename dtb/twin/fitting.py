@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,11 @@ from dtb.twin.batch import Batch
 from dtb.twin.components import principal_components
 from dtb.twin.model import Twin
 from dtb.twin.objective import Objective
+from dtb.twin.person_effects import EFFECTS_RATE, Beginning, PersonEffects
+from dtb.twin.person_prior import MOST_PEOPLE, Known, measure_prior
 from dtb.twin.tangent import fit_reference
+
+_AT_ONCE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,8 @@ def fit(
 ) -> Fit:
     """Train a twin until other people's loss no longer falls, and leave it with the weights of its best epoch, in evaluation mode.
 
-    Connectomes and BOLD are standardised with figures of `batch` first (`standardise_by`).
+    Connectomes and BOLD are standardised with figures of `batch` first (`standardise_by`). A twin with person effects learns those of the
+    people of `batch`, and afterwards how they are spread over people: `twin.prior`.
 
     Parameters
     ----------
@@ -85,14 +91,21 @@ def fit(
         A loss is not finite: data or learning rate are out of range.
     """
     standardise_by(twin, batch)
-    objective = Objective(twin, press_weight, bold_weight)
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=learning_rate)
+    effects = None
+    if twin.prior is not None:
+        beginning = Beginning.of_nothing(batch.pseudonyms, twin.config.latent_size)
+        effects = PersonEffects(beginning, _observations(batch)).to(batch.connectome_SE.device)
+    objective = Objective(twin, press_weight, bold_weight, effects=effects)
+    groups: list[dict[str, Any]] = [{"params": list(twin.parameters())}]
+    if effects is not None:
+        groups.append({"params": list(effects.parameters()), "lr": EFFECTS_RATE * learning_rate, "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate)
     rng = np.random.default_rng(seed)
     training_losses: list[float] = []
     validation_losses: list[float] = []
-    best, best_epoch = copy.deepcopy(twin.state_dict()), 0
+    best, best_epoch = copy.deepcopy(objective.state_dict()), 0
     for epoch in range(max_epochs):
-        twin.train()
+        objective.train()
         loss = 0.0
         for who in np.array_split(rng.permutation(len(batch)), math.ceil(len(batch) / people_per_step)):
             some = batch[who]
@@ -100,10 +113,10 @@ def fit(
             optimizer.zero_grad()
             total = objective(some).total
             total.backward()
-            torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
             optimizer.step()
             loss += total.item() * len(who) / len(batch)
-        twin.eval()
+        objective.eval()
         with torch.no_grad():
             validation_losses.append(objective(validation).total.item())
         training_losses.append(loss)
@@ -113,12 +126,31 @@ def fit(
                 f"range in the batches, or lower learning_rate ({learning_rate:g})."
             )
         if validation_losses[-1] == min(validation_losses):
-            best, best_epoch = copy.deepcopy(twin.state_dict()), epoch
+            best, best_epoch = copy.deepcopy(objective.state_dict()), epoch
         if epoch - best_epoch >= patience:
             break
-    twin.load_state_dict(best)
-    twin.eval()
+    objective.load_state_dict(best)
+    objective.eval()
+    if effects is not None:
+        measure_prior(twin, _known(twin, effects, batch), effects.covariance_ZZ().detach().double())
     return Fit(tuple(training_losses), tuple(validation_losses), best_epoch)
+
+
+def _observations(batch: Batch) -> float:
+    """Return the mean number of trials of a person; of volumes, where there are no trials."""
+    counted = batch.trials.usable_J.sum() if batch.trials.usable_J.any() else batch.bold_counted_SKV.sum()
+    return max(float(counted) / max(len(batch), 1), 1.0)
+
+
+@torch.no_grad()
+def _known(twin: Twin, effects: PersonEffects, batch: Batch) -> list[Known]:
+    """Return people with what their connectomes say and their latents as training found them, a few at a time."""
+    found = []
+    for begin in range(0, min(len(batch), MOST_PEOPLE), _AT_ONCE):
+        some = batch[begin : begin + _AT_ONCE]
+        read_SZ = twin.hypernetwork.encoder(twin.encoder_input(some.connectome_SE), None).double()
+        found.append((some, read_SZ, read_SZ + effects.mean_PZ[effects.rows_of(some.pseudonyms)].double()))
+    return found
 
 
 @torch.no_grad()

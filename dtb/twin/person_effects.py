@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from dtb.twin.hypernetwork import LATENT_START
 from dtb.twin.noise import latent_noise
 
+EFFECTS_RATE = 10.0
+"""Learning rate of people's own effects, relative to that of the weights: each is seen once an epoch, and the weights in every step."""
 _START_SCALE = 0.3
 """Standard deviation of what is known of an effect at the beginning, relative to that over people, if nothing else says."""
 _LEAST_VARIANCE, _LEAST_KNOWN = 0.05, 0.01

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtb.train.person_prior import Told, Worth, fit_covariance, squared_errors
 from dtb.twin import Twin
 from dtb.twin.batch import Batch
+from dtb.twin.person_prior import Told, Worth, drift_share, fit_covariance, squared_errors
 from dtb.twin.readouts.press import PressDistribution, windows
 from tests.twin.conftest import SIZES, in_float64, make_batch, make_config
 
@@ -106,3 +106,24 @@ def test_what_people_tell_depends_little_on_the_covariance_it_was_found_under(la
     found = [fit_covariance(told, 0.3 * torch.eye(2, dtype=torch.float64)) for told in (wide, narrow)]
     torch.testing.assert_close(found[0], found[1], rtol=0.3, atol=0.05)
     assert 0.08 < found[0].diagonal().mean() < 0.6
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_drift_between_sessions_is_found_again(share: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    root_ZZ = torch.linalg.cholesky(COVARIANCE_ZZ)
+    people = []
+    for _ in range(60):
+        change_CZ = normal(3, 2) @ root_ZZ.mT
+        change_CZ[1:] *= share**0.5
+        latent_CZ = change_CZ.cumsum(0)
+        precision_CZZ = 6.0 * torch.eye(2, dtype=torch.float64).repeat(3, 1, 1)
+        people.append(
+            Told(torch.zeros(3, 2, dtype=torch.float64), precision_CZZ, 6.0 * latent_CZ + 6.0**0.5 * normal(3, 2))
+        )
+    found = drift_share(people, COVARIANCE_ZZ)
+    assert found == pytest.approx(share, abs=0.05 if share == 0 else 0.15)

@@ -1,29 +1,139 @@
 """The distribution of people's own effects, and how much observations are worth, measured on training people after training.
 
 Each training person's likelihood is taken for normal around the mode of their posterior. With it the covariance of effects that makes the
-data of all people most probable is found by expectation and maximisation, in closed form and without performing anything again.
+data of all people most probable is found by expectation and maximisation, in closed form and without performing anything again. From people
+with several sessions follows likewise how far latents drift from one session to the next.
 
-Shape letters: `S` person, `K` segment, `Z` latent, `D` direction, `R` BOLD region.
+Shape letters: `S` person, `K` segment, `Z` latent, `D` direction, `R` BOLD region, `C` session.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from dtb.twin.batch import Batch
 from dtb.twin.evidence import Evidence
 from dtb.twin.model import Twin
+from dtb.twin.own_data import OwnData, restricted
 from dtb.twin.posterior import Latents, condition
 
 MOST_PEOPLE = 200
 """So many training people tell enough of a covariance."""
+FEWEST_OF_SEVERAL_SESSIONS = 5
+"""A drift is learnt from so many people, or more."""
+_LEAST_VARIANCE = 1e-6
 _MOST_ROUNDS, _CLOSE_ENOUGH = 500, 1e-5
 _LEAST_EVIDENCE = 1e-3
 _LEAST_SHARE = 1e-6
+_LOG_SHARES = (math.log(1e-4), math.log(10.0))
+Known = tuple[Batch, Tensor, Tensor]
+"""Some people's data, what their connectomes say of their latents, and their latents as training found them, both (S, Z) float64."""
+
+
+@torch.no_grad()
+def measure_prior(
+    twin: Twin, people: Iterable[Known], covariance_ZZ: Tensor, gathered: Callable[[list[Any]], list[Any]] = list
+) -> None:
+    """Set a twin's distribution of people and the worth of observations from people that it was trained on.
+
+    Parameters
+    ----------
+    twin : Twin
+        With its final weights.
+    people : iterable of Known
+        A few people at a time; it is gone through several times.
+    covariance_ZZ : (Z, Z) float64 Tensor
+        Of their effects, as training found it; positive definite.
+    gathered : function
+        Returns what everybody who measures with this one found, in one order.
+    """
+    assert twin.prior is not None
+    twin.eval()
+    errors = gathered([squared_errors(twin, batch, latent_SZ) for batch, _, latent_SZ in people])
+    squares_R, count_R = (torch.stack(column).sum(0) for column in zip(*errors, strict=True))
+    variance_R = torch.where(count_R > 0, squares_R / count_R.clamp_min(1.0), 1.0)
+    twin.prior.set(bold_variance_R=variance_R.clamp_min(_LEAST_VARIANCE))
+
+    worths = gathered([Worth.of(twin, batch, latent_SZ, covariance_ZZ) for batch, _, latent_SZ in people])
+    press, bold = Worth.joined(worths).evidence
+    twin.prior.set(press_evidence=press, bold_evidence=bold)
+
+    told = Told.joined(gathered([Told.of(twin, batch, read_SZ, covariance_ZZ) for batch, read_SZ, _ in people]))
+    has_S = torch.cat(gathered([~batch.connectome_SE.isnan().all(1) for batch, _, _ in people]))
+    if has_S.any():
+        # Effects of the others are not what a connectome leaves open, but all that people differ by.
+        told = told.take(has_S)
+    effects_ZZ = fit_covariance(told, covariance_ZZ)
+    away_SZ = told.read_SZ - told.read_SZ.mean(0)
+    spread_ZZ = away_SZ.mT @ away_SZ / max(len(away_SZ) - 1, 1)
+    twin.prior.set(covariance_ZZ=effects_ZZ, mean_Z=told.read_SZ.mean(0), spread_ZZ=spread_ZZ)
+
+    several = gathered([_by_session(twin, batch, read_SZ, effects_ZZ) for batch, read_SZ, _ in people])
+    sessions = [person for part in several for person in part]
+    if len(sessions) >= FEWEST_OF_SEVERAL_SESSIONS:
+        twin.prior.set(drift_ZZ=drift_share(sessions, effects_ZZ) * effects_ZZ)
+
+
+def _by_session(twin: Twin, batch: Batch, read_SZ: Tensor, covariance_ZZ: Tensor) -> list[Told]:
+    """Return of each person with several sessions what each of these tells, the sessions in place of people."""
+    num_sessions = int(batch.session_SK.max()) + 1
+    if num_sessions == 1:
+        return []
+    parts = [restricted(batch, OwnData(sessions=(session,))) for session in range(num_sessions)]
+    seen_SC = torch.stack(
+        [(part.at_risk_SKT > 0).flatten(1).any(1) | part.bold_counted_SKV.flatten(1).any(1) for part in parts], dim=1
+    )
+    told = [Told.of(twin, part, read_SZ, covariance_ZZ) for part in parts]
+    return [
+        Told.joined([told[session].take(torch.tensor([person])) for session in seen_C.nonzero()[:, 0].tolist()])
+        for person, seen_C in enumerate(seen_SC)
+        if int(seen_C.sum()) > 1
+    ]
+
+
+def drift_share(people: Sequence[Told], covariance_ZZ: Tensor) -> float:
+    """Return the variance of the change from one session to the next, relative to that of effects over people.
+
+    It is one number for all latents: few people have several sessions.
+
+    Parameters
+    ----------
+    people : sequence of Told
+        One a person; of each, what the sessions tell in their order, in place of people.
+    covariance_ZZ : (Z, Z) float64 Tensor
+        Of effects over people.
+    """
+    prior_ZZ = torch.linalg.inv(covariance_ZZ)
+
+    def loss(log_share: float) -> float:
+        """Return minus the log probability of all sessions, but for constants."""
+        total = 0.0
+        for told in people:
+            size, num_latents = told.read_SZ.shape
+            # Sessions are a chain: the first is drawn from the prior, each other from the one before.
+            steps_CC = torch.eye(size, dtype=prior_ZZ.dtype)
+            steps_CC[torch.arange(1, size), torch.arange(size - 1)] = -1.0
+            weight_C = torch.full((size,), math.exp(-log_share), dtype=prior_ZZ.dtype)
+            weight_C[0] = 1.0
+            chain_CC = (steps_CC.mT @ (weight_C[:, None] * steps_CC)).contiguous()
+            factor = torch.linalg.cholesky(
+                torch.kron(chain_CC, prior_ZZ.contiguous()) + torch.block_diag(*told.precision_SZZ)
+            )
+            shift = told.shift_SZ.flatten().clone()
+            shift[:num_latents] += prior_ZZ @ told.read_SZ[0]
+            half = torch.linalg.solve_triangular(factor, shift[:, None], upper=False)
+            changes = 0.5 * num_latents * (size - 1) * log_share
+            total += changes + float(factor.diagonal().log().sum() - 0.5 * half.square().sum())
+        return total
+
+    return math.exp(minimize_scalar(loss, bounds=_LOG_SHARES, method="bounded").x)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
