@@ -149,13 +149,13 @@ In {num_null} null cohorts of {num_people} people nothing of a connectome acts o
 of a twin stands a stack of regressions, fitted without the people that it predicts, in closed form; figures, pooling, permutations,
 covariates, families and Holm's correction are the certificate's. Brackets hold exact (Clopper and Pearson) 95% intervals.
 
-Of each kind of third thing there are as many cohorts on few edges as on all. Trained twins have not been held to the closed form yet: what this page
-says of a twin is said of the best that a stack can do in its place.
+Of each kind of third thing there are as many cohorts on few edges as on all. Trained twins have not been held to the closed form yet:
+what this page says of a twin is said of the best that a stack can do in its place.
 
-Earlier versions counted pooled p-values too small, because people of one fold train the twin that predicts those of another: among 3,000 null outcomes
-of 120 people, 1.8% of the p-values of a ridge regression with a fixed penalty lay below .005, and 0.1% do now (1.1 and 0.2% with a penalty by
-leave-one-out). Before that, 80 small twins of one fold each had been trained on other cohorts: 20 of 20 with traits were called personal, and none of 60
-without [0, 6%].
+Earlier versions counted pooled p-values too small, because people of one fold train the twin that predicts those of another: among 3,000
+null outcomes of 120 people, 1.8% of the p-values of a ridge regression with a fixed penalty lay below .005, and 0.1% do now (1.1 and 0.2%
+with a penalty by leave-one-out). Before that, 80 small twins of one fold each had been trained on other cohorts: 20 of 20 with traits
+were called personal, and none of 60 without [0, 6%].
 
 ## P-values before correction
 
