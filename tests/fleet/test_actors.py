@@ -19,7 +19,8 @@ from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.actors import batches_of, run_pool
 from dtb.fleet.ledger import Ledger
-from tests.fleet.workers import Allocating, Misbehaving, Placed, Poisoned, Unbuildable
+from tests.fleet.placed import Placed
+from tests.fleet.workers import Allocating, Misbehaving, Poisoned, Unbuildable
 
 FLEET = FleetConfig(num_actors=2, cpus_per_actor=0.5, subjects_per_batch=3, max_failed_fraction=0.5)
 
@@ -198,12 +199,12 @@ def test_a_worker_that_cannot_be_built_ends_in_words(cluster: None, tmp_path: Pa
 @pytest.mark.cluster
 @pytest.mark.parametrize("num_actors", [1, 2])
 def test_an_actor_that_always_raises_costs_nobody(cluster: None, tmp_path: Path, num_actors: int) -> None:
-    keys = [*people(60), "bad"]
+    keys = [*people(24), "bad"]
     fleet = FleetConfig(num_actors=num_actors, cpus_per_actor=0.5, subjects_per_batch=1, max_failed_fraction=0.5)
     ledger = Ledger(tmp_path / "out", ["values"])
     make = functools.partial(Poisoned, notes=tmp_path)
     summary = run_pool(make, 2.0, keys, ledger, fleet, description="test")
-    assert (summary.num_ok, summary.num_failed) == (60, 1)
+    assert (summary.num_ok, summary.num_failed) == (24, 1)
     assert summary.reasons == {"ValueError: bad cannot be simulated": 1}
     status = ledger.read("status").to_pylist()
     assert sorted(row["pseudonym"] for row in status) == sorted(keys)

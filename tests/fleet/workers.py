@@ -1,4 +1,4 @@
-"""Workers for the pool's tests; in a module of their own, so that actors can import them."""
+"""Workers for the pool's tests; in a module of their own, so that actors can import them, and little else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import ray
-import torch
 
 from dtb.fleet.actor import Work
-from dtb.fleet.twins import device
 
 
 @dataclasses.dataclass
@@ -61,17 +59,6 @@ class Allocating:
         np.ones(2**23)
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
         return Work({"values": pa.table({"pseudonym": list(keys), "value": [faults] * len(keys)})})
-
-
-class Placed:
-    """Says whether it would compute on a GPU, on a machine that has one."""
-
-    def __init__(self, _shared: object) -> None: ...
-
-    def work(self, keys: Sequence[str]) -> Work:
-        torch.cuda.is_available = lambda: True
-        kinds = [device().type] * len(keys)
-        return Work({"values": pa.table({"pseudonym": list(keys), "value": kinds})})
 
 
 @dataclasses.dataclass
