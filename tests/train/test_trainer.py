@@ -115,7 +115,10 @@ def test_two_workers_train_as_one(cluster, shards, tmp_path):
     twin, card = load_twin(tmp_path / "two" / "twin")
     checkpoint, _ = newest_complete(tmp_path / "two" / "checkpoints")
     trained = type(twin)(card.config, card.sizes)
-    trained.load_state_dict({**twin.state_dict(), **checkpoint.best_weights()})
+    best = {
+        name.removeprefix("twin."): one for name, one in checkpoint.best_weights().items() if name.startswith("twin.")
+    }
+    trained.load_state_dict({**twin.state_dict(), **best})
     generator = torch.Generator().manual_seed(0)
     connectome_SE = torch.randn(3, card.sizes.num_edges, generator=generator)
     stimulus_SKTI = torch.rand(3, 2, 50, card.sizes.num_channels, generator=generator)
