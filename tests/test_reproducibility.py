@@ -16,7 +16,7 @@ from tests.test_pipeline import run
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.on_request
 def test_two_runs_of_every_stage_agree_to_the_last_bit(tmp_path: Path) -> None:
     found = []
     for name in ("first", "second"):
