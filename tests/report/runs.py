@@ -19,6 +19,8 @@ from dtb.people.records import Run, SubjectRecord
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
 from dtb.stages import OutputFolder
+from dtb.tasks.spec import load_task
+from dtb.tasks.taskset import TaskSet
 from tests.shards.people import make_trials
 
 NUM_REGIONS, NUM_VOLUMES, NUM_EDGES = 12, 60, 66
@@ -119,9 +121,14 @@ def _write_shards(folder, pseudonyms, test, rng, bold):
         connectome_E = rng.normal(0.2, 0.3, NUM_EDGES).astype(np.float32)
         covariates = {"age": 20.0 + number, "sex": "FM"[number % 2], "site": f"site{number % 2}", "rest_seconds": 480.0}
         writer.add(SubjectRecord(pseudonym, connectome_E, covariates, runs))
-    trials, domains = {"conditions": {"easy": {}, "hard": {}}}, ("cognitive", "affective")
-    specs = [{"name": task, "domain": domain, "trials": trials} for task, domain in zip(TASKS, domains, strict=True)]
-    taskset = {"specs": specs}
+    # Shards name whole specifications: their sizes bound what records may hold.
+    taskset = TaskSet((load_task("hammer"),)).to_plain()
+    (whole,) = taskset["specs"]
+    conditions = {name: {"trial_type": [name]} for name in ("easy", "hard")}
+    whole |= {"trials": whole["trials"] | {"conditions": conditions}, "contrast": {}}
+    domains = ("cognitive", "affective")
+    specs = [whole | {"name": task, "domain": domain} for task, domain in zip(TASKS, domains, strict=True)]
+    taskset |= {"specs": specs}
     writer.finish(CohortDescription(REGIONS, taskset, {"kind": "pearson", "scale": "fisher_z"}, "0" * 64))
     rows = [
         "pseudonym\treason",

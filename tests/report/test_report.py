@@ -141,7 +141,7 @@ def test_it_opens_with_the_claim_and_every_section_of_results_says_research_use_
     assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == certificate["sentence"]
     assert f"<li>{first}.</li>" in page.html
     assert f"<li>{second.replace('[-', '[−')}</li>" in page.html, "with a true minus sign"
-    results = {"reaction-times", "choices", "bold", "personal", "twin", "intervention", "figures"}
+    results = {"reaction-times", "choices", "bold", "personal", "own-data", "twin", "intervention", "figures"}
     assert results == {key for key, html in page.sections.items() if "Research use only" in html.split("</main>")[0]}
 
 

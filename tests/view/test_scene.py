@@ -110,7 +110,8 @@ def test_people_see_the_same_block_and_differ_by_their_connectomes_alone(runner,
     block = keep_segments(runner.lay_out(["p0000"])[1], [[0]])
     twice_SE = prepared.connectome_SE[[0, 1, 0]]
     choice_SJA = perform(runner.twin, block, twice_SE, runner.outlines).choice_SJA
-    assert torch.equal(choice_SJA[0], choice_SJA[2])
+    # Matrix products of other rows of a batch may round differently.
+    torch.testing.assert_close(choice_SJA[0], choice_SJA[2], rtol=1e-5, atol=1e-6)
     assert (choice_SJA[0] - choice_SJA[1]).abs().max() > 1e-3
 
 
