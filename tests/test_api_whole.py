@@ -85,6 +85,7 @@ def test_a_trial_has_every_arm_at_every_dose(run: dtb.RunResult, config: dtb.Con
     assert trial.plot().axes
 
 
+@pytest.mark.on_request
 def test_folds_pool_to_one_certificate_over_everybody(run: dtb.RunResult, config: dtb.Config, tmp_path: Path) -> None:
     folders = []
     for fold in (0, 1):

@@ -50,8 +50,8 @@ def test_a_twin_from_arrays_predicts_people_it_has_never_seen(tmp_path: Path) ->
     assert float(texts(outputs).split("r=")[-1]) > 0.5
 
 
-@pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.on_request
 def test_a_cohort_from_start_to_figure(tmp_path: Path) -> None:
     outputs = run("cohort_to_figure", tmp_path)
     assert pictures(outputs) == 2
