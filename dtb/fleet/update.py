@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -250,20 +250,18 @@ def variance_left(prior: Latents, latents: Latents, place: int) -> float:
 
 def _figures(ledger: Ledger) -> dict[str, Any]:
     """Return figures that summarise an update over people, after each one's last session."""
-    columns = ("pseudonym", "session_number", "num_trials", "num_volumes", "has_connectome", "variance_left")
+    columns = ("pseudonym", "member", "session_number", "num_trials", "has_connectome", "variance_left")
     parts = [part.to_pandas() for part in ledger.parts("latents", columns)]
     if not parts:
         return {}
-    last = {row.pseudonym: row for part in parts for row in part.sort_values("session_number").itertuples()}
-    trials = dict.fromkeys(last, 0)
-    for part in parts:
-        for row in part.itertuples():
-            trials[row.pseudonym] += row.num_trials
+    rows = pd.concat(parts).sort_values("session_number")
+    # All members of an ensemble are updated on the same trials.
+    first = rows[rows["member"] == 0].groupby("pseudonym")
     return {
-        "num_with_connectome": sum(row.has_connectome for row in last.values()),
-        "num_sessions": 1 + max(int(part["session_number"].max()) for part in parts),
-        "median_trials": float(np.median(list(trials.values()))),
-        "median_variance_left": float(np.median([row.variance_left for row in last.values()])),
+        "num_with_connectome": int(first["has_connectome"].last().sum()),
+        "num_sessions": 1 + int(rows["session_number"].max()),
+        "median_trials": float(first["num_trials"].sum().median()),
+        "median_variance_left": float(rows.groupby(["pseudonym", "member"])["variance_left"].last().median()),
     }
 
 
