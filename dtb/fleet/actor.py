@@ -121,16 +121,14 @@ class Actor:
     def do(self, keys: list[str]) -> Attempt:
         """Work on a batch and write the results of all who did not raise an exception."""
         raised: dict[str, str] = {}
-        parts = [self._together(keys)] if len(keys) > 1 else [None]
-        if parts == [None]:
-            parts = [self._alone(key, raised) for key in keys]
+        together = self._together(keys) if len(keys) > 1 else None
+        parts = [self._alone(key, raised) for key in keys] if together is None else [together]
         rows, tables = [], collections.defaultdict(list)
-        for part in parts:
-            if part is not None:
-                rows += part[0]
-                for name, table in part[1].items():
-                    if table.num_rows:
-                        tables[name].append(table)
+        for part_rows, part_tables in filter(None, parts):
+            rows += part_rows
+            for name, table in part_tables.items():
+                if table.num_rows:
+                    tables[name].append(table)
         if rows:
             merged = {name: pa.concat_tables(found).unify_dictionaries() for name, found in tables.items()}
             self._ledger.commit(keys, merged, status_table(rows))

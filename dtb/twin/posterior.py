@@ -17,6 +17,7 @@ from torch import Tensor
 from dtb.twin.batch import Batch
 from dtb.twin.evidence import Evidence, LivingTwin
 from dtb.twin.noise import latent_noise
+from dtb.twin.person_effects import PersonPrior
 
 _CLOSE_ENOUGH = 1e-3
 """How far from the mode the search may end, in standard deviations of the posterior."""
@@ -111,6 +112,16 @@ class Posterior(NamedTuple):
         return self.latents.covariance_SZZ
 
 
+def _people_of(twin: LivingTwin) -> PersonPrior:
+    """Return the twin's distribution of people, or refuse a twin that has none."""
+    if twin.prior is None:
+        raise ValueError(
+            "This twin has no person effects, so that nobody's own data can be told from anybody's: it has `person_effects: false`, as "
+            "the published model and twins of older versions have. Train one with `person_effects: true`."
+        )
+    return twin.prior
+
+
 @torch.no_grad()
 def prior_of(twin: LivingTwin, connectome_SE: Tensor) -> Latents:
     """Return what connectomes say of people's latents.
@@ -130,12 +141,7 @@ def prior_of(twin: LivingTwin, connectome_SE: Tensor) -> Latents:
     ValueError
         The twin has no person effects.
     """
-    if twin.prior is None:
-        raise ValueError(
-            "This twin has no person effects, so that nobody's own data can be told from anybody's: it has `person_effects: false`, as "
-            "the published model and twins of older versions have. Train one with `person_effects: true`."
-        )
-    prior = twin.prior
+    prior = _people_of(twin)
     own_ZZ, spread_ZZ = prior.covariance_ZZ.double(), prior.spread_ZZ.double()
     mean_SZ = prior.mean_Z.double().repeat(len(connectome_SE), 1)
     covariance_SZZ = (own_ZZ + spread_ZZ).repeat(len(connectome_SE), 1, 1)
@@ -172,16 +178,14 @@ def condition(twin: LivingTwin, batch: Batch, prior: Latents, *, evidence_weight
     ValueError
         The twin has no person effects, or prior and batch differ in their numbers of people.
     """
-    if twin.prior is None:
-        prior_of(twin, batch.connectome_SE)  # says why
-        raise AssertionError
+    people = _people_of(twin)
     if len(prior.mean_SZ) != len(batch):
         raise ValueError(
             f"prior has {len(prior.mean_SZ)} people and the batch {len(batch)}; give the same people to both"
         )
     if evidence_weight is None:
-        evidence_weight = float(twin.prior.press_evidence)
-    evidence = Evidence.of(twin, batch, evidence_weight, float(twin.prior.bold_evidence))
+        evidence_weight = float(people.press_evidence)
+    evidence = Evidence.of(twin, batch, evidence_weight, float(people.bold_evidence))
     at_once = max(1, _MEMORY_BYTES // (evidence.bytes_per_network * (1 + prior.mean_SZ.shape[1])))
     parts = [
         _condition(evidence[slice(begin, begin + at_once)], prior.take(slice(begin, begin + at_once)))
