@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import os
 import re
 import secrets
@@ -13,7 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,26 @@ TRAIN_POOL, FLEET_POOL = "dtb_train", "dtb_fleet"
 def pool_share(config: ClusterConfig, pool: str) -> dict[str, float]:
     """Return the Ray resource that binds a worker to the nodes of one pool: so little that a node's 1 is enough for a thousand."""
     return {pool: 0.001} if config.pools else {}
+
+
+def places_for(wanted: Mapping[str, float], left_nodes: Collection[str] = ()) -> float:
+    """Return how often the nodes hold these resources, free or not, each time on one node; without the nodes that were left.
+
+    Parameters
+    ----------
+    wanted : mapping of str to float
+        Amounts by Ray's names of resources; what is 0 is not looked at, and nothing at all fits without end.
+    left_nodes : collection of str
+        Ray's names of nodes.
+    """
+    import ray
+
+    have = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in left_nodes]
+    needed = {kind: amount for kind, amount in wanted.items() if amount}
+    return sum(
+        min((int(node.get(kind, 0.0) / amount + 1e-9) for kind, amount in needed.items()), default=math.inf)
+        for node in have
+    )
 
 
 def has_gpu() -> bool:

@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from dtb.cluster import places_for
 from dtb.config import FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.terminal import err
 
 
-def num_places(fleet: FleetConfig, mark: dict[str, float], left_nodes: Collection[str] = ()) -> int:
+def num_places(fleet: FleetConfig, mark: dict[str, float], left_nodes: Collection[str] = ()) -> float:
     """Return how many actors the nodes can hold, free or not, without those that were left."""
-    import ray
-
-    places = 0
-    for node in ray.nodes():
-        if node["Alive"] and node["NodeID"] not in left_nodes:
-            have = node["Resources"]
-            wants = {"CPU": fleet.cpus_per_actor, "GPU": fleet.gpus_per_actor, **mark}
-            limits = [int(have.get(kind, 0.0) / want + 1e-9) for kind, want in wants.items() if want]
-            places += min(limits, default=fleet.num_actors)
-    return places
+    return places_for({"CPU": fleet.cpus_per_actor, "GPU": fleet.gpus_per_actor, **mark}, left_nodes)
 
 
 def require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, can_grow: bool) -> None:

@@ -53,7 +53,7 @@ class EdgeReliability:
             self._sums[name] = self._sums[name] + added_E if name in self._sums else added_E
 
     def figures(self) -> dict[str, np.ndarray]:
-        """Give, for each edge, the test-retest standard deviation of one run, the standard deviation between people, and the intraclass
+        """Return, for each edge, the test-retest standard deviation of one run, the standard deviation between people, and the intraclass
         correlation ICC(1) of one run; NaN with fewer than two people. Nothing if nobody has two runs.
         """
         if not self._sums or not self._sums["people"].any():

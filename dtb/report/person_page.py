@@ -117,7 +117,7 @@ def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str])
 
 
 def _of_band(errors: pd.Series, reach: float) -> str:
-    """Say what the band about a twin's value claims, and of how many people held out it is true."""
+    """Return what the band about a twin's value claims, and of how many people held out it is true."""
     known = errors.dropna().abs()
     return (
         f" The band about the twin's mark is {reach:.3f} s to either side, as the errors on validation people ask for. It claims to hold "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from dtb.cluster import TRAIN_POOL, pool_share
+from dtb.cluster import TRAIN_POOL, places_for, pool_share
 from dtb.config import Config
 from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError
@@ -88,9 +88,7 @@ def shortage_of(config: Config) -> Shortage | None:
         if there < workers * amount:
             what = f"{asked}, which needs {workers * amount:g} {kind}, but the cluster has {there:g}"
             return Shortage(what, _advice(kind, there))
-    places = sum(
-        min(int(node.get(kind, 0.0) / amount + 1e-9) for kind, amount in each.items() if amount) for node in nodes
-    )
+    places = places_for(each)
     if places < workers:
         one = ", ".join(f"{amount:g} {kind}" for kind, amount in each.items() if kind != TRAIN_POOL)
         largest = max(node.get("CPU", 0.0) for node in nodes)

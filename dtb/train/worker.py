@@ -157,15 +157,21 @@ def work(job: Job) -> None:
 
 
 def _finished(job: Job, plan: Plan, best_weights: Weights | None, rank: int, world_size: int) -> Twin:
-    """Return the twin with the best weights, which rank 0 has, and with its distribution of people."""
+    """Return the twin with the best weights, which rank 0 has, and with its distribution of people.
+
+    A twin without person effects has nothing that all ranks measure together: on ranks but the first it is as it began.
+    """
+    twin, effects = plan.twin(job.normalisation), plan.person_effects(job.normalisation)
+    if effects is None and rank != 0:
+        return twin
     from_first = [best_weights]
-    torch.distributed.broadcast_object_list(from_first, src=0)
+    if effects is not None:
+        torch.distributed.broadcast_object_list(from_first, src=0)
     if from_first[0] is None:
         raise StageError(
             "The validation loss was never finite, so there are no best weights. Look at metrics.jsonl; a smaller "
             "train.learning_rate is the first thing to try."
         )
-    twin, effects = plan.twin(job.normalisation), plan.person_effects(job.normalisation)
     objective = Objective(twin, 1.0, 1.0, effects=effects)
     objective.load_state_dict({**objective.state_dict(), **from_first[0]})
     if effects is not None:

@@ -239,7 +239,7 @@ def test_deepspeed_file_that_fits_some_numbers_of_workers_only_is_refused_at_the
 
 
 def test_a_cluster_with_an_address_is_given_time_to_grow(shards, tmp_path, monkeypatch, capsys):
-    there = iter([[], [], [{"Alive": True, "Resources": {"CPU": 4.0}}]])
+    there = iter([[], [], *[[{"Alive": True, "NodeID": "a", "Resources": {"CPU": 4.0}}]] * 2])
     asked = []
     monkeypatch.setattr("ray.nodes", lambda: next(there))
     monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda **them: asked.append(them["bundles"]))
@@ -259,8 +259,8 @@ def test_a_cluster_with_an_address_is_given_time_to_grow(shards, tmp_path, monke
 
 
 def test_a_worker_that_fits_on_no_node_is_refused_though_the_cluster_has_as_many_cores(monkeypatch):
-    nodes = [{"Alive": True, "Resources": {"CPU": 1.0}}] * 2
-    monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 8.0}}])
+    nodes = [{"Alive": True, "NodeID": "a", "Resources": {"CPU": 1.0}}] * 2
+    monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "NodeID": "b", "Resources": {"CPU": 8.0}}])
     with pytest.raises(ConfigurationError, match=r"of 2 CPU each, but the cluster's 2 node\(s\) hold 0 of these"):
         require_room(small_config(num_workers=1, cpus_per_worker=2))
     require_room(small_config(num_workers=2, cpus_per_worker=1))

@@ -135,7 +135,7 @@ def folds(edges_SE: np.ndarray, did: Behaviour, names: tuple[str, ...] = (STAND_
 
 
 def divided(num_people: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give the places of the people of each fold, and those of all others."""
+    """Return the places of the people of each fold, and those of all others."""
     fold_S = balanced_folds(np.arange(num_people))
     for fold in np.unique(fold_S):
         yield np.flatnonzero(fold_S == fold), np.flatnonzero(fold_S != fold)

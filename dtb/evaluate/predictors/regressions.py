@@ -189,7 +189,7 @@ def _latents_quadratic(
 
 
 def _folds(family_S: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give, fold by fold, masks of those to fit to and of the rest; nothing where all are of one family."""
+    """Yield, fold by fold, masks of those to fit to and of the rest; nothing where all are of one family."""
     fold_S = balanced_folds(family_S)
     for fold in np.unique(fold_S):
         if (fold_S != fold).any():
