@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -209,7 +210,7 @@ def exit_code(arguments: list[str]) -> int:
 
 
 def _tell_fault(name: str) -> int:
-    err.print_exception()
+    err.print(traceback.format_exc())  # not in rich's colours, which cut a URL into parts that are cleaned one by one
     err.print(headed(f"dtb {name} failed", "through a fault that is not yours; please report the lines above."))
     return EXIT_FAILURE
 

@@ -6,9 +6,14 @@ one message and exit code 2; anything else is a failure of ours and exits with 1
 
 from __future__ import annotations
 
+from dtb.passwords import without_passwords
+
 
 class UserError(ValueError):
     """Something a user gave is wrong; the message says what, where, and what to do about it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(without_passwords(text))  # messages reach logs and tables that others read
 
 
 class ConfigurationError(UserError):
@@ -51,6 +56,9 @@ class OutputInUseError(UserError):
 
 class StageError(RuntimeError):
     """A stage could not do its work through no fault of the command given; the message says what is kept and how to go on."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(without_passwords(text))
 
 
 class FinalError(StageError):

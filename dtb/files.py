@@ -10,12 +10,16 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 from dtb.errors import DamagedOutputError, UserError
+from dtb.passwords import without_passwords
 from dtb.terminal import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What readers raise of a file that is not what it should be, beside safetensors' own.
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError, NotImplementedError)
@@ -62,8 +66,9 @@ def written_whole(path: Path, *, sync: bool = True, private: bool = False) -> It
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write `text` to `path`, whole or not at all; for `sync` see `written_whole`."""
-    write_bytes(path, text.encode(errors="backslashreplace"), sync=sync)  # a file's name may be no text
+    """Write `text` to `path`, without passwords in URLs, whole or not at all; for `sync` see `written_whole`."""
+    # A file's name may be no text.
+    write_bytes(path, without_passwords(text).encode(errors="backslashreplace"), sync=sync)
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
@@ -82,6 +87,23 @@ def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:
         The header first.
     """
     write_text(path, "".join("\t".join(map(cell, row)) + "\n" for row in rows))
+
+
+def write_frame(path: Path, table: pd.DataFrame, *, sync: bool = True) -> None:
+    """Write a data frame as such a table: numbers with six digits, `n/a` where there is none.
+
+    Parameters
+    ----------
+    path : Path
+    table : pandas.DataFrame
+        Its index is not written.
+    sync : bool
+        See `written_whole`.
+    """
+    whole = table.rename(columns=lambda name: cell(str(name)))
+    for name in whole.select_dtypes(exclude=["number", "bool"]):
+        whole[name] = whole[name].map({each: cell(str(each)) for each in whole[name].dropna().unique()})
+    write_text(path, whole.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g"), sync=sync)
 
 
 def cell(text: str) -> str:

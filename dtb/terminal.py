@@ -20,20 +20,22 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from dtb.passwords import without_passwords
+
 # Control characters but newline and tab, what turns the direction of writing, and halves of characters, which no terminal can show.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _withheld: list[Callable[[str], str]] = []
 
 
 def printable(text: str) -> str:
-    """Return a text in which nothing steers a terminal: control characters are spelled out.
+    """Return a text in which nothing steers a terminal: control characters are spelled out, and passwords in URLs are taken out.
 
     Examples
     --------
     >>> printable("a\\x1b[2Jb\\tc")
     'a\\\\x1b[2Jb\\tc'
     """
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), without_passwords(text))
 
 
 def withhold(replaced: Callable[[str], str]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from dtb.files import sha256_of, write_json, write_table, write_text, written_whole
+from dtb.files import sha256_of, write_frame, write_json, write_table, write_text, written_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -64,6 +67,18 @@ def test_json_refuses_what_json_has_not(tmp_path: Path) -> None:
 def test_a_table_does_nothing_in_a_terminal_or_a_spreadsheet(tmp_path, given, written):
     write_table(tmp_path / "a.tsv", [("name", "x"), (given, "1")])
     assert (tmp_path / "a.tsv").read_text(encoding="utf-8") == f"name\tx\n{written}\t1\n"
+    for kind in (object, "str", "category"):
+        frame = pd.DataFrame(
+            {given: pd.Series([given, given, None], dtype=kind), "x": [1, 2, np.nan], "y": [True, False, True]}
+        )
+        write_frame(tmp_path / "b.tsv", frame)
+        lines = [f"{written}\tx\ty", f"{written}\t1\tTrue", f"{written}\t2\tFalse", "n/a\tn/a\tTrue", ""]
+        assert (tmp_path / "b.tsv").read_text(encoding="utf-8").split("\n") == lines
+
+
+def test_every_table_of_a_stage_is_written_by_the_writer_that_cleans():
+    for path in (Path(__file__).parent.parent / "dtb").rglob("*.py"):
+        assert path.name == "files.py" or not re.search(r"\.to_csv\(|csv\.writer|DictWriter", path.read_text()), path
 
 
 def test_what_is_printed_cannot_steer_the_terminal(capsys):

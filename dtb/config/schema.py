@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from dtb.config.kind_names import OneOf
 from dtb.config.labels import ParticipantLabel
 from dtb.config.mappings import NOT_SHOWN, from_mapping, read_yaml
+from dtb.passwords import holds_password
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -37,10 +38,27 @@ def _name_of_variable(text: str) -> str:
 VariableName = Annotated[str, AfterValidator(_name_of_variable)]
 
 _STRICT = ConfigDict(extra="forbid")
+_NOT_SHOWN_EITHER = ConfigDict(extra="forbid", hide_input_in_errors=True)  # where URLs are given, or secrets might be
+
+
+class _Section:
+    """What every section refuses: it is saved with every output, and a password with it."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            texts = [
+                str(each) for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str | Path)
+            ]
+            if any(map(holds_password, texts)):
+                raise ValueError(
+                    f"{field.name} holds a URL with a password, which would be written with every output. Leave it out, and give it "
+                    "through the environment (docs/clusters.md)"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class SynthConfig:
+class SynthConfig(_Section):
     """The ground-truth cohort: people whose traits load on known edges, and who act by a drift-diffusion process."""
 
     num_subjects: Count = 64
@@ -100,7 +118,7 @@ class SynthConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class IngestConfig:
+class IngestConfig(_Section):
     """From BIDS trees to shards."""
 
     tasks: tuple[str, ...] = ("stroop", "hammer")
@@ -201,6 +219,7 @@ class IngestConfig:
 
     def __post_init__(self) -> None:
         """Refuse options that would leave nothing of anybody."""
+        super().__post_init__()
         if not self.tasks and self.without_connectome == "keep":
             raise ValueError(
                 "`without_connectome: keep` needs `tasks`: without either, nothing is left of such a person"
@@ -208,7 +227,7 @@ class IngestConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class SegmentConfig:
+class SegmentConfig(_Section):
     """How runs are cut into the pieces that the twin simulates."""
 
     segment_seconds: Positive = 60.0
@@ -220,6 +239,7 @@ class SegmentConfig:
 
     def __post_init__(self) -> None:
         """Refuse a burn-in that leaves nothing to count."""
+        super().__post_init__()
         if self.burn_in_seconds >= self.segment_seconds:
             raise ValueError(
                 f"`burn_in_seconds` is {self.burn_in_seconds:g}; it must be shorter than `segment_seconds` ({self.segment_seconds:g})"
@@ -227,7 +247,7 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class TwinConfig:
+class TwinConfig(_Section):
     """The model: a hypernetwork from connectome to parameters, and the recurrent network that they make."""
 
     step_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.08
@@ -280,6 +300,7 @@ class TwinConfig:
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
+        super().__post_init__()
         if self.connectome_components and not self.standardise_connectome:
             raise ValueError(
                 "`standardise_connectome: false` needs `connectome_components: 0`: components are of standardised edges"
@@ -300,7 +321,7 @@ class TwinConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class SplitConfig:
+class SplitConfig(_Section):
     """Which data train the twin, which choose when to stop, and which are never seen."""
 
     kind: Literal["subjects", "sites", "temporal", "runs", "tasks"] = "subjects"
@@ -325,7 +346,7 @@ class SplitConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class TrainConfig:
+class TrainConfig(_Section):
     """How the twin is trained: Ray Train workers, each with a DeepSpeed engine."""
 
     num_workers: Count = 2
@@ -394,7 +415,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class EvaluateConfig:
+class EvaluateConfig(_Section):
     """Figures for held-out data, beside baselines."""
 
     num_bootstrap: Annotated[int, Field(ge=100)] = 2000
@@ -415,7 +436,7 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class UpdateConfig:
+class UpdateConfig(_Section):
     """Every person's twin is conditioned on the person's own trials and BOLD."""
 
     trials: CountOrZero | None = None
@@ -433,7 +454,7 @@ class UpdateConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class SimulateConfig:
+class SimulateConfig(_Section):
     """Every person's twin performs the tasks."""
 
     num_draws: Count = 20
@@ -456,7 +477,7 @@ class SimulateConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class InterveneConfig:
+class InterveneConfig(_Section):
     """A search, for each person, for a change of the connectome that moves one indicator and leaves the others."""
 
     indicator: Annotated[str, OneOf("dtb.intervene.kinds:INDICATORS")] = "mean_rt"
@@ -524,7 +545,7 @@ class InterveneConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class FleetConfig:
+class FleetConfig(_Section):
     """How people are fanned out over the cluster in `simulate` and `intervene`."""
 
     num_actors: Count = 2
@@ -543,7 +564,7 @@ class FleetConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ReportConfig:
+class ReportConfig(_Section):
     """One HTML page, and a page for each of some people."""
 
     subject: str | None = None
@@ -557,7 +578,7 @@ class ReportConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class PlanConfig:
+class PlanConfig(_Section):
     """How many people, scan minutes and trials a claim between people needs."""
 
     claim: Literal["mean_rt", "condition_rt"] = "mean_rt"
@@ -583,8 +604,8 @@ class PlanConfig:
     """One-sided level of the certificate, 1 minus `evaluate.confidence`: what it leaves to each of its tests, its correction decides."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ClusterConfig:
+@dataclass(frozen=True, kw_only=True, config=_NOT_SHOWN_EITHER)
+class ClusterConfig(_Section):
     """Which Ray cluster does the work."""
 
     ray_address: str | None = None
@@ -597,8 +618,8 @@ class ClusterConfig:
     """How long to wait for room, where a cluster is busy or still growing; what is waited for is said every half minute."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
-class LaunchConfig:
+@dataclass(frozen=True, kw_only=True, config=_NOT_SHOWN_EITHER)
+class LaunchConfig(_Section):
     """How `dtb submit` hands the work to a cluster."""
 
     secrets: tuple[VariableName, ...] = ()
@@ -635,8 +656,8 @@ class LaunchConfig:
     """On Kubernetes, the runtime class of the pods, such as `nvidia`."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class TrackConfig:
+@dataclass(frozen=True, kw_only=True, config=_NOT_SHOWN_EITHER)
+class TrackConfig(_Section):
     """Weights & Biases."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
@@ -649,8 +670,8 @@ class TrackConfig:
     """Group that W&B shows the run in; `dtb sweep` puts its members into one."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class InputConfig:
+@dataclass(frozen=True, kw_only=True, config=_NOT_SHOWN_EITHER)
+class InputConfig(_Section):
     """Where `dtb run` finds its cohort."""
 
     bids: Path | None = None
@@ -661,8 +682,8 @@ class InputConfig:
     """Shards that `dtb ingest` made before, in place of a BIDS tree: their folder, or the URL of a copy of it."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Config:
+@dataclass(frozen=True, kw_only=True, config=_NOT_SHOWN_EITHER)
+class Config(_Section):
     """All sections; a YAML file holds any part of it."""
 
     name: str = "dtb"

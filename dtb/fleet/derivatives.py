@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dtb.files import write_json, write_text
+from dtb.files import write_frame, write_json, write_text
 from dtb.people.records import Run, SubjectRecord, matrix_from_edges
 from dtb.twin.export import TwinCard
 from dtb.version import __version__
@@ -98,7 +98,7 @@ def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record:
     stems = _stems(key, record.runs)
     for number, rows in _by_run(own, "trials"):
         path = func / f"{stems[number]}_desc-sim_events"
-        _write_table(path.with_name(f"{path.name}.tsv"), _events(rows, record.runs[number]))
+        write_frame(path.with_name(f"{path.name}.tsv"), _events(rows, record.runs[number]), sync=False)
         columns = {name: {"Description": text} for name, text in _EVENT_COLUMNS.items()}
         write_json(path.with_name(f"{path.name}.json"), {**columns, "Description": RESEARCH_ONLY}, sync=False)
     for number, rows in _by_run(own, "bold"):
@@ -106,7 +106,7 @@ def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record:
         signal = rows.groupby("volume")["bold"].apply(lambda lists: np.stack(list(lists)).mean(axis=0))
         path = func / f"{stems[number]}_desc-sim_timeseries"
         series = pd.DataFrame(np.stack(list(signal)), columns=_regions(tables["bold"]))
-        _write_table(path.with_name(f"{path.name}.tsv"), series)
+        write_frame(path.with_name(f"{path.name}.tsv"), series, sync=False)
         sidecar = {
             "Description": RESEARCH_ONLY,
             "RepetitionTime": run.repetition_time,
@@ -135,7 +135,7 @@ def write_relmat(stem: Path, edges_E: np.ndarray, regions: Sequence[str], measur
     diagonal : float
     """
     matrix_RR = matrix_from_edges(np.asarray(edges_E, dtype=np.float64), diagonal)
-    _write_table(stem.with_name(f"{stem.name}.tsv"), pd.DataFrame(matrix_RR, columns=list(regions)))
+    write_frame(stem.with_name(f"{stem.name}.tsv"), pd.DataFrame(matrix_RR, columns=list(regions)), sync=False)
     sidecar = {"Description": RESEARCH_ONLY, "RelationshipMeasure": measure, "Weighted": True, "Directed": False}
     write_json(stem.with_name(f"{stem.name}.json"), sidecar, sync=False)
 
@@ -173,7 +173,3 @@ def _events(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
 def _regions(table: pa.Table) -> list[str]:
     names: list[str] = json.loads(table.schema.metadata[b"regions"])
     return names
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    write_text(path, table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g"), sync=False)

@@ -28,7 +28,7 @@ from torch import Tensor
 from dtb.cluster import connected
 from dtb.config import Config, config_hash, to_plain
 from dtb.errors import ConfigurationError, StageError
-from dtb.files import write_json, write_text
+from dtb.files import write_frame, write_json
 from dtb.fleet.actor import Work
 from dtb.fleet.actors import run_pool, say_summary
 from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch
@@ -377,10 +377,7 @@ def _write(
     benefit: dict[str, Any] | None,
 ) -> dict[str, Any]:
     for name in ("doses", "matrix", "slopes"):
-        write_text(
-            folder / f"{name}.tsv",
-            getattr(figures, name).to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g"),
-        )
+        write_frame(folder / f"{name}.tsv", getattr(figures, name))
     spread = float(survey.goal.spread_M[search_target.target])
     result = {
         "num_abstained": num_abstained,

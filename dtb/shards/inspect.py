@@ -88,7 +88,7 @@ def verify_shards(folder: Path) -> None:
     """
     manifest = Manifest.load(folder)
     outer = folder
-    folder = home_of(folder)
+    folder = home_of(folder, manifest)
     if url_of(folder) is not None:
         raise InputDataError(f"{folder}: shards at a URL are compared with their checksums whenever one is read.")
     problems = []

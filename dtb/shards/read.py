@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dtb.errors import DamagedOutputError, InputDataError, UserError
-from dtb.files import sha256_of
+from dtb.files import readable, sha256_of
 from dtb.people.records import SubjectRecord
 from dtb.shards.manifest import Manifest, ShardEntry
 from dtb.shards.possible import ImpossibleRecordError, TaskSizes, impossible, sizes_of_tasks
-from dtb.shards.remote import open_copy, url_of, warn_if_cache_is_small
+from dtb.shards.remote import SERVERS, open_copy, url_of, warn_if_cache_is_small
 from dtb.shards.sample import decode_header, decode_sample
 from dtb.stages import STAGE_FILE, broken_seals, require_complete
 
 PLACE_FILE = "shards_lie_at.txt"
+_LONGEST_PLACE, _LONGEST_QUOTE = 4096, 200
 _ADVICE = "Copy it again from where it was made, or run `dtb ingest` anew."
 
 
@@ -148,10 +149,45 @@ def require_ingested(path: Path) -> None:
         require_complete(path, "ingest")
 
 
-def home_of(path: Path) -> Path:
-    """Return the folder or URL of the shards, which may lie elsewhere (see `dtb.shards.existing`)."""
+def home_of(path: Path, manifest: Manifest) -> Path:
+    """Return the folder or URL of the shards, which may lie elsewhere (see `dtb.shards.existing`).
+
+    Whoever wrote the folder wrote where they lie too, and may be somebody else: only another folder of the same shards is followed, or a
+    URL of a server.
+
+    Parameters
+    ----------
+    path : Path
+    manifest : Manifest
+        That of the folder.
+
+    Raises
+    ------
+    DamagedOutputError
+        It is neither.
+    """
     place = path / PLACE_FILE
-    return Path(place.read_text(encoding="utf-8").strip()) if url_of(path) is None and place.is_file() else path
+    if url_of(path) is not None or not place.is_file():
+        return path
+    with readable(place, _ADVICE):
+        said = Path(place.read_bytes()[:_LONGEST_PLACE].decode().strip())
+        if (url := url_of(said)) is not None:
+            is_allowed = url.partition(":")[0] in SERVERS
+        else:
+            is_allowed = said.is_absolute() and _has_manifest(said, manifest)
+    if not is_allowed:
+        raise DamagedOutputError(
+            f"{place} names {str(said)[:_LONGEST_QUOTE]!r}, which is neither a folder of the same shards nor a URL of a server "
+            f"({', '.join(SERVERS)}), and is not read. If the shards have moved, name their folder in place of this one."
+        )
+    return said
+
+
+def _has_manifest(folder: Path, manifest: Manifest) -> bool:
+    try:
+        return Manifest.load(folder).cohort_hash == manifest.cohort_hash
+    except UserError:
+        return False
 
 
 def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
@@ -181,7 +217,7 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
         raise DamagedOutputError(
             f"{path / broken[0]} is not as `dtb ingest` wrote it: its SHA-256 is not that in {STAGE_FILE}. {_ADVICE}"
         )
-    path = home_of(path)
+    path = home_of(path, manifest)
     if url_of(path) is not None:
         if verify:
             warn_if_cache_is_small(sum(shard.num_bytes for shard in manifest.shards))

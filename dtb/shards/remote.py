@@ -20,13 +20,15 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
 from dtb.files import cache_folder, sha256_of, written_whole
+from dtb.passwords import holds_password
 from dtb.terminal import err
 
 PLACE_VARIABLE, SIZE_VARIABLE = "DTB_CACHE", "DTB_CACHE_GIB"
+SERVERS = ("https", "http", "s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "sftp", "ftp")
+"""Kinds of URL that a file may name: others, such as `file:` and `zip:`, reach what lies on this machine."""
 _DEFAULT_GIB = 20.0
 # Two letters at least: `C:/data` is a folder.
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
-_PASSWORD = re.compile(r"[^/@]*:[^/]*@")
 _WAITS_SECONDS = (1.0, 5.0)
 Found = TypeVar("Found")
 T = TypeVar("T")
@@ -48,7 +50,7 @@ def url_of(folder: Path) -> str | None:
         The URL holds a password, which would be written into configurations, logs and messages.
     """
     found = _URL.fullmatch(folder.as_posix())
-    if found and _PASSWORD.match(found[2]):
+    if found and holds_password(folder.as_posix()):
         raise ConfigurationError(
             f"The URL {found[1]}://... holds a password, which would be written with every output. Leave it out, and give it through the "
             "environment (docs/clusters.md)."

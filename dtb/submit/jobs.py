@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dtb.cluster import prepare_environment, unreachable
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
+from dtb.passwords import holds_password
 from dtb.submit.bundle import Bundle
 from dtb.terminal import err, headed, out, printable
 from dtb.version import __version__
@@ -57,7 +58,7 @@ def connect(address: str) -> JobSubmissionClient:
         host, port = parts.hostname if usual_port else None, parts.port or usual_port or 0
     except ValueError:  # a port that is none
         host, port = None, 0
-    if parts.password is not None:
+    if holds_password(address):
         raise ConfigurationError(
             f"--address holds a password, which would be printed and logged. Give {parts.scheme}://{host}, and the token as RAY_AUTH_TOKEN."
         )

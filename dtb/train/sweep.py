@@ -21,7 +21,7 @@ from rich.table import Table
 from dtb.cluster import connected
 from dtb.config import Config, from_mapping, sections, to_plain
 from dtb.errors import ConfigurationError, StageError
-from dtb.files import read_json, write_json, written_whole
+from dtb.files import read_json, write_frame, write_json
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.stages import StageCall, progress_of_stage
 from dtb.terminal import err
@@ -181,8 +181,7 @@ def sweep(
         losses = _Losses(members, out)
         failed = _train_all(members, losses, config, shards, out)
     rows = [losses.row(member.name) for member in members]
-    with written_whole(out / TABLE_FILE) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, sep="\t", index=False)
+    write_frame(out / TABLE_FILE, pd.DataFrame(rows))
     console.print(_table(rows))
     if failed:
         listed = "\n".join(f"  {name}: {why}" for name, why in sorted(failed.items()))

@@ -14,9 +14,10 @@ import pytest
 
 from dtb.cli import parse
 from dtb.config import Config, InputConfig
-from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
+from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError, UserError
 from dtb.pipeline import steps_of
 from dtb.shards.existing import use_existing_shards
+from dtb.shards.inspect import verify_shards
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.shards.remote import url_of
@@ -182,6 +183,33 @@ def test_a_run_borrows_shards_and_copies_their_small_files(served, tmp_path, pla
     (shard := folder / "shard-00001.tar").write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(DamagedOutputError, match=r"shard-00001\.tar was altered"):
         open_cohort(run if place == "folder" else folder)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "other people's",
+        "../shards",
+        "/etc",
+        "file:///etc",
+        "reference:///etc",
+        "x" * 10_000,
+        "\x00",
+        "",
+        "http://a:b@c/d",
+    ],
+)
+def test_a_folder_of_somebody_else_s_that_points_elsewhere_is_not_followed(tmp_path, said):
+    for name, number in (("shards", 2), ("other", 3)):
+        (tmp_path / name).mkdir()
+        write_people(tmp_path / name, number)
+    place = tmp_path / "shards" / "shards_lie_at.txt"
+    place.write_text(str(tmp_path / "other") if said == "other people's" else said)
+    for read in (open_cohort, verify_shards):
+        with pytest.raises(UserError) as found:
+            read(tmp_path / "shards")
+        assert "a:b" not in str(found.value)
+        assert len(str(found.value)) < 700
 
 
 def test_a_run_has_either_shards_or_a_bids_tree(tmp_path):
