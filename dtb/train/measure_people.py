@@ -27,7 +27,7 @@ Part = TypeVar("Part")
 
 def save_effects(path: Path, effects: PersonEffects) -> None:
     """Write what training found of each training person's own effect: mean and standard deviation, and the pseudonyms of the rows."""
-    tensors = {"mean_PZ": effects.mean_PZ.detach(), "scale_PZ": effects.log_scale_PZ.detach().exp()}
+    tensors = {"mean_PZ": effects.centred_PZ().detach(), "scale_PZ": effects.log_scale_PZ.detach().exp()}
     with written_whole(path) as temporary:
         safetensors.torch.save_file(
             {name: tensor.float().contiguous() for name, tensor in tensors.items()},
@@ -73,7 +73,7 @@ class _Chosen:
             row_S = self._effects.rows_of(some)
             edges_SE = self._twin.encoder_input(batch.connectome_SE)
             read_SZ = self._twin.hypernetwork.encoder(edges_SE, None, self._effects.read_PZ[row_S]).double()
-            yield batch, read_SZ, read_SZ + self._effects.mean_PZ[row_S].double()
+            yield batch, read_SZ, read_SZ + self._effects.centred_PZ()[row_S].double()
 
 
 def _of_all_ranks(own: list[Part]) -> list[Part]:

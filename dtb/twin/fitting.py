@@ -149,7 +149,7 @@ def _known(twin: Twin, effects: PersonEffects, batch: Batch) -> list[Known]:
     for begin in range(0, min(len(batch), MOST_PEOPLE), _AT_ONCE):
         some = batch[begin : begin + _AT_ONCE]
         read_SZ = twin.hypernetwork.encoder(twin.encoder_input(some.connectome_SE), None).double()
-        found.append((some, read_SZ, read_SZ + effects.mean_PZ[effects.rows_of(some.pseudonyms)].double()))
+        found.append((some, read_SZ, read_SZ + effects.centred_PZ()[effects.rows_of(some.pseudonyms)].double()))
     return found
 
 

@@ -184,7 +184,7 @@ class PersonEffects(nn.Module):
     Attributes
     ----------
     mean_PZ, log_scale_PZ : (P, Z) Parameter
-        Mean and logarithm of the standard deviation of each effect.
+        Mean, up to a constant that all share, and logarithm of the standard deviation of each effect.
     log_size_Z : (Z,) Parameter
         Diagonal of the Cholesky factor of the effects' covariance over people, as logarithms.
     below_ZZ : (Z, Z) Parameter
@@ -210,6 +210,13 @@ class PersonEffects(nn.Module):
         self.register_buffer("read_PZ", beginning.read_PZ.clone())
         self.register_buffer("spread_ZZ", beginning.spread_ZZ())
 
+    def centred_PZ(self) -> Tensor:
+        """(P, Z): the means of effects.
+
+        Their mean over people is 0: what all share belongs to the twin, which knows it of people whom training has not seen, too.
+        """
+        return self.mean_PZ - self.mean_PZ.mean(0)
+
     def rows_of(self, pseudonyms: Sequence[str]) -> Tensor:
         """(S,) int64: the row of each person; -1 for people who are none of the training's."""
         return torch.tensor([self._row_of.get(who, -1) for who in pseudonyms], dtype=torch.int64)
@@ -233,7 +240,7 @@ class PersonEffects(nn.Module):
             Kullback-Leibler divergence, in nats, of what is known of each person from the distribution over people; 0 without a row.
         """
         known_S, place_S = row_S >= 0, row_S.clamp_min(0)
-        mean_SZ, log_scale_SZ = self.mean_PZ[place_S].float(), self.log_scale_PZ[place_S].float()
+        mean_SZ, log_scale_SZ = self.centred_PZ()[place_S].float(), self.log_scale_PZ[place_S].float()
         effect_SZ = mean_SZ
         if self.training:
             noise_SZ = latent_noise(seed_S, 1, mean_SZ.shape[1])[:, 0].to(mean_SZ)
