@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dtb.cluster import connected, require_variables
 from dtb.config import Config
@@ -65,15 +66,6 @@ def steps_of(config: Config, run: Path) -> list[Step]:
             "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "
             f"{config.input.bids}. Add `--input.derivatives DIR`."
         )
-    from dtb.cohort.ingest import ingest
-    from dtb.evaluate.stage import evaluate
-    from dtb.fleet.intervene import intervene
-    from dtb.fleet.simulate import simulate
-    from dtb.groundtruth.synthesise import synthesise
-    from dtb.report.stage import report
-    from dtb.shards.existing import use_existing_shards
-    from dtb.train.trainer import train
-
     cohort, shards, trained = (run / FOLDERS[stage] for stage in ("synth", "ingest", "train"))
     bids = config.input.bids or cohort / "bids"
     derivatives = config.input.derivatives or (cohort / "derivatives" / "xcp_d",)
@@ -86,24 +78,69 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     truth = cohort / "truth" if is_made_up else None
     had = config.input.shards
     steps = [
-        Step("ingest", shards, partial(ingest, config, bids, derivatives, shards))
+        Step("ingest", shards, partial(_ingest, config, bids, derivatives, shards))
         if had is None
-        else Step("ingest", shards, partial(use_existing_shards, config, had, shards)),
-        Step("train", trained, partial(train, config, shards, trained)),
-        _reading_step("evaluate", partial(evaluate, truth=truth), config, run),
-        _reading_step("simulate", simulate, config, run),
-        _reading_step("intervene", intervene, config, run),
-        Step("report", run / "report", partial(report, config, run, run / "report")),
+        else Step("ingest", shards, partial(_use_existing_shards, config, had, shards)),
+        Step("train", trained, partial(_train, config, shards, trained)),
+        Step("evaluate", run / "evaluate", partial(_evaluate, config, shards, trained, run / "evaluate", truth=truth)),
+        Step("simulate", run / "simulate", partial(_simulate, config, shards, trained, run / "simulate")),
+        Step("intervene", run / "intervene", partial(_intervene, config, shards, trained, run / "intervene")),
+        Step("report", run / "report", partial(_report, config, run, run / "report")),
     ]
     if is_made_up:
-        steps.insert(0, Step("synth", cohort, partial(synthesise, config, cohort)))
+        steps.insert(0, Step("synth", cohort, partial(_synth, config, cohort)))
     return steps
 
 
-def _reading_step(stage: str, function: Callable[..., None], config: Config, run: Path) -> Step:
-    """Make the step of a stage that reads the shards and the trained twin."""
-    folder = run / stage
-    return Step(stage, folder, partial(function, config, run / "shards", run / "train", folder))
+# Each stage is imported when it is its turn: together they take seconds, and a look at what would be done needs the first alone.
+
+
+def _synth(*given: Any, **options: Any) -> None:
+    from dtb.groundtruth.synthesise import synthesise
+
+    synthesise(*given, **options)
+
+
+def _ingest(*given: Any, **options: Any) -> None:
+    from dtb.cohort.ingest import ingest
+
+    ingest(*given, **options)
+
+
+def _use_existing_shards(*given: Any, **options: Any) -> None:
+    from dtb.shards.existing import use_existing_shards
+
+    use_existing_shards(*given, **options)
+
+
+def _train(*given: Any, **options: Any) -> None:
+    from dtb.train.trainer import train
+
+    train(*given, **options)
+
+
+def _evaluate(*given: Any, **options: Any) -> None:
+    from dtb.evaluate.stage import evaluate
+
+    evaluate(*given, **options)
+
+
+def _simulate(*given: Any, **options: Any) -> None:
+    from dtb.fleet.simulate import simulate
+
+    simulate(*given, **options)
+
+
+def _intervene(*given: Any, **options: Any) -> None:
+    from dtb.fleet.intervene import intervene
+
+    intervene(*given, **options)
+
+
+def _report(*given: Any, **options: Any) -> None:
+    from dtb.report.stage import report
+
+    report(*given, **options)
 
 
 def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
@@ -124,7 +161,6 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     UserError
         The run folder is in use and `resume` is off, this machine cannot hold the training's workers, or a stage refuses what it is given.
     """
-    from dtb.report.collect import read_headline
     from dtb.train.room import require_machine
 
     steps = steps_of(config, run)
@@ -148,6 +184,8 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
             done = " (done)" if state == "done" else ""
             err.print(headed(f"{number}/{len(steps)} dtb {step.stage}", f"-> {step.folder}{done}", "bold"))
             step.call(resume=state != "to do")
+    from dtb.report.collect import read_headline
+
     if (misfit := read_headline(run)) is not None:
         out.print(misfit, style="bold red")
     out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")

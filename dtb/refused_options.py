@@ -7,20 +7,18 @@ should pin the version, it says: `pyproject.toml` does, and `tests/test_cli.py` 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import sys
 from collections.abc import Iterator
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from pydantic import ValidationError
 from tyro import _errors
-from tyro.conf import OmitArgPrefixes
 
 from dtb.errors import ConfigurationError
+from dtb.options import options_of
 
 _NUM_NEAR = 3
-_OMITS_PREFIX = get_args(OmitArgPrefixes[int])[1:]
 
 
 @contextlib.contextmanager
@@ -76,32 +74,9 @@ def in_words(event: _errors.ParseErrorEvent, kind: type) -> str | None:
     return None
 
 
-def options_of(kind: type) -> list[str]:
-    """Return the options of a dataclass of the command line, as they are typed.
-
-    Examples
-    --------
-    >>> from dtb.commands import Report
-    >>> options_of(Report)[:3]
-    ['--config', '--seed', '--resume']
-    """
-    found = []
-    hints = get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        hint = hints[field.name]
-        section = getattr(hint, "__origin__", hint)
-        name = field.name.replace("_", "-")
-        if dataclasses.is_dataclass(section):
-            prefix = "" if getattr(hint, "__metadata__", ()) == _OMITS_PREFIX else f"{name}."
-            found += [f"--{prefix}{inner.name.replace('_', '-')}" for inner in dataclasses.fields(section)]
-        else:
-            found.append(f"--{name}")
-    return found
-
-
 def _perhaps(tokens: list[str], kind: type) -> str:
     """Return the options that are spelled like the unknown ones, or like their last part."""
-    options = options_of(kind)
+    options = [option.name for option in options_of(kind) if not option.is_place]
     near: dict[str, None] = {}
     for token in tokens:
         if token.startswith("--"):

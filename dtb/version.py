@@ -5,12 +5,7 @@ The name of the package on an index is not the one that is imported: ``dtb`` bel
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.metadata
-import platform
-import subprocess
-from pathlib import Path
 
 __all__ = ["DISTRIBUTION", "__version__", "versions_here"]
 
@@ -22,6 +17,12 @@ _PACKAGES = ("torch", "deepspeed", "ray", "webdataset", "nilearn", "scikit-learn
 @functools.cache
 def versions_here() -> dict[str, str]:
     """Return the versions of Python and of the packages that results depend on, and dtb's commit where it runs from its repository."""
+    import contextlib
+    import importlib.metadata
+    import platform
+    import subprocess
+    from pathlib import Path
+
     found = {"Python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

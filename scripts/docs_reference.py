@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import dtb
 from dtb import config as cfg
-from dtb.cli import exit_code, overview
+from dtb.cli import exit_code
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.commands import COMMANDS
 from dtb.config import schema
@@ -26,13 +26,15 @@ from dtb.config.kind_names import OneOf
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED
 from dtb.evaluate.predictors.table import PREDICTORS
 from dtb.intervene.kinds import INDICATORS
+from dtb.options import texts_under_fields
+from dtb.overview import overview
 from dtb.people.connectome_kinds import CONNECTOMES, ConnectomeKind
 from dtb.people.covariates import COVARIATES
 
 
 def configuration_page() -> str:
     """Return every section and option of the configuration: its name, type, default and what it means."""
-    explained = explanations()
+    explained = texts_under_fields(schema.__name__)
     lines = [
         "# Configuration",
         "",
@@ -52,12 +54,12 @@ def configuration_page() -> str:
 
 
 def commands_page() -> str:
-    """Return what ``dtb --help`` and each command's ``--help`` print."""
+    """Return what ``dtb --help`` and each command's ``--help-all`` print."""
     lines = ["# Commands", "", "```text", overview(), "```"]
     for name in COMMANDS:
         stream = io.StringIO()
         with contextlib.redirect_stdout(stream), contextlib.suppress(SystemExit):
-            exit_code([name, "--help"])
+            exit_code([name, "--help-all"])
         lines += ["", f"## dtb {name}", "", "```text", stream.getvalue().rstrip(), "```"]
     return "\n".join(lines) + "\n"
 
@@ -100,23 +102,6 @@ def _of_connectome(kind: ConnectomeKind) -> str:
 def is_section(field: dataclasses.Field[Any]) -> bool:
     """Whether a field of `Config` is a section of its own."""
     return dataclasses.is_dataclass(getattr(cfg.Config(), field.name))
-
-
-def explanations() -> dict[tuple[str, str], str]:
-    """Read from the source, for each class and field, the text under it."""
-    found = {}
-    for node in ast.parse(inspect.getsource(schema)).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for field, text in zip(node.body, node.body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                found[node.name, field.target.id] = " ".join(str(text.value.value).split())
-    return found
 
 
 def table(kind: type, explained: dict[tuple[str, str], str], fields: list[dataclasses.Field[Any]]) -> list[str]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dtb.cli import exit_code, parse
-from dtb.commands import STAGES
+from dtb.cli import exit_code
+from dtb.command_line import parse
+from dtb.commands import COMMANDS, STAGES
 from dtb.config import Config, from_mapping
+from dtb.help import help_text
+from dtb.options import options_of
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
@@ -51,14 +56,54 @@ def test_printed_configuration_reads_back(name: str, tmp_path: Path, capsys: pyt
     assert from_mapping(Config, yaml.safe_load(capsys.readouterr().out), "printed") == Config(seed=11)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        exit_code([name, "--help"])
-    text = capsys.readouterr().out
-    assert stopped.value.code == 0
-    assert "Example" in text
-    assert "--dry-run" in text
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_on_a_screen_and_all_options_stand_behind_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert exit_code([name, "--help"]) == 0
+    short = capsys.readouterr().out.splitlines()
+    assert exit_code([name, "--help-all"]) == 0
+    whole = capsys.readouterr().out
+    assert len(short) <= 40
+    assert any(line.startswith("Example") for line in short)
+    assert all(len(line) <= 80 for line in [*short, *whole.splitlines()] if not line.startswith("  dtb "))
+    options = {option.name for option in options_of(COMMANDS[name]) if not option.is_place}
+    common = [line.split()[0] for line in short if line.startswith("  --")]
+    assert len(common) <= 10
+    assert set(common) <= options
+    assert len(common) >= min(len(options), 6)
+    assert options == {line.split()[0] for line in whole.splitlines() if line.startswith("  --")}
+    if name in STAGES:
+        assert {"--resume", "--dry-run"} <= set(common)
+
+
+def test_help_says_what_an_option_takes_and_its_default() -> None:
+    assert "  --num-workers INT       Ray Train workers (ranks). [2]\n" in help_text("train", COMMANDS["train"])
+
+
+def test_help_and_a_dry_run_import_nothing_that_takes_long(tmp_path: Path) -> None:
+    """A ratio, for the machine may be busy: PyTorch alone takes longer to import than both, and used to be imported by each."""
+    asked = f"""
+import sys, time
+from dtb.cli import exit_code
+assert exit_code(["--help"]) == 0
+helped = time.process_time()
+slow = {{"tyro", "pydantic", "rich", "numpy"}} - before & set(sys.modules)
+assert not slow, slow
+assert exit_code(["run", {str(Path(__file__).parent.parent / "configs" / "demo.yaml")!r}, {str(tmp_path / "run")!r}, "--dry-run"]) == 0
+planned = time.process_time()
+slow = {{"torch", "ray", "deepspeed", "nilearn", "sklearn", "matplotlib", "scipy.stats"}} & set(sys.modules)
+assert not slow, slow
+import torch
+print("\\n", helped - began, planned - helped, time.process_time() - planned)
+"""
+    program = f"import sys, time\nbefore = set(sys.modules)\nbegan = time.process_time()\n{asked}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    helped, planned, torch = map(float, done.stdout.splitlines()[-1].split())
+    assert helped < torch / 10
+    assert planned < torch
 
 
 def test_square_brackets_in_a_path_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +116,7 @@ def test_square_brackets_in_a_path_are_printed(tmp_path: Path, capsys: pytest.Ca
 def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in STAGES)
+    assert [line.split()[0] for line in text.splitlines() if re.match("  [a-z]", line)] == list(COMMANDS)
     assert "Research use only" in text
 
 

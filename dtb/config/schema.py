@@ -500,7 +500,7 @@ class InterveneConfig(_Section):
     front_points: Annotated[int, Field(ge=2)] = 5
     """Searches for the front, from the first aim alone to the second alone, with `against`."""
     budget: Positive = 0.05
-    """Largest Frobenius norm of the change, in the unit below."""
+    """Largest Frobenius norm of the change, in `budget_unit`."""
     budget_unit: Literal["norm", "retest_sd"] = "norm"
     """`norm`: the norm of the person's own connectome off the diagonal; `retest_sd`: that of a change which moves every edge by the
     standard deviation with which it differs from one rest run to another, so that 1 is what a second scan would change by itself."""

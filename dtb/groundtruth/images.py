@@ -15,7 +15,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from isal import igzip
-from nilearn.glm.first_level import make_first_level_design_matrix
 
 from dtb.config import SynthConfig
 from dtb.files import write_bytes, write_json
@@ -145,6 +144,8 @@ def _write_confounds(
 @functools.cache
 def _drifts(num_volumes: int, repetition_time: float) -> np.ndarray:
     """Return fMRIPrep's discrete cosines, (V, D), without the constant."""
+    from nilearn.glm.first_level import make_first_level_design_matrix
+
     times_V = np.arange(num_volumes) * repetition_time
     design = make_first_level_design_matrix(times_V, drift_model="cosine", high_pass=_HIGH_PASS_HZ)
     return np.asarray(design.drop(columns="constant"))

@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from nilearn.glm.first_level.hemodynamic_models import compute_regressor
-from scipy.signal import lfilter
 
 from dtb.config import SynthConfig
 from dtb.groundtruth.population import Person, Population
@@ -33,7 +31,14 @@ def autocorrelated(
     memory = np.exp(-repetition_time / _MEMORY_SECONDS)
     innovation_VR = rng.standard_normal((num_volumes, len(correlation_RR))) @ np.linalg.cholesky(correlation_RR).T
     innovation_VR[1:] *= np.sqrt(1 - memory**2)  # the first volume already has the stationary variance
-    return np.asarray(lfilter([1.0], [1.0, -memory], innovation_VR, axis=0))
+    return _decaying(innovation_VR, memory)
+
+
+def _decaying(values: np.ndarray, memory: float) -> np.ndarray:
+    """Return the sum of all values until then, each weighted by `memory` to the power of its age, along the first axis."""
+    from scipy.signal import lfilter  # here, because it takes as long to import as all that a dry run does
+
+    return np.asarray(lfilter([1.0], [1.0, -memory], values, axis=0))
 
 
 def motion_level(person: Person, config: SynthConfig, rng: np.random.Generator) -> float:
@@ -54,7 +59,7 @@ def displacement(level: float, num_volumes: int, config: SynthConfig, rng: np.ra
 def artefact(displacement_V: np.ndarray, config: SynthConfig) -> np.ndarray:
     """Return the motion artefact in the signal of every region, (V,): a drop at each displacement that decays within seconds."""
     memory = np.exp(-config.repetition_time / _RECOVERY_SECONDS)
-    return np.asarray(-config.motion_artefact * lfilter([1.0], [1.0, -memory], displacement_V - displacement_V.mean()))
+    return -config.motion_artefact * _decaying(displacement_V - displacement_V.mean(), memory)
 
 
 def response_maps(
@@ -108,5 +113,7 @@ def _peak() -> float:
 
 
 def _convolved(onset_J: np.ndarray, length_J: np.ndarray, frame_times_V: np.ndarray) -> np.ndarray:
+    from nilearn.glm.first_level.hemodynamic_models import compute_regressor
+
     events = (onset_J, length_J, np.ones(len(onset_J)))
     return np.asarray(compute_regressor(events, "glover", frame_times_V, oversampling=16)[0][:, 0])

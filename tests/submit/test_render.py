@@ -17,7 +17,8 @@ import jsonschema
 import pytest
 import yaml
 
-from dtb.cli import exit_code, parse
+from dtb.cli import exit_code
+from dtb.command_line import parse
 from dtb.config import ClusterConfig, Config, from_mapping
 from dtb.errors import ConfigurationError
 from dtb.submit.nodes import Nodes, count_nodes
