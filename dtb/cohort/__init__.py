@@ -2,7 +2,13 @@
 
 from dtb.lazy import public_names
 
-__all__ = ["LeftOut", "PersonQuality", "PersonRead", "SetAside"]
+__all__ = ["LeftOut", "PersonQuality", "PersonRead", "SetAside", "region_places"]
 
-_FILES = {"LeftOut": ".person", "PersonQuality": ".quality", "PersonRead": ".person", "SetAside": ".quality_page"}
+_FILES = {
+    "LeftOut": ".person",
+    "PersonQuality": ".quality",
+    "PersonRead": ".person",
+    "SetAside": ".quality_page",
+    "region_places": ".series.region_centres",
+}
 __getattr__, __dir__ = public_names(__name__, _FILES)

@@ -6,6 +6,7 @@ OUT/left_out.tsv                     runs and rows of events that were not used,
 OUT/lost_trials.tsv                  how many trials each person lost for which reason
 OUT/notices.tsv                      what had to be decided about a file, or is not known of it
 OUT/quality.html, OUT/quality.tsv    how good the data are, also of those who were set aside
+OUT/regions.tsv                      networks of the regions, and where they lie, as far as their names or an atlas tell
 OUT/coverage.tsv                     how far images cover each region at rest, and how many people lack it
 OUT.identities.tsv                   whose pseudonym is whose; keep it at home
 """
@@ -39,12 +40,14 @@ from dtb.cohort.person import MEETS_NO_EVENTS, LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.quality_page import PAGE, SetAside, commonest, write_quality_page, write_quality_table
 from dtb.cohort.series.read import require_atlas_space
+from dtb.cohort.series.region_centres import find_places
 from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
 from dtb.config.labels import read_labels
 from dtb.errors import InputDataError, OutputInUseError
 from dtb.files import write_table
 from dtb.people.coverage import RegionCoverage
+from dtb.people.parcellation import REGIONS_FILE, save_places
 from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
@@ -172,6 +175,8 @@ def ingest(
     num_whole = sum(each.line is None for _, each in left_out)
     icc_E = reliability.save(out).get("icc_E")
     coverage.save(out)
+    with terminal.or_warn(f"{out / REGIONS_FILE} was not made"):
+        save_places(out, regions, find_places(regions, derivatives, wanted))
     write_quality_table(out, people)
 
     def draw() -> None:

@@ -63,8 +63,9 @@ class SynthConfig(_Section):
 
     num_subjects: Count = 64
     """How many people."""
-    num_regions: Annotated[int, Field(ge=8)] = 60
-    """Parcels of the made-up atlas."""
+    num_regions: Annotated[int, Field(ge=8)] = 116
+    """Regions: 116 are all of Schaefer's parcellation of 100 regions and Tian's of the subcortex, fewer are some of each network, and
+    more are of finer parcellations."""
     num_sites: Count = 2
     """Scanner sites; the connectome and behaviour are both confounded with them."""
     site_effect: Annotated[float, Field(ge=0, le=0.7)] = 0.3
@@ -574,7 +575,7 @@ class ReportConfig(_Section):
     than theirs others too; 0 for none."""
     atlas: Path | None = None
     """Where the regions lie, to draw on a brain: the cohort's atlas as a labelled volume with its names in `STEM.tsv` beside it, or a table
-    of centres (`name`, `x`, `y`, `z` in mm). If not given, the atlas that `dtb ingest` read, if it read one."""
+    of centres (`name`, `x`, `y`, `z` in mm). If not given, what `dtb ingest` found: by the regions' names, or in the derivative trees."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -67,20 +67,21 @@ def response_maps(
 ) -> dict[str, np.ndarray]:
     """Return the height of a person's response to each condition of a task in each region, (R,) each.
 
-    The first network answers every stimulus, the second more under conflict, the last one to faces, in proportion to the trait
-    `reactivity`; a little is the person's own.
+    The visual network answers every stimulus, the control network more under conflict, the limbic network and the subcortex to faces, in
+    proportion to the trait `reactivity`; a little is the person's own.
     """
-    first, second, last = (population.network_R == network for network in (0, 1, population.network_R.max()))
+    visual, control = (population.network_R == network for network in ("Vis", "Cont"))
+    affective = np.isin(population.network_R, ("Limbic", "Subcortex"))
     rng = np.random.default_rng([seed, 5, index])
     own = {
         name: 0.15 * rng.standard_normal(config.num_regions) for name in ("congruent", "incongruent", "face", "shape")
     }
     reactivity = max(0.0, 1.0 + _REACTIVITY_EFFECT * config.trait_strength * person.scores["reactivity"])
     maps = {
-        "congruent": first + 0.6 * second,
-        "incongruent": first + 1.0 * second,
-        "face": first + 0.3 * second + reactivity * last,
-        "shape": first + 0.3 * second + 0.2 * last,
+        "congruent": visual + 0.6 * control,
+        "incongruent": visual + 1.0 * control,
+        "face": visual + 0.3 * control + reactivity * affective,
+        "shape": visual + 0.3 * control + 0.2 * affective,
     }
     conditions = {"stroop": ("congruent", "incongruent"), "hammer": ("face", "shape")}[task]
     return {name: maps[name] + own[name] for name in conditions}

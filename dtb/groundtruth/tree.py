@@ -91,7 +91,8 @@ def region_table(population: Population) -> dict[str, list[str]]:
     return {
         "index": [str(place + 1) for place in range(len(population.region_names))],
         "name": population.region_names,
-    }
+        "network": population.network_R.tolist(),
+    } | {axis: [f"{value:.0f}" for value in population.place_R3[:, place]] for place, axis in enumerate("xyz")}
 
 
 def write_participants(out: Path, people: list[Person]) -> None:

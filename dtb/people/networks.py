@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 
 OTHER = "other"
-_PATTERN = re.compile(r"(?:\d+Networks_[LR]H|Toy)_(?P<network>[A-Za-z0-9]+)", re.IGNORECASE)
+SUBCORTEX, CEREBELLUM = "Subcortex", "Cerebellum"
+_PATTERN = re.compile(r"(?:\d+Networks_[LR]H|^[LR]H(?=_[A-Za-z]+_)|Toy)_(?P<network>[A-Za-z0-9]+)", re.IGNORECASE)
+# Tian's names, FreeSurfer's structures as HALFpipe has them, and the subcortical ones of XCP-D's 4S atlases.
+_SUBCORTICAL = re.compile(
+    r"FreeSurfer_|[aplm]{0,2}(?:HIP|AMY|THA|NAc|GP|PUT|CAU)(?:-[A-Za-z]+)?-[lr]h$|[LR]H(?:-|_(?:Hippocampus|Amygdala)$)"
+)
+_CEREBELLAR = re.compile(r"Buckner2011_|Cerebellar|cerebellum_", re.IGNORECASE)
 
 
 def network_of(region: str) -> str:
-    """Return the network in a region's name; ``other`` if the name has none.
+    """Return the network in a region's name, ``Subcortex`` or ``Cerebellum``; ``other`` if the name tells none.
 
-    Names are read as in the Schaefer atlases [1]_ and the ground-truth cohort.
+    Names are read as in the Schaefer atlases [1]_, alone and as part of HALFpipe's and XCP-D's, and in Tian's of the subcortex [2]_.
 
     Parameters
     ----------
@@ -20,13 +26,15 @@ def network_of(region: str) -> str:
     References
     ----------
     .. [1] Schaefer et al. 2018, Cereb Cortex, 10.1093/cercor/bhx179.
+    .. [2] Tian et al. 2020, Nat Neurosci, 10.1038/s41593-020-00711-6.
 
     Examples
     --------
     >>> network_of("Schaefer2018_17Networks_LH_VisCent_ExStr_1"), network_of("7Networks_RH_Default_PFC_2")
     ('VisCent', 'Default')
-    >>> network_of("HIP-rh")
-    'other'
+    >>> network_of("LH_DorsAttn_Post_1"), network_of("THA-DP-rh"), network_of("FreeSurfer_Left-Caudate"), network_of("V1")
+    ('DorsAttn', 'Subcortex', 'Subcortex', 'other')
     """
-    found = _PATTERN.search(region)
-    return found["network"] if found else OTHER
+    if found := _PATTERN.search(region):
+        return found["network"]
+    return SUBCORTEX if _SUBCORTICAL.match(region) else CEREBELLUM if _CEREBELLAR.match(region) else OTHER

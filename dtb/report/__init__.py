@@ -2,7 +2,7 @@
 
 from dtb.lazy import public_names
 
-__all__ = ["StageState", "figure_of", "region_places"]
+__all__ = ["StageState", "figure_of"]
 
-_FILES = {"StageState": ".collect", "figure_of": ".style", "region_places": ".region_centres"}
+_FILES = {"StageState": ".collect", "figure_of": ".style"}
 __getattr__, __dir__ = public_names(__name__, _FILES)

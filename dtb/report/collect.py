@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset
 
+from dtb.cohort.series.region_centres import region_places
 from dtb.config import read_yaml
-from dtb.errors import DamagedOutputError, InputDataError
+from dtb.errors import DamagedOutputError
 from dtb.evaluate.certificate.wording import headline_of
+from dtb.people.parcellation import load_places
 from dtb.report.collected import Collected, Evaluation, Interventions, Missing, People, Simulations, StageState, Trial
-from dtb.report.region_centres import region_places
 from dtb.shards.read import open_cohort
 from dtb.stages import CONFIG_FILE, STAGE_FILE, read_stage
 
@@ -44,8 +45,7 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
     run : Path
         Folder with any of the folders named in `FOLDERS`.
     atlas : Path, optional
-        Gives the regions' positions, see `dtb.report.region_centres.region_places`; by default the atlas that the cohort was parcellated
-        with.
+        Gives the regions' positions, see `dtb.cohort.series.region_centres.region_places`; by default what `dtb ingest` found.
 
     Raises
     ------
@@ -77,21 +77,15 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
         interventions=attempt("intervene", _read_interventions),
         trial=attempt("trial", _read_trial),
         untrained=attempt("train", lambda folder: _read_table(folder / "quarantine.tsv")),
-        places_R3=_places(people, stages["ingest"], atlas),
+        places_R3=_places(people, run / FOLDERS["ingest"], atlas),
     )
 
 
-def _places(people: People | Missing, ingest: StageState, atlas: Path | None) -> np.ndarray | None:
+def _places(people: People | Missing, folder: Path, atlas: Path | None) -> np.ndarray | None:
     if isinstance(people, Missing):
         return None
     regions = people.manifest.description.regions
-    if atlas is not None:
-        return region_places(atlas, regions)
-    used = (ingest.settings.get("ingest") or {}).get("atlas")
-    try:
-        return region_places(Path(used), regions) if used else None
-    except InputDataError:  # it was moved since, or is one of the surface: nobody asked for a brain
-        return None
+    return load_places(folder, regions) if atlas is None else region_places(atlas, regions)
 
 
 def read_stage_state(name: str, folder: Path) -> StageState:

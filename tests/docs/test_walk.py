@@ -56,7 +56,7 @@ WRITES = {"synth": 2, "ingest": 3, "train": 3, "sweep": 3, "run": 3}
 SHORTER = (
     (" --train.use-gpu", ""),
     (" --use-gpu", ""),
-    ("atlas-Toy60", "atlas-Toy12"),
+    ("atlas-Toy116", "atlas-Toy12"),
     ("--folds 0 1 2 --seeds 1 2 3", "--folds 0 --seeds 1"),
     ("--seeds 1 2 3 4", "--seeds 1"),
     ("--people 100 200 400", "--people 20 40"),

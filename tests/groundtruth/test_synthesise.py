@@ -85,6 +85,24 @@ def test_true_connectomes_are_correlation_matrices():
     assert len(np.unique(np.concatenate(sets))) == 5 * config.num_causal_edges
 
 
+def test_the_mean_connectome_is_shaped_as_real_ones_are():
+    """Strongest at the same place of both hemispheres, then within networks and nearby; mildly negative between what is active in turn."""
+    population = make_population(SynthConfig(), 0)
+    base_RR = np.tanh(matrix_from_edges(population.base_E, np.nan))
+    place_R3, network_R = population.place_R3, population.network_R
+    apart_RR = np.linalg.norm(place_R3[:, None] - place_R3, axis=-1)
+    same_RR = network_R[:, None] == network_R
+    homotopic_RR = np.linalg.norm(place_R3[:, None] - place_R3 * [-1, 1, 1], axis=-1) < 6
+    homotopic_RR &= place_R3[:, :1] * place_R3[:, 0] < 0
+    far_RR = (apart_RR > 40) & ~homotopic_RR
+    groups = (homotopic_RR, same_RR & ~homotopic_RR, ~same_RR & far_RR)
+    homotopic, within, far = (np.nanmean(base_RR[which]) for which in groups)
+    assert homotopic > 0.4 > within > 0.15
+    assert abs(far) < 0.02
+    between = base_RR[np.ix_(network_R == "DorsAttn", network_R == "Default")]
+    assert np.mean(between) < -0.02
+
+
 def test_rest_series_have_the_correlation_and_memory_asked_for():
     truth_RR = valid_correlation(np.array([[1.0, 0.5, -0.3], [0.5, 1.0, 0.0], [-0.3, 0.0, 1.0]]))
     series_VR = autocorrelated(truth_RR, 60_000, 0.8, np.random.default_rng(0))

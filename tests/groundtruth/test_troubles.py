@@ -63,7 +63,7 @@ def test_traits_follow_age_and_site_as_far_as_asked_for():
         assert 61 < ages.max() <= 65
         r = [np.corrcoef(ages, [person.scores[trait] for person in people])[0, 1] for trait in TRAITS]
         # Scores are read from finite samples of the true connectome, which takes a little of the correlation away.
-        np.testing.assert_allclose(r, effect, atol=0.13)
+        np.testing.assert_allclose(r, effect, atol=0.15)  # with 300 people, 2.6 standard errors
     with pytest.raises(ConfigurationError, match="the youngest first"):
         make_population(dataclasses.replace(config, age_years=(60.0, 20.0)), 0)
 
@@ -126,6 +126,6 @@ def test_a_dry_run_says_who_and_how_much_and_writes_nothing(tmp_path, capsys):
     synthesise(config, tmp_path / "out", resume=False, dry_run=True)
     said = capsys.readouterr().out
     assert "4000 people" in said
-    assert "about 4 GB" in said
+    assert "about 7.8 GB" in said
     assert "2% without rest" in said
     assert not (tmp_path / "out").exists()

@@ -6,9 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from dtb.cohort.series.region_centres import find_places, region_places
+from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 from dtb.report.brain import edges_on_brain, strongest
-from dtb.report.region_centres import region_places
 
 NAMES = ("LH_one", "LH_two", "RH_three")
 # Corners of the atlas below and their millimetres: 2 mm voxels, the first at (-40, -20, 0).
@@ -63,6 +64,16 @@ def test_centres_come_from_the_atlas_in_the_order_of_its_numbers_or_by_name(atla
     np.testing.assert_allclose(region_places(atlas, NAMES), CENTRES[[1, 2, 0]])
     with_absent = region_places(atlas, ("LH_two", "elsewhere"))
     np.testing.assert_allclose(with_absent, [CENTRES[2], [np.nan] * 3])
+
+
+def test_the_atlas_that_a_pipeline_left_in_its_tree_is_found_without_being_told(atlas, tmp_path):
+    folder = tmp_path / "xcp_d" / "atlases" / "atlas-Mine"
+    folder.mkdir(parents=True)
+    atlas.rename(folder / "atlas-Mine_space-MNI152NLin6Asym_res-2_dseg.nii.gz")
+    (folder / "atlas-Mine_dseg.tsv").write_text("index\tlabel\n3\tRH_three\n7\tLH_one\n20\tLH_two\n")
+    (folder / "atlas-Other_dseg.tsv").write_text("index\tlabel\n3\tone\n7\ttwo\n")
+    np.testing.assert_allclose(find_places(NAMES, [tmp_path / "xcp_d"], IngestConfig()), CENTRES[[1, 2, 0]])
+    assert find_places(("a", "b", "c"), [tmp_path / "xcp_d"], IngestConfig()) is None
 
 
 def test_centres_come_from_a_table_as_published_with_an_atlas(tmp_path):

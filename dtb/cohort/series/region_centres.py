@@ -5,22 +5,25 @@ Shape letters: `R` region.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 
 from dtb.cohort.series.atlas import load_small_volume, whole_numbers
 from dtb.cohort.series.region_table import load_region_table, table_beside
+from dtb.config import IngestConfig
 from dtb.errors import InputDataError
+from dtb.people.parcellation import places_of
 
 _TABLES = {".tsv": "\t", ".csv": ","}
 _NAME_COLUMNS = ("name", "label", "roi name", "region")
 _PLACE_COLUMNS = (("x", "y", "z"), ("r", "a", "s"))
 
 
-def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
+def region_places(atlas: Path, regions: Sequence[str], table: Path | None = None) -> np.ndarray:
     """Return the centre of each region.
 
     Parameters
@@ -30,6 +33,8 @@ def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
         column `name` and columns `x`, `y`, `z`, or, as in the Schaefer atlases, `ROI Name` and `R`, `A`, `S`.
     regions : sequence of str
         Names, in the cohort's order. A volume without such a table, or with other names in it, must have as many regions, in this order.
+    table : Path, optional
+        Names the regions of a volume, in place of the one beside it.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
     if atlas.suffix in _TABLES:
         centres = _read_centres(atlas)
     elif atlas.name.endswith((".nii", ".nii.gz")) and not atlas.name.endswith((".dlabel.nii", ".dscalar.nii")):
-        centres = _centres_of_volume(atlas)
+        centres = _centres_of_volume(atlas, table)
     else:
         raise InputDataError(
             f"report.atlas: {atlas.name} says nothing of places in millimetres; give the atlas as a labelled volume (.nii.gz), or a table "
@@ -64,16 +69,59 @@ def region_places(atlas: Path, regions: Sequence[str]) -> np.ndarray:
     return np.array(list(centres.values()), dtype=float)
 
 
-def _centres_of_volume(atlas: Path) -> dict[str, tuple[float, ...]]:
-    from nilearn.plotting import find_parcellation_cut_coords
+def find_places(regions: Sequence[str], derivatives: Sequence[Path], config: IngestConfig) -> np.ndarray | None:
+    """Return the centre of each region, from the atlas that was read, one in the derivative trees, or the regions' names.
+
+    Parameters
+    ----------
+    regions : sequence of str
+    derivatives : sequence of Path
+        Trees, in whose `atlases` folder XCP-D puts the atlases that it used.
+    config : IngestConfig
+
+    Returns
+    -------
+    (R, 3) float or None
+        As `region_places` has them; None if nothing tells.
+    """
+    known_R3 = places_of(regions)
+    if not regions:
+        return None
+    if known_R3 is not None and np.isfinite(known_R3).all():
+        return known_R3
+    for atlas, table in _atlases(derivatives, config):
+        try:
+            names = set(load_region_table(table).names.values()) if table is not None else set()
+            if atlas == config.atlas or set(regions) <= names:
+                return region_places(atlas, regions, table)
+        except (InputDataError, OSError):  # nobody asked for this one
+            continue
+    return known_R3
+
+
+def _atlases(derivatives: Sequence[Path], config: IngestConfig) -> Iterator[tuple[Path, Path | None]]:
+    """Yield volumes and tables with centres that may hold the cohort's regions, each with the table that names its regions."""
+    if config.atlas is not None:
+        yield config.atlas, config.region_labels or table_beside(config.atlas)
+    for table in sorted(path for root in derivatives for path in root.glob("atlases/**/*_dseg.tsv")):
+        yield table, table
+        # XCP-D's table has no space and no resolution in its name, and so goes with all volumes of its atlas.
+        stem = table.name.removesuffix("_dseg.tsv")
+        yield from ((volume, table) for volume in sorted(table.parent.glob(f"{stem}*_dseg.nii.gz")))
+
+
+def _centres_of_volume(atlas: Path, table_path: Path | None) -> dict[str, tuple[float, ...]]:
+    from scipy.ndimage import center_of_mass
 
     image = load_small_volume(atlas)
-    image = type(image)(whole_numbers(np.asarray(image.dataobj)).astype(np.int32), image.affine)
-    if not np.asarray(image.dataobj).any():
+    values = whole_numbers(np.asarray(image.dataobj))
+    numbers = [number for number in np.unique(values) if number > 0]
+    if not numbers:
         raise InputDataError(f"report.atlas: {atlas.name} has no region.")
-    places, numbers = find_parcellation_cut_coords(image, return_label_names=True)
+    middles = center_of_mass(values > 0, values, numbers)
+    places = nibabel.affines.apply_affine(image.affine, np.array(middles))
     names: dict[int, str] = {}
-    if (beside := table_beside(atlas)) is not None:
+    if (beside := table_path or table_beside(atlas)) is not None:
         table = load_region_table(beside)
         table.lacking({int(number) for number in numbers}, atlas.name)
         names = table.names
