@@ -15,10 +15,11 @@ from dtb.report.collected import Collected, Missing
 from dtb.report.parts import Panel, Section, Table, colour_of, number
 from dtb.report.style import INK, QUIET, canvas, or_words, to_svg
 
-TWIN, TWIN_ALONE, OWN = "living_twin", "living_twin_no_connectome", "own_mean"
+TWIN, TWIN_ALONE, OWN, BLEND = "living_twin", "living_twin_no_connectome", "own_mean", "living_blend"
 LINES = {
     TWIN: "twin and connectome",
     TWIN_ALONE: "twin without connectome",
+    BLEND: "twin blended with a baseline",
     OWN: "own mean, shrunken",
     "best": "best baseline",
 }
@@ -125,10 +126,11 @@ def draw_curves(axes: Axes, rows: pd.DataFrame, *, colour: str) -> dict[str, np.
     styles: Sequence[tuple[str, Any]] = (
         (TWIN, {"color": colour, "marker": "o", "linewidth": 2.4}),
         (TWIN_ALONE, {"color": colour, "linestyle": "--", "marker": "o", "mfc": "none"}),
+        (BLEND, {"color": colour, "linestyle": "-.", "linewidth": 1.2}),
         (OWN, {"color": INK, "linestyle": ":", "marker": "s", "markersize": 4}),
         ("best", {"color": QUIET, "linestyle": "-", "linewidth": 1.2}),
     )
-    others = rows[~rows["predictor"].isin([TWIN, TWIN_ALONE])]
+    others = rows[~rows["predictor"].isin([TWIN, TWIN_ALONE, BLEND])]
     drawn = {}
     for key, style in styles:
         mine = others if key == "best" else rows[rows["predictor"] == key]

@@ -23,11 +23,12 @@ from rich.progress import Progress
 from dtb.api import train_twin
 from dtb.config import Config, load_config
 from dtb.evaluate.inputs import open_inputs
+from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.curves import curves, gains
 from dtb.evaluate.living.evaluate import Living
 from dtb.evaluate.living.questions import sessions_of
 from dtb.evaluate.living.stage import living_table
-from dtb.evaluate.living.twin import LIVING, LIVING_ALONE
+from dtb.evaluate.living.twin import LIVING_ALONE
 from dtb.evaluate.living.worth import worths_of
 from dtb.evaluate.predictors.predictions import summary_of_people
 from dtb.evaluate.predictors.table import given_of

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dtb.evaluate.living.baselines import Baselines, Group, Said, readings_of, regressions_of
+from dtb.evaluate.living.blend import LIVING, LIVING_BLEND, blended, partner_of, share_of
 from dtb.evaluate.living.questions import Order, Question, order_of, questions_of
 from dtb.evaluate.living.table import rows_of
 from dtb.evaluate.predictors.fitting import Fitted
@@ -38,6 +39,15 @@ class Living:
         What all regressions say together; None where nothing is known of a connectome.
     fold_S : (S,) int, optional
         Folds of training people behind the stack.
+    validation_S : (S,) bool, optional
+        Who of the training people took no part in the twin's training but to end it. They tell how much of the twin is blended with a
+        baseline.
+
+    Attributes
+    ----------
+    questions : list of Question
+    validation : People
+        The people of `validation_S`.
     """
 
     def __init__(
@@ -49,6 +59,7 @@ class Living:
         taskset: TaskSet,
         stack: Fitted | None = None,
         fold_S: np.ndarray | None = None,
+        validation_S: np.ndarray | None = None,
     ) -> None:
         self.taskset, self.people, num_tasks = taskset, people, len(taskset.specs)
         folds_S = np.zeros(len(training), np.int64) if fold_S is None else fold_S
@@ -61,6 +72,18 @@ class Living:
         }
         self._people = {
             span: Group(people, order_of(people.trials, sessions, num_tasks, kind=span), theirs) for span in spans
+        }
+        chosen_S = np.zeros(len(training), bool) if validation_S is None else validation_S
+        self.validation = training.only(chosen_S)
+        known = [training_sessions[row] for row in np.flatnonzero(chosen_S)]
+        self._validation = {
+            span: Group(
+                self.validation,
+                order_of(self.validation.trials, known, num_tasks, kind=span),
+                None if mine is None else mine[chosen_S],
+            )
+            for span in spans
+            if chosen_S.any()
         }
         self.questions = questions_of(self._people["later"].order, self._people["next session"].order, taskset)
 
@@ -80,13 +103,17 @@ class Living:
         """Return the number of points of all curves."""
         return sum(len(self.amounts(question)) for question in self.questions)
 
-    def tables(self, say_more: SayMore | None = None) -> Iterator[pd.DataFrame]:
+    def tables(
+        self, say_more: SayMore | None = None, say_of_validation: SayMore | None = None
+    ) -> Iterator[pd.DataFrame]:
         """Yield the rows of each point of each curve.
 
         Parameters
         ----------
         say_more : function, optional
             Further predictors, such as a twin.
+        say_of_validation : function, optional
+            What the twin says of validation people; with it, twin and baseline are blended.
         """
         regressions = {
             span: regressions_of(self._training[span], len(self.taskset.specs))
@@ -96,11 +123,18 @@ class Living:
             span = _span(question)
             training, people = self._training[span], self._people[span]
             baselines = Baselines(question, training, people, self.taskset, regressions[span])
+            validation = None
+            if span in self._validation:
+                group = self._validation[span]
+                validation = Baselines(question, training, group, self.taskset, regressions[span])
             observed_SY = people.later(self.taskset, question.judged).value_SY
             judged_J = people.order.judged(self.people.trials, question.judged)
             for amount in self.amounts(question):
                 said = baselines.say(amount)
                 said |= say_more(question, amount, people.order) if say_more is not None else {}
+                if say_of_validation is not None and validation is not None:
+                    share_Y = self._share(question, amount, validation, say_of_validation)
+                    said[LIVING_BLEND] = blended(partner_of(said), said[LIVING], share_Y)
                 typical = people.order.typical(amount, question.given, self._is_judged(question))
                 yield pd.concat(
                     [
@@ -109,6 +143,13 @@ class Living:
                     ],
                     ignore_index=True,
                 )
+
+    def _share(self, question: Question, amount: str, baselines: Baselines, say_of_validation: SayMore) -> np.ndarray:
+        """Return the twin's share (Y,) in the blend at one point of a curve; the baselines are of validation people."""
+        group = self._validation[_span(question)]
+        twin = say_of_validation(question, amount, group.order)[LIVING]
+        did_VY = group.later(self.taskset, question.judged).value_SY
+        return share_of(did_VY, partner_of(baselines.say(amount)), twin)
 
 
 def _span(question: Question) -> Span:

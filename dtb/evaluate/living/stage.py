@@ -17,11 +17,12 @@ from rich.progress import Progress
 
 from dtb import terminal
 from dtb.evaluate.inputs import EvaluationInputs
+from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.curves import curves
 from dtb.evaluate.living.evaluate import Living
 from dtb.evaluate.living.questions import sessions_of
 from dtb.evaluate.living.table import QUESTION
-from dtb.evaluate.living.twin import LIVING, LIVING_ALONE, TWINS, TwinPredictor
+from dtb.evaluate.living.twin import LIVING_ALONE, TWINS, TwinPredictor
 from dtb.evaluate.living.worth import Worth, worths_of
 from dtb.evaluate.predictors.table import STACK, Given
 from dtb.shards.batches import BatchMaker
@@ -68,11 +69,24 @@ def living_table(task: EvaluationInputs, given: Given, maker: BatchMaker, progre
         taskset,
         stack,
         given.fold_S,
+        np.isin(given.training.pseudonyms, task.split.validation),
     )
-    bar = progress.add_task("curves over own data", total=living.points() * len(TWINS) * len(people))
+    bar = progress.add_task(
+        "curves over own data", total=living.points() * (len(TWINS) * len(people) + len(living.validation))
+    )
     advance = partial(progress.advance, bar)
     twin = TwinPredictor(task.twin, maker, records, people, "test", taskset, advance)
-    tables = list(living.tables(twin.say))
+    validation = TwinPredictor(
+        task.twin,
+        maker,
+        list(cohort.records(living.validation.pseudonyms)),
+        living.validation,
+        "validation",
+        taskset,
+        advance,
+        (LIVING,),
+    )
+    tables = list(living.tables(twin.say, validation.say))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dtb.evaluate.living.baselines import Said
+from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.own_figures import FIGURES
 from dtb.evaluate.living.questions import Order, Question
 from dtb.evaluate.predictors.predictions import TrialPrediction, no_maps, summary_of_prediction
@@ -34,7 +35,7 @@ from dtb.twin.own_data import only
 from dtb.twin.posterior import Latents, condition, prior_of
 from dtb.twin.readouts.press import PressDistribution, windows
 
-LIVING, LIVING_ALONE = "living_twin", "living_twin_no_connectome"
+LIVING_ALONE = "living_twin_no_connectome"
 TWINS = {LIVING: "the living twin", LIVING_ALONE: "the living twin without a connectome"}
 """By name, in words."""
 PEOPLE_AT_ONCE = 8
@@ -76,6 +77,8 @@ class TwinPredictor:
     taskset : TaskSet
     advance : function
         Called with the number of people after each part of each point of a curve.
+    names : sequence of str
+        Which of `TWINS` are asked.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class TwinPredictor:
         part: Part,
         taskset: TaskSet,
         advance: Callable[[int], None] = lambda _: None,
+        names: Sequence[str] = tuple(TWINS),
     ) -> None:
         self._twin, self._people, self._taskset, self._advance = twin, people, taskset, advance
+        self._names = names
         trials = people.trials
         keys = zip(trials.person_J.tolist(), trials.run_J.tolist(), trials.trial_J.tolist(), strict=True)
         place = {key: row for row, key in enumerate(keys)}
@@ -104,11 +109,11 @@ class TwinPredictor:
         self._posteriors: dict[tuple[object, ...], list[Latents]] = {}
 
     def say(self, question: Question, amount: str, order: Order) -> dict[str, Said]:
-        """Return what the twin says, with and without people's connectomes; see `dtb.evaluate.living.evaluate.SayMore`."""
+        """Return what the twin says, with people's connectomes and without; see `dtb.evaluate.living.evaluate.SayMore`."""
         given_J = order.given(self._people.trials, question.given, order.count(amount, question.given))
         judged_J = order.judged(self._people.trials, question.judged)
         found = {}
-        for name in TWINS:
+        for name in self._names:
             latents = self._conditioned(name, question, given_J)
             found[name] = self._performed(latents, judged_J, question.judged)
         return found

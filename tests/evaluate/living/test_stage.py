@@ -8,8 +8,9 @@ import pytest
 from dtb.config import TwinConfig
 from dtb.errors import InputDataError
 from dtb.evaluate.living.baselines import BASELINES
+from dtb.evaluate.living.blend import LIVING, LIVING_BLEND
 from dtb.evaluate.living.stage import pooled
-from dtb.evaluate.living.twin import LIVING, TWINS
+from dtb.evaluate.living.twin import TWINS
 from dtb.evaluate.stage import evaluate
 from dtb.results import EvaluateResult
 from tests.evaluate.people import make_people
@@ -30,7 +31,7 @@ def test_every_predictor_has_every_point_of_the_curve(evaluated):
     points = result.living.groupby("amount", sort=False)["predictor"].unique()
     assert points.index.tolist() == ["0", "5", "10", "half a run"]
     for predictors in points:
-        assert {*predictors} == {*BASELINES, *TWINS}
+        assert {*predictors} == {*BASELINES, *TWINS, LIVING_BLEND}
     assert {"r", "R2", "log score", "CRPS", "within 50%", "within 80%", "within 90%"} == {*result.living["metric"]}
     people = result.living_people
     assert people["pseudonym"].nunique() == 8

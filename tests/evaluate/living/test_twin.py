@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dtb.config import SegmentConfig, TwinConfig
+from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.questions import Question, order_of, sessions_of
-from dtb.evaluate.living.twin import LIVING, LIVING_ALONE, MOST_DRAWS, TwinPredictor, _rt_moments, draws_of
+from dtb.evaluate.living.twin import LIVING_ALONE, MOST_DRAWS, TwinPredictor, _rt_moments, draws_of
 from dtb.evaluate.predictors.twin import predict
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.observed import collect
