@@ -75,7 +75,7 @@ class Living:
         }
         chosen_S = np.zeros(len(training), bool) if validation_S is None else validation_S
         self.validation = training.only(chosen_S)
-        known = [training_sessions[row] for row in np.flatnonzero(chosen_S)]
+        known = [training_sessions[row] for row in np.flatnonzero(chosen_S).tolist()]
         self._validation = {
             span: Group(
                 self.validation,
