@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from dtb.cluster import connected, prepare_environment
+from dtb.cluster import prepare_environment
 from scripts.live_page import CHROMIUM, OPTIONS
+from tests import shared_ray
 
 # Looked through for doctests like any other file; importing it would add its kinds for every test.
 collect_ignore = ["toy_kinds.py"]
@@ -26,6 +28,7 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 prepare_environment()
 # A shell starts background jobs with SIGINT ignored, and children inherit that: commands that tests interrupt are to start as from a keyboard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+_own_folder = tempfile.TemporaryDirectory(prefix="dtb-tests-")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -38,13 +41,24 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: ranks[item.path], reverse=True)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache_of_their_own(tmp_path_factory):
-    """Keep the tests' lists of files, and what signs their checkpoints, away from the user's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("DTB_KEY", str(tmp_path_factory.mktemp("key") / "key"))
-        yield
+def pytest_collection_finish(session):
+    shared_ray.learn_files(session.items)
+
+
+def pytest_sessionstart():
+    """Keep the tests' lists of files, and what signs their checkpoints, away from the user's; before Ray, whose workers inherit it."""
+    os.environ["XDG_CACHE_HOME"] = str(Path(_own_folder.name) / "cache")
+    os.environ["DTB_KEY"] = str(Path(_own_folder.name) / "key")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    shared_ray.prepare_for(item)
+
+
+def pytest_sessionfinish():
+    shared_ray.stop()
+    _own_folder.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -68,15 +82,6 @@ def small_cohort(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("synth") / "cohort"
     synthesise(SMALL, out, resume=False)
     return out
-
-
-@pytest.fixture(scope="module")
-def one_ray():
-    """One private Ray for all tests of a module: each stage would start and stop one of its own."""
-    from dtb.config import ClusterConfig
-
-    with connected(ClusterConfig(num_cpus=2)):
-        yield
 
 
 @pytest.fixture(scope="module")

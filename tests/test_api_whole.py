@@ -11,7 +11,7 @@ import pytest
 import dtb
 from tests.sockets import assert_listening_on_loopback_alone, watched_sockets
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("one_ray")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 PROTOCOL = """
 title: Faster responses to faces
 search: {indicator: mean_rt, task: hammer, direction: decrease, budget: 0.05, num_steps: 2}

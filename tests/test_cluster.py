@@ -15,6 +15,8 @@ from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, UserError
 from tests.sockets import assert_listening_on_loopback_alone, listening_sockets
 
+pytestmark = pytest.mark.own_ray
+
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_an_address_where_nothing_listens_is_refused_at_once(scheme: str) -> None:

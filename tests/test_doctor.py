@@ -114,6 +114,7 @@ def test_a_port_at_which_something_listens_is_in_use(monkeypatch):
     assert doctor.measure().ports_in_use == ()
 
 
+@pytest.mark.own_ray
 def test_an_address_where_no_cluster_answers_is_a_problem_and_a_failure(monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -136,15 +137,12 @@ def test_the_command_says_what_it_found_and_its_exit_code_says_whether_a_run_wou
 
 @pytest.mark.cluster
 def test_a_cluster_is_counted_and_its_nodes_versions_are_compared(monkeypatch):
-    from dtb.cluster import connected
-
-    with connected(ClusterConfig(num_cpus=2)):
-        found = {one.name: one for one in doctor.judge_cluster(ClusterConfig(ray_address="auto"))}
-        assert found["Ray cluster"].found == "1 node(s), 2 cores, 0 GPUs"
-        assert "dtb submit" in found["Ray's job server"].advice  # a private cluster has none
-        assert not [one for one in found.values() if one.verdict == "problem"]
-        version = doctor.version_of
-        monkeypatch.setattr(doctor, "version_of", lambda name: "1.0" if name == "torch" else version(name))
-        (torch,) = [one for one in doctor.judge_cluster(ClusterConfig(ray_address="auto")) if one.verdict == "problem"]
-        assert torch.name == "torch on the cluster"
-        assert "1.0 here" in torch.found
+    found = {one.name: one for one in doctor.judge_cluster(ClusterConfig(ray_address="auto"))}
+    assert found["Ray cluster"].found == "1 node(s), 2 cores, 0 GPUs"
+    assert "dtb submit" in found["Ray's job server"].advice  # a private cluster has none
+    assert not [one for one in found.values() if one.verdict == "problem"]
+    version = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: "1.0" if name == "torch" else version(name))
+    (torch,) = [one for one in doctor.judge_cluster(ClusterConfig(ray_address="auto")) if one.verdict == "problem"]
+    assert torch.name == "torch on the cluster"
+    assert "1.0 here" in torch.found

@@ -36,6 +36,7 @@ def assert_interrupted(running: subprocess.Popen[str], number: signal.Signals, o
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     small = {
@@ -59,6 +60,7 @@ def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(number: signal.Signa
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_ctrl_c_during_training_is_answered_like_any_other(tmp_path: Path) -> None:
     """Ray Train has an answer of its own, which says nothing."""
     shards, out, config = write_cohort(tmp_path / "shards"), tmp_path / "out", tmp_path / "config.yaml"

@@ -56,7 +56,7 @@ def files_with_labels(*folders: Path) -> list[Path]:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_nothing_that_identifies_leaves_the_identities(one_ray, tmp_path, capfd):
+def test_nothing_that_identifies_leaves_the_identities(tmp_path, capfd):
     import ray
 
     from dtb.groundtruth.synthesise import synthesise

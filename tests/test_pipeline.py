@@ -63,6 +63,7 @@ def run(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 @pytest.mark.on_request
 def test_all_stages_on_a_cluster_that_was_there_before(two_raylets: str, tmp_path: Path) -> None:
     out = tmp_path / "run"

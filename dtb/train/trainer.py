@@ -7,13 +7,11 @@ as a driver started with `--resume` does.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dtb.cluster import connected
 from dtb.config import Config, TrainConfig, sections, to_yaml
@@ -22,7 +20,7 @@ from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageEr
 from dtb.files import read_json, readable, write_json, write_text
 from dtb.shards.possible import ImpossibleRecordError
 from dtb.shards.read import open_cohort, require_ingested
-from dtb.shared_folder import SharedFolder, marked
+from dtb.shared_folder import marked
 from dtb.stages import CONFIG_FILE, StageCall
 from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
@@ -36,10 +34,7 @@ from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.origin import user_key
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
-from dtb.train.room import fewest_workers, require_machine, require_room, resources_of_worker, shortage_of
-
-if TYPE_CHECKING:
-    from dtb.train.worker import Job
+from dtb.train.room import fewest_workers, require_machine, require_room, shortage_of
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
@@ -225,6 +220,7 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
     from ray.train import TrainingFailedError, WorkerGroupError
 
     from dtb.train.failures import own_error
+    from dtb.train.ray_trainer import run_on_ray
     from dtb.train.worker import Job
 
     config, storage = plan.config.train, plan.out / _RAY_FOLDER
@@ -233,7 +229,7 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
         known = read_quarantine(plan.out)
         try:
             with marked(plan.out) as folder:
-                _trainer(folder, Job(plan, normalisation, user), storage).fit()
+                run_on_ray(folder, Job(plan, normalisation, user), storage)
             return
         except WorkerGroupError as error:
             set_aside = read_quarantine(plan.out)
@@ -256,39 +252,6 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
             ) from error
         finally:
             shutil.rmtree(storage, ignore_errors=True)
-
-
-def _trainer(folder: SharedFolder, job: Job, storage: Path) -> Any:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from dtb.train.failures import FailureLog
-    from dtb.train.process_group import NodeTorchConfig
-    from dtb.train.worker import work_if_shared
-
-    plan, config = job.plan, job.plan.config.train
-    # Ray Train V2 takes (fewest, most) and its own callbacks here; the annotations that mypy sees are the older one's.
-    workers: Any = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
-    callbacks: list[Any] = [FailureLog(plan.out)]
-    trainer: Any = TorchTrainer(
-        functools.partial(work_if_shared, folder, job),
-        torch_config=NodeTorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=config.use_gpu,
-            resources_per_worker=resources_of_worker(plan.config),
-        ),
-        run_config=RunConfig(
-            # A name that was never used: Ray Train would silently go on with a run of the same name.
-            name=f"train-{uuid.uuid4().hex[:12]}",
-            storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=config.max_failures),
-            callbacks=callbacks,
-        ),
-    )
-    # Ray Train's own answer to Ctrl-C ends the process with code 1 and no word, and stays in place when training is over.
-    trainer._register_sigint_handler = lambda _: None
-    return trainer
 
 
 def _summary(plan: Plan) -> dict[str, Any]:

@@ -315,6 +315,7 @@ def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(copy):
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_the_same_bytes_come_out_of_one_and_of_two_workers_and_identities_stay_outside(small_cohort, tmp_path):
     shards = {}
     for num_cpus in (1, 2):

@@ -19,7 +19,7 @@ from dtb.shards.read import open_cohort
 from tests.expand import expanded
 
 Rule = Callable[[pd.DataFrame], tuple[pd.Series, pd.Series]]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_ray")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 NUM_PEOPLE = 3
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from dtb.cli import exit_code
 from dtb.cohort.finished import FinishedPeople
 from dtb.cohort.identities import identities_path, pseudonym_of
 from dtb.cohort.person import read_person
@@ -71,11 +72,10 @@ def test_somebody_of_whom_anything_changed_is_read_again(kept, copy, tmp_path, c
 KEY = bytes(32)
 
 
-def command_of(out: Path, cohort: Path, num_cpus: int) -> list[str]:
+def options_of(out: Path, cohort: Path) -> list[str]:
     bids, (derivatives,) = paths(cohort)
     identities_path(out).write_text(f"# key\t{KEY.hex()}\n")  # pseudonyms, and so the order, are the same everywhere
-    command = [sys.executable, "-m", "dtb", "ingest", str(bids), str(out), "--derivatives", str(derivatives)]
-    return [*command, f"--cluster.num-cpus={num_cpus}", "--subjects-per-shard=2"]
+    return ["ingest", str(bids), str(out), "--derivatives", str(derivatives), "--subjects-per-shard=2"]
 
 
 def content_of(out: Path) -> dict[str, bytes]:
@@ -114,21 +114,24 @@ def stopped_with(number: int, command: list[str], environment: dict[str, str], p
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_an_ingest_that_is_interrupted_and_then_killed_ends_in_the_bytes_of_an_undisturbed_one(copy, tmp_path):  # noqa: F811
+def test_an_ingest_that_is_interrupted_and_then_killed_ends_in_the_bytes_of_an_undisturbed_one(copy, tmp_path, capsys):  # noqa: F811
+    """With one core, on which people are read one after the other, until the second kill; with two, in this process, otherwise."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     whole, out = tmp_path / "whole", tmp_path / "shards"
-    subprocess.run(command_of(whole, copy, num_cpus=4), env=environment, check=True, timeout=300)
+    assert exit_code(options_of(whole, copy)) == 0
     labels = [path.name[4:] for path in (copy / "bids").glob("sub-*")]
     in_order = sorted(labels, key=lambda label: pseudonym_of(label, KEY))
     second, fourth = (next(func(copy, in_order[place]).glob("*stroop*timeseries.tsv")) for place in (1, 3))
     held = {path: made_to_wait(path) for path in (second, fourth)}
-    command = command_of(out, copy, num_cpus=1)
+    options = options_of(out, copy)
+    command = [sys.executable, "-m", "dtb", *options, "--cluster.num-cpus=1"]
     stopped_with(signal.SIGINT, command, environment, out / ".people", 1)
     held.pop(second).replace(second)
     stopped_with(signal.SIGKILL, [*command, "--resume"], environment, out / ".people", 3)
     held.pop(fourth).replace(fourth)
     assert not (out / "manifest.json").exists()
     (out / ".shard-00001.tar.x.partial").write_bytes(b"half")
-    last = subprocess.run([*command, "--resume"], env=environment, check=True, capture_output=True, timeout=300)
-    assert b"3 of 6 people are finished already" in last.stdout
+    capsys.readouterr()
+    assert exit_code([*options, "--resume"]) == 0
+    assert "3 of 6 people are finished already" in capsys.readouterr().out
     assert content_of(out) == content_of(whole)

@@ -18,8 +18,6 @@ from pathlib import Path
 import pytest
 
 from dtb.cli import exit_code
-from dtb.cluster import connected
-from dtb.config import ClusterConfig
 from dtb.shards.manifest import Manifest
 from tests.docs.pages import ROOT, commands
 from tests.docs.stand_ins import SMALL, make_small_things, make_study, make_tcp
@@ -84,13 +82,7 @@ def smaller(line: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with connected(ClusterConfig(num_cpus=2)):
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(cluster, tmp_path_factory):
+def world(tmp_path_factory):
     """A finished run of `configs/demo.yaml`, with a second fold, the places under / that pages name, and a server of shards."""
     root = tmp_path_factory.mktemp("world")
     call(f"dtb run {ROOT}/configs/demo.yaml {root}/shared/runs/demo")
@@ -152,7 +144,7 @@ def prepare(page: str, world: Path, place: Path) -> None:
 
 @pytest.mark.on_request
 @pytest.mark.timeout(1800)
-def test_the_tutorial_runs_from_beginning_to_end(cluster, tmp_path, monkeypatch, capsys):
+def test_the_tutorial_runs_from_beginning_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("configs", "scripts"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -203,7 +195,7 @@ def walk(page: str, world: Path, capsys) -> None:
 
 @pytest.mark.on_request
 @pytest.mark.parametrize("page", ["README.md", "your-data.md"])
-def test_the_real_cohort_that_pages_name_is_run(page, cluster, real_data, tmp_path, monkeypatch):
+def test_the_real_cohort_that_pages_name_is_run(page, real_data, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (line,) = [line for name, line in commands() if name == page and "cnp" in line]
     words = smaller(line.replace("runs/cnp", str(tmp_path / "cnp")))

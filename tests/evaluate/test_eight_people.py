@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cluster import connected
 from dtb.cohort.ingest import ingest
 from dtb.config import ClusterConfig, Config, load_config
 from dtb.evaluate.stage import evaluate
@@ -35,8 +34,7 @@ def short(**split: object) -> Config:
 
 
 def certified(config: Config, shards: Path, folder: Path) -> dict:
-    with connected(config.cluster):
-        train(config, shards, folder / "train", resume=False)
+    train(config, shards, folder / "train", resume=False)
     evaluate(config, shards, folder / "train", folder / "evaluate", resume=False)
     return json.loads((folder / "evaluate" / "certificate.json").read_text())
 

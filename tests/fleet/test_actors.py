@@ -22,6 +22,7 @@ from dtb.fleet.ledger import Ledger
 from tests.fleet.placed import Placed
 from tests.fleet.workers import Allocating, Misbehaving, Poisoned, Unbuildable
 
+pytestmark = pytest.mark.own_ray
 FLEET = FleetConfig(num_actors=2, cpus_per_actor=0.5, subjects_per_batch=3, max_failed_fraction=0.5)
 
 

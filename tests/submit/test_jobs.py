@@ -38,6 +38,7 @@ def used_folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_the_configuration_travels_and_the_job_s_words_and_exit_code_come_back(
     cluster: Head, used_folder: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_the_configuration_travels_and_the_job_s_words_and_exit_code_come_back(
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_a_variable_that_the_cluster_lacks_is_named_by_the_job(cluster: Head, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("launch: {secrets: [NOBODY_HAS_THIS]}\n")
@@ -78,6 +80,7 @@ def test_a_variable_that_the_cluster_lacks_is_named_by_the_job(cluster: Head, tm
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_ctrl_c_leaves_the_job_and_says_how_to_come_back_and_how_to_stop_it(cluster: Head) -> None:
     job = cluster.begin("for n in 1 2 3; do echo line-$n; done; sleep 300")
     command = [sys.executable, "-m", "dtb", "submit", "--address", cluster.address, "--follow", job]
@@ -108,6 +111,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back_and_how_to_stop_it(clus
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_figures_stand_among_ray_s_prometheus_metrics(cluster: Head) -> None:
     lines = "import ray, time; ray.init(); from dtb.cluster import show_gauges"
     lines += (
@@ -124,6 +128,7 @@ def test_figures_stand_among_ray_s_prometheus_metrics(cluster: Head) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_a_job_s_own_exit_code_is_the_command_s(cluster: Head) -> None:
     done = dtb(
         cluster.environment(), "submit", "--address", cluster.address, "--follow", cluster.begin("echo said; exit 7")
@@ -133,6 +138,7 @@ def test_a_job_s_own_exit_code_is_the_command_s(cluster: Head) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 def test_a_wrong_token_or_job_is_a_mistake_that_is_explained(cluster: Head) -> None:
     wrong = "0123456789abcdef0123456789abcdef"
     for token in (wrong, ""):

@@ -16,8 +16,7 @@ import ray
 import ray.train
 from ray.cluster_utils import Cluster
 
-from dtb.cluster import connected, prepare_environment
-from dtb.config import ClusterConfig
+from dtb.cluster import prepare_environment
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
 from dtb.train.checkpoint import newest_manifest
@@ -96,6 +95,7 @@ def failures_in(out):
     return [line for line in lines if not re.match(other, line)]
 
 
+@pytest.mark.own_ray
 def test_killed_worker_costs_no_more_than_the_interval(shards, tmp_path):
     out, gate = tmp_path / "out", tmp_path / "gate"
     ray.init(
@@ -123,6 +123,7 @@ def test_killed_worker_costs_no_more_than_the_interval(shards, tmp_path):
     assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 2), 1e-6)
 
 
+@pytest.mark.own_ray
 def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
     """Two nodes of one core, a worker on each; one node is killed, and the other goes on alone from a converted checkpoint."""
     prepare_environment()
@@ -145,6 +146,7 @@ def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
     assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
 
 
+@pytest.mark.own_ray
 @pytest.mark.on_request
 def test_joining_node_is_taken_in(shards, tmp_path, monkeypatch):
     """One node of one core trains; a second one joins, and the group goes on with two workers where its last checkpoint was."""
@@ -190,8 +192,7 @@ def test_people_with_nan_or_inf_are_set_aside_and_training_goes_on(tmp_path, cap
         tmp_path / "shards", num_people=12, spoil=lambda who: spoil.get(who.pseudonym, lambda same: same)(who)
     )
     out = tmp_path / "out"
-    with connected(ClusterConfig(num_cpus=2)):
-        train(config, shards, out, resume=False, dry_run=False)
+    train(config, shards, out, resume=False, dry_run=False)
     assert read_quarantine(out) == {
         split.train[0]: "the gradient is not a finite number",
         split.train[1]: "run hammerAP: a stimulus is not a finite number",

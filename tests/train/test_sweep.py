@@ -85,6 +85,7 @@ def test_dry_run_names_the_members_and_writes_nothing(shards, tmp_path, capsys):
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 @pytest.mark.on_request
 def test_sweep_trains_halves_of_a_core_side_by_side_stops_the_worse_and_goes_on(shards, tmp_path, capsys):
     """One core for two members of half a core each, and epochs of a second, so that there is time to stop one of them."""

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
-from dtb.cluster import connected
 from dtb.config import ClusterConfig, TrackConfig, to_yaml
 from dtb.errors import ConfigurationError, DamagedOutputError, OutputInUseError
 from dtb.shards.read import open_cohort
@@ -37,6 +37,8 @@ from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks
 
 ROOT = Path(__file__).parents[2]
+# Ray Train's helpers that have nothing to do on one node without Ray's data sets, each a process that takes a core for seconds.
+USELESS_ALONE = {"DatasetManager", "PreemptionWatcher", "PlacementGroupCleaner", "_AutoscalingCoordinatorActor"}
 
 
 def assert_same_losses(rows, others, tolerance):
@@ -78,6 +80,7 @@ def test_folder_that_is_no_cohort_is_refused(tmp_path):
         train(small_config(), tmp_path / "shards", tmp_path / "out", resume=False, dry_run=True)
 
 
+@pytest.mark.own_ray
 def test_a_cluster_that_is_not_there_leaves_the_output_free(shards, tmp_path):
     nowhere = dataclasses.replace(small_config(), cluster=ClusterConfig(ray_address="foo"))
     with pytest.raises(ConfigurationError, match="ray_address"):
@@ -92,21 +95,17 @@ def test_used_output_is_refused(shards, tmp_path):
         train(small_config(), shards, tmp_path / "out", resume=False, dry_run=False)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Two cores on loopback, shared by the tests of this file."""
-    with connected(ClusterConfig(num_cpus=2)):
-        yield
-
-
 @pytest.mark.cluster
-def test_two_workers_train_as_one(cluster, shards, tmp_path):
+def test_two_workers_train_as_one(shards, tmp_path):
     """ZeRO 1, float32, the same global batches: the same losses to 1e-5; and the twin that comes out is the best one."""
     config = small_config(num_workers=2, batch_size=3, max_epochs=4)
     with watched_sockets() as listening:
         train(config, shards, tmp_path / "two", resume=False, dry_run=False)
     assert_listening_on_loopback_alone(listening)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C in a later stage is ours
+    started = {actor["ActorClassName"] for actor in ray._private.state.actors().values()}
+    assert "RayTrainWorker" in started
+    assert not started & USELESS_ALONE
     one = train_on_ranks(config, shards, tmp_path / "one", 1)
     assert_same_losses(read_rows(tmp_path / "two"), one, 1e-5)
     assert read_stage(tmp_path / "two")["complete"]
@@ -136,7 +135,7 @@ def test_two_workers_train_as_one(cluster, shards, tmp_path):
 
 
 @pytest.mark.cluster
-def test_more_workers_than_the_cluster_holds_are_refused_at_once(cluster, shards, tmp_path, monkeypatch):
+def test_more_workers_than_the_cluster_holds_are_refused_at_once(shards, tmp_path, monkeypatch):
     monkeypatch.setattr("dtb.train.trainer._run_workers", None)  # no worker is asked for
     with pytest.raises(ConfigurationError, match=r"needs 5 CPU, but the cluster has 2"):
         train(small_config(num_workers=5), shards, tmp_path / "out", resume=False, dry_run=False)
@@ -150,7 +149,7 @@ def test_more_workers_than_the_cluster_holds_are_refused_at_once(cluster, shards
 
 
 @pytest.mark.cluster
-def test_driver_that_was_killed_goes_on_with_resume(cluster, shards, tmp_path, monkeypatch):
+def test_driver_that_was_killed_goes_on_with_resume(shards, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     config = small_config(num_workers=1, max_epochs=40, patience_epochs=40)
     config = dataclasses.replace(config, track=TrackConfig(wandb="offline", group="sweep"))
@@ -286,7 +285,7 @@ def test_a_training_that_begins_again_before_its_first_checkpoint_goes_on_with_i
 
 @pytest.mark.cluster
 def test_an_output_folder_that_a_worker_does_not_share_is_refused_once_and_before_any_step(
-    shards, tmp_path, monkeypatch, one_ray
+    shards, tmp_path, monkeypatch
 ):
     """The driver marks another folder of its own, as on a node whose path leads to a disk of that node."""
 

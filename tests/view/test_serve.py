@@ -30,6 +30,7 @@ def cluster():
 
 
 @pytest.mark.cluster
+@pytest.mark.own_ray
 @pytest.mark.slow
 @pytest.mark.on_request
 def test_a_cluster_serves_the_same_page_under_a_path_of_its_own(cluster, tmp_path):
