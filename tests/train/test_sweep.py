@@ -12,8 +12,9 @@ from dtb.cluster import prepare_environment
 from dtb.errors import ConfigurationError
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
+from dtb.train.room import resources_of_worker
 from dtb.train.sweep import is_behind, members_at_once, members_of, sweep
-from dtb.train.trainer import resources_of_worker, train
+from dtb.train.trainer import train
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
 from tests.train.test_faults import half_a_second_longer, training_workers
