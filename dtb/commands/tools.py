@@ -67,7 +67,10 @@ class Submit(Run):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task(Stage):
-    """Show what a task specification makes of events files (check), list those that come with dtb (list), or convert HCP's EVs (from-hcp).
+    """Check what a task file makes of events (check), draft one from events (draft), list those of dtb (list), or convert HCP's EVs.
+
+    `draft EVENTS ...` writes a first task file from what it sees in events files, or in what PsychoPy (.csv), E-Prime (.txt) or jsPsych
+    (.json, .csv) wrote, and lists what only a person can decide.
 
     `check` prints trials, omissions, responses, reaction times, and every row that could not be used with its reason; it exits with 1 if it
     had to refuse some of the files. TASK is the name of a shipped specification or the path of a YAML file of your own;
@@ -76,7 +79,7 @@ class Task(Stage):
     `from-hcp HCP_1200 BIDS` writes events.tsv for the WM and EMOTION runs of the Human Connectome Project, whose releases have EVs and
     E-Prime tables instead; the tasks `nback` and `emotion` read them.
 
-    Examples: dtb task check stroop sub-01/func/*_task-stroop_*_events.tsv   |   dtb task check mine.yaml events.tsv
+    Examples: dtb task draft sub-*/func/*_task-flanker_*_events.tsv   |   dtb task check flanker.yaml sub-01/func/*_events.tsv
     """
 
     seed: Suppress[int] = 0
@@ -84,12 +87,16 @@ class Task(Stage):
     dry_run: Suppress[bool] = False
     config: Suppress[Path | None] = None
     print_config: Suppress[bool] = False
-    action: Positional[Literal["check", "list", "from-hcp"]]
+    action: Annotated[
+        Positional[Literal["check", "draft", "list", "from-hcp"]], arg(metavar="{check,draft,list,from-hcp}")
+    ]
     """What to do."""
-    task: Annotated[Positional[str], arg(metavar="TASK")] = ""
-    """Name of a shipped specification, or path of a YAML file; with from-hcp, the folder with HCP's subjects."""
-    events: Annotated[Positional[tuple[Path, ...]], arg(metavar="EVENTS.tsv ...")] = ()
+    task: Annotated[Positional[str], arg(metavar="[TASK]")] = ""
+    """Name of a shipped specification, or path of a YAML file; none with draft; with from-hcp, the folder with HCP's subjects."""
+    events: Annotated[Positional[tuple[Path, ...]], arg(metavar="EVENTS ...")] = ()
     """Events files; with from-hcp, the BIDS tree to write."""
+    out: Path = Path()
+    """With draft, the folder for the task file; nothing that is there is overwritten."""
 
     def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - nothing of the configuration matters to a specification
         from dtb.tasks.check import check_task, list_tasks
@@ -104,6 +111,12 @@ class Task(Stage):
             from dtb.tasks.hcp import convert_hcp
 
             convert_hcp(Path(self.task), self.events[0])
+        elif self.action == "draft":
+            if not self.task:
+                raise ConfigurationError("`dtb task draft` needs at least one file with the events of a task.")
+            from dtb.tasks.draft.command import draft_task
+
+            draft_task((Path(self.task), *self.events), self.out)
         elif not self.task or not self.events:
             raise ConfigurationError("`dtb task check` needs a TASK and at least one EVENTS.tsv.")
         else:

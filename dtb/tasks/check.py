@@ -90,6 +90,15 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
         raise TaskError(
             f"None of the {len(events)} events files could be read through {task}.\n" + "\n".join(refused[:3])
         )
+    print_reading(spec, found)
+    if refused:
+        raise StageError(
+            f"{len(refused)} of {len(events)} events files were refused, for the reasons above; the figures are of the others."
+        )
+
+
+def print_reading(spec: TaskSpec, found: list[tuple[Path, EventsRead]]) -> None:
+    """Print what a specification made of some events files."""
     reads = [read for _, read in found]
     tally = tally_of(spec, reads)
     terminal.out.print(_headline(spec, tally, [read.trials.onset_seconds_J for read in reads]))
@@ -99,10 +108,6 @@ def check_task(task: str, events: tuple[Path, ...]) -> None:
     _print_unusable(found)
     if said := warning(spec, tally.unseen, tally.trials):
         terminal.err.print(f"Warning: {said}")
-    if refused:
-        raise StageError(
-            f"{len(refused)} of {len(events)} events files were refused, for the reasons above; the figures are of the others."
-        )
 
 
 def list_tasks() -> None:
