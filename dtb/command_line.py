@@ -18,7 +18,7 @@ from tyro.conf import FlagCreatePairsOff
 
 from dtb import config as cfg
 from dtb.commands import COMMANDS, Stage
-from dtb.errors import StageError, UserError
+from dtb.errors import StageError, ToldToEndError, UserError
 from dtb.help import help_text
 from dtb.refused_options import refused_in_our_words
 from dtb.shards.remote import with_absolute_paths
@@ -67,6 +67,9 @@ def run_command(name: str, arguments: list[str]) -> int:
         text = _explained(error, name) if isinstance(error, ValidationError) else str(error)
         err.print(headed(f"dtb {name}:", text))
         return EXIT_USER_ERROR
+    except ToldToEndError as error:
+        err.print(headed(f"dtb {name}:", str(error)))
+        return EXIT_INTERRUPTED
     except StageError as error:
         err.print(headed(f"dtb {name} failed:", str(error)))
         return EXIT_FAILURE

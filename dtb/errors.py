@@ -63,3 +63,7 @@ class StageError(RuntimeError):
 
 class FinalError(StageError):
     """The same, of what would fail again: nothing tries it once more by itself."""
+
+
+class ToldToEndError(StageError):
+    """A stage was told to end before it was done, by a scheduler as a rule, and has saved what it had."""

@@ -58,11 +58,33 @@ class SharedFolder:
                 f"{self.folder} on node {socket.gethostname()} is not the folder that the command writes to: what is written there "
                 "would be lost. Give an output folder on a file system that all nodes of the cluster share, at the same path."
             )
-        (self._place / worker).touch()
+        self.mark(worker)
+
+    def mark(self, name: str) -> None:
+        """Leave a mark for the driver."""
+        (self._place / name).touch()
 
     def was_seen_by(self, worker: str) -> bool:
-        """Whether the worker's mark can be seen here."""
+        """Whether the worker's mark can be seen here, at last."""
         return self._appears(worker)
+
+    def holds(self, name: str) -> bool:
+        """Whether a mark can be seen here now."""
+        # To list a folder asks the server anew, where to ask for a name may be answered from a cache.
+        with contextlib.suppress(OSError):
+            return any(path.name == name for path in self._place.iterdir())
+        return False
+
+    def tell(self, words: str) -> None:
+        """Say something to the workers, in place of what was said before; the driver may."""
+        (self._place / _DRIVER).write_text(words, encoding="utf-8")
+
+    def told(self) -> str:
+        """Return what the driver said last; nothing at first."""
+        # It is written in place, for NFS asks the server about a file that is opened, but may answer from a cache whether there is one.
+        with contextlib.suppress(OSError):
+            return (self._place / _DRIVER).read_text(encoding="utf-8")
+        return ""
 
     @property
     def _place(self) -> Path:
@@ -71,10 +93,8 @@ class SharedFolder:
     def _appears(self, name: str) -> bool:
         until = time.monotonic() + self.seconds
         while True:
-            # To list a folder asks the server anew, where to ask for a name may be answered from a cache.
-            with contextlib.suppress(OSError):
-                if any(path.name == name for path in self._place.iterdir()):
-                    return True
+            if self.holds(name):
+                return True
             # What is not even a folder on this machine will not become one.
             if time.monotonic() >= until or not self.folder.is_dir():
                 return False

@@ -13,12 +13,14 @@ import psutil
 import pytest
 
 from dtb.config import to_yaml
+from dtb.train.checkpoint import newest_complete
 from tests.train.conftest import small_config, write_cohort
+from tests.train.ranks import read_rows
 
 REPOSITORY = Path(__file__).parent.parent
 
 
-def assert_interrupted(running: subprocess.Popen[str], number: signal.Signals, once: Path) -> None:
+def assert_interrupted(running: subprocess.Popen[str], number: signal.Signals, once: Path) -> str:
     """Send the signal as soon as a file is there, and see that the command ends as told, with all that it started."""
     began = time.monotonic()
     while not once.exists():
@@ -33,12 +35,12 @@ def assert_interrupted(running: subprocess.Popen[str], number: signal.Signals, o
     assert "Traceback" not in told
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
+    return told
 
 
 @pytest.mark.cluster
 @pytest.mark.own_ray
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(tmp_path: Path) -> None:
     small = {
         "synth.num-subjects": 12,
         "synth.num-regions": 12,
@@ -55,20 +57,32 @@ def test_an_interrupted_stage_says_how_to_go_on_and_goes_on(number: signal.Signa
         text=True,
         env=environment,
     )
-    assert_interrupted(running, number, tmp_path / "run" / "shards" / "config.yaml")
+    assert_interrupted(running, signal.SIGINT, tmp_path / "run" / "shards" / "config.yaml")
     assert subprocess.run([*command, "--resume", "--dry-run"], env=environment, check=False).returncode == 0
 
 
 @pytest.mark.cluster
 @pytest.mark.own_ray
-def test_ctrl_c_during_training_is_answered_like_any_other(tmp_path: Path) -> None:
-    """Ray Train has an answer of its own, which says nothing."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_training_answers_ctrl_c_at_once_and_a_scheduler_with_a_checkpoint(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """Ray Train has an answer to Ctrl-C of its own, which says nothing. No checkpoint would be due for a thousand epochs."""
     shards, out, config = write_cohort(tmp_path / "shards"), tmp_path / "out", tmp_path / "config.yaml"
-    config.write_text(to_yaml(small_config(max_epochs=5000, patience_epochs=5000)))
+    config.write_text(to_yaml(small_config(max_epochs=5000, patience_epochs=5000, checkpoint_every_epochs=1000)))
     running = subprocess.Popen(
         [sys.executable, "-m", "dtb", "train", str(shards), str(out), "--config", str(config)],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
-    assert_interrupted(running, signal.SIGINT, out / "metrics.jsonl")
+    told = assert_interrupted(running, number, out / "metrics.jsonl")
+    checkpoint, _ = newest_complete(out / "checkpoints")
+    if number is signal.SIGINT:
+        assert checkpoint is None
+        return
+    assert checkpoint is not None
+    assert f"{checkpoint.path.name} is saved" in told
+    # Nothing that was finished is lost: the last epoch that was reported is in the checkpoint.
+    assert checkpoint.progress.epoch == read_rows(out)[-1]["epoch"]
+    assert checkpoint.best_weights()

@@ -617,6 +617,9 @@ class ClusterConfig(_Section):
     """Train only on nodes that offer the Ray resource `dtb_train`, and fan out only over those that offer `dtb_fleet`."""
     wait_seconds: Positive = 600.0
     """How long to wait for room, where a cluster is busy or still growing; what is waited for is said every half minute."""
+    grace_seconds: Positive = 25.0
+    """How long a training that is told to end (SIGTERM) may take to save and end. Schedulers kill after a grace of their own, Kubernetes
+    after 30 s: stay below it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_NOT_SHOWN_EITHER)

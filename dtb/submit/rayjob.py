@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import math
 import re
 import shlex
 from typing import Any
@@ -25,6 +26,9 @@ MAX_NAME = 47
 _FILES = "/etc/dtb"
 _MAX_CONFIGMAP_BYTES = 1_000_000
 _IDLE_SECONDS = 300
+_ENDING_SECONDS = 30
+"""For the end of a pod's processes beside the grace in which a training saves."""
+_HEAD = "ray-head"
 _USER, _GROUP = 1000, 100  # those of the image
 
 
@@ -109,7 +113,7 @@ def _ray_job(name: str, config: Config, bundle: Bundle) -> dict[str, Any]:
                 "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": _IDLE_SECONDS},
                 "headGroupSpec": {
                     "rayStartParams": {"num-cpus": "0"},  # the job's own process and Ray's run here, and no worker
-                    "template": _pod("ray-head", config, name, gpus=0),
+                    "template": _pod(_HEAD, config, name, gpus=0),
                 },
                 "workerGroupSpecs": [
                     {
@@ -145,7 +149,7 @@ def _mark(pool: str) -> str:
 
 def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]:
     """Return the description of a pod of the job `name`."""
-    launch = config.launch
+    launch, grace = config.launch, math.ceil(config.cluster.grace_seconds)
     size: dict[str, Any] = {"cpu": str(launch.node_cpus), "memory": f"{launch.node_memory_gib}Gi"}
     if gpus:
         size["nvidia.com/gpu"] = str(gpus)
@@ -164,6 +168,7 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
     return {
         "spec": {
             "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": grace + _ENDING_SECONDS,
             **{key: value for key, value in chosen.items() if value},
             "securityContext": {
                 "runAsNonRoot": True,
@@ -179,6 +184,9 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
                     "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, key, *secrets],
                     "resources": {"requests": size, "limits": dict(size)},
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    **(
+                        {} if container == _HEAD else {"lifecycle": {"preStop": {"exec": {"command": _drained(grace)}}}}
+                    ),
                     "volumeMounts": [
                         {"name": "shared", "mountPath": str(launch.volume_path)},
                         {"name": "files", "mountPath": _FILES, "readOnly": True},
@@ -191,6 +199,16 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
             ],
         }
     }
+
+
+def _drained(seconds: int) -> list[str]:
+    """Return what a pod does before it is taken back: it says so to Ray, and leaves a training so long to save."""
+    says = (
+        "ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message 'the pod is taken back' "
+        f"--deadline-remaining-seconds {seconds}"
+    )
+    waits = f"for _ in $(seq {seconds}); do pgrep -f '[R]ayTrainWorker' >/dev/null || break; sleep 1; done"
+    return ["/bin/bash", "-lc", f"{says}; {waits}"]
 
 
 class _Dumper(yaml.SafeDumper):

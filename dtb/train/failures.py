@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ray.train import UserCallback
+from ray.train import UserCallback, get_preemption_info
 
 from dtb.errors import ConfigurationError, FinalError, StageError
 from dtb.train.log import tell_broken
@@ -56,6 +56,15 @@ class FailureLog(UserCallback):
         else:
             lost = f"{_ranks(others)} ({first})"
         tell_broken(self._out, f"Lost: {lost}. Training begins again where the newest checkpoint is.")
+
+
+def leaving_nodes() -> tuple[str, ...]:
+    """Return Ray's names of the nodes of this training that will be gone soon; every rank must call it.
+
+    They are given back to a cloud, or drained. When one is gone, Ray Train begins again without counting that as a failure.
+    """
+    found = get_preemption_info()
+    return () if found is None else tuple(found.preempted_node_ids)
 
 
 def _ranks(ranks: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dtb.config import TrainConfig
-from dtb.errors import StageError
+from dtb.errors import StageError, ToldToEndError
 from dtb.shards.stream import Share
 from dtb.train.budget import Budget, budget_of
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
@@ -26,6 +26,7 @@ from dtb.train.feed import Feed
 from dtb.train.nonfinite import NonFiniteGradients
 from dtb.train.peak_flops import peak_of_all
 from dtb.train.progress import Progress
+from dtb.train.stopping import Wanted
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
 from dtb.twin.objective import Losses
@@ -45,6 +46,7 @@ def fit(
     save: Callable[[Weights | None], None],
     set_aside: Callable[[dict[str, str]], None],
     on_step: Callable[[int], None] = lambda _: None,
+    look_out: Callable[[int], Wanted] = lambda _: "",
 ) -> Weights | None:
     """Train until all steps are made or the validation loss has stopped falling.
 
@@ -69,6 +71,8 @@ def fit(
         Called with people whose loss is not finite, and the reasons, on the rank that has them.
     on_step : callable
         Called with the number of steps made, after each, on every rank.
+    look_out : callable
+        Called likewise; says whether a checkpoint is wanted at once, and whether the training is to end with it.
 
     Returns
     -------
@@ -79,6 +83,8 @@ def fit(
     ------
     StageError
         A loss or a gradient is not finite.
+    ToldToEndError
+        `look_out` said so; all is saved.
     """
     nonfinite = NonFiniteGradients(twin)
     peak_flops = peak_of_all(engine.device, config)
@@ -99,6 +105,7 @@ def fit(
             nonfinite,
             wait,
             on_step,
+            look_out,
         )
         if progress.epoch + 1 < budget.max_epochs:
             # Its first batches are made while validation computes.
@@ -138,8 +145,11 @@ def fit(
                 **peak_memory(engine.device),
             }
         )
-        if progress.is_over(budget) or progress.epoch % (config.checkpoint_every_epochs or 1) == 0:
+        wanted = look_out(budget.steps_after(progress.epoch))
+        if wanted or progress.is_over(budget) or progress.epoch % (config.checkpoint_every_epochs or 1) == 0:
             save(best_weights)
+        if wanted == "end" and not progress.is_over(budget):
+            raise ToldToEndError("told to end")
     return best_weights
 
 
@@ -155,8 +165,9 @@ def train_epoch(
     nonfinite: NonFiniteGradients,
     wait: Wait,
     on_step: Callable[[int], None],
+    look_out: Callable[[int], Wanted],
 ) -> dict[str, Any]:
-    """Train on the remaining `batches` of an epoch, saving every `checkpoint_every_steps` steps (0 for never).
+    """Train on the remaining `batches` of an epoch, saving every `checkpoint_every_steps` steps (0 for never) and when it is wanted.
 
     Returns
     -------
@@ -187,11 +198,15 @@ def train_epoch(
         progress.step = share.step + 1
         progress.add({"norms": float(norm)})
         on_step(made + progress.step)
-        every = config.checkpoint_every_steps
-        if every and progress.step % every == 0 and progress.step != num_steps:
+        if progress.step == num_steps:  # `fit` looks out, and saves, when the epoch is over
+            continue
+        wanted, every = look_out(made + progress.step), config.checkpoint_every_steps
+        if wanted or (every and progress.step % every == 0):
             progress.add(sums.over_ranks())
             sums.clear()
             save()
+        if wanted == "end":
+            raise ToldToEndError("told to end")
     progress.add(sums.over_ranks())
     norm = progress.sums["norms"] / max(progress.step, 1)
     tasks = [spec.name for spec in feed.maker.taskset.specs]

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from dtb.shared_folder import SharedFolder
-from dtb.train.failures import FailureLog
+from dtb.train.failures import FailureLog, leaving_nodes
 from dtb.train.process_group import NodeTorchConfig
 from dtb.train.room import resources_of_worker
 
@@ -32,16 +32,21 @@ if TYPE_CHECKING:
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 
 
-def run_on_ray(folder: SharedFolder, job: Job, storage: Path) -> None:
-    """Run a training's workers to the end.
+def run_on_ray(folders: Sequence[SharedFolder], job: Job, storage: Path) -> bool:
+    """Run a training's workers to the end, or until they are told to end.
 
     Parameters
     ----------
-    folder : SharedFolder
-        The training's output folder, which each worker must see.
+    folders : sequence of SharedFolder
+        The training's output folder, which each worker must see, and that of its sweep, if it has one.
     job : Job
     storage : Path
         Where Ray Train keeps what it needs itself.
+
+    Returns
+    -------
+    bool
+        Whether the training is over.
     """
     # The controller imports this file too, and needs none of it.
     from dtb.train.worker import work_if_shared
@@ -50,7 +55,7 @@ def run_on_ray(folder: SharedFolder, job: Job, storage: Path) -> None:
     is_private = plan.config.cluster.ray_address is None
     workers = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
     trainer = _Trainer(
-        functools.partial(work_if_shared, folder, job),
+        functools.partial(work_if_shared, folders, job, leaving_nodes=leaving_nodes),
         torch_config=NodeTorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers,
@@ -67,7 +72,7 @@ def run_on_ray(folder: SharedFolder, job: Job, storage: Path) -> None:
     )
     trainer.is_private = is_private
     with _without_watcher() if is_private else contextlib.nullcontext():
-        trainer.fit()
+        return bool(trainer.fit().return_value)
 
 
 class _FixedSize(FixedScalingPolicy):

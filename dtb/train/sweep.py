@@ -20,15 +20,17 @@ from rich.table import Table
 
 from dtb.cluster import connected
 from dtb.config import Config, from_mapping, sections, to_plain
-from dtb.errors import ConfigurationError, StageError
+from dtb.errors import ConfigurationError, StageError, ToldToEndError
 from dtb.files import read_json, write_frame, write_json
 from dtb.shards.read import open_cohort, require_ingested
+from dtb.shared_folder import marked
 from dtb.stages import StageCall, progress_of_stage
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train.log import METRICS_FILE, read_metrics
 from dtb.train.plan import make_plan
 from dtb.train.room import require_room, resources_of_worker
+from dtb.train.stopping import is_told, saving_on_termination
 
 MEMBERS, TABLE_FILE, STOPPED_FILE = "members", "sweep.tsv", "stopped.json"
 HALVING = 3
@@ -264,15 +266,21 @@ def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shard
     }
     if not waiting:
         return {}
-    failed = train_all(
-        waiting,
-        shards,
-        out / MEMBERS,
-        at_once=members_at_once(config, ray.cluster_resources()),
-        max_failures=config.train.max_failures,
-        is_behind=losses.is_behind,
-        on_end=losses.tell,
-    )
+    with marked(out) as folder, saving_on_termination(folder, config.cluster.grace_seconds):
+        failed = train_all(
+            waiting,
+            shards,
+            out / MEMBERS,
+            at_once=members_at_once(config, ray.cluster_resources()),
+            max_failures=config.train.max_failures,
+            is_behind=losses.is_behind,
+            on_end=losses.tell,
+            sweep=folder,
+        )
+        if is_told(folder):
+            raise ToldToEndError(
+                "told to end, and members that were training have saved. Run the same command with --resume to go on."
+            )
     ended = {name for name in waiting if _is_trained(out, name) or name in losses.stopped}
     return {name: failed.get(name, "it did not finish") for name in waiting if name not in ended}
 

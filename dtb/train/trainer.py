@@ -16,7 +16,7 @@ from typing import Any
 from dtb.cluster import connected
 from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.cores import usable_cores
-from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageError, UserError
+from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageError, ToldToEndError, UserError
 from dtb.files import read_json, readable, write_json, write_text
 from dtb.shards.possible import ImpossibleRecordError
 from dtb.shards.read import open_cohort, require_ingested
@@ -26,7 +26,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
-from dtb.train.checkpoint import CHECKPOINTS, require_own_checkpoints
+from dtb.train.checkpoint import CHECKPOINTS, newest_manifest, require_own_checkpoints
 from dtb.train.driver_messages import print_messages
 from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
@@ -35,6 +35,7 @@ from dtb.train.origin import user_key
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
 from dtb.train.room import fewest_workers, require_machine, require_room, shortage_of
+from dtb.train.stopping import has_lost_announced_node, saving_on_termination
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
@@ -57,6 +58,7 @@ def train(
     resume: bool,
     dry_run: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+    of_sweep: SharedFolder | None = None,
 ) -> None:
     """Train a twin on a cohort and export it.
 
@@ -75,6 +77,8 @@ def train(
         Say what would be done and write nothing.
     on_epoch : callable
         Called with the row of each epoch.
+    of_sweep : SharedFolder or None
+        Output folder of the sweep that this training is a member of: when its driver is told to end, so is this one.
 
     Raises
     ------
@@ -82,6 +86,8 @@ def train(
         The cohort, the configuration, the cluster's size or the output folder do not allow it.
     StageError
         The workers failed more often than `train.max_failures`.
+    ToldToEndError
+        SIGTERM came, and a checkpoint was saved.
     """
     require_ingested(shards)
     cohort = open_cohort(shards)
@@ -110,7 +116,7 @@ def train(
         err.print(_budget_in_words(plan))
         with print_messages(out, plan.budget, on_epoch):
             normalisation = _normalisation(plan, _set_aside_unfit(plan))
-            _run_workers(plan, normalisation, user)
+            _run_workers(plan, normalisation, user, of_sweep)
     folder.finish(_summary(plan))
 
 
@@ -212,8 +218,10 @@ def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Norm
     )
 
 
-def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any]) -> None:
-    """Train to the end; after people are set aside, `train.max_failures` is counted anew."""
+def _run_workers(
+    plan: Plan, normalisation: normalise.Normalisation, user: dict[str, Any], of_sweep: SharedFolder | None
+) -> None:
+    """Train to the end; after people are set aside, or a node was taken back, `train.max_failures` is counted anew."""
     for name, value in _RAY_TRAIN.items():
         os.environ.setdefault(name, value)
     from ray.exceptions import RayError
@@ -227,31 +235,38 @@ def _run_workers(plan: Plan, normalisation: normalise.Normalisation, user: dict[
     people = len({*plan.split.train, *plan.split.validation})
     while True:
         known = read_quarantine(plan.out)
-        try:
-            with marked(plan.out) as folder:
-                run_on_ray(folder, Job(plan, normalisation, user), storage)
-            return
-        except WorkerGroupError as error:
-            set_aside = read_quarantine(plan.out)
-            refuse_if_too_many(plan.out, set_aside, people, config.max_quarantined_fraction)
-            if len(set_aside) > len(known):
-                continue
-            for cause in map(own_error, error.worker_failures.values()):
-                if isinstance(cause, UserError | StageError):
-                    raise cause from None
-            raise StageError(
-                f"The training workers failed more often than train.max_failures ({config.max_failures}) allows; --resume goes on "
-                f"from the newest checkpoint. The last failure:\n{error}"
-            ) from error
-        except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
-            given = getattr(error, "controller_failure", None)
-            if isinstance(given, ConfigurationError | FinalError):  # a worker's, by FailureLog
-                raise given from None
-            raise StageError(
-                f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
-            ) from error
-        finally:
-            shutil.rmtree(storage, ignore_errors=True)
+        with marked(plan.out) as folder:
+            try:
+                folders = [folder, *([of_sweep] if of_sweep else [])]
+                with saving_on_termination(folder, plan.config.cluster.grace_seconds):
+                    is_over = run_on_ray(folders, Job(plan, normalisation, user), storage)
+                if is_over:
+                    return
+                saved = newest_manifest(plan.out / CHECKPOINTS)
+                raise ToldToEndError(
+                    f"told to end, and {saved[0] if saved else 'nothing'} is saved. Run the same command with --resume to go on from there."
+                )
+            except WorkerGroupError as error:
+                set_aside = read_quarantine(plan.out)
+                refuse_if_too_many(plan.out, set_aside, people, config.max_quarantined_fraction)
+                if len(set_aside) > len(known) or has_lost_announced_node(folder):
+                    continue
+                for cause in map(own_error, error.worker_failures.values()):
+                    if isinstance(cause, UserError | StageError):
+                        raise cause from None
+                raise StageError(
+                    f"The training workers failed more often than train.max_failures ({config.max_failures}) allows; --resume goes on "
+                    f"from the newest checkpoint. The last failure:\n{error}"
+                ) from error
+            except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
+                given = getattr(error, "controller_failure", None)
+                if isinstance(given, ConfigurationError | FinalError):  # a worker's, by FailureLog
+                    raise given from None
+                raise StageError(
+                    f"Ray Train's controller failed; --resume goes on from the newest checkpoint.\n{error}"
+                ) from error
+            finally:
+                shutil.rmtree(storage, ignore_errors=True)
 
 
 def _summary(plan: Plan) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from dtb.config import Config
-from dtb.errors import StageError, UserError
+from dtb.errors import StageError, ToldToEndError, UserError
+from dtb.shared_folder import SharedFolder
+from dtb.train.stopping import is_told
 from dtb.train.trainer import train
 
 _RAY_FOLDER = ".ray-tune"
@@ -34,6 +36,7 @@ def train_all(
     max_failures: int,
     is_behind: Callable[[str], bool],
     on_end: Callable[[str], None],
+    sweep: SharedFolder,
 ) -> dict[str, str]:
     """Train each member in a folder of its own name.
 
@@ -50,6 +53,8 @@ def train_all(
         Called with a member's name after each of its epochs; if true, the member is stopped.
     on_end : callable
         Called for each member that is trained or was stopped.
+    sweep : SharedFolder
+        Output folder of the sweep, where members look whether they are to end.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def train_all(
     rungs = _Rungs(is_behind, on_end)
     tuner = tune.Tuner(
         tune.with_resources(
-            functools.partial(_train_member, members=dict(members), shards=shards, folder=folder), _DRIVER
+            functools.partial(_train_member, members=dict(members), shards=shards, folder=folder, sweep=sweep), _DRIVER
         ),
         param_space={_NAME: tune.grid_search(list(members))},
         tune_config=tune.TuneConfig(scheduler=rungs, max_concurrent_trials=at_once),
@@ -82,12 +87,21 @@ def train_all(
     return rungs.failures
 
 
-def _train_member(chosen: dict[str, Any], *, members: dict[str, Config], shards: Path, folder: Path) -> None:
+def _train_member(
+    chosen: dict[str, Any], *, members: dict[str, Config], shards: Path, folder: Path, sweep: SharedFolder
+) -> None:
     """Train one member, in the process of its trial; errors that a retry cannot mend are reported, not raised."""
     name = chosen[_NAME]
     try:
+        if is_told(sweep):  # a place has come free because others end
+            raise ToldToEndError("it was not begun")
         train(
-            members[name], shards, folder / name, resume=True, on_epoch=lambda row: tune.report({"epoch": row["epoch"]})
+            members[name],
+            shards,
+            folder / name,
+            resume=True,
+            on_epoch=lambda row: tune.report({"epoch": row["epoch"]}),
+            of_sweep=sweep,
         )
     except (UserError, StageError) as error:
         tune.report({_FAILURE: str(error)})

@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from dtb.cluster import show_gauges
 from dtb.config import to_plain
-from dtb.errors import StageError
+from dtb.errors import StageError, ToldToEndError
 from dtb.files import write_text
 from dtb.memory import keep_freed_memory
 from dtb.shared_folder import SharedFolder
@@ -37,6 +37,7 @@ from dtb.train.origin import user_key
 from dtb.train.plan import Plan
 from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
+from dtb.train.stopping import Wanted, look_out_of
 from dtb.twin.export import save_twin
 from dtb.twin.model import Twin
 from dtb.twin.objective import Objective
@@ -66,20 +67,32 @@ class Job:
     key: bytes = dataclasses.field(default_factory=user_key, repr=False)
 
 
-def work_if_shared(folder: SharedFolder, job: Job) -> None:
-    """Train as one rank, if the output folder is the driver's on this node too.
+def work_if_shared(folders: Sequence[SharedFolder], job: Job, leaving_nodes: Callable[[], tuple[str, ...]]) -> bool:
+    """Train as one rank, if the output folder (the first one) is the driver's on this node too; see `work` and `look_out_of`.
 
     Raises
     ------
     ConfigurationError
         It is not: checkpoints and the twin would be lost.
     """
-    folder.require(f"worker-{secrets.token_hex(8)}")
-    work(job)
+    folders[0].require(f"worker-{secrets.token_hex(8)}")
+    return work(job, look_out_of(folders, leaving_nodes))
 
 
-def work(job: Job) -> None:
-    """Train as one rank of an existing process group."""
+def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
+    """Train as one rank of an existing process group.
+
+    Parameters
+    ----------
+    job : Job
+    look_out : callable
+        See `dtb.train.loop.fit`.
+
+    Returns
+    -------
+    bool
+        Whether the training is over; if not, it was told to end, and has saved.
+    """
     train = job.plan.config.train
     prepare_environment(train.use_gpu)
     if not train.use_gpu:
@@ -128,21 +141,27 @@ def work(job: Job) -> None:
         for who, reason in people.items():
             note(plan.out, f"{who} is set aside: {reason}.")
 
-    with refused_if_full(plan.out):
-        best_weights = fit(
-            engine,
-            twin,
-            plan.feeds(rank, world_size, accumulation_steps(job.deepspeed), job.normalisation.bold_mean_R),
-            train,
-            progress,
-            best_weights,
-            on_epoch=on_epoch,
-            set_aside=set_aside,
-            on_step=expected.step if rank == 0 else lambda _: None,
-            save=lambda best: checkpoints.save_checkpoint(
-                engine, plan.out / CHECKPOINTS, progress, best, train.checkpoints_kept, job.key
-            ),
-        )
+    try:
+        with refused_if_full(plan.out):
+            best_weights = fit(
+                engine,
+                twin,
+                plan.feeds(rank, world_size, accumulation_steps(job.deepspeed), job.normalisation.bold_mean_R),
+                train,
+                progress,
+                best_weights,
+                on_epoch=on_epoch,
+                set_aside=set_aside,
+                on_step=expected.step if rank == 0 else lambda _: None,
+                look_out=look_out,
+                save=lambda best: checkpoints.save_checkpoint(
+                    engine, plan.out / CHECKPOINTS, progress, best, train.checkpoints_kept, job.key
+                ),
+            )
+    except ToldToEndError:
+        if book is not None:
+            book.close()
+        return False
     exported = _finished(job, plan, best_weights, rank, world_size)
     if book is not None:
         save_twin(plan.out / TWIN, exported, plan.card)
@@ -154,6 +173,7 @@ def work(job: Job) -> None:
             note(plan.out, message)
         book.close()
     torch.distributed.barrier()
+    return True
 
 
 def _finished(job: Job, plan: Plan, best_weights: Weights | None, rank: int, world_size: int) -> Twin:

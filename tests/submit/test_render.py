@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def test_secrets_go_by_name_and_pods_run_as_nobody_special(objects: list[dict[st
         # Another pod can go on from checkpoints only with the key that signed them.
         assert {"name": "DTB_KEY", "value": "/shared/.dtb/key"} in container["env"]
         assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["terminationGracePeriodSeconds"] == 55
+        assert ("lifecycle" in container) == (container["name"] == "ray-worker")  # where ranks run
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -183,8 +186,8 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
             "bash",
             "-c",
         ],
-        f"python -m dtb run {shlex.quote(f'{out}.submitted/config.yaml')} {shlex.quote(str(out))} --resume; "
-        'code=$?; echo "$code" >"$DTB_EXIT_CODE"; exit "$code"',
+        f"python -m dtb run {shlex.quote(f'{out}.submitted/config.yaml')} {shlex.quote(str(out))} --resume & "
+        'pid=$!; echo "$pid" >"$DTB_PID"; wait "$pid"; code=$?; echo "$code" >"$DTB_EXIT_CODE"; exit "$code"',
     ]
     assert {path.name for path in Path(f"{out}.submitted").iterdir()} == {"config.yaml", "1-zero.json"}  # no token
     there = from_mapping(Config, yaml.safe_load(Path(f"{out}.submitted/config.yaml").read_text()), "there")
@@ -200,6 +203,34 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
     done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True, env=environment)
     assert done.returncode != 0
     assert "WANDB_API_KEY: is not set" in done.stderr
+
+
+def test_the_batch_script_hands_slurm_s_signal_to_the_run_alone_and_waits_for_it(
+    config: Config, tmp_path: Path
+) -> None:
+    assert "#SBATCH --signal=B:TERM@85" in render_slurm(config, "/scratch/run")
+    programs, here = tmp_path / "bin", tmp_path / "began"
+    programs.mkdir()
+    stand_ins = {
+        "hostname": "echo 10.0.0.7",
+        # What follows `--`, as `ray symmetric-run` starts it on the first node; the token is made by the first `python`.
+        "srun": 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"',
+        "python": f'[ "$1" = -m ] || {{ echo token; exit; }}\ntrap "sleep 0.2; echo saved; exit 130" TERM\ntouch {here}\n'
+        "while :; do sleep 0.05; done",
+    }
+    for name, lines in stand_ins.items():
+        (programs / name).write_text(f"#!/bin/bash\n{lines}\n")
+        (programs / name).chmod(0o755)
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "WANDB_API_KEY": "hush-hush", "SLURM_JOB_ID": "7"}
+    (tmp_path / "script").write_text(render_slurm(config, str(tmp_path / "run")))
+    running = subprocess.Popen(["bash", str(tmp_path / "script")], stdout=subprocess.PIPE, text=True, env=environment)
+    while not here.exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.terminate()
+    said, _ = running.communicate(timeout=20)
+    assert (running.returncode, said) == (130, "saved\n")
+    assert {path.name for path in (tmp_path / "run.submitted").iterdir()} == {"config.yaml", "1-zero.json"}
 
 
 def test_names_and_contents_of_files_are_no_words_of_the_script(config: Config, tmp_path: Path) -> None:

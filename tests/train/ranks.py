@@ -6,6 +6,7 @@ Ranks are forked from a process that has imported what they need, once for all o
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import os
@@ -42,8 +43,11 @@ def one_rank(
     stop_after: int | None,
     seconds_longer: float = 0.0,
     seconds_a_batch: float = 0.0,
+    told_after: int | None = None,
 ) -> None:
     import torch
+
+    from dtb.train.stopping import LookOut
 
     if seconds_longer:
         take_longer(seconds_longer)
@@ -58,8 +62,11 @@ def one_rank(
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=world_size, timeout=timedelta(seconds=120)
     )
+    looks = itertools.count(1)
+    # A second passes from one step to the next, so it looks after each.
+    look_out = LookOut(lambda: told_after == next(looks), clock=map(float, itertools.count()).__next__)
     try:
-        work(job)
+        assert work(job, look_out) is (told_after is None)
     except StoppedError:
         pass
     finally:
@@ -117,10 +124,11 @@ def train_on_ranks(
     stop_after: int | None = None,
     slow: Mapping[int, float] = MappingProxyType({}),
     waiting: Mapping[int, float] = MappingProxyType({}),
+    told_after: int | None = None,
 ) -> list[dict]:
     """Train on `world_size` processes, for some steps or to the end, and give the rows of `metrics.jsonl`.
 
-    Ranks in `slow` take so many seconds longer for each forward pass, those in `waiting` for each batch that is made for them.
+    After `told_after` steps they are told to save and end. Ranks in `slow` take so many seconds longer for each forward pass, those in `waiting` for each batch that is made for them.
     """
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, num_workers=world_size))
     job = make_job(config, shards, out)
@@ -131,7 +139,16 @@ def train_on_ranks(
         ranks = [
             context.Process(
                 target=one_rank,
-                args=(rank, world_size, store, job, stop_after, slow.get(rank, 0.0), waiting.get(rank, 0.0)),
+                args=(
+                    rank,
+                    world_size,
+                    store,
+                    job,
+                    stop_after,
+                    slow.get(rank, 0.0),
+                    waiting.get(rank, 0.0),
+                    told_after,
+                ),
             )
             for rank in range(world_size)
         ]

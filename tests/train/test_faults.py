@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import re
+import subprocess
 import threading
 import time
 
@@ -147,6 +148,40 @@ def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
 
 
 @pytest.mark.own_ray
+@pytest.mark.on_request
+def test_a_node_that_is_taken_back_costs_nothing_that_was_done_when_it_was_announced(shards, tmp_path, monkeypatch):
+    """No checkpoint is due before the end. A node is drained, as for a preemption, all ranks save, and then it is gone."""
+    prepare_environment()
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
+    monkeypatch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")
+    monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1")  # which a cluster without an address has not
+    out = tmp_path / "out"
+    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+
+    def take_back():
+        drained = ["ray", "drain-node", "--address", cluster.address, "--node-id", second.node_id]
+        drained += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+        subprocess.run([*drained, "--deadline-remaining-seconds", "60"], check=True)
+        while newest_manifest(out / "checkpoints") is None:
+            time.sleep(0.1)
+        cluster.remove_node(second, allow_graceful=False)
+
+    try:
+        second = cluster.add_node(**small)
+        slow = {"worker_process_setup_hook": half_a_second_longer, "env_vars": {"PYTHONPATH": str(ROOT)}}
+        ray.init(address=cluster.address, log_to_driver=False, runtime_env=slow)
+        acted = when_epochs_are_done(out, 2, take_back)
+        config = long_config(num_workers=2, min_workers=1, checkpoint_every_epochs=1000, max_failures=0)
+        train(config, shards, out, resume=False, dry_run=False)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    (_, done), (after,) = acted[0], epochs_gone_on_after(out)
+    assert after >= done
+    assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
+
+
 @pytest.mark.on_request
 def test_joining_node_is_taken_in(shards, tmp_path, monkeypatch):
     """One node of one core trains; a second one joins, and the group goes on with two workers where its last checkpoint was."""
