@@ -445,7 +445,7 @@ def _from_strangers(task: EvaluationInputs, people: People, advance: Callable[[i
 
 def _maker(task: EvaluationInputs) -> BatchMaker:
     step_seconds, regions = task.card.config.step_seconds, task.bold_regions.tolist()
-    return BatchMaker(task.taskset, task.card.segments, step_seconds, regions, task.split, cache_bytes=0)
+    return BatchMaker(task.taskset, task.card.segments, step_seconds, regions, task.split)
 
 
 def _predict(

@@ -74,10 +74,10 @@ class SharedTwin:
         return open_cohort(self.shards, verify=False)
 
     def batch_maker(self) -> BatchMaker:
-        """Return the maker of batches, as in training, without a cache, because each person comes once."""
+        """Return the maker of batches, as in training."""
         columns = [self.card.region_names.index(name) for name in self.card.bold_region_names]
         config = self.card.config
-        return BatchMaker(self.taskset, self.card.segments, config.step_seconds, columns, self.split, cache_bytes=0)
+        return BatchMaker(self.taskset, self.card.segments, config.step_seconds, columns, self.split)
 
 
 class TwinRunner:

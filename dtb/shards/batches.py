@@ -5,7 +5,6 @@ Shape letters: see `dtb.twin.batch`.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
@@ -14,39 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtb.config import SegmentConfig, TwinConfig
+from dtb.config import SegmentConfig, TwinConfig, to_plain
 from dtb.people.records import Run, SubjectRecord
 from dtb.shards.bold import series
+from dtb.shards.layouts import Layout
 from dtb.shards.segments import Segment, cut_run
 from dtb.shards.split import Part, Span, Split
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch, TrialTensors
 from dtb.twin.readouts.interpolation import MARGIN_VOLUMES
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Person:
-    """One person's segments, before padding; the axes are those of `Batch` and `TrialTensors` without the subject's."""
-
-    stimulus_KTI: np.ndarray
-    task_K: np.ndarray
-    run_K: np.ndarray
-    session_K: np.ndarray
-    start_seconds_K: np.ndarray
-    press_KTA: np.ndarray
-    at_risk_KT: np.ndarray
-    counted_KT: np.ndarray
-    bold_KVR: np.ndarray
-    bold_counted_KV: np.ndarray
-    bold_steps_KT: np.ndarray
-    volume_seconds_KV: np.ndarray
-    trials: dict[str, np.ndarray]
-
-    @property
-    def num_bytes(self) -> int:
-        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        return sum(array.nbytes for array in [*arrays, *self.trials.values()])
 
 
 class BatchMaker:
@@ -62,8 +38,6 @@ class BatchMaker:
     bold_regions : sequence of int
         Columns of a run's BOLD that are targets; empty for none.
     split : Split
-    cache_bytes : int
-        Memory for a cache of people's layouts, which are the same in each epoch.
     loss_of : TwinConfig or None
         The twin whose loss is computed; None if people are only simulated. With `press: sigmoid` segments count until they end, and each
         step has the presses made in it, whichever segment their trials began in; the last response windows are cut off. With
@@ -79,7 +53,6 @@ class BatchMaker:
         step_seconds: float,
         bold_regions: Sequence[int],
         split: Split,
-        cache_bytes: int = 1 << 30,
         *,
         loss_of: TwinConfig | None = None,
         bold_mean_R: np.ndarray | None = None,
@@ -92,13 +65,26 @@ class BatchMaker:
         self._by_step = loss_of is not None and loss_of.press == "sigmoid"
         self._with_spline = loss_of is not None and loss_of.bold == "direct"
         self._bold_mean_R = bold_mean_R
-        self._cache: dict[tuple[str, str], _Person] = {}
-        self._cache_bytes_left = cache_bytes
 
     @property
     def num_steps(self) -> int:
         """Return the largest number of model steps in a segment; a batch has no more than its longest run needs."""
         return max(1, round(self._segments.segment_seconds / self._step_seconds))
+
+    @property
+    def layouts_depend_on(self) -> dict[str, Any]:
+        """Return all that layouts depend on, beside person and part, as JSON values."""
+        mean_R = self._bold_mean_R
+        return {
+            "taskset": self.taskset.to_plain(),
+            "segments": to_plain(self._segments),
+            "step_seconds": self._step_seconds,
+            "bold_regions": self._bold_regions.tolist(),
+            "split": self._split.split_hash,
+            "by_step": self._by_step,
+            "with_spline": self._with_spline,
+            "bold_mean": None if mean_R is None else mean_R.astype(np.float64).tolist(),
+        }
 
     def _needed_steps(self, runs: Sequence[Run]) -> int:
         """Return the number of steps in a segment of some runs: no more than burn-in, longest run and last response window need."""
@@ -134,11 +120,21 @@ class BatchMaker:
         Batch
             With weight 1 for each person.
         """
-        people = [self._person(record, part) for record in records]
-        num_rows = len(records) if num_subjects is None else num_subjects
+        return self.batch_of([self.layout(record, part) for record in records], seed, epoch, num_subjects, num_edges)
+
+    def batch_of(
+        self,
+        people: Sequence[Layout],
+        seed: int = 0,
+        epoch: int = 0,
+        num_subjects: int | None = None,
+        num_edges: int | None = None,
+    ) -> Batch:
+        """Return a batch of people who were laid out; see `batch`."""
+        num_rows = len(people) if num_subjects is None else num_subjects
         num_segments = max([1, *(len(person.task_K) for person in people)])
         num_volumes = max([1, *(person.volume_seconds_KV.shape[1] for person in people)])
-        num_edges = len(records[0].connectome_E) if num_edges is None else num_edges
+        num_edges = len(people[0].connectome_E) if num_edges is None else num_edges
         T = max([self._needed_steps(()), *(person.stimulus_KTI.shape[1] for person in people)])
         A, R = self.taskset.num_alternatives, len(self._bold_regions)
         rows: dict[str, np.ndarray] = {
@@ -158,11 +154,11 @@ class BatchMaker:
             "bold_steps_SKT": np.zeros((num_rows, num_segments, T), bool),
             "volume_seconds_SKV": np.zeros((num_rows, num_segments, num_volumes), np.float32),
         }
-        for row, (record, person) in enumerate(zip(records, people, strict=True)):
+        for row, person in enumerate(people):
             (K, V), steps = person.volume_seconds_KV.shape, slice(person.stimulus_KTI.shape[1])
-            rows["seed_S"][row] = person_seed(record.pseudonym, seed, epoch)
+            rows["seed_S"][row] = person_seed(person.pseudonym, seed, epoch)
             rows["weight_S"][row] = 1
-            rows["connectome_SE"][row] = record.connectome_E
+            rows["connectome_SE"][row] = person.connectome_E
             rows["run_SK"][row, :K] = person.run_K
             rows["session_SK"][row, :K] = person.session_K
             rows["start_seconds_SK"][row, :K] = person.start_seconds_K
@@ -181,27 +177,14 @@ class BatchMaker:
             **{name: torch.from_numpy(np.concatenate([table[name] for table in tables])) for name in tables[0]}
         )
         return Batch(
-            pseudonyms=[record.pseudonym for record in records] + [""] * (num_rows - len(records)),
+            pseudonyms=[person.pseudonym for person in people] + [""] * (num_rows - len(people)),
             trials=trials,
             step_seconds=self._step_seconds,
             **{name: torch.from_numpy(array) for name, array in rows.items()},
         )
 
-    def remembers(self, pseudonym: str, part: Part) -> bool:
-        """Whether a person's layout is cached, so that only pseudonym and connectome are needed of the record."""
-        return (pseudonym, part) in self._cache
-
-    def _person(self, record: SubjectRecord, part: Part) -> _Person:
-        key = (record.pseudonym, part)
-        if key in self._cache:
-            return self._cache[key]
-        person = self._lay_out(record, part)
-        if person.num_bytes <= self._cache_bytes_left:
-            self._cache_bytes_left -= person.num_bytes
-            self._cache[key] = person
-        return person
-
-    def _lay_out(self, record: SubjectRecord, part: Part) -> _Person:
+    def layout(self, record: SubjectRecord, part: Part) -> Layout:
+        """Return a person's layout, which is the same in each epoch."""
         spans = [
             span.of(run.duration_seconds)
             for run, span in zip(record.runs, self._split.spans(part, record.runs), strict=True)
@@ -246,7 +229,9 @@ class BatchMaker:
             seconds_KV[place, : len(seconds_V)] = seconds_V
         tables = tables or [self._no_trials()]
         sessions = sorted({run.session or "" for run in record.runs})
-        return _Person(
+        return Layout(
+            pseudonym=record.pseudonym,
+            connectome_E=np.asarray(record.connectome_E, np.float32),
             stimulus_KTI=np.stack([e[0] for e in encoded])
             if encoded
             else np.zeros((0, T, self.taskset.num_channels), np.float32),

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker
+from dtb.shards.layouts import Layout, LayoutStore
 from dtb.shards.read import Cohort
 from dtb.shards.split import Part
 from dtb.shards.stream import Share, SubjectStream
@@ -36,6 +36,8 @@ class Feed:
         Number of batches in a share, for gradient accumulation.
     threads : int
         Number of batches made at the same time, which does not change their order.
+    layouts : LayoutStore or None
+        Where people's layouts are kept from one epoch to the next.
     """
 
     cohort: Cohort
@@ -46,7 +48,7 @@ class Feed:
     world_size: int
     pieces: int = 1
     threads: int = 1
-    _without_runs: dict[str, SubjectRecord] = dataclasses.field(default_factory=dict, repr=False)
+    layouts: LayoutStore | None = None
 
     def batches(self, epoch: int, first_step: int = 0, last_step: int | None = None) -> Iterator[_Made]:
         """Return this rank's batches of an epoch, each step's in `pieces`, from `first_step` to before `last_step`; work on the first
@@ -67,25 +69,25 @@ class Feed:
         rows = -(-share.num_rows // self.pieces)
         made = []
         for piece in range(self.pieces):
-            records = [self._record(who) for who in share.pseudonyms[piece :: self.pieces]]
-            batch = self.maker.batch(
-                records,
-                part=self.part,
+            batch = self.maker.batch_of(
+                [self._layout(who) for who in share.pseudonyms[piece :: self.pieces]],
                 seed=self.stream.seed,
                 epoch=epoch,
                 num_subjects=rows,
                 num_edges=num_regions * (num_regions - 1) // 2,
             )
-            for record in records:
-                if self.maker.remembers(record.pseudonym, self.part):
-                    self._without_runs.setdefault(record.pseudonym, dataclasses.replace(record, runs=()))
             scale = self.world_size * self.pieces / share.global_count
             made.append(dataclasses.replace(batch, weight_S=batch.weight_S * scale))
         return made
 
-    def _record(self, pseudonym: str) -> SubjectRecord:
-        """Read a person; if the maker has the layout in its cache, only what else it needs."""
-        return self._without_runs.get(pseudonym) or self.cohort.record(pseudonym)
+    def _layout(self, pseudonym: str) -> Layout:
+        """Return a person's layout, from the store or made of the record."""
+        found = self.layouts.read(pseudonym, self.part) if self.layouts else None
+        if found is None:
+            found = self.maker.layout(self.cohort.record(pseudonym), self.part)
+            if self.layouts:
+                self.layouts.write(found, self.part)
+        return found
 
 
 def _in_turn(pool: ThreadPoolExecutor, waiting: deque[_Begun], further: Iterator[_Begun]) -> Iterator[_Made]:

@@ -15,9 +15,10 @@ from dtb.errors import ConfigurationError, DamagedOutputError
 from dtb.people.connectome_kinds import connectome_in_words, is_correlation
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split
+from dtb.shards.layouts import LayoutStore
 from dtb.shards.read import Cohort
 from dtb.shards.remote import absolute
-from dtb.shards.split import Split
+from dtb.shards.split import Part, Split
 from dtb.shards.stream import SubjectStream
 from dtb.tasks.taskset import TaskSet
 from dtb.train.budget import Budget, begun_batch_size, budget_of, fitted
@@ -28,6 +29,9 @@ from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
 from dtb.twin.person_effects import Beginning, PersonEffects
 from dtb.twin.sizes import TwinSizes
+from dtb.version import __version__
+
+_FED: tuple[Part, ...] = ("train", "validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +94,34 @@ class Plan:
             bold_mean_R=bold_mean_R,
         )
 
-    def feeds(self, rank: int, world_size: int, pieces: int, bold_mean_R: np.ndarray | None = None) -> dict[str, Feed]:
+    def layouts(self, bold_mean_R: np.ndarray | None = None) -> LayoutStore:
+        """Return this node's store of people's layouts; whoever asks for it closes it."""
+        depend_on = self.maker(bold_mean_R).layouts_depend_on
+        return LayoutStore({"cohort": self.card.cohort_hash, "dtb": __version__, **depend_on})
+
+    def feeds(
+        self,
+        rank: int,
+        world_size: int,
+        pieces: int,
+        bold_mean_R: np.ndarray | None = None,
+        layouts: LayoutStore | None = None,
+    ) -> dict[str, Feed]:
         """Return a rank's training and validation feeds; `bold_mean_R` is that of the training's scales."""
-        maker = self.maker(bold_mean_R)
-        threads = self.config.train.loader_threads
+        maker, threads = self.maker(bold_mean_R), self.config.train.loader_threads
         return {
-            "train": Feed(self.cohort, maker, self.stream("train"), "train", rank, world_size, pieces, threads),
-            "validation": Feed(
-                self.cohort, maker, self.stream("validation"), "validation", rank, world_size, threads=threads
-            ),
+            part: Feed(
+                self.cohort,
+                maker,
+                self.stream(part),
+                part,
+                rank,
+                world_size,
+                pieces if part == "train" else 1,
+                threads,
+                layouts,
+            )
+            for part in _FED
         }
 
     def person_effects(self, normalisation: Normalisation | None = None) -> PersonEffects | None:

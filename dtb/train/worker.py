@@ -10,6 +10,7 @@ import math
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,16 @@ def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
     book = _Book(plan, progress) if rank == 0 else None
     expected = ExpectedDuration(plan.budget, functools.partial(note, plan.out))
 
+    bold_mean_R = job.normalisation.bold_mean_R
+    layouts = plan.layouts(bold_mean_R)
+
     def on_epoch(figures: dict[str, Any]) -> None:
+        if layouts.is_full and layouts.is_first_to_tell():
+            note(
+                plan.out,
+                f"The disk of {layouts.folder} on {socket.gethostname()} is too full to keep everybody's layout, so some are made anew in "
+                "each epoch. Set TMPDIR to a larger disk of the node's own.",
+            )
         if book is not None:
             book.write(figures)
 
@@ -142,11 +152,11 @@ def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
             note(plan.out, f"{who} is set aside: {reason}.")
 
     try:
-        with refused_if_full(plan.out):
+        with refused_if_full(plan.out), contextlib.closing(layouts):
             best_weights = fit(
                 engine,
                 twin,
-                plan.feeds(rank, world_size, accumulation_steps(job.deepspeed), job.normalisation.bold_mean_R),
+                plan.feeds(rank, world_size, accumulation_steps(job.deepspeed), bold_mean_R, layouts),
                 train,
                 progress,
                 best_weights,

@@ -104,7 +104,7 @@ def make_feed(cohort: Cohort) -> Feed:
     people = cohort.pseudonyms
     split = Split("subjects", people, people, people)
     bold_regions = range(min(20, len(cohort.manifest.description.regions)))
-    maker = BatchMaker(TASKSET, SegmentConfig(), 0.08, bold_regions, split, cache_bytes=8 << 30)
+    maker = BatchMaker(TASKSET, SegmentConfig(), 0.08, bold_regions, split)
     return Feed(cohort, maker, SubjectStream(people, 16, seed=0), "train", 0, 1)
 
 

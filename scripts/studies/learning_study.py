@@ -33,6 +33,7 @@ from dtb.evaluate.predictors.twin import predict
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.observed import People, collect
 from dtb.shards.batches import BatchMaker
+from dtb.shards.layouts import Layout
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
@@ -126,6 +127,7 @@ class Study:
         self.training = self.people((*self.split.train, *self.split.validation))
         self.unseen = self.people(self.split.test)
         self.makers: dict[tuple[Any, ...], BatchMaker] = {}
+        self.layouts: dict[tuple[BatchMaker, str, Any], Layout] = {}
         names = pd.read_csv(f"{shards}.identities.tsv", sep="\t", comment="#")
         truth = pd.read_csv(cohort / "truth" / "subjects.tsv", sep="\t").merge(names, on="participant_id")
         self.truth = truth.set_index("pseudonym")
@@ -208,18 +210,21 @@ class Study:
         return predicted, {"loss": least, "best_epoch": best_epoch, "seconds": time.monotonic() - begun}
 
     def maker(self, plan: Plan) -> BatchMaker:
-        """Return a batch maker whose layouts are kept from one run to the next."""
+        """Return the batch maker of these settings, which is the same from one run to the next."""
         config = plan.config
         key = (config.segments, config.twin.step_seconds, len(plan.bold_regions))
         if key not in self.makers:
             self.makers[key] = BatchMaker(
-                self.taskset, config.segments, config.twin.step_seconds, plan.bold_regions, self.split, 8 << 30
+                self.taskset, config.segments, config.twin.step_seconds, plan.bold_regions, self.split
             )
         return self.makers[key]
 
     def batch(self, maker: BatchMaker, people: tuple[str, ...], part: Any, seed: int, epoch: int) -> Batch:
         """Lay people out."""
-        return maker.batch([self.records[who] for who in people], part, seed, epoch)
+        for who in people:
+            if (maker, who, part) not in self.layouts:
+                self.layouts[maker, who, part] = maker.layout(self.records[who], part)
+        return maker.batch_of([self.layouts[maker, who, part] for who in people], seed, epoch)
 
     @torch.no_grad()
     def validate(self, plan: Plan, maker: BatchMaker, objective: Objective) -> float:

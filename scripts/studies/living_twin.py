@@ -102,7 +102,7 @@ def table_of(shards: Path, trained: Path) -> pd.DataFrame:
     training, people = read(task.training_people), read(task.split.test)
     given = given_of(training, summary_of_people(training, taskset), people, taskset, seen=False)
     regions = task.bold_regions.tolist()
-    maker = BatchMaker(taskset, task.card.segments, task.card.config.step_seconds, regions, task.split, cache_bytes=0)
+    maker = BatchMaker(taskset, task.card.segments, task.card.config.step_seconds, regions, task.split)
     with Progress() as progress:
         return living_table(task, given, maker, progress)
 

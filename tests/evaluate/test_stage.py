@@ -227,7 +227,7 @@ def test_a_twin_of_another_cohort_or_split_is_refused(unseen, tmp_path):
 
 def performed(records, split: Split, twin: Twin | None = None):
     people = collect(records, STROOP, Span(0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
-    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
+    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split)
     told = {TWIN: people.edges_SE}
     twins = [twin or untrained()]
     found = predict(twins, maker, records, people, "test", split, STROOP, np.arange(NUM_REGIONS), told)
@@ -322,7 +322,7 @@ def test_presses_that_a_task_does_not_have_count_for_the_others():
 def from_strangers(records, twin: Twin):
     split = dataclasses.replace(by_people(records, 0), test=tuple(record.pseudonym for record in records))
     people = collect(records, STROOP, Span(0, 1), np.arange(NUM_REGIONS), np.ones(NUM_REGIONS))
-    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split, cache_bytes=0)
+    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, range(NUM_REGIONS), split)
     donor_DS = deals(block_of_people(people.pseudonyms))
     settings = (people, "test", split, STROOP, np.arange(NUM_REGIONS))
     found = predict_from_strangers([twin], maker, records[::-1], *settings, donor_DS)
@@ -347,7 +347,7 @@ def test_each_connectome_is_encoded_once(monkeypatch):
     records = make_people(12)
     split = dataclasses.replace(by_people(records, 0), test=tuple(record.pseudonym for record in records))
     people = collect(records, STROOP, Span(0, 1), np.zeros(0, int), np.zeros(0))
-    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, [], split, cache_bytes=0)
+    maker = BatchMaker(STROOP, SEGMENTS, TWIN_CONFIG.step_seconds, [], split)
     donor_DS = deals(block_of_people(people.pseudonyms))
     predict_from_strangers([twin], maker, records, people, "test", split, STROOP, np.zeros(0, int), donor_DS)
     assert sorted(told) == sorted(people.edges_SE[:, 0].tolist())

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dtb.shards.layouts import LayoutStore
 from dtb.shards.read import open_cohort
 from dtb.train.plan import make_plan
 from tests.train.conftest import small_config, write_cohort
@@ -67,13 +68,17 @@ def test_everybody_comes_once_an_epoch_from_any_shards_on_any_ranks_and_threads(
             assert tuple(who for who in batch.pseudonyms if who) == share.pseudonyms
 
 
-def test_second_epoch_from_memory_is_the_one_from_shards(plan, monkeypatch):
-    fresh, used = plan.feeds(0, 1, 1)["train"], plan.feeds(0, 1, 1)["train"]
-    list(used.batches(0))
+def test_second_epoch_from_layouts_that_were_kept_is_the_one_from_shards(plan, tmp_path, monkeypatch):
+    """Two ranks of a node lay people out in the first, and a third, which takes their place, reads them."""
+    store = LayoutStore(plan.maker().layouts_depend_on, tmp_path)
+    fresh, used = plan.feeds(0, 1, 1)["train"], plan.feeds(0, 1, 1, layouts=store)["train"]
+    for rank in range(2):
+        list(plan.feeds(rank, 2, 1, layouts=store)["train"].batches(0))
     monkeypatch.setattr(used.cohort, "record", None)  # nobody is read a second time
     fresh = dataclasses.replace(fresh, cohort=open_cohort(plan.shards))
     for (_, (read,)), (_, (remembered,)) in zip(fresh.batches(1), used.batches(1), strict=True):
         assert read.pseudonyms == remembered.pseudonyms
         for name in ("stimulus_SKTI", "press_SKTA", "at_risk_SKT", "bold_counted_SKV", "seed_S"):
             assert getattr(read, name).equal(getattr(remembered, name)), name
-        assert read.connectome_SE.nan_to_num(9).equal(remembered.connectome_SE.nan_to_num(9))
+        for name in ("connectome_SE", "bold_SKVR"):
+            assert getattr(read, name).nan_to_num(9).equal(getattr(remembered, name).nan_to_num(9)), name
