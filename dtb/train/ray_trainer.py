@@ -72,7 +72,8 @@ def run_on_ray(folders: Sequence[SharedFolder], job: Job, storage: Path) -> bool
     )
     trainer.is_private = is_private
     with _without_watcher() if is_private else contextlib.nullcontext():
-        return bool(trainer.fit().return_value)
+        ended: Any = trainer.fit()  # the annotations are those of an older result
+        return bool(ended.return_value)
 
 
 class _FixedSize(FixedScalingPolicy):

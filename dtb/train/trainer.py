@@ -20,7 +20,7 @@ from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageEr
 from dtb.files import read_json, readable, write_json, write_text
 from dtb.shards.possible import ImpossibleRecordError
 from dtb.shards.read import open_cohort, require_ingested
-from dtb.shared_folder import marked
+from dtb.shared_folder import SharedFolder, marked
 from dtb.stages import CONFIG_FILE, StageCall
 from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
