@@ -122,6 +122,7 @@ class LayoutStore:
         try:
             with self._path(pseudonym, part).open("rb") as stream:
                 mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped.madvise(mmap.MADV_WILLNEED)  # whole, where the system has forgotten it
         except FileNotFoundError:
             return None
         return Layout.of(pseudonym, _arrays_in(mapped))

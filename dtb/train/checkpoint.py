@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,8 @@ class Checkpoint:
         """Read the weights at the smallest validation loss, if there was one."""
         path = self.path / _BEST_FILE
         with readable(path, f"Remove {self.path} to go on from the checkpoint before it."):
-            return safetensors.torch.load_file(path) if path.is_file() else None
+            # Into memory: a file that is mapped while its checkpoint is removed stays on NFS, and so does the folder.
+            return safetensors.torch.load(path.read_bytes()) if path.is_file() else None
 
 
 def save_checkpoint(
@@ -90,25 +92,48 @@ def save_checkpoint(
 
     path = folder / f"epoch-{progress.epoch:05d}-step-{progress.step:06d}"
     is_first = engine.global_rank == 0
-    if is_first and path.exists():
-        shutil.rmtree(path)
+    if is_first:
+        _remove(path)
     torch.distributed.barrier()
     client_state = {
         "progress": progress.to_plain(),
         UNIVERSAL_CHECKPOINT_INFO: {UNIVERSAL_CHECKPOINT_VERSION_KEY: UNIVERSAL_CHECKPOINT_VERSION_VALUE},
     }
     engine.save_checkpoint(str(folder), tag=path.name, client_state=client_state, save_latest=False)
+    if is_first and best_weights is not None:
+        with written_whole(path / _BEST_FILE) as temporary:
+            safetensors.torch.save_file(best_weights, temporary)
     torch.distributed.barrier()
+    # Each rank reads what it wrote itself, which its node has in memory.
+    of_ranks: list[dict[str, dict[str, Any]]] = [{} for _ in range(engine.world_size)]
+    torch.distributed.all_gather_object(of_ranks, _entries(path, engine.global_rank))
     if is_first:
-        if best_weights is not None:
-            with written_whole(path / _BEST_FILE) as temporary:
-                safetensors.torch.save_file(best_weights, temporary)
-        _write_manifest(path, progress, engine, key)
+        _write_manifest(path, progress, engine, key, {name: entry for own in of_ranks for name, entry in own.items()})
         _forget_old(folder, kept)
     torch.distributed.barrier()
 
 
-def _write_manifest(path: Path, progress: Progress, engine: Any, key: bytes) -> None:
+def _entries(path: Path, rank: int) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of the files of a checkpoint that a rank wrote."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and _rank_of(file.name) == rank]
+    return {str(file.relative_to(path)): {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files}
+
+
+def _rank_of(name: str) -> int:
+    """Return the rank that wrote a file, by DeepSpeed's names.
+
+    Examples
+    --------
+    >>> [_rank_of(name) for name in ("bf16_zero_pp_rank_13_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt")]
+    [13, 0]
+    """
+    found = re.search(r"zero_pp_rank_(\d+)_", name)
+    return int(found[1]) if found else 0
+
+
+def _write_manifest(
+    path: Path, progress: Progress, engine: Any, key: bytes, entries: dict[str, dict[str, Any]]
+) -> None:
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     num_optimizer_files = sum("optim_states" in file.name for file in files)
     expected = engine.world_size if engine.zero_optimization() else num_optimizer_files
@@ -117,7 +142,6 @@ def _write_manifest(path: Path, progress: Progress, engine: Any, key: bytes) -> 
             f"{path} holds the optimizer state of {num_optimizer_files} of {expected} workers: the output folder is not on a file "
             "system that all nodes share. Give one that is."
         )
-    entries = {str(file.relative_to(path)): {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files}
     said = {
         "world_size": engine.world_size,
         "zero_stage": engine.zero_optimization_stage(),
@@ -135,7 +159,14 @@ def _forget_old(folder: Path, kept: int) -> None:
     for path in sorted({*paths} - {*complete[-kept:]}):
         # The manifest first: a removal that is cut short leaves nothing that looks whole.
         (path / MANIFEST_FILE).unlink(missing_ok=True)
-        shutil.rmtree(path)
+        _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, but for what a process still has open there: NFS keeps that as `.nfs...`, and the next checkpoint removes it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if any(not path.name.startswith(".nfs") for path in folder.rglob("*") if path.is_file()):
+        shutil.rmtree(folder)  # once more, to say why not
 
 
 def newest_complete(folder: Path, key: bytes | None = None) -> tuple[Checkpoint | None, list[str]]:

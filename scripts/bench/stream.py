@@ -33,7 +33,7 @@ TASKSET = TaskSet((load_task("hammer"),))
 RUN_SECONDS, REPETITION_TIME, NUM_RUNS = 400.0, 0.8, 3
 
 
-def make_person(number: int, num_regions: int) -> SubjectRecord:
+def make_person(number: int, num_regions: int, num_runs: int = NUM_RUNS) -> SubjectRecord:
     rng = np.random.default_rng(number)
     onset_J = np.arange(2.0, RUN_SECONDS - 4, 4.0)
     num_trials = len(onset_J)
@@ -64,16 +64,16 @@ def make_person(number: int, num_regions: int) -> SubjectRecord:
             REPETITION_TIME,
             np.full(num_regions, 1000.0, np.float32),
         )
-        for place in range(NUM_RUNS)
+        for place in range(num_runs)
     )
     edges = rng.normal(size=num_regions * (num_regions - 1) // 2).astype(np.float32)
     return SubjectRecord(f"p{number:05d}", edges, {"site": "here"}, runs)
 
 
-def write_people(folder: Path, num_people: int, num_regions: int) -> None:
+def write_people(folder: Path, num_people: int, num_regions: int, num_runs: int = NUM_RUNS) -> None:
     writer = ShardWriter(folder, subjects_per_shard=16)
     for number in range(num_people):
-        writer.add(make_person(number, num_regions))
+        writer.add(make_person(number, num_regions, num_runs))
     regions = tuple(f"r{place}" for place in range(num_regions))
     writer.finish(CohortDescription(regions, TASKSET.to_plain(), {}, "0" * 64))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
-from dtb.train.checkpoint import MANIFEST_FILE, newest_complete
+from dtb.train.checkpoint import MANIFEST_FILE, _forget_old, newest_complete
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks
@@ -101,3 +104,33 @@ def test_the_learning_rate_falls_along_the_cosine(trained):
     # The few training people make one batch an epoch.
     wanted = [highest * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
     assert [row["lr"] for row in read_rows(trained)] == pytest.approx(wanted)
+
+
+def test_best_weights_hold_no_file_of_their_checkpoint(trained):
+    found, _ = newest_complete(trained / "checkpoints")
+    weights = found.best_weights()
+    assert weights
+    assert str(found.path) not in Path("/proc/self/maps").read_text()
+
+
+def test_what_nfs_keeps_of_a_removed_checkpoint_ends_no_training_and_goes_with_the_next(tmp_path, monkeypatch):
+    """A file that somebody has open gets another name, and neither it nor its folder can be removed as long as it is."""
+    old, new = (tmp_path / f"epoch-0000{epoch}-step-000000" for epoch in (1, 2))
+    for path in (old, new):
+        path.mkdir()
+        (path / MANIFEST_FILE).touch()
+    (old / ".nfs0001").touch()
+    (old / "mp_rank_00_model_states.pt").touch()
+    unlink, is_open = os.unlink, [True]
+
+    def refusing(path, **place):
+        if is_open[0] and str(path).rpartition("/")[2].startswith(".nfs"):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        unlink(path, **place)
+
+    monkeypatch.setattr(os, "unlink", refusing)
+    _forget_old(tmp_path, kept=1)
+    assert [path.name for path in old.iterdir()] == [".nfs0001"]
+    is_open[0] = False
+    _forget_old(tmp_path, kept=1)
+    assert list(tmp_path.iterdir()) == [new]
