@@ -257,6 +257,13 @@ class _Certified(_Result):
         """What was said of each person after so many own trials, as a distribution, and what happened; raises as `living` does."""
         return self._of_living("living_people.parquet")
 
+    @cached_property
+    def living_bold(self) -> pd.DataFrame:
+        """How near later maps are to what is said after so many minutes of task BOLD: a row for each task, number of minutes,
+        predictor and metric; raises as `living` does, and where no BOLD is predicted.
+        """
+        return self._of_living("living_bold.parquet")
+
     def _of_living(self, name: str) -> pd.DataFrame:
         if not (self.folder / name).is_file():
             raise InputDataError(

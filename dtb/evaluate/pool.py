@@ -124,7 +124,18 @@ def pool(config: Config, evaluated: tuple[Path, ...], out: Path, *, resume: bool
     described |= {"cohort_hash": splits[0]["cohort_hash"], "split_hashes": [each["split_hash"] for each in splits]}
     split = dataclasses.replace(split, test=people)
     known = [facts[who] for who in people]
-    conclude(folder, config, figures, split, weights_BS, described, known, circumstances, living.pooled(evaluated))
+    conclude(
+        folder,
+        config,
+        figures,
+        split,
+        weights_BS,
+        described,
+        known,
+        circumstances,
+        living.pooled(evaluated),
+        living.pooled_bold(evaluated),
+    )
     if len(seeds) < SEEDS_FOR_A_CLAIM:
         terminal.err.print(
             f"{len(seeds)} {'seed is' if len(seeds) == 1 else 'seeds are'} pooled; another could come out otherwise. Train with at least "

@@ -4,7 +4,8 @@ Writes `figures.json` (every figure, and the claim in words), `subjects.parquet`
 contrast maps, observed and predicted), `scores.parquet` (what each figure was computed from, one row a figure and person),
 `strangers.parquet` (losses of people by connectome), `covariates.parquet` (of the people tested, for `dtb pool`) and `certificate.json`,
 `.md` and `.html` (whether the twin is personal, test by test); of twins with person effects `living.parquet` and `living_people.parquet`
-(what is said after so many of people's own trials: figures over people, and of each).
+(what is said after so many of people's own trials: figures over people, and of each), and `living_bold.parquet` and
+`living_bold_people.parquet` where they predict BOLD (the same after so many minutes of it).
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from rich.progress import Progress
 from dtb import terminal
 from dtb.config import Config, load_config, sections
 from dtb.evaluate.certificate.certify import NUM_PERMUTATIONS, certify
+from dtb.evaluate.certificate.conclusion import compares_connectomes
 from dtb.evaluate.certificate.fit import Circumstances
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.certificate.wording import claim_in_words
 from dtb.evaluate.circumstances import read_circumstances
 from dtb.evaluate.inputs import EvaluationInputs, open_inputs
-from dtb.evaluate.living.stage import conclusions, has_curves, living_table
+from dtb.evaluate.living.stage import bold_conclusions, bold_minutes, conclusions, has_curves, living_table
 from dtb.evaluate.predictors.blend import Blend, learn_blend
 from dtb.evaluate.predictors.fitting import from_columns
 from dtb.evaluate.predictors.predictions import (
@@ -126,6 +128,7 @@ def evaluate(
         evidence, given = _gathered(task, config, progress)
         evidence = dataclasses.replace(evidence, true_ceilings=ceilings)
         living = living_table(task, given, _maker(task), progress) if has_curves(task) else pd.DataFrame()
+        bold = bold_minutes(task, _maker(task), progress) if has_curves(task) else pd.DataFrame()
     if config.evaluate.retrained:
         found = dict(evidence.predictions)
         for name, twin, edges_of in retrained_baselines(config, shards, trained, out / RETRAINED_FOLDER):
@@ -177,6 +180,7 @@ def evaluate(
         evidence.people.covariates,
         circumstances,
         living,
+        bold,
     )
     log_evaluation(trained, read_stage(trained)["summary"].get("tracker_id"), out, figures, subjects)
 
@@ -197,6 +201,7 @@ def conclude(
     people: Facts,
     circumstances: Circumstances,
     living: pd.DataFrame | None = None,
+    bold: pd.DataFrame | None = None,
 ) -> None:
     """Write figures, claim and certificate, finish the folder, and print the results.
 
@@ -218,6 +223,8 @@ def conclude(
         What may be why the twin does not fit, if it does not.
     living : DataFrame, optional
         What was said after so many of people's own trials (`dtb.evaluate.living.table`).
+    bold : DataFrame, optional
+        What was said after so many minutes of their task BOLD (`dtb.evaluate.living.bold`).
     """
     out, num_people = folder.path, len(split.test)
     living = pd.DataFrame() if living is None else living
@@ -235,7 +242,10 @@ def conclude(
     certificate = dataclasses.replace(certificate, about=about(described, people))
     if len(living):
         worths, tables = conclusions(living, config.evaluate.num_bootstrap, config.evaluate.confidence)
-        certificate = dataclasses.replace(certificate, worths=tuple(worths))
+        if compares_connectomes(figures):
+            certificate = dataclasses.replace(certificate, worths=tuple(worths))
+        if bold is not None:
+            tables |= bold_conclusions(bold, config.evaluate.num_bootstrap, config.evaluate.confidence)
         for name, table in tables.items():
             with written_whole(out / name) as temporary:
                 table.to_parquet(temporary, index=False)
@@ -309,12 +319,15 @@ def _gathered(task: EvaluationInputs, config: Config, progress: Progress) -> tup
     if not task.split.tests_seen_people:
         _warn_of_relatives(training, people)
     bar = progress.add_task("twins perform", total=len(people))
-    connectomes = given_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy())
+    has_connectomes = bool(np.isfinite(people.edges_SE).any())
+    connectomes = {TWIN: people.edges_SE}
+    if has_connectomes:
+        connectomes |= given_connectomes(people.edges_SE, task.twin.edge_mean_E.numpy())
     predictions = _predict(
         task, [task.twin, *task.members], people, connectomes, lambda count: progress.advance(bar, count)
     )
     bar = progress.add_task("strangers' twins", total=len(people))
-    strangers = _from_strangers(task, people, lambda count: progress.advance(bar, count))
+    strangers = _from_strangers(task, people, lambda count: progress.advance(bar, count)) if has_connectomes else None
     bar = progress.add_task("baselines", total=1)
     target = summary_of_people(training, task.taskset)
     if task.split.kind == "tasks":

@@ -92,6 +92,11 @@ def _what_holds(passed: list[CertificateTest], best: list[CertificateTest]) -> s
     return f"{what}. {regression}"
 
 
+def compares_connectomes(figures: list[Figure]) -> bool:
+    """Return whether the twin was given other connectomes too; not where nobody of the people tested has one."""
+    return any("mean_connectome" in figure.baselines for figure in figures)
+
+
 def not_tested(figures: list[Figure], covariates: Covariates, are_seen: bool, num_seeds: int) -> tuple[str, ...]:
     missing, metrics = [], {figure.metric for figure in figures}
     if covariates.lacking:
@@ -108,6 +113,8 @@ def not_tested(figures: list[Figure], covariates: Covariates, are_seen: bool, nu
     if are_seen:
         missing.append("unseen people: need split.kind: subjects, sites or tasks")
     compared = {name for figure in figures for name in figure.baselines}
+    if not compares_connectomes(figures):
+        missing.append("what a connectome adds: nobody of the people tested has one")
     absent = [
         f"{kind.words} (dtb evaluate --retrained {kind.name})"
         for kind in RETRAINED

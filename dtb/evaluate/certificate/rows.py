@@ -53,7 +53,8 @@ def _of_coverage(coverage: Sequence[Coverage]) -> tuple[Verdict, tuple[str, ...]
     worst = max(coverage, key=lambda each: (each.level == LEVELS[-1], abs(each.share - each.level)))
     mine = [each for each in coverage if each.task == worst.task]
     verdict: Verdict = "yes" if all(each.is_kept for each in mine) else "no"
-    levels = " and ".join([", ".join(f"{each.level:.0%}" for each in mine[:-1]), f"{mine[-1].level:.0%}"])
+    first = ", ".join(f"{each.level:.0%}" for each in mine[:-1])
+    levels = " and ".join([*filter(None, [first]), f"{mine[-1].level:.0%}"])
     shares = ", ".join(f"{each.share:.0%}" for each in mine)
     held = f"{worst.share:.0%} [{worst.lower:.0%}, {worst.upper:.0%}] within {worst.level:.0%}"
     return verdict, (MARKS[verdict], f"unseen people within the bands of {levels}", worst.task, shares, "–", "–", held)

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from dtb import terminal
 from dtb.evaluate.inputs import EvaluationInputs
 from dtb.evaluate.living.blend import LIVING
+from dtb.evaluate.living.bold import MapQuestion, bold_curves, bold_table
 from dtb.evaluate.living.curves import curves
 from dtb.evaluate.living.evaluate import Living
 from dtb.evaluate.living.questions import sessions_of
@@ -28,6 +29,7 @@ from dtb.evaluate.predictors.table import STACK, Given
 from dtb.shards.batches import BatchMaker
 
 LIVING_FILE, LIVING_PEOPLE_FILE = "living.parquet", "living_people.parquet"
+BOLD_FILE, BOLD_PEOPLE_FILE = "living_bold.parquet", "living_bold_people.parquet"
 MOST_PEOPLE = 200
 """Of more test people the curves are made of so many, the first by pseudonym, which is a matter of chance."""
 
@@ -90,6 +92,30 @@ def living_table(task: EvaluationInputs, given: Given, maker: BatchMaker, progre
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def bold_minutes(task: EvaluationInputs, maker: BatchMaker, progress: Progress) -> pd.DataFrame:
+    """Return what twin and baselines say of people's later maps after their first minutes of task BOLD; no rows where there is none.
+
+    Parameters
+    ----------
+    task : EvaluationInputs
+    maker : BatchMaker
+    progress : Progress
+    """
+    if not len(task.bold_regions):
+        return pd.DataFrame()
+    records = list(task.cohort.records(sorted(task.split.test)[:MOST_PEOPLE]))
+    question = MapQuestion(task.taskset, task.bold_regions, task.twin.bold_scale_R.numpy().astype(np.float64))
+    points = sum(len(question.amounts(records, place)) for place in range(len(task.taskset.specs)))
+    bar = progress.add_task("later maps from first minutes", total=points * len(TWINS) * len(records))
+    training = task.cohort.records(task.training_people)
+    return bold_table(task.twin, maker, question, training, records, partial(progress.advance, bar))
+
+
+def bold_conclusions(table: pd.DataFrame, num_draws: int, confidence: float) -> dict[str, pd.DataFrame]:
+    """Return the tables to write of what `bold_minutes` found, by file; none where it found nothing."""
+    return {BOLD_FILE: bold_curves(table, num_draws, confidence), BOLD_PEOPLE_FILE: table} if len(table) else {}
+
+
 def conclusions(living: pd.DataFrame, num_draws: int, confidence: float) -> tuple[list[Worth], dict[str, pd.DataFrame]]:
     """Return what the connectome is worth in each task, and the tables to write, by file.
 
@@ -103,6 +129,16 @@ def conclusions(living: pd.DataFrame, num_draws: int, confidence: float) -> tupl
     """
     tables = {LIVING_FILE: curves(living, num_draws, confidence), LIVING_PEOPLE_FILE: living}
     return worths_of(living, LIVING, LIVING_ALONE, num_draws, confidence), tables
+
+
+def pooled_bold(folders: Sequence[Path]) -> pd.DataFrame:
+    """Return the tables of later maps of several evaluations as one, everybody once; without rows where one of them has none."""
+    files = [folder / BOLD_PEOPLE_FILE for folder in folders]
+    if not all(file.is_file() for file in files):
+        return pd.DataFrame()
+    whole = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    keys = ["task", "amount", "predictor", "pseudonym"]
+    return whole.groupby(keys, sort=False, as_index=False).agg({"family": "first", "r": "mean", "gain": "mean"})
 
 
 def pooled(folders: Sequence[Path]) -> pd.DataFrame:

@@ -61,7 +61,9 @@ class Regression:
 
 
 def _edges(training: People, people: People) -> tuple[np.ndarray, np.ndarray] | None:
-    return scaled_edges(training.edges_SE, people.edges_SE) if training.edges_SE.shape[1] else None
+    """Return scaled edges; None where nobody of the training people has a connectome."""
+    found = scaled_edges(training.edges_SE, people.edges_SE)
+    return found if found[0].shape[1] else None
 
 
 def scaled_edges(edges_SE: np.ndarray, edges_QE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -95,7 +95,7 @@ def predict(
             with torch.inference_mode():
                 given_SE = torch.from_numpy(np.array(edges_SE[row_S]))
                 simulated = [
-                    _simulated(twin, twin.generate(given_SE), 1, batch, some, with_bold=len(bold_regions) > 0)[0]
+                    simulated_by(twin, twin.generate(given_SE), 1, batch, some, with_bold=len(bold_regions) > 0)[0]
                     for twin in twins
                 ]
                 said, row_1S = [tuple(simulated)], row_S[None]
@@ -147,7 +147,7 @@ def predict_from_strangers(
                 these = range(begin, min(begin + DEALS_AT_ONCE, len(donor_DS)))
                 rows = given_DS[list(these)].ravel().tolist()
                 simulated = [
-                    _simulated(
+                    simulated_by(
                         twin,
                         _joined([known[row] for row in rows]),
                         len(these),
@@ -215,7 +215,7 @@ def _fill(
     for number, record in enumerate(records):
         # All deals of a person share volumes and stimuli, and so are looked at together, as if their regions were one deal's.
         bold_KVX = np.concatenate(list(bold_DSKVR[:, number]), axis=-1)
-        series = _run_series(bold_KVX, batch, number, record)
+        series = run_series(bold_KVX, batch, number, record)
         _fill_bold(filled, row_DS[:, number], record, series, split.spans(part, record.runs), taskset, bold_regions)
 
 
@@ -254,7 +254,7 @@ def _row_of_trial(people: People) -> dict[tuple[int, int, int], int]:
     return {key: row for row, key in enumerate(keys)}
 
 
-def _simulated(
+def simulated_by(
     twin: Twin,
     generated: Generated,
     num_deals: int,
@@ -331,7 +331,7 @@ def within_task(outcome_JO: np.ndarray, possible_JO: np.ndarray) -> np.ndarray:
     return kept_JO / np.maximum(kept_JO.sum(axis=1, keepdims=True), 1e-300)
 
 
-def _run_series(bold_KVR: np.ndarray, batch: Batch, row: int, record: SubjectRecord) -> dict[int, np.ndarray]:
+def run_series(bold_KVR: np.ndarray, batch: Batch, row: int, record: SubjectRecord) -> dict[int, np.ndarray]:
     """Put a person's segments back onto their runs: the counted volumes of each, NaN elsewhere."""
     series: dict[int, np.ndarray] = {}
     for segment, number in enumerate(batch.run_SK[row].tolist()):

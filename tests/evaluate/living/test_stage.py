@@ -1,7 +1,9 @@
 """Curves over own data as a part of `dtb evaluate` and `dtb pool`: of twins with person effects, of people never seen."""
 
+import dataclasses
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,6 +47,24 @@ def test_the_certificate_says_what_a_scan_is_worth(evaluated):
     (worth,) = json.loads((evaluated / "certificate.json").read_text())["worths"]
     assert [point["num_given"] for point in worth["points"]] == [0, 5, 10, 15]
     assert "own trials" in (evaluated / "certificate.md").read_text()
+
+
+def test_people_without_connectomes_have_curves_and_no_claim_about_connectomes(tmp_path):
+    records = [
+        dataclasses.replace(record, connectome_E=np.full_like(record.connectome_E, np.nan))
+        for record in make_people(22, with_bold=False)
+    ]
+    evaluate(SMALL, *lay_out(tmp_path, by_people(records, 12), records, LIVING_CONFIG), tmp_path / "out", resume=False)
+    found = json.loads((tmp_path / "out" / "certificate.json").read_text())
+    assert {test["kind"] for test in found["tests"]} == {"baseline"}
+    assert any("nobody of the people tested has one" in each for each in found["not_tested"])
+    assert not found["worths"]
+    assert {*EvaluateResult(tmp_path / "out").living["predictor"]} >= {
+        LIVING,
+        "group_mean",
+        "own_mean",
+        "trial_regression",
+    }
 
 
 def test_folds_are_pooled_and_seeds_averaged(evaluated, tmp_path):

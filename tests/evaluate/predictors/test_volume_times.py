@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dtb.config import SegmentConfig
-from dtb.evaluate.predictors.twin import _run_series
+from dtb.evaluate.predictors.twin import run_series
 from dtb.fleet.contrasts import _runs_of
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
@@ -25,7 +25,7 @@ def test_each_volume_comes_back_to_its_place(first_seconds):
     split = Split("subjects", (record.pseudonym,), (record.pseudonym,), (record.pseudonym,))
     maker = BatchMaker(STROOP, SegmentConfig(segment_seconds=30, burn_in_seconds=10), 0.1, regions, split)
     batch = maker.batch([record], part="all")
-    series = _run_series(batch.bold_SKVR[0].numpy(), batch, 0, record)
+    series = run_series(batch.bold_SKVR[0].numpy(), batch, 0, record)
     np.testing.assert_allclose(series[0], run.bold_VR, atol=1e-6)
     ((number, usable_V, pieces),) = _runs_of(record, batch, 0)
     assert number == 0

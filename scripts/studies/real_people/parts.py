@@ -1,0 +1,172 @@
+"""What the studies of real people share: data expanded, stages of dtb one after another, folds pooled, figures kept.
+
+Every study is a file beside this one with a function `study(work)`, which returns the set's figures. Each stage is the command that a
+laboratory would type; it is printed before it runs, and what is finished is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtb.cli import exit_code
+from dtb.files import write_json
+from dtb.results import PoolResult
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[2]
+CONFIG, TASKS = HERE / "twin.yaml", HERE / "tasks"
+KEPT = REPOSITORY / "docs" / "real-people" / "figures"
+NUM_DRAWS = 2000
+
+Figure = dict[str, Any]
+"""`value`, `lower`, `upper` (None where there is no interval), `n`, and `trained`: whether a training has a part in it."""
+
+
+def data() -> Path:
+    """Return the folder with the data, which `DTB_REAL_DATA` names."""
+    if "DTB_REAL_DATA" not in os.environ:
+        raise SystemExit("Set DTB_REAL_DATA to the folder with the data of real people.")
+    return Path(os.environ["DTB_REAL_DATA"]).resolve()
+
+
+class Work:
+    """The folder of one set, in which its stages run.
+
+    Parameters
+    ----------
+    name : str
+        Of the set, as `expand.py` calls it.
+    out : Path
+        The folder of all sets.
+    ray_address : str, optional
+        A running cluster; a private one for all stages if not given.
+    """
+
+    def __init__(self, name: str, out: Path, ray_address: str | None = None) -> None:
+        self.name, self.folder, self.source = name, (out / name).resolve(), data() / name
+        self.specs = data() / "tasks"
+        self.commands: list[str] = []
+        self._address = [] if ray_address is None else ["--ray-address", ray_address]
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def expand(self) -> None:
+        """Make the BIDS tree and the derivatives of the compact files."""
+        if not (self.folder / "bids" / "participants.tsv").exists():
+            command = [sys.executable, str(data() / "expand.py"), self.name, str(self.source), str(self.folder)]
+            subprocess.run(command, check=True)
+
+    def dtb(self, stage: str, *arguments: str | Path, cluster: bool = True) -> None:
+        """Run a stage in the set's folder, unless it is finished."""
+        given = [stage, *map(str, arguments)]
+        self.commands.append(_as_typed(given))
+        print(f"\n$ {self.commands[-1]}", flush=True)
+        os.chdir(self.folder)
+        code = exit_code([*given, "--resume", *(self._address if cluster else [])])
+        if code:
+            raise SystemExit(code)
+
+    def folds(
+        self, folds: Sequence[int], *training: str, num_folds: int = 5, shards: str = "shards", out: str = ""
+    ) -> PoolResult:
+        """Train and evaluate a twin in each of some folds, and return the pooled evaluation."""
+        evaluated = []
+        for fold in folds:
+            split = ["--split.fold", str(fold), *(["--split.num-folds", str(num_folds)] if num_folds != 5 else [])]
+            self.dtb("train", shards, f"{out}train{fold}", "--config", CONFIG, *split, *training)
+            evaluated.append(f"{out}evaluate{fold}")
+            self.dtb("evaluate", shards, f"{out}train{fold}", evaluated[-1])
+        self.dtb("pool", f"{out}pooled", *evaluated, cluster=False)
+        return PoolResult(self.folder / f"{out}pooled")
+
+    def what_is_not_real(self) -> list[str]:
+        """Return what the sidecars of the expanded tree say of what was made up or not published, each once."""
+        found = set()
+        for file in sorted(self.folder.glob("bids/**/*_events.json")) + sorted(self.folder.glob("xcp_d/**/*.json")):
+            content = json.loads(file.read_text())
+            found |= {content["Note"]} if "Note" in content else set()
+            found |= {f"onset: {content['onset']['Description']}"} if "onset" in content else set()
+        return sorted(found)
+
+    def keep(self, figures: Mapping[str, Figure], **more: Any) -> Path:
+        """Write the set's figures, with what the data cannot say."""
+        written = {
+            "set": self.name,
+            "commands": self.commands,
+            "not_real": self.what_is_not_real(),
+            **more,
+            "figures": {name: _rounded(figure) for name, figure in figures.items()},
+        }
+        write_json(self.folder / "figures.json", written)
+        return self.folder / "figures.json"
+
+
+def figure(value: float, lower: float | None, upper: float | None, n: int, *, trained: bool = True) -> Figure:
+    """Return one figure as it is kept."""
+    return {"value": value, "lower": lower, "upper": upper, "n": int(n), "trained": trained}
+
+
+def of_curve(living: pd.DataFrame, predictor: str, metric: str, **place: str) -> Figure | None:
+    """Return one figure of `living.parquet`; None where there is none.
+
+    Parameters
+    ----------
+    living : DataFrame
+    predictor, metric : str
+    **place
+        Values of the columns `kind`, `judged`, `given`, `amount`, `figure`.
+    """
+    rows = living[(living["predictor"] == predictor) & (living["metric"] == metric)]
+    for column, value in place.items():
+        rows = rows[rows[column] == value]
+    if len(rows) != 1 or not np.isfinite(rows["value"].iloc[0]):
+        return None
+    one = rows.iloc[0]
+    return figure(one["value"], one["lower"], one["upper"], one["num_people"], trained="living" in predictor)
+
+
+def of_table(figures: pd.DataFrame, metric: str, task: str | None = None) -> Figure | None:
+    """Return one of the twin's figures of `figures.json`; None where there is none."""
+    rows = figures[figures["metric"] == metric]
+    rows = rows if task is None else rows[rows["task"] == task]
+    if rows.empty or rows.iloc[0]["value"] is None or not np.isfinite(rows.iloc[0]["value"]):
+        return None
+    one = rows.iloc[0]
+    return figure(one["value"], one["lower"], one["upper"], one["num_people"])
+
+
+def bootstrap(values_S: np.ndarray, *, trained: bool, group_S: np.ndarray | None = None) -> Figure:
+    """Return the mean over people with its bootstrap interval; with two groups (bool), the first's mean minus the second's."""
+    rng = np.random.default_rng(0)
+    known_S = np.isfinite(values_S)
+    values_S = values_S[known_S]
+    in_one_S = np.ones(len(values_S), bool) if group_S is None else group_S[known_S]
+
+    def gap(rows: np.ndarray) -> float:
+        one, other = values_S[rows[in_one_S[rows]]], values_S[rows[~in_one_S[rows]]]
+        return float(one.mean() - (other.mean() if group_S is not None else 0.0))
+
+    groups = [np.flatnonzero(in_one_S), np.flatnonzero(~in_one_S)]
+    drawn = [gap(np.concatenate([rng.choice(some, len(some)) for some in groups if len(some)])) for _ in range(NUM_DRAWS)]
+    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    return figure(gap(np.arange(len(values_S))), float(lower), float(upper), len(values_S), trained=trained)
+
+
+def _as_typed(given: Sequence[str]) -> str:
+    """Return a command with paths as they are on anybody's machine."""
+    text = " ".join(given)
+    for path, name in ((str(data()), "$DTB_REAL_DATA"), (str(REPOSITORY) + "/", "")):
+        text = text.replace(path, name)
+    return f"dtb {text}"
+
+
+def _rounded(one: Figure) -> Figure:
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in one.items()}
