@@ -25,8 +25,9 @@ _ROUNDING = 8.0
 """Relative differences of the loss below so many machine precisions of the network may be rounding."""
 _MOST_STEPS = 40
 _FIRST_DAMPING, _LEAST_DAMPING = 1.0, 1e-3
-_LEAST_CURVATURE = 0.05
-"""Along a step, relative to what was expected; less says that the loss is no bowl there, and teaches nothing."""
+_LEAST_CURVATURE, _MOST_CURVATURE = 0.05, 1e8
+"""Along a step, relative to what was expected; less says that the loss is no bowl there, more that the step went far beyond it, where hazards
+overflow: neither teaches anything, and the latter would make a matrix that cannot be inverted."""
 _MEMORY_BYTES = 1 << 28
 _NO_VARIANCE = 1e-12
 
@@ -288,7 +289,7 @@ def _squared_length(matrix_SZZ: Tensor, vector_SZ: Tensor) -> Tensor:
 
 
 def _updated(curvature_SZZ: Tensor, step_SZ: Tensor, change_SZ: Tensor) -> Tensor:
-    """Return the curvature that agrees with how the gradient changed along a step; as it was where that is not convex."""
+    """Return the curvature that agrees with how the gradient changed along a step; as it was where that is no bowl."""
     before_SZ = (curvature_SZZ @ step_SZ[..., None])[..., 0]
     expected_S, found_S = (step_SZ * before_SZ).sum(1), (step_SZ * change_SZ).sum(1)
     found_S1, expected_S1 = (
@@ -299,5 +300,5 @@ def _updated(curvature_SZZ: Tensor, step_SZ: Tensor, change_SZ: Tensor) -> Tenso
         - before_SZ[:, :, None] * before_SZ[:, None] / expected_S1
         + change_SZ[:, :, None] * change_SZ[:, None] / found_S1
     )
-    is_convex_S = found_S > _LEAST_CURVATURE * expected_S
-    return torch.where(is_convex_S[:, None, None], updated_SZZ, curvature_SZZ)
+    is_bowl_S = (found_S > _LEAST_CURVATURE * expected_S) & (found_S < _MOST_CURVATURE * expected_S)
+    return torch.where(is_bowl_S[:, None, None], updated_SZZ, curvature_SZZ)

@@ -12,6 +12,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 from dtb.twin import Latents, OwnData, Twin, condition, prior_of, remaining, restricted
 from dtb.twin.batch import Batch
+from dtb.twin.posterior import _updated
 from dtb.twin.readouts.press import PressDistribution, windows
 from tests.twin.conftest import SIZES, in_float64, make_batch, make_config
 
@@ -236,3 +237,13 @@ def test_a_twin_without_person_effects_says_so(people: Batch) -> None:
     prior = prior_of(make_twin(), people.connectome_SE[:2])
     with pytest.raises(ValueError, match="prior has 2 people and the batch 3"):
         condition(make_twin(), people, prior)
+
+
+def test_a_step_to_where_the_gradient_is_immense_teaches_no_curvature():
+    curvature_SZZ = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
+    step_SZ = torch.tensor([[1.0, 0.5, -0.5], [1.0, 0.5, -0.5]], dtype=torch.float64)
+    change_SZ = torch.stack([1e20 * step_SZ[0] + torch.tensor([0.0, 1e19, 1e19]), 2.0 * step_SZ[1]])
+    found_SZZ = _updated(curvature_SZZ, step_SZ, change_SZ)
+    torch.linalg.inv(found_SZZ)
+    torch.testing.assert_close(found_SZZ[0], curvature_SZZ[0])
+    torch.testing.assert_close(found_SZZ[1] @ step_SZ[1], change_SZ[1])

@@ -133,14 +133,65 @@ def of_curve(living: pd.DataFrame, predictor: str, metric: str, **place: str) ->
     return figure(one["value"], one["lower"], one["upper"], one["num_people"], trained="living" in predictor)
 
 
-def of_table(figures: pd.DataFrame, metric: str, task: str | None = None) -> Figure | None:
-    """Return one of the twin's figures of `figures.json`; None where there is none."""
-    rows = figures[figures["metric"] == metric]
-    rows = rows if task is None else rows[rows["task"] == task]
-    if rows.empty or rows.iloc[0]["value"] is None or not np.isfinite(rows.iloc[0]["value"]):
-        return None
-    one = rows.iloc[0]
-    return figure(one["value"], one["lower"], one["upper"], one["num_people"])
+def of_row(row: Mapping[str, Any], *, gain: bool = False) -> Figure:
+    """Return the twin's figure of a row of `figures.json`, or how much better it is than the best baseline."""
+    names = ("difference", "difference_lower", "difference_upper") if gain else ("twin", "lower", "upper")
+    value, lower, upper = (row[name] for name in names)
+    if gain and not row["higher_is_better"]:
+        value, lower, upper = (None if each is None else -each for each in (value, upper, lower))
+    return {**figure(value, lower, upper, row["n"]), **({"against": row["best_baseline"]} if gain else {})}
+
+
+AMOUNTS = ("0", "10", "40", "half a run", "a run", "all")
+ASKED = (
+    "choice log-loss",
+    "RT CRPS",
+    "mean RT r",
+    "condition effect r",
+    "accuracy r",
+    "BOLD map r",
+    "BOLD map r without the group map",
+    "BOLD series r",
+    "identification by behaviour",
+    "identification by BOLD map",
+)
+
+
+def usual_figures(evaluated: PoolResult) -> dict[str, Figure]:
+    """Return what every set with a twin is asked: unseen people, own trials, what a connectome adds and is worth, coverage."""
+    found: dict[str, Figure] = {}
+    for row in evaluated.figures.to_dict("records"):
+        row = {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in row.items()
+        }
+        if row["metric"] in ASKED and row["twin"] is not None:
+            name = f"{row['task']}: {row['metric']}"
+            found[name] = of_row(row)
+            if row["difference"] is not None:
+                found[f"{name}, gain"] = of_row(row, gain=True)
+    for (kind, given, judged), rows in evaluated.living.groupby(["kind", "given", "judged"], sort=False):
+        where = {"later": judged, "other task": f"{given} to {judged}", "next session": f"{judged}, next session"}[kind]
+        for amount in [each for each in rows["amount"].unique() if each in AMOUNTS]:
+            for name, predictor in (
+                ("twin", "living_twin"),
+                ("twin alone", "living_twin_no_connectome"),
+                ("own mean", "own_mean"),
+                ("Gaussian", "multi_output"),
+            ):
+                for wanted in ("mean RT", "condition effect"):
+                    for metric in ("r", "R2", "CRPS", "within 90%"):
+                        if (metric == "within 90%" and name != "twin") or (
+                            wanted != "mean RT" and metric not in ("r", "R2")
+                        ):
+                            continue
+                        one = of_curve(rows, predictor, metric, amount=amount, figure=wanted)
+                        if one is not None:
+                            found[f"{where}: {wanted} {metric}, {name}, {amount}"] = one
+    for worth in evaluated.worths:
+        near = [point for point in worth["points"] if point["num_given"] <= 10][-1]
+        found[f"{worth['task']}: added by the connectome to 10 trials, CRPS"] = figure(*near["gain"], worth["n"])
+        found[f"{worth['task']}: a scan is worth, trials"] = figure(*worth["trials"], worth["n"])
+    return found
 
 
 def bootstrap(values_S: np.ndarray, *, trained: bool, group_S: np.ndarray | None = None) -> Figure:
@@ -155,7 +206,9 @@ def bootstrap(values_S: np.ndarray, *, trained: bool, group_S: np.ndarray | None
         return float(one.mean() - (other.mean() if group_S is not None else 0.0))
 
     groups = [np.flatnonzero(in_one_S), np.flatnonzero(~in_one_S)]
-    drawn = [gap(np.concatenate([rng.choice(some, len(some)) for some in groups if len(some)])) for _ in range(NUM_DRAWS)]
+    drawn = [
+        gap(np.concatenate([rng.choice(some, len(some)) for some in groups if len(some)])) for _ in range(NUM_DRAWS)
+    ]
     lower, upper = np.quantile(drawn, [0.025, 0.975])
     return figure(gap(np.arange(len(values_S))), float(lower), float(upper), len(values_S), trained=trained)
 

@@ -1,0 +1,18 @@
+"""Hedge et al. 2018: flanker and Stroop of 47 people, two sessions three weeks apart; no brains."""
+
+from __future__ import annotations
+
+from behaviour import baselines, twin
+from parts import Figure, Work
+
+TASKS = ("hedge_flanker", "hedge_stroop")
+FOLDS, STEPS = (), 150
+SMALLER = "Baselines of everybody; no twin was trained yet."
+
+
+def study(work: Work) -> dict[str, Figure]:
+    """Return the set's figures."""
+    work.expand()
+    specs = [work.specs / f"{task}.yaml" for task in TASKS]
+    work.dtb("ingest", "bids", "shards", "--without-connectome", "keep", "--tasks", *specs)
+    return baselines(work) | twin(work, FOLDS, STEPS)

@@ -1,0 +1,18 @@
+"""Bissett et al. 2024: Stroop and stop signal of 70 people in the scanner, one session; behaviour alone."""
+
+from __future__ import annotations
+
+from behaviour import baselines, twin
+from parts import Figure, Work
+
+TASKS = ("selfreg_stroop", "selfreg_stop")
+FOLDS, STEPS = (), 150
+SMALLER = "Baselines of everybody; no twin was trained yet."
+
+
+def study(work: Work) -> dict[str, Figure]:
+    """Return the set's figures."""
+    work.expand()
+    specs = [work.specs / f"{task}.yaml" for task in TASKS]
+    work.dtb("ingest", "bids", "shards", "--without-connectome", "keep", "--tasks", *specs)
+    return baselines(work) | twin(work, FOLDS, STEPS)

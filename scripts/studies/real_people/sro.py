@@ -1,0 +1,18 @@
+"""Self-Regulation Ontology: three online tasks done twice by 100 people; no brains."""
+
+from __future__ import annotations
+
+from behaviour import baselines, twin
+from parts import Figure, Work
+
+TASKS = ("sro_stroop", "sro_simon", "sro_choice_rt")
+FOLDS, STEPS = (), 150
+SMALLER = "Baselines of everybody; no twin was trained yet."
+
+
+def study(work: Work) -> dict[str, Figure]:
+    """Return the set's figures."""
+    work.expand()
+    specs = [work.specs / f"{task}.yaml" for task in TASKS]
+    work.dtb("ingest", "bids", "shards", "--without-connectome", "keep", "--tasks", *specs)
+    return baselines(work) | twin(work, FOLDS, STEPS)
