@@ -26,8 +26,8 @@ _ROUNDING = 8.0
 _MOST_STEPS = 40
 _FIRST_DAMPING, _LEAST_DAMPING = 1.0, 1e-3
 _LEAST_CURVATURE, _MOST_CURVATURE = 0.05, 1e8
-"""Along a step, relative to what was expected; less says that the loss is no bowl there, more that the step went far beyond it, where hazards
-overflow: neither teaches anything, and the latter would make a matrix that cannot be inverted."""
+"""Along a step, relative to what was expected; less says that the loss is no bowl there, more that the step went far beyond it, where
+hazards overflow: neither teaches anything, and the latter would make a matrix that cannot be inverted."""
 _MEMORY_BYTES = 1 << 28
 _NO_VARIANCE = 1e-12
 

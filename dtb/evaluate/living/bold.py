@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.curves import CONFIDENCE, NUM_DRAWS, Weights, by_person
 from dtb.evaluate.living.questions import HALF_A_RUN
-from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.twin import TWINS
 from dtb.evaluate.predictors.predictions import mean_over_people
 from dtb.evaluate.predictors.twin import PEOPLE_AT_ONCE, run_series, simulated_by

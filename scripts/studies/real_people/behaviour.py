@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pandas as pd
-from parts import AMOUNTS, REPOSITORY, Figure, Work, figure, usual_figures
+from parts import AMOUNTS, REPOSITORY, Figure, Work, figure, usual_figures, where_of
 
 NUM_FOLDS = 5
 
@@ -35,11 +35,7 @@ def baselines(work: Work) -> dict[str, Figure]:
             "within 90%",
         ):
             continue
-        where = {
-            "later": row["judged"],
-            "other task": f"{row['given']} to {row['judged']}",
-            "next session": f"{row['judged']}, next session",
-        }[row["kind"]]
+        where = where_of(row["kind"], row["given"], row["judged"])
         if row["value"] == row["value"]:
             name = f"everybody, {where}: {row['figure']} {row['metric']}, {row['predictor']}, {row['amount']}"
             found[name] = figure(row["value"], row["lower"], row["upper"], row["num_people"], trained=False)

@@ -157,12 +157,17 @@ ASKED = (
 )
 
 
+def where_of(kind: str, given: str, judged: str) -> str:
+    """Return a question of own trials in words."""
+    return {"later": judged, "other task": f"{given} to {judged}", "next session": f"{judged}, next session"}[kind]
+
+
 def usual_figures(evaluated: PoolResult) -> dict[str, Figure]:
     """Return what every set with a twin is asked: unseen people, own trials, what a connectome adds and is worth, coverage."""
     found: dict[str, Figure] = {}
-    for row in evaluated.figures.to_dict("records"):
+    for each in evaluated.figures.to_dict("records"):
         row = {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in row.items()
+            key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in each.items()
         }
         if row["metric"] in ASKED and row["twin"] is not None:
             name = f"{row['task']}: {row['metric']}"

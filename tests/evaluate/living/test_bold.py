@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dtb.config import SegmentConfig, TwinConfig
-from dtb.evaluate.living.bold import GROUP_MAP, OWN_MAP, MapQuestion, _own_map, _performed, bold_curves, bold_table
 from dtb.evaluate.living.blend import LIVING
+from dtb.evaluate.living.bold import GROUP_MAP, OWN_MAP, MapQuestion, _own_map, _performed, bold_curves, bold_table
 from dtb.evaluate.living.twin import LIVING_ALONE
 from dtb.shards.batches import BatchMaker
 from dtb.shards.split import Split
