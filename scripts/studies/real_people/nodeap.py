@@ -87,9 +87,7 @@ def predicted_before(work: Work) -> pd.DataFrame:
             )
             for order in ("SS", "SC")
         }
-        maker = BatchMaker(
-            task.taskset, task.card.segments, task.card.config.step_seconds, [], task.split, cache_bytes=0
-        )
+        maker = BatchMaker(task.taskset, task.card.segments, task.card.config.step_seconds, [], task.split)
         said = predict([task.twin], maker, records, people, "test", task.split, task.taskset, nowhere, edges)
         for row, record in enumerate(records):
             gap = [float(said[order].summary.mean_rt_ST[row, 0]) for order in ("SS", "SC")]

@@ -31,7 +31,7 @@ def twin():
 def maker(records):
     split = Split("subjects", (), (), tuple(record.pseudonym for record in records))
     segments = SegmentConfig(segment_seconds=60, burn_in_seconds=12)
-    return BatchMaker(STROOP, segments, CONFIG.step_seconds, tuple(range(NUM_REGIONS)), split, cache_bytes=0)
+    return BatchMaker(STROOP, segments, CONFIG.step_seconds, tuple(range(NUM_REGIONS)), split)
 
 
 def with_other_bold(records, begin, end):
