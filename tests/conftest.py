@@ -61,6 +61,17 @@ def pytest_sessionfinish():
     _own_folder.cleanup()
 
 
+@pytest.fixture(autouse=True)
+def _ray_is_started_by_those_marked_so(request, monkeypatch):
+    """Fail a test that starts a Ray and is among those that start none."""
+
+    def refuse(*_):
+        pytest.fail("this test starts a Ray: mark it `cluster`, and it finds the one that such tests share")
+
+    if not any(map(request.node.get_closest_marker, ("cluster", "own_ray"))):
+        monkeypatch.setattr("dtb.cluster._start", refuse)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the open data sets that `DTB_REAL_DATA` names; the test is skipped where there is none."""

@@ -151,6 +151,8 @@ def test_a_second_aim_of_no_known_indicator_is_refused_with_the_known_ones(tmp_p
         make_search_target(settings, shared_twin)
 
 
+@pytest.mark.cluster
+@pytest.mark.own_ray
 def test_a_connectome_kind_of_another_file_is_estimated_in_ingestion_and_described(toys, tmp_path):
     synth = SynthConfig(
         num_subjects=4, num_regions=10, rest_seconds=130, num_rest_runs=1, num_causal_edges=4, tasks=("hammer",)

@@ -1,4 +1,4 @@
-"""The same settings give the same results, to the last bit, in every stage."""
+"""Digests by which two runs are compared: `test_api_whole.py` compares them, to the last bit and in every stage."""
 
 from __future__ import annotations
 
@@ -7,25 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from safetensors.numpy import save_file
 
-from dtb.pipeline import FOLDERS
 from tests.reproducibility import digests
-from tests.test_pipeline import run
-
-
-@pytest.mark.cluster
-@pytest.mark.on_request
-def test_two_runs_of_every_stage_agree_to_the_last_bit(tmp_path: Path) -> None:
-    found = []
-    for name in ("first", "second"):
-        done = run(tmp_path / name)
-        assert done.returncode == 0, done.stderr[-3000:]
-        found.append(digests(tmp_path / name))
-    first, second = found
-    assert {path for path in {*first, *second} if first.get(path) != second.get(path)} == set()
-    assert {path.split("/")[0] for path in first} >= set(FOLDERS.values()) - {"report"}  # whose pages show all of these
 
 
 def test_a_digest_sees_the_last_bit_and_not_the_time(tmp_path: Path) -> None:

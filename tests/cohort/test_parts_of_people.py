@@ -49,6 +49,7 @@ def refused_by_whole_runs(cohort: Cohort, out: Path, match: str) -> None:
         use_existing_shards(Config(), cohort.path, out / "run", resume=False, dry_run=True)
 
 
+@pytest.mark.cluster
 def test_connectomes_alone_are_read_of_people_who_are_in_the_derivatives_only(copy, tmp_path, capsys):
     for folder in (copy / "bids").glob("sub-*"):
         shutil.rmtree(folder)
@@ -78,6 +79,7 @@ def test_with_tasks_the_raw_tree_says_who_there_is(copy, tmp_path):
         ingested(copy, tmp_path / "shards")
 
 
+@pytest.mark.cluster
 def test_behaviour_is_kept_of_whoever_has_no_connectome_with_every_edge_absent(copy, tmp_path, capsys):
     derived = copy / "derivatives" / "xcp_d"
     for path in (derived / "sub-0002" / "func").glob("*task-rest*"):
@@ -112,6 +114,7 @@ def test_behaviour_is_kept_of_whoever_has_no_connectome_with_every_edge_absent(c
     refused_by_whole_runs(kept, tmp_path, "2 of 6 people")
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(("rule", "value"), [("max_motion_mm", 1e-6), ("min_rest_seconds", 1e6)])
 def test_behaviour_is_kept_of_whoever_has_a_connectome_that_the_rules_refuse(small_cohort, tmp_path, rule, value):
     cohort, _ = ingested(small_cohort, tmp_path / "shards", without_connectome="keep", **{rule: value})
@@ -122,6 +125,7 @@ def test_behaviour_is_kept_of_whoever_has_a_connectome_that_the_rules_refuse(sma
     assert reasons.str.contains(f"ingest.{rule}").all()
 
 
+@pytest.mark.cluster
 def test_a_cohort_of_behaviour_alone_needs_no_derivatives(small_cohort, tmp_path):
     cohort, names = ingested(small_cohort, tmp_path / "shards", derivatives=False, without_connectome="keep")
     assert cohort.manifest.description.regions == ()

@@ -267,6 +267,7 @@ def slowed(cohort, label: str, seconds: float):
     return int((slower > 2.0).sum()), int(pressed.sum())
 
 
+@pytest.mark.cluster
 def test_a_slow_persons_lost_presses_are_counted_by_reason_and_stop_the_ingest(copy, tmp_path, capsys):  # noqa: F811
     num_late, num_presses = slowed(copy, "0002", 1.0)
     assert num_late > 0.1 * num_presses

@@ -114,6 +114,7 @@ def one_of_two(kind: str, where: dict[str, list[str]]) -> dict[str, object]:
     }  # fmt: skip
 
 
+@pytest.mark.cluster
 def test_two_specifications_read_one_file_each_its_own_rows(tmp_path):
     bids, noise = tmp_path / "bids", tmp_path / "noise"
     path = bids / "sub-01" / "func" / "sub-01_task-mixed_events.tsv"
