@@ -34,6 +34,7 @@ _EXIT_OF_ERRNO = {
     ),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO), EXIT_FAILURE),
 }
+LEVELS = ("participant", "group")
 _BIDS_APP_OPTIONS = ("--participant-label", "--session-label", "--task", "--bids-filter-file")
 
 
@@ -46,6 +47,8 @@ def run_command(name: str, arguments: list[str]) -> int:
         return 0
     if name == "--completion":
         return _print_completion(arguments)
+    if name not in COMMANDS and len(arguments) > 1 and arguments[1] in LEVELS:  # as BIDS apps are called
+        name, arguments = "app", [name, *arguments]
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         advice = f"Did you mean `dtb {near[0]}`?" if near else f"The stages are: {', '.join(COMMANDS)}."
@@ -158,6 +161,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
             )
 
     base, stage = cfg.Config(), parsed(cfg.Config())
+    (with_absolute_paths(stage) if kind.paths_are_here else stage).prepare()
     if stage.config_path is not None:  # the file holds the defaults, so the options are read once more on top of it
         base = cfg.load_config(stage.config_path)
         stage = parsed(base)
@@ -185,7 +189,7 @@ def _without_prefix(argument: str, name: str) -> str:
     """
     if name == "run" and argument.partition("=")[0].replace("_", "-") in _BIDS_APP_OPTIONS:
         return "--ingest." + argument.removeprefix("--")
-    own = {"run": (), "sweep": ("--train.",)}.get(name, (f"--{name}.",))
+    own = {"run": (), "app": ("--ingest.",), "sweep": ("--train.",)}.get(name, (f"--{name}.",))
     for prefix in (*own, "--cluster."):
         if argument.startswith(prefix):
             return "--" + argument.removeprefix(prefix)

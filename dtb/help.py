@@ -62,7 +62,8 @@ def _common(kind: type[Stage], options: list[Option]) -> list[Option]:
 
 def _by_section(options: list[Option], width: int) -> Iterator[str]:
     sections = get_type_hints(cfg.Config)
-    for section in dict.fromkeys(option.section for option in options):
+    taken = {option.section for option in options}
+    for section in (each for each in ("", *sections) if each in taken):
         lines = ["Options:"] if not section else _filled(f"{section}: {sections[section].__doc__}", width)
         yield from [*lines, *_rows([option for option in options if option.section == section], width, everything=True)]
         yield ""

@@ -22,6 +22,8 @@ usage: dtb STAGE ... [--config FILE.yaml] [--resume] [--dry-run] [--print-config
 Stages, in the order in which data pass through them:"""
 _TAIL = """\
 Try:  dtb run configs/demo.yaml        all stages on a small ground-truth cohort; ends with a page to look at
+      dtb init /data/study/bids        a configuration and task files for your data, and what is missing
+      dtb BIDS OUT participant         as BIDS apps are called; then `dtb BIDS OUT group` (dtb app --help)
       dtb train --help                 what a stage reads, writes and is told most often; --help-all has every option
       dtb train --print-config         every setting with its value, as a YAML file to start from
       source <(dtb --completion bash)  complete stages and options with the Tab key; zsh and fish likewise

@@ -7,7 +7,7 @@ stopped. The stages know nothing of one another: each is the same function that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,9 @@ def _report(*given: Any, **options: Any) -> None:
     report(*given, **options)
 
 
-def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
+def run_all(
+    config: Config, run: Path, *, resume: bool, dry_run: bool, stages: Collection[str] = tuple(FOLDERS)
+) -> None:
     """Do every stage that is not done yet.
 
     Parameters
@@ -155,6 +157,8 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
         Go on in a run folder that is in use.
     dry_run : bool
         Say what would be done, check what can be checked, and write nothing.
+    stages : collection of str
+        Which stages to do, if not all. What others left in the run folder is then no reason to refuse it.
 
     Raises
     ------
@@ -163,12 +167,15 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
     """
     from dtb.train.room import require_machine
 
-    steps = steps_of(config, run)
+    steps = [step for step in steps_of(config, run) if step.stage in stages]
     left = [step for step in steps if progress_of_stage(step.folder) != "done"]
     if dry_run:
         for number, step in enumerate(steps, 1):
             out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  ({progress_of_stage(step.folder)})")
-    if run.exists() and any(run.iterdir()) and not resume:
+    is_used = run.exists() and any(run.iterdir())
+    if set(stages) != set(FOLDERS):
+        is_used = any(progress_of_stage(step.folder) == "begun" for step in steps)
+    if is_used and not resume:
         raise OutputInUseError(
             f"{run} is not empty. Add --resume to go on where it stopped, or give another folder; nothing was changed."
         )
@@ -184,6 +191,8 @@ def run_all(config: Config, run: Path, *, resume: bool, dry_run: bool) -> None:
             done = " (done)" if state == "done" else ""
             err.print(headed(f"{number}/{len(steps)} dtb {step.stage}", f"-> {step.folder}{done}", "bold"))
             step.call(resume=state != "to do")
+    if "report" not in stages:
+        return
     from dtb.report.collect import read_headline
 
     if (misfit := read_headline(run)) is not None:

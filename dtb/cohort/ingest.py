@@ -113,12 +113,12 @@ def ingest(
         covariates = read_covariates(bids, [person.label for person in files], wanted.family_column)
         _require_events(files, tasks, bids)
         first_files.require_readable(tasks, files, reader)
+    _require_same_people(files, out, wanted)
     call = StageCall("ingest", out, sections(config, "ingest"), resume=resume, dry_run=dry_run)
     if call.ends_early(lambda: _print_plan(files, regions, tasks, out)):
         if not dry_run:
             remove_finished(out)  # which a run that was killed when it was complete left
         return
-    _require_same_people(files, out, wanted)
     folder = call.claim()
     if made_up_with is not None:
         terminal.out.print(

@@ -5,18 +5,18 @@ the options and the help from the dataclasses and from the text under their fiel
 """
 
 from dtb.commands.cohorts import Ingest, Synth
-from dtb.commands.runs import Plan, Pool, Report, Run
+from dtb.commands.runs import App, Plan, Pool, Report, Run
 from dtb.commands.stage import Stage
-from dtb.commands.tools import Doctor, Shards, Submit, Sweep, Task, View, Watch
+from dtb.commands.tools import Doctor, Init, Shards, Submit, Sweep, Task, View, Watch
 from dtb.commands.twins import Evaluate, Intervene, Simulate, Train, Trial, Update
 
 __all__ = ["COMMANDS", "STAGES", "Stage"]
 
 STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind
-    for kind in (Synth, Ingest, Train, Evaluate, Update, Simulate, Intervene, Trial, Report, Run, Pool, Plan)
+    for kind in (Synth, Ingest, Train, Evaluate, Update, Simulate, Intervene, Trial, Report, Run, App, Pool, Plan)
 }
 TOOLS: dict[str, type[Stage]] = {
-    kind.__name__.lower(): kind for kind in (Submit, Task, Shards, View, Watch, Sweep, Doctor)
+    kind.__name__.lower(): kind for kind in (Init, Submit, Task, Shards, View, Watch, Sweep, Doctor)
 }
 COMMANDS: dict[str, type[Stage]] = {**STAGES, **TOOLS}

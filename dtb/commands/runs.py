@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg
 
 from dtb import config as cfg
 from dtb.commands.stage import Stage
+from dtb.errors import ConfigurationError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,26 @@ class Report(Stage):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run(Stage):
+class _Whole(Stage):
+    """What a run takes beside its places."""
+
+    name: str = "dtb"
+    """What the work is called in the report and in W&B."""
+    segments: cfg.SegmentConfig
+    twin: cfg.TwinConfig
+    split: cfg.SplitConfig
+    train: cfg.TrainConfig
+    evaluate: cfg.EvaluateConfig
+    simulate: cfg.SimulateConfig
+    intervene: cfg.InterveneConfig
+    fleet: cfg.FleetConfig
+    report: cfg.ReportConfig
+    cluster: OmitArgPrefixes[cfg.ClusterConfig]
+    track: cfg.TrackConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(_Whole):
     """Do all stages in one go: synth (where no BIDS tree is given), ingest, train, evaluate, simulate, intervene, report.
 
     Each stage writes a folder of its own name in OUT. A second call with --resume goes on where the first stopped.
@@ -60,23 +80,10 @@ class Run(Stage):
     """YAML file with any part of the configuration."""
     out: Annotated[Positional[Path | None], arg(metavar="[OUT]")] = None
     """Run folder; runs/NAME if not given, NAME being the configuration's `name`."""
-    name: str = "dtb"
-    """What the work is called in the report and in W&B."""
     input: cfg.InputConfig
     synth: cfg.SynthConfig
     ingest: cfg.IngestConfig
-    segments: cfg.SegmentConfig
-    twin: cfg.TwinConfig
-    split: cfg.SplitConfig
-    train: cfg.TrainConfig
-    evaluate: cfg.EvaluateConfig
-    simulate: cfg.SimulateConfig
-    intervene: cfg.InterveneConfig
-    fleet: cfg.FleetConfig
-    report: cfg.ReportConfig
-    cluster: OmitArgPrefixes[cfg.ClusterConfig]
     launch: cfg.LaunchConfig
-    track: cfg.TrackConfig
 
     @property
     def config_path(self) -> Path | None:
@@ -86,6 +93,71 @@ class Run(Stage):
         from dtb.pipeline import run_all
 
         run_all(config, self.out or Path("runs").resolve() / config.name, resume=self.resume, dry_run=self.dry_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class App(_Whole):
+    """Do the stages of `dtb run` as BIDS apps are called: `dtb BIDS OUT participant`, then `dtb BIDS OUT group`.
+
+    `participant` reads the people (`ingest`): all of them, or those that --participant-label names, in one call that uses all cores.
+    `group` does what needs them all: train, evaluate, simulate, intervene, report. Without --config the first call writes OUT/init as
+    `dtb init BIDS` would, with drafts of tasks that dtb does not know: look at their questions before the second.
+
+    Examples: dtb /data/bids /data/out participant --participant-label 01 02   |   dtb /data/bids /data/out group
+    """
+
+    common: ClassVar[tuple[str, ...]] = (
+        "--participant-label",
+        "--session-label",
+        "--task",
+        "--bids-filter-file",
+        "--derivatives",
+        "--config",
+        "--num-cpus",
+        "--ray-address",
+        "--resume",
+        "--dry-run",
+    )
+
+    bids: Annotated[Positional[Path], arg(metavar="BIDS")]
+    """Raw BIDS tree."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Run folder, of both levels."""
+    level: Annotated[Positional[Literal["participant", "group"]], arg(metavar="{participant,group}")] = "participant"
+    """Which stages to do."""
+    derivatives: Annotated[tuple[Path, ...], arg(metavar="DIR [DIR ...]")] = ()
+    """Derivative trees with the parcellated series; those that --config names, or below and beside BIDS, if not given."""
+    ingest: OmitArgPrefixes[cfg.IngestConfig]
+
+    @property
+    def config_path(self) -> Path | None:
+        written = self.out / "init" / "config.yaml"
+        return self.config or (written if written.is_file() else None)
+
+    def prepare(self) -> None:
+        from dtb.init.command import Given, init
+
+        if self.config_path is None and self.level == "participant" and not (self.dry_run or self.print_config):
+            init(Given(self.bids, self.derivatives, (), None, None), self.out / "init", lambda _: None)
+
+    def run(self, config: cfg.Config) -> None:
+        from dtb.pipeline import FOLDERS, progress_of_stage, run_all
+
+        stages = {"ingest"} if self.level == "participant" else set(FOLDERS) - {"synth", "ingest"}
+        derivatives = self.derivatives or config.input.derivatives
+        config = dataclasses.replace(config, input=cfg.InputConfig(bids=self.bids, derivatives=derivatives))
+        if self.level == "group":
+            if config.ingest.participant_label:
+                raise ConfigurationError(
+                    "--participant-label belongs to the level participant; the group is who was read there."
+                )
+            if progress_of_stage(self.out / FOLDERS["ingest"]) != "done":
+                raise ConfigurationError(f"Nobody was read yet. First: dtb {self.bids} {self.out} participant")
+        if self.config_path is None:
+            raise ConfigurationError(
+                f"Without --config, the call without --dry-run writes {self.out / 'init'} first, as `dtb init` does."
+            )
+        run_all(config, self.out, resume=self.resume, dry_run=self.dry_run, stages=stages)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

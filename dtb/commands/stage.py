@@ -34,6 +34,9 @@ class Stage(abc.ABC):
         """Where the YAML file lies, if there is one."""
         return self.config
 
+    def prepare(self) -> None:  # noqa: B027 - most commands need nothing
+        """Do what has to be done before the YAML file is read."""
+
     @abc.abstractmethod
     def run(self, config: cfg.Config) -> None:
         """Do the stage's work."""

@@ -9,10 +9,54 @@ from typing import Annotated, ClassVar, Literal
 from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg
 
 from dtb import config as cfg
+from dtb import terminal
 from dtb.commands.runs import Run
 from dtb.commands.stage import Stage
 from dtb.commands.twins import Train
 from dtb.errors import ConfigurationError, InputDataError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Init(Stage):
+    """Write a configuration and task files for a data set, and say what is missing.
+
+    With BIDS the tree is read: derivatives, layout, tasks with events, rest. Without it five questions are asked, with what the tree says
+    as answers to accept. Tasks that dtb does not know are drafted, with questions in the files. Then the data are looked at, as by
+    `dtb run --dry-run`. Nothing that is there is overwritten. Exit code 1 if something is missing.
+
+    Examples: dtb init   |   dtb init /data/study/bids my-study --derivatives /data/study/derivatives/xcp_d
+    """
+
+    seed: Suppress[int] = 0
+    resume: Suppress[bool] = False
+    dry_run: Suppress[bool] = False
+    config: Suppress[Path | None] = None
+    print_config: Suppress[bool] = False
+    bids: Annotated[Positional[Path | None], arg(metavar="[BIDS]")] = None
+    """Raw BIDS tree; asked for if not given."""
+    out: Annotated[Positional[Path | None], arg(metavar="[OUT]")] = None
+    """Folder for config.yaml and tasks/; named after the data set if not given."""
+    derivatives: Annotated[tuple[Path, ...], arg(metavar="DIR [DIR ...]")] = ()
+    """Derivative trees; those below and beside BIDS if not given."""
+    tasks: Annotated[tuple[str, ...], arg(metavar="LABEL [LABEL ...]")] = ()
+    """BIDS labels of the tasks; all whose events can be read if not given."""
+    rest_task: str | None = None
+    """Beginning of the labels of the runs that stand for rest."""
+    held_out: Literal["people", "later"] | None = None
+    """Other people, or the later part of each run; with fewer than 40 people the latter if not given."""
+    overwrite: bool = False
+    """Replace the files of an earlier call."""
+
+    def run(self, config: cfg.Config) -> None:  # noqa: ARG002 - what is written is the configuration
+        from dtb.init.command import Given, init
+        from dtb.pipeline import steps_of
+
+        def check(written: cfg.Config) -> None:
+            steps_of(written, Path("runs").resolve() / written.name)[0].call(resume=True, dry_run=True)
+
+        given = Given(self.bids, self.derivatives, self.tasks, self.rest_task, self.held_out)
+        written = init(given, self.out, check, overwrite=self.overwrite)
+        terminal.out.print(f"Next: dtb run {written}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
