@@ -10,7 +10,7 @@ from dtb.commands.stage import Stage
 from dtb.commands.tools import Doctor, Init, Shards, Submit, Sweep, Task, View, Watch
 from dtb.commands.twins import Evaluate, Intervene, Simulate, Train, Trial, Update
 
-__all__ = ["COMMANDS", "STAGES", "Stage"]
+__all__ = ["Stage"]
 
 STAGES: dict[str, type[Stage]] = {
     kind.__name__.lower(): kind
