@@ -98,6 +98,15 @@ def _says_derivative(folder: Path) -> bool:
 def look_at(bids: Path, derivatives: Sequence[Path]) -> Survey:
     """Return what a raw tree and derivative trees hold; no file of people is opened.
 
+    Parameters
+    ----------
+    bids : Path
+    derivatives : sequence of Path
+
+    Returns
+    -------
+    Survey
+
     Raises
     ------
     InputDataError

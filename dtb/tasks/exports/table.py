@@ -19,6 +19,14 @@ EXPORTS: Kinds[Export] = Kinds("export", [PSYCHOPY, EPRIME_LOG, EPRIME_TABLE, JS
 def read_events(path: Path) -> Exported:
     """Read an `events.tsv`, or what PsychoPy, E-Prime or jsPsych wrote, as events.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Exported
+
     Raises
     ------
     InputDataError
