@@ -9,6 +9,7 @@ import pandas as pd
 from parts import AMOUNTS, REPOSITORY, Figure, Work, figure, usual_figures, where_of
 
 NUM_FOLDS = 5
+SHOWN = ("own_mean", "multi_output", "trial_regression")
 
 
 def baselines(work: Work) -> dict[str, Figure]:
@@ -21,19 +22,10 @@ def baselines(work: Work) -> dict[str, Figure]:
     subprocess.run(command, check=True, cwd=work.folder)
     curves, found = pd.read_parquet(out / "curves.parquet"), {}
     for row in curves.to_dict("records"):
-        if row["amount"] not in AMOUNTS or row["predictor"] not in (
-            "group_mean",
-            "own_mean",
-            "multi_output",
-            "trial_regression",
-        ):
+        metrics = ("r", "CRPS", "within 90%") if row["figure"] == "mean RT" else ("r",)
+        if row["amount"] not in AMOUNTS or row["predictor"] not in SHOWN or row["metric"] not in metrics:
             continue
-        if row["figure"] not in ("mean RT", "condition effect") or row["metric"] not in (
-            "r",
-            "R2",
-            "CRPS",
-            "within 90%",
-        ):
+        if row["figure"] not in ("mean RT", "condition effect"):
             continue
         where = where_of(row["kind"], row["given"], row["judged"])
         if row["value"] == row["value"]:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from dtb.cli import exit_code
 from dtb.files import write_json
-from dtb.results import PoolResult
+from dtb.results import EvaluateResult, PoolResult
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
@@ -27,6 +27,7 @@ CONFIG, TASKS = HERE / "twin.yaml", HERE / "tasks"
 KEPT = REPOSITORY / "docs" / "real-people" / "figures"
 NUM_DRAWS = 2000
 
+Evaluated = EvaluateResult | PoolResult
 Figure = dict[str, Any]
 """`value`, `lower`, `upper` (None where there is no interval), `n`, and `trained`: whether a training has a part in it."""
 
@@ -74,18 +75,18 @@ class Work:
         if code:
             raise SystemExit(code)
 
-    def folds(
-        self, folds: Sequence[int], *training: str, num_folds: int = 5, shards: str = "shards", out: str = ""
-    ) -> PoolResult:
-        """Train and evaluate a twin in each of some folds, and return the pooled evaluation."""
+    def folds(self, folds: Sequence[int], *training: str, num_folds: int = 5) -> Evaluated:
+        """Train and evaluate a twin in each of some folds, and return the evaluation, pooled if there are several."""
         evaluated = []
         for fold in folds:
             split = ["--split.fold", str(fold), *(["--split.num-folds", str(num_folds)] if num_folds != 5 else [])]
-            self.dtb("train", shards, f"{out}train{fold}", "--config", CONFIG, *split, *training)
-            evaluated.append(f"{out}evaluate{fold}")
-            self.dtb("evaluate", shards, f"{out}train{fold}", evaluated[-1])
-        self.dtb("pool", f"{out}pooled", *evaluated, cluster=False)
-        return PoolResult(self.folder / f"{out}pooled")
+            self.dtb("train", "shards", f"train{fold}", "--config", CONFIG, *split, *training)
+            evaluated.append(f"evaluate{fold}")
+            self.dtb("evaluate", "shards", f"train{fold}", evaluated[-1])
+        if len(evaluated) == 1:
+            return EvaluateResult(self.folder / evaluated[0])
+        self.dtb("pool", "pooled", *evaluated, cluster=False)
+        return PoolResult(self.folder / "pooled")
 
     def what_is_not_real(self) -> list[str]:
         """Return what the sidecars of the expanded tree say of what was made up or not published, each once."""
@@ -142,7 +143,7 @@ def of_row(row: Mapping[str, Any], *, gain: bool = False) -> Figure:
     return {**figure(value, lower, upper, row["n"]), **({"against": row["best_baseline"]} if gain else {})}
 
 
-AMOUNTS = ("0", "10", "40", "half a run", "a run", "all")
+AMOUNTS = ("0", "10", "half a run", "a run", "all")
 ASKED = (
     "choice log-loss",
     "RT CRPS",
@@ -162,7 +163,7 @@ def where_of(kind: str, given: str, judged: str) -> str:
     return {"later": judged, "other task": f"{given} to {judged}", "next session": f"{judged}, next session"}[kind]
 
 
-def usual_figures(evaluated: PoolResult) -> dict[str, Figure]:
+def usual_figures(evaluated: Evaluated) -> dict[str, Figure]:
     """Return what every set with a twin is asked: unseen people, own trials, what a connectome adds and is worth, coverage."""
     found: dict[str, Figure] = {}
     for each in evaluated.figures.to_dict("records"):
@@ -185,14 +186,12 @@ def usual_figures(evaluated: PoolResult) -> dict[str, Figure]:
             ):
                 for wanted in ("mean RT", "condition effect"):
                     for metric in ("r", "R2", "CRPS", "within 90%"):
-                        if (metric == "within 90%" and name != "twin") or (
-                            wanted != "mean RT" and metric not in ("r", "R2")
-                        ):
+                        if (metric == "within 90%" and name != "twin") or (wanted != "mean RT" and metric != "r"):
                             continue
                         one = of_curve(rows, predictor, metric, amount=amount, figure=wanted)
                         if one is not None:
                             found[f"{where}: {wanted} {metric}, {name}, {amount}"] = one
-    for worth in evaluated.worths:
+    for worth in json.loads((evaluated.folder / "certificate.json").read_text())["worths"]:
         near = [point for point in worth["points"] if point["num_given"] <= 10][-1]
         found[f"{worth['task']}: added by the connectome to 10 trials, CRPS"] = figure(*near["gain"], worth["n"])
         found[f"{worth['task']}: a scan is worth, trials"] = figure(*worth["trials"], worth["n"])
