@@ -8,7 +8,9 @@ import logging
 import math
 import os
 import re
+import resource
 import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -21,7 +23,7 @@ from typing import Any
 from dtb import kinds
 from dtb.config import ClusterConfig
 from dtb.cores import usable_cores
-from dtb.errors import ConfigurationError, UserError
+from dtb.errors import ConfigurationError, StageError, UserError
 from dtb.terminal import err
 
 # Ray reads these when it is first imported, in this process and in those it starts.
@@ -36,6 +38,11 @@ _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _CONNECT_SECONDS = 5.0
 _TOO_SLOW = "timed out during startup"
 """What Ray says if its processes take longer to start than the 30 s it gives them."""
+_LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+_SOCKET_BYTES = 107
+_LEAST_FREE_BYTES = 16 * 2**20
+_MAPPED_BYTES = 16 * 2**30
+"""Of address space: with 6 GB Ray's processes neither start nor end."""
 TRAIN_POOL, FLEET_POOL = "dtb_train", "dtb_fleet"
 
 
@@ -164,13 +171,60 @@ def _token_of_its_own() -> Iterator[None]:
         AuthenticationTokenLoader.instance().reset_cache()  # the next cluster may be another one
 
 
+def _token_file() -> Path | None:
+    """Return the file from which Ray takes the token of a cluster, if the token does not stand in the environment."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return None
+    with contextlib.suppress(RuntimeError):  # there is no home
+        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    return None
+
+
+def own_token() -> str:
+    """Return the token that is sent to clusters, as Ray finds it; empty if there is none."""
+    token, path = os.environ.get("RAY_AUTH_TOKEN", ""), _token_file()
+    if path is not None:
+        with contextlib.suppress(OSError, ValueError):
+            token = path.read_text(encoding="utf-8")
+    return token.strip()
+
+
+def wrong_token(option: str, address: str) -> str:
+    """Return what is wrong with the token, where a cluster refuses this one or may ask for one: none, or another one."""
+    if own_token():
+        said = _token_file() or "RAY_AUTH_TOKEN"
+        return (
+            f"{option}: the cluster at {address} refuses this token: {said} holds another cluster's. Give the one that it was "
+            "started with."
+        )
+    return (
+        f"{option}: there is no token here for the cluster at {address}. Set RAY_AUTH_TOKEN to the one that it was started with, or "
+        "RAY_AUTH_TOKEN_PATH to a file that holds it. Where a cluster was started without one, whoever reaches its ports runs code on it: "
+        "if that is wanted, set RAY_AUTH_MODE=disabled here too."
+    )
+
+
+def _refuses_token(address: str) -> bool:
+    """Whether a cluster answers at the address, but not to this token: Ray itself says that it cannot be reached."""
+    import grpc  # type: ignore[import-untyped]
+
+    method = "/ray.rpc.RayletDriver/ClusterInfo" if "://" in address else "/ray.rpc.NodeInfoGcsService/CheckAlive"
+    # Within a cluster nothing goes through a proxy of the environment; Ray's own connections do not either.
+    with grpc.insecure_channel(address.removeprefix("ray://"), options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary(method)(
+                b"", metadata=[("authorization", f"Bearer {own_token()}")], timeout=_CONNECT_SECONDS
+            )
+        except grpc.RpcError as error:
+            return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
+    return False
+
+
 def _warn_of_readable_token() -> None:
     """Say so if others can read the file from which Ray takes the token of a cluster."""
-    if "RAY_AUTH_TOKEN" in os.environ:
-        return
-    with contextlib.suppress(OSError, RuntimeError):
-        path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-        if path.stat().st_mode & 0o077:
+    path = _token_file()
+    with contextlib.suppress(OSError):
+        if path is not None and path.stat().st_mode & 0o077:
             err.print(
                 f"Warning: other users of this machine can read {path}. Whoever has this token runs code on the cluster as you: make a "
                 f"new one, and `chmod 600 {path}`."
@@ -191,8 +245,8 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     ------
     ConfigurationError
         There is no cluster at the address.
-    UserError
-        This machine is too busy for Ray to start.
+    UserError, StageError
+        Ray cannot start on this machine; it says why.
     """
     prepare_environment()
     if config.ray_address is None:
@@ -235,17 +289,50 @@ def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], qu
     own_folder = private.enter_context(
         tempfile.TemporaryDirectory(prefix="dtb-ray-", dir=get_default_system_temp_dir(), ignore_cleanup_errors=True)
     )
+    _require_fit(Path(own_folder))
     place: dict[str, Any] = {"address": "local", "_temp_dir": str(Path(own_folder) / "ray")}
     try:
         ray.init(num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **place, **quiet)
     except Exception as error:
-        if _TOO_SLOW not in str(error):
-            raise
         ray.shutdown()
+        _require_fit(Path(own_folder))  # what Ray itself wrote may have filled the disk
+        if _TOO_SLOW in str(error):
+            raise UserError(
+                f"Ray did not start within its time: this machine has too much to do (load {os.getloadavg()[0]:.0f} on {cpus} cores). Try "
+                "again when less is running."
+            ) from None
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise StageError(
+            f"Ray did not start on this machine: {said}. `dtb doctor` looks for what is in its way."
+        ) from error
+
+
+def _require_fit(folder: Path) -> None:
+    """Refuse a folder, or limits of this process, with which Ray's processes end or wait without a word.
+
+    Raises
+    ------
+    UserError
+        The path is too long for a socket, the disk is full, or memory cannot be mapped.
+    """
+    if len(os.fsencode(folder)) + len(_LONGEST_SOCKET) > _SOCKET_BYTES:
+        most = _SOCKET_BYTES - len(_LONGEST_SOCKET) - len("/dtb-ray-xxxxxxxx")
         raise UserError(
-            f"Ray did not start within its time: this machine has too much to do (load {os.getloadavg()[0]:.0f} on {cpus} cores). Try "
-            "again when less is running."
-        ) from None
+            f"{folder.parent} is too long a path for the sockets of Ray, which starts there. Set TMPDIR to a folder whose path has "
+            f"{most} letters at most, such as /tmp."
+        )
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_FREE_BYTES:
+        raise UserError(
+            f"The disk of {folder.parent} is full: {free / 2**20:.1f} MiB are free, and Ray writes its logs there. Make room, or set "
+            "TMPDIR to a folder on another disk."
+        )
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _MAPPED_BYTES:
+        raise UserError(
+            f"This process may map {limit / 2**30:.1f} GiB of memory (`ulimit -v`), and each of Ray's maps more, most of which it never "
+            "uses. Run `ulimit -v unlimited` first, or ask for a job with more memory."
+        )
 
 
 def _join(address: str, runtime: dict[str, Any], quiet: dict[str, Any]) -> None:
@@ -254,7 +341,14 @@ def _join(address: str, runtime: dict[str, Any], quiet: dict[str, Any]) -> None:
 
     if address != "auto":
         _require_listening(address)
+    is_asked = os.environ["RAY_AUTH_MODE"] == "token"
+    if is_asked and not own_token():
+        raise ConfigurationError(wrong_token("cluster.ray_address", address))
     try:
         ray.init(address=address, runtime_env=runtime, **quiet)
+    except ray.exceptions.AuthenticationError:
+        raise ConfigurationError(wrong_token("cluster.ray_address", address)) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
+        if is_asked and address != "auto" and _refuses_token(address):
+            raise ConfigurationError(wrong_token("cluster.ray_address", address)) from None
         raise ConfigurationError(_no_cluster(address, str(error).splitlines()[0])) from None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -12,7 +15,7 @@ import pytest
 
 from dtb.cluster import connected
 from dtb.config import ClusterConfig
-from dtb.errors import ConfigurationError, UserError
+from dtb.errors import ConfigurationError, StageError, UserError
 from tests.sockets import assert_listening_on_loopback_alone, listening_sockets
 
 pytestmark = pytest.mark.own_ray
@@ -91,6 +94,74 @@ def test_a_machine_that_is_too_busy_for_ray_to_start_is_named_as_the_reason(monk
     monkeypatch.setattr(ray, "init", slow)
     with pytest.raises(UserError, match="this machine has too much to do"), connected(ClusterConfig()):
         pass
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("long", r"too long a path for the sockets of Ray.* 2\d letters at most"),
+        ("full", r"is full: 1\.0 MiB are free"),
+        ("unmapped", r"may map 6\.0 GiB of memory \(`ulimit -v`\)"),
+        ("other", r"Ray did not start on this machine: something new\. `dtb doctor`"),
+    ],
+)
+def test_what_keeps_ray_from_starting_is_said_in_a_sentence_of_its_own(fault, words, tmp_path, monkeypatch) -> None:
+    import ray
+
+    def broken(**_: object) -> None:
+        raise RuntimeError("something new\nand its trace")
+
+    place = Path(tempfile.mkdtemp(prefix="dtb-", dir="/tmp"))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(place / ("x" * 60 if fault == "long" else "")))
+    (place / ("x" * 60)).mkdir()
+    monkeypatch.setattr(ray, "init", broken)
+    if fault == "full":
+        monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**20}))
+    if fault == "unmapped":
+        monkeypatch.setattr("resource.getrlimit", lambda _: (6 * 2**30, 6 * 2**30))
+    with pytest.raises((UserError, StageError), match=words), connected(ClusterConfig()):
+        pass
+    shutil.rmtree(place)
+
+
+def test_a_token_that_is_missing_and_one_that_is_another_are_told_apart(tmp_path, monkeypatch) -> None:
+    """A server that refuses every call as Ray's own does, and a real client that cannot tell it from no cluster."""
+    import grpc
+    import ray
+
+    class Refuses(grpc.GenericRpcHandler):
+        def service(self, called):
+            given = dict(called.invocation_metadata)["authorization"]
+            code = grpc.StatusCode.UNAUTHENTICATED if given == "Bearer another" else grpc.StatusCode.OK
+            return grpc.unary_unary_rpc_method_handler(
+                lambda _, context: context.abort(code, "") if code.value[0] else b""
+            )
+
+    def unreachable(**_: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    monkeypatch.setattr(ray, "init", unreachable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Refuses()])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        for token, words in (
+            ("", "there is no token here"),
+            ("another", "RAY_AUTH_TOKEN holds another cluster's"),
+            ("right", "no Ray cluster answers"),
+        ):
+            monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+            with (
+                pytest.raises(ConfigurationError, match=words),
+                connected(ClusterConfig(ray_address=address)),
+            ):
+                pass
+    finally:
+        server.stop(None)
 
 
 def _token() -> tuple[str | None, str | None]:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dtb.cluster import prepare_environment, unreachable
+from dtb.cluster import prepare_environment, unreachable, wrong_token
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
 from dtb.passwords import holds_password
@@ -75,6 +75,9 @@ def connect(address: str) -> JobSubmissionClient:
     os.environ["RAY_API_SERVER_ADDRESS"] = (
         address  # else Ray lets a RAY_ADDRESS of the environment win over the argument
     )
+    # It was reached without the proxy that the environment may name for the world outside.
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
     import requests
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
@@ -88,10 +91,7 @@ def connect(address: str) -> JobSubmissionClient:
     try:
         return JobSubmissionClient(address)
     except AuthenticationError:
-        raise ConfigurationError(
-            f"--address: the cluster at {address} asks for a token, and there is none here or another one. Set RAY_AUTH_TOKEN "
-            "to the cluster's, or RAY_AUTH_TOKEN_PATH to a file that holds it."
-        ) from None
+        raise ConfigurationError(wrong_token("--address", address)) from None
     except (ConnectionError, RuntimeError, requests.RequestException) as error:
         raise ConfigurationError(
             f"--address: what answers at {address} is not a Ray job server ({_first_line(error)})."

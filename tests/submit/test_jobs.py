@@ -141,11 +141,12 @@ def test_a_job_s_own_exit_code_is_the_command_s(cluster: Head) -> None:
 @pytest.mark.own_ray
 def test_a_wrong_token_or_job_is_a_mistake_that_is_explained(cluster: Head) -> None:
     wrong = "0123456789abcdef0123456789abcdef"
-    for token in (wrong, ""):
+    for token, words in ((wrong, "refuses this token"), ("", "there is no token here")):
         environment = {**plain_environment(), "RAY_AUTH_TOKEN": token, "HOME": str(cluster.folder)}
+        environment["http_proxy"] = "http://127.0.0.1:9"  # nobody is there; it is for the world outside
         refused = dtb(environment, "submit", "--address", cluster.address, "--follow", "any")
         assert refused.returncode == 2, refused.stderr
-        assert "asks for a token" in refused.stderr
+        assert words in " ".join(refused.stderr.split())
         assert wrong not in refused.stdout + refused.stderr
     unknown = dtb(cluster.environment(), "submit", "--address", cluster.address, "--stop", "nothing-of-this-name")
     assert unknown.returncode == 2
