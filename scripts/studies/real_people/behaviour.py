@@ -38,4 +38,6 @@ def twin(work: Work, folds: tuple[int, ...], steps: int) -> dict[str, Figure]:
     """Return what a living twin without connectomes says of the unseen people of some of three folds."""
     if not folds:
         return {}
-    return usual_figures(work.folds(folds, "--max-steps", str(steps), "--segments.burn-in-seconds", "8", num_folds=3))
+    found = usual_figures(work.folds(folds, "--max-steps", str(steps), "--segments.burn-in-seconds", "8", num_folds=3))
+    # Without connectomes the twin with one and the twin alone are the same.
+    return {name: one for name, one in found.items() if "twin alone" not in name}

@@ -19,7 +19,7 @@ SETS = {
     "stages": "stages, 40 patients, drug or placebo",
     "hedge": "hedge, 47 adults, two sessions",
     "sro": "sro, 100 adults, two sessions",
-    "selfreg": "selfreg, 70 adults, seven tasks",
+    "selfreg": "selfreg, 70 adults, two of seven tasks",
     "qtab": "qtab, 194 adolescents in families",
 }
 PAGES, PICTURES = REPOSITORY / "docs" / "real-people", REPOSITORY / "docs" / "images"
