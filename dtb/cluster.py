@@ -279,6 +279,22 @@ def connected(config: ClusterConfig) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _without_idle_processes() -> Iterator[None]:
+    """Let Ray start no process that brings workers' output to the driver, and none that makes a cluster grow: both would only cost time.
+
+    Ray takes these settings, but `ray.init` does not pass them on.
+    """
+    from ray._private.parameter import RayParams
+
+    plain = RayParams.__init__
+    RayParams.__init__ = functools.partialmethod(plain, no_monitor=True, include_log_monitor=False)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        RayParams.__init__ = plain  # type: ignore[method-assign]
+
+
 def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], quiet: dict[str, Any]) -> None:
     """Start a private Ray, whose token and folder go with `private`."""
     import ray
@@ -292,7 +308,8 @@ def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], qu
     _require_fit(Path(own_folder))
     place: dict[str, Any] = {"address": "local", "_temp_dir": str(Path(own_folder) / "ray")}
     try:
-        ray.init(num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **place, **quiet)
+        with _without_idle_processes():
+            ray.init(num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **place, **quiet)
     except Exception as error:
         ray.shutdown()
         _require_fit(Path(own_folder))  # what Ray itself wrote may have filled the disk

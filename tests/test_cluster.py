@@ -60,6 +60,9 @@ def test_a_private_cluster_keeps_everybody_else_out(tmp_path: Path, monkeypatch)
             tokens.append(token)
             commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
             assert len(commands) > 3
+            assert not [
+                command for command in commands if "monitor.py" in command
+            ]  # of a cluster that grows; of workers' output
             assert not [command for command in commands if token in command]
             folder = Path(ray._private.worker._global_node.get_session_dir_path()).parent.parent
             assert folder.stat().st_mode & 0o777 == 0o700
