@@ -17,7 +17,7 @@ from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.machine import PORTS, Machine, measure, version_of
 from dtb.terminal import out
-from dtb.version import __version__
+from dtb.version import DISTRIBUTION, __version__
 
 MIN_PYTHON = (3, 11)
 MIN_MEMORY_GIB = 4.0
@@ -139,7 +139,14 @@ def judge(machine: Machine) -> list[Finding]:
             "none; a private cluster makes its own",
             "For --ray-address, set RAY_AUTH_TOKEN to the cluster's.",
         ),
-        Finding("Weights & Biases", "ok", "has a key; runs are sent")
+        Finding(
+            "Weights & Biases",
+            "ok",
+            "not installed; runs are not recorded there",
+            f"pip install '{DISTRIBUTION}[wandb]'",
+        )
+        if not machine.has_wandb
+        else Finding("Weights & Biases", "ok", "has a key; runs are sent")
         if machine.has_wandb_key
         else Finding(
             "Weights & Biases",

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from dtb.cluster import unreachable
 from dtb.cores import usable_cores
-from dtb.track import has_key
+from dtb.track import has_key, is_installed
 from dtb.version import DISTRIBUTION, __version__
 
 GIB = 2**30
-PACKAGES = ("torch", "ray", "deepspeed", "webdataset", "nibabel", "nilearn", "pyarrow", "safetensors", "wandb")
+PACKAGES = ("torch", "ray", "deepspeed", "webdataset", "nibabel", "nilearn", "pyarrow", "safetensors")
 PORTS = {6379: "ray start --head", 8265: "Ray's job server", 8765: "dtb view"}
 """Ports that something of a run listens at unless told otherwise, and what."""
 
@@ -57,7 +57,7 @@ class Machine:
         Why a connection of this machine to itself fails; None if it works.
     ports_in_use : tuple of int
         Those of `PORTS` at which something listens on this machine.
-    has_wandb_key : bool
+    has_wandb, has_wandb_key : bool
     has_ray_token : bool
         Whether a token for a cluster of others was given.
     """
@@ -80,6 +80,7 @@ class Machine:
     ninja: str | None
     loopback: str | None
     ports_in_use: tuple[int, ...]
+    has_wandb: bool
     has_wandb_key: bool
     has_ray_token: bool
 
@@ -107,6 +108,7 @@ def measure() -> Machine:
         ninja=shutil.which("ninja"),
         loopback=_loopback(),
         ports_in_use=tuple(port for port in PORTS if unreachable("127.0.0.1", port) is None),
+        has_wandb=is_installed(),
         has_wandb_key=has_key(),
         has_ray_token=bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
         or Path("~/.ray/auth_token").expanduser().is_file(),

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import html
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dtb.config import TrackConfig
-from dtb.errors import FinalError
+from dtb.errors import ConfigurationError, FinalError
 from dtb.terminal import err
+from dtb.version import DISTRIBUTION
 
 
 class Tracker:
@@ -124,9 +126,22 @@ def open_tracker(
     Returns
     -------
     Tracker
+        One that keeps nothing where W&B is not asked for, or not installed and not asked for by name.
+
+    Raises
+    ------
+    ConfigurationError
+        It is asked for by name and not installed.
     """
     mode = _mode(config)
     if mode == "off":
+        return Tracker()
+    if not is_installed():
+        advice = f"Weights & Biases is not installed here: `pip install '{DISTRIBUTION}[wandb]'`"
+        if mode != "auto":
+            raise ConfigurationError(f"track.wandb is {mode}. {advice}, or set it to off.")
+        if has_key():
+            tell(f"{advice}. Nothing is sent to it.")
         return Tracker()
     # W&B's client would send its own errors, with paths of this machine, to another server.
     os.environ["WANDB_ERROR_REPORTING"] = "false"
@@ -162,6 +177,11 @@ def _mode(config: TrackConfig) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def is_installed() -> bool:
+    """Whether W&B's client is installed."""
+    return importlib.util.find_spec("wandb") is not None
 
 
 def has_key() -> bool:

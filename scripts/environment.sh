@@ -1,7 +1,8 @@
 # Sourced by scripts/demo and scripts/test: makes the project's virtual environment, once, and puts it first in PATH.
+# Every package must have a SHA-256 of locked/; PyTorch for the CPU, which PyPI has not for Linux, is the only one from elsewhere.
 #
 #   DTB_VENV    where it stands (default: .venv in the project)
-#   DTB_TORCH   which PyTorch build: cpu (default), or a CUDA one such as cu130
+#   DTB_TORCH   which PyTorch build: cpu (default), cu130, which is PyPI's own on Linux, or another that PyTorch's index has
 #   PYTHON      which Python to make it from (default: the first of python3, python3.13, python3.12, python3.11 that is 3.11 or newer)
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -21,28 +22,33 @@ find_python() {
     return 1
 }
 
-install_torch() {
-    local version
+install_packages() {
+    local locked=$project/locked version
+    "$DTB_VENV/bin/pip" install -qq --require-hashes --only-binary :all: -r "$locked/build.txt" || return 1
+    local files=(-r "$locked/run.txt" -r "$locked/extras.txt" -r "$locked/dev.txt")
     version=$(sed -n 's/^torch==//p' "$project/constraints.txt")
-    if [ "$(uname)" = Darwin ]; then
-        "$DTB_VENV/bin/pip" install -qq "torch==$version"
-    else  # the build is part of the version, so that a plain `torch` cannot bring gigabytes of CUDA along
-        "$DTB_VENV/bin/pip" install -qq "torch==$version+$DTB_TORCH" 2>/dev/null ||
-            "$DTB_VENV/bin/pip" install -qq "torch==$version+$DTB_TORCH" --extra-index-url "$torch_index/$DTB_TORCH"
+    if [ "$(uname)" = Darwin ] || [ "$DTB_TORCH" = cu130 ]; then
+        files+=(-r "$locked/torch.txt")
+    else  # alone, so that this index is asked for nothing else; a CUDA build needs libraries of that index, in its versions
+        local one=(install -qq --constraint "$project/constraints.txt" "torch==$version+$DTB_TORCH")
+        if [ "$DTB_TORCH" = cpu ]; then one+=(--no-deps); fi
+        "$DTB_VENV/bin/pip" "${one[@]}" 2>/dev/null ||
+            "$DTB_VENV/bin/pip" "${one[@]}" --index-url "$torch_index/$DTB_TORCH" || return 1
     fi
+    "$DTB_VENV/bin/pip" install -qq --require-hashes --no-build-isolation "${files[@]}" &&
+        "$DTB_VENV/bin/pip" install -qq --no-deps --no-build-isolation --editable "$project"
 }
 
 make_environment() {
     local python wanted stamp=$DTB_VENV/.dtb-installed
-    wanted=$(cat "$project/constraints.txt" "$project/pyproject.toml" "$project/setup.cfg" <(echo "$DTB_TORCH $project") | cksum)
+    wanted=$(cat "$project/constraints.txt" "$project"/locked/*.txt "$project/pyproject.toml" "$project/setup.cfg" <(echo "$DTB_TORCH $project") | cksum)
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
         echo "Using the environment in $DTB_VENV (made earlier from the same requirements)."
         return
     fi
     python=$(find_python) || return 1
     echo "Making the environment in $DTB_VENV: about 2 minutes and 2 GB, once ..."
-    "$python" -m venv "$DTB_VENV" && install_torch &&
-        "$DTB_VENV/bin/pip" install -qq --constraint "$project/constraints.txt" --editable "$project[dev]" || {
+    "$python" -m venv "$DTB_VENV" && install_packages || {
         echo "The installation failed; the lines above say why. Nothing outside $DTB_VENV was changed." >&2
         return 1
     }

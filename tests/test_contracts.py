@@ -33,7 +33,7 @@ def sources(tmp_path_factory):
 def test_the_package_keeps_every_contract(sources):
     said = lint(sources)
     assert "0 broken" in said, said
-    assert "7 kept" in said
+    assert "8 kept" in said
 
 
 HIDDEN = [

@@ -31,7 +31,7 @@ def test_the_index_knows_the_package_under_its_own_name_and_the_shell_under_the_
         *(line for extra in PROJECT["optional-dependencies"].values() for line in extra),
     ]
     assert not [line for line in wanted if re.match(r"dtb\b", line)]
-    assert f"{DISTRIBUTION}[docs]" in wanted
+    assert f"{DISTRIBUTION}[docs,serve,wandb]" in wanted
 
 
 def test_nobody_is_told_to_install_the_other_project():

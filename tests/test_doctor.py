@@ -29,6 +29,7 @@ GOOD = doctor.Machine(
     ninja="/usr/bin/ninja",
     loopback=None,
     ports_in_use=(),
+    has_wandb=True,
     has_wandb_key=False,
     has_ray_token=False,
 )

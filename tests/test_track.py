@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import struct
+import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from dtb import track
 from dtb.config import TrackConfig
-from dtb.errors import StageError
+from dtb.errors import ConfigurationError, StageError
 from dtb.track import Tracker, open_tracker
 
 
@@ -192,3 +193,27 @@ def test_with_a_key_and_mode_offline_nothing_leaves_the_machine(tmp_path, monkey
         server.shutdown()
     assert server.requests == []
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "key"), [("auto", ""), ("auto", "0" * 40), ("off", ""), ("online", ""), ("offline", "")]
+)
+def test_without_the_extra_nothing_is_recorded_and_whoever_asked_for_it_is_told(tmp_path, monkeypatch, mode, key):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody's"))
+    for name in ("WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    told: list[str] = []
+    if mode in {"online", "offline"}:
+        with pytest.raises(
+            ConfigurationError, match=rf"track\.wandb is {mode}.*pip install 'digital-twin-brains\[wandb\]'"
+        ):
+            open_tracker(TrackConfig(wandb=mode), tmp_path, {}, tell=told.append)
+    else:
+        tracker = open_tracker(TrackConfig(wandb=mode), tmp_path, {}, tell=told.append)
+        tracker.log({"train_loss": 0.5}, step=1)
+        tracker.finish()
+        assert tracker.run_id is None
+        assert [("not installed" in sentence) for sentence in told] == [True] * bool(key)
+    assert not list(tmp_path.iterdir())

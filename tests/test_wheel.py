@@ -66,9 +66,13 @@ def environment(wheel, tmp_path_factory):
         pip = [str(python), "-m", "pip", "install", "--quiet"]
         pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
         torch = next(line for line in pins if line.startswith("torch==")) + ("+cpu" if sys.platform == "linux" else "")
-        if subprocess.run([*pip, torch], check=False).returncode:
-            subprocess.run([*pip, torch, "--extra-index-url", "https://download.pytorch.org/whl/cpu"], check=True)
-        subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), str(wheel)], check=True)
+        alone = [*pip, "--no-deps", torch]
+        if subprocess.run(alone, check=False).returncode:
+            subprocess.run([*alone, "--index-url", "https://download.pytorch.org/whl/cpu"], check=True)
+        for name, builds in (("build", ["--only-binary=:all:"]), ("run", ["--no-build-isolation"])):
+            locked = str(ROOT / "locked" / f"{name}.txt")
+            subprocess.run([*pip, "--require-hashes", *builds, "--requirement", locked], check=True)
+        subprocess.run([*pip, "--no-deps", str(wheel)], check=True)
     else:
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
         subprocess.run(pip, check=True)

@@ -665,7 +665,8 @@ class TrackConfig(_Section):
     """Weights & Biases."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    """`auto`: as `WANDB_MODE` or `WANDB_DISABLED` say; else online if the user has a key and W&B answers, offline otherwise."""
+    """`auto`: as `WANDB_MODE` or `WANDB_DISABLED` say; else online if the user has a key and W&B answers, offline otherwise;
+    off where it is not installed."""
     project: str = "dtb"
     """W&B project."""
     name: str | None = None

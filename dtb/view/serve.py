@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import secrets
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from dtb.cluster import connected
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError
 from dtb.terminal import err, headed, out
+from dtb.version import DISTRIBUTION
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -54,11 +57,12 @@ def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
 
 
 def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
-    import torch
-    import uvicorn
+    with _installed("dtb view", "view"):
+        import uvicorn
 
-    from dtb.view.app import make_app
-    from dtb.view.patience import PatientProtocol
+        from dtb.view.app import make_app
+        from dtb.view.patience import PatientProtocol
+    import torch
 
     torch.set_num_threads(1)  # everybody who performs has a core; matrices of this size gain little from a second one
     with _listening(host, port) as listener:
@@ -73,12 +77,10 @@ def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
 
 
 def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterConfig) -> None:
-    try:
+    with _installed("dtb view --ray-address", "serve"):
         from ray import serve
-    except ImportError as error:
-        raise ConfigurationError(
-            f"--ray-address needs Ray Serve, which is not installed here ({error}): `pip install 'ray[serve]'`, here and on the cluster."
-        ) from None
+
+        import dtb.view.app  # noqa: F401, the cluster imports it
     from dtb.view.viewer import Viewer
 
     def build() -> FastAPI:  # called where the run's twin is to live: an application itself cannot be sent there
@@ -104,6 +106,18 @@ def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterCon
         except KeyboardInterrupt:
             serve.delete(name)
             out.print("Ended; the cluster goes on.")
+
+
+@contextlib.contextmanager
+def _installed(command: str, extra: str) -> Iterator[None]:
+    """Say how to install what a command imports within the block and does not find."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"`{command}` needs packages that are not installed here ({error}): `pip install '{DISTRIBUTION}[{extra}]'`"
+            f"{', here and on the cluster' if extra == 'serve' else ''}."
+        ) from None
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ import sys
 import pytest
 import requests
 
+from dtb.cli import exit_code
 from tests.submit.clusters import free_ports
 from tests.view.runs import make_run
 
@@ -60,3 +61,22 @@ def test_a_cluster_serves_the_same_page_under_a_path_of_its_own(cluster, tmp_pat
             server.send_signal(signal.SIGINT)
             assert "the cluster goes on" in server.communicate(timeout=60)[0]
     assert server.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("absent", "extra", "options"),
+    [("uvicorn", "view", []), ("fastapi", "view", []), ("ray.serve", "serve", ["--ray-address", "127.0.0.1:9"])],
+)
+def test_what_an_extra_lacks_is_said_with_how_to_install_it(tmp_path, monkeypatch, capsys, absent, extra, options):
+    for name in [
+        name for name in sys.modules if name.startswith(("dtb.view.app", "dtb.view.guard", "dtb.view.patience"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name == absent or name.startswith(f"{absent}.")] or [absent]:
+        monkeypatch.setitem(sys.modules, name, None)
+    if absent == "ray.serve":
+        import ray
+
+        monkeypatch.delattr(ray, "serve", raising=False)
+    assert exit_code(["view", str(tmp_path), *options]) == 2
+    assert f"pip install 'digital-twin-brains[{extra}]'" in capsys.readouterr().err
