@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 import zipfile
@@ -154,7 +155,7 @@ def _read_older(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names, bo
             }
             key = _key(numeric, listed, path, config)
             labels = _labels_key(key, listed)
-            _require_room({name: listed[name][0] for name in (key, labels) if name is not None}, path, config)
+            _require_room({name: listed[name][0] for name in (key, labels) if name is not None}, key, path, config)
             child.stdin.write(json.dumps([key, labels]).encode() + b"\n")
             child.stdin.flush()
             content = child.stdout.read()
@@ -184,7 +185,7 @@ def _read_hdf5(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names, boo
         # MATLAB's arrays lie the other way round in HDF5.
         key = _key({name: shape[::-1] for name, shape in numeric.items()}, data, path, config)
         labels = _labels_key(key, data)
-        _require_room({name: data[name].shape for name in (key, labels) if name is not None}, path, config)
+        _require_room({name: data[name].shape for name in (key, labels) if name is not None}, key, path, config)
         names: Names = None
         if labels is not None:
             cells = data[labels][()]
@@ -239,7 +240,13 @@ def _is_conn(key: str, variables: Mapping[str, Any]) -> bool:
     return key == "Z" and {"names", "names2"} <= set(variables)
 
 
-def _require_room(shapes: Mapping[str, tuple[int, ...]], path: Path, config: IngestConfig) -> None:
+def _require_room(shapes: Mapping[str, tuple[int, ...]], key: str, path: Path, config: IngestConfig) -> None:
+    """Refuse variables that need too much memory, and names that are more than the regions of the matrix `key` can have."""
+    letters = _LONGEST_NAME * max(shapes[key], default=0)
     for name, shape in shapes.items():
+        if name != key and math.prod(shape) > letters:
+            raise InputDataError(
+                f"{path.name}: {name!r} has the shape {shape}, too much for the names of {shapes[key]}."
+            )
         if 8 * np.prod([float(size) for size in shape]) > config.max_memory_gib * 2**30:
             raise InputDataError(f"{path.name}: {name!r} has the shape {shape}, too much for ingest.max_memory_gib.")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+from isal import igzip
 from isal.igzip_lib import IsalError
 
 from dtb.cohort.series.region_table import LARGEST_LABEL
@@ -20,6 +22,12 @@ from dtb.errors import InputDataError
 
 _MOST_VOXELS = 2**28
 _BLOCK_VOXELS = 2**20
+_LARGEST_OFFSET = 64 * 2**20  # of the data within a NIfTI file: header extensions are small
+_LONGEST_HEADER = 540
+_OFFSETS = (
+    (348, 108, "f"),
+    (540, 168, "q"),
+)  # size of each NIfTI version's header, where it says where the data begin, and as what
 BAD_BYTES: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, IsalError)  # type: ignore[assignment]
 """What reading a file raises, compressed or not, that was cut or altered."""
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -36,6 +44,42 @@ UNREADABLE: tuple[type[Exception], ...] = (
     ValueError,
 )
 """What nibabel raises when it is given something else than an image."""
+
+
+def header_extensions(path: Path) -> list[tuple[int, bytes]]:
+    """Return code and content of a NIfTI file's header extensions; none of a file that is something else.
+
+    nibabel reads them whole, decompressed, before anything else, so this comes first.
+
+    Raises
+    ------
+    InputDataError
+        There is more of them than a header has: the data begin too far behind it.
+    """
+    with igzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        header = stream.read(_LONGEST_HEADER)
+        for size, place, kind in _OFFSETS:
+            for order in "<>":
+                if len(header) < size or struct.unpack_from(f"{order}i", header)[0] != size:
+                    continue
+                (offset,) = struct.unpack_from(f"{order}{kind}", header, place)
+                if not 0 <= offset <= _LARGEST_OFFSET:
+                    raise InputDataError(
+                        f"{path.name} begins its data at byte {offset:.20g}; expected at most {_LARGEST_OFFSET}."
+                    )
+                return _divided((header + stream.read(max(0, int(offset) - len(header))))[size + 4 :], order)
+    return []
+
+
+def _divided(content: bytes, order: str) -> list[tuple[int, bytes]]:
+    found, at = [], 0
+    while at + 8 <= len(content):
+        size, code = struct.unpack_from(f"{order}2i", content, at)
+        if size < 8:
+            break
+        found.append((code, content[at + 8 : at + size]))
+        at += size
+    return found
 
 
 def first_line(error: Exception) -> str:
@@ -91,6 +135,7 @@ def load_small_volume(path: Path, grid: Grid | None = None) -> Any:
         The file is damaged, or something else, larger than such images are, or on another grid.
     """
     try:
+        header_extensions(path)
         image: Any = nibabel.load(path)
         if not has_place(image):
             raise InputDataError(f"{path.name} {NO_PLACE}")

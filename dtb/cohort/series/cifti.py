@@ -5,17 +5,21 @@ Shape letters: `V` volume, `R` region, `G` grayordinate.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import nibabel
 import numpy as np
 
-from dtb.cohort.series.atlas import UNREADABLE, first_line, whole_numbers
+from dtb.cohort.series.atlas import UNREADABLE, first_line, header_extensions, whole_numbers
 from dtb.cohort.series.region_table import RegionTable
 from dtb.cohort.series.volumes import Parcellated
+from dtb.config import quoted
 from dtb.errors import InputDataError
 
+_CIFTI = 32  # code of CIFTI's header extension
 _BLOCK_BYTES = 32 * 2**20
 _ROUNDING_VOXELS = 0.02  # of a voxel: what affines in single precision differ by
 _SMALLEST_VOXEL = 1e-6  # cubic millimetres
@@ -190,13 +194,37 @@ def _axes(path: Path, kind: str) -> tuple[Any, Any]:
         "dlabel": (axes.LabelAxis, axes.BrainModelAxis),
     }[kind]
     try:
+        _require_small_exponent(path)
         image: Any = nibabel.load(path)
         found = tuple(image.header.get_axis(place) for place in range(2))
+    except InputDataError:
+        raise
     except Exception as error:  # noqa: BLE001, nibabel's CIFTI reader raises of everything, down to the XML parser's own
         raise InputDataError(f"{path.name} is not a readable CIFTI-2 file: {str(error).splitlines()[:1]}") from None
     if not all(isinstance(one, other) for one, other in zip(found, expected, strict=True)):
         raise InputDataError(f"{path.name} is a CIFTI-2 file, but not a {kind}.nii.")
     return found[0], found[1]
+
+
+def _require_small_exponent(path: Path) -> None:
+    """Refuse a file whose series has a power of ten that nibabel would compute to its last digit.
+
+    Raises
+    ------
+    InputDataError
+        `SeriesExponent` is beyond all units of time.
+    """
+
+    def look(_: str, attributes: dict[str, str]) -> None:
+        said = attributes.get("SeriesExponent", "0")
+        if not re.fullmatch(r"\s*[-+]?0*\d{1,2}\s*", said):
+            raise InputDataError(f"{path.name} has the SeriesExponent {quoted(said)}; expected -99 to 99.")
+
+    for code, content in header_extensions(path):
+        if code == _CIFTI:
+            parser = expat.ParserCreate()
+            parser.StartElementHandler = look
+            parser.Parse(content.rstrip(b"\0"), True)
 
 
 def _checked(path: Path, shape: tuple[int, int], needed: int, max_memory_gib: float) -> Any:

@@ -27,6 +27,7 @@ from dtb.cohort.series.atlas import (
     VolumeAtlas,
     first_line,
     has_place,
+    header_extensions,
     load_small_volume,
 )
 from dtb.errors import InputDataError
@@ -34,7 +35,6 @@ from dtb.errors import InputDataError
 _BLOCK_BYTES = 32 * 2**20
 _BLOCKS_AHEAD = 2
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
-_LARGEST_OFFSET = 64 * 2**20  # of the data within the file: header extensions are small
 _BYTES_PER_VOXEL = 24  # of the atlas on the image's grid, resampled, and of the mask
 _BYTES_PER_LABELLED = 32  # of the voxels that have a region, which are put in order
 _LARGEST_DEFLATION = 1032  # bytes that one byte of a gzip file can become
@@ -106,6 +106,7 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         `max_memory_gib`; nothing of that size has been allocated then.
     """
     try:
+        header_extensions(path)
         image: Any = nibabel.load(path)
         header = image.header
         shape = tuple(int(size) for size in header.get_data_shape())
@@ -113,6 +114,8 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
         # Without a unit the number is as often a left-over 1 as seconds.
         seconds = float(header.get_zooms()[-1]) * _SECONDS.get(header.get_xyzt_units()[1], 0.0)
         affine = np.asarray(image.affine, dtype=float)
+    except InputDataError:
+        raise
     except UNREADABLE as error:
         raise InputDataError(f"{path.name} is not a readable NIfTI image: {first_line(error)}") from None
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image) or len(shape) != 4 or dtype.kind not in "iuf":
@@ -120,10 +123,6 @@ def read_header(path: Path, max_memory_gib: float) -> VolumeHeader:
     stored: Any = image.dataobj  # once loaded, the header itself has neither offset nor scaling any more
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise InputDataError(f"{path.name} has an affine that places its voxels nowhere: {affine.tolist()}.")
-    if not 0 <= stored.offset <= _LARGEST_OFFSET:
-        raise InputDataError(
-            f"{path.name} begins its data at byte {stored.offset}; expected at most {_LARGEST_OFFSET}."
-        )
     if min(shape) < 1:
         raise InputDataError(f"{path.name} has shape {shape}; expected at least one voxel and volume.")
     found = VolumeHeader(
