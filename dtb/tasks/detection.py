@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
 
 
 def d_prime(hits: ArrayLike, num_go: ArrayLike, false_alarms: ArrayLike, num_nogo: ArrayLike) -> np.ndarray:
@@ -31,6 +30,8 @@ def d_prime(hits: ArrayLike, num_go: ArrayLike, false_alarms: ArrayLike, num_nog
     >>> round(float(d_prime(90, 100, 5, 20)), 3)  # z(90.5 / 101) - z(5.5 / 21)
     1.897
     """
+    from scipy.special import ndtri  # takes as long to import as all else that reads events
+
     hits, num_go, false_alarms, num_nogo = (np.asarray(each, float) for each in (hits, num_go, false_alarms, num_nogo))
     found = ndtri((hits + 0.5) / (num_go + 1)) - ndtri((false_alarms + 0.5) / (num_nogo + 1))
     return np.asarray(np.where((num_go > 0) & (num_nogo > 0), found, np.nan))
