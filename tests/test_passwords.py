@@ -73,7 +73,7 @@ def test_a_fault_of_ours_is_told_without_it(monkeypatch, capfd):
     def fail(*_: object) -> None:
         raise RuntimeError(f"no route to {URL}")
 
-    monkeypatch.setattr("dtb.cli.parse", fail)
+    monkeypatch.setattr("dtb.command_line.parse", fail)
     assert exit_code(["train"]) == 1
     said = capfd.readouterr().err
     assert "RuntimeError: no route to https://(withheld)@host.invalid/cohort" in said
