@@ -6,11 +6,15 @@ the same cost, and a global shuffle needs no buffer.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from dtb.errors import DamagedOutputError, InputDataError, UserError
 from dtb.files import readable, sha256_of
@@ -100,24 +104,56 @@ class Cohort:
         except KeyError:
             raise InputDataError(f"{self.path} holds no person with the pseudonym {pseudonym!r}.") from None
 
+    def connectome(self, pseudonym: str) -> np.ndarray:
+        """Read a person's connectome alone, (E,) float32."""
+        shard = self._shard(pseudonym)
+        with self._reading(shard) as (stream, places):
+            begin, _ = places[f"{pseudonym}.safetensors"]
+            stream.seek(begin)
+            size = int.from_bytes(stream.read(8), "little")
+            entry = json.loads(stream.read(size))["connectome_E"]
+            if entry["dtype"] != "F32":
+                raise ValueError(f"the connectome of {pseudonym} is of type {entry['dtype']}")
+            first, last = entry["data_offsets"]
+            stream.seek(begin + 8 + size + first)
+            return np.frombuffer(stream.read(last - first), "<f4").reshape(entry["shape"])
+
     def _read(self, shard: ShardEntry, members: tuple[str, ...]) -> list[bytes]:
-        path = self.path / shard.name
+        found = []
+        with self._reading(shard) as (stream, places):
+            for offset, size in (places[member] for member in members):
+                stream.seek(offset)
+                found.append(stream.read(size))
+                if len(found[-1]) != size:
+                    raise ValueError(f"it ends before the entry of {members[0]} does")
+        return found
+
+    @contextlib.contextmanager
+    def _reading(self, shard: ShardEntry) -> Iterator[tuple[BinaryIO, dict[str, tuple[int, int]]]]:
+        """Open a shard, whose members are found once; what a damaged one makes a reader raise becomes one sentence."""
         try:
-            found = []
             with self._open(shard) as stream:
                 if shard.name not in self._places:
                     self._places[shard.name] = _places_in(stream)
-                places = [self._places[shard.name][member] for member in members]
-                for offset, size in places:
-                    stream.seek(offset)
-                    found.append(stream.read(size))
+                yield stream, self._places[shard.name]
         except UserError:
             raise
-        except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+        except (OSError, tarfile.TarError, LookupError, ValueError) as error:
+            path = self.path / shard.name
             raise DamagedOutputError(f"{path} does not hold what the manifest says ({error}). {_ADVICE}") from None
-        if any(len(data) != size for data, (_, size) in zip(found, places, strict=True)):
-            raise DamagedOutputError(f"{path} ends before the entry of {members[0]} does. {_ADVICE}")
-        return found
+
+    def verify(self, shard: ShardEntry) -> None:
+        """Refuse a shard that was altered; a copy from a URL is verified when it is made.
+
+        Raises
+        ------
+        DamagedOutputError
+            Its SHA-256 is not that in the manifest.
+        """
+        if self._url is None and sha256_of(self.path / shard.name) != shard.sha256:
+            raise DamagedOutputError(
+                f"{self.path / shard.name} was altered: its SHA-256 is not the manifest's. {_ADVICE}"
+            )
 
     def _open(self, shard: ShardEntry) -> BinaryIO:
         if self._url is None:
@@ -222,6 +258,7 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
         if verify:
             warn_if_cache_is_small(sum(shard.num_bytes for shard in manifest.shards))
         return Cohort(path, manifest)
+    cohort = Cohort(path, manifest)
     for shard in manifest.shards:
         file = path / shard.name
         if not file.is_file():
@@ -232,6 +269,6 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
             raise DamagedOutputError(
                 f"{file} is {change}: {found} bytes, the manifest says {shard.num_bytes}. {_ADVICE}"
             )
-        if verify and sha256_of(file) != shard.sha256:
-            raise DamagedOutputError(f"{file} was altered: its SHA-256 is not the manifest's. {_ADVICE}")
-    return Cohort(path, manifest)
+        if verify:
+            cohort.verify(shard)
+    return cohort

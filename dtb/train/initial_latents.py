@@ -4,10 +4,13 @@ A randomly initialised encoder has to find, from the trials of a few hundred peo
 while the rest of the network is still learning the task. It then predicts unseen people worse than a regression does. Regressions in
 closed form find the directions at once, and training adds what they cannot do.
 
-Shape letters: `S` training person, `Y` figure of behaviour, `R` BOLD region, `J` trial.
+Shape letters: `S` training person, `H` all data, or either half, `Y` figure of behaviour, `C` contrast, `R` BOLD region, `J` trial.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -71,44 +74,60 @@ def _trials(run: Run, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-class FiguresOfPeople:
-    """Figures of people that come in one by one.
+@dataclasses.dataclass(frozen=True, eq=False)
+class PersonFigures:
+    """One person's figures from the training part: of all, and of each half.
 
-    Parameters
+    Attributes
     ----------
-    taskset : TaskSet
-    split : Split
-        Says which times of a run are training data.
-    bold_regions : (R,) int
-        Columns of the runs' BOLD that are targets.
+    behaviour_HY : (3, Y) float64
+        See `behaviour_figures`.
+    maps_HCR : (3, C, R) float64
+        See `dtb.train.contrast_maps.contrast_maps`.
+    num_trials, num_volumes : int
     """
 
-    def __init__(self, taskset: TaskSet, split: Split, bold_regions: np.ndarray) -> None:
-        self._taskset, self._split, self._bold_regions = taskset, split, bold_regions
-        self._behaviour: list[list[np.ndarray]] = [[], [], []]
-        self._num_trials: list[int] = []
-        self._maps: list[list[list[np.ndarray]]] = [[], [], []]
-        self._num_volumes: list[int] = []
+    behaviour_HY: np.ndarray
+    maps_HCR: np.ndarray
+    num_trials: int
+    num_volumes: int
 
-    def add(self, record: SubjectRecord) -> None:
-        """Add a person."""
-        for half, found in zip((None, 0, 1), self._behaviour, strict=True):
-            found.append(behaviour_figures(record, self._taskset, self._split, half))
-        spans = zip(record.runs, self._split.spans("train", record.runs), strict=True)
-        self._num_trials.append(sum(len(_trials(run, span)[0]) for run, span in spans))
-        for half, maps in zip((None, 0, 1), self._maps, strict=True):
-            maps.append(contrast_maps(record, self._taskset, self._split, self._bold_regions, half))
-        self._num_volumes.append(sum(0 if run.bold_VR is None else len(run.bold_VR) for run in record.runs))
+    @classmethod
+    def of(cls, record: SubjectRecord, taskset: TaskSet, split: Split, bold_regions: np.ndarray) -> PersonFigures:
+        """Compute a person's figures.
 
-    def kinds(self) -> tuple[Figures, Figures]:
-        """Return figures of behaviour and of task BOLD."""
-        whole_SY, *halves = (np.array(found) for found in self._behaviour)
-        behaviour = Figures("behaviour", whole_SY, (halves[0], halves[1]), np.array(self._num_trials, np.float64))
-        whole_maps, *half_maps = ([np.array(maps_SR) for maps_SR in zip(*maps, strict=True)] for maps in self._maps)
-        nothing_SY = np.zeros((len(whole_SY), 0))
-        scored = [map_figures(maps_SR, parts) for maps_SR, *parts in zip(whole_maps, *half_maps, strict=True)] or [
-            [nothing_SY] * 3
-        ]
-        maps_SY, first_SY, second_SY = (np.concatenate(parts, axis=1) for parts in zip(*scored, strict=True))
-        volumes_S = np.array(self._num_volumes, np.float64)
-        return behaviour, Figures("task BOLD", maps_SY, (first_SY, second_SY), volumes_S)
+        Parameters
+        ----------
+        record : SubjectRecord
+        taskset : TaskSet
+        split : Split
+            Says which times of a run are training data.
+        bold_regions : (R,) int
+            Columns of the runs' BOLD that are targets.
+        """
+        halves = (None, 0, 1)
+        maps = [contrast_maps(record, taskset, split, bold_regions, half) for half in halves]
+        spans = zip(record.runs, split.spans("train", record.runs), strict=True)
+        return cls(
+            np.array([behaviour_figures(record, taskset, split, half) for half in halves]),
+            np.array(maps).reshape(len(halves), len(maps[0]), len(bold_regions)),
+            sum(len(_trials(run, span)[0]) for run, span in spans),
+            sum(0 if run.bold_VR is None else len(run.bold_VR) for run in record.runs),
+        )
+
+
+def kinds_of_figures(people: Sequence[PersonFigures]) -> tuple[Figures, Figures]:
+    """Return people's figures of behaviour and of task BOLD."""
+    behaviour_SHY = np.array([person.behaviour_HY for person in people])
+    trials_S, volumes_S = (
+        np.array([getattr(person, name) for person in people], np.float64) for name in ("num_trials", "num_volumes")
+    )
+    whole_SY, *halves = np.moveaxis(behaviour_SHY, 1, 0)
+    maps_CHSR = np.array([person.maps_HCR for person in people]).transpose(2, 1, 0, 3)
+    nothing_SY = np.zeros((len(people), 0))
+    scored = [map_figures(maps_SR, parts) for maps_SR, *parts in maps_CHSR] or [[nothing_SY] * 3]
+    maps_SY, first_SY, second_SY = (np.concatenate(parts, axis=1) for parts in zip(*scored, strict=True))
+    return (
+        Figures("behaviour", whole_SY, (halves[0], halves[1]), trials_S),
+        Figures("task BOLD", maps_SY, (first_SY, second_SY), volumes_S),
+    )

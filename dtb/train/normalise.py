@@ -1,5 +1,5 @@
-"""The scales of connectome and BOLD, and the initial latents, computed in one pass over the training people only, so that no held-out
-person influences the input.
+"""The scales of connectome and BOLD, and the initial latents, of the training people only, so that no held-out person influences the
+input.
 
 Shape letters: `E` connectome edge, `R` BOLD region, `V` volume, `P` training person, `Z` latent.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,12 @@ from safetensors import safe_open
 from dtb.errors import DamagedOutputError
 from dtb.files import readable, written_whole
 from dtb.people.covariates import family_numbers
-from dtb.people.records import SubjectRecord
-from dtb.shards.bold import series, within
-from dtb.shards.split import Split
-from dtb.tasks.taskset import TaskSet
-from dtb.train.initial_latents import FiguresOfPeople
+from dtb.train.initial_latents import kinds_of_figures
 from dtb.train.reader.components import components_of
 from dtb.train.reader.edges import EdgeRows
 from dtb.train.reader.readers import products
 from dtb.train.reader.reading import Reading, read
+from dtb.train.summaries import Moments, Summary
 from dtb.twin.tangent import Tangent, fit_reference
 
 MOST_PEOPLE = 2000
@@ -129,34 +126,7 @@ def load(path: Path) -> Normalisation:
         return Normalisation(**arrays, **words, read_people=None if people is None else tuple(people))
 
 
-class _Moments:
-    """Count, mean and sum of squared deviations of each column, merged block by block (Chan, Golub & LeVeque 1983)."""
-
-    def __init__(self, size: int) -> None:
-        self.count = np.zeros(size)
-        self.mean = np.zeros(size)
-        self.squares = np.zeros(size)
-
-    def add(self, rows: np.ndarray) -> None:
-        """Add rows of values; NaN are absent."""
-        present = np.isfinite(rows)
-        count = present.sum(axis=0)
-        total = self.count + count
-        values = np.where(present, rows, 0.0).astype(np.float64)
-        mean = values.sum(axis=0) / np.maximum(count, 1)
-        squares = (np.where(present, values - mean, 0.0) ** 2).sum(axis=0)
-        shift = np.where(count > 0, mean - self.mean, 0.0)
-        self.mean += shift * count / np.maximum(total, 1)
-        self.squares += squares + shift**2 * self.count * count / np.maximum(total, 1)
-        self.count = total
-
-    def scale(self) -> np.ndarray:
-        """Return standard deviations; 1 where there are fewer than two values or no spread."""
-        variance = self.squares / np.maximum(self.count - 1, 1)
-        return np.where((self.count > 1) & (variance > 1e-12), np.sqrt(variance), 1.0)
-
-
-def tangent_reference(records: Iterable[SubjectRecord], num_regions: int) -> tuple[np.ndarray, str | None]:
+def tangent_reference(connectomes: Iterable[np.ndarray], num_regions: int) -> tuple[np.ndarray, str | None]:
     """Return the reference of the tangent space, from the first `MOST_PEOPLE` training people.
 
     Returns
@@ -165,7 +135,7 @@ def tangent_reference(records: Iterable[SubjectRecord], num_regions: int) -> tup
     str or None
         A warning, if eigenvalues of people's matrices had to be raised.
     """
-    edges_SE = np.stack([record.connectome_E for record in islice(records, MOST_PEOPLE)])
+    edges_SE = np.stack(list(islice(connectomes, MOST_PEOPLE)))
     reference_RR, num_raised = fit_reference(torch.from_numpy(edges_SE), num_regions)
     warning = None
     if num_raised:
@@ -177,14 +147,12 @@ def tangent_reference(records: Iterable[SubjectRecord], num_regions: int) -> tup
 
 
 def measure(
-    records: Iterable[SubjectRecord],
-    split: Split,
+    people: Iterable[tuple[np.ndarray, Summary]],
     num_edges: int,
-    bold_regions: Sequence[int],
+    num_bold_regions: int,
     num_components: int = 0,
     tangent_reference_RR: np.ndarray | None = None,
     *,
-    taskset: TaskSet | None = None,
     num_latents: int = 0,
     bold_of_cohort: bool = False,
 ) -> Normalisation:
@@ -192,52 +160,41 @@ def measure(
 
     Parameters
     ----------
-    records : iterable of SubjectRecord
-        The training people, each once.
-    split : Split
-        Says which times of a run are training data.
-    num_edges : int
-    bold_regions : sequence of int
-        Columns of the runs' BOLD that are targets.
+    people : iterable of ((E,) ndarray, Summary)
+        The training people, each once: their connectomes, and what is known of them.
+    num_edges, num_bold_regions : int
     num_components : int
         How many principal components of the connectomes to find.
     tangent_reference_RR : (R, R) or None
         From `tangent_reference`, where the encoder reads tangent edges.
-    taskset : TaskSet or None
-        Their tasks; None to initialise latents at random.
     num_latents : int
-        Number of latents initialised by what connectomes say of these people's behaviour and task BOLD.
+        Number of latents initialised by what connectomes say of these people's figures; 0 to initialise them at random.
     bold_of_cohort : bool
-        Whether BOLD is measured from its mean over all these people, as with `bold: direct`, or from that of each run's training part.
+        Whether BOLD is measured from its mean over all these people, as with `bold: direct`.
 
     Returns
     -------
     Normalisation
     """
-    edges, bold = _Moments(num_edges), _Moments(len(bold_regions))
+    edges, bold = Moments(num_edges), Moments(num_bold_regions)
     tangent, read_moments = None, edges
     if tangent_reference_RR is not None:
-        tangent, read_moments = Tangent(len(tangent_reference_RR)), _Moments(num_edges)
+        tangent, read_moments = Tangent(len(tangent_reference_RR)), Moments(num_edges)
         tangent.set_reference(torch.from_numpy(tangent_reference_RR))
-    columns = np.asarray(bold_regions, dtype=np.int64)
-    has_start = taskset is not None and num_latents > 0
-    start = _Start(EdgeRows(num_edges), FiguresOfPeople(taskset, split, columns) if taskset and has_start else None)
-    for record in records:
-        edges.add(record.connectome_E[None])
-        read_E = record.connectome_E
+    start = _Start(EdgeRows(num_edges))
+    for connectome_E, person in people:
+        edges.add(connectome_E[None])
+        read_E = connectome_E
         if tangent is not None:
-            read_E = tangent(torch.from_numpy(record.connectome_E)[None])[0].numpy()
+            read_E = tangent(torch.from_numpy(connectome_E)[None])[0].numpy()
             read_moments.add(read_E[None])
-        if num_components or has_start:
-            start.add(record, read_E)
-        for run, span in zip(record.runs, split.spans("train", record.runs), strict=True):
-            bold_VR = series(run, span, columns, np.zeros(len(columns)) if bold_of_cohort else None)
-            if bold_VR is not None and len(columns):
-                bold.add(bold_VR[within(run, span)])
+        if num_components or num_latents:
+            start.add(person, read_E)
+        bold.merge(person.bold)
     start.edges.standardise_by(read_moments.mean, read_moments.scale())
     product_SM = products(start.edges)
     components_EC = components_of(start.edges, product_SM, num_components) if num_components else None
-    found = start.read(product_SM, num_latents)
+    found = start.read(product_SM, num_latents) if num_latents else None
     return Normalisation(
         edge_mean_E=edges.mean.astype(np.float32),
         edge_scale_E=edges.scale().astype(np.float32),
@@ -256,27 +213,22 @@ class _Start:
     """What latents begin at, while people come in."""
 
     edges: EdgeRows
-    figures: FiguresOfPeople | None
-    people: list[str] = dataclasses.field(default_factory=list)
-    has: list[bool] = dataclasses.field(default_factory=list)
-    facts: list[dict[str, float | str | None]] = dataclasses.field(default_factory=list)
+    people: list[Summary] = dataclasses.field(default_factory=list)
 
-    def add(self, record: SubjectRecord, read_E: np.ndarray) -> None:
+    def add(self, person: Summary, read_E: np.ndarray) -> None:
         """Add a person, with what the encoder reads of the connectome."""
-        self.has.append(record.has_connectome)
-        if record.has_connectome:
+        if person.has_connectome:
             self.edges.add(read_E)
-        self.people.append(record.pseudonym)
-        if self.figures is not None:
-            self.facts.append(record.covariates)
-            self.figures.add(record)
+        self.people.append(person)
 
     def read(self, product_SM: np.ndarray, num_latents: int) -> Reading | None:
         """Read latents from the connectomes of all people so far; None where nothing can be read."""
-        if self.figures is None or not self.people:
+        figures = [person.figures for person in self.people if person.figures is not None]
+        if not figures:
             return None
-        kinds = self.figures.kinds()
-        return read(self.edges, product_SM, np.array(self.has), kinds, family_numbers(self.facts), num_latents)
+        has = np.array([person.has_connectome for person in self.people])
+        families = family_numbers([person.covariates for person in self.people])
+        return read(self.edges, product_SM, has, kinds_of_figures(figures), families, num_latents)
 
     def result(self, reading: Reading) -> dict[str, Any]:
         """Return what `Normalisation` says of latents."""
@@ -285,6 +237,6 @@ class _Start:
             "read_PZ": reading.read_SZ.astype(np.float32),
             "own_PZ": reading.own_SZ.astype(np.float32),
             "own_variance_PZ": reading.own_variance_SZ.astype(np.float32),
-            "read_people": tuple(self.people),
+            "read_people": tuple(person.pseudonym for person in self.people),
             "readers": reading.summary,
         }

@@ -24,6 +24,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.train.budget import Budget, begun_batch_size, budget_of, fitted
 from dtb.train.feed import Feed
 from dtb.train.normalise import Normalisation
+from dtb.train.summaries import Asked
 from dtb.twin.blocks import block_steps
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
@@ -93,6 +94,13 @@ class Plan:
             loss_of=self.config.twin,
             bold_mean_R=bold_mean_R,
         )
+
+    @property
+    def asked(self) -> Asked:
+        """Return what has to be known of everybody before the training begins."""
+        config, taskset = self.config, self.card.taskset
+        is_read = config.train.start == "regression" and config.twin.standardise_connectome and config.twin.latent_size
+        return Asked(self.split, self.bold_regions, config.twin.bold == "direct", taskset if is_read else None)
 
     def layouts(self, bold_mean_R: np.ndarray | None = None) -> LayoutStore:
         """Return this node's store of people's layouts; whoever asks for it closes it."""

@@ -31,6 +31,7 @@ from dtb.train.log import METRICS_FILE, read_metrics
 from dtb.train.plan import make_plan
 from dtb.train.room import require_room, resources_of_worker
 from dtb.train.stopping import is_told, saving_on_termination
+from dtb.train.summaries import summaries_of
 
 MEMBERS, TABLE_FILE, STOPPED_FILE = "members", "sweep.tsv", "stopped.json"
 HALVING = 3
@@ -166,10 +167,11 @@ def sweep(
         Some members failed; the others are trained.
     """
     require_ingested(shards)
-    cohort = open_cohort(shards)
+    cohort = open_cohort(shards, verify=dry_run)  # else they are verified as they are read
+    made = list(members_of(config, folds, seeds, settings))
+    plans = [make_plan(member.config, shards, out, cohort) for member in made]
     members = [
-        dataclasses.replace(member, max_epochs=make_plan(member.config, shards, out, cohort).budget.max_epochs)
-        for member in members_of(config, folds, seeds, settings)
+        dataclasses.replace(member, max_epochs=plan.budget.max_epochs) for member, plan in zip(made, plans, strict=True)
     ]
     common = sections(config, "segments", "twin", "split", "train")
     call = StageCall("sweep", out, common, resume=resume, dry_run=dry_run, goes_on_when_complete=True)
@@ -180,6 +182,8 @@ def sweep(
         require_room(config)
         folder = call.claim()
         (out / MEMBERS).mkdir(exist_ok=True)
+        for asked in {plan.asked.key: plan.asked for plan in plans}.values():
+            summaries_of(cohort, asked, config.cluster)  # once for all members, which find them beside the shards
         losses = _Losses(members, out)
         failed = _train_all(members, losses, config, shards, out)
     rows = [losses.row(member.name) for member in members]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ from dtb.config import Config, TrainConfig, sections, to_yaml
 from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageError, ToldToEndError, UserError
 from dtb.files import read_json, readable, write_json, write_text
-from dtb.shards.possible import ImpossibleRecordError
 from dtb.shards.read import open_cohort, require_ingested
 from dtb.shared_folder import SharedFolder, marked
 from dtb.stages import CONFIG_FILE, StageCall
-from dtb.tasks.taskset import TaskSet
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
@@ -33,9 +31,10 @@ from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
 from dtb.train.origin import user_key
 from dtb.train.plan import Plan, estimated_bytes, make_plan
-from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many, unfit
+from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
 from dtb.train.room import fewest_workers, require_machine, require_room, shortage_of
 from dtb.train.stopping import has_lost_announced_node, saving_on_termination
+from dtb.train.summaries import FEW, Summary, summaries_of
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
@@ -90,7 +89,7 @@ def train(
         SIGTERM came, and a checkpoint was saved.
     """
     require_ingested(shards)
-    cohort = open_cohort(shards)
+    cohort = open_cohort(shards, verify=dry_run)  # else they are verified as they are read
     plan = make_plan(config, shards, out, cohort)
     config = plan.config
     user = read_user_settings(config.train.deepspeed)
@@ -109,13 +108,17 @@ def train(
     if call.ends_early(lambda: _describe(plan, user)):
         return
     require_own_checkpoints(out / CHECKPOINTS, user_key())
+    summaries = summaries_of(cohort, plan.asked) if len(cohort) <= FEW else None
     with connected(config.cluster):
-        require_room(config)  # before the output is taken: a command that is refused leaves nothing behind
+        # Before the output is taken: a command that is refused leaves nothing behind.
+        require_room(config)
+        if summaries is None:
+            summaries = summaries_of(cohort, plan.asked, config.cluster)
         folder = call.claim()
         _keep(plan, out, user)
         err.print(_budget_in_words(plan))
         with print_messages(out, plan.budget, on_epoch):
-            normalisation = _normalisation(plan, _set_aside_unfit(plan))
+            normalisation = _normalisation(plan, summaries, _set_aside_unfit(plan, summaries))
             _run_workers(plan, normalisation, user, of_sweep)
     folder.finish(_summary(plan))
 
@@ -164,10 +167,11 @@ def _keep(plan: Plan, out: Path, user: dict[str, Any]) -> None:
     write_text(out / CONFIG_FILE, to_yaml(plan.config))
 
 
-def _set_aside_unfit(plan: Plan) -> set[str]:
+def _set_aside_unfit(plan: Plan, summaries: Mapping[str, Summary]) -> set[str]:
     """Record the people who cannot be trained on."""
     people = sorted({*plan.split.train, *plan.split.validation})
-    reasons = {who: _why_unfit(plan, who) for who in people}
+    needs_connectome = not plan.config.twin.person_effects
+    reasons = {who: summaries[who].why_unfit(needs_connectome=needs_connectome) for who in people}
     found = {who: reason for who, reason in reasons.items() if reason is not None}
     set_aside = quarantine(plan.out, found)
     for who, reason in found.items():
@@ -176,45 +180,38 @@ def _set_aside_unfit(plan: Plan) -> set[str]:
     return set(found)
 
 
-def _why_unfit(plan: Plan, pseudonym: str) -> str | None:
-    try:
-        return unfit(plan.cohort.record(pseudonym), needs_connectome=not plan.config.twin.person_effects)
-    except ImpossibleRecordError as error:
-        return error.reason
-
-
-def _normalisation(plan: Plan, left_out: set[str]) -> normalise.Normalisation:
+def _normalisation(plan: Plan, summaries: Mapping[str, Summary], left_out: set[str]) -> normalise.Normalisation:
     """Return the scales; those that the training was begun with, if any, because components are determined only up to their sign."""
     path = plan.out / NORMALISATION_FILE
     if not path.is_file():
-        normalise.save(path, measure_scales(plan, left_out))
+        normalise.save(path, measure_scales(plan, summaries, left_out))
     return normalise.load(path)
 
 
-def measure_scales(plan: Plan, left_out: Collection[str] = ()) -> normalise.Normalisation:
+def measure_scales(
+    plan: Plan, summaries: Mapping[str, Summary] | None = None, left_out: Collection[str] = ()
+) -> normalise.Normalisation:
     """Return the scales and the initial latents of a training, from its training people without those left out.
 
     Validation people have no part in them, for they judge: when training stops, how wide bands are that hold people, and how much of a
-    twin and how much of a regression to take.
+    twin and how much of a regression to take. What is known of everybody is found first, if it is not given.
     """
+    found = summaries_of(plan.cohort, plan.asked) if summaries is None else summaries
     people = [who for who in plan.split.train if who not in left_out]
-    is_read = plan.config.train.start == "regression" and plan.config.twin.standardise_connectome
     reference_RR = None
     if plan.config.twin.connectome_space == "tangent":
-        records = plan.cohort.records(people)
-        reference_RR, warning = normalise.tangent_reference(records, plan.card.sizes.num_regions)
+        connectomes = map(plan.cohort.connectome, people)
+        reference_RR, warning = normalise.tangent_reference(connectomes, plan.card.sizes.num_regions)
         if warning is not None:
             err.print(f"Warning: {warning}")
     return normalise.measure(
-        plan.cohort.records(people),
-        plan.split,
+        ((plan.cohort.connectome(who), found[who]) for who in people),
         plan.card.sizes.num_edges,
-        plan.bold_regions,
+        len(plan.bold_regions),
         plan.config.twin.connectome_components,
         reference_RR,
-        taskset=TaskSet.from_plain(plan.card.taskset) if is_read else None,
-        num_latents=plan.config.twin.latent_size,
-        bold_of_cohort=plan.config.twin.bold == "direct",
+        num_latents=plan.config.twin.latent_size if plan.asked.taskset is not None else 0,
+        bold_of_cohort=plan.asked.bold_of_cohort,
     )
 
 

@@ -40,6 +40,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.train.loop import cosine
 from dtb.train.normalise import measure
 from dtb.train.plan import Plan, make_plan
+from dtb.train.summaries import summarise
 from dtb.twin import hypernetwork
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin
@@ -174,13 +175,14 @@ class Study:
             plan = dataclasses.replace(plan, card=card)
         twin = plan.twin(
             measure(
-                (self.records[who] for who in self.split.train),
-                self.split,
+                (
+                    (self.records[who].connectome_E, summarise(self.records[who], plan.asked))
+                    for who in self.split.train
+                ),
                 plan.card.sizes.num_edges,
-                plan.bold_regions,
+                len(plan.bold_regions),
                 config.twin.connectome_components,
-                taskset=self.taskset if config.train.start == "regression" else None,
-                num_latents=config.twin.latent_size,
+                num_latents=config.twin.latent_size if plan.asked.taskset is not None else 0,
             )
         )
         maker = self.maker(plan)

@@ -20,11 +20,12 @@ from dtb.shards.read import Cohort, open_cohort
 from dtb.shards.split import Split
 from dtb.shards.write import ShardWriter
 from dtb.tasks.taskset import TaskSet
-from dtb.train.normalise import measure, tangent_reference
+from dtb.train.normalise import tangent_reference
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_person, with_other_answers
+from tests.train.scales import measure
 
 STEP = 0.5
 TASKS = TaskSet((*STROOP.specs, dataclasses.replace(STROOP.specs[0], name="second")))
@@ -87,7 +88,7 @@ def write(folder, records, taskset: TaskSet = TASKS) -> Cohort:
 def fitted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
     """Give all that training reads and finds before its first step, as arrays by name."""
     train = list(cohort.records(split.train))
-    reference_RR, _ = tangent_reference(train, NUM_REGIONS)
+    reference_RR, _ = tangent_reference([person.connectome_E for person in train], NUM_REGIONS)
     scales = measure(train, split, 28, REGIONS, 4, reference_RR, taskset=TASKS, num_latents=3)
     assert scales.reader_EZ is not None
     found = {name: array for name, array in vars(scales).items() if isinstance(array, np.ndarray)}

@@ -12,8 +12,9 @@ from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from dtb.train.contrast_maps import contrast_maps, map_figures
-from dtb.train.normalise import load, measure, save
+from dtb.train.normalise import load, save
 from tests.shards.people import make_trials
+from tests.train.scales import measure
 
 SPEC = load_task("hammer")
 TASKSET = TaskSet((SPEC,))

@@ -15,10 +15,11 @@ from dtb.shards.split import Split
 from dtb.tasks.spec import load_task
 from dtb.tasks.taskset import TaskSet
 from dtb.train.initial_latents import behaviour_figures
-from dtb.train.normalise import load, measure
+from dtb.train.normalise import load
 from dtb.twin import Twin, TwinSizes
 from dtb.twin.hypernetwork import LEARNED_SHARE
 from tests.shards.people import make_person, make_trials
+from tests.train.scales import measure
 
 TASKSET = TaskSet((load_task("hammer"),))
 

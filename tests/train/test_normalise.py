@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 
 from dtb.shards.split import Split
-from dtb.train.normalise import load, measure, save
+from dtb.train.normalise import load, save
 from tests.shards.people import make_person
+from tests.train.scales import measure
 
 PEOPLE = [make_person(number) for number in range(7)]
 NAMES = tuple(person.pseudonym for person in PEOPLE)
