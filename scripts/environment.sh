@@ -22,21 +22,22 @@ find_python() {
     return 1
 }
 
+# Without compiling: most files are never imported, and Python compiles those that are, when they are first.
 install_packages() {
     local locked=$project/locked version
-    "$DTB_VENV/bin/pip" install -qq --require-hashes --only-binary :all: -r "$locked/build.txt" || return 1
+    "$DTB_VENV/bin/pip" install -qq --no-compile --require-hashes --only-binary :all: -r "$locked/build.txt" || return 1
     local files=(-r "$locked/run.txt" -r "$locked/extras.txt" -r "$locked/dev.txt")
     version=$(sed -n 's/^torch==//p' "$project/constraints.txt")
     if [ "$(uname)" = Darwin ] || [ "$DTB_TORCH" = cu130 ]; then
         files+=(-r "$locked/torch.txt")
     else  # alone, so that this index is asked for nothing else; a CUDA build needs libraries of that index, in its versions
-        local one=(install -qq --constraint "$project/constraints.txt" "torch==$version+$DTB_TORCH")
+        local one=(install -qq --no-compile --constraint "$project/constraints.txt" "torch==$version+$DTB_TORCH")
         if [ "$DTB_TORCH" = cpu ]; then one+=(--no-deps); fi
         "$DTB_VENV/bin/pip" "${one[@]}" 2>/dev/null ||
             "$DTB_VENV/bin/pip" "${one[@]}" --index-url "$torch_index/$DTB_TORCH" || return 1
     fi
-    "$DTB_VENV/bin/pip" install -qq --require-hashes --no-build-isolation "${files[@]}" &&
-        "$DTB_VENV/bin/pip" install -qq --no-deps --no-build-isolation --editable "$project"
+    "$DTB_VENV/bin/pip" install -qq --no-compile --require-hashes --no-build-isolation "${files[@]}" &&
+        "$DTB_VENV/bin/pip" install -qq --no-compile --no-deps --no-build-isolation --editable "$project"
 }
 
 make_environment() {

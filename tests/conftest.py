@@ -17,6 +17,8 @@ from tests import shared_ray
 
 # Looked through for doctests like any other file; importing it would add its kinds for every test.
 collect_ignore = ["toy_kinds.py"]
+# Files that take more than a minute and a half each.
+LONGEST = ("test_api_whole", "test_faults", "test_trainer", "test_actors", "test_walk", "test_wheel")
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("dtb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dtb")
@@ -32,12 +34,12 @@ _own_folder = tempfile.TemporaryDirectory(prefix="dtb-tests-")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Have two processes begin with the files that hold slow tests, so that neither is left with one of them at the end."""
+    """Have two processes begin with the files that take longest, so that neither is left with one of them at the end."""
     if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
         ranks = {}
         for item in items:
-            is_slow = [item.get_closest_marker(name) is not None for name in ("cluster", "slow")]
-            ranks[item.path] = max(ranks.get(item.path, []), is_slow)
+            is_slow = [item.get_closest_marker(name) is not None for name in ("own_ray", "cluster", "slow")]
+            ranks[item.path] = max(ranks.get(item.path, []), [item.path.stem in LONGEST, *is_slow])
         items.sort(key=lambda item: ranks[item.path], reverse=True)
 
 

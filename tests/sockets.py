@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 _TABLES = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
-_LISTENING = "0A"
+_LISTENING = " 0A "
 
 
 def listening_sockets() -> set[tuple[str, str]]:
@@ -27,8 +27,8 @@ def listening_sockets() -> set[tuple[str, str]]:
 
 def _listening_on_this_machine() -> set[str]:
     """Return the inodes of the sockets at which any process listens, where Linux names them."""
-    rows = [line.split() for path in _TABLES for line in path.read_text().splitlines()[1:]]
-    return {row[9] for row in rows if row[3] == _LISTENING}
+    lines = [line for path in _TABLES for line in path.read_text().splitlines() if _LISTENING in line]
+    return {line.split()[9] for line in lines}
 
 
 def assert_listening_on_loopback_alone(found: set[tuple[str, str]]) -> None:

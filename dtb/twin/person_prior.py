@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from dtb.twin.batch import Batch
@@ -110,6 +109,9 @@ def drift_share(people: Sequence[Told], covariance_ZZ: Tensor) -> float:
     covariance_ZZ : (Z, Z) float64 Tensor
         Of effects over people.
     """
+    # Takes as long to import as a fifth of PyTorch, in every process that holds a twin.
+    from scipy.optimize import minimize_scalar
+
     prior_ZZ = torch.linalg.inv(covariance_ZZ)
 
     def loss(log_share: float) -> float:

@@ -51,7 +51,7 @@ def test_a_twin_from_arrays_predicts_people_it_has_never_seen(tmp_path: Path) ->
 
 
 @pytest.mark.cluster
-@pytest.mark.on_request
+@pytest.mark.own_ray
 def test_a_cohort_from_start_to_figure(tmp_path: Path) -> None:
     outputs = run("cohort_to_figure", tmp_path)
     assert pictures(outputs) == 2
