@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from dtb import kinds
 from dtb.config import ClusterConfig
 from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, StageError, UserError
+from dtb.ray_folder import ray_folder
 from dtb.terminal import err
 
 # Ray reads these when it is first imported, in this process and in those it starts.
@@ -304,17 +304,15 @@ def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], qu
 
     private.enter_context(_token_of_its_own())
     # Ray lets everybody write into its folder, so it lies in one that is made 0700. Paths of its sockets must be short.
-    own_folder = private.enter_context(
-        tempfile.TemporaryDirectory(prefix="dtb-ray-", dir=get_default_system_temp_dir(), ignore_cleanup_errors=True)
-    )
-    _require_fit(Path(own_folder))
-    place: dict[str, Any] = {"address": "local", "_temp_dir": str(Path(own_folder) / "ray")}
+    own_folder = private.enter_context(ray_folder(Path(get_default_system_temp_dir())))
+    _require_fit(own_folder)
+    place: dict[str, Any] = {"address": "local", "_temp_dir": str(own_folder / "ray")}
     try:
         with _without_idle_processes():
             ray.init(num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **place, **quiet)
     except Exception as error:
         ray.shutdown()
-        _require_fit(Path(own_folder))  # what Ray itself wrote may have filled the disk
+        _require_fit(own_folder)  # what Ray itself wrote may have filled the disk
         if _TOO_SLOW in str(error):
             raise UserError(
                 f"Ray did not start within its time: this machine has too much to do (load {os.getloadavg()[0]:.0f} on {cpus} cores). Try "
