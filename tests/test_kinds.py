@@ -105,7 +105,7 @@ def test_configuration_command_line_and_documentation_list_what_another_file_add
         assert kind.name in str(config_of(option, kind.name))
         stage, key = option.split(".")
         with contextlib.suppress(SystemExit):
-            exit_code([stage, "--help"])
+            exit_code([stage, "--help-all"])
         assert f",{kind.name}}}" in "".join(capsys.readouterr().out.replace("│", "").split())
         row = next(
             line for line in options.splitlines() if line.startswith(f"| `{key}` |") and f"`{kind.name}`" in line

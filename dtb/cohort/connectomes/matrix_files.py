@@ -29,7 +29,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 # What HDF5's reader raises on bytes that are no MATLAB file, and ours on what scipy made of them.
 _DAMAGES = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
-    *(RuntimeError, MemoryError, zipfile.BadZipFile),
+    *(RuntimeError, SystemError, MemoryError, zipfile.BadZipFile),
 )
 
 Names = tuple[str, ...] | None
