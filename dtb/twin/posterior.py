@@ -23,11 +23,12 @@ _CLOSE_ENOUGH = 1e-3
 """How far from the mode the search may end, in standard deviations of the posterior."""
 _ROUNDING = 8.0
 """Relative differences of the loss below so many machine precisions of the network may be rounding."""
-_MOST_STEPS = 40
+_MOST_STEPS = 60
 _FIRST_DAMPING, _LEAST_DAMPING = 1.0, 1e-3
-_LEAST_CURVATURE, _MOST_CURVATURE = 0.05, 1e8
-"""Along a step, relative to what was expected; less says that the loss is no bowl there, more that the step went far beyond it, where
-hazards overflow: neither teaches anything, and the latter would make a matrix that cannot be inverted."""
+_LEAST_CURVATURE, _MOST_CURVATURE = 0.2, 1e8
+"""Along a step, relative to what was expected. Less is taken for that much (Powell 1978, Lect Notes Math 630, 144): the matrix stays
+positive definite, and still learns where it expects too much. More says that the step went far beyond the bowl, where hazards overflow; it
+teaches nothing, and would make a matrix that cannot be inverted."""
 _MEMORY_BYTES = 1 << 28
 _NO_VARIANCE = 1e-12
 
@@ -292,6 +293,10 @@ def _updated(curvature_SZZ: Tensor, step_SZ: Tensor, change_SZ: Tensor) -> Tenso
     """Return the curvature that agrees with how the gradient changed along a step; as it was where that is no bowl."""
     before_SZ = (curvature_SZZ @ step_SZ[..., None])[..., 0]
     expected_S, found_S = (step_SZ * before_SZ).sum(1), (step_SZ * change_SZ).sum(1)
+    share_S = (1.0 - _LEAST_CURVATURE) * expected_S / (expected_S - found_S).clamp_min(torch.finfo(found_S.dtype).tiny)
+    share_S1 = torch.where(found_S < _LEAST_CURVATURE * expected_S, share_S, 1.0)[:, None]
+    change_SZ = share_S1 * change_SZ + (1.0 - share_S1) * before_SZ
+    found_S = (step_SZ * change_SZ).sum(1)
     found_S1, expected_S1 = (
         each[:, None, None].clamp_min(torch.finfo(each.dtype).tiny) for each in (found_S, expected_S)
     )
@@ -300,5 +305,5 @@ def _updated(curvature_SZZ: Tensor, step_SZ: Tensor, change_SZ: Tensor) -> Tenso
         - before_SZ[:, :, None] * before_SZ[:, None] / expected_S1
         + change_SZ[:, :, None] * change_SZ[:, None] / found_S1
     )
-    is_bowl_S = (found_S > _LEAST_CURVATURE * expected_S) & (found_S < _MOST_CURVATURE * expected_S)
+    is_bowl_S = (found_S > 0) & (found_S < _MOST_CURVATURE * expected_S)
     return torch.where(is_bowl_S[:, None, None], updated_SZZ, curvature_SZZ)
