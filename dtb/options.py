@@ -82,12 +82,14 @@ def _option(owner: type, field: dataclasses.Field[Any], hint: Any, prefix: str, 
     given = next((mark.metavar for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "metavar", None)), None)
     is_place = _POSITIONAL[0] in getattr(hint, "__metadata__", ())
     name = field.name.replace("_", "-")
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    is_on = default is True  # a switch that is on can be switched off alone
     return Option(
-        name=(given or name.upper()) if is_place else f"--{prefix}{name}",
+        name=(given or name.upper()) if is_place else f"--{prefix}{'no-' if is_on else ''}{name}",
         section=section,
         metavar=given or _metavar(hint),
-        text=_text(owner, field.name),
-        default=field.default if field.default_factory is dataclasses.MISSING else field.default_factory(),
+        text=f"{'Switches off: ' if is_on else ''}{_text(owner, field.name)}",
+        default=default,
         is_place=is_place,
     )
 

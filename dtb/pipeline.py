@@ -58,8 +58,8 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     if config.input.shards is None and (not config.ingest.tasks or config.ingest.without_connectome == "keep"):
         option = "ingest.without_connectome: keep" if config.ingest.tasks else "ingest.tasks with no task"
         raise ConfigurationError(
-            f"{option}: such shards are for reading, and no twin can be trained on them. Make them with `dtb ingest`; `dtb run` needs "
-            "tasks, and connectomes of everybody."
+            f"{option}: `dtb run` needs tasks, and connectomes of everybody. Make such shards with `dtb ingest`; docs/your-data.md says "
+            "what they are good for."
         )
     if config.input.bids is not None and not config.input.derivatives:
         raise ConfigurationError(

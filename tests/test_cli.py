@@ -16,6 +16,7 @@ import yaml
 from dtb.cli import exit_code
 from dtb.command_line import parse
 from dtb.commands import COMMANDS, STAGES
+from dtb.completion import completion_script
 from dtb.config import Config, from_mapping
 from dtb.help import help_text
 from dtb.options import options_of
@@ -76,6 +77,12 @@ def test_help_fits_on_a_screen_and_all_options_stand_behind_it(
     assert options == {line.split()[0] for line in whole.splitlines() if line.startswith("  --")}
     if name in STAGES:
         assert {"--resume", "--dry-run"} <= set(common)
+
+
+def test_help_names_options_as_the_parser_does() -> None:
+    known = set(re.findall(r"--[a-z][\w.-]*", completion_script("bash")))
+    named = {option.name for kind in COMMANDS.values() for option in options_of(kind) if not option.is_place}
+    assert {"--no-relmat", "--num-workers"} <= named <= known
 
 
 def test_help_says_what_an_option_takes_and_its_default() -> None:

@@ -126,8 +126,8 @@ class IngestConfig(_Section):
     """Task specifications: names of shipped ones (`dtb task list` lists them) or paths of YAML files. None (`--tasks` with nothing behind
     it) makes shards of connectomes alone, with the people of the derivative trees too; no twin can be trained on these."""
     without_connectome: Literal["set_aside", "keep"] = "set_aside"
-    """Who has no connectome that can be used: `set_aside`, or `keep`, with their behaviour and every edge absent. No twin can be trained on
-    shards that hold such people."""
+    """Who has no connectome that can be used: `set_aside`, or `keep`, with their behaviour and every edge absent. Only `dtb train` of a
+    twin with `person_effects` and `dtb update` use such people."""
     channel_layout: Literal["separate", "shared"] = "separate"
     """Stimulus channels of several tasks: `separate`, side by side with a flag for each task; `shared`, the paper's, in the same
     places with one flag."""

@@ -157,5 +157,5 @@ def test_nothing_is_not_asked_for():
 @pytest.mark.parametrize("options", [{"tasks": ()}, {"without_connectome": "keep"}])
 def test_a_whole_run_refuses_such_shards_before_it_begins(small_cohort, tmp_path, options):
     given = InputConfig(bids=small_cohort / "bids", derivatives=(small_cohort / "derivatives/xcp_d",))
-    with pytest.raises(ConfigurationError, match="no twin can be trained"):
+    with pytest.raises(ConfigurationError, match="needs tasks, and connectomes of everybody"):
         steps_of(Config(input=given, ingest=IngestConfig(**options)), tmp_path)

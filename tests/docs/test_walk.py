@@ -1,7 +1,7 @@
 """Every command of the documentation is run as it stands, on few people and for few epochs, in places that stand in for those it names.
 
-A page's commands are run one after the other in a folder of the page's own, so each finds what those before it made. The tutorial is walked
-with the ordinary tests of a cluster, for it is what a newcomer meets first; the other pages, whose commands take longer, on request.
+A page's commands are run one after the other in a folder of the page's own, so each finds what those before it made. Both the
+tutorial and the other pages are walked on request, for their commands take long.
 """
 
 from __future__ import annotations
