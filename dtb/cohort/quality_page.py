@@ -16,7 +16,7 @@ from dtb.cohort.lost_trials import lost_by_reason
 from dtb.cohort.quality import PersonQuality, RunQuality
 from dtb.config import IngestConfig
 from dtb.files import write_table, write_text
-from dtb.pages.render import render
+from dtb.pages.render import PageLink, render
 
 PAGE = "quality.html"
 _NUM_BINS = 24
@@ -84,6 +84,8 @@ def write_quality_page(
     quartiles = np.percentile(known, [25, 50, 75]) if len(known) else None
     text = render(
         "quality",
+        links=[PageLink("Data quality", PAGE)],
+        here=PAGE,
         kept=sum(not person.set_aside for _, person in people),
         total=sum(not person.set_aside for _, person in people) + len(quarantined),
         num_shown_aside=sum(bool(person.set_aside) for _, person in people),

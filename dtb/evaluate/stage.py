@@ -28,6 +28,7 @@ from dtb.evaluate.certificate.conclusion import compares_connectomes
 from dtb.evaluate.certificate.fit import Circumstances
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
+from dtb.evaluate.certificate.rows import first_rows
 from dtb.evaluate.certificate.wording import claim_in_words
 from dtb.evaluate.circumstances import read_circumstances
 from dtb.evaluate.inputs import EvaluationInputs, open_inputs
@@ -270,7 +271,9 @@ def conclude(
         num_permutations=NUM_PERMUTATIONS,
         edges=described.get("edge_reliability"),
     )
-    write_json(out / "certificate.json", {**certificate.to_plain(), "notes": notes})
+    rows = first_rows(certificate.tests, certificate.coverage, certificate.worths)
+    in_short = [{"verdict": verdict, "cells": list(cells)} for verdict, cells in rows]
+    write_json(out / "certificate.json", {**certificate.to_plain(), "rows": in_short, "notes": notes})
     folder.finish(
         {
             "num_test": num_people,

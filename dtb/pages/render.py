@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
 
 from dtb.version import __version__
 
+_LINKS = re.compile(r'<nav class="pages".*?</nav>', re.DOTALL)
 STYLE = Path(__file__).parent / "style.css"
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class PageLink(NamedTuple):
+    """A link to a page, by its title and its path from where the link stands."""
+
+    words: str
+    place: str
 
 
 def render(name: str, /, **values: Any) -> str:
@@ -27,9 +36,24 @@ def render(name: str, /, **values: Any) -> str:
     name : str
         The template, ``"report"``, ``"certificate"`` or ``"quality"``.
     **values
-        What the template asks for; whatever is missing is a `jinja2.UndefinedError`.
+        What the template asks for; whatever is missing is a `jinja2.UndefinedError`. Every page asks for `links` to the other pages and
+        for `here`, the path of its own.
     """
     return _environment().get_template(f"{name}.html.jinja").render(values)
+
+
+def with_links(page: str, links: Sequence[PageLink], here: str) -> str:
+    """Return a page that was rendered before, with these links to other pages in place of its own.
+
+    Parameters
+    ----------
+    page : str
+    links : sequence of PageLink
+    here : str
+        Path of the page itself.
+    """
+    drawn = _environment().get_template("base.html.jinja").make_module({"links": links, "here": here}).page_links()  # type: ignore[attr-defined]
+    return _LINKS.sub(lambda _: str(drawn), page, count=1)
 
 
 @functools.cache

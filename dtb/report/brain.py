@@ -1,4 +1,4 @@
-"""Edges of a connectome on a brain or, if the regions' positions are unknown, on a ring of networks.
+"""The strongest edges of a connectome, and edges on a ring of networks, for regions of which nobody knows where they lie.
 
 Shape letters: `R` region, `E` drawn edge.
 """
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
@@ -34,17 +33,10 @@ def strongest(value_RR: np.ndarray, num_edges: int) -> np.ndarray:
 
 
 @or_words
-def edges_on_brain(
-    name: str,
-    value_RR: np.ndarray,
-    regions: Sequence[str],
-    place_R3: np.ndarray | None,
-    *,
-    limit: float,
-    title: str,
-    quantity: str,
+def edges_on_ring(
+    name: str, value_RR: np.ndarray, regions: Sequence[str], *, limit: float, title: str, quantity: str
 ) -> Markup:
-    """Draw the edges that a matrix has, red above zero and blue below, the wider the stronger.
+    """Draw the edges of a matrix between regions on a ring, network by network: red above zero and blue below, the wider the stronger.
 
     Parameters
     ----------
@@ -54,24 +46,15 @@ def edges_on_brain(
         NaN for edges that are not drawn.
     regions : sequence of str
         Names.
-    place_R3 : (R, 3) float or None
-        Millimetres in MNI space. Without it, the regions stand on a ring, network by network.
     limit : float
         Value of the widest line, either way.
     title, quantity : str
         Heading, and what the lines show, with its unit.
     """
-    known = np.ones(len(regions), dtype=bool) if place_R3 is None else np.isfinite(place_R3).all(axis=1)
-    kept_RR = np.where(np.outer(known, known), value_RR, np.nan)
-    first, second = np.nonzero(np.triu(np.isfinite(kept_RR), 1))
-    value_E = kept_RR[first, second]
+    first, second = np.nonzero(np.triu(np.isfinite(value_RR), 1))
+    value_E = value_RR[first, second]
     with canvas(4.4, 4.4) as (figure, axes):
-        if place_R3 is None:
-            _ring(axes, first, second, value_E, regions, limit)
-        else:
-            axes.remove()
-            joined = np.isfinite(kept_RR).any(axis=1)
-            _glass_brain(figure, kept_RR[np.ix_(joined, joined)], place_R3[joined], limit)
+        _ring(axes, first, second, value_E, regions, limit)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
         handles = [
             Line2D([], [], color=LESS, linewidth=_WIDEST, label=f"down to −{limit:.2g}"),
@@ -80,47 +63,12 @@ def edges_on_brain(
         figure.legend(handles=handles, title=quantity, loc="outside lower center", ncols=2)
         order = np.argsort(-np.abs(value_E), kind="stable")[:3]
         named = "; ".join(f"{regions[first[e]]} with {regions[second[e]]} {value_E[e]:+.2g}" for e in order) or "none"
-        where = (
-            "on a ring of networks" if place_R3 is None else "on a glass brain seen from both sides, behind and above"
-        )
         return to_svg(
             figure,
             name,
-            f"{title}. {len(value_E)} connections {where}, {quantity}: {int((value_E > 0).sum())} above zero, "
+            f"{title}. {len(value_E)} connections on a ring of networks, {quantity}: {int((value_E > 0).sum())} above zero, "
             f"{int((value_E < 0).sum())} below. The strongest: {named}.",
         )
-
-
-def _glass_brain(figure: Figure, value_RR: np.ndarray, place_R3: np.ndarray, limit: float) -> None:
-    from matplotlib.colors import ListedColormap
-    from nilearn.plotting import plot_connectome
-
-    figure.set_layout_engine("none")
-    value_RR = np.nan_to_num(value_RR)
-    joined_R = np.abs(value_RR).sum(axis=1)
-    for views, bottom in (("lr", 0.53), ("yz", 0.14)):
-        display = plot_connectome(
-            value_RR,
-            place_R3,
-            node_color=INK,
-            node_size=4 + 36 * joined_R / max(joined_R.max(), 1e-9),
-            edge_cmap=ListedColormap([LESS, MORE]),
-            edge_vmin=-limit,
-            edge_vmax=limit,
-            display_mode=views,
-            figure=figure,
-            axes=(0.0, bottom, 1.0, 0.39),
-            annotate=False,
-            colorbar=False,
-        )
-        display.annotate(size=9, positions=False)
-    for panel in figure.axes:
-        panel.set_facecolor("none")
-        for patch in panel.patches:  # the outlines, which nilearn draws in black and with identifiers of its own
-            patch.set_gid(None)
-            patch.set_edgecolor(QUIET)
-        for text in panel.texts:
-            text.set(color=QUIET, bbox=None)
 
 
 def _ring(

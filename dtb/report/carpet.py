@@ -24,7 +24,7 @@ from dtb.report.style import canvas, or_words, to_svg
 
 def scan_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, str]) -> Section:
     """Return the section on the first run of each task with BOLD."""
-    section = Section("scan", "What the scanner saw", results=False)
+    section = Section("scan", "What the scanner saw" + (f" of {pseudonym}" if pseudonym else ""))
     if isinstance(found.people, Missing) or pseudonym is None:
         reason = found.people.reason if isinstance(found.people, Missing) else "There is nobody to show."
         return dataclasses.replace(section, missing=[reason])
@@ -38,27 +38,20 @@ def scan_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, st
         run = next((run for run in record.runs if run.task == task and run.bold_VR is not None), None)
         if run is None or run.bold_VR is None or run.repetition_time is None:
             continue
-        where = f"{pseudonym}, {run.label}"
         svg = carpet(f"carpet-{place}", run.bold_VR, run.repetition_time, description.regions, title=f"{task}: carpet")
-        words = (
-            f"{where}: one row a region, network by network, each detrended and in its own standard deviations, over the volumes. Stripes "
-            "across all rows tell of motion or breathing rather than of the task. Volumes that were left out stand at the mean."
-        )
+        words = f"{run.label}: a row a region, in its own SD. Stripes across all rows tell of motion or breathing."
         panels.append(Panel(svg, words, new_row=True))
-        panels += _design_panels(place, task, where, run, conditions_of(found.people, task))
+        panels += _design_panels(place, task, run, conditions_of(found.people, task))
     missing = [] if panels else [f"{pseudonym} has no task BOLD, so there is no carpet plot and no design matrix."]
     return dataclasses.replace(section, panels=panels, missing=missing)
 
 
-def _design_panels(place: int, task: str, where: str, run: Run, conditions: tuple[str, ...]) -> list[Panel]:
+def _design_panels(place: int, task: str, run: Run, conditions: tuple[str, ...]) -> list[Panel]:
     known_J = run.trials.condition_J
     if run.bold_VR is None or run.repetition_time is None or not len(known_J) or known_J.max() >= len(conditions):
         return []
     design = design_matrix(condition_events(run, conditions), run.volume_seconds_V)
-    caption = (
-        f"{where}: the regressors of the linear model that gives the task's contrast: each condition's events convolved with the "
-        "haemodynamic response, their derivatives, and slow drifts. Each column has its own scale; time goes down."
-    )
+    caption = "Each condition convolved with the haemodynamic response, derivatives, and slow drifts; time goes down."
     return [Panel(design_figure(f"design-{place}", design, title=f"{task}: design matrix"), caption)]
 
 

@@ -1,67 +1,137 @@
-"""One person's change of the connectome: on a brain before and after, as a matrix, and as rankings of edges, regions and networks.
+"""One person's change of the connectome: on a brain before, after and in between, as a matrix, and as rankings of edges, regions and
+networks.
 
 Shape letters: `R` region, `E` connectome edge.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from dtb.fleet.rankings import rank_networks, rank_regions
+from dtb.people.networks import network_of
 from dtb.people.records import matrix_from_edges, num_regions_of
 from dtb.report import figures
-from dtb.report.brain import edges_on_brain, strongest
+from dtb.report.brain import edges_on_ring, strongest
 from dtb.report.collected import Collected, Interventions, People
-from dtb.report.parts import Panel, Table
+from dtb.report.maps import Brain, edge_map, limit_of, region_map, values_of
+from dtb.report.parts import Panel, Section, Table
 from dtb.report.style import task_colour
 
 _EDGES_DRAWN = 40
-_ROWS_SHOWN = 10
+_ROWS_SHOWN = 8
 
 
-def add_change(
-    interventions: Interventions,
-    pseudonym: str,
-    found: Collected,
-    panels: list[Panel],
-    tables: list[Table],
-    missing: list[str],
-) -> None:
-    """Add one person's change to a section's parts, or why there is none."""
+def change_sections(
+    interventions: Interventions, pseudonym: str, found: Collected, brain: Brain | None
+) -> list[Section]:
+    """Return the sections on one person's change: on the brain, as rankings, and network by network; or why there is none."""
+    section = Section("person-change", f"The change for {pseudonym}")
     try:
         change_E = interventions.change_of(pseudonym)
     except (OSError, ValueError, KeyError) as error:
-        missing.append(f"The change of this person's connectome cannot be read: {error}")
-        return
+        return [
+            dataclasses.replace(section, missing=[f"The change of this person's connectome cannot be read: {error}"])
+        ]
     if change_E is None:
-        missing.append(
+        reason = (
             f"There is no change to show for {pseudonym}: the search did not succeed for them, or did not come to them."
         )
-        return
+        return [dataclasses.replace(section, missing=[reason])]
     change_E = np.nan_to_num(change_E)
     names: Sequence[str] = [f"region {index + 1}" for index in range(num_regions_of(len(change_E)))]
-    places_R3 = None
     if isinstance(found.people, People) and len(found.people.manifest.description.regions) == len(names):
-        names, places_R3 = found.people.manifest.description.regions, found.places_R3
-    panels += _brain_panels(pseudonym, change_E, interventions.base_of(pseudonym), names, places_R3)
-    change_RR = matrix_from_edges(change_E, diagonal=np.nan)
-    panels.append(
-        Panel(
-            figures.matrix(
-                "intervention-change",
-                change_RR,
-                regions=names,
-                limit=_limit(change_E),
-                title="The change, as a matrix",
-                quantity="change of correlation",
-            ),
-            f"{pseudonym}: what was added to the connectome, all edges.",
-        )
+        names = found.people.manifest.description.regions
+    base_E = interventions.base_of(pseudonym)
+    matrix = figures.matrix(
+        "intervention-change",
+        matrix_from_edges(change_E, diagonal=np.nan),
+        regions=names,
+        limit=_limit(change_E),
+        title="All edges",
+        quantity="change of correlation",
     )
-    tables += _tables(pseudonym, change_E, names)
-    panels += _front_panels(interventions, pseudonym)
+    panels = [
+        *_strength_maps("strength", change_E, base_E, brain, by_network=False),
+        *_brain_panels(change_E, base_E, names, brain),
+        Panel(matrix, "What was added to the connectome."),
+        *_front_panels(interventions, pseudonym),
+    ]
+    sections = [dataclasses.replace(section, panels=panels, tables=_tables(change_E, names))]
+    if contrasts := _contrast_maps(interventions, pseudonym, brain):
+        sections.append(Section("change-contrasts", "Its BOLD contrasts, before and after", panels=contrasts))
+    if networks := _strength_maps("networks", change_E, base_E, brain, by_network=True):
+        sections.append(Section("change-networks", "The same, network by network", panels=networks))
+    return sections
+
+
+def _strength_maps(
+    name: str, change_E: np.ndarray, base_E: np.ndarray | None, brain: Brain | None, *, by_network: bool
+) -> list[Panel]:
+    """Draw each region's mean correlation with all others before the change, after it, and the difference."""
+    if brain is None or num_regions_of(len(change_E)) != len(brain.regions):
+        return []
+    network_R = np.array([network_of(region) for region in brain.regions])
+
+    def strength(values_E: np.ndarray) -> np.ndarray:
+        value_R = np.nanmean(matrix_from_edges(values_E, diagonal=np.nan), axis=0)
+        if not by_network:
+            return value_R
+        means = {network: value_R[network_R == network].mean() for network in np.unique(network_R)}
+        return np.array([means[network] for network in network_R])
+
+    moved_R = strength(change_E)
+    told = [("difference", moved_R, "mean change of r", limit_of(moved_R))]
+    if base_E is not None:
+        before_R = strength(base_E)
+        limit = limit_of(np.concatenate([before_R, before_R + moved_R]))
+        told = [("before", before_R, "mean r", limit), ("after", before_R + moved_R, "mean r", limit), *told]
+    what = "Networks" if by_network else "Strength"
+    captions = {
+        "before": "Mean correlation with all other regions" + (", averaged over each network." if by_network else ".")
+    }
+    return [
+        Panel(
+            region_map(
+                f"{name}-{place}", value_R, brain, limit=limit, title=f"{what}, {when}", quantity=quantity, decimals=3
+            ),
+            captions.get(when, ""),
+            new_row=not place,
+        )
+        for place, (when, value_R, quantity, limit) in enumerate(told)
+    ]
+
+
+def _contrast_maps(interventions: Interventions, pseudonym: str, brain: Brain | None) -> list[Panel]:
+    """Draw the twin's contrast of each task before the change, after it, and the difference, where the search looked at all regions."""
+    rows = interventions.results
+    if brain is None or "region" not in rows:
+        return []
+    rows = rows[(rows["pseudonym"].astype(str) == pseudonym) & rows["region"].isin(list(brain.regions))]
+    panels = []
+    for index, (task, some) in enumerate(rows.drop_duplicates(["task", "region"]).groupby("task", sort=False)):
+        before_R, after_R = (values_of(some, column, brain.regions) for column in ("before", "after"))
+        limit, apart_R = limit_of(np.concatenate([before_R, after_R])), after_R - before_R
+        told = (("before", before_R, limit), ("after", after_R, limit), ("difference", apart_R, limit_of(apart_R)))
+        panels += [
+            Panel(
+                region_map(
+                    f"contrast-{index}-{place}",
+                    value_R,
+                    brain,
+                    limit=most,
+                    title=f"{task}, {when}",
+                    quantity="contrast",
+                ),
+                "",
+                new_row=not place,
+            )
+            for place, (when, value_R, most) in enumerate(told)
+        ]
+    return panels
 
 
 def _front_panels(interventions: Interventions, pseudonym: str) -> list[Panel]:
@@ -76,87 +146,86 @@ def _front_panels(interventions: Interventions, pseudonym: str) -> list[Panel]:
         colour=task_colour(0),
     )
     caption = (
-        f"{pseudonym}: the search was done again with the second aim (`intervene.against`) at each of these shares. Gains are in standard "
-        "deviations between people, positive the wanted way."
+        "The search with the second aim (`intervene.against`) at each of these shares; gains in SD between people."
     )
     return [Panel(svg, caption)]
 
 
 def _brain_panels(
-    pseudonym: str, change_E: np.ndarray, base_E: np.ndarray | None, names: Sequence[str], places_R3: np.ndarray | None
+    change_E: np.ndarray, base_E: np.ndarray | None, names: Sequence[str], brain: Brain | None
 ) -> list[Panel]:
     """Draw the edges that change most: the change and, if the original correlations are known, before and after."""
     kept_RR = strongest(matrix_from_edges(change_E, diagonal=0.0), _EDGES_DRAWN)
     is_kept_RR = np.isfinite(kept_RR)
     num_edges = int(is_kept_RR.sum()) // 2
-    where = (
-        ""
-        if places_R3 is not None
-        else " Regions stand on a ring by network; with `report.atlas`, they stand in a brain."
-    )
-    svg = edges_on_brain(
-        "change-brain",
-        kept_RR,
-        names,
-        places_R3,
-        limit=_limit(change_E),
-        title="The change",
-        quantity="change of r",
-    )
+    glass = brain if brain is not None and brain.place_R3 is not None and len(brain.regions) == len(names) else None
+    where = "" if glass is not None else " Regions stand on a ring by network; with `report.atlas`, in a brain."
     total = float(np.sum(change_E**2)) or 1.0
     share = float(np.nansum(kept_RR**2)) / 2 / total
     caption = (
-        f"{pseudonym}: by how much they change; red edges grow, blue ones shrink. These {num_edges} edges of {len(change_E):,} carry "
-        f"{share:.1%} of the squared change."
+        f"The {num_edges} edges of {len(change_E):,} that change most carry {share:.1%} of the squared change.{where}"
     )
-    change = Panel(svg, caption + where, new_row=base_E is None)
-    if base_E is None:
-        return [change]
-    drawn: list[Panel] = []
-    for title, values_E in (("Before", base_E), ("After", base_E + change_E)):
-        value_RR = np.where(is_kept_RR, matrix_from_edges(values_E, diagonal=np.nan), np.nan)
-        svg = edges_on_brain(
-            f"{title.lower()}-brain", value_RR, names, places_R3, limit=1.0, title=title, quantity="correlation r"
+    told = [("Edges, difference", kept_RR, "change of r", _limit(change_E), caption)]
+    if base_E is not None:
+        told = [
+            (
+                f"Edges, {when}",
+                np.where(is_kept_RR, matrix_from_edges(values_E, diagonal=np.nan), np.nan),
+                "correlation r",
+                1.0,
+                "",
+            )
+            for when, values_E in (("before", base_E), ("after", base_E + change_E))
+        ] + told
+    panels = []
+    for place, (title, value_RR, quantity, limit, words) in enumerate(told):
+        svg = (
+            edges_on_ring(f"edges-{place}", value_RR, names, limit=limit, title=title, quantity=quantity)
+            if glass is None
+            else edge_map(f"edges-{place}", value_RR, glass, limit=limit, title=title, quantity=quantity)
         )
-        caption = f"{pseudonym}: the {num_edges} edges that the search changes most, {title.lower()} the change."
-        drawn.append(Panel(svg, caption, new_row=not drawn))
-    return [*drawn, change]
+        panels.append(Panel(svg, words, new_row=not place))
+    return panels
 
 
-def _tables(pseudonym: str, change_E: np.ndarray, names: Sequence[str]) -> list[Table]:
+def _tables(change_E: np.ndarray, names: Sequence[str]) -> list[Table]:
     first, second = np.triu_indices(len(names), 1)
     order = np.argsort(-np.abs(change_E), kind="stable")[:_ROWS_SHOWN]
     share = float(np.sum(change_E[order] ** 2)) / (float(np.sum(change_E**2)) or 1.0)
-    edges = Table(
-        f"{pseudonym}: the {len(order)} edges that change most ({share:.1%} of the squared change)",
-        ("region", "region", "change of correlation"),
-        [(names[first[edge]], names[second[edge]], _signed(change_E[edge])) for edge in order],
-        frozenset({2}),
-    )
-    regions = rank_regions([pseudonym], change_E[None], names).slice(0, _ROWS_SHOWN).to_pylist()
-    networks = rank_networks([pseudonym], change_E[None], names).slice(0, _ROWS_SHOWN).to_pylist()
     made = [
-        edges,
         Table(
-            f"{pseudonym}: the regions at whose edges most changes",
+            f"The {len(order)} edges that change most ({share:.1%} of the squared change)",
+            ("region", "region", "change of r"),
+            [(names[first[edge]], names[second[edge]], _signed(change_E[edge])) for edge in order],
+            frozenset({2}),
+            is_folded=True,
+        )
+    ]
+    regions = rank_regions(["p"], change_E[None], names).slice(0, _ROWS_SHOWN).to_pylist()
+    networks = rank_networks(["p"], change_E[None], names).slice(0, _ROWS_SHOWN).to_pylist()
+    made.append(
+        Table(
+            "The regions at whose edges most changes",
             ("region", "network", "share of the squared change", "change of strength"),
             [
                 (row["region"], row["network"], f"{row['share']:.1%}", _signed(row["strength_change"]))
                 for row in regions
             ],
             frozenset({2, 3}),
-        ),
-    ]
+            is_folded=True,
+        )
+    )
     if len({row["network"] for row in networks}) > 1:
         made.append(
             Table(
-                f"{pseudonym}: the networks between which most changes",
-                ("network", "network", "share of the squared change", "mean change of correlation"),
+                "The networks between which most changes",
+                ("network", "network", "share of the squared change", "mean change of r"),
                 [
                     (row["network"], row["other"], f"{row['share']:.1%}", _signed(row["mean_change"]))
                     for row in networks
                 ],
                 frozenset({2, 3}),
+                is_folded=True,
             )
         )
     return made

@@ -16,6 +16,7 @@ from dtb.people.connectome_kinds import quantity_of
 from dtb.people.records import SubjectRecord, matrix_from_edges
 from dtb.report import figures
 from dtb.report.collected import Collected, Evaluation, Missing, People
+from dtb.report.maps import Brain, limit_of, region_map
 from dtb.report.parts import Panel, Section, Table, number
 from dtb.report.performance import behaviour_panels, bold_panels
 from dtb.shards.manifest import CohortDescription
@@ -50,8 +51,7 @@ def choose_person(found: Collected, wanted: str | None) -> tuple[str | None, str
     errors = errors_of_people(found)
     if len(errors):
         return str(errors.index[(len(errors) - 1) // 2]), (
-            f"Of {len(errors)} people in the held-out data, this one's mean reaction times are predicted neither best nor worst: "
-            "the error is the median of all."
+            f"Of {len(errors)} people held out, the one whose error in mean RT is the median."
         )
     if known:
         return min(known), "The first person of the cohort by pseudonym; there is no evaluation to choose by."
@@ -68,7 +68,9 @@ def errors_of_people(found: Collected) -> pd.Series:
     return errors.groupby(subjects["pseudonym"]).mean().dropna().sort_values(kind="stable")
 
 
-def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Mapping[str, str]) -> Section:
+def twin_section(
+    found: Collected, pseudonym: str | None, why: str, tasks: Mapping[str, str], brain: Brain | None
+) -> Section:
     """Return the section on one person's connectome, reaction times and BOLD time courses, simulated and observed."""
     section = Section("twin", "One person's twin")
     if pseudonym is None:
@@ -86,7 +88,7 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Mappi
         except (OSError, ValueError) as error:
             missing.append(f"No connectome can be shown: {error}")
     if record is not None and isinstance(found.people, People):
-        panels.append(_connectome_panel(record, found.people.manifest.description))
+        panels += _connectome_panels(record, found.people.manifest.description, brain)
     if isinstance(found.simulations, Missing):
         missing.append(f"No simulated behaviour can be shown. {found.simulations.reason}")
     else:
@@ -98,7 +100,7 @@ def twin_section(found: Collected, pseudonym: str | None, why: str, tasks: Mappi
     )
 
 
-def _connectome_panel(record: SubjectRecord, description: CohortDescription) -> Panel:
+def _connectome_panels(record: SubjectRecord, description: CohortDescription, brain: Brain | None) -> list[Panel]:
     made = description.connectome
     shown_RR = matrix_from_edges(record.connectome_E.astype(float), diagonal=np.nan)
     if made.get("scale") in {None, "fisher_z"}:
@@ -110,7 +112,7 @@ def _connectome_panel(record: SubjectRecord, description: CohortDescription) -> 
         quantity = f"connection, {made['scale']}"
         what = f"how regions are connected ({made['scale']}), from matrices that were given"
     absent = int(np.isnan(shown_RR).all(axis=1).sum())
-    return Panel(
+    matrix = Panel(
         figures.matrix(
             "twin-connectome",
             shown_RR,
@@ -126,6 +128,16 @@ def _connectome_panel(record: SubjectRecord, description: CohortDescription) -> 
             else ""
         ),
     )
+    if brain is None:
+        return [matrix]
+    with np.errstate(invalid="ignore"):
+        known_R = np.isfinite(shown_RR).any(axis=0)
+        strength_R = np.full(len(known_R), np.nan)
+        strength_R[known_R] = np.nanmean(shown_RR[:, known_R], axis=0)
+    svg = region_map(
+        "twin-strength", strength_R, brain, limit=limit_of(strength_R), title="Strength", quantity=f"mean {quantity}"
+    )
+    return [matrix, Panel(svg, "The mean over all connections of each region.")]
 
 
 def _person_tables(found: Collected, pseudonym: str) -> list[Table]:

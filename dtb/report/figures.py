@@ -85,6 +85,8 @@ def predicted_against_observed(
     quantity: str,
     each: str = "people",
     baselines: Mapping[str, np.ndarray] | None = None,
+    told: Sequence[str] = (),
+    links: Sequence[str | None] = (),
 ) -> Markup:
     """Draw one point for each person (or region), the identity line, and baselines in grey behind.
 
@@ -102,6 +104,10 @@ def predicted_against_observed(
         What a point is, in the plural.
     baselines : mapping of str to (S,) float, optional
         Other predictions of the same values.
+    told : sequence of str
+        The name of each point, for whoever points at it.
+    links : sequence of str or None
+        Where each point leads.
     """
     known = np.isfinite(observed_S) & np.isfinite(predicted_S)
     with canvas(4.4, 4.2) as (figure, axes):
@@ -116,7 +122,7 @@ def predicted_against_observed(
                 linewidths=0.8,
                 label=label,
             )
-        axes.scatter(
+        points = axes.scatter(
             observed_S[known],
             predicted_S[known],
             s=34,
@@ -125,7 +131,16 @@ def predicted_against_observed(
             linewidths=0.6,
             label="twin",
             zorder=3,
+            gid="points",
         )
+        places = np.flatnonzero(known).tolist()
+        urls = [links[place] for place in places] if len(links) else []
+        if any(urls):
+            points.set_urls(urls)
+        titles = [
+            f"{told[place]}: observed {observed_S[place]:.3g}, predicted {predicted_S[place]:.3g}"
+            for place in (places if len(told) else ())
+        ]
         shown = np.concatenate([observed_S[known], predicted_S[known], *(v[known] for v in (baselines or {}).values())])
         _square(axes, shown)
         axes.set(xlabel=f"observed {quantity}", ylabel=f"predicted {quantity}")
@@ -137,6 +152,8 @@ def predicted_against_observed(
             name,
             f"{title}. Predicted against observed {quantity} for {known.sum()} {each}; observed {_range(observed_S[known])}, "
             f"predicted {_range(predicted_S[known])}" + (f"; in grey: {', '.join(baselines)}." if baselines else "."),
+            titles={"points": titles},
+            are_linked=any(urls),
         )
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from dtb.intervene.kinds import INDICATORS
 from dtb.report import figures
-from dtb.report.change import add_change
+from dtb.report.change import change_sections
 from dtb.report.collected import Collected, Missing
+from dtb.report.maps import Brain
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _REGIONS_SHOWN = 6
@@ -25,18 +26,20 @@ _CONTROLS = {
 }
 
 
-def intervention_section(found: Collected, pseudonym: str | None, tasks: Mapping[str, str]) -> Section:
-    """Return the section on the indicator before and after for everybody, and on the example person's change."""
+def intervention_section(
+    found: Collected, pseudonym: str | None, tasks: Mapping[str, str], brain: Brain | None
+) -> list[Section]:
+    """Return the sections on the indicator before and after for everybody, and on the example person's change."""
     section = Section("intervention", "A search for a change of the connectome")
     interventions = found.interventions
     if isinstance(interventions, Missing):
-        return dataclasses.replace(section, missing=[interventions.reason])
+        return [dataclasses.replace(section, missing=[interventions.reason])]
     missing = [found.stages["intervene"].reason] if found.stages["intervene"].reason else []
     results = interventions.results
     done = results[results["is_target"].astype(bool)].reset_index(drop=True)
     if done.empty:
         reason = "The search did not succeed for anybody; the reasons stand further down."
-        return dataclasses.replace(section, missing=[*missing, reason])
+        return [dataclasses.replace(section, missing=[*missing, reason])]
     task, name = str(done["task"].iloc[0]), indicator_name(done.iloc[0])
     unit = str(done["unit"].iloc[0])
     example = np.flatnonzero(done["pseudonym"].astype(str) == pseudonym)
@@ -50,16 +53,13 @@ def intervention_section(found: Collected, pseudonym: str | None, tasks: Mapping
         quantity=f"{name} ({unit})",
         example=int(example[0]) if len(example) else None,
     )
-    caption = (
-        "One line a person, from the twin's indicator with their own connectome (open) to the indicator with the changed one "
-        "(filled); the bar is a random change of equal norm. Both were simulated anew from the changed connectome."
-    )
+    caption = "One line a person, from before (open) to after (filled); the bar is a random change of equal norm. All simulated anew."
     panels = [Panel(svg, caption), _effects_panel(done, name, unit, colour_of(task, tasks))]
     tables = [_indicators_table(results)]
-    if pseudonym is not None:
-        add_change(interventions, pseudonym, found, panels, tables, missing)
     words = [_effect_words(done, name, unit), *_abstained_words(done), *_setting_words(found)]
-    return dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
+    everybody = dataclasses.replace(section, words=words, missing=missing, panels=panels, tables=tables)
+    own = [] if pseudonym is None else change_sections(interventions, pseudonym, found, brain)
+    return [everybody, *own]
 
 
 def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Panel:
@@ -71,9 +71,8 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
         "intervention-effects", changes, colour=colour, title="Beside controls", quantity=f"change ({unit})"
     )
     caption = (
-        f"How far each way of changing the connectome moves the twin's {name}: one point a person, the line is the median. All "
-        "changes have the norm of the search's; but the search is also held to leave the other indicators as they are, and the "
-        "controls are not."
+        f"Change of the twin's {name}: one point a person, the line is the median. All have the search's norm; the search alone is held to "
+        "leave the other indicators as they are."
     )
     short = {
         words: int((done[f"{control}_norm"] < _SHORT * done["change_norm"]).sum())
@@ -124,17 +123,16 @@ def _indicators_table(results: pd.DataFrame) -> Table:
     if num_bold > _REGIONS_SHOWN:
         caption += f"; of {num_bold} BOLD contrasts, the {_REGIONS_SHOWN} that moved most"
     columns = ("indicator", "role", "before", "after", "after random", "change (SD)", "random change (SD)")
-    return Table(caption, columns, [cells for *_, cells in kept], frozenset(range(2, 7)))
+    return Table(caption, columns, [cells for *_, cells in kept], frozenset(range(2, 7)), is_folded=True)
 
 
 def _effect_words(done: pd.DataFrame, name: str, unit: str) -> str:
     change, by_chance = done["after"] - done["before"], done["random_after"] - done["before"]
     farther = int((change.abs() > by_chance.abs()).sum())
     return (
-        f"For each of {count(len(done), 'person', 'people')}, the search looked for a small change of their connectome that moves "
-        f"the twin's {name}. The median change is {number(change.median())} {unit}, against {number(by_chance.median())} {unit} by "
-        f"a random change of equal norm; the search moved it farther than the random change in {farther} of {len(done)}. This is "
-        "a property of the model, not of the people."
+        f"For each of {count(len(done), 'person', 'people')}, the search looked for a small change of the connectome that moves the twin's "
+        f"{name}: by {number(change.median())} {unit} (median), a random change of equal norm by {number(by_chance.median())} {unit}; "
+        f"farther than that in {farther} of {len(done)}. This is a property of the model, not of the people."
     )
 
 

@@ -47,14 +47,14 @@ def methods_section(found: Collected) -> Section:
         f"The model follows {REFERENCE['text']} doi:{REFERENCE['doi']}, with the departures named above; "
         f"{_software(found.stages['train'])} did the work. {_TOOLS} Cite these, and the data set as its `dataset_description.json` asks."
     )
-    return Section("methods", "Methods and versions", words=words, tables=[_versions(found)], results=False)
+    return Section("methods", "Methods and versions", words=words, tables=[_versions(found)])
 
 
 def made_with(found: Collected) -> list[str]:
     """Return the foot of a person's page: software, and the hashes of data and settings."""
     hashes = "; ".join(f"{words} {value[:12]}" for words, value in _hashes(found))
     return [
-        f"The twin was trained by {_software(found.stages['train'])}. The methods stand at the end of the main page.",
+        f"The twin was trained by {_software(found.stages['train'])}. The methods stand on the main page.",
         *([f"{hashes[0].upper()}{hashes[1:]}."] if hashes else []),
     ]
 
@@ -199,4 +199,4 @@ def _versions(found: Collected) -> Table:
     seed = train.settings.get("seed")
     if seed is not None:
         rows.append(("seed", str(seed)))
-    return Table(f"Versions ({where}) and hashes", ("what", "which"), rows)
+    return Table(f"Versions ({where}) and hashes", ("what", "which"), rows, is_folded=True)

@@ -56,26 +56,23 @@ def own_data_section(found: Collected, tasks: Mapping[str, str]) -> Section:
                 title = f"{judged}: {figure}" if given == judged else f"{given} to {judged}"
                 name = f"own-data-{place}-{figure.replace(' ', '-').lower()}"
                 svg = error_against_trials(name, some, colour=colour_of(str(judged), tasks), title=title)
-                panels.append(
-                    Panel(svg, f"Error in people's {figure} {kinds[str(kind)]}, after so many trials of {given}.")
-                )
+                panels.append(Panel(svg, f"Error in {figure} {kinds[str(kind)]}, after trials of {given}."))
         tables.append(_table(rows, f"{judged} {kinds[str(kind)]}, after trials of {given}"))
     words = [
-        "The twin is updated by the first trials of people it has never seen, and predicts later ones. Every prediction is a distribution; "
-        "the error is its CRPS, which is the absolute error of a prediction that is certain. Where the two lines of the twin meet, the "
-        "connectome says nothing that the person's own trials have not said."
+        "The twin is updated by the first trials of people it has never seen, and predicts later ones (error: CRPS). Where its two lines "
+        "meet, the connectome says nothing that own trials have not said."
     ]
     worths = found.evaluation.certificate.get("worths", [])
-    words += [_worth_in_words(worth) for worth in worths]
+    if worths:
+        words.append(f"A scan is worth {'; '.join(worth_in_words(worth) for worth in worths)}.")
     return dataclasses.replace(section, words=words, panels=panels, tables=tables)
 
 
-def _worth_in_words(worth: Mapping[str, Any]) -> str:
+def worth_in_words(worth: Mapping[str, Any]) -> str:
+    """Return how many trials a scan is worth in a task."""
     value, lower, upper = worth["trials"]
     least = "at least " if value is not None and value >= worth["most"] else ""
-    return (
-        f"In {worth['task']} a scan is worth {least}{number(value, 2)} trials [{number(lower, 2)}, {number(upper, 2)}]."
-    )
+    return f"{least}{number(value, 2)} own trials of {worth['task']} [{number(lower, 2)}, {number(upper, 2)}]"
 
 
 def _table(rows: pd.DataFrame, caption: str) -> Table:
@@ -86,7 +83,13 @@ def _table(rows: pd.DataFrame, caption: str) -> Table:
     cells = [
         (str(name).replace("_", " "), *(number(values.loc[name].get(a)) for a in amounts)) for name in values.index
     ]
-    return Table(f"R2 of mean RT, {caption}", ("predictor", *amounts), cells, frozenset(range(1, len(amounts) + 1)))
+    return Table(
+        f"R2 of mean RT, {caption}",
+        ("predictor", *amounts),
+        cells,
+        frozenset(range(1, len(amounts) + 1)),
+        is_folded=True,
+    )
 
 
 @or_words

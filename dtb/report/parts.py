@@ -27,6 +27,8 @@ class Panel:
     ----------
     svg : Markup
     caption : str
+    title : str
+        Heading above the figure, where it has none of its own.
     new_row : bool
         Place it at the left, below the previous figures.
     below : bool
@@ -35,23 +37,28 @@ class Panel:
 
     svg: Markup
     caption: str
+    title: str = ""
     new_row: bool = False
     below: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table: `numeric` names the columns set flush right."""
+    """A table: `numeric` names the columns set flush right, and one that is folded opens on request.
+
+    A cell of the column `verdict` is drawn as a badge.
+    """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int] = frozenset()
+    is_folded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One section of the page, printed in this order: words, notices, figures, tables, notes.
+    """One section of the page, printed in this order: words, notices, tables, figures, folded tables, notes.
 
     Attributes
     ----------
@@ -65,8 +72,6 @@ class Section:
     panels, tables : sequence
     notes : sequence of str
         How to read it.
-    results : bool
-        Whether it shows results of the model, and needs the note "research use only".
     """
 
     key: str
@@ -76,7 +81,6 @@ class Section:
     panels: Sequence[Panel] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
-    results: bool = True
 
     @property
     def cells(self) -> list[list[Panel]]:
@@ -88,6 +92,39 @@ class Section:
             else:
                 cells.append([panel])
         return cells
+
+
+MARKS = {"yes": "✓", "no": "✗", "undecided": "?", "": ""}
+"""A sign for each answer, which tells them apart without colour."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A question that a reader has, its answer in a line, and the sections behind it.
+
+    Attributes
+    ----------
+    key : str
+        Anchor.
+    title, answer : str
+    verdict : {"yes", "no", "undecided", ""}
+        Empty where there is none to give.
+    sections : sequence of Section
+    is_open : bool
+        Whether the sections are shown before anybody asks.
+    """
+
+    key: str
+    title: str
+    answer: str
+    verdict: str
+    sections: Sequence[Section]
+    is_open: bool = False
+
+    @property
+    def mark(self) -> str:
+        """Return the sign of the answer."""
+        return MARKS[self.verdict]
 
 
 def task_colours(found: Collected) -> dict[str, str]:

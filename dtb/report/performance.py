@@ -17,6 +17,7 @@ import pandas as pd
 from dtb.people.records import SubjectRecord
 from dtb.report import comparisons
 from dtb.report.collected import Collected, People, Simulations
+from dtb.report.maps import plain_region
 from dtb.report.parts import Panel, colour_of, conditions_of, number
 
 
@@ -43,9 +44,8 @@ def behaviour_panels(
             title=f"{task}: reaction times",
         )
         words = (
-            f"{task}: grey bars are what the person did, the line is what the twin does in the same trials; nine in ten of its "
-            f"{session.nunique()} sessions lie in the band from end to end. It is a band of this twin's sessions, and not of people: how "
-            f"far a twin errs about a person it has not seen is not in it. {omitted} have no press."
+            f"Bars: the person; line: the twin in the same trials; nine in ten of its {session.nunique()} sessions lie in the band "
+            f"from end to end (of sessions, not of people). {omitted} have no press."
         )
         choices = _choice_panels(f"twin-choice-{index}", task, rows, session, record, found, tasks)
         panels += [Panel(svg, words, new_row=bool(index and choices)), *choices]
@@ -78,11 +78,7 @@ def _choice_panels(
         colour=colour_of(task, tasks),
         title=f"{task}: choices",
     )
-    caption = (
-        f"{task}: share of right answers; a press that is due and does not come is none. Within each condition, the bar spans "
-        "the middle nine in ten of the twin's sessions (what differs between people and their twins is not in it); after its name, the "
-        "person's number of trials."
-    )
+    caption = "Bars span the middle nine in ten of the twin's sessions; in brackets, the person's trials."
     return [Panel(svg, caption)]
 
 
@@ -143,18 +139,16 @@ def bold_panels(
             predicted_VR[:, region],
             spread_V,
             colour=colour_of(task, tasks),
-            title=f"{task}: BOLD of {names[region]}",
+            title=f"{task}: BOLD of {plain_region(names[region])}",
         )
         band = (
-            "how far the prediction errs in this run (1.64 times the root of its mean squared error, either way)"
+            "its error in this run (1.64 root mean squares either way)"
             if spread_V is None
-            else "how the twin's performances differ among themselves (1.64 standard deviations either way)"
+            else "how its sessions differ (1.64 SD either way)"
         )
         caption = (
-            f"{task}, {names[region]}: of {len(known)} regions the one with the median correlation of observed with predicted BOLD, "
-            f"r = {number(correlation_R[region], 2)}; over regions r goes from {number(correlation_R[known].min(), 2)} to "
-            f"{number(correlation_R[known].max(), 2)}. Both are in standard deviations of what was observed, so that the size of the "
-            f"prediction shows too. The band is {band}."
+            f"Of {len(known)} regions the one whose r of observed with predicted BOLD is the median, {number(correlation_R[region], 2)} "
+            f"({number(correlation_R[known].min(), 2)} to {number(correlation_R[known].max(), 2)}). The band is {band}."
         )
         panels.append(Panel(svg, caption, new_row=index == 0))
     return panels

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 from dtb.report import figures
-from dtb.report.change import add_change
-from dtb.report.collected import Collected, Missing, People
+from dtb.report.change import change_sections
+from dtb.report.collected import Collected, Evaluation, Missing, People
 from dtb.report.example_person import errors_of_people, twin_section
 from dtb.report.interventions import indicator_name
+from dtb.report.maps import Brain
 from dtb.report.parts import Panel, Section, Table, colour_of, number
 
 FOLDER = "people"
@@ -45,8 +47,8 @@ def chosen_people(found: Collected, num_pages: int, example: str | None) -> list
     return sorted(chosen, key=order.__getitem__)
 
 
-def link_table(found: Collected, people: Sequence[str]) -> list[Table]:
-    """Return the table of links to people's pages, with the error of each."""
+def link_section(found: Collected, people: Sequence[str]) -> list[Section]:
+    """Return the section with links to people's pages, with the error of each; none where nobody has one."""
     if not people:
         return []
     errors = errors_of_people(found)
@@ -57,18 +59,38 @@ def link_table(found: Collected, people: Sequence[str]) -> list[Table]:
         )
         for person in people
     ]
-    caption = "People with a page of their own: those held out from the best to the worst predicted, then others"
-    return [Table(caption, ("person", "error of mean RT (ms)"), rows, frozenset({1}))]
+    table = Table(
+        "From the best to the worst predicted, then others", ("person", "error of mean RT (ms)"), rows, frozenset({1})
+    )
+    return [Section("people-pages", "People with a page of their own", tables=[table])]
 
 
-def person_sections(found: Collected, pseudonym: str, tasks: Mapping[str, str]) -> list[Section]:
-    """Return the sections of one person's page."""
-    twin = twin_section(found, pseudonym, "", tasks)
+def person_sentence(found: Collected, pseudonym: str, tasks: Mapping[str, str]) -> str:
+    """Return what the page of a person says first: how long they and their twin take."""
+    name = f"{pseudonym} and their twin"
+    if isinstance(found.evaluation, Evaluation):
+        subjects = found.evaluation.subjects
+        own = subjects[subjects["pseudonym"].astype(str) == pseudonym]
+        for task in tasks:
+            both = own.loc[own["task"].astype(str) == task, ["observed_mean_rt", "predicted_mean_rt"]].to_numpy(float)
+            if len(both) and np.isfinite(both[0]).all():
+                return f"{name}: in {task} the person takes {both[0, 0]:.2f} s, the twin says {both[0, 1]:.2f} s."
+    return f"{name}."
+
+
+def person_questions(
+    found: Collected, pseudonym: str, tasks: Mapping[str, str], brain: Brain | None
+) -> list[tuple[str, str, Callable[[], Section | list[Section]]]]:
+    """Return anchor and title of the parts of one person's page, with what makes each."""
     return [
-        standing_section(found, pseudonym, tasks),
-        dataclasses.replace(twin, title="The twin", words=[]),
-        search_section(found, pseudonym),
+        ("where", "Where does this person stand?", partial(standing_section, found, pseudonym, tasks)),
+        ("what", "What does the twin do?", partial(_own_twin, found, pseudonym, tasks, brain)),
+        ("change-question", "What would change it?", partial(search_sections, found, pseudonym, brain)),
     ]
+
+
+def _own_twin(found: Collected, pseudonym: str, tasks: Mapping[str, str], brain: Brain | None) -> Section:
+    return dataclasses.replace(twin_section(found, pseudonym, "", tasks, brain), title="The twin", words=[])
 
 
 def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str]) -> Section:
@@ -105,9 +127,9 @@ def standing_section(found: Collected, pseudonym: str, tasks: Mapping[str, str])
             others = rows.loc[(rows["pseudonym"].astype(str) != pseudonym), seen].dropna()
             below = (others < own[seen].iloc[0]).mean()
             caption = (
-                f"{below:.0%} of {len(others)} others in the held-out data are below this person."
+                f"{below:.0%} of {len(others)} others are below this person."
                 if len(others)
-                else "Nobody else in the held-out data has such a value."
+                else "Nobody else has such a value."
             )
             if has_band:
                 caption += _of_band(rows[seen] - rows[told], float(own[reach].iloc[0]))
@@ -120,22 +142,19 @@ def _of_band(errors: pd.Series, reach: float) -> str:
     """Return what the band about a twin's value claims, and of how many people held out it is true."""
     known = errors.dropna().abs()
     return (
-        f" The band about the twin's mark is {reach:.3f} s to either side, as the errors on validation people ask for. It claims to hold "
-        f"nine in ten unseen people: here it held {(known <= reach).sum()} of {len(known)}."
+        f" The twin's band ({reach:.3f} s either way) claims to hold nine in ten unseen people: here it held {(known <= reach).sum()} of "
+        f"{len(known)}."
     )
 
 
-def search_section(found: Collected, pseudonym: str) -> Section:
-    """Return the section on the search for one person: every indicator before and after, and the change."""
+def search_sections(found: Collected, pseudonym: str, brain: Brain | None) -> list[Section]:
+    """Return the sections on the search for one person: every indicator before and after, and the change."""
     section = Section("search", "The search for a change of this connectome")
     if isinstance(found.interventions, Missing):
-        return dataclasses.replace(section, missing=[found.interventions.reason])
+        return [dataclasses.replace(section, missing=[found.interventions.reason])]
     results = found.interventions.results
     own = results[results["pseudonym"].astype(str) == pseudonym]
-    panels: list[Panel] = []
     tables: list[Table] = []
-    missing: list[str] = []
-    add_change(found.interventions, pseudonym, found, panels, tables, missing)
     if len(own):
         moved = ((own["after"] - own["before"]) / own["spread"]).abs()
         order = np.lexsort((-moved.fillna(0.0), ~own["is_target"].astype(bool)))[:_INDICATORS_SHOWN]
@@ -152,8 +171,11 @@ def search_section(found: Collected, pseudonym: str) -> Section:
         ]
         columns = ("indicator", "role", "before", "after", "after random", "change (SD between people)")
         caption = "Indicators of this person" + (f", the {len(rows)} that moved most" if len(own) > len(rows) else "")
-        tables.insert(0, Table(caption, columns, rows, frozenset(range(2, 6))))
+        tables.append(Table(caption, columns, rows, frozenset(range(2, 6)), is_folded=True))
     words = [
-        "What the search finds is how the model answers a changed connectome. It says nothing of what would happen to the person."
+        "What the search finds is how the model answers a changed connectome, not what would happen to the person."
     ]
-    return dataclasses.replace(section, words=words, panels=panels, tables=tables, missing=missing)
+    return [
+        dataclasses.replace(section, words=words, tables=tables),
+        *change_sections(found.interventions, pseudonym, found, brain),
+    ]

@@ -4,92 +4,98 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells
-from dtb.evaluate.predictors.table import predictor_heading, predictor_in_words
+from dtb.evaluate.certificate.table import ROW_HEADINGS, ROW_NUMBERS
+from dtb.evaluate.certificate.table import number as thousandths
+from dtb.evaluate.predictors.table import predictor_heading
 from dtb.report import figures
 from dtb.report.collected import Collected, Evaluation, Missing, People
+from dtb.report.maps import Brain, limit_of, region_map, values_of
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
+from dtb.report.person_page import FOLDER
 from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
-# The rows of figures.json that are drawn, section by section; the table has all of them.
+# The rows of figures.json that are drawn, section by section; the certificate has all of them.
 _DRAWN = {
-    "reaction-times": ("mean RT r", "RT CRPS", "condition effect r"),
-    "choices": ("choice log-loss", "accuracy above chance", "d' r"),
-    "bold": ("BOLD map r", "BOLD map r without the group map", "BOLD series r"),
-    "personal": (
-        "identification by behaviour",
-        "own minus others, behaviour",
-        "identification by BOLD map",
-        "own minus others, BOLD map",
-    ),
+    "reaction-times": ("mean RT r", "condition effect r"),
+    "choices": ("choice log-loss", "d' r"),
+    "bold": ("BOLD map r", "BOLD map r without the group map"),
+    "personal": ("identification by behaviour", "identification by BOLD map"),
 }
-_REGIONS_SHOWN = 8
 # By kind of ceiling, in the order in which an evaluation takes the first that there is: its mark in a figure, and what may be said of it.
 _CEILINGS = {
-    "truth": (
-        "truth",
-        "By the truth of this made-up cohort, perfect knowledge would reach about {} on average; few people may show more by chance.",
-    ),
+    "truth": ("truth", "Perfect knowledge of this made-up cohort would reach about {}."),
     "halves": (
         "ceiling, est.",
-        "From how well people's own halves agree, about {} is the most to expect with data this noisy; that is itself an estimate.",
+        "From how well people's own halves agree, about {} is the most to expect (an estimate).",
     ),
-    "runs": (
-        "ceiling, est.",
-        "From how well people's own runs agree, about {} is the most to expect with data this noisy; that is itself an estimate.",
-    ),
-    "own_half": ("own half", "About {} is reached by who knows the other half of each person's own trials."),
+    "runs": ("ceiling, est.", "From how well people's own runs agree, about {} is the most to expect (an estimate)."),
+    "own_half": ("own half", "Whoever knows the other half of each person's trials reaches {}."),
 }
 _OF_OWN_PERSON = ("identification by ", "own minus others")
 _BETWEEN_HALVES = ("own half", "One half of each person's own data, taken as a twin of the other half, reaches {}.")
+_LOSSES = {"choice log-loss": "choices (log-loss, nats)", "RT CRPS": "reaction times (CRPS, s)"}
 
 
-def reaction_time_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Return the section on predicted and observed mean reaction times of held-out data, with baselines."""
-    section = Section("reaction-times", "Reaction times, predicted and observed")
+def fit_section(found: Collected) -> Section:
+    """Return the section on whether the twin is as good as the group mean."""
+    section = Section("beside-group-mean", "Beside the group mean")
+    if isinstance(found.evaluation, Missing):
+        return dataclasses.replace(section, missing=[found.evaluation.reason])
+    fit = found.evaluation.certificate.get("fit") or {}
+    rows = [
+        (
+            "no" if test["is_worse"] else "yes",
+            str(test["task"]),
+            _LOSSES.get(test["metric"], str(test["metric"])),
+            thousandths(test["twin"]),
+            thousandths(test["group_mean"]),
+            f"{thousandths(test['difference'], '+')} [{thousandths(test['lower'])}, {thousandths(test['upper'])}]",
+        )
+        for test in fit.get("tests") or []
+    ]
+    columns = ("verdict", "task", "error in", "twin", "group mean", "difference")
+    words = [f"Likely because {one['words']}: {one['remedy']}." for one in fit.get("reasons") or []]
+    tables = (
+        [Table("Lower is better; no: worse than the group mean", columns, rows, frozenset({3, 4, 5}))] if rows else []
+    )
+    missing = [] if rows else ["The evaluation did not compare the twin with the group mean."]
+    return dataclasses.replace(section, words=words, tables=tables, missing=missing)
+
+
+def reaction_time_section(found: Collected, tasks: Mapping[str, str], pages: Collection[str] = ()) -> Section:
+    """Return the section on predicted and observed mean reaction times of held-out data; points of people with a page lead there."""
+    section = Section("reaction-times", "Reaction times")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
     evaluation, panels = found.evaluation, []
     for index, (task, rows) in enumerate(_held_out(evaluation).groupby("task", sort=False)):
-        drawn = _people_panel(
-            f"rt-{index}",
-            str(task),
-            rows,
-            evaluation,
-            tasks,
-            column="mean_rt",
-            metric="mean RT r",
-            title=str(task),
-            quantity="mean RT (s)",
-        )
-        effect = _people_panel(
+        panel = partial(_people_panel, task=str(task), rows=rows, evaluation=evaluation, tasks=tasks, pages=pages)
+        drawn = panel(f"rt-{index}", column="mean_rt", metric="mean RT r", title=str(task), quantity="mean RT (s)")
+        effect = panel(
             f"effect-{index}",
-            str(task),
-            rows,
-            evaluation,
-            tasks,
             column="condition_rt",
             metric="condition effect r",
             title=f"{task}: condition effect",
             quantity="effect on RT (s)",
             new_row=not drawn,
         )
-        estimates = _estimate_panels(evaluation, "reaction-times", str(task), tasks)
-        of_mean = _stacked([panel for metric, panel in estimates if metric != "condition effect r"])
-        of_effect = [panel for metric, panel in estimates if metric == "condition effect r"]
-        panels += [*drawn, *of_mean, *_stacked([*effect, *of_effect])]
+        estimates = [panel for _, panel in _estimate_panels(evaluation, "reaction-times", str(task), tasks)]
+        panels += [*drawn, *effect, *estimates[-1:]]  # of mean reaction times the first screen has the figure
     missing = [] if panels else ["The evaluation holds no person with a mean reaction time."]
-    return dataclasses.replace(section, words=[_part_words(found.split)], missing=missing, panels=panels)
+    words = [f"{_part_words(found.split)} One point a person; on the dashed line the prediction is right."]
+    return dataclasses.replace(section, words=words, missing=missing, panels=panels)
 
 
-def choice_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Return the section on predicted and observed accuracy, with an agent that is always correct."""
-    section = Section("choices", "Choices, predicted and observed")
+def choice_section(found: Collected, tasks: Mapping[str, str], pages: Collection[str] = ()) -> Section:
+    """Return the section on predicted and observed accuracy."""
+    section = Section("choices", "Choices")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
     evaluation, panels = found.evaluation, []
@@ -100,141 +106,110 @@ def choice_section(found: Collected, tasks: Mapping[str, str]) -> Section:
             rows,
             evaluation,
             tasks,
+            pages,
             column="accuracy",
             metric="accuracy r",
             title=str(task),
             quantity="accuracy",
         )
         panels += [panel for _, panel in _estimate_panels(evaluation, "choices", str(task), tasks)]
-    words = [
-        "Most people answer most trials correctly, so an agent that never errs already agrees with them nearly always. "
-        "A twin says something about a person only where it does better than that."
-    ]
+    words = ["Who never errs agrees with nearly every choice: only what goes beyond that says something of a person."]
     missing = [] if panels else ["The evaluation holds no choice that has a right answer."]
     return dataclasses.replace(section, words=words, missing=missing, panels=panels)
 
 
-def bold_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Return the section on predicted and observed task responses, region by region."""
-    section = Section("bold", "BOLD, predicted and observed")
+def bold_section(found: Collected, tasks: Mapping[str, str], brain: Brain | None) -> Section:
+    """Return the section on task responses, region by region: observed, predicted, and what is between them."""
+    section = Section("bold", "BOLD")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
-    bold_map = found.evaluation.bold_map
-    panels, tables = [], []
-    for index, (task, rows) in enumerate(bold_map.groupby("task", sort=False) if len(bold_map) else ()):
-        svg = figures.predicted_against_observed(
-            f"bold-{index}",
-            rows["observed"].to_numpy(float),
-            rows["predicted"].to_numpy(float),
-            colour=colour_of(str(task), tasks),
-            title=str(task),
-            quantity="contrast (units of the signal)",
-            each="regions",
-        )
-        caption = (
-            f"{task}: one point a region, the mean over held-out people of the task's contrast. Such a map of means is predicted "
-            "as well by a model that knows no single person."
-        )
-        panels.append(Panel(svg, caption, new_row=True))
+    panels = []
+    maps = found.evaluation.bold_map
+    for index, (task, rows) in enumerate(maps.groupby("task", sort=False) if len(maps) else ()):
         estimates = [panel for _, panel in _estimate_panels(found.evaluation, "bold", str(task), tasks)]
-        panels += [*_stacked(estimates[:2]), *estimates[2:]]
-        largest = rows.loc[rows["observed"].abs().sort_values(ascending=False).index[:_REGIONS_SHOWN]]
-        tables.append(
-            Table(
-                f"{task}: the largest observed responses",
-                ("region", "observed", "predicted"),
-                [
-                    (str(row["region"]), _fixed(row["observed"]), _fixed(row["predicted"]))
-                    for row in largest.to_dict("records")
-                ],
-                frozenset({1, 2}),
-            )
-        )
+        if brain is None:
+            panels.append(_scatter_of_regions(index, str(task), rows, tasks))
+        else:
+            panels += _three_maps(index, found, str(task), rows, brain)
+        panels += [dataclasses.replace(panel, new_row=not place) for place, panel in enumerate(estimates)]
     missing = []
     if not panels:
         has_bold = isinstance(found.people, People) and found.people.manifest.counts.get("volumes", 0) > 0
         missing.append(
             "The evaluation holds no BOLD figures, though the cohort has task BOLD."
             if has_bold
-            else "This cohort has no task BOLD, so the twin was trained on choices and reaction times alone, and there is no "
-            "BOLD prediction to show."
+            else "This cohort has no task BOLD, so the twin was trained on choices and reaction times alone."
         )
-    return dataclasses.replace(section, missing=missing, panels=panels, tables=tables)
+    words = [
+        "The mean over people is predicted as well by a model that knows no single person: what is a person's stands below."
+    ]
+    return dataclasses.replace(section, words=words if panels else [], missing=missing, panels=panels)
+
+
+def _three_maps(index: int, found: Collected, task: str, rows: pd.DataFrame, brain: Brain) -> list[Panel]:
+    observed_R, predicted_R = (values_of(rows, column, brain.regions) for column in ("observed", "predicted"))
+    limit = limit_of(np.concatenate([observed_R, predicted_R]))
+    told = (
+        ("observed", observed_R, contrast_in_words(found, task)),
+        ("twin", predicted_R, "What the twins say of the same people."),
+        ("twin minus observed", predicted_R - observed_R, "Where they err."),
+    )
+    return [
+        Panel(
+            region_map(
+                f"bold-{index}-{place}", value_R, brain, limit=limit, title=f"{task}: {what}", quantity="contrast"
+            ),
+            caption,
+            new_row=not place,
+        )
+        for place, (what, value_R, caption) in enumerate(told)
+    ]
+
+
+def _scatter_of_regions(index: int, task: str, rows: pd.DataFrame, tasks: Mapping[str, str]) -> Panel:
+    svg = figures.predicted_against_observed(
+        f"bold-{index}",
+        rows["observed"].to_numpy(float),
+        rows["predicted"].to_numpy(float),
+        colour=colour_of(task, tasks),
+        title=task,
+        quantity="contrast (units of the signal)",
+        each="regions",
+        told=[str(region) for region in rows["region"]],
+    )
+    return Panel(svg, "One point a region, mean over held-out people.", new_row=True)
+
+
+def contrast_in_words(found: Collected, task: str) -> str:
+    """Return what the contrast of a task compares, and over whom it is averaged."""
+    contrast: Mapping[str, Any] = {}
+    if isinstance(found.people, People):
+        specs = found.people.manifest.description.taskset["specs"]
+        contrast = next((spec.get("contrast") or {} for spec in specs if spec["name"] == task), {})
+    sides = [" and ".join(name for name, weight in contrast.items() if weight * sign > 0) for sign in (1, -1)]
+    return f"{task}: {' minus '.join(filter(None, sides)) or 'contrast'}, mean over held-out people."
 
 
 def personal_section(found: Collected, tasks: Mapping[str, str]) -> Section:
-    """Return the section on the certificate: whether the twin is personal, test by test, and how well it identifies its person."""
-    section = Section("personal", "Is the twin personal?")
+    """Return the section on the certificate in short, and on how well the twin finds its person."""
+    section = Section("personal", "The certificate in short")
     if isinstance(found.evaluation, Missing):
         return dataclasses.replace(section, missing=[found.evaluation.reason])
     certificate = found.evaluation.certificate
-    rows = [cells(test) for test in certificate["tests"]]
-    numeric = frozenset(place for place, heading in enumerate(HEADINGS) if heading in NUMBERS)
-    tables = [Table("The certificate", HEADINGS, rows, numeric)] if rows else []
+    rows = [tuple(row["cells"]) for row in certificate.get("rows") or []]
+    columns = ("verdict", *ROW_HEADINGS[1:])
+    numeric = frozenset(place for place, heading in enumerate(ROW_HEADINGS) if heading in ROW_NUMBERS)
+    tables = (
+        [Table("The task that comes nearest to a yes; the certificate has every test", columns, rows, numeric)]
+        if rows
+        else []
+    )
     panels = [
         panel for task in ("all", *tasks) for _, panel in _estimate_panels(found.evaluation, "personal", task, tasks)
     ]
-    words = [
-        with_minus(f"{str(certificate['verdict']).capitalize()}. {certificate['sentence']}"),
-        "Below: how often a twin's behaviour (or BOLD map) is nearer to its own person's than to anybody else's, and by how much.",
-    ]
-    missing = [f"Not tested: {line}" for line in certificate["not_tested"]]
-    return dataclasses.replace(
-        section,
-        words=words if panels else words[:1],
-        missing=missing,
-        panels=panels,
-        tables=tables,
-        notes=certificate["notes"],
-    )
-
-
-def figures_section(found: Collected) -> Section:
-    """Return the section with every figure of the evaluation, its interval and baselines."""
-    section = Section("figures", "Every figure, with its interval and baselines")
-    if isinstance(found.evaluation, Missing):
-        return dataclasses.replace(section, missing=[found.evaluation.reason])
-    rows = [
-        (
-            str(row["task"]),
-            _metric_name(row),
-            _better(row),
-            number(row.get("twin")),
-            interval_words(row.get("lower"), row.get("upper")),
-            number(row.get("ceiling")) + (f" ({_ceiling(row)[0]})" if row.get("ceiling") is not None else ""),
-            ", ".join(f"{_plain(name)} {number(value)}" for name, value in _baselines(row).items()) or "–",
-            _difference(row),
-            str(row.get("n", "")),
-            with_minus(str(row.get("note") or "")),
-        )
-        for row in found.evaluation.figures["rows"]
-    ]
-    columns = (
-        "task",
-        "figure",
-        "better",
-        "twin",
-        "interval",
-        "ceiling",
-        "baselines",
-        "twin − best baseline",
-        "people",
-        "note",
-    )
-    table = Table("Held-out figures", columns, rows, frozenset({3, 5, 8}))
-    confidence = found.evaluation.figures.get("confidence")
-    words = [
-        (f"Intervals cover {confidence:.0%} of bootstrap draws over people. " if confidence else "")
-        + "The best baseline is the one that predicts training people best, each from others; where they cannot tell, the best "
-        "on these very people, which favours the baselines. A difference counts if its interval leaves 0 out."
-    ]
-    named = dict.fromkeys(name for row in _rows(found.evaluation) for name in _baselines(row))
-    notes = (
-        ["Baselines: " + "; ".join(f"{_plain(name)}: {predictor_in_words(name)}" for name in named) + "."]
-        if named
-        else []
-    )
-    return dataclasses.replace(section, words=words, tables=[table], notes=notes)
+    notes = [f"Not tested: {line}." for line in certificate["not_tested"]]
+    words = [with_minus(str(certificate["sentence"]))]
+    return dataclasses.replace(section, words=words, panels=panels, tables=tables, notes=notes)
 
 
 def interval_words(lower: float | None, upper: float | None) -> str:
@@ -254,6 +229,7 @@ def _people_panel(
     rows: pd.DataFrame,
     evaluation: Evaluation,
     tasks: Mapping[str, str],
+    pages: Collection[str],
     *,
     column: str,
     metric: str,
@@ -261,7 +237,7 @@ def _people_panel(
     quantity: str,
     new_row: bool = True,
 ) -> list[Panel]:
-    """Return a panel with one point per person, and the best baseline in grey; None if nobody has both values."""
+    """Return a panel with one point per person, and the best baseline in grey; none if nobody has both values."""
     seen, told = f"observed_{column}", f"predicted_{column}"
     if seen not in rows or told not in rows or not (rows[seen].notna() & rows[told].notna()).any():
         return []
@@ -271,10 +247,11 @@ def _people_panel(
     )
     others = [best] if best else ["group_mean"]
     baselines = {
-        _plain(other): rows[f"{other}_{column}"].to_numpy(float)
+        baseline_heading(other): rows[f"{other}_{column}"].to_numpy(float)
         for other in others
         if f"{other}_{column}" in rows and rows[f"{other}_{column}"].notna().any()
     }
+    people = rows["pseudonym"].astype(str).tolist()
     svg = figures.predicted_against_observed(
         name,
         rows[seen].to_numpy(float),
@@ -283,10 +260,10 @@ def _people_panel(
         title=title,
         quantity=quantity,
         baselines=baselines,
+        told=people,
+        links=[f"{FOLDER}/{who}.html" if who in pages else None for who in people],
     )
-    caption = f"{task}: one point a person, on held-out data; on the dashed line the prediction equals the observation."
-    if baselines:
-        caption += f" In grey {'the best baseline' if best else 'a baseline'}, {', '.join(baselines)}."
+    caption = f"Grey: the best baseline, {', '.join(baselines)}." if baselines else ""
     return [Panel(svg, caption, new_row=new_row)]
 
 
@@ -308,7 +285,7 @@ def _estimate_panels(
             f"estimate-{index}",
             None if twin is None else float(twin),
             None if lower is None or upper is None else (float(lower), float(upper)),
-            {_plain(name): value for name, value in _baselines(row).items()},
+            {baseline_heading(name): value for name, value in _baselines(row).items()},
             colour=colour_of(task, tasks),
             title=str(row["metric"]) if task == "all" else f"{task}: {row['metric']}",
             quantity=f"{row.get('unit') or row['metric']}; {_better(row)} is better",
@@ -316,10 +293,9 @@ def _estimate_panels(
             ceiling_name=_ceiling(row)[0],
             chance=_chance(row),
         )
-        caption = count(int(row.get("n") or 0), "person", "people")
-        caption += "." if lower is None or upper is None else "; the bar is the twin's interval."
+        caption = count(int(row.get("n") or 0), "person", "people") + "."
         if row.get("difference") is not None:
-            caption += f" Twin minus {_plain(str(row.get('best_baseline')))}: {_difference(row)}."
+            caption += f" Twin minus {baseline_heading(str(row.get('best_baseline')))}: {_difference(row)}."
         if row.get("ceiling") is not None:
             caption += " " + _ceiling(row)[1].format(number(row["ceiling"]))
         if row.get("note"):
@@ -364,11 +340,6 @@ def _baselines(row: dict[str, Any]) -> dict[str, float]:
     return {str(name): float(value) for name, value in given.items() if value is not None}
 
 
-def _stacked(panels: list[Panel]) -> list[Panel]:
-    """Return the figures, the others below the first."""
-    return [dataclasses.replace(panel, below=place > 0) for place, panel in enumerate(panels)]
-
-
 def _difference(row: dict[str, Any]) -> str:
     return _signed(row.get("difference"), row.get("difference_lower"), row.get("difference_upper"))
 
@@ -380,21 +351,13 @@ def _signed(value: float | None, lower: float | None, upper: float | None) -> st
     return ("+" if value > 0 else "") + number(value) + ("" if bounds == "–" else f" ({bounds})")
 
 
-def _fixed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
 def _better(row: dict[str, Any]) -> str:
     return "higher" if row.get("higher_is_better", True) else "lower"
 
 
-def _plain(name: str) -> str:
+def baseline_heading(name: str) -> str:
+    """Return the short name of a baseline."""
     return predictor_heading(name)
-
-
-def _metric_name(row: dict[str, Any]) -> str:
-    unit = str(row.get("unit") or "")
-    return str(row["metric"]) + (f" ({unit})" if unit else "")
 
 
 def _held_out(evaluation: Evaluation) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from dtb.shards.split import SEEN_KINDS, held_out_in_words
 
 _MAX_ROWS = 40
 _REASONS_SHOWN = 12
-_QUALITY_CAPTION = "Quality of those who stayed; `quality.html` beside the shards has the pictures"
+_QUALITY_CAPTION = "Quality of those who stayed"
 _QUALITY_OF_PEOPLE = {
     "motion": "head motion (mm)",
     "rest_seconds": "usable rest (s)",
@@ -39,7 +39,7 @@ _QUALITY_OF_RUNS = {
 
 def people_section(found: Collected) -> Section:
     """Return the section on the people in the cohort, and on those set aside, with the reasons."""
-    section = Section("people", "Who is in the cohort", results=False)
+    section = Section("people", "Who is in the cohort")
     people = found.people
     if isinstance(people, Missing):
         return dataclasses.replace(section, missing=[people.reason])
@@ -67,7 +67,7 @@ def people_section(found: Collected) -> Section:
     ]
     tables = [
         Table(
-            "Tasks; figures of cognitive ones are in cool colours, of affective ones in warm",
+            "Tasks: cognitive ones in cool colours, affective ones in warm",
             ("task", "domain", "people", "runs", "BIDS labels", "task BOLD"),
             rows,
             frozenset({2, 3}),
@@ -102,7 +102,9 @@ def _quality_tables(quality: pd.DataFrame) -> list[Table]:
         if len(values):
             cells = (number(values.median()), f"{number(values.min())} to {number(values.max())}", str(len(values)))
             rows.append((name, words, *cells))
-    tables = [Table(_QUALITY_CAPTION, ("task", "measure", "median", "range", "n"), rows, frozenset({2, 4}))]
+    tables = [
+        Table(_QUALITY_CAPTION, ("task", "measure", "median", "range", "n"), rows, frozenset({2, 4}), is_folded=True)
+    ]
     flagged = quality[quality["flag"].notna()] if "flag" in quality else quality.head(0)
     if len(flagged):
         to_see = [
@@ -127,7 +129,7 @@ def connectome_words(manifest: Manifest) -> str:
 
 def training_section(found: Collected) -> Section:
     """Return the section on the learning curves, with the epoch whose weights are used."""
-    section = Section("training", "How it learned", results=False)
+    section = Section("training", "How it learned")
     learning = found.learning
     if isinstance(learning, Missing):
         return dataclasses.replace(section, missing=[learning.reason])
@@ -148,12 +150,12 @@ def training_section(found: Collected) -> Section:
                 quantity="loss",
                 best_epoch=best,
             ),
-            "Training and validation loss. The twin that is used has the weights of the epoch with the lowest validation loss.",
+            "The weights of the epoch with the lowest validation loss are used.",
         )
     ]
     for column, title, caption in (
-        ("press", "Presses", "The part of the loss that asks when each person pressed, and which button."),
-        ("bold", "BOLD", "The part of the loss that asks what each region's BOLD signal did."),
+        ("press", "Presses", "When each person pressed, and which button."),
+        ("bold", "BOLD", "What each region's BOLD signal did."),
     ):
         lines = {
             name: pd.to_numeric(learning[key], errors="coerce").to_numpy(float)
@@ -206,7 +208,7 @@ def failures_section(found: Collected) -> Section:
         words.append(f"`dtb {stage}`: {len(status) - len(failed)} of {count(len(status), 'person', 'people')} done.")
         if len(failed):
             tables.append(_reasons(failed["reason"].astype(str), f"`dtb {stage}`: why it failed"))
-    return Section("stages", "What ran, and what failed", words=words, tables=tables, results=False)
+    return Section("stages", "What ran, and what failed", words=words, tables=tables)
 
 
 def _has(rows: pd.DataFrame, *columns: str) -> bool:
@@ -252,7 +254,7 @@ def _set_aside_tables(aside: pd.DataFrame) -> list[Table]:
     shown = aside.head(_MAX_ROWS)
     more = f" (the first {_MAX_ROWS} of {len(aside)}; quarantine.tsv has all)" if len(aside) > _MAX_ROWS else ""
     rows = [tuple(map(str, row)) for row in shown.itertuples(index=False)]
-    return [*tables, Table(f"Set aside{more}", tuple(map(str, aside.columns)), rows)]
+    return [*tables, Table(f"Set aside{more}", tuple(map(str, aside.columns)), rows, is_folded=True)]
 
 
 def _reasons(reasons: pd.Series, caption: str, what: str = "people") -> Table:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 from dtb.config import Config, sections
 from dtb.errors import InputDataError
 from dtb.files import write_text
+from dtb.pages.render import PageLink, with_links
 from dtb.report.collect import FOLDERS, collect
 from dtb.report.collected import Collected
 from dtb.report.page import MAIN, pages
@@ -26,7 +26,8 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     run : Path
         Folder with any of the folders that the stages of `dtb run` write.
     out : Path
-        Folder for `index.html` and `people/`. With `resume`, existing pages are made anew, because other stages may have changed.
+        Folder for `index.html`, `people/`, and copies of the certificate and of the quality page with links to all others. With `resume`,
+        existing pages are made anew, because other stages may have changed.
     resume : bool
     dry_run : bool
         Print what would be written, and write nothing.
@@ -50,15 +51,18 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     if call.ends_early(lambda: _tell_plan(collect(run, config.report.atlas), out)):
         return
     found = collect(run, config.report.atlas)
-    made = pages(found, config, _pages_of_other_stages(run, out))
+    others = _pages_of_other_stages(run)
+    made = pages(found, config, {words: place for words, (place, _) in others.items()})
+    made |= _linked(others)
     folder = call.claim()
     for path in sorted(made, key=lambda path: path == MAIN):  # the page that links to the others comes last
         write_text(folder.path / path, made[path])
     states = {state.name: state.state for state in found.stages.values()}
-    folder.finish({"page": MAIN, "person_pages": len(made) - 1, "stages": states})
+    num_people = len(made) - 1 - len(others)
+    folder.finish({"page": MAIN, "person_pages": num_people, "stages": states})
     size = sum(len(html.encode()) for html in made.values()) / 1e6
     terminal.print(
-        f"Wrote {out / MAIN} and {len(made) - 1} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
+        f"Wrote {out / MAIN} and {num_people} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
     )
 
 
@@ -68,12 +72,17 @@ def _tell_plan(found: Collected, out: Path) -> None:
     terminal.print(f"A page would be written to {out / MAIN}. Nothing was written.")
 
 
-def _pages_of_other_stages(run: Path, out: Path) -> dict[str, str]:
-    """Return the paths of other stages' pages, relative to the report's folder."""
-    places = {
-        "how good the data are": run / "shards" / "quality.html",
-        "the certificate": run / "evaluate" / "certificate.html",
-    }
-    return {
-        words: quote(Path(os.path.relpath(page, out)).as_posix()) for words, page in places.items() if page.is_file()
-    }
+def _pages_of_other_stages(run: Path) -> dict[str, tuple[str, str]]:
+    """Return the pages that other stages left, by title: their names in the report's folder, and their text."""
+    places = {"Certificate": run / "evaluate" / "certificate.html", "Data quality": run / "shards" / "quality.html"}
+    found = {}
+    for words, path in places.items():
+        if path.is_file():
+            found[words] = (path.name, path.read_text(encoding="utf-8", errors="replace"))
+    return found
+
+
+def _linked(others: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Return copies of other stages' pages that lead to the report and to one another, by name."""
+    links = [PageLink("Report", MAIN), *(PageLink(words, place) for words, (place, _) in others.items())]
+    return {place: with_links(text, links, place) for place, text in others.values()}

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ParamSpec
 
@@ -138,7 +138,14 @@ def or_words(draw: Callable[P, Markup]) -> Callable[P, Markup]:
     return drawn_or_said
 
 
-def to_svg(figure: Figure, name: str, alt: str) -> Markup:
+def to_svg(
+    figure: Figure,
+    name: str,
+    alt: str,
+    *,
+    titles: Mapping[str, str | Sequence[str]] | None = None,
+    are_linked: bool = False,
+) -> Markup:
     """Write a figure as an inline SVG element.
 
     Parameters
@@ -149,6 +156,10 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
         Prefix of every identifier, so that several figures can share a page; letters, digits and hyphens.
     alt : str
         What the figure shows, for those who do not see it. Escaped here.
+    titles : mapping of str to str or sequence of str, optional
+        What is told of an artist that is pointed at, by the artist's `gid`: of all of it, or of each of its marks.
+    are_linked : bool
+        Whether marks lead to other pages, as their `set_urls` says.
 
     Returns
     -------
@@ -180,10 +191,29 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     assert box is not None, "matplotlib gives every SVG a viewBox"
     # Within tags only: what stands between them may be text from somebody's data.
     body = re.sub(r"<[^>]+>", lambda tag: _follow_page(tag[0], name), body)
+    for gid, told in (titles or {}).items():
+        body = _titled(body, f'<g id="{name}-{gid}">', told)
     return Markup(
-        f'<svg class="figure" role="img" aria-label="{escape(alt)}" xmlns="http://www.w3.org/2000/svg" {box[0]} '
+        f'<svg class="figure" role="{"group" if are_linked else "img"}" aria-label="{escape(alt)}" '
+        f'id="{name}" xmlns="http://www.w3.org/2000/svg" {box[0]} '
         f'stroke-linejoin="round">{body}'
     )
+
+
+def _titled(body: str, opening: str, told: str | Sequence[str]) -> str:
+    """Return the body of an SVG, with words for the group that opens so, or for each mark after that."""
+    before, found, after = body.partition(opening)
+    if not found:
+        return body
+    if isinstance(told, str):
+        return f"{before}{found}<title>{escape(told)}</title>{after}"
+    words = iter(told)
+
+    def marked(tag: re.Match[str]) -> str:
+        said = next(words, None)
+        return tag[0] if said is None else f"{tag[1]}><title>{escape(said)}</title></use>"
+
+    return before + found + re.sub(r"(<use [^>]*?)\s*/>", marked, after, count=len(told))
 
 
 def figure_of(draw: Callable[..., Markup], *arguments: object, **options: object) -> Figure:
@@ -238,7 +268,11 @@ def _replace_place_holders(artist: Any, name: str) -> None:
 def _follow_page(tag: str, name: str) -> str:
     """Return one tag with identifiers of its figure and colours of the page."""
     tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
-    tag = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', tag).replace("xlink:href=", "href=")
+    tag = (
+        re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', tag)
+        .replace("xlink:href=", "href=")
+        .replace(' target="_blank"', "")
+    )
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
     for holder, variable in _VARIABLES.items():
         tag = tag.replace(holder, variable)

@@ -15,9 +15,7 @@ from dtb.evaluate.certificate.certificate import Certificate, CertificateTest
 from dtb.evaluate.certificate.page import to_html, to_markdown
 from dtb.evaluate.certificate.table import HEADINGS
 from dtb.evaluate.scores.statistics import Estimate
-from dtb.pages.render import STYLE, TEMPLATES, render
-from dtb.report.collected import Evaluation
-from dtb.report.results import personal_section
+from dtb.pages.render import STYLE, TEMPLATES, PageLink, render, with_links
 
 ROOT = Path(dtb.__file__).parent
 
@@ -42,7 +40,7 @@ def test_every_written_page_extends_the_base_and_turns_escaping_off_nowhere(name
 
 def test_what_is_filled_in_is_escaped_and_what_is_missing_is_an_error() -> None:
     source = jinja2.Environment(autoescape=True).parse((TEMPLATES / "quality.html.jinja").read_text(encoding="utf-8"))
-    values = dict.fromkeys(jinja2.meta.find_undeclared_variables(source), 0) | {"figures": ()}
+    values = dict.fromkeys(jinja2.meta.find_undeclared_variables(source), 0) | {"figures": (), "links": (), "here": ""}
     page = render("quality", **{**values, "reasons": [("<script>alert(1)</script>", 1, "b & c")]})
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -52,7 +50,7 @@ def test_what_is_filled_in_is_escaped_and_what_is_missing_is_an_error() -> None:
         render("quality", **{name: value for name, value in values.items() if name != "reasons"})
 
 
-def test_the_certificate_has_the_same_columns_and_cells_wherever_it_is_drawn() -> None:
+def test_a_row_of_the_certificate_has_the_same_columns_and_cells_wherever_it_is_drawn() -> None:
     gain = Estimate(-0.25, -0.5, -0.1, 30)
     test = CertificateTest("baseline", "a claim", "stroop", "mean RT r", 0.5, "ridge", 0.75, gain, 0.01, "bootstrap")
     certificate = Certificate("undecided", "A sentence.", (test,), ())
@@ -60,17 +58,26 @@ def test_the_certificate_has_the_same_columns_and_cells_wherever_it_is_drawn() -
         line for line in to_markdown(certificate, []).split("<details>")[1].splitlines() if line.startswith("| ")
     ]
     in_markdown = [tuple(part.strip() for part in line.strip("|").split("|")) for line in markdown]
-    page = to_html(certificate, []).split("<details>")[1]
-    headings = tuple(re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page))
-    cells = tuple(html.unescape(cell) for cell in re.findall(r'<td role="cell"[^>]*>([^<]*)</td>', page))
-    plain = {**certificate.to_plain(), "notes": []}
+    assert in_markdown[0] == HEADINGS
+    assert "−0.250 [−0.500, −0.100]" in in_markdown[1]
+    page = to_html(certificate, []).split('<div id="tests"')[1].split("</table>")[0]
+    text = html.unescape(re.sub(r"<[^>]+>", "|", page))
+    told = dict(zip(*in_markdown, strict=True))
+    for heading, cell in told.items():
+        assert cell in {"", "–"} or f"|{cell}" in text, heading
+    columns = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page)
+    folded = re.findall(r"<dt>([^<]*)</dt>", page)
+    assert set(columns) | set(folded) | {heading for heading, cell in told.items() if cell in {"", "–"}} == set(
+        HEADINGS
+    )
+    assert len(columns) <= 7
 
-    class Found:
-        """What a run left, as far as the section reads it."""
 
-        evaluation = Evaluation({"rows": [], "split": {}}, plain, None, None)  # type: ignore[arg-type]
-
-    (table,) = personal_section(Found, {}).tables  # type: ignore[arg-type]
-    assert in_markdown[0] == headings == tuple(table.columns) == HEADINGS
-    assert in_markdown[1] == cells == tuple(table.rows[0])
-    assert "−0.250 [−0.500, −0.100]" in cells
+def test_links_of_a_page_are_changed_afterwards_and_nothing_else_is() -> None:
+    certificate = Certificate("undecided", 'A sentence with <nav class="pages">.', (), ())
+    page = to_html(certificate, [])
+    links = [PageLink("Report & more", "a place/index.html"), PageLink("Certificate", "certificate.html")]
+    linked = with_links(page, links, "certificate.html")
+    assert '<a href="a%20place/index.html">Report &amp; more</a>' in linked
+    assert '<a href="certificate.html" aria-current="page">Certificate</a>' in linked
+    assert with_links(linked, [PageLink("Certificate", "certificate.html")], "certificate.html") == page

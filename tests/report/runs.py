@@ -238,6 +238,27 @@ def _write_evaluation(folder, pseudonyms, test, rng, bold):
         "tests": [test_row],
     }
     certificate |= {"not_tested": ["identification by <BOLD> map: no task BOLD"], "notes": ["p is one-sided."]}
+    cells = [
+        "? undecided",
+        "who is slow, beyond covariates",
+        "stroop",
+        "0.610",
+        "0.510 (ridge)",
+        "–",
+        "+0.400 [+0.100, +0.700]",
+    ]
+    fit_test = {
+        "task": "stroop",
+        "metric": "RT CRPS",
+        "unit": "s",
+        "twin": 0.1,
+        "group_mean": 0.11,
+        "difference": -0.01,
+    }
+    fit_test |= {"lower": -0.02, "upper": 0.01, "num_people": len(test), "is_worse": False}
+    certificate |= {"rows": [{"verdict": "undecided", "cells": cells}]}
+    certificate |= {"fit": {"fits": True, "sentence": "The twin fits.", "tests": [fit_test], "reasons": []}}
+    certificate |= {"about": {"kind": "subjects", "people": {"number": len(test)}}}
     (folder / "certificate.json").write_text(json.dumps(certificate), encoding="utf-8")
     pd.DataFrame(people).to_parquet(folder / "subjects.parquet")
     if bold:

@@ -9,7 +9,8 @@ import pytest
 from dtb.cohort.series.region_centres import find_places, region_places
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
-from dtb.report.brain import edges_on_brain, strongest
+from dtb.report.brain import edges_on_ring, strongest
+from dtb.report.maps import brain_of, edge_map
 
 NAMES = ("LH_one", "LH_two", "RH_three")
 # Corners of the atlas below and their millimetres: 2 mm voxels, the first at (-40, -20, 0).
@@ -44,16 +45,21 @@ def test_growing_and_shrinking_edges_differ_in_colour_and_are_told_in_words(has_
     value_RR = np.full((3, 3), np.nan)
     value_RR[0, 1] = value_RR[1, 0] = 0.2
     value_RR[1, 2] = value_RR[2, 1] = -0.1
-    places = CENTRES if has_places else None
-    svg = edges_on_brain("f", value_RR, NAMES, places, limit=0.2, title="t", quantity="change of r")
+    if has_places:
+        svg = edge_map("f", value_RR, brain_of(NAMES, CENTRES), limit=0.2, title="t", quantity="change of r")
+        named = "LH one with LH two: +0.200; LH two with RH three: −0.100"
+    else:
+        svg = edges_on_ring("f", value_RR, NAMES, limit=0.2, title="t", quantity="change of r")
+        named = "LH_one with LH_two +0.2; LH_two with RH_three -0.1"
     root = ElementTree.fromstring(svg)
     label = root.attrib["aria-label"]
     assert "2 connections" in label
     assert "1 above zero, 1 below" in label
-    assert "LH_one with LH_two +0.2; LH_two with RH_three -0.1" in label
+    assert named in label
     assert ("glass brain" in label) == has_places
-    assert "var(--more" in svg
-    assert "var(--less" in svg
+    assert all(
+        word in svg for word in (('class="more"', 'class="less"') if has_places else ("var(--more", "var(--less"))
+    )
     identifiers = [one.attrib["id"] for one in root.iter() if "id" in one.attrib]
     assert len(identifiers) == len(set(identifiers))
 

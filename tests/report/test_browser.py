@@ -1,18 +1,24 @@
 """The pages as people read them, in headless Chromium: on a phone, in the dark, on paper, with the keyboard, without network."""
 
 import dataclasses
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dtb.config import Config, ReportConfig
+from dtb.cohort.quality import PersonQuality
+from dtb.cohort.quality_page import write_quality_page
+from dtb.config import Config, IngestConfig, ReportConfig
 from dtb.evaluate.certificate.certificate import Certificate, Reached
 from dtb.evaluate.certificate.certificate import CertificateTest as Asked
 from dtb.evaluate.certificate.page import to_html
 from dtb.evaluate.predictors.table import PREDICTORS
 from dtb.evaluate.scores.statistics import Estimate
+from dtb.people.parcellation import save_places
 from dtb.report.stage import report
 from scripts.live_page import CHROMIUM
-from tests.report.runs import make_run
+from tests.report.runs import REGIONS, make_run
 
 pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
 pytestmark = [
@@ -20,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: `apt install chromium`, or CHROMIUM=/path/to/it"),
 ]
 PHONE = {"width": 390, "height": 844}
+UNFOLD = "() => document.querySelectorAll('details').forEach(each => each.open = true)"
 
 # Every text that is shown, whose colour differs from what lies behind it by less than WCAG 2.2 asks at level AA.
 FAINT = """() => {
@@ -57,8 +64,11 @@ FAINT = """() => {
 def places(tmp_path_factory):
     """The files of every page that a run leaves to be read."""
     run = make_run(tmp_path_factory.mktemp("run")).path
-    report(Config(name="fake", report=ReportConfig(person_pages=1)), run, run / "report", resume=False)
-    person = next((run / "report" / "people").glob("*.html"))
+    save_places(
+        run / "shards",
+        REGIONS,
+        np.array([[40 - 80 * (place % 2), 15 * place - 90, 30 - place] for place in range(len(REGIONS))]),
+    )
     test = Asked(
         "baseline",
         "a claim",
@@ -73,12 +83,16 @@ def places(tmp_path_factory):
     )
     tests = tuple(dataclasses.replace(test, verdict=verdict) for verdict in ("yes", "no", "undecided"))
     figures = (Reached("stroop", "mean RT r", dict.fromkeys(PREDICTORS.names, 0.123)),)
-    certificate = run / "certificate.html"
+    certificate = run / "evaluate" / "certificate.html"
     certificate.write_text(
         to_html(Certificate("undecided", "A sentence.", tests, ("maps",), figures=figures), ["A note."]),
         encoding="utf-8",
     )
-    return [run / "report" / "index.html", person, certificate]
+    quality = [("p1", PersonQuality(0.1, 600.0, 1.0, 1.0, ()))]
+    write_quality_page(run / "shards", quality, [], 0, 0, None, np.array([1.0, 0.5]), IngestConfig())
+    report(Config(name="fake", report=ReportConfig(person_pages=1)), run, run / "report", resume=False)
+    person = next((run / "report" / "people").glob("*.html"))
+    return [run / "report" / "index.html", person, run / "report" / "certificate.html", run / "report" / "quality.html"]
 
 
 @pytest.fixture
@@ -104,57 +118,133 @@ def opened(browser):
 def test_on_a_phone_nothing_is_wider_than_it_and_every_text_stands_out_from_its_ground(opened, places, scheme):
     for path in places:
         page = opened(path, viewport=PHONE, color_scheme=scheme)
+        page.evaluate(UNFOLD)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"], path
         assert page.evaluate(FAINT) == [], path
 
 
+@pytest.mark.parametrize("size", [PHONE, {"width": 1440, "height": 900}, {"width": 1920, "height": 1080}])
+def test_the_first_screen_has_verdict_picture_brain_and_next_step(opened, places, size):
+    page = opened(places[0], viewport=size)
+    for what in (".badge", "#verdict", ".who", "#first-picture", "#first-brain", ".next .command"):
+        box = page.locator(what).bounding_box()
+        assert box is not None, what
+        assert box["y"] + box["height"] <= size["height"], what
+        assert box["x"] + box["width"] <= size["width"], what
+    assert page.locator(".questions details[open]").count() == 0
+    assert page.evaluate("() => document.documentElement.scrollHeight") < 3 * size["height"]
+
+
+def test_a_link_to_what_is_folded_opens_it_and_the_contents_stay_in_sight(opened, places):
+    page = opened(places[0], viewport={"width": 1440, "height": 900})
+    page.click('.contents a[href="#people-question"]')
+    page.wait_for_function("() => document.querySelector('#people-question').getBoundingClientRect().height > 100")
+    assert page.locator(".questions details[open]").count() == 1
+    page.mouse.wheel(0, 900)
+    page.wait_for_function("() => scrollY > 300")
+    box = page.locator(".contents").bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] < 200
+
+
+def test_what_is_pointed_at_tells_its_value_and_people_lead_to_their_pages(opened, places):
+    page = opened(places[0], viewport={"width": 1440, "height": 900})
+    told = page.evaluate(
+        """() => {
+            const box = document.querySelector("#first-picture-twin-0").getBoundingClientRect();
+            const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+            return at.closest("g:has(> title)").querySelector("title").textContent;
+        }"""
+    )
+    assert told.startswith("stroop, twin: 0.610")
+    page.evaluate(UNFOLD)
+    page.locator('#reaction-times svg a[href^="people/"]').first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/people/*.html")
+    page.locator(".pages a", has_text="Report").click()
+    page.wait_for_url("**/index.html")
+
+
+def test_tables_fit_the_width_that_a_page_leaves_them(opened, places):
+    for path in places:
+        page = opened(path, viewport={"width": 1440, "height": 900})
+        page.evaluate(UNFOLD)
+        found = page.evaluate(
+            "() => [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
+        )
+        assert found == [], path
+
+
 def test_on_a_phone_no_table_of_the_certificate_is_scrolled_sideways(opened, places):
     page = opened(places[2], viewport=PHONE)
-    page.evaluate("() => document.querySelectorAll('details').forEach(each => each.open = true)")
-    assert page.locator(".scroll").count() == 3
+    page.evaluate(UNFOLD)
+    assert page.locator(".scroll").count() >= 2
     assert page.evaluate("() => [...document.querySelectorAll('.scroll')].every(e => e.scrollWidth <= e.clientWidth)")
 
 
-def test_the_keyboard_skips_to_the_content_and_reaches_every_wide_table(opened, places):
+def test_the_keyboard_skips_to_the_content_and_reaches_every_table(opened, places):
     page = opened(places[0], viewport={"width": 700, "height": 844})
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.url.endswith("#content")
+    page.evaluate(UNFOLD)
     tables = page.locator(".scroll")
     assert tables.count() == page.locator('.scroll[tabindex="0"][role="region"][aria-label]').count() > 3
-    wide = tables.filter(has=page.locator("table.wide")).first
-    wide.focus()
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function("table => table.scrollLeft > 0", arg=wide.element_handle())
+    page.evaluate("() => document.querySelectorAll('details').forEach(each => each.open = false)")
+    page.locator("details.question summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details.question[open]").count() == 1
 
 
-def test_on_a_phone_a_row_of_a_wide_table_is_a_card_and_the_contents_are_one_tap_away(opened, places):
+def test_on_a_phone_a_row_of_a_wide_table_is_a_card_and_the_questions_are_one_tap_away(opened, places):
     page = opened(places[0], viewport=PHONE)
+    page.evaluate(UNFOLD)
     outside = """() => [...document.querySelectorAll("table.wide td:not(.absent)")].filter(cell => {
         const box = cell.getBoundingClientRect();
         return !box.width || box.left < 0 || box.right > innerWidth;
     }).map(cell => cell.innerText)"""
     assert page.locator("table.wide").count() >= 3
     assert page.evaluate(outside) == []
-    verdict = page.locator('#personal td[data-column="verdict"]').first
-    assert page.evaluate("cell => getComputedStyle(cell, '::before').content", verdict.element_handle()) == '"verdict "'
+    asked = page.locator('#personal td[data-column="asked"]').first
+    assert page.evaluate("cell => getComputedStyle(cell, '::before').content", asked.element_handle()) == '"asked "'
     page.locator("#methods").scroll_into_view_if_needed()
     page.click(".to-contents")
-    page.wait_for_function("() => scrollY < innerHeight && location.hash === '#contents'")
+    page.wait_for_function(
+        "() => location.hash === '#questions' && document.querySelector('#questions').getBoundingClientRect().top > -9"
+    )
 
 
-def test_on_paper_it_is_dark_on_white_without_what_only_a_screen_needs(opened, places, tmp_path):
+def test_on_paper_everything_is_open_and_dark_on_white_without_what_only_a_screen_needs(opened, places, tmp_path):
     page = opened(places[0], color_scheme="dark")
     page.emulate_media(media="print")
-    assert not page.locator("nav").is_visible()
+    assert not page.locator("nav").first.is_visible()
+    for key in ("#training", "#own-data", "#intervention", "#people", "#methods"):
+        assert page.evaluate("key => document.querySelector(key).getBoundingClientRect().height", key) > 0, key
+    page.evaluate(UNFOLD)
     assert page.evaluate(FAINT) == []
     ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(255, 255, 255)"
     size = page.evaluate("() => parseFloat(getComputedStyle(document.body).fontSize)")
-    for aside in (".note", "footer p", "figcaption", "td", ".research"):
+    for aside in (".who", "footer p", "figcaption", "td", ".research"):
         assert page.evaluate("(at) => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)", aside) < size
     # A heading stays with what follows it; a section's last note does not hold on to the next section.
     assert page.evaluate("() => getComputedStyle(document.querySelector('.opening')).breakAfter") == "avoid"
     assert page.evaluate("() => getComputedStyle(document.querySelector('section > .note')).breakAfter") == "auto"
     assert page.pdf(path=tmp_path / "page.pdf", format="A4")[:5] == b"%PDF-"
+
+
+def test_axe_finds_nothing_to_say(opened, places):
+    """Needs axe-core: `npm install axe-core` in the folder, or above it, and AXE=/path/to/axe.min.js elsewhere."""
+    axe = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
+    if not axe.is_file():
+        pytest.skip("needs axe-core: `npm install --no-save axe-core` here, or AXE=/path/to/axe.min.js")
+    for path in places:
+        for scheme in ("light", "dark"):
+            page = opened(path, viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True)
+            page.evaluate(UNFOLD)
+            page.add_script_tag(path=axe)
+            found = page.evaluate(
+                "async () => (await axe.run()).violations.map(v => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`)"
+            )
+            assert found == [], path

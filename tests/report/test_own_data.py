@@ -55,7 +55,7 @@ def test_a_curve_is_drawn_with_all_lines_and_what_a_scan_is_worth():
     # The best baseline begins at the linear mix's 35 ms, the twin at 30.
     assert "twin and connectome from 30 to 0.75 ms" in panel.svg
     assert "best baseline from 35 to" in panel.svg
-    assert any("a scan is worth 12 trials [3, 25]" in words for words in section.words)
+    assert any("A scan is worth 12 own trials of stroop [3, 25]." in words for words in section.words)
     (table,) = section.tables
     assert table.columns == ("predictor", "0", "10", "half a run")
 

@@ -9,7 +9,7 @@ import pytest
 from dtb.evaluate.scores.coverage import half_width
 from dtb.people.records import SubjectRecord
 from dtb.report import figures
-from dtb.report.example_person import _connectome_panel
+from dtb.report.example_person import _connectome_panels
 from dtb.report.person_page import _of_band
 from dtb.report.style import task_colour
 from dtb.shards.manifest import CohortDescription
@@ -25,7 +25,7 @@ from dtb.shards.manifest import CohortDescription
 )
 def test_a_connectome_is_shown_in_its_units(made, quantity, largest):
     record = SubjectRecord("p1", np.array([3.0, 0.5, np.nan, 0.1, np.nan, np.nan], np.float32), {}, ())
-    panel = _connectome_panel(record, CohortDescription(("a", "b", "c", "d"), {"specs": []}, made, "0" * 64))
+    (panel,) = _connectome_panels(record, CohortDescription(("a", "b", "c", "d"), {"specs": []}, made, "0" * 64), None)
     shown = " ".join(str(panel).split())
     assert quantity in shown
     assert f"to {largest}" in shown

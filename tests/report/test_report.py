@@ -15,6 +15,10 @@ import pytest
 
 from dtb.config import Config, ReportConfig
 from dtb.errors import ConfigurationError, InputDataError, OutputInUseError
+from dtb.evaluate.certificate.certificate import Certificate, CertificateTest
+from dtb.evaluate.certificate.page import to_html
+from dtb.evaluate.certificate.verdict import verdict_of
+from dtb.evaluate.scores.statistics import Estimate
 from dtb.report.collect import collect
 from dtb.report.collected import Missing
 from dtb.report.stage import report
@@ -39,8 +43,8 @@ class Page(HTMLParser):
             self.links.append(given["href"])
         else:
             self.loaded += [given[name] for name in ("src", "href", "data", "srcset", "poster") if name in given]
-        if tag == "svg":
-            assert given["role"] == "img"
+        if tag == "svg" and "aria-hidden" not in given:
+            assert given["role"] in {"img", "group"}
             assert given["aria-label"].strip()
 
     def handle_data(self, data):
@@ -124,31 +128,62 @@ def test_identifiers_are_unique_and_every_link_within_the_page_has_its_target(wh
     assert set(inner) <= set(page.identifiers)
 
 
-def test_it_leads_to_the_pages_that_other_stages_left_wherever_it_lies(fake, tmp_path):
+def test_pages_of_other_stages_are_copied_beside_it_and_all_lead_to_one_another(fake, tmp_path):
     run = _copy(fake, tmp_path)
-    (run / "shards" / "quality.html").write_text("quality")
-    report(ONLY_MAIN, run, tmp_path / "else where", resume=False)
-    page = Page((tmp_path / "else where" / "index.html").read_text(encoding="utf-8"))
-    (link,) = [link for link in page.links if link.endswith(".html")]
-    assert (tmp_path / "else where" / link).read_text() == "quality"
+    gain = Estimate(0.1, 0.05, 0.15, 30)
+    test = CertificateTest("baseline", "a claim", "stroop", "mean RT r", 0.5, "ridge", 0.4, gain, 0.01, "bootstrap")
+    page = to_html(Certificate("undecided", "A sentence.", (test,), ()), [])
+    (run / "evaluate" / "certificate.html").write_text(page, encoding="utf-8")
+    (run / "shards" / "quality.html").write_text("damaged, and so without links", encoding="utf-8")
+    report(Config(name="fake", report=ReportConfig(person_pages=1)), run, tmp_path / "else where", resume=False)
+    out = tmp_path / "else where"
+    person = next((out / "people").glob("*.html"))
+    for path in (out / "index.html", out / "certificate.html", person):
+        links = [link for link in Page(path.read_text(encoding="utf-8")).links if link.endswith(".html")]
+        named = {(path.parent / link).resolve() for link in links}
+        assert {out / "index.html", out / "certificate.html", out / "quality.html"} <= named
+        assert all(place.is_file() for place in named)
+    assert person in {(out / link).resolve() for link in Page((out / "index.html").read_text(encoding="utf-8")).links}
+    assert (out / "quality.html").read_text(encoding="utf-8") == "damaged, and so without links"
 
 
-def test_it_opens_with_the_claim_and_every_section_of_results_says_research_use_only(fake, whole):
-    page = whole
-    claim = json.loads((fake.path / "evaluate" / "figures.json").read_text())["claim"]
-    first, second = claim.split(". ", 1)
+def test_it_opens_with_verdict_sentence_and_next_step_and_everything_else_is_folded(fake, whole):
     certificate = json.loads((fake.path / "evaluate" / "certificate.json").read_text())
-    assert re.search(r"<h1>(.*?)</h1>", page.html)[1] == certificate["sentence"]
-    assert f"<li>{first}.</li>" in page.html
-    assert f"<li>{second.replace('[-', '[−')}</li>" in page.html, "with a true minus sign"
-    results = {"reaction-times", "choices", "bold", "personal", "own-data", "twin", "intervention", "figures"}
-    assert results == {key for key, html in page.sections.items() if "Research use only" in html.split("</main>")[0]}
+    verdict = verdict_of(certificate)
+    first, folded = whole.html.split('<div class="questions"')
+    assert f'<p class="badge {verdict.key}">' in first
+    assert f'<h1 id="verdict">{verdict.sentence}</h1>' in first
+    assert f"<code>{verdict.command}</code>" in first
+    assert "20 people, 3 left out · 7 never seen in training" in first
+    titles = [
+        "Does it fit?",
+        "Is it personal?",
+        "What does a scan add?",
+        "What would change it?",
+        "Who are these people?",
+        "How was it made?",
+    ]
+    assert re.findall(r"<summary><h2>(.*?)</h2>", folded) == titles
+    assert '<details class="question" open' not in folded
+    assert set(re.findall(r'<section id="([^"]+)"', whole.html)) == set(re.findall(r'<section id="([^"]+)"', folded))
+    assert whole.text.count("Research use only") == 2, "at the top, which stays in sight, and at the end"
+
+
+def test_the_first_picture_has_twin_baseline_and_ceiling_of_each_task(fake, tmp_path):
+    run = _with_figures(fake, tmp_path, lambda row: row.update(ceiling=0.9, best_lower=0.3, best_upper=0.7))
+    html = _page(run, tmp_path).html
+    (label,) = re.findall(r'aria-label="(r of predicted and observed mean RT\.[^"]*)"', html)
+    for task in ("stroop", "hammer"):
+        assert f"{task}: twin 0.61 (0.51 to 0.71), best baseline 0.51 (group mean), ceiling 0.9" in label
+        assert f"<title>{task}, twin: 0.610 (0.51 to 0.71)</title>" in html
 
 
 def test_what_came_from_the_data_stays_text(fake, tmp_path):
     run = _copy(fake, tmp_path)
     figures = json.loads((run / "evaluate" / "figures.json").read_text())
-    figures["claim"] = "<img src=x onerror=alert(1)> & more"
+    certificate = json.loads((run / "evaluate" / "certificate.json").read_text())
+    certificate["sentence"] = "<img src=x onerror=alert(1)> & more"
+    (run / "evaluate" / "certificate.json").write_text(json.dumps(certificate))
     figures["rows"][0]["note"] = "</table><script>alert(2)</script>"
     (run / "evaluate" / "figures.json").write_text(json.dumps(figures))
     page = _page(run, tmp_path, Config(name="</title><script>alert(3)</script>", report=ReportConfig(person_pages=0)))
@@ -163,8 +198,8 @@ def test_what_came_from_the_data_stays_text(fake, tmp_path):
 
 def test_a_task_has_its_domain_and_one_colour_of_its_domain_throughout(whole):
     people, times = whole.sections["people"], whole.sections["reaction-times"]
-    assert "<td>stroop</td><td>cognitive</td>" in people
-    assert "<td>hammer</td><td>affective</td>" in people
+    for task, domain in (("stroop", "cognitive"), ("hammer", "affective")):
+        assert re.search(rf'data-column="task"[^>]*>{task}</td><td[^>]*>{domain}</td>', people)
     assert set(re.findall(r"--task-\d", times)) == {"--task-0", "--task-1"}
 
 
@@ -201,7 +236,6 @@ def test_a_trial_is_shown_with_its_intervals_and_missed_where_there_was_none(fak
     assert f"personalised {full.effect:.2g} ({full.effect_lower:.2g} to {full.effect_upper:.2g})" in trial
     assert "personalised against population, at the full dose, differ by 0.3" in trial
     assert "Faster &lt;in&gt; the Stroop task" in trial
-    assert "Research use only" in trial
     assert "abstains" not in trial
     result = json.loads((run / "trial" / "trial.json").read_text())
     result["support"] |= {"r": 0.1, "is_shown": False}
@@ -218,7 +252,7 @@ def test_a_trial_is_shown_with_its_intervals_and_missed_where_there_was_none(fak
 PLACES = {
     "ingest": ["people", "twin"],
     "train": ["training"],
-    "evaluate": ["reaction-times", "choices", "bold", "personal", "figures"],
+    "evaluate": ["beside-group-mean", "reaction-times", "choices", "bold", "personal", "own-data"],
     "simulate": ["twin"],
     "intervene": ["intervention"],
 }
@@ -230,7 +264,7 @@ def test_a_stage_that_is_absent_is_explained_in_its_place(tmp_path, present):
     for stage, places in PLACES.items():
         for place in places:
             assert (f"<code>dtb {stage}</code> has not been run here." in page.sections[place]) == (stage != present)
-    assert "<h1>No claim can be made: " in page.html
+    assert ">Nothing can be claimed: the twin has not been evaluated.</h1>" in page.html
 
 
 def test_a_stage_that_left_rubble_is_explained_in_its_place(fake, tmp_path):
@@ -339,47 +373,59 @@ def test_later_lines_of_a_resumed_training_win(fake, tmp_path):
 def test_people_from_the_best_to_the_worst_predicted_get_a_page_with_their_own_numbers(fake, tmp_path):
     config = Config(name="fake", report=ReportConfig(person_pages=2))
     main = _page(fake.path, tmp_path, config)
-    links = [link for link in main.links if link.startswith("people/")]
+    links = [link for link in Page(main.sections["people-pages"]).links if link.startswith("people/")]
     subjects = pd.read_parquet(fake.path / "evaluate" / "subjects.parquet")
     error = (subjects["predicted_mean_rt"] - subjects["observed_mean_rt"]).abs().groupby(subjects["pseudonym"]).mean()
     ranked = list(error.sort_values().index)
     assert links == [f"people/{ranked[place]}.html" for place in (0, 3)], (
         "the best, and the example in place of the worst"
     )
+    points = [link for link in Page(main.sections["reaction-times"]).links if link.startswith("people/")]
+    assert set(points) == set(links), "points of people lead to their pages"
     for link in links:
         page = Page((tmp_path / "page" / link).read_text(encoding="utf-8"))
         pseudonym = link.removeprefix("people/").removesuffix(".html")
         own = subjects[(subjects["pseudonym"] == pseudonym) & (subjects["task"] == "stroop")].iloc[0]
         assert f"this person {own.observed_mean_rt:.3g}, their twin {own.predicted_mean_rt:.3g}" in page.html
         assert "../index.html" in page.links
-        assert set(page.sections) == {"standing", "twin", "search"}
-        assert page.html.count("Research use only") >= 4
+        assert set(page.sections) == {"standing", "twin", "search", "person-change"}
+        assert page.html.count("Research use only") == 2
         assert all(place.startswith(("#", "data:image/png;base64,")) for place in page.loaded)
 
 
 @pytest.mark.slow
 def test_a_persons_change_is_drawn_before_and_after_and_named_by_region_and_network(fake, tmp_path):
     table = tmp_path / "centres.tsv"
-    rows = [f"{name}\t{10 * place - 60}\t{place}\t{2 * place}" for place, name in enumerate(REGIONS)]
+    rows = [
+        f"{name}\t{-40 if place % 2 else 40}\t{15 * place - 90}\t{30 - place}" for place, name in enumerate(REGIONS)
+    ]
     table.write_text("\n".join(["name\tx\ty\tz", *rows]))
     config = Config(name="fake", report=ReportConfig(person_pages=1, subject=fake.pseudonyms[0], atlas=table))
     report(config, fake.path, tmp_path / "page", resume=False)
     person = Page((tmp_path / "page" / "people" / f"{fake.pseudonyms[0]}.html").read_text(encoding="utf-8"))
-    search = person.sections["search"]
-    assert len(re.findall(r'aria-label="(Before|After|The change)\. 40 connections on a glass brain', search)) == 3
+    search = person.sections["person-change"]
+    assert (
+        len(re.findall(r'aria-label="Edges, (?:before|after|difference)\. 40 connections on a glass brain', search))
+        == 3
+    )
     changes = pd.read_parquet(fake.path / "intervene" / "changes").set_index("pseudonym")
     change_E, base_E = (changes.loc[fake.pseudonyms[0], name] for name in ("change_E", "base_E"))
     first, second = np.triu_indices(len(REGIONS), 1)
     largest = np.abs(change_E).argmax()
+    plain = [name.replace("_", " ") for name in REGIONS]
     # What is drawn as before is what the change is relative to.
     drawn = np.argsort(-np.abs(change_E))[:40]
     before, after = (drawn[np.argmax(np.abs(values_E[drawn]))] for values_E in (base_E, base_E + change_E))
-    for title, edge, value in (("Before", before, base_E[before]), ("After", after, (base_E + change_E)[after])):
-        named = f"{REGIONS[first[edge]]} with {REGIONS[second[edge]]} {value:+.2g}"
-        assert re.search(rf'aria-label="{title}\. [^"]*The strongest: {re.escape(named)}', search)
+    for title, edge, value in (("before", before, base_E[before]), ("after", after, (base_E + change_E)[after])):
+        named = f"{plain[first[edge]]} with {plain[second[edge]]}: {value:+.3f}".replace("-", "−")
+        assert re.search(rf'aria-label="Edges, {title}\. [^"]*The strongest: {re.escape(named)}', search)
+    # On the surface: the mean over a region's edges, before, after, and what is between.
+    strength = [change_E[(first == place) | (second == place)].mean() for place in range(len(REGIONS))]
+    told = re.findall(rf"<title>{re.escape(plain[0])}: (.*?)</title>", search.split('id="strength-2"')[1])[0]
+    assert float(told.replace("−", "-")) == pytest.approx(strength[0], abs=5e-4)
     at_region = [np.sum(change_E[(first == place) | (second == place)] ** 2) for place in range(len(REGIONS))]
     assert f"<td>{REGIONS[first[largest]]}</td><td>{REGIONS[second[largest]]}</td>" in search
-    ranked = search.split("the regions at whose edges most changes", 2)[2]
+    ranked = search.split("The regions at whose edges most changes", 2)[2]
     assert REGIONS[np.argmax(at_region)] == re.search(r"<td>(.*?)</td>", ranked)[1]
     assert re.search(
         r"stroop: choices, share of right answers: easy \d+%, twin 75% \(15% to 100%\)", person.sections["twin"]
@@ -388,14 +434,14 @@ def test_a_persons_change_is_drawn_before_and_after_and_named_by_region_and_netw
 
 
 def test_a_second_aim_is_shown_where_there_is_one(fake, whole, tmp_path):
-    assert "Two aims" not in whole.sections["intervention"]
+    assert "Two aims" not in whole.sections["person-change"]
     run = _copy(fake, tmp_path)
     rows = [(share, 0.6 - share / 2, share, share != 0.5) for share in (0.0, 0.5, 1.0)]
     front = pd.DataFrame(rows, columns=["second_share", "target_gain", "second_gain", "on_front"])
     (run / "intervene" / "fronts").mkdir()
     front.assign(pseudonym=fake.pseudonyms[0]).to_parquet(run / "intervene" / "fronts" / "part-00000.parquet")
     config = Config(name="fake", report=ReportConfig(person_pages=0, subject=fake.pseudonyms[0]))
-    shown = _page(run, tmp_path, config).sections["intervention"]
+    shown = _page(run, tmp_path, config).sections["person-change"]
     assert "0%: 0.6 and 0; 50%: 0.35 and 0.5; 100%: 0.1 and 1." in shown
 
 
@@ -404,7 +450,7 @@ def test_somebody_who_was_named_is_shown_even_where_the_search_failed_and_that_i
     config = Config(name="fake", report=ReportConfig(person_pages=1, subject=failed))
     assert f"<p>{failed}. The person named" in _page(fake.path, tmp_path, config).sections["twin"]
     page = Page((tmp_path / "page" / "people" / f"{failed}.html").read_text(encoding="utf-8"))
-    assert f"There is no change to show for {failed}" in page.sections["search"]
+    assert f"There is no change to show for {failed}" in page.sections["person-change"]
     assert "not in the held-out data" in page.sections["standing"]
 
 
@@ -423,21 +469,20 @@ def _with_figures(fake, tmp_path, change):
 @pytest.mark.parametrize(
     ("kind", "mark", "words"),
     [
-        ("truth", "truth", "By the truth of this made-up cohort, perfect knowledge would reach about 0.123 on average"),
+        ("truth", "truth", "Perfect knowledge of this made-up cohort would reach about 0.123."),
         (
             "halves",
             "ceiling, est.",
-            "own halves agree, about 0.123 is the most to expect with data this noisy; that is itself an estimate",
+            "own halves agree, about 0.123 is the most to expect (an estimate)",
         ),
-        ("own_half", "own half", "About 0.123 is reached by who knows the other half of each person's own trials."),
+        ("own_half", "own half", "Whoever knows the other half of each person's trials reaches 0.123."),
     ],
 )
 def test_of_a_ceiling_no_more_is_said_than_its_kind_allows(fake, tmp_path, kind, mark, words):
     run = _with_figures(fake, tmp_path, lambda row: row.update(ceiling=0.123, ceilings={kind: 0.123}))
     page = _page(run, tmp_path)
-    assert words in page.text.split("Every figure")[1]
+    assert words in page.text
     assert f"{mark.capitalize()} 0.123." in page.sections["choices"]
-    assert f"0.123 ({mark})" in page.sections["figures"]
     assert "the most that could be reached" not in page.text
 
 
@@ -453,22 +498,12 @@ def test_finding_ones_own_person_stands_beside_chance_and_the_other_half_and_no_
     assert "the bar is" not in personal.text
 
 
-@pytest.mark.slow
-def test_who_has_not_set_out_on_the_way_to_the_ceiling_gets_words_and_no_percentage(fake, tmp_path):
-    for is_loss, words in ((False, "below 0"), (True, "below the group mean")):
-        place = tmp_path / words.replace(" ", "-")
-        place.mkdir()
-        run = _with_figures(fake, place, lambda row: row.update(share=-130.9, is_loss=is_loss))  # noqa: B023
-        cells = _page(run, place).sections["personal"]
-        assert f">{words}</td>" in cells
-        assert "13090" not in cells
-
-
-def test_the_verdict_stands_beside_the_claim_and_each_cell_of_a_wide_table_says_its_column(whole):
+def test_the_verdict_stands_first_in_a_row_and_each_cell_of_a_wide_table_says_its_column(whole):
     row = re.search(r'<tr role="row"><td.*?</tr>', whole.sections["personal"])[0]
     cells = re.findall(r'data-column="([^"]*)" class="[^"]*">(.*?)</td>', row)
-    assert cells[:2] == [("claim", "its connectome is of use"), ("verdict", "undecided")]
-    assert len(cells) == 12
+    assert cells[0] == ("verdict", '<span class="verdict undecided">? undecided</span>')
+    assert cells[1] == ("asked", "who is slow, beyond covariates")
+    assert len(cells) == 7
 
 
 @pytest.mark.slow
@@ -493,7 +528,7 @@ def test_a_person_is_compared_with_others_who_have_the_value(fake, tmp_path):
     who = subjects.loc[stroop, "pseudonym"].iloc[3]
     _page(run, tmp_path, Config(name="fake", report=ReportConfig(person_pages=1, subject=who)))
     person = (tmp_path / "page" / "people" / f"{who}.html").read_text(encoding="utf-8")
-    assert "50% of 4 others in the held-out data are below this person." in person
+    assert "50% of 4 others are below this person." in person
 
 
 @pytest.mark.slow

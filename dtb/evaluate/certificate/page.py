@@ -6,16 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dtb.evaluate.certificate import provenance
-from dtb.evaluate.certificate.certificate import QUESTIONS, Certificate
+from dtb.evaluate.certificate.certificate import QUESTIONS, Certificate, CertificateTest, Reached
 from dtb.evaluate.certificate.comparisons import POWER
 from dtb.evaluate.certificate.fit import TOLERATED
-from dtb.evaluate.certificate.rows import ROW_HEADINGS, ROW_NUMBERS, first_rows
-from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, cells, number
+from dtb.evaluate.certificate.rows import first_rows
+from dtb.evaluate.certificate.table import HEADINGS, NUMBERS, ROW_HEADINGS, ROW_NUMBERS, cells, number
+from dtb.evaluate.certificate.verdict import verdict_of
 from dtb.evaluate.certificate.wording import FEWEST_FOR_A_CLAIM, SEEDS_FOR_A_CLAIM
 from dtb.evaluate.predictors.table import predictor_heading
 from dtb.evaluate.scores.figure import TWIN, number_or_none
-from dtb.pages.render import render
+from dtb.pages.render import PageLink, render
 
+PAGE = "certificate.html"
+_FOLDED = frozenset({"figure", "of what is possible", "best baseline", "people", "what would decide"})
+"""Columns that a page folds behind each test, so that the rest fits on a screen."""
 DISCLAIMER = "Research use: the outputs are hypotheses about a model, no medical advice."
 BEHIND = "Every test, what was not tested, how to read it, and every figure"
 APPENDIX = "Every figure, with every baseline that was computed"
@@ -52,27 +56,47 @@ def to_markdown(certificate: Certificate, notes: list[str]) -> str:
 def to_html(certificate: Certificate, notes: list[str]) -> str:
     """Return the certificate as one HTML page that needs nothing else; parameters as in `to_markdown`."""
     groups = [
-        (question, [(cells(test.to_plain()), test) for test in certificate.tests if test.kind == kind])
+        (question, [(*_cells(test), test) for test in certificate.tests if test.kind == kind])
         for kind, question in QUESTIONS.items()
     ]
     groups = [group for group in groups if group[1]]
+    people = certificate.about.get("people")
     return render(
         "certificate",
+        links=[PageLink("Certificate", PAGE)],
+        here=PAGE,
+        verdict=verdict_of(certificate.to_plain()),
+        whom=provenance.whom_in_words(people) if people else "",
         certificate=certificate,
         headline=certificate.fit.headline,
         rows=first_rows(certificate.tests, certificate.coverage, certificate.worths),
         row_headings=ROW_HEADINGS,
         row_numbers=ROW_NUMBERS,
-        behind=BEHIND,
-        disclaimer=DISCLAIMER,
         groups=groups,
-        headings=HEADINGS,
+        headings=[heading for heading in HEADINGS if heading not in _FOLDED],
         numbers=NUMBERS,
         notes=notes,
         about=provenance.in_words(certificate.about) if certificate.about else [],
-        appendix=_appendix(certificate),
-        appendix_title=APPENDIX,
+        figures=[_figure(reached) for reached in certificate.figures],
     )
+
+
+def _cells(test: CertificateTest) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the cells of a test's row, and what is folded behind it, with headings."""
+    told = dict(zip(HEADINGS, cells(test.to_plain()), strict=True))
+    return (
+        [text for heading, text in told.items() if heading not in _FOLDED],
+        [(heading, text) for heading, text in told.items() if heading in _FOLDED and text not in {"", "–"}],
+    )
+
+
+def _figure(reached: Reached) -> tuple[str, str, str, list[tuple[str, str]]]:
+    """Return task, figure, what the twin reaches, and what each baseline that has it does."""
+    values = {name: number_or_none(value) for name, value in reached.values.items()}
+    others = [
+        (predictor_heading(name), number(value)) for name, value in values.items() if value is not None and name != TWIN
+    ]
+    return reached.task, reached.metric, number(values.get(TWIN)), others
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:

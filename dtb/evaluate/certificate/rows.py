@@ -19,8 +19,6 @@ from dtb.evaluate.scores.coverage import LEVELS, Coverage
 from dtb.evaluate.scores.figure import number_or_none
 
 MARKS: dict[Verdict, str] = {"yes": "✓ yes", "no": "✗ no", "undecided": "? undecided"}
-ROW_HEADINGS = ("", "asked", "task", "twin", "best baseline", "ceiling", "gain and its interval")
-ROW_NUMBERS = frozenset({"twin", "ceiling", "gain and its interval"})
 MOST_ROWS = 7
 _ASKED = {
     ("connectome", "RT CRPS"): "reaction times: own connectome against strangers'",

@@ -21,6 +21,9 @@ HEADINGS = (
     "p",
     "what would decide",
 )
+ROW_HEADINGS = ("", "asked", "task", "twin", "best baseline", "ceiling", "gain and its interval")
+ROW_NUMBERS = frozenset({"twin", "ceiling", "gain and its interval"})
+"""Of the few rows that a certificate begins with."""
 NUMBERS = frozenset({"twin", "of what is possible", "gain", "people", "p"})
 """Headings of the columns that hold numbers."""
 

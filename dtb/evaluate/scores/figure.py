@@ -54,6 +54,8 @@ class Figure:
         What `permuted` was computed from.
     alone_S : (S,) or (N, S), or None
         The scores of the twin that is compared with them: without other members, where it is an ensemble.
+    best : Estimate or None
+        `best_baseline`'s own value, with its interval.
     is_best_picked : bool
         Whether `best_baseline` was picked on training people (`dtb.evaluate.scores.picked`).
     statistic : Statistic
@@ -94,6 +96,7 @@ class Figure:
     alone_S: np.ndarray | None = dataclasses.field(default=None, repr=False)
     loss_blocks: tuple[LossBlock, ...] = dataclasses.field(default=(), repr=False)
     is_best_picked: bool = False
+    best: Estimate | None = None
 
     @property
     def ceiling(self) -> float | None:
@@ -133,6 +136,8 @@ class Figure:
             "baselines": {name: number_or_none(value) for name, value in self.baselines.items()},
             "best_baseline": self.best_baseline,
             "best_baseline_is_picked": self.is_best_picked,
+            "best_lower": number_or_none(self.best.lower) if self.best else None,
+            "best_upper": number_or_none(self.best.upper) if self.best else None,
             "difference": number_or_none(gap.value) if gap else None,
             "difference_lower": number_or_none(gap.lower) if gap else None,
             "difference_upper": number_or_none(gap.upper) if gap else None,
@@ -199,7 +204,10 @@ def make_figure(
         key=lambda name: -sign * baselines[name],
     )
     best = ranked[0] if ranked else None
-    gap = None if best is None else difference(statistic, observed_S, mine_S, known[best], weights_BS, confidence)
+    gap = own = None
+    if best is not None:
+        gap = difference(statistic, observed_S, mine_S, known[best], weights_BS, confidence)
+        own = estimate(statistic, observed_S, known[best], weights_BS, confidence)
     notes = "; ".join(dict.fromkeys(part for part in (note, twin.note) if part))
     return Figure(
         task,
@@ -217,6 +225,7 @@ def make_figure(
         known,
         added_S=added_S,
         leverage=leverage,
+        best=own,
     )
 
 

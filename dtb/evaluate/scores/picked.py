@@ -27,7 +27,7 @@ from dtb.evaluate.scores.figure import TWIN, Figure
 from dtb.evaluate.scores.figures import all_figures
 from dtb.evaluate.scores.folds import standardised_in_folds, without_fold_means
 from dtb.evaluate.scores.observed import People
-from dtb.evaluate.scores.statistics import difference
+from dtb.evaluate.scores.statistics import difference, estimate
 from dtb.tasks.taskset import TaskSet
 
 STAND_INS = ("stack", "group_mean")
@@ -108,4 +108,5 @@ def with_best(figure: Figure, name: str, weights_BS: np.ndarray, confidence: flo
     """Compare the twin with one baseline of a figure, as the one that was picked on training people."""
     scores = (figure.observed_S, figure.scores[TWIN], figure.scores[name])
     gap = difference(figure.statistic, *scores, weights_BS, confidence)
-    return dataclasses.replace(figure, best_baseline=name, difference=gap, is_best_picked=True)
+    own = estimate(figure.statistic, figure.observed_S, figure.scores[name], weights_BS, confidence)
+    return dataclasses.replace(figure, best_baseline=name, difference=gap, best=own, is_best_picked=True)

@@ -194,7 +194,7 @@ def places(shards: Path, trained: Path, run: Path, capsys) -> dict[str, str]:
     shutil.copytree(run / "evaluate", looked_at / "evaluate")
     return {
         "terminal": terminal,
-        "report": page[page.index("<h1") : page.index("</header>")],
+        "report": page[page.index('<p class="badge') :],
         "certificate.md": (run / "evaluate" / "certificate.md").read_text(),
         "certificate.html": (run / "evaluate" / "certificate.html").read_text(),
         "live twin": Viewer(looked_at).description().does_not_fit or "",
@@ -217,12 +217,12 @@ def test_a_badly_trained_twin_is_said_not_to_fit_in_all_places_first(shards_and_
     assert read_headline(tmp_path) == sentence
     assert said["live twin"] == sentence
     assert said["certificate.md"].startswith(f"# The twin does not fit\n\n**{sentence}**\n")
-    assert said["certificate.html"].index("<h1>The twin does not fit</h1>") < said["certificate.html"].index(
-        "is personal"
-    )
+    assert said["certificate.html"].index("does not fit</p>") < said["certificate.html"].index("is personal")
     assert said["terminal"].index("The twin does not fit:") < said["terminal"].index("never seen in training, the twin")
     opening = said["report"].replace("<code>", "`").replace("</code>", "`")
-    assert ">The twin does not fit: in 8 people" in opening[: opening.index("</h1>")]
+    assert "does not fit</p>" in opening[: opening.index("<h1")]
+    assert "In 8 unseen people, the twin predicts" in opening[: opening.index("</h1>")]
+    assert "dtb train shards train-again --max-steps 1500" in opening[: opening.index("<figure")]
     assert (
         "its training ended after 2 steps, before it had begun to learn: train it longer (`dtb train SHARDS NEW --max-steps 1500`)"
         in (opening)
