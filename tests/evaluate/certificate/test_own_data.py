@@ -7,7 +7,8 @@ import pytest
 from dtb.evaluate.certificate.certificate import Certificate
 from dtb.evaluate.certificate.own_data import row_of
 from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
-from dtb.evaluate.certificate.rows import MARKS, ROW_HEADINGS, first_rows
+from dtb.evaluate.certificate.rows import MARKS, first_rows
+from dtb.evaluate.certificate.table import ROW_HEADINGS
 from dtb.evaluate.living.worth import Worth
 from dtb.evaluate.scores.statistics import Estimate
 
