@@ -16,6 +16,7 @@ from dtb.errors import StageError
 from dtb.fleet.actor import Actor, StatusRow, Worker
 from dtb.fleet.blame import Blame
 from dtb.fleet.ledger import FAILED, OK, Ledger, status_table
+from dtb.fleet.merging import Merging
 from dtb.fleet.room import no_room, num_places, require_room, waiting_for_room
 from dtb.shared_folder import SharedFolder
 from dtb.terminal import err, progress
@@ -92,6 +93,7 @@ class Driver:
         self._mark = pool_share(cluster, FLEET_POOL)
         require_room(fleet, self._mark, self._num_actors, can_grow=cluster.ray_address is not None)
         self._shared, self._make_worker = ray.put(shared), ray.put(make_worker)
+        self._merging = Merging(batches, ledger, self._mark)
         self._slots: list[_Slot] = []
         self._numbers = itertools.count(1)
         self._blame = Blame()
@@ -130,6 +132,7 @@ class Driver:
                     self._ray.kill(slot.actor)
                 self._write_blame()
                 self.seconds = time.monotonic() - start
+        self._merging.finish()
 
     def _is_hopeless(self) -> bool:
         return len(self.failed) > max(_FEWEST_FAILURES, self._fleet.max_failed_fraction * self._num_people)
@@ -245,6 +248,8 @@ class Driver:
                 "--resume goes on."
             ) from error
         slot.queue.popleft()
+        if attempt.rows:
+            self._merging.committed(batch.keys)
         self._count(slot.number, attempt.rows)
         for key, reason in attempt.raised.items():
             if self._blame.raised(key, slot.number, reason):
@@ -259,6 +264,7 @@ class Driver:
             self._pending.extendleft(_Batch([key]) for key in self._blame.to_try_again())
 
     def _count(self, actor: int, rows: list[StatusRow]) -> None:
+        self._merging.settled(row[0] for row in rows)
         for key, status, reason, _ in rows:
             if status == OK:
                 self.num_ok += 1
@@ -272,6 +278,7 @@ class Driver:
         # Actors work in order. An answer may be lost with the actor that gave it; then the ledger holds the batch all the same.
         waiting = [batch for _, batch in slot.queue]
         while waiting and (rows := self._ledger.status_of(waiting[0].keys)) is not None:
+            self._merging.committed(waiting[0].keys)
             self._count(slot.number, [(row["pseudonym"], row["status"], row["reason"], row["seconds"]) for row in rows])
             settled = {row["pseudonym"] for row in rows}
             self._pending.extend(_Batch([key]) for key in waiting.pop(0).keys if key not in settled)
@@ -294,6 +301,8 @@ class Driver:
             rows = [(batch.keys[0], FAILED, reason, math.nan)]
             self._ledger.commit(batch.keys, {}, status_table(rows))
             self._reported[batch.keys[0]] = reason
+            self._merging.committed(batch.keys)
+            self._merging.settled(batch.keys)
             show_gauges("fleet", {"people_failed": len(self.failed)})
 
     def _replace_faulty(self, slot: _Slot, why: str) -> None:

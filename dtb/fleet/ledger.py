@@ -2,7 +2,8 @@
 
 A part holds one batch of people and has one file per table, all of the same name, `OUT/<table>/part-<name>.parquet`. Its
 `status` file is written last: without it the part does not count, is removed when the stage goes on, and is done again.
-The name depends on the people in the batch alone, so that repeated work overwrites itself.
+The name depends on the people in the batch alone, so that repeated work overwrites itself. Of many parts fewer are made (`Ledger.merge`):
+the status of such a part names those that it replaces.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from dtb.files import written_whole
 OK = "ok"
 FAILED = "failed"
 STATUS = "status"
+_REPLACES = "replaces"
+_MOST_BYTES = 64 << 20
 STATUS_SCHEMA = pa.schema(
     [("pseudonym", pa.string()), ("status", pa.string()), ("reason", pa.string()), ("seconds", pa.float64())]
 )
@@ -49,8 +52,12 @@ class Ledger:
         People who failed do not count as finished: their rows are removed, so that they are tried again.
         """
         finished: set[str] = set()
-        for path in self._parts(STATUS):
-            status = self._read(path)
+        found = {path: self._read(path) for path in self._parts(STATUS)}
+        replaced = {name for status in found.values() for name in _replaced_by(status)}
+        for path, status in found.items():
+            if path.name in replaced:  # a merge was cut off when all was in one part, but not yet only there
+                path.unlink()
+                continue
             is_ok = pc.equal(status["status"], OK)
             kept = status.filter(is_ok)
             if kept.num_rows == 0:
@@ -101,6 +108,39 @@ class Ledger:
                 self._write(self.folder / table / name, rows)
         self._write(self.folder / STATUS / name, status)
 
+    def merge(self, names: Sequence[str]) -> None:
+        """Put parts together in fewer, of 64 MiB at most; what is cut off loses nobody, and `finished` clears up after it."""
+        some: list[str] = []
+        size = 0
+        for name in names:
+            paths = [self.folder / table / name for table in self.tables]
+            own = sum(path.stat().st_size for path in paths if path.is_file())
+            if some and size + own > _MOST_BYTES:
+                self._merge(some)
+                some, size = [], 0
+            some.append(name)
+            size += own
+        self._merge(some)
+
+    def _merge(self, names: Sequence[str]) -> None:
+        if len(names) < 2:
+            return
+        whole = part_name(names)
+        for table in self.tables:
+            paths = [path for name in names if (path := self.folder / table / name).is_file()]
+            if paths:
+                with written_whole(self.folder / table / whole) as temporary:
+                    first = self._read(paths[0])
+                    with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
+                        writer.write_table(first)
+                        for path in paths[1:]:
+                            writer.write_table(self._read(path).cast(first.schema))
+        status = pa.concat_tables(self._read(self.folder / STATUS / name) for name in names)
+        self._write(self.folder / STATUS / whole, status.replace_schema_metadata({_REPLACES: "\n".join(names)}))
+        for table in (STATUS, *self.tables):
+            for name in names:
+                (self.folder / table / name).unlink(missing_ok=True)
+
     def status_of(self, keys: Sequence[str]) -> list[dict[str, Any]] | None:
         """Return the status rows of a batch, or None if it is not committed."""
         path = self.folder / STATUS / part_name(keys)
@@ -135,6 +175,12 @@ class Ledger:
                 f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run the stage again "
                 "with --resume; only its people are done anew."
             ) from None
+
+
+def _replaced_by(status: pa.Table) -> list[str]:
+    """Return the names of the parts that a part was made of."""
+    names = (status.schema.metadata or {}).get(_REPLACES.encode(), b"")
+    return names.decode().splitlines()
 
 
 def column_of(values: np.ndarray) -> pa.Array:

@@ -1,10 +1,12 @@
 """Measure the fan-out: what Ray costs a person, what resuming costs, and how fast twins perform and are searched.
 
     python scripts/bench/fleet.py                                    # synthetic work: 100 to 100,000 people
+    python scripts/bench/fleet.py --sizes 100000 --work-ms 20 --actors 32    # work that takes time, and no processor
     python scripts/bench/fleet.py --shards S --trained T --people 48 # real work, beside the same in one process
 
-Synthetic work takes no time and writes a row, so that what is left is the fan-out's own cost. Real work is done
-by a process without Ray too, with as many threads as an actor, at its priority, and keeping what it frees: what then differs is Ray.
+Synthetic work takes no time and writes a row, so that what is left is the fan-out's own cost; or it sleeps, so that the driver can be seen
+at the pace of real work: its share of a core, its memory after a tenth of the time and at the end, and the files. Real work is done by
+a process without Ray too, with as many threads as an actor, at its priority, and keeping what it frees: what then differs is Ray.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ import functools
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -46,59 +48,80 @@ BATCH = 8
 
 
 class Nothing:
-    """A worker that only writes a row a person."""
+    """A worker that only writes a row a person, after so many seconds for each."""
 
-    def __init__(self, _shared: object) -> None: ...
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
 
     def work(self, keys: Sequence[str]) -> Work:
+        time.sleep(self._seconds * len(keys))
         return Work({"rows": pa.table({"pseudonym": list(keys), "value": [float(len(key)) for key in keys]})})
 
 
-def synthetic(sizes: Sequence[int], num_actors: int) -> None:
-    """Fan out work that takes no time, and read the ledger of it again."""
+def synthetic(sizes: Sequence[int], num_actors: int, work_seconds: float) -> None:
+    """Fan out work that takes no processor, and read the ledger of it again."""
     fleet = FleetConfig(num_actors=num_actors, cpus_per_actor=0.01, subjects_per_batch=8)
-    print(f"{num_actors} actors, 8 people a batch; {where()}")
+    print(f"{num_actors} actors, 8 people a batch, {1000 * work_seconds:g} ms of work each; {where()}")
     print(
-        f"{'people':>8} {'seconds':>8} {'ms each':>8} {'driver CPU ms each':>19} {'driver MiB':>11} {'store MiB':>10} {'resume s':>9}"
+        f"{'people':>8} {'seconds':>8} {'ms each':>8} {'driver CPU ms each':>19} {'of a core':>10} {'MiB at 10%':>11} {'at the end':>11} "
+        f"{'store MiB':>10} {'most files':>11} {'files':>7} {'resume s':>9}"
     )
     for size in sizes:
         keys = [f"p{number:07d}" for number in range(size)]
         with tempfile.TemporaryDirectory() as folder:
             ledger = Ledger(Path(folder), ["rows"])
-            with stored() as most:
+            with watched(Path(folder)) as looks:
                 cpu, start = time.process_time(), time.perf_counter()
-                run_pool(Nothing, None, keys, ledger, fleet, description="bench")
+                run_pool(Nothing, work_seconds, keys, ledger, fleet, description="bench")
                 seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+            files = sum(path.is_file() for path in Path(folder).rglob("*"))
             start = time.perf_counter()
             assert len(Ledger(Path(folder), ["rows"]).finished()) == size
             resumed = time.perf_counter() - start
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory = [look.memory_mib for look in looks]
         print(
-            f"{size:8d} {seconds:8.1f} {1000 * seconds / size:8.2f} {1000 * cpu / size:19.2f} {memory:11.0f} {max(most):10.2f} "
-            f"{resumed:9.2f}",
+            f"{size:8d} {seconds:8.1f} {1000 * seconds / size:8.2f} {1000 * cpu / size:19.2f} {cpu / seconds:10.1%} "
+            f"{memory[len(memory) // 10]:11.0f} {memory[-1]:11.0f} {max(look.stored_mib for look in looks):10.2f} "
+            f"{max(look.files for look in looks):11d} {files:7d} {resumed:9.2f}",
             flush=True,
         )
 
 
+class Look(NamedTuple):
+    """What is there at a moment of a run: in the object store, in the driver's memory, and in the output folder."""
+
+    stored_mib: float
+    memory_mib: float
+    files: int
+
+
 @contextlib.contextmanager
-def stored() -> Iterator[list[float]]:
-    """Look twice a second at how many MiB the object store holds."""
+def watched(folder: Path) -> Iterator[list[Look]]:
+    """Look every two seconds, from a process of its own as far as it costs anything: what the driver spends is measured."""
+    import psutil
     import ray
 
-    found, done = [0.0], threading.Event()
+    own, looks, done = psutil.Process(), [], threading.Event()
 
     def look() -> None:
-        while not done.wait(0.5):
-            have, free = ray.cluster_resources(), ray.available_resources()
-            found.append((have["object_store_memory"] - free["object_store_memory"]) / 2**20)
+        have, free = ray.cluster_resources(), ray.available_resources()
+        stored = (have["object_store_memory"] - free["object_store_memory"]) / 2**20
+        listed = subprocess.run(["find", folder, "-type", "f"], capture_output=True, check=False).stdout
+        looks.append(Look(stored, own.memory_info().rss / 2**20, listed.count(b"\n")))
 
-    thread = threading.Thread(target=look)
+    def keep_looking() -> None:
+        while not done.wait(2.0):
+            look()
+
+    look()
+    thread = threading.Thread(target=keep_looking)
     thread.start()
     try:
-        yield found
+        yield looks
     finally:
         done.set()
         thread.join()
+        look()
 
 
 def where() -> str:
@@ -240,6 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000])
     parser.add_argument("--actors", type=int, default=4)
+    parser.add_argument("--work-ms", type=float, default=0.0, help="of synthetic work, for each person")
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--trained", type=Path)
     parser.add_argument("--people", type=int, default=48, help="how many are searched; all are simulated")
@@ -249,7 +273,7 @@ def main() -> None:
         if given.shards and given.trained:
             real(given.shards, given.trained, given.people, min(given.actors, os.cpu_count() or 1), given.rounds)
         else:
-            synthetic(given.sizes, given.actors)
+            synthetic(given.sizes, given.actors, given.work_ms / 1e3)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,15 @@ def test_batches_do_not_shift_when_some_are_finished() -> None:
 
 
 @pytest.mark.cluster
+def test_many_batches_make_few_files_whoever_fails(cluster: None, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("dtb.fleet.merging.GROUP", 4)
+    summary, ledger = run(tmp_path, [*people(27), "report1", *people(30)[27:]])
+    assert (summary.num_ok, summary.num_failed) == (30, 1)
+    assert set(found(ledger)) == set(people(30))
+    assert len(list((ledger.folder / "values").iterdir())) == len(list((ledger.folder / "status").iterdir())) == 3
+
+
+@pytest.mark.cluster
 def test_everyone_is_done_once(cluster: None, tmp_path: Path) -> None:
     summary, ledger = run(tmp_path, people(10))
     assert summary.num_ok == 10

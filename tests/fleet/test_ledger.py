@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +71,48 @@ def test_the_ledger_knows_whether_a_batch_is_committed(tmp_path: Path) -> None:
     ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
     assert ledger.status_of(["a"]) == [{"pseudonym": "a", "status": OK, "reason": "", "seconds": 1.0}]
     assert ledger.status_of(["a", "b"]) is None
+
+
+@pytest.mark.parametrize("cut_off_after", [0, 1, 2, 4, 7])
+def test_merged_parts_hold_everybody_once_wherever_it_is_cut_off(tmp_path, monkeypatch, cut_off_after) -> None:
+    ledger = Ledger(tmp_path, ["values", "others"])
+    batches = [["a", "b"], ["c"], ["d", "e"]]
+    for keys in batches:
+        status = [(key, FAILED if key == "c" else OK, "", 1.0) for key in keys]
+        some = [key for key in keys if key != "c"]
+        tables = {"values": values(*some), "others": values(*some)}
+        ledger.commit(keys, tables, status_table(status))
+    whole = ledger.read("values").sort_by("pseudonym")
+    removed, unlink = [], Path.unlink
+
+    def counted(path, **how):
+        if cut_off_after and len(removed) == cut_off_after:
+            raise KeyboardInterrupt
+        removed.append(path)
+        unlink(path, **how)
+
+    monkeypatch.setattr(Path, "unlink", counted)
+    with contextlib.suppress(KeyboardInterrupt):
+        ledger.merge([part_name(keys) for keys in batches])
+    monkeypatch.undo()
+    assert ledger.done() == {"a", "b", "d", "e"}
+    assert ledger.finished() == {"a", "b", "d", "e"}
+    # Either the parts as they were, or the merged one alone, and nothing half done of the other.
+    left = {len(list((tmp_path / table).iterdir())) for table in ("status", "values", "others")}
+    assert left in ({1}, {2} if cut_off_after else {1})
+    for table in ("values", "others"):
+        assert ledger.read(table).sort_by("pseudonym").equals(whole)
+
+
+def test_parts_are_merged_up_to_a_size(tmp_path, monkeypatch) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    for key in "abcd":
+        ledger.commit([key], {"values": values(key)}, status_table([(key, OK, "", 1.0)]))
+    size = (tmp_path / "values" / part_name(["a"])).stat().st_size
+    monkeypatch.setattr("dtb.fleet.ledger._MOST_BYTES", 2 * size)
+    ledger.merge([part_name([key]) for key in "abcd"])
+    assert len(list((tmp_path / "values").iterdir())) == 2
+    assert ledger.finished() == set("abcd")
 
 
 def test_pandas_and_duckdb_read_a_table_in_one_line(tmp_path: Path) -> None:
