@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -106,7 +107,8 @@ def test_configuration_command_line_and_documentation_list_what_another_file_add
         stage, key = option.split(".")
         with contextlib.suppress(SystemExit):
             exit_code([stage, "--help-all"])
-        assert f",{kind.name}}}" in "".join(capsys.readouterr().out.replace("│", "").split())
+        # Long lists of choices stand in the sentence, in place of braces.
+        assert re.search(f",{kind.name}[}}.]", "".join(capsys.readouterr().out.split()))
         row = next(
             line for line in options.splitlines() if line.startswith(f"| `{key}` |") and f"`{kind.name}`" in line
         )
