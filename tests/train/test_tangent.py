@@ -11,7 +11,7 @@ import torch
 from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, make_plan
-from dtb.train.trainer import _normalisation
+from dtb.train.trainer import measure_scales
 from dtb.twin.export import load_twin, save_twin
 from tests.shards.people import DESCRIPTION
 from tests.train.conftest import small_config, write_cohort
@@ -40,7 +40,7 @@ def outlier(wanted: str):
 def test_an_outlier_among_test_people_changes_nothing_that_is_fitted_and_one_in_training_does(tmp_path):
     (tmp_path / "own").mkdir()
     plan = make_cohort_plan(tmp_path / "own")
-    own = vars(_normalisation(plan, set()))
+    own = vars(measure_scales(plan))
     assert own["tangent_reference_RR"].shape == (8, 8)
     assert own["components_EC"].any()
     for part, is_fitted in (("test", False), ("validation", False), ("train", True)):
@@ -48,7 +48,7 @@ def test_an_outlier_among_test_people_changes_nothing_that_is_fitted_and_one_in_
         person = plan.split.people(part)[0]
         spoilt = make_cohort_plan(tmp_path / part, spoil=outlier(person))
         assert spoilt.split.people(part)[0] == person
-        found = vars(_normalisation(spoilt, set()))
+        found = vars(measure_scales(spoilt))
         same = {name: np.array_equal(found[name], own[name]) for name in own}
         assert all(same.values()) != is_fitted, same
         if is_fitted:
@@ -60,7 +60,7 @@ def test_an_outlier_among_test_people_changes_nothing_that_is_fitted_and_one_in_
 @pytest.mark.slow
 def test_exported_twin_reads_connectomes_as_it_did(tmp_path):
     plan = make_cohort_plan(tmp_path)
-    normalisation = _normalisation(plan, set())
+    normalisation = measure_scales(plan)
     twin = plan.twin(normalisation)
     save_twin(tmp_path / "twin", twin, plan.card)
     found, _ = load_twin(tmp_path / "twin")
