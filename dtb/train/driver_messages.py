@@ -16,7 +16,6 @@ from dtb.train.log import ALIVE_FILE, METRICS_FILE, NOTES_FILE, read_metrics, wh
 
 _ALIVE_SECONDS = 5.0
 _LINES = 60
-_CLOCK_SECONDS = 5.0
 
 
 @contextlib.contextmanager
@@ -33,14 +32,7 @@ def print_messages(out: Path, budget: Budget, on_epoch: Callable[[dict[str, Any]
         num_notes = len(whole_lines(out / NOTES_FILE))
         touched = -math.inf
         unsaid: str | None = None
-        ahead, has_told = time.time() - time.monotonic(), False
         while True:
-            if not has_told and (back := ahead - (time.time() - time.monotonic())) > _CLOCK_SECONDS:
-                has_told = True
-                err.print(
-                    f"Warning: this machine's clock was set back by {back:.0f} s. Ray counts by it, so workers that are started may be "
-                    "waited for without end. If no epoch follows, stop with Ctrl-C and go on with --resume."
-                )
             if time.monotonic() - touched > _ALIVE_SECONDS:
                 (out / ALIVE_FILE).touch()
                 touched = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ ALIVE_FILE = ".alive"
 TRACKER_FILE = ".tracker_id"
 """The training's run in the tracker: it is the same however often the training begins again, also before its first checkpoint."""
 _BROKEN_FILE = ".broken"
+_BEGUN_FILE = ".begun"
 
 
 def note(out: Path, sentence: str) -> None:
@@ -33,6 +35,7 @@ def read_tracker_id(out: Path) -> str | None:
 def tell_broken(out: Path, sentence: str | None) -> None:
     """Log when and why a worker group broke, unless that has been logged."""
     (out / _BROKEN_FILE).touch()
+    (out / _BEGUN_FILE).unlink(missing_ok=True)
     if sentence is not None:
         note(out, sentence)
 
@@ -59,6 +62,17 @@ def tell_going_on(out: Path, checkpoint: tuple[str, int] | None) -> None:
     if seconds is not None:
         parts.append(f"it took {seconds:.0f} s from when the failure was seen")
     note(out, "; ".join(parts) + ".")
+
+
+def tell_begun(out: Path) -> None:
+    """Log that all ranks have met, and train from now on."""
+    (out / _BEGUN_FILE).write_text(secrets.token_hex(8), encoding="utf-8")
+
+
+def read_begun(out: Path) -> str | None:
+    """Read what `tell_begun` wrote, which is another text each time; None if ranks have not begun, or broke."""
+    path = out / _BEGUN_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

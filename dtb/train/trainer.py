@@ -25,6 +25,7 @@ from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
 from dtb.train.checkpoint import CHECKPOINTS, newest_manifest, require_own_checkpoints
+from dtb.train.clock import ended_if_clock_holds_it
 from dtb.train.driver_messages import print_messages
 from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
@@ -109,7 +110,7 @@ def train(
         return
     require_own_checkpoints(out / CHECKPOINTS, user_key())
     summaries = summaries_of(cohort, plan.asked) if len(cohort) <= FEW else None
-    with connected(config.cluster):
+    with ended_if_clock_holds_it(out), connected(config.cluster):
         # Before the output is taken: a command that is refused leaves nothing behind.
         require_room(config)
         if summaries is None:

@@ -30,7 +30,7 @@ from dtb.train.checkpoint import CHECKPOINTS
 from dtb.train.duration import ExpectedDuration
 from dtb.train.ending import ending_in_words, ending_of, longer
 from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
-from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_going_on
+from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_begun, tell_going_on
 from dtb.train.loop import Weights, fit
 from dtb.train.measure_people import EFFECTS_FILE, measure_people, save_effects
 from dtb.train.normalise import Normalisation
@@ -130,6 +130,7 @@ def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
         progress, best_weights = found.progress, found.best_weights() if rank == 0 else None
     if rank == 0:
         tell_going_on(plan.out, None if found is None else (found.path.name, progress.epoch))
+        tell_begun(plan.out)
     book = _Book(plan, progress) if rank == 0 else None
     expected = ExpectedDuration(plan.budget, functools.partial(note, plan.out))
 
