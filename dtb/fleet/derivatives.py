@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,6 +20,9 @@ from dtb.files import write_frame, write_json, write_text
 from dtb.people.records import Run, SubjectRecord, matrix_from_edges
 from dtb.twin.export import TwinCard
 from dtb.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DERIVATIVES = "derivatives"
 """Name of the folder within a stage's output."""
@@ -93,6 +95,8 @@ def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record:
     record : SubjectRecord
         The person, with the runs that were simulated.
     """
+    import pandas as pd
+
     func = folder / f"sub-{key}" / "func"
     own = {name: table.filter(pc.equal(table["pseudonym"], key)) for name, table in tables.items()}
     stems = _stems(key, record.runs)
@@ -134,6 +138,8 @@ def write_relmat(stem: Path, edges_E: np.ndarray, regions: Sequence[str], measur
         What the numbers are.
     diagonal : float
     """
+    import pandas as pd
+
     matrix_RR = matrix_from_edges(np.asarray(edges_E, dtype=np.float64), diagonal)
     write_frame(stem.with_name(f"{stem.name}.tsv"), pd.DataFrame(matrix_RR, columns=list(regions)), sync=False)
     sidecar = {"Description": RESEARCH_ONLY, "RelationshipMeasure": measure, "Weighted": True, "Directed": False}
@@ -149,6 +155,7 @@ def _by_run(own: Mapping[str, pa.Table], name: str) -> Iterator[tuple[int, pd.Da
 
 def _stems(key: str, runs: Sequence[Run]) -> list[str]:
     """Return the BIDS name of each run; runs with equal entities get a number."""
+
     stems: list[str] = []
     for number, run in enumerate(runs):
         parts = [f"sub-{key}", f"ses-{run.session}" if run.session else "", f"task-{run.label}"]
@@ -158,6 +165,8 @@ def _stems(key: str, runs: Sequence[Run]) -> list[str]:
 
 
 def _events(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
+    import pandas as pd
+
     rows = rows.sort_values(["onset", "member", "noise_draw", "draw"])
     columns: dict[str, Any] = {
         "onset": rows["onset"],

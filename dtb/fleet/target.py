@@ -7,7 +7,6 @@ import json
 from collections.abc import Collection, Iterable
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -102,6 +101,9 @@ class SearchTarget:
         StageError
             Nobody has the target.
         """
+        # Its import takes a second, for which actors would wait, who make no table.
+        import pandas as pd
+
         before, excerpts = Moments(len(self.indicators)), Moments(len(self.indicators))
         figures, samples = [], []
         for part in people:

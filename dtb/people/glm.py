@@ -13,11 +13,14 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dtb.people.records import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LONGEST_RESPONSE_SECONDS = 24.0
 """A stimulus that ended longer ago than this has no part in a volume."""
@@ -28,6 +31,9 @@ def condition_events(run: Run, conditions: tuple[str, ...]) -> pd.DataFrame:
 
     An event lasts as long as the stimuli that appear with the trial; where none does, as long as a press is possible.
     """
+    # Its import takes a second, for which only those are to wait who need it.
+    import pandas as pd
+
     trials = run.trials
     ends_J = np.array(
         [
@@ -174,5 +180,7 @@ def _cached_weights(
     contrast: tuple[tuple[str, float], ...],
 ) -> np.ndarray | None:
     """Return the weights of a run's contrast; observed and predicted series of a run, and people shown the same, share them."""
+    import pandas as pd
+
     events = pd.DataFrame({"onset": onset_J, "duration": duration_J, "trial_type": condition_J})
     return contrast_weights(design_matrix(events, np.array(seconds_V)), dict(contrast))

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dtb.evaluate.scores.statistics import orthonormal
 from dtb.people.covariates import COVARIATES, listed, removed_labels, removed_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Facts = Sequence[Mapping[str, float | str | None]]
 """What is known of each person, as in `dtb.people.records.SubjectRecord.covariates`."""
@@ -87,6 +90,9 @@ def known_covariates(training: Facts, people: Facts) -> Covariates:
 
     Site and group are none where there is one only, or where nobody has any: what does not differ confounds nothing.
     """
+    # Its import takes a second, for which actors, who know covariates by name alone, are not to wait.
+    import pandas as pd
+
     tables = [_table(who) for who in (training, people)]
 
     def is_known(name: str) -> bool:
@@ -145,10 +151,14 @@ def spline(values_S: np.ndarray) -> np.ndarray:
 
 
 def _one_hot(values: pd.Series) -> np.ndarray:
+    import pandas as pd
+
     return pd.get_dummies(values.astype(str)).to_numpy(np.float64)
 
 
 def _table(people: Facts) -> pd.DataFrame:
+    import pandas as pd
+
     numbers = list(removed_numbers())
     table = pd.DataFrame(list(people), columns=[*numbers, *removed_labels()], index=range(len(people)))
     table[numbers] = table[numbers].apply(pd.to_numeric)
