@@ -11,6 +11,7 @@ Shape letters: `S` training person, `Q` unseen person, `E` edge, `Y` figure of a
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -51,7 +52,9 @@ class Read:
     left_out_SY: np.ndarray
 
 
-def certificates(cohort: NullCohort, fold_S: np.ndarray, readers: tuple[str, ...]) -> dict[str, Certificate]:
+def certificates(
+    cohort: NullCohort, fold_S: np.ndarray, readers: tuple[str, ...], trained: Mapping[str, Sequence[np.ndarray]] = {}
+) -> dict[str, Certificate]:
     """Return the certificate of all folds pooled, for each reader in a twin's place.
 
     Parameters
@@ -61,21 +64,24 @@ def certificates(cohort: NullCohort, fold_S: np.ndarray, readers: tuple[str, ...
         In which fold each person is tested, from 0.
     readers : tuple of str
         Names, from `read_all`.
+    trained : mapping of str to sequence of (Q, 4) array
+        What twins that were trained say of the people of each fold, by name: further readers.
     """
     family_S = family_numbers(cohort.facts)
     features_SE = (cohort.edges_SE - cohort.edges_SE.mean(axis=0)) / cohort.edges_SE.std(axis=0)
-    parts: dict[str, list[Fold]] = {reader: [] for reader in readers}
+    parts: dict[str, list[Fold]] = {reader: [] for reader in (*readers, *trained)}
     for fold in range(int(fold_S.max()) + 1):
         person_Q, fit_S = np.flatnonzero(fold_S == fold), np.flatnonzero(fold_S != fold)
         read = read_all(features_SE[fit_S], features_SE[person_Q], cohort.did.columns_SY[fit_S])
-        for reader in readers:
-            parts[reader].append(_fold(cohort.did, person_Q, fit_S, family_S[person_Q], read, reader))
+        read |= {name: Read(said[fold], np.empty(0)) for name, said in trained.items()}
+        for reader, mine in parts.items():
+            mine.append(_fold(cohort.did, person_Q, fit_S, family_S[person_Q], read, reader))
     covariates = known_covariates(cohort.facts, cohort.facts)
     return {
         reader: certified_folds(
             {TASK: parts[reader]}, {TASK: cohort.did}, cohort.facts, covariates, SIGNIFICANCE, family_S
         )
-        for reader in readers
+        for reader in parts
     }
 
 

@@ -1,0 +1,17 @@
+"""CNP: eight people with open rest series and three tasks; the later part of each run is judged, and nobody is unseen."""
+
+from __future__ import annotations
+
+from parts import REPOSITORY, Figure, Work, usual_figures
+
+from dtb.results import EvaluateResult
+
+SMALLER = "Nothing: these are all who have open series."
+
+
+def study(work: Work) -> dict[str, Figure]:
+    """Return the set's figures."""
+    config = REPOSITORY / "configs" / "cohorts" / "cnp.yaml"
+    series = work.source / "derivatives" / "halfpipe"
+    work.dtb("run", config, "run", "--input.bids", work.source, "--input.derivatives", series)
+    return usual_figures(EvaluateResult(work.folder / "run" / "evaluate"))

@@ -1,0 +1,16 @@
+"""TCP: Emotional Faces and Stroop of 180 people, whose images are not in the public tree; no brains."""
+
+from __future__ import annotations
+
+from behaviour import baselines, twin
+from parts import Figure, Work
+
+TASKS = ("hammer", "stroop")
+FOLDS, STEPS = (0,), 400
+SMALLER = "Baselines of everybody; a twin of one of three folds and 400 steps."
+
+
+def study(work: Work) -> dict[str, Figure]:
+    """Return the set's figures."""
+    work.dtb("ingest", work.source, "shards", "--without-connectome", "keep", "--tasks", *TASKS)
+    return baselines(work) | twin(work, FOLDS, STEPS)
