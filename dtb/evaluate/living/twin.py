@@ -11,11 +11,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dtb.cores import usable_cores
 from dtb.evaluate.living.baselines import Said
 from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.own_figures import FIGURES
@@ -106,62 +108,78 @@ class TwinPredictor:
                 row_S[table.subject_J.numpy()].tolist(), table.run_J.tolist(), table.trial_J.tolist(), strict=True
             )
             self._chunks.append(_Chunk(batch, row_S, np.array([place.get(key, -1) for key in of_J], np.int64)))
-        self._posteriors: dict[tuple[object, ...], list[Latents]] = {}
+        self._posteriors: dict[tuple[int, str, bytes], Latents] = {}
+        self._said: dict[tuple[str, bytes, bytes, bool], Said] = {}
 
     def say(self, question: Question, amount: str, order: Order) -> dict[str, Said]:
         """Return what the twin says, with people's connectomes and without; see `dtb.evaluate.living.evaluate.SayMore`."""
         given_J = order.given(self._people.trials, question.given, order.count(amount, question.given))
         judged_J = order.judged(self._people.trials, question.judged)
+        is_later = question.kind == "next session"
         found = {}
         for name in self._names:
-            latents = self._conditioned(name, question, given_J)
-            found[name] = self._performed(latents, judged_J, question.judged)
+            # No trials of one task are those of another, and a whole run may be as many as 40 trials.
+            key = (name, given_J.tobytes(), judged_J.tobytes(), is_later)
+            if key not in self._said:
+                self._said[key] = self._performed(name, given_J, judged_J, question.judged, is_later)
+            else:
+                self._advance(len(self._people))
+            found[name] = self._said[key]
         return found
 
-    def _conditioned(self, name: str, question: Question, given_J: np.ndarray) -> list[Latents]:
-        """Return people's posteriors, one a chunk, with the drift to another session where one is judged."""
-        key = (name, given_J.tobytes())
+    def _performed(self, name: str, given_J: np.ndarray, judged_J: np.ndarray, task: int, is_later: bool) -> Said:
+        """Return what is said of judged trials after given ones; `is_later` where they are of another session."""
+        said = _nothing_of(self._people)
+
+        def perform(number: int) -> None:
+            latents = self._latents(number, name, given_J)
+            if is_later:
+                assert self._twin.prior is not None
+                latents = latents.later(self._twin.prior.drift_ZZ)
+            self._perform(self._chunks[number], latents, judged_J, task, said)
+            self._advance(len(self._chunks[number].row_S))
+
+        # Chunks are many small products, in which threads of PyTorch's own would wait for one another.
+        with ThreadPoolExecutor(usable_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(perform, range(len(self._chunks))))
+        return said
+
+    def _latents(self, number: int, name: str, given_J: np.ndarray) -> Latents:
+        """Return the posterior of the people of a chunk."""
+        key = (number, name, given_J.tobytes())
         if key not in self._posteriors:
-            self._posteriors[key] = [self._posterior(chunk, name, given_J) for chunk in self._chunks]
-        found = self._posteriors[key]
-        assert self._twin.prior is not None
-        drift_ZZ = self._twin.prior.drift_ZZ
-        return [each.later(drift_ZZ) for each in found] if question.kind == "next session" else found
-
-    def _posterior(self, chunk: _Chunk, name: str, given_J: np.ndarray) -> Latents:
-        batch = chunk.batch
-        connectome_SE = batch.connectome_SE if name == LIVING else torch.full_like(batch.connectome_SE, torch.nan)
-        prior = prior_of(self._twin, connectome_SE)
-        here_J = torch.from_numpy((chunk.row_J >= 0) & given_J[chunk.row_J])
-        if not here_J.any():
-            return prior
-        given = only(batch, here_J, torch.zeros_like(batch.bold_counted_SKV))
-        return condition(self._twin, given, prior).latents
-
-    def _performed(self, latents: Sequence[Latents], judged_J: np.ndarray, task: int) -> Said:
-        people, num = self._people, len(FIGURES)
-        mean_QY, variance_QY = (np.full((len(people), num), np.nan) for _ in range(2))
-        crps_J, log_score_J = (np.full(len(people.trials), np.nan) for _ in range(2))
-        outcome_JO = np.full(people.trials.happened_JO.shape, np.nan)
-        for chunk, each in zip(self._chunks, latents, strict=True):
-            here_J = (chunk.row_J >= 0) & judged_J[chunk.row_J]
+            chunk = self._chunks[number]
+            connectome_SE = chunk.batch.connectome_SE
+            prior = prior_of(self._twin, connectome_SE if name == LIVING else torch.full_like(connectome_SE, torch.nan))
+            here_J = torch.from_numpy((chunk.row_J >= 0) & given_J[chunk.row_J])
             if here_J.any():
-                members = _members(self._twin, each, chunk.batch, torch.from_numpy(here_J))
-                row_J = chunk.row_J[here_J]
-                kept_J = np.zeros(len(people.trials), bool)
-                kept_J[row_J] = True
-                # Rows of the batch in the order of the observed trials.
-                order = torch.from_numpy(np.argsort(row_J))
-                members = [member.of_rows(order) for member in members]
-                some = people.trials.only(kept_J)
-                mixture = PressDistribution.mean_of(members)
-                crps_J[kept_J], log_score_J[kept_J] = _trial_scores(mixture, some.rt_J)
-                outcome_JO[kept_J] = _outcomes(mixture, some)
-                said = self._figures(members, some, task)
-                judged_S = np.isin(np.arange(len(people)), chunk.row_S)
-                mean_QY[judged_S], variance_QY[judged_S] = (values[judged_S] for values in said)
-            self._advance(len(chunk.row_S))
-        return Said(mean_QY, variance_QY, crps_J, log_score_J, outcome_JO)
+                given = only(chunk.batch, here_J, torch.zeros_like(chunk.batch.bold_counted_SKV))
+                self._posteriors[key] = condition(self._twin, given, prior).latents
+            else:
+                self._posteriors[key] = prior
+        return self._posteriors[key]
+
+    def _perform(self, chunk: _Chunk, latents: Latents, judged_J: np.ndarray, task: int, said: Said) -> None:
+        """Write what is said of a chunk's people into its rows of `said`."""
+        here_J = (chunk.row_J >= 0) & judged_J[chunk.row_J]
+        if not here_J.any():
+            return
+        assert said.crps_J is not None
+        assert said.log_score_J is not None
+        assert said.outcome_JO is not None
+        members = _members(self._twin, latents, chunk.batch, torch.from_numpy(here_J))
+        row_J = chunk.row_J[here_J]
+        kept_J = np.zeros(len(self._people.trials), bool)
+        kept_J[row_J] = True
+        # Rows of the batch in the order of the observed trials.
+        order = torch.from_numpy(np.argsort(row_J))
+        members = [member.of_rows(order) for member in members]
+        some = self._people.trials.only(kept_J)
+        mixture = PressDistribution.mean_of(members)
+        said.crps_J[kept_J], said.log_score_J[kept_J] = _trial_scores(mixture, some.rt_J)
+        said.outcome_JO[kept_J] = _outcomes(mixture, some)
+        mean_SY, variance_SY = self._figures(members, some, task)
+        said.mean_QY[chunk.row_S], said.variance_QY[chunk.row_S] = mean_SY[chunk.row_S], variance_SY[chunk.row_S]
 
     def _figures(
         self, members: Sequence[PressDistribution], trials: ObservedTrials, task: int
@@ -182,6 +200,14 @@ class TwinPredictor:
         summary = summary_of_prediction(trials, prediction, len(people), self._taskset, no_maps(people))
         columns = (summary.mean_rt_ST, summary.condition_rt_ST, summary.accuracy_ST)
         return np.stack([values_ST[:, task] for values_ST in columns], axis=1)
+
+
+def _nothing_of(people: People) -> Said:
+    """Return an answer that says nothing yet."""
+    num_figures, num_trials = (len(people), len(FIGURES)), len(people.trials)
+    outcome_JO = np.full(people.trials.happened_JO.shape, np.nan)
+    empty = [np.full(size, np.nan) for size in (num_figures, num_figures, num_trials, num_trials)]
+    return Said(*empty, outcome_JO)
 
 
 def draws_of(latents: Latents) -> Tensor:

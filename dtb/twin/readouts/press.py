@@ -189,7 +189,7 @@ class PressDistribution:
         first = members[0]
         if len(members) == 1:
             return first
-        mass_JWA = torch.stack([member._mass_JWA() for member in members]).mean(0)
+        mass_JWA = torch.stack([member._mass_JWA for member in members]).mean(0)
         survival_JW = torch.stack([member._survival_JW for member in members]).mean(0)
         tiny, most = torch.finfo(mass_JWA.dtype).tiny, 1 - torch.finfo(mass_JWA.dtype).eps
         mass_JW = mass_JWA.sum(-1)
@@ -200,13 +200,17 @@ class PressDistribution:
 
     def choice_probability_JA(self) -> Tensor:
         """(J, A): probability of each choice; the rest to 1 is that of an omission."""
-        return self._mass_JWA().sum(1)
+        return self._mass_JWA.sum(1)
 
+    @cached_property
+    def _exposed_JW(self) -> Tensor:
+        """Mean seconds without a press within each step: (1 - exp(-Lambda d)) / Lambda, written so that Lambda may be 0."""
+        return self._survival_JW * self._length_JW * expm1_over(self._integrated_JW)
+
+    @cached_property
     def _mass_JWA(self) -> Tensor:
         """Probability of each choice within each step."""
-        integrated_JW = self._integrated_JW
-        # lambda_a / Lambda * (1 - exp(-Lambda d)), written so that Lambda may be 0.
-        return self.hazard_JWA * (self._survival_JW * self._length_JW * expm1_over(integrated_JW))[..., None]
+        return self.hazard_JWA * self._exposed_JW[..., None]
 
     def press_probability_J(self) -> Tensor:
         """(J,): probability of any press within the window."""
@@ -222,13 +226,11 @@ class PressDistribution:
 
     def mean_rt_of_choice_JA(self, *, summed: bool = False) -> Tensor:
         """(J, A): mean reaction time in seconds given each choice; (J, 1) over all choices where `summed`."""
-        integrated_JW, length_JW = self._integrated_JW, self._length_JW
         hazard_JWA = self._total_JW[..., None] if summed else self.hazard_JWA
         # Of a press within the step: its probability times when the step begins, plus how far into the step it comes.
-        mass_JWA = hazard_JWA * (self._survival_JW * length_JW * expm1_over(integrated_JW))[..., None]
-        within_JWA = hazard_JWA * (self._survival_JW * length_JW**2 * _first_moment_over(integrated_JW))[..., None]
-        probability_JA = mass_JWA.sum(1)
-        first_moment_JA = (mass_JWA * self._start_JW[..., None] + within_JWA).sum(1)
+        within_JW = self._survival_JW * self._length_JW**2 * _first_moment_over(self._integrated_JW)
+        probability_JA = torch.einsum("jwa,jw->ja", hazard_JWA, self._exposed_JW)
+        first_moment_JA = torch.einsum("jwa,jw->ja", hazard_JWA, self._exposed_JW * self._start_JW + within_JW)
         return first_moment_JA / probability_JA.clamp_min(torch.finfo(probability_JA.dtype).tiny)
 
     def rt_quantile_J(self, share: float | Tensor) -> Tensor:

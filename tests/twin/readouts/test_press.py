@@ -39,7 +39,7 @@ def test_mean_of_an_ensemble_is_exact_in_every_step() -> None:
     both = PressDistribution.mean_of([one, two])
     for said in (PressDistribution.choice_probability_JA, PressDistribution.omission_probability_J):
         torch.testing.assert_close(said(both), (said(one) + said(two)) / 2, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(both._mass_JWA(), (one._mass_JWA() + two._mass_JWA()) / 2, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(both._mass_JWA, (one._mass_JWA + two._mass_JWA) / 2, rtol=1e-10, atol=1e-12)
     presses = [member.press_probability_J() for member in (one, two)]
     mean_rt_J = (presses[0] * one.mean_rt_J() + presses[1] * two.mean_rt_J()) / (presses[0] + presses[1])
     torch.testing.assert_close(both.mean_rt_J(), mean_rt_J, rtol=0, atol=2e-3)
