@@ -32,6 +32,7 @@ from dtb.people.records import SubjectRecord
 from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
 from dtb.train.normalise import measure
+from dtb.train.summaries import Asked, summarise
 
 KINDS: dict[str, tuple[dict[str, Any], int, int]] = {
     "demo": ({"num_subjects": 160}, 5, 8),
@@ -52,7 +53,7 @@ KINDS: dict[str, tuple[dict[str, Any], int, int]] = {
 """Of each kind of cohort: how it differs from the default, how many folds are looked at, and the size of the latent."""
 FIGURES = ("mean_rt_ST", "condition_rt_ST", "accuracy_ST")
 READER = "reader"
-NUM_COMPONENTS = 64
+NUM_COMPONENTS, NUM_REGIONS = 64, 60
 TARGET = 0.02
 
 
@@ -60,7 +61,7 @@ def study_cohort(kind: str, loadings: Any, seed: int) -> dict[str, Any]:
     """Return the correlations of each predictor of a cohort, (folds, figures, tasks) by name, and what the readers say of themselves."""
     changes, num_folds, num_latents = KINDS[kind]
     begun = time.process_time()
-    people, taskset = made_up_people(SynthConfig(num_regions=60, trait_loadings=loadings, **changes), seed)
+    people, taskset = made_up_people(SynthConfig(num_regions=NUM_REGIONS, trait_loadings=loadings, **changes), seed)
     made = time.process_time()
     found: dict[str, list[np.ndarray]] = {}
     readers = []
@@ -91,8 +92,10 @@ def read_figures(
     training = of(people, split.train, taskset)
     wanted = set(split.train)
     records = [person for person in people if person.pseudonym in wanted]
-    num_edges, regions = len(people[0].connectome_E), range(60)
-    scales = measure(records, split, num_edges, list(regions), NUM_COMPONENTS, taskset=taskset, num_latents=num_latents)
+    num_edges = len(people[0].connectome_E)
+    asked = Asked(split, tuple(range(NUM_REGIONS)), False, taskset.to_plain())
+    known = ((person.connectome_E, summarise(person, asked)) for person in records)
+    scales = measure(known, num_edges, NUM_REGIONS, NUM_COMPONENTS, num_latents=num_latents)
     assert scales.reader_EZ is not None
     assert scales.read_PZ is not None
     assert scales.readers is not None

@@ -23,7 +23,7 @@ from parts import KEPT, REPOSITORY, Work
 from dtb.cluster import connected
 from dtb.config import ClusterConfig
 
-SETS = ("song", "nodeap", "stages", "hedge", "sro", "selfreg", "qtab")
+SETS = ("song", "nodeap", "stages", "hedge", "sro", "selfreg", "qtab", "tcp", "cnp")
 UNTRAINED, TRAINED_LEAST = 0.002, 0.02
 
 

@@ -21,6 +21,8 @@ SETS = {
     "sro": "sro, 100 adults, two sessions",
     "selfreg": "selfreg, 70 adults, two of seven tasks",
     "qtab": "qtab, 194 adolescents in families",
+    "tcp": "TCP, 180 adults, faces and Stroop, no images",
+    "cnp": "CNP, 8 adults with rest, later parts of their own runs",
 }
 PAGES, PICTURES = REPOSITORY / "docs" / "real-people", REPOSITORY / "docs" / "images"
 COLUMNS = (
