@@ -1,4 +1,10 @@
-"""The blend: what the best linear baseline says after own trials, moved towards the living twin as far as validation people ask for.
+"""What validation people tell of a living twin: how wide its intervals should be, and how much of it a baseline is to be blended with.
+
+A twin's intervals hold what it knows of: the posterior, and the noise of so many trials. They do not hold that somebody tires or
+learns between the first trials and the later ones. So variances are multiplied by what validation people's squared errors ask for, drawn
+towards 1.
+
+The blend is what the best linear baseline says after own trials, moved towards the living twin as far as validation people ask for.
 
 A twin that knows less than a regression then costs nothing, and one that knows something else adds it. Validation people were not trained
 on; few of them tell little, so that the share is drawn towards a half: equal weights are hard to beat where the best ones have to be
@@ -9,7 +15,8 @@ Shape letters: see `dtb.evaluate.scores.observed`; `V` validation person, `Y` fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +28,39 @@ BLEND_IN_WORDS = "the best linear baseline, moved towards the living twin as far
 _EQUAL_PEOPLE = 20
 """The share is drawn towards a half as by so many people who ask for that."""
 _SHARES = np.linspace(0.0, 1.0, 21)
+_UNMOVED_PEOPLE = 10
+"""The scale of variances is drawn towards 1 as by so many people whose errors are as large as is said."""
+
+
+def variance_scale_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
+    """Return what the variances of each figure (Y,) are to be multiplied by.
+
+    Parameters
+    ----------
+    did_VY : (V, Y)
+        What validation people did.
+    points : sequence of Said
+        What is said of them after more and more trials.
+
+    Examples
+    --------
+    Of errors twice as large as is said, variances are to be four times as large.
+
+    >>> did_VY = 2 * np.random.default_rng(0).standard_normal((4000, 1))
+    >>> variance_scale_of(did_VY, [Said(np.zeros((4000, 1)), np.ones((4000, 1)))]).round(1)
+    array([4.])
+    """
+    squared_NVY = np.stack([(did_VY - said.mean_QY) ** 2 / said.variance_QY for said in points])
+    known_NVY = np.isfinite(squared_NVY)
+    # The same people at every point: points are averaged, people are counted.
+    mean_VY = np.where(known_NVY, squared_NVY, 0.0).sum(axis=0) / np.maximum(known_NVY.sum(axis=0), 1)
+    number_Y = known_NVY.any(axis=0).sum(axis=0)
+    return np.asarray((mean_VY.sum(axis=0) + _UNMOVED_PEOPLE) / (number_Y + _UNMOVED_PEOPLE))
+
+
+def widened(said: Said, scale_Y: np.ndarray) -> Said:
+    """Return the same with other variances of figures; single trials are left as they are."""
+    return dataclasses.replace(said, variance_QY=said.variance_QY * scale_Y)
 
 
 def partner_of(said: Mapping[str, Said]) -> Said:

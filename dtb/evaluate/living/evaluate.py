@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dtb.evaluate.living.baselines import Baselines, Group, Said, readings_of, regressions_of
-from dtb.evaluate.living.blend import LIVING, LIVING_BLEND, blended, partner_of, share_of
+from dtb.evaluate.living.blend import LIVING, LIVING_BLEND, blended, partner_of, share_of, variance_scale_of, widened
 from dtb.evaluate.living.questions import Order, Question, order_of, questions_of
 from dtb.evaluate.living.table import rows_of
 from dtb.evaluate.predictors.fitting import Fitted
@@ -40,8 +40,8 @@ class Living:
     fold_S : (S,) int, optional
         Folds of training people behind the stack.
     validation_S : (S,) bool, optional
-        Who of the training people took no part in the twin's training but to end it. They tell how much of the twin is blended with a
-        baseline.
+        Who of the training people took no part in the twin's training but to end it. They tell how wide the twin's intervals should be, and
+        how much of it is blended with a baseline.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class Living:
         say_more : function, optional
             Further predictors, such as a twin.
         say_of_validation : function, optional
-            What the twin says of validation people; with it, twin and baseline are blended.
+            What the twin says of validation people; with it, the twin's variances are scaled, and twin and baseline are blended.
         """
         regressions = {
             span: regressions_of(self._training[span], len(self.taskset.specs))
@@ -123,18 +123,20 @@ class Living:
             span = _span(question)
             training, people = self._training[span], self._people[span]
             baselines = Baselines(question, training, people, self.taskset, regressions[span])
-            validation = None
-            if span in self._validation:
+            validated = None
+            if say_of_validation is not None and span in self._validation:
                 group = self._validation[span]
-                validation = Baselines(question, training, group, self.taskset, regressions[span])
+                others = Baselines(question, training, group, self.taskset, regressions[span])
+                validated = _Validated(question, self.amounts(question), group, self.taskset, others, say_of_validation)
             observed_SY = people.later(self.taskset, question.judged).value_SY
             judged_J = people.order.judged(self.people.trials, question.judged)
             for amount in self.amounts(question):
                 said = baselines.say(amount)
-                said |= say_more(question, amount, people.order) if say_more is not None else {}
-                if say_of_validation is not None and validation is not None:
-                    share_Y = self._share(question, amount, validation, say_of_validation)
-                    said[LIVING_BLEND] = blended(partner_of(said), said[LIVING], share_Y)
+                twins = say_more(question, amount, people.order) if say_more is not None else {}
+                if validated is not None:
+                    twins = {name: widened(each, validated.scale_Y) for name, each in twins.items()}
+                    twins[LIVING_BLEND] = blended(partner_of(said), twins[LIVING], validated.share(amount))
+                said |= twins
                 typical = people.order.typical(amount, question.given, self._is_judged(question))
                 yield pd.concat(
                     [
@@ -144,12 +146,33 @@ class Living:
                     ignore_index=True,
                 )
 
-    def _share(self, question: Question, amount: str, baselines: Baselines, say_of_validation: SayMore) -> np.ndarray:
-        """Return the twin's share (Y,) in the blend at one point of a curve; the baselines are of validation people."""
-        group = self._validation[_span(question)]
-        twin = say_of_validation(question, amount, group.order)[LIVING]
-        did_VY = group.later(self.taskset, question.judged).value_SY
-        return share_of(did_VY, partner_of(baselines.say(amount)), twin)
+
+class _Validated:
+    """What validation people tell of the twin in one question.
+
+    Attributes
+    ----------
+    scale_Y : (Y,) array
+        What the twin's variances are to be multiplied by.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        amounts: Sequence[str],
+        group: Group,
+        taskset: TaskSet,
+        baselines: Baselines,
+        say: SayMore,
+    ) -> None:
+        self._baselines, self._did_VY = baselines, group.later(taskset, question.judged).value_SY
+        said = {amount: say(question, amount, group.order)[LIVING] for amount in amounts}
+        self.scale_Y = variance_scale_of(self._did_VY, list(said.values()))
+        self._said = {amount: widened(each, self.scale_Y) for amount, each in said.items()}
+
+    def share(self, amount: str) -> np.ndarray:
+        """Return the twin's share (Y,) in the blend at one point of the curve."""
+        return share_of(self._did_VY, partner_of(self._baselines.say(amount)), self._said[amount])
 
 
 def _span(question: Question) -> Span:
