@@ -204,10 +204,9 @@ class TwinPredictor:
 
 def _nothing_of(people: People) -> Said:
     """Return an answer that says nothing yet."""
-    num_figures, num_trials = (len(people), len(FIGURES)), len(people.trials)
-    outcome_JO = np.full(people.trials.happened_JO.shape, np.nan)
-    empty = [np.full(size, np.nan) for size in (num_figures, num_figures, num_trials, num_trials)]
-    return Said(*empty, outcome_JO)
+    mean_QY, variance_QY = (np.full((len(people), len(FIGURES)), np.nan) for _ in range(2))
+    crps_J, log_score_J = (np.full(len(people.trials), np.nan) for _ in range(2))
+    return Said(mean_QY, variance_QY, crps_J, log_score_J, np.full(people.trials.happened_JO.shape, np.nan))
 
 
 def draws_of(latents: Latents) -> Tensor:
