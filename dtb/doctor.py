@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import math
 import platform
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from rich.table import Table
@@ -15,6 +18,7 @@ from rich.text import Text
 from dtb.cluster import connected, unreachable
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, StageError
+from dtb.gpu import FULL, fault_of
 from dtb.machine import PORTS, Machine, measure, version_of
 from dtb.terminal import out
 from dtb.version import DISTRIBUTION, __version__
@@ -27,6 +31,12 @@ MIN_OPEN_FILES = 4096
 JOB_SERVER_PORT = 8265
 _HERE_ALONE = ("disk, here", "ports", "Ray token", "Weights & Biases")
 """What says nothing about a cluster's node, where the working folder is Ray's and the cluster itself listens."""
+_RESERVE_SECONDS = 20.0
+"""How long it is waited for GPUs of a node that others may have."""
+_GPU_ADVICE = {
+    "problem": "Work that reserves it is refused: look at `nvidia-smi` and the driver there, and at the CUDA build of torch.",
+    "note": "Another process has its memory: see `nvidia-smi`.",
+}
 Verdict = Literal["ok", "note", "problem"]
 
 
@@ -48,7 +58,7 @@ def doctor(config: ClusterConfig) -> None:
     StageError
         Something would make a run fail.
     """
-    findings = judge(measure())
+    findings = judge(measure(multiply=True))
     if config.ray_address is not None:
         findings += judge_cluster(config)
     table = Table(box=None, pad_edge=False)
@@ -171,6 +181,7 @@ def judge_cluster(config: ClusterConfig) -> list[Finding]:
             there = ray.get(
                 [look.options(num_cpus=0, scheduling_strategy=node).remote() for node in on_each], timeout=120
             )
+            faults = _multiply_on_each(nodes)
     except ConfigurationError as error:
         return [Finding("Ray cluster", "problem", str(error))]
     except ray.exceptions.RayError as error:
@@ -183,6 +194,7 @@ def judge_cluster(config: ClusterConfig) -> list[Finding]:
         Finding("Ray cluster", "ok", found),
         *map(_judge_job_server, heads),
         *_differences(there),
+        *faults,
         *(
             finding
             for node, machine in zip(nodes, there, strict=True)
@@ -246,6 +258,61 @@ def _judge_node(address: str, resources: dict[str, Any], machine: Machine) -> li
     return findings
 
 
+def _worst(faults: Sequence[str]) -> Verdict | None:
+    """Return what faults of GPUs make of a machine: one whose memory others have is no broken one."""
+    found = {fault for fault in faults if fault}
+    return "problem" if found - {FULL} else "note" if found else None
+
+
+def _faults_in_words(faults: Sequence[str]) -> str:
+    counts = collections.Counter(fault for fault in faults if fault)
+    return "; ".join(f"{count} of {len(faults)} cannot multiply: {fault}" for fault, count in counts.items())
+
+
+def _multiply_on_each(nodes: list[dict[str, Any]]) -> list[Finding]:
+    """Reserve the GPUs of every node, all or else one, and have them multiply: a node that has none free is at work."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(max_retries=0)(_faults_of_reserved)
+    having = [node for node in nodes if node["Resources"].get("GPU", 0) >= 1]
+    answers: dict[str, Sequence[str]] = {}
+    for most in (math.inf, 1):
+        asked = {}
+        for node in having:
+            if node["NodeID"] not in answers:
+                on_it = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                wanted = min(int(node["Resources"]["GPU"]), most)
+                asked[task.options(num_cpus=0, num_gpus=wanted, scheduling_strategy=on_it).remote()] = node["NodeID"]
+        ready, waiting = ray.wait(list(asked), num_returns=len(asked), timeout=_RESERVE_SECONDS) if asked else ([], [])
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        for reference in ready:
+            try:
+                answers[asked[reference]] = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                answers[asked[reference]] = (str(error).splitlines()[0],)
+    return [_judge_gpus(node, answers.get(node["NodeID"])) for node in having]
+
+
+def _faults_of_reserved() -> tuple[str, ...]:
+    """Have the GPUs that were reserved for this task multiply; others are not seen by it."""
+    import ray
+    import torch
+
+    reserved = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+    return tuple(fault_of(torch.device("cuda", index)) for index in range(len(reserved)))
+
+
+def _judge_gpus(node: dict[str, Any], faults: Sequence[str] | None) -> Finding:
+    name = f"GPUs, node {node['NodeManagerAddress']}"
+    if faults is None:
+        return Finding(name, "ok", "all at work, so none was asked to multiply")
+    if verdict := _worst(faults):
+        return Finding(name, verdict, _faults_in_words(faults), _GPU_ADVICE[verdict])
+    return Finding(name, "ok", f"{len(faults)} of {node['Resources']['GPU']:g} multiplied")
+
+
 def _judge_operations(machine: Machine) -> Finding:
     name = "DeepSpeed operations"
     if machine.deepspeed_ops:
@@ -282,6 +349,8 @@ def _judge_package(name: str, machine: Machine) -> Finding:
 
 def _judge_compute(machine: Machine) -> Finding:
     found = f"{machine.num_cores} core(s), " + (", ".join(machine.gpus) or "no GPU")
+    if verdict := _worst(machine.gpu_faults):
+        return Finding("compute", verdict, f"{found}; {_faults_in_words(machine.gpu_faults)}", _GPU_ADVICE[verdict])
     if machine.has_nvidia_driver and not machine.gpus:
         return Finding(
             "compute",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dtb.cluster import unreachable
 from dtb.cores import usable_cores
+from dtb.gpu import fault_of
 from dtb.track import has_key, is_installed
 from dtb.version import DISTRIBUTION, __version__
 
@@ -45,6 +46,8 @@ class Machine:
         How many files and connections a process may have open.
     gpus : tuple of str
         Names of the GPUs that torch can use.
+    gpu_faults : tuple of str
+        What is wrong with each, see `dtb.gpu.fault_of`; empty where none was asked to multiply.
     has_nvidia_driver : bool
         Whether the machine has an NVIDIA driver, whatever torch can do.
     has_compiled_scan : bool
@@ -73,6 +76,7 @@ class Machine:
     temporary_gib: float | None
     open_files: int
     gpus: tuple[str, ...]
+    gpu_faults: tuple[str, ...]
     has_nvidia_driver: bool
     has_compiled_scan: bool
     deepspeed_ops: tuple[str, ...]
@@ -85,8 +89,14 @@ class Machine:
     has_ray_token: bool
 
 
-def measure() -> Machine:
-    """Look at the machine that this process runs on."""
+def measure(*, multiply: bool = False) -> Machine:
+    """Look at the machine that this process runs on.
+
+    Parameters
+    ----------
+    multiply : bool
+        Ask each GPU for a product of matrices: of those that a scheduler deals out, only by a process that reserved them.
+    """
     import torch
 
     return Machine(
@@ -101,6 +111,9 @@ def measure() -> Machine:
         temporary_gib=_free_gib(Path(tempfile.gettempdir())),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        gpu_faults=tuple(
+            fault_of(torch.device("cuda", index)) for index in range(torch.cuda.device_count()) if multiply
+        ),
         has_nvidia_driver=Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None,
         has_compiled_scan=importlib.util.find_spec("dtb.twin.recurrence._scan") is not None,
         deepspeed_ops=_deepspeed_ops(),

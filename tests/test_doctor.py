@@ -4,11 +4,15 @@ import dataclasses
 import socket
 
 import pytest
+import ray
+import torch
 
 from dtb import doctor
 from dtb.cli import exit_code
+from dtb.cluster import prepare_environment
 from dtb.config import ClusterConfig
 from dtb.errors import StageError
+from dtb.gpu import FULL
 
 GOOD = doctor.Machine(
     python=(3, 12, 1),
@@ -22,6 +26,7 @@ GOOD = doctor.Machine(
     temporary_gib=100.0,
     open_files=65536,
     gpus=(),
+    gpu_faults=(),
     has_nvidia_driver=False,
     has_compiled_scan=True,
     deepspeed_ops=(),
@@ -51,6 +56,8 @@ def test_a_good_machine_has_nothing_to_be_told_of():
         ({"open_files": 256}, "open files", "note", "ulimit -n"),
         ({"loopback": "refused"}, "loopback", "problem", "127.0.0.1"),
         ({"has_nvidia_driver": True}, "compute", "note", "DTB_TORCH"),
+        ({"gpus": ("H100", "H100"), "gpu_faults": ("", "an illegal access")}, "compute", "problem", "nvidia-smi"),
+        ({"gpus": ("H100",), "gpu_faults": (FULL,)}, "compute", "note", "Another process"),
         ({"has_compiled_scan": False}, "recurrence", "note", "C++ compiler"),
     ],
 )
@@ -119,7 +126,7 @@ def test_a_port_at_which_something_listens_is_in_use(monkeypatch):
 def test_an_address_where_no_cluster_answers_is_a_problem_and_a_failure(monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    monkeypatch.setattr(doctor, "measure", lambda: GOOD)
+    monkeypatch.setattr(doctor, "measure", lambda **_: GOOD)
     doctor.doctor(ClusterConfig())
     assert "A run can start here." in capsys.readouterr().out
     with pytest.raises(StageError, match="Ray cluster"):
@@ -128,10 +135,10 @@ def test_an_address_where_no_cluster_answers_is_a_problem_and_a_failure(monkeypa
 
 
 def test_the_command_says_what_it_found_and_its_exit_code_says_whether_a_run_would_fail(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "measure", lambda: GOOD)
+    monkeypatch.setattr(doctor, "measure", lambda **_: GOOD)
     assert exit_code(["doctor"]) == 0
     assert "8 core(s), no GPU" in capsys.readouterr().out
-    monkeypatch.setattr(doctor, "measure", lambda: dataclasses.replace(GOOD, loopback="refused"))
+    monkeypatch.setattr(doctor, "measure", lambda **_: dataclasses.replace(GOOD, loopback="refused"))
     assert exit_code(["doctor"]) == 1
     assert "loopback" in capsys.readouterr().err
 
@@ -147,3 +154,33 @@ def test_a_cluster_is_counted_and_its_nodes_versions_are_compared(monkeypatch):
     (torch,) = [one for one in doctor.judge_cluster(ClusterConfig(ray_address="auto")) if one.verdict == "problem"]
     assert torch.name == "torch on the cluster"
     assert "1.0 here" in torch.found
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+@pytest.mark.skipif(torch.cuda.is_available(), reason="its GPUs multiply")
+def test_gpus_multiply_on_every_node_where_they_are_free_and_a_busy_node_is_not_called_faulty():
+    """Ray is told of GPUs that are not there, as on a node with a broken driver; then something reserves all of them."""
+    prepare_environment()
+    ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        (broken,) = doctor._multiply_on_each(ray.nodes())
+        assert broken.verdict == "problem"
+        assert "2 of 2 cannot multiply" in broken.found
+
+        @ray.remote(num_cpus=0, num_gpus=1)
+        class Holder:
+            def ready(self):
+                return True
+
+        half = Holder.remote()
+        assert ray.get(half.ready.remote())
+        (broken,) = doctor._multiply_on_each(ray.nodes())
+        assert "1 of 1 cannot multiply" in broken.found
+        whole = Holder.remote()
+        assert ray.get(whole.ready.remote())
+        (busy,) = doctor._multiply_on_each(ray.nodes())
+        assert busy.verdict == "ok"
+        assert "at work" in busy.found
+    finally:
+        ray.shutdown()

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 
 from dtb.cluster import has_gpu
+from dtb.errors import StageError
 from dtb.fleet.ledger import FAILED, OK, Ledger, status_table
+from dtb.gpu import fault_of, keep_to_share
 from dtb.memory import keep_freed_memory
 from dtb.shared_folder import SharedFolder
 
@@ -113,6 +115,8 @@ class Actor:
         error = ""
         try:
             self._folder.require(self._name)
+            if has_gpu():
+                _take_gpu(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
             self._worker = self._make_worker(self._shared)
         except Exception as problem:  # noqa: BLE001  it may be this node's alone; the driver decides
             error = _reason(problem)
@@ -156,6 +160,16 @@ class Actor:
 
 
 _Part = tuple[list[StatusRow], Mapping[str, pa.Table]]
+
+
+def _take_gpu(share: float) -> None:
+    """Refuse a reserved GPU that cannot multiply, and keep to the share of it that was reserved."""
+    import torch
+
+    gpu = torch.device("cuda")
+    if fault := fault_of(gpu):
+        raise StageError(f"the GPU that was reserved cannot be used ({fault})")
+    keep_to_share(gpu, share)
 
 
 def _row(key: str, work: Work, seconds: float) -> StatusRow:

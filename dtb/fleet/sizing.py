@@ -20,6 +20,7 @@ from dtb.errors import DamagedOutputError
 from dtb.files import write_json
 from dtb.fleet.room import no_room, require_room
 from dtb.fleet.twins import SharedTwin
+from dtb.gpu import bytes_of_share
 from dtb.intervene.search import AT_ONCE
 from dtb.people.records import Run, SubjectRecord
 from dtb.twin.recurrence.cells import num_rows
@@ -114,11 +115,11 @@ def _room_on_gpu(fleet: FleetConfig, mark: dict[str, float], cluster: ClusterCon
     if not ray.wait([answer], timeout=cluster.wait_seconds)[0]:
         raise no_room(fleet, mark, cluster.wait_seconds)
     total: int | None = ray.get(answer)
-    return None if total is None else total * min(fleet.gpus_per_actor, 1.0)
+    return None if total is None else bytes_of_share(total, fleet.gpus_per_actor)
 
 
 def _gpu_bytes() -> int | None:
-    """Return the memory of an actor's GPU; None if PyTorch cannot use it and works on the CPU."""
+    """Return the memory of an actor's GPU; None if PyTorch cannot use it, as the actors there will say."""
     import torch
 
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None

@@ -132,8 +132,8 @@ def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
 
 
 def device() -> torch.device:
-    """Return the device of this process: a GPU only where Ray reserved one for it (`fleet.gpus_per_actor`)."""
-    return torch.device("cuda" if has_gpu() and torch.cuda.is_available() else "cpu")
+    """Return the device of this process: a GPU only where Ray reserved one for it (`fleet.gpus_per_actor`), and then always."""
+    return torch.device("cuda" if has_gpu() else "cpu")
 
 
 def generator_of(pseudonym: str, seed: int, purpose: str) -> torch.Generator:

@@ -122,10 +122,18 @@ def deepspeed_settings(config: TrainConfig, world_size: int, user: dict[str, Any
             f"{config.deepspeed or 'train.deepspeed'}: `scheduler` is {scheduler!r}, but the learning rate follows train.schedule "
             f"({config.schedule}). Remove scheduler from the file."
         )
-    return _filled(_merged(ours, user, (), config))
+    return _filled(_merged(ours, user, (), config), overlaps=overlaps(config))
 
 
-def _filled(settings: dict[str, Any]) -> dict[str, Any]:
+def overlaps(config: TrainConfig) -> bool:
+    """Whether gradients are sent while the backward pass goes on: on GPUs, where sending has a stream of its own, for a second bucket.
+
+    With ZeRO 0 and 1 they are sent when it is over.
+    """
+    return config.use_gpu and config.zero_stage >= 2
+
+
+def _filled(settings: dict[str, Any], *, overlaps: bool) -> dict[str, Any]:
     """Return the settings with defaults for what the file leaves open."""
     optimizer = settings["optimizer"]["params"]
     # torch's own: no extension to compile, and the same arithmetic on every machine.
@@ -134,6 +142,8 @@ def _filled(settings: dict[str, Any]) -> dict[str, Any]:
         _fill(optimizer, "fused", not optimizer.get("foreach"))
     # A gradient goes to the rank that owns it, not to all: half the bytes.
     _fill(settings["zero_optimization"], "use_multi_rank_bucket_allreduce", False)
+    if overlaps:
+        _fill(settings["zero_optimization"], "overlap_comm", True)
     _fill(settings, "steps_per_print", 1 << 30)
     return settings
 
@@ -218,12 +228,12 @@ def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:
     return engine
 
 
-def gradient_norm(engine: Any) -> float | None:
-    """Return the gradient norm before clipping if DeepSpeed does not report it (ZeRO stage 0 in float32), else None."""
+def gradient_norm(engine: Any) -> torch.Tensor | None:
+    """Return the gradient norm before clipping, on the device, if DeepSpeed does not report it (ZeRO stage 0 in float32), else None."""
     if engine.zero_optimization() or engine.bfloat16_enabled():
         return None
     gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients))
+    return torch.nn.utils.get_total_norm(gradients)
 
 
 def set_learning_rate(engine: Any, learning_rate: float) -> None:

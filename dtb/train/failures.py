@@ -9,6 +9,7 @@ from typing import Any
 from ray.train import UserCallback, get_preemption_info
 
 from dtb.errors import ConfigurationError, FinalError, StageError
+from dtb.train.at_once import TooManyAtOnceError, is_full
 from dtb.train.log import tell_broken
 
 _MOST_LETTERS = 200
@@ -34,11 +35,14 @@ class FailureLog(UserCallback):
         Raises
         ------
         ConfigurationError, FinalError
-            A rank found what a restart would find too. Ray Train stops after an error of a callback. (Input that cannot be read may be
-            available again after a restart.)
+            A rank found what a restart would find too, or memory ran out (TooManyAtOnceError). Ray Train stops after an error of a
+            callback. (Input that cannot be read may be available again after a restart.)
         """
         del run_context
         found = {rank: own_error(error) for rank, error in worker_exceptions.items()}
+        ended = [rank for rank, error in found.items() if type(error).__name__ == _DEAD and is_full(error)]
+        if ended:
+            raise TooManyAtOnceError(f"Ray's monitor ended {_ranks(ended)}, for the memory of its node ran out")
         for error in found.values():
             if isinstance(error, ConfigurationError | FinalError):
                 raise error

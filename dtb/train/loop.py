@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from dtb.config import TrainConfig
-from dtb.errors import StageError, ToldToEndError
+from dtb.errors import ToldToEndError
 from dtb.shards.stream import Share
 from dtb.train.budget import Budget, budget_of
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.epoch_sums import Stopwatch, Sums, Wait, largest_of_ranks, means_of, peak_memory, slowest_rank
 from dtb.train.feed import Feed
+from dtb.train.looks import Looks
 from dtb.train.nonfinite import NonFiniteGradients
 from dtb.train.peak_flops import peak_of_all
 from dtb.train.progress import Progress
@@ -180,34 +181,41 @@ def train_epoch(
     sums = Sums(engine, feed.maker.taskset, passes=4 if config.recompute_states else 3)
     forward = Stopwatch(engine.device)
     num_steps, made = budget.steps_in(progress.epoch), budget.steps_after(progress.epoch)
-    for share, pieces in wait.timed(batches):
-        for batch in pieces:
-            # Forward alone: in the rest of a step ranks wait for one another, and all take as long as the slowest.
-            with forward:
-                on_device = batch.to(engine.device)
-                losses = engine(on_device)
-            engine.backward(losses.total)
-            # Of both at once, and before the optimizer takes them: each look at a number waits for the GPU.
-            _refuse(batch, {"loss": _finite_S(losses), "gradient": nonfinite.finite_S()}, set_aside)
-            before_clipping = gradient_norm(engine)
-            if config.schedule == "cosine":
-                set_learning_rate(engine, cosine(config.learning_rate, made + share.step, budget.max_steps))
-            engine.step()
-            sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
-        norm = engine.get_global_grad_norm() if before_clipping is None else before_clipping
-        progress.step = share.step + 1
-        progress.add({"norms": float(norm)})
-        on_step(made + progress.step)
-        if progress.step == num_steps:  # `fit` looks out, and saves, when the epoch is over
-            continue
-        wanted, every = look_out(made + progress.step), config.checkpoint_every_steps
-        if wanted or (every and progress.step % every == 0):
-            progress.add(sums.over_ranks())
-            sums.clear()
-            save()
-        if wanted == "end":
-            raise ToldToEndError("told to end")
-    progress.add(sums.over_ranks())
+    norms = torch.zeros((), dtype=torch.float64, device=engine.device)
+    looks = Looks(set_aside)
+
+    def sum_up() -> None:
+        looks.now()
+        progress.add({"norms": float(norms), **sums.over_ranks()})
+        norms.zero_()
+        sums.clear()
+
+    with looks.first():
+        for share, pieces in wait.timed(batches):
+            for batch in pieces:
+                # Forward alone: in the rest of a step ranks wait for one another, and all take as long as the slowest.
+                with forward:
+                    on_device = batch.to(engine.device)
+                    losses = engine(on_device)
+                engine.backward(losses.total)
+                looks.later(batch.pseudonyms, {"loss": _finite_S(losses), "gradient": nonfinite.finite_S()})
+                before_clipping = gradient_norm(engine)
+                if config.schedule == "cosine":
+                    set_learning_rate(engine, cosine(config.learning_rate, made + share.step, budget.max_steps))
+                engine.step()
+                sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
+            norms += engine.get_global_grad_norm() if before_clipping is None else before_clipping
+            progress.step = share.step + 1
+            on_step(made + progress.step)
+            if progress.step == num_steps:  # `fit` looks out, and saves, when the epoch is over
+                continue
+            wanted, every = look_out(made + progress.step), config.checkpoint_every_steps
+            if wanted or (every and progress.step % every == 0):
+                sum_up()
+                save()
+            if wanted == "end":
+                raise ToldToEndError("told to end")
+    sum_up()
     norm = progress.sums["norms"] / max(progress.step, 1)
     tasks = [spec.name for spec in feed.maker.taskset.specs]
     return {
@@ -233,28 +241,16 @@ def validate(engine: Any, feed: Feed, set_aside: Callable[[dict[str, str]], None
     """Return the losses and counts of a part's people, as `train_epoch` does, without training."""
     engine.eval()
     sums = Sums(engine, feed.maker.taskset, passes=1)
-    for share, batches in wait.timed(feed.batches(epoch=0)):
-        for batch in batches:
-            on_device = batch.to(engine.device)
-            losses = engine(on_device)
-            _refuse(batch, {"loss": _finite_S(losses)}, set_aside)
-            sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
+    looks = Looks(set_aside)
+    with looks.first():
+        for share, batches in wait.timed(feed.batches(epoch=0)):
+            for batch in batches:
+                on_device = batch.to(engine.device)
+                losses = engine(on_device)
+                looks.later(batch.pseudonyms, {"loss": _finite_S(losses)})
+                sums.add(losses, on_device, feed.world_size * feed.pieces / share.global_count)
     return means_of(sums.over_ranks(), [spec.name for spec in feed.maker.taskset.specs])
 
 
 def _finite_S(losses: Losses) -> Tensor:
     return torch.isfinite(losses.press_S) & torch.isfinite(losses.bold_S)
-
-
-def _refuse(batch: Batch, finite: dict[str, Tensor | None], set_aside: Callable[[dict[str, str]], None]) -> None:
-    """Set aside the people of this rank whose loss or gradient is not finite, and stop; the next worker group continues without them."""
-    found = {what: finite_S for what, finite_S in finite.items() if finite_S is not None}
-    if bool(torch.stack(list(found.values())).all()):
-        return
-    what, finite_S = next((what, finite_S) for what, finite_S in found.items() if not finite_S.all())
-    people = [who for who, is_finite in zip(batch.pseudonyms, finite_S.tolist(), strict=True) if who and not is_finite]
-    set_aside(dict.fromkeys(people, f"the {what} is not a finite number"))
-    raise StageError(
-        f"The {what} of {', '.join(people)} is not a finite number. If it is everybody's, training diverged: a smaller "
-        "train.learning_rate is the first thing to try."
-    )

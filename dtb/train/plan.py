@@ -21,7 +21,9 @@ from dtb.shards.remote import absolute
 from dtb.shards.split import Part, Split
 from dtb.shards.stream import SubjectStream
 from dtb.tasks.taskset import TaskSet
+from dtb.train.at_once import rows_of
 from dtb.train.budget import Budget, begun_batch_size, budget_of, fitted
+from dtb.train.engine import overlaps
 from dtb.train.feed import Feed
 from dtb.train.normalise import Normalisation
 from dtb.train.summaries import Asked
@@ -125,7 +127,7 @@ class Plan:
                 part,
                 rank,
                 world_size,
-                pieces if part == "train" else 1,
+                pieces,
                 threads,
                 layouts,
             )
@@ -264,7 +266,9 @@ def _bold_regions(wanted: tuple[str, ...], there: tuple[str, ...]) -> tuple[str,
     return wanted or there
 
 
-def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size: int) -> dict[str, int]:
+def estimated_bytes(
+    num_parameters: int, config: Config, plan: Plan, bucket_size: int, pieces: int = 1
+) -> dict[str, int]:
     """Return an estimate of a worker's memory: weights, gradients, Adam's moments by ZeRO stage, and states for the backward pass.
 
     Parameters
@@ -274,6 +278,8 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size
     plan : Plan
     bucket_size : int
         Number of gradients in the buffer; see `dtb.train.engine.bucket_size`.
+    pieces : int
+        In so many a worker's share of a batch is taken.
 
     Returns
     -------
@@ -283,7 +289,7 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size
     train, workers = config.train, config.train.num_workers
     # The optimizer has float32 weights of its own with bf16, and with ZeRO in float32 too.
     weight, master = (2, 4) if train.precision == "bf16" else (4, 4 if train.zero_stage else 0)
-    rows = -(-plan.batch_size // workers)
+    rows = rows_of(plan.batch_size, workers, pieces)
     people = [plan.cohort.header(who)["runs"] for who in plan.split.train[:8]]
     seconds = max(sum(run["duration_seconds"] for run in runs) for runs in people)
     longest = max((run["duration_seconds"] for runs in people for run in runs), default=0.0)
@@ -303,7 +309,7 @@ def estimated_bytes(num_parameters: int, config: Config, plan: Plan, bucket_size
     return {
         "weights": num_parameters * weight // (workers if train.zero_stage == 3 else 1),
         "gradients": num_parameters * weight // (workers if train.zero_stage >= 2 else 1),
-        "bucket": bucket_size * weight if train.zero_stage >= 1 else 0,
+        "bucket": bucket_size * weight * (2 if overlaps(train) else 1) if train.zero_stage >= 1 else 0,
         "optimizer": num_parameters * (8 + master) // (workers if train.zero_stage >= 1 else 1),
         "states": int(rows * steps * per_step * 4),
         "responses": int(responses),

@@ -20,6 +20,9 @@ import torch
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
+from dtb.errors import FinalError
+from dtb.gpu import fault_of
+
 _SIOCGIFADDR = 0x8915
 _waiting: list[socket.socket] = []
 """In the first rank's process: the socket that its store will take."""
@@ -36,9 +39,22 @@ class NodeTorchConfig(TorchConfig):
 
 class _NodeBackend(_TorchBackend):
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        """Make the process group of all workers."""
-        host, port = worker_group.execute_single(0, _listen)
+        """Make the process group of all workers, if the GPU of each can multiply.
+
+        Raises
+        ------
+        FinalError
+            One cannot. Ray Train tries nothing again after an error in here.
+        """
         worker_group.execute(_set_torch_distributed_env_vars)
+        if backend_config.backend == "nccl":
+            faults = sorted({fault for fault in worker_group.execute(_fault_of_own_gpu) if fault})
+            if faults:
+                raise FinalError(
+                    f"{'; '.join(faults)}. Training does not take the CPU instead. `dtb doctor --ray-address` multiplies on every node: "
+                    "repair or leave out those that it names, or train without train.use_gpu."
+                )
+        host, port = worker_group.execute_single(0, _listen)
         size = len(worker_group)
         joining = [
             worker_group.execute_single_async(
@@ -47,6 +63,12 @@ class _NodeBackend(_TorchBackend):
             for rank in range(size)
         ]
         ray.get(joining)
+
+
+def _fault_of_own_gpu() -> str:
+    """Return what is wrong with the GPU that was reserved for this rank; empty if nothing is."""
+    fault = fault_of(torch.device("cuda", int(os.environ["LOCAL_RANK"])))
+    return fault and f"the GPU that was reserved on node {socket.gethostname()} cannot be used ({fault})"
 
 
 def _listen() -> tuple[str, int]:

@@ -2,6 +2,9 @@
 
 They hand out Ray's own data sets, which nobody reads here; ask for a larger cluster and watch for nodes that a cloud takes back, but a
 private Ray is one node that neither grows nor goes; and free the places of a controller that died, but a private Ray ends with the command.
+
+Ray has no option for this, so this file alone uses what `ray.train.v2._internal` holds, which another version of Ray may change without a
+word. So it wants one that the tests have seen.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+from packaging.specifiers import SpecifierSet
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from dtb.errors import ConfigurationError
 from dtb.shared_folder import SharedFolder
 from dtb.train.failures import FailureLog, leaving_nodes
 from dtb.train.process_group import NodeTorchConfig
@@ -30,6 +35,26 @@ if TYPE_CHECKING:
     from dtb.train.worker import Job
 
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+SEEN = ">=2.60,<2.61"
+"""Versions of Ray whose internals are those that this file uses; pyproject.toml asks for no other."""
+
+
+def require_seen(version: str) -> None:
+    """Refuse a version of Ray whose internals nobody has looked at.
+
+    Raises
+    ------
+    ConfigurationError
+        It is one.
+    """
+    if not SpecifierSet(SEEN).contains(version, prereleases=True):
+        raise ConfigurationError(
+            f"Ray {version} is installed, but training uses parts of Ray Train that no version promises, and was tested with {SEEN}. "
+            f"Install that on every node: pip install 'ray[default,train,tune]{SEEN}'."
+        )
+
+
+require_seen(ray.__version__)
 
 
 def run_on_ray(folders: Sequence[SharedFolder], job: Job, storage: Path) -> bool:

@@ -24,12 +24,13 @@ from dtb.stages import CONFIG_FILE, StageCall
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train import normalise
+from dtb.train.at_once import TooManyAtOnceError, more_pieces, rows_of
 from dtb.train.checkpoint import CHECKPOINTS, newest_manifest, require_own_checkpoints
 from dtb.train.clock import ended_if_clock_holds_it
 from dtb.train.driver_messages import print_messages
 from dtb.train.ending import ending_in_words, ending_of, longer
-from dtb.train.engine import bucket_size, deepspeed_settings, read_user_settings
-from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id
+from dtb.train.engine import accumulation_steps, bucket_size, deepspeed_settings, read_user_settings
+from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id, tell_broken
 from dtb.train.origin import user_key
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
@@ -230,14 +231,14 @@ def _run_workers(
     from dtb.train.worker import Job
 
     config, storage = plan.config.train, plan.out / _RAY_FOLDER
-    people = len({*plan.split.train, *plan.split.validation})
+    people, pieces = len({*plan.split.train, *plan.split.validation}), accumulation_steps(user)
     while True:
         known = read_quarantine(plan.out)
         with marked(plan.out) as folder:
             try:
                 folders = [folder, *([of_sweep] if of_sweep else [])]
                 with saving_on_termination(folder, plan.config.cluster.grace_seconds):
-                    is_over = run_on_ray(folders, Job(plan, normalisation, user), storage)
+                    is_over = run_on_ray(folders, Job(plan, normalisation, user, pieces), storage)
                 if is_over:
                     return
                 saved = newest_manifest(plan.out / CHECKPOINTS)
@@ -258,6 +259,9 @@ def _run_workers(
                 ) from error
             except (TrainingFailedError, RayError) as error:  # the controller's node may be lost, too
                 given = getattr(error, "controller_failure", None)
+                if isinstance(given, TooManyAtOnceError):
+                    pieces = _begin_with_fewer_at_once(plan, pieces, str(given))
+                    continue
                 if isinstance(given, ConfigurationError | FinalError):  # a worker's, by FailureLog
                     raise given from None
                 raise StageError(
@@ -265,6 +269,25 @@ def _run_workers(
                 ) from error
             finally:
                 shutil.rmtree(storage, ignore_errors=True)
+
+
+def _begin_with_fewer_at_once(plan: Plan, pieces: int, why: str) -> int:
+    """Return in how many pieces a rank's share is taken from now on, and say so.
+
+    Raises
+    ------
+    FinalError
+        There is nobody to leave to the next piece.
+    """
+    workers = fewest_workers(plan.config)
+    more = more_pieces(plan.batch_size, workers, pieces, why)
+    tell_broken(
+        plan.out,
+        f"Memory ran out ({why}). Training begins again where the newest checkpoint is, with "
+        f"{rows_of(plan.batch_size, workers, more)} people at once on each worker in place of "
+        f"{rows_of(plan.batch_size, workers, pieces)}; batches and losses stay the same.",
+    )
+    return more
 
 
 def _summary(plan: Plan) -> dict[str, Any]:

@@ -22,20 +22,22 @@ from dtb.cluster import show_gauges
 from dtb.config import to_plain
 from dtb.errors import StageError, ToldToEndError
 from dtb.files import write_text
+from dtb.gpu import keep_to_share
 from dtb.memory import keep_freed_memory
 from dtb.shared_folder import SharedFolder
 from dtb.track import Tracker, open_tracker
 from dtb.train import checkpoint as checkpoints
+from dtb.train.at_once import full_memory_told, in_pieces, pieces_that_fit, rows_of
 from dtb.train.checkpoint import CHECKPOINTS
 from dtb.train.duration import ExpectedDuration
 from dtb.train.ending import ending_in_words, ending_of, longer
-from dtb.train.engine import accumulation_steps, deepspeed_settings, make_engine, prepare_environment
+from dtb.train.engine import accumulation_steps, bucket_size, deepspeed_settings, make_engine, prepare_environment
 from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_begun, tell_going_on
 from dtb.train.loop import Weights, fit
 from dtb.train.measure_people import EFFECTS_FILE, measure_people, save_effects
 from dtb.train.normalise import Normalisation
 from dtb.train.origin import user_key
-from dtb.train.plan import Plan
+from dtb.train.plan import Plan, estimated_bytes
 from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
 from dtb.train.stopping import Wanted, look_out_of
@@ -58,6 +60,8 @@ class Job:
     normalisation : Normalisation
     deepspeed : dict
         The user's DeepSpeed settings.
+    pieces : int
+        In how many pieces a rank's share of a batch is taken at least.
     key : bytes
         Signs checkpoints: that of the driver's user, whatever home this worker has.
     """
@@ -65,6 +69,7 @@ class Job:
     plan: Plan
     normalisation: Normalisation
     deepspeed: dict[str, Any]
+    pieces: int = 1
     key: bytes = dataclasses.field(default_factory=user_key, repr=False)
 
 
@@ -75,9 +80,12 @@ def work_if_shared(folders: Sequence[SharedFolder], job: Job, leaving_nodes: Cal
     ------
     ConfigurationError
         It is not: checkpoints and the twin would be lost.
+    TooManyAtOnceError
+        Memory does not hold so many people at once.
     """
     folders[0].require(f"worker-{secrets.token_hex(8)}")
-    return work(job, look_out_of(folders, leaving_nodes))
+    with full_memory_told():
+        return work(job, look_out_of(folders, leaving_nodes))
 
 
 def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
@@ -103,7 +111,11 @@ def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
     rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
     plan = dataclasses.replace(job.plan, left_out=_set_aside(job.plan, rank))
     twin = plan.twin(job.normalisation)
-    settings = deepspeed_settings(train, world_size, job.deepspeed)
+    pieces = max(job.pieces, accumulation_steps(job.deepspeed))
+    if train.use_gpu:
+        pieces = _pieces_on_gpu(plan, twin, job.deepspeed, pieces, world_size)
+    asked = in_pieces(job.deepspeed, pieces) if pieces != accumulation_steps(job.deepspeed) else job.deepspeed
+    settings = deepspeed_settings(train, world_size, asked)
     found = _found_by_first(plan.out / CHECKPOINTS, rank, job.key)
     converted = found is not None and checkpoints.needs_conversion(found, world_size)
     if found is not None and converted:
@@ -157,7 +169,7 @@ def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
             best_weights = fit(
                 engine,
                 twin,
-                plan.feeds(rank, world_size, accumulation_steps(job.deepspeed), bold_mean_R, layouts),
+                plan.feeds(rank, world_size, pieces, bold_mean_R, layouts),
                 train,
                 progress,
                 best_weights,
@@ -185,6 +197,34 @@ def work(job: Job, look_out: Callable[[int], Wanted] = lambda _: "") -> bool:
         book.close()
     torch.distributed.barrier()
     return True
+
+
+def _pieces_on_gpu(plan: Plan, twin: Twin, user: dict[str, Any], pieces: int, world_size: int) -> int:
+    """Keep to this rank's share of its GPU, and return in how many pieces its share of a batch fits there; the same for all ranks.
+
+    Raises
+    ------
+    ConfigurationError
+        What does not depend on people does not fit.
+    """
+    train = dataclasses.replace(plan.config.train, num_workers=world_size)
+    config = dataclasses.replace(plan.config, train=train)
+    device = torch.device("cuda", torch.cuda.current_device())
+    room = torch.tensor(keep_to_share(device, train.gpus_per_worker), device=device)
+    torch.distributed.all_reduce(room, op=torch.distributed.ReduceOp.MIN)
+    settings = deepspeed_settings(train, world_size, user)
+    num_parameters = sum(parameter.numel() for parameter in twin.parameters())
+    estimate = functools.partial(estimated_bytes, num_parameters, config, plan, bucket_size(settings, num_parameters))
+    fitting = pieces_that_fit(estimate, int(room), rows_of(plan.batch_size, world_size), pieces, settings)
+    if fitting > pieces and torch.distributed.get_rank() == 0:
+        wanted, possible = (rows_of(plan.batch_size, world_size, number) for number in (pieces, fitting))
+        note(
+            plan.out,
+            f"About {sum(estimate(pieces).values()) / 2**30:.1f} GiB are needed for {wanted} people at once, and of its GPU a worker may "
+            f"take {int(room) / 2**30:.1f}: they are taken {possible} at once, with the same losses. More workers, or "
+            "train.recompute_states, would make room for more.",
+        )
+    return fitting
 
 
 def _finished(job: Job, plan: Plan, best_weights: Weights | None, rank: int, world_size: int) -> Twin:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from dtb.cluster import prepare_environment
 from dtb.config import ClusterConfig, FleetConfig
@@ -97,15 +98,23 @@ def test_an_actor_keeps_the_memory_that_a_step_frees_for_the_next(cluster: None,
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("gpus", "kind"), [(0.0, "cpu"), (0.5, "cuda")])
-def test_an_actor_uses_a_gpu_only_if_one_was_reserved_for_it(
-    cluster: None, tmp_path: Path, gpus: float, kind: str
-) -> None:
+def test_an_actor_uses_a_gpu_only_if_one_was_reserved_for_it(cluster: None, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, ["values"])
-    run_pool(
-        Placed, None, people(1), ledger, FleetConfig(gpus_per_actor=gpus, subjects_per_batch=1), description="test"
-    )
-    assert ledger.read("values")["value"].to_pylist() == [kind]
+    run_pool(Placed, None, people(1), ledger, FleetConfig(subjects_per_batch=1), description="test")
+    assert ledger.read("values")["value"].to_pylist() == ["cpu"]
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(torch.cuda.is_available(), reason="its GPU multiplies")
+def test_a_reserved_gpu_that_cannot_multiply_is_no_reason_to_take_the_cpu(
+    cluster: None, tmp_path: Path, capsys
+) -> None:
+    """Ray was told of a GPU, as on a node whose driver or whose PyTorch is broken."""
+    ledger = Ledger(tmp_path, ["values"])
+    on_gpu = FleetConfig(num_actors=1, gpus_per_actor=0.5, subjects_per_batch=1)
+    with pytest.raises(StageError, match=r"the GPU that was reserved cannot be used \(.*No other node is left"):
+        run_pool(Placed, None, people(2), ledger, on_gpu, description="test")
+    assert not list(tmp_path.glob("values/*"))
 
 
 @pytest.mark.cluster

@@ -115,3 +115,13 @@ def test_shipped_files_agree_with_the_defaults():
         wanted = json.loads(path.read_text())["zero_optimization"].get("stage", "auto")
         stage = 1 if wanted == "auto" else wanted
         deepspeed_settings(TrainConfig(batch_size=16, zero_stage=stage, deepspeed=path), 2, read_user_settings(path))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "stage", "overlaps"), [(True, 3, True), (True, 2, True), (True, 1, None), (False, 2, None)]
+)
+def test_gradients_are_sent_during_the_backward_pass_where_that_is_possible(gpu, stage, overlaps):
+    config = TrainConfig(batch_size=4, use_gpu=gpu, zero_stage=stage)
+    assert deepspeed_settings(config, 2, {})["zero_optimization"].get("overlap_comm") is overlaps
+    off = {"zero_optimization": {"overlap_comm": False}}
+    assert deepspeed_settings(config, 2, off)["zero_optimization"]["overlap_comm"] is False

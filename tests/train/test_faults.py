@@ -14,12 +14,12 @@ import numpy as np
 import psutil
 import pytest
 import ray
-import ray.train
 from ray.cluster_utils import Cluster
 
 from dtb.cluster import prepare_environment
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
+from dtb.train import ray_trainer
 from dtb.train.checkpoint import newest_manifest
 from dtb.train.quarantine import read_quarantine
 from dtb.train.trainer import train
@@ -187,9 +187,8 @@ def test_joining_node_is_taken_in(shards, tmp_path, monkeypatch):
     """One node of one core trains; a second one joins, and the group goes on with two workers where its last checkpoint was."""
     prepare_environment()
     # Ray Train looks for new nodes once a minute, and a test must not.
-    monkeypatch.setattr(
-        ray.train, "ScalingConfig", functools.partial(ray.train.ScalingConfig, elastic_resize_monitor_interval_s=2.0)
-    )
+    often = functools.partial(ray_trainer.ScalingConfig, elastic_resize_monitor_interval_s=2.0)
+    monkeypatch.setattr(ray_trainer, "ScalingConfig", often)
     # The node is started from a thread, which may set no signal handler, and with which the node would end.
     over = threading.Event()
     monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda _handler: None)

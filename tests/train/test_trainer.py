@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ import ray
 import torch
 
 from dtb.config import ClusterConfig, TrackConfig, to_yaml
-from dtb.errors import ConfigurationError, DamagedOutputError, OutputInUseError
+from dtb.errors import ConfigurationError, DamagedOutputError, FinalError, OutputInUseError
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.shared_folder import SharedFolder
@@ -27,6 +29,7 @@ from dtb.train.checkpoint import newest_complete
 from dtb.train.log import ALIVE_FILE
 from dtb.train.plan import make_plan
 from dtb.train.progress import Progress
+from dtb.train.ray_trainer import SEEN, require_seen
 from dtb.train.room import require_room
 from dtb.train.trainer import _keep, train
 from dtb.train.worker import _Book
@@ -298,3 +301,32 @@ def test_an_output_folder_that_a_worker_does_not_share_is_refused_once_and_befor
         train(small_config(num_workers=1, max_failures=3), shards, tmp_path / "out", resume=False)
     assert not (tmp_path / "out" / "checkpoints").exists()
     assert not (tmp_path / "out" / "twin").exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+@pytest.mark.skipif(torch.cuda.is_available(), reason="its GPU multiplies")
+def test_a_reserved_gpu_that_cannot_multiply_is_refused_once_and_before_any_step(shards, tmp_path):
+    """Ray was told of a GPU, as on a node whose driver or whose PyTorch is broken."""
+    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(FinalError, match=r"the GPU that was reserved on node .* cannot be used \(.*dtb doctor"):
+            train(small_config(use_gpu=True, max_failures=3), shards, tmp_path / "out", resume=False)
+    finally:
+        ray.shutdown()
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_internals_of_ray_are_used_in_one_file_and_of_the_version_that_the_package_asks_for():
+    using = {
+        path.name
+        for path in (ROOT / "dtb").rglob("*.py")
+        if re.search(r"^\s*(from|import) ray\.train\.v2", path.read_text(), re.M)
+    }
+    assert using == {"ray_trainer.py"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"ray[default,train,tune]{SEEN}" in project["dependencies"]
+    require_seen(ray.__version__)
+    for other in ("2.59.1", "2.61.0", "3.0.0.dev0"):
+        with pytest.raises(ConfigurationError, match=rf"Ray {other} is installed.*pip install"):
+            require_seen(other)
