@@ -19,12 +19,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dtb import kinds
 from dtb.config import ClusterConfig
 from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, StageError, UserError
 from dtb.ray_folder import ray_folder
 from dtb.terminal import err
+from dtb.variables import past_proxies, travelling
 
 # Ray reads these when it is first imported, in this process and in those it starts.
 _ENVIRONMENT = {
@@ -33,6 +33,8 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "1",
+    # A driver within a job may set again what the job sets: both say the same, or the driver knows better.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
     # Workers that start with Ray have none of a driver's environment, and so nothing here would use them.
     "RAY_prestart_worker_first_driver": "0",
 }
@@ -83,6 +85,7 @@ def prepare_environment() -> None:
     """Set what Ray reads from the environment, where the user has not; call it before `ray` is imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    past_proxies()
 
 
 def _require_listening(address: str) -> None:
@@ -265,8 +268,7 @@ def connected(config: ClusterConfig) -> Iterator[None]:
     search_path = os.pathsep.join(
         dict.fromkeys([package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
     )
-    own_kinds = {kinds.VARIABLE: os.environ[kinds.VARIABLE]} if kinds.VARIABLE in os.environ else {}
-    runtime = {"env_vars": {"PYTHONPATH": search_path, **own_kinds}}
+    runtime = {"env_vars": {"PYTHONPATH": search_path, **travelling(config.variables)}}
     on_termination = signal.getsignal(signal.SIGTERM)
     with contextlib.ExitStack() as private:
         if config.ray_address is None:

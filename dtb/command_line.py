@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from tyro.conf import FlagCreatePairsOff
 
 from dtb import config as cfg
-from dtb.commands import COMMANDS, Stage
-from dtb.errors import StageError, ToldToEndError, UserError
+from dtb.commands import COMMANDS, STAGES, Stage
+from dtb.errors import ConfigurationError, StageError, ToldToEndError, UserError
 from dtb.help import help_text
 from dtb.refused_options import refused_in_our_words
 from dtb.shards.remote import with_absolute_paths
@@ -115,7 +115,27 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
+def _parse_submitted(arguments: list[str], command: list[str]) -> tuple[Stage, cfg.Config]:
+    """Make `dtb submit` and the configuration of the stage whose command follows its ``--``."""
+    name = command[0] if command else ""
+    if name not in {*STAGES, "sweep"} - {"run", "app"}:
+        raise ConfigurationError(
+            f"After `--` stands a stage with what it takes, not {name!r}: {', '.join(sorted({*STAGES, 'sweep'} - {'run', 'app'}))}. "
+            "`dtb submit CONFIG OUT` does all of `dtb run`."
+        )
+    stage, config = parse(name, command[1:], are_here=False)
+    own = [] if stage.config is None else [str(stage.config), "OUT"]
+    asked, launched = parse("submit", [*own, *arguments])
+    if getattr(asked, "config_file", None) != stage.config:
+        raise ConfigurationError(
+            "With a stage after `--`, CONFIG and OUT stand there: `--config FILE`, and the place OUT."
+        )
+    return dataclasses.replace(asked, work=(name, stage)), dataclasses.replace(  # type: ignore[call-arg]
+        config, launch=launched.launch, name=launched.name
+    )
+
+
+def parse(name: str, arguments: list[str], are_here: bool | None = None) -> tuple[Stage, cfg.Config]:
     """Make a stage and its configuration of the command line.
 
     Parameters
@@ -124,6 +144,8 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
         Name of the stage.
     arguments : list of str
         What follows it on the command line.
+    are_here : bool, optional
+        Whether paths are this machine's; as the stage says if not given.
 
     Returns
     -------
@@ -138,7 +160,11 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
     ValidationError
         An option's value is not allowed.
     """
+    if name == "submit" and "--" in arguments:
+        place = arguments.index("--")
+        return _parse_submitted(arguments[:place], arguments[place + 1 :])
     kind = COMMANDS[name]
+    are_here = kind.paths_are_here if are_here is None else are_here
     arguments = [_without_prefix(argument, name) for argument in arguments]
     known = {field.name for field in dataclasses.fields(cfg.Config)}
 
@@ -161,13 +187,13 @@ def parse(name: str, arguments: list[str]) -> tuple[Stage, cfg.Config]:
             )
 
     base, stage = cfg.Config(), parsed(cfg.Config())
-    (with_absolute_paths(stage) if kind.paths_are_here else stage).prepare()
+    (with_absolute_paths(stage) if are_here else stage).prepare()
     if stage.config_path is not None:  # the file holds the defaults, so the options are read once more on top of it
         base = cfg.load_config(stage.config_path)
         stage = parsed(base)
     given = {field.name: getattr(stage, field.name) for field in dataclasses.fields(kind) if field.name in known}
     config = dataclasses.replace(base, **given)
-    return (with_absolute_paths(stage), with_absolute_paths(config)) if kind.paths_are_here else (stage, config)
+    return (with_absolute_paths(stage), with_absolute_paths(config)) if are_here else (stage, config)
 
 
 def _explained(error: ValidationError, name: str) -> str:

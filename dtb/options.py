@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 import types
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -75,6 +76,34 @@ def options_of(kind: type) -> list[Option]:
             ]
         else:
             found.append(_option(kind, field, hint, "", ""))
+    return found
+
+
+def own_words(command: Any, beside: Collection[str]) -> list[tuple[str, Any]]:
+    """Return what was given to a command itself: values by the names of options, and places by theirs in capitals, in their order.
+
+    Parameters
+    ----------
+    command : dataclass
+        One of the command line, filled in.
+    beside : collection of str
+        Names of its fields that are not asked for.
+
+    Examples
+    --------
+    >>> from dtb.command_line import parse
+    >>> sweep, _ = parse("sweep", ["/data/shards", "/data/swept", "--folds", "0", "1"])
+    >>> [(name, str(value)) for name, value in own_words(sweep, ["train", "twin", "segments", "split", "cluster", "track"])]
+    [('SHARDS', '/data/shards'), ('OUT', '/data/swept'), ('--folds', '(0, 1)')]
+    """
+    hints = get_type_hints(type(command), include_extras=True)
+    found = []
+    for field in dataclasses.fields(command):
+        hint = hints[field.name]
+        if field.name not in beside and _SUPPRESSED[0] not in getattr(hint, "__metadata__", ()):
+            option, value = _option(type(command), field, hint, "", ""), getattr(command, field.name)
+            if option.is_place or value != option.default:
+                found.append((option.name, value))
     return found
 
 

@@ -14,6 +14,7 @@ from dtb.commands.runs import Run
 from dtb.commands.stage import Stage
 from dtb.commands.twins import Train
 from dtb.errors import ConfigurationError, InputDataError
+from dtb.options import own_words
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,12 +62,15 @@ class Init(Stage):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Submit(Run):
-    """Submit `dtb run` to a cluster as a job, print what it prints, and end with its exit code.
+    """Submit `dtb run`, or another stage, to a cluster as a job, print what it prints, and end with its exit code.
 
     The configuration travels, and the small text files that it names by a relative path. Data do not: OUT and all other paths are absolute
     ones of a file system that every node of the cluster sees. Ctrl-C leaves the job running and says how to come back and how to stop it.
 
+    After `--` stands the command of another stage, a sweep or a trial, as it would be typed on the cluster.
+
     Examples: dtb submit configs/demo.yaml /shared/demo --address http://head:8265   |   dtb submit --address http://head:8265 --stop JOB
+    |   dtb submit --address http://head:8265 -- sweep /shared/demo/shards /shared/swept --config configs/demo.yaml --seeds 1 2 3
     """
 
     common: ClassVar[tuple[str, ...]] = (
@@ -100,11 +104,25 @@ class Submit(Run):
     send_code: bool = False
     """Send this installation of dtb with the job, in place of the one that the cluster has."""
     cluster: Suppress[cfg.ClusterConfig]
+    work: Suppress[tuple[str, Stage] | None] = None
+    """The other stage: its name and what was given to it."""
 
     def run(self, config: cfg.Config) -> None:
+        from dtb.submit.bundle import Work
         from dtb.submit.command import Request, launch
 
-        asked = Request(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Request)})
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Request) if field.name != "work"}
+        work = None
+        if self.work is not None:
+            name, stage = self.work
+            beside = {field.name for kind in (Stage, cfg.Config) for field in dataclasses.fields(kind)}
+            work = Work(name, tuple(own_words(stage, beside)))
+            given |= {
+                "out": getattr(stage, "out", None),
+                "resume": self.resume or stage.resume,
+                "dry_run": self.dry_run or stage.dry_run,
+            }
+        asked = Request(**given, work=work)
         if code := launch(asked, config):
             raise SystemExit(code)
 

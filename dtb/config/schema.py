@@ -37,6 +37,19 @@ def _name_of_variable(text: str) -> str:
 
 VariableName = Annotated[str, AfterValidator(_name_of_variable)]
 
+
+def _name_of_no_secret(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise PydanticCustomError(NOT_SHOWN, "expected the name of an environment variable, and never its value")
+    if re.search("TOKEN|SECRET|PASSW|CREDENTIAL|KEY", text.upper()):
+        raise ValueError(
+            f"{text} is called like a secret, which must not travel: set it where Ray is started on the nodes"
+        )
+    return text
+
+
+PassedVariable = Annotated[str, AfterValidator(_name_of_no_secret)]
+
 _STRICT = ConfigDict(extra="forbid")
 _NOT_SHOWN_EITHER = ConfigDict(extra="forbid", hide_input_in_errors=True)  # where URLs are given, or secrets might be
 
@@ -615,6 +628,9 @@ class ClusterConfig(_Section):
     """Cores of the private cluster; all that this process may use (affinity, quota) if not given."""
     pools: bool = False
     """Train only on nodes that offer the Ray resource `dtb_train`, and fan out only over those that offer `dtb_fleet`."""
+    variables: tuple[PassedVariable, ...] = ()
+    """Names of environment variables that are passed on, where they are set, to the processes of a cluster, and with `dtb submit` to the
+    job: those of NCCL and gloo (`NCCL_IB_HCA`, `GLOO_SOCKET_IFNAME`), proxies (`https_proxy`, `no_proxy`). Secrets are refused."""
     wait_seconds: Positive = 600.0
     """How long to wait for room, where a cluster is busy or still growing; what is waited for is said every half minute."""
     grace_seconds: Positive = 25.0

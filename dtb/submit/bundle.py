@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -66,7 +67,39 @@ class Bundle:
             (folder / name).write_text(text, encoding="utf-8")
 
 
-def pack(config: Config, out: str, *, resume: bool, place: str | None = None) -> Bundle:
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a job does, if not all stages of `dtb run`.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage, as `sweep`.
+    words : tuple of (str, object)
+        Its places and its own options in their order, see `dtb.options.own_words`.
+    """
+
+    stage: str
+    words: tuple[tuple[str, Any], ...]
+
+    def command(self, config_file: str, sent: Callable[[str, Any], Any]) -> list[str]:
+        """Return the words of the command there; `sent(option, path)` returns a path as it is there."""
+        places, options = [], []
+        for name, value in self.words:
+            there = _listed(_each(value, f"dtb {self.stage}: {name}", sent))
+            values = [(url_of(one) if isinstance(one, Path) else None) or str(one) for one in there]
+            if name.startswith("--"):
+                options += [name] if isinstance(value, bool) else [name, *values]
+            else:
+                places += values
+        return [self.stage, *places, "--config", config_file, *options]
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def pack(config: Config, out: str, *, resume: bool, place: str | None = None, work: Work | None = None) -> Bundle:
     """Return the bundle of a job.
 
     Parameters
@@ -79,6 +112,8 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
         Go on in a run folder that is in use.
     place : str, optional
         Folder of the files on the cluster; OUT.submitted if not given.
+    work : Work, optional
+        What the job does; `dtb run` if not given.
 
     Returns
     -------
@@ -122,7 +157,9 @@ def pack(config: Config, out: str, *, resume: bool, place: str | None = None) ->
 
     cluster = dataclasses.replace(config.cluster, ray_address="auto", num_cpus=None)
     there = dataclasses.replace(_with_paths(config, sent), cluster=cluster)
-    command = ["python", "-m", "dtb", "run", f"{folder}/{CONFIG_FILE}", str(run), *(["--resume"] if resume else [])]
+    config_file = f"{folder}/{CONFIG_FILE}"
+    words = ["run", config_file, str(run)] if work is None else work.command(config_file, sent)
+    command = ["python", "-m", "dtb", *words, *(["--resume"] if resume else [])]
     bundle = Bundle(files, to_yaml(there), folder, command)
     if bundle.num_bytes > MAX_MIB * 2**20:
         largest = max(files.values(), key=lambda path: path.stat().st_size)

@@ -10,7 +10,7 @@ from typing import Literal
 from dtb.config import Config
 from dtb.errors import ConfigurationError
 from dtb.submit import jobs
-from dtb.submit.bundle import CONFIG_FILE, Bundle, pack
+from dtb.submit.bundle import CONFIG_FILE, Bundle, Work, pack
 from dtb.submit.rayjob import render_rayjob
 from dtb.submit.slurm import render_slurm
 from dtb.terminal import out
@@ -25,6 +25,8 @@ class Request:
     config_file : Path or None
     out : str or None
     address, follow, stop : str or None
+    work : Work or None
+        What the job does; `dtb run` if None.
     no_wait, send_code, resume, dry_run : bool
     render : {"rayjob", "slurm"} or None
     """
@@ -39,6 +41,7 @@ class Request:
     send_code: bool
     resume: bool
     dry_run: bool
+    work: Work | None = None
 
 
 def launch(asked: Request, config: Config) -> int:
@@ -50,8 +53,10 @@ def launch(asked: Request, config: Config) -> int:
         The request is contradictory or incomplete.
     """
     jobs_named = [job for job in (asked.follow, asked.stop) if job]
-    if len(jobs_named) + (asked.config_file is not None) != 1:
-        raise ConfigurationError("`dtb submit` needs one of three: CONFIG and OUT, or --follow JOB, or --stop JOB.")
+    if len(jobs_named) + (asked.config_file is not None or asked.work is not None) != 1:
+        raise ConfigurationError(
+            "`dtb submit` needs one of four: CONFIG and OUT, or `-- STAGE ...`, or --follow JOB, or --stop JOB."
+        )
     if jobs_named:
         if asked.follow:
             return jobs.follow(_address(asked), asked.follow)
@@ -62,9 +67,10 @@ def launch(asked: Request, config: Config) -> int:
             "OUT is missing: give the absolute path of a folder that all nodes of the cluster see."
         )
     if asked.render:
-        sys.stdout.write({"rayjob": render_rayjob, "slurm": render_slurm}[asked.render](config, str(asked.out)))
+        render = {"rayjob": render_rayjob, "slurm": render_slurm}[asked.render]
+        sys.stdout.write(render(config, str(asked.out), asked.work))
         return 0
-    bundle = pack(config, str(asked.out), resume=asked.resume)
+    bundle = pack(config, str(asked.out), resume=asked.resume, work=asked.work)
     if asked.dry_run:
         _tell(bundle, config)
         return 0

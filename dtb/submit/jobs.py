@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,7 @@ from dtb.errors import ConfigurationError, StageError
 from dtb.passwords import holds_password
 from dtb.submit.bundle import Bundle
 from dtb.terminal import err, headed, out, printable
+from dtb.variables import past_proxies, travelling
 from dtb.version import __version__
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ def connect(address: str) -> JobSubmissionClient:
     os.environ["RAY_API_SERVER_ADDRESS"] = (
         address  # else Ray lets a RAY_ADDRESS of the environment win over the argument
     )
-    # It was reached without the proxy that the environment may name for the world outside.
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
+    past_proxies(host)  # it was reached without one
     import requests
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
@@ -125,7 +124,7 @@ def submit(address: str, config: Config, bundle: Bundle, *, send_code: bool, wai
             client,
             entrypoint=bundle.shell_line(_FOLDER),
             submission_id=_name(config.name),
-            runtime_env=runtime_environment(Path(scratch), send_code=send_code),
+            runtime_env=runtime_environment(Path(scratch), config.cluster.variables, send_code=send_code),
             metadata={"job_name": config.name, "dtb": __version__, "config_hash": config_hash(config)[:16]},
         )
     err.print(f"Submitted {job} to {address}.")
@@ -147,11 +146,12 @@ def _accepted(client: JobSubmissionClient, **request: Any) -> str:
         time.sleep(1.0)
 
 
-def runtime_environment(folder: Path, *, send_code: bool) -> dict[str, Any]:
-    """Return Ray's runtime environment of the job, which contains no values of the user's variables."""
+def runtime_environment(folder: Path, variables: Collection[str], *, send_code: bool) -> dict[str, Any]:
+    """Return Ray's runtime environment of the job, with the values of no other variables than `cluster.variables` and `DTB_KINDS`."""
     environment: dict[str, Any] = {
         "working_dir": str(folder),
-        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)},  # for the checkpoint and the files in hand
+        # The time is for the checkpoint and the files in hand.
+        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), **travelling(variables)},
     }
     if send_code:
         environment["py_modules"] = [str(Path(__file__).parent.parent)]  # without what its .rayignore names

@@ -19,8 +19,9 @@ import yaml
 from dtb.cluster import FLEET_POOL, TRAIN_POOL
 from dtb.config import Config
 from dtb.errors import ConfigurationError
-from dtb.submit.bundle import Bundle, pack
+from dtb.submit.bundle import Bundle, Work, pack
 from dtb.submit.nodes import count_nodes
+from dtb.variables import travelling
 
 MAX_NAME = 47
 _FILES = "/etc/dtb"
@@ -32,7 +33,7 @@ _HEAD = "ray-head"
 _USER, _GROUP = 1000, 100  # those of the image
 
 
-def render_rayjob(config: Config, out: str) -> str:
+def render_rayjob(config: Config, out: str, work: Work | None = None) -> str:
     """Return the Kubernetes objects of a run: a ConfigMap with its files, and the RayJob.
 
     Parameters
@@ -41,6 +42,8 @@ def render_rayjob(config: Config, out: str) -> str:
         `launch` describes the pods, `train` and `fleet` say how many.
     out : str
         Run folder, within the volume.
+    work : Work, optional
+        What the job does; `dtb run` if not given.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def render_rayjob(config: Config, out: str) -> str:
         )
     pooled = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, pools=True))
     # A second try has a cluster of its own and goes on where the first stopped.
-    bundle = pack(pooled, out, resume=True, place=_FILES)
+    bundle = pack(pooled, out, resume=True, place=_FILES, work=work)
     if bundle.num_bytes > _MAX_CONFIGMAP_BYTES:
         raise ConfigurationError(
             f"{bundle.num_bytes:,} bytes would travel, more than a ConfigMap holds. Put the files on the volume and give their "
@@ -157,6 +160,7 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": launch.variables, "key": variable}}}
         for variable in launch.secrets
     ]
+    passed = [{"name": name, "value": value} for name, value in travelling(config.cluster.variables).items()]
     # A pod that is lost loses its home, and with it the key without which no other goes on from its checkpoints.
     key = {"name": "DTB_KEY", "value": f"{launch.volume_path}/.dtb/key"}
     chosen: dict[str, Any] = {
@@ -181,7 +185,7 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
                 {
                     "name": container,
                     "image": launch.image,
-                    "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, key, *secrets],
+                    "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, key, *passed, *secrets],
                     "resources": {"requests": size, "limits": dict(size)},
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                     **(

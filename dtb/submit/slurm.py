@@ -7,7 +7,7 @@ import math
 import shlex
 
 from dtb.config import Config
-from dtb.submit.bundle import pack
+from dtb.submit.bundle import Work, pack
 from dtb.submit.nodes import count_nodes
 from dtb.submit.rayjob import job_name
 
@@ -17,7 +17,7 @@ _ENDING_SECONDS = 60
 """For the end of a run beside the grace to save in; Slurm may send the signal so much earlier."""
 
 
-def render_slurm(config: Config, out: str) -> str:
+def render_slurm(config: Config, out: str, work: Work | None = None) -> str:
     """Return a batch script for ``sbatch``.
 
     Parameters
@@ -26,6 +26,8 @@ def render_slurm(config: Config, out: str) -> str:
         `launch` describes the nodes, `train` and `fleet` say how many.
     out : str
         Run folder, on a file system that all nodes see.
+    work : Work, optional
+        What the job does; `dtb run` if not given.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def render_slurm(config: Config, out: str) -> str:
     num_nodes = max(nodes.train, nodes.fleet)  # an allocation does not grow, and one stage runs at a time
     # `ray symmetric-run` makes all nodes alike, so that none would be in a pool.
     everywhere = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, pools=False))
-    bundle = pack(everywhere, out, resume=True)
+    bundle = pack(everywhere, out, resume=True, work=work)
     place = shlex.quote(bundle.place)
     run = (
         f'{shlex.join(bundle.command)} & pid=$!; echo "$pid" >"$DTB_PID"; wait "$pid"; code=$?; echo "$code" >"$DTB_EXIT_CODE"; '

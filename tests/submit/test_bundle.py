@@ -93,8 +93,8 @@ def test_a_relative_run_folder_and_a_large_file_are_refused(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "needs one of three"),
-        (["mine.yaml", "/shared/run", "--stop", "job"], "needs one of three"),
+        ([], "needs one of four"),
+        (["mine.yaml", "/shared/run", "--stop", "job"], "needs one of four"),
         (["mine.yaml"], "OUT is missing"),
         (["mine.yaml", "/shared/run"], "--address is missing"),
         (["secret.yaml", "/shared/run"], "expected the name of an environment variable, and never its value"),
@@ -123,3 +123,68 @@ def test_a_dry_run_says_what_would_travel_and_sends_nothing(here: Path, capsys: 
     for words in ("1-zero.json  (from zero.json)", "dtb run /shared/run.submitted/config.yaml", "WANDB_API_KEY"):
         assert words in said
     assert "Nothing was sent." in said
+
+
+@pytest.mark.parametrize(
+    ("command", "there"),
+    [
+        (
+            "sweep /data/shards /shared/out --config mine.yaml --folds 0 1 --set twin.rank=3,4 --deepspeed zero.json",
+            "sweep /data/shards /shared/out --config {place}/config.yaml --folds 0 1 --set twin.rank=3,4",
+        ),
+        (
+            "trial mine.yaml s3://data/shards /data/trained /shared/out --fleet.num-actors 3 --resume",
+            "trial {place}/1-mine.yaml s3://data/shards /data/trained /shared/out --config {place}/config.yaml --resume",
+        ),
+        (
+            "evaluate /data/shards /data/trained /shared/out --truth /data/truth --config mine.yaml",
+            "evaluate /data/shards /data/trained /shared/out --config {place}/config.yaml --truth /data/truth",
+        ),
+    ],
+)
+def test_any_stage_travels_with_its_places_its_options_and_the_files_that_it_names(here, command, there, capsys):
+    assert exit_code(["submit", "--dry-run", "--", *command.split()]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"The job: python -m dtb {there.format(place='/shared/out.submitted')} Nothing was sent." in said
+
+
+def test_what_is_sent_of_a_stage_is_its_configuration_with_that_of_the_job(here, capsys):
+    (here / "mine.yaml").write_text("name: mine\nlaunch: {node_cpus: 3, max_hours: 5}\ntrain: {num_workers: 3}\n")
+    job = ["submit", "--render", "slurm", "--launch.max-hours", "1"]
+    stage = [
+        "sweep",
+        "/data/shards",
+        "/shared/out",
+        "--config",
+        "mine.yaml",
+        "--seed",
+        "7",
+        "--variables",
+        "NCCL_DEBUG",
+    ]
+    assert exit_code([*job, "--", *stage]) == 0
+    script = capsys.readouterr().out
+    text = script.split("config.yaml <<'END_OF_FILE'\n")[1].split("\nEND_OF_FILE")[0]
+    (here / "sent.yaml").write_text(text)
+    sent = load_config(here / "sent.yaml")
+    assert (sent.name, sent.seed, sent.train.num_workers, sent.launch.node_cpus) == ("mine", 7, 3, 3)
+    assert (sent.launch.max_hours, sent.cluster.variables, sent.cluster.ray_address) == (1, ("NCCL_DEBUG",), "auto")
+    assert "#SBATCH --time=60\n" in script
+    assert "python -m dtb sweep /data/shards /shared/out --config /shared/out.submitted/config.yaml --resume" in script
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--", "doctor"], "After `--` stands a stage with what it takes, not 'doctor'"),
+        (["--"], "After `--` stands a stage"),
+        (["mine.yaml", "/shared/run", "--", "train", "/data/shards", "/shared/out"], "CONFIG and OUT stand there"),
+        (["--", "train", "data", "/shared/out"], "dtb train: SHARDS is 'data', a relative path and a folder"),
+        (["--", "train", "/data/shards", "out"], "OUT is 'out', a relative path"),
+        (["--stop", "job", "--", "train", "/data/shards", "/shared/out"], "needs one of four"),
+        (["--", "train", "/data/shards", "/shared/out", "--num-wokers", "3"], "--num-workers"),
+    ],
+)
+def test_a_mistake_in_what_follows_is_explained(here, arguments, words, capsys):
+    assert exit_code(["submit", *arguments]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())

@@ -210,3 +210,19 @@ def test_a_lost_connection_loses_and_repeats_no_line(
     assert printed.out == "one\ntwo\nthree\n"
     assert "the job goes on. Trying again" in printed.err
     assert words in printed.err
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+def test_a_stage_of_its_own_is_submitted_and_modules_with_further_kinds_are_looked_for_there(
+    cluster: Head, tmp_path: Path
+) -> None:
+    """The module lies where only the person who submits finds it: so its name has travelled, and the stage began."""
+    (tmp_path / "kinds_of_mine.py").write_text("")
+    environment = cluster.environment(DTB_KINDS="kinds_of_mine")
+    environment["PYTHONPATH"] += f":{tmp_path}"
+    stage = ["sweep", str(tmp_path / "shards"), str(tmp_path / "swept"), "--seeds", "1", "2"]
+    done = dtb(environment, "submit", "--address", cluster.address, "--", *stage)
+    assert done.returncode == 2, done.stderr
+    assert "dtb sweep: " in done.stdout
+    assert "names the module 'kinds_of_mine', which cannot be imported" in " ".join(done.stdout.split())
