@@ -17,6 +17,7 @@ from dtb.intervene.controls import pls_direction, ridge_weights
 from dtb.intervene.indicators import TaskOutline
 from dtb.intervene.kinds import Indicator
 from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
+from dtb.people.covariates import family_numbers
 from dtb.people.networks import network_of
 
 
@@ -140,7 +141,8 @@ class SearchTarget:
         of_members = zip(*table["parameters"], strict=True)
         directions = [pls_direction(np.stack(parameters), target_S) for parameters in of_members]
         edges_QE = np.stack(table["edges"].to_list())
-        ridge_E = ridge_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64))
+        family_Q = family_numbers(json.loads(facts) for facts in table["covariates"])
+        ridge_E = ridge_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64), family_Q)
         return Survey(
             goal=goal,
             support=support,

@@ -266,7 +266,7 @@ class Baselines:
     def _noise_factor(self, gaussian: Gaussian, columns: list[int], with_readings: bool, amount: str) -> float:
         """Return how much noisier first trials are than independent ones: so that training people's later ones are likeliest."""
         mine = self._of(self._training, amount)
-        if not np.isfinite(mine.value_SY[:, columns]).any():
+        if not all(np.isfinite(each.value_SY[:, columns]).any() for each in (mine, self._late)):
             return 1.0
         shift_Y = np.nan_to_num(mean_over_people(mine.value_SY - self._early.value_SY))
         readings_SF = self._readings[0] if with_readings and self._readings is not None else None

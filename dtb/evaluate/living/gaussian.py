@@ -83,7 +83,7 @@ def fitted(
     Parameters
     ----------
     seen_SF, noise_SF : (S, F)
-        See `Gaussian.condition`. A figure that nobody has, or that does not vary, gets a variance of next to nothing.
+        See `Gaussian.condition`. A figure that does not vary gets a variance of next to nothing. Of nobody, all is NaN.
     shrinkage : float
         So many further people are imagined whose figures of different groups do not go together: it draws their correlations towards 0.
     group_F : (F,) int, optional
@@ -93,6 +93,9 @@ def fitted(
     -------
     Gaussian
     """
+    num_people, num_figures = seen_SF.shape
+    if num_people == 0:
+        return Gaussian(np.full(num_figures, np.nan), np.full((num_figures, num_figures), np.nan))
     known_SF = np.isfinite(seen_SF) & np.isfinite(noise_SF)
     count_F = np.maximum(known_SF.sum(axis=0), 1)
     mean_F = np.where(known_SF, seen_SF, 0.0).sum(axis=0) / count_F
@@ -100,7 +103,6 @@ def fitted(
     noise_F = np.where(known_SF, noise_SF, 0.0).sum(axis=0) / count_F
     tiny = 1e-12 * np.maximum(mean_F**2, 1e-12)
     found = Gaussian(mean_F, np.diag(np.maximum(spread_F - noise_F, 0.1 * spread_F) + tiny))
-    num_people = len(seen_SF)
     groups_F = np.arange(len(mean_F)) if group_F is None else group_F
     together_FF = groups_F[:, None] == groups_F
     for _ in range(NUM_ROUNDS):
@@ -108,7 +110,7 @@ def fitted(
         mean_F = posterior_SF.mean(axis=0)
         deviation_SF = posterior_SF - mean_F
         moment_FF = deviation_SF.T @ deviation_SF + left_SFF.sum(axis=0)
-        apart_FF = np.where(together_FF, moment_FF, 0.0) / max(num_people, 1)
+        apart_FF = np.where(together_FF, moment_FF, 0.0) / num_people
         covariance_FF = (moment_FF + shrinkage * apart_FF) / (num_people + shrinkage) + np.diag(tiny)
         change = np.abs(covariance_FF - found.covariance_FF).max() / np.abs(covariance_FF).max()
         found = Gaussian(mean_F, covariance_FF)

@@ -42,3 +42,11 @@ def test_shrinkage_draws_together_only_figures_of_one_group():
     free, drawn = fitted(seen_SF, noise_SF), fitted(seen_SF, noise_SF, 200.0, np.array([0, 0, 1]))
     assert drawn.covariance_FF[0, 1] == pytest.approx(free.covariance_FF[0, 1], rel=1e-3)
     assert drawn.covariance_FF[0, 2] == pytest.approx(free.covariance_FF[0, 2] / 2, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_nobody_nothing_is_learnt_and_nothing_said():
+    nobody = fitted(np.zeros((0, 2)), np.zeros((0, 2)))
+    mean_SF, covariance_SFF = nobody.condition(np.ones((3, 2)), np.ones((3, 2)))
+    assert np.isnan(mean_SF).all()
+    assert np.isnan(covariance_SFF).all()
