@@ -12,13 +12,17 @@ import torch
 
 from dtb.config import InterveneConfig
 from dtb.errors import StageError
+from dtb.evaluate.predictors.leave_out import ridge_in_kernel
 from dtb.fleet.support import Support, support_of
-from dtb.intervene.controls import pls_direction, ridge_weights
+from dtb.intervene.controls import pls_direction
 from dtb.intervene.indicators import TaskOutline
 from dtb.intervene.kinds import Indicator
 from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
 from dtb.people.covariates import family_numbers
 from dtb.people.networks import network_of
+
+_PENALTIES = np.logspace(-3, 3, 13)
+"""Over the mean squared length of a person's edges."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +146,7 @@ class SearchTarget:
         directions = [pls_direction(np.stack(parameters), target_S) for parameters in of_members]
         edges_QE = np.stack(table["edges"].to_list())
         family_Q = family_numbers(json.loads(facts) for facts in table["covariates"])
-        ridge_E = ridge_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64), family_Q)
+        ridge_E = behaviour_weights(edges_QE, table["observed"].to_numpy(dtype=np.float64), family_Q)
         return Survey(
             goal=goal,
             support=support,
@@ -155,6 +159,39 @@ class SearchTarget:
             edges_QE=edges_QE - edges_QE.mean(0),
             ridge_E=None if ridge_E is None else self.sign * ridge_E,
         )
+
+
+def behaviour_weights(edges_SE: np.ndarray, indicator_S: np.ndarray, family_S: np.ndarray) -> np.ndarray | None:
+    """Return the weights of a ridge regression of an indicator on standardised edges, whose penalty is judged on left-out families.
+
+    Parameters
+    ----------
+    edges_SE : (S, E) ndarray
+        Standardised; NaN where absent.
+    indicator_S : (S,) ndarray
+        NaN for people who have none.
+    family_S : (S,) int ndarray
+        Relatives have the same number.
+
+    Returns
+    -------
+    (E,) float64 ndarray or None
+        Weights of the standardised edges; None with fewer than three people or without differences between them.
+    """
+    known_S = np.isfinite(indicator_S)
+    if known_S.sum() < 3 or np.ptp(indicator_S[known_S]) == 0.0:
+        return None
+    features_SE = np.nan_to_num(edges_SE[known_S].astype(np.float64))
+    kernel_SS = features_SE @ features_SE.T
+    typical = float(np.diag(kernel_SS - kernel_SS.mean(axis=0)).mean())
+    if typical <= 0.0:
+        return None
+    predicted_S1, _ = ridge_in_kernel(
+        kernel_SS, kernel_SS, indicator_S[known_S, None], _PENALTIES * typical, family_S[known_S]
+    )
+    # Weights of a ridge regression are those of least norm that predict what it predicts.
+    centred_SE = features_SE - features_SE.mean(axis=0)
+    return np.asarray(np.linalg.lstsq(centred_SE, predicted_S1[:, 0] - predicted_S1.mean(), rcond=None)[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 - the published method: the direction of the generated parameters that goes with the indicator over people (first component of a
   partial least squares regression), and its smoothed gradient with respect to the connectome;
-- a ridge regression from connectomes to observed behaviour: its weights, without any twin.
+- a ridge regression from connectomes to observed behaviour: its weights as slopes, without any twin.
 
 Shape letters: `S` subject, `E` connectome edge, `P` generated parameter.
 """
@@ -20,7 +20,6 @@ from dtb.intervene.spaces import Start
 SMOOTHING_SAMPLES = 100
 SMOOTHING_NOISE = 0.1
 """Samples, and noise in standard deviations of each edge, of the published method's SmoothGrad."""
-_PENALTIES = np.logspace(-3, 3, 13)
 
 
 def pls_direction(parameters_SP: np.ndarray, indicator_S: np.ndarray) -> tuple[np.ndarray, float]:
@@ -90,47 +89,6 @@ def smooth_gradient(
         (slope_SE,) = torch.autograd.grad(position_S.sum(), at_SE)
         sum_SE += slope_SE.nan_to_num(0.0)
     return sum_SE / num_samples
-
-
-def ridge_weights(edges_SE: np.ndarray, indicator_S: np.ndarray, family_S: np.ndarray) -> np.ndarray | None:
-    """Return the weights of a ridge regression of an indicator on standardised edges, whose penalty is judged on left-out families.
-
-    Parameters
-    ----------
-    edges_SE : (S, E) ndarray
-        Standardised; NaN where absent.
-    indicator_S : (S,) ndarray
-        NaN for people who have none.
-    family_S : (S,) int ndarray
-        Relatives have the same number.
-
-    Returns
-    -------
-    (E,) float64 ndarray or None
-        Weights of the standardised edges; None with fewer than three people or without differences between them.
-    """
-    known_S = np.isfinite(indicator_S)
-    if known_S.sum() < 3 or np.ptp(indicator_S[known_S]) == 0.0:
-        return None
-    features_SE = np.nan_to_num(edges_SE[known_S].astype(np.float64))
-    features_SE -= features_SE.mean(0)
-    target_S = indicator_S[known_S] - indicator_S[known_S].mean()
-    values_S, vectors_SS = np.linalg.eigh(features_SE @ features_SE.T)
-    values_S = values_S.clip(min=0.0)
-    typical = values_S.mean()
-    if typical == 0.0:
-        return None
-    families = [np.flatnonzero(family_S[known_S] == family) for family in np.unique(family_S[known_S])]
-    best_S, best_error = np.zeros_like(target_S), np.inf
-    for penalty in _PENALTIES * typical:
-        inverse_SS = (vectors_SS / (values_S + penalty)) @ vectors_SS.T
-        dual_S = inverse_SS @ target_S
-        # The error of people whom a fit left out follows from the fit to all (Golub, Heath & Wahba 1979), for several at once by blocks.
-        left_out = [np.linalg.solve(inverse_SS[np.ix_(who, who)], dual_S[who]) for who in families]
-        error = float(sum((error_F**2).sum() for error_F in left_out))
-        if error < best_error:
-            best_S, best_error = dual_S, error
-    return np.asarray(features_SE.T @ best_S)
 
 
 def correlation_slope(start: Start, weights_E: Tensor) -> Tensor:
