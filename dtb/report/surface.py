@@ -1,7 +1,6 @@
 """The cortex as it is seen from several sides: the outline of each region in the picture, and the light on the surface.
 
-nilearn's package brings the mesh (FreeSurfer's fsaverage5), half way between the folded surface and the inflated one, so that nothing of
-it has to be fetched. A page has the light of each side once; every map of regions then is a set of outlines that are filled.
+A page has the light of each side once; every map of regions then is a set of outlines that are filled.
 
 Shape letters: `V` vertex, `F` face, `R` region, `Y` row and `X` column of a picture.
 """
@@ -17,9 +16,9 @@ from typing import Any, cast
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
 
-from dtb.people.parcellation import NUM_VERTICES, vertices_of
+from dtb.people.cortex import Mesh, mesh_of, regions_of_vertices
+from dtb.people.parcellation import NUM_VERTICES
 
 OUTSIDE, MEDIAL, GLASS = ("left", "right"), ("left-middle", "right-middle"), ("right-glass", "above")
 """Views: of each hemisphere from outside and from the middle, and of both from the right and from above."""
@@ -33,8 +32,6 @@ _AXES = {
 }
 """Hemispheres, and the directions that lie to the right, upwards and towards whoever looks."""
 _SCALE = 2.4  # pixels a millimetre
-_INFLATED = 0.35
-_FARTHEST_MM = 30.0
 _SMOOTH, _CORNER, _SMALLEST = 1.8, 0.45, 7.0  # pixels: of outlines, what may be left out of them, and specks
 _LIGHT = (0.12, 0.62, 0.78)  # to the right, upwards and towards whoever looks
 _GREYS, _DARKEST = 24, 0.7
@@ -92,38 +89,8 @@ def outlines(regions: Sequence[str], place_R3: np.ndarray | None) -> dict[str, d
     dict of str to dict of int to str, or None
         By view; None where it is not known where the regions lie.
     """
-    region_V = vertices_of(regions)
-    if region_V is None:
-        region_V = None if place_R3 is None else _nearest(place_R3)
+    region_V = regions_of_vertices(regions, place_R3)
     return None if region_V is None else {name: dict(_paths(view(name), region_V)) for name in (*OUTSIDE, *MEDIAL)}
-
-
-def _nearest(place_R3: np.ndarray) -> np.ndarray | None:
-    """Return the nearest region of each vertex; -1 where none is near, None where none is of the cortex."""
-    region_V = np.full(2 * NUM_VERTICES, -1)
-    known = np.flatnonzero(np.isfinite(place_R3).all(axis=1))
-    for start, hemisphere, sign in ((0, "left", -1), (NUM_VERTICES, "right", 1)):
-        own = known[place_R3[known, 0] * sign >= 0]
-        if len(own):
-            distance, nearest = cKDTree(place_R3[own]).query(_mesh(hemisphere)[0])
-            region_V[start : start + NUM_VERTICES] = np.where(distance < _FARTHEST_MM, own[nearest], -1)
-    return region_V if (region_V >= 0).any() else None
-
-
-@functools.cache
-def _mesh(hemisphere: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return places (V, 3), the same half inflated, faces (F, 3), and the depth of folds (V,)."""
-    from nilearn.datasets import fetch_surf_fsaverage
-    from nilearn.surface import load_surf_data, load_surf_mesh
-
-    files = fetch_surf_fsaverage("fsaverage5")
-    folded = load_surf_mesh(files[f"pial_{hemisphere}"])
-    place_V3 = np.asarray(folded.coordinates, dtype=float)
-    inflated_V3 = np.asarray(load_surf_mesh(files[f"infl_{hemisphere}"]).coordinates, dtype=float)
-    middle_3 = place_V3.mean(axis=0)
-    inflated_V3 = (inflated_V3 - inflated_V3.mean(axis=0)) * (place_V3.std(axis=0) / inflated_V3.std(axis=0)) + middle_3
-    seen_V3 = (1 - _INFLATED) * place_V3 + _INFLATED * inflated_V3
-    return place_V3, seen_V3, np.asarray(folded.faces), np.asarray(load_surf_data(files[f"sulc_{hemisphere}"]))
 
 
 @functools.cache
@@ -131,11 +98,11 @@ def view(name: str) -> View:
     """Return the brain from the side of this name."""
     hemispheres, *axes = _AXES[name]
     across, up, toward = (np.array(axis, dtype=float) for axis in axes)
-    meshes = [_mesh(hemisphere) for hemisphere in hemispheres]
-    starts = np.cumsum([0, *(len(seen_V3) for _, seen_V3, _, _ in meshes)])
-    seen_V3 = np.concatenate([seen_V3 for _, seen_V3, _, _ in meshes])
-    faces_F3 = np.concatenate([faces_F3 + start for (_, _, faces_F3, _), start in zip(meshes, starts, strict=False)])
-    fold_V = np.concatenate([mesh[3] for mesh in meshes])
+    meshes = [mesh_of(hemisphere) for hemisphere in hemispheres]
+    starts = np.cumsum([0, *(len(mesh.seen_V3) for mesh in meshes)])
+    seen_V3 = np.concatenate([mesh.seen_V3 for mesh in meshes])
+    faces_F3 = np.concatenate([mesh.faces_F3 + start for mesh, start in zip(meshes, starts, strict=False)])
+    fold_V = np.concatenate([mesh.fold_V for mesh in meshes])
     normal_V3 = np.concatenate([_normals(mesh) for mesh in meshes])
     corner_F32 = np.stack([seen_V3 @ across, seen_V3 @ up], axis=1)[faces_F3]
     front_F = np.flatnonzero((normal_V3 @ toward)[faces_F3].mean(axis=1) > -0.05)
@@ -152,9 +119,9 @@ def view(name: str) -> View:
     return View(name, vertex_YX, _light(bright_YX, inside_YX), _path(inside_YX), low_2)
 
 
-def _normals(mesh: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def _normals(mesh: Mesh) -> np.ndarray:
     """Return the direction in which the surface looks at each vertex, (V, 3)."""
-    _, seen_V3, faces_F3, _ = mesh
+    seen_V3, faces_F3 = mesh.seen_V3, mesh.faces_F3
     one, two, three = (seen_V3[faces_F3[:, corner]] for corner in range(3))
     normal_F3, normal_V3 = np.cross(two - one, three - one), np.zeros_like(seen_V3)
     for corner in range(3):
