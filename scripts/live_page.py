@@ -13,7 +13,7 @@ from pathlib import Path
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 """Debian's Chromium, or the one that the variable names; None if there is none."""
-OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage"]
+OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 READY = "body:not([data-waiting])"
 """Is on the page when everything that was asked has been answered and drawn."""
 

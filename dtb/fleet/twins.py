@@ -117,6 +117,13 @@ class TwinRunner:
         num_rows = max(len(records), self._num_rows or 0)
         return records, self._maker.batch(records, part="all", seed=self.seed, num_subjects=num_rows).to(device())
 
+    def lay_out_stranger(self, run: Run) -> Batch:
+        """Return the batch of somebody who is not in the cohort and has no connectome, with one run."""
+        num_regions = len(self.card.region_names)
+        nothing_E = np.full(num_regions * (num_regions - 1) // 2, np.nan, np.float32)
+        record = SubjectRecord("stranger", nothing_E, {}, (run,))
+        return self._maker.batch([record], part="all", seed=self.seed).to(device())
+
 
 def outlines_of(taskset: TaskSet) -> list[TaskOutline]:
     """Return for each task what simulation and indicators need."""

@@ -18,6 +18,7 @@ import pyarrow.dataset
 from dtb.cohort.series.region_centres import region_places
 from dtb.config import read_yaml
 from dtb.errors import DamagedOutputError
+from dtb.evaluate.certificate.verdict import Verdict, verdict_of
 from dtb.evaluate.certificate.wording import headline_of
 from dtb.people.parcellation import load_places
 from dtb.report.collected import Collected, Evaluation, Interventions, Missing, People, Simulations, StageState, Trial
@@ -180,6 +181,13 @@ def read_headline(run: Path) -> str | None:
     if read_stage_state("evaluate", folder).state != "done":
         return None
     return headline_of(_read_json(folder / "certificate.json", set()))
+
+
+def read_verdict(run: Path) -> Verdict:
+    """Read the verdict on the twin of a run; of one that was not evaluated, that it was not."""
+    folder = run / FOLDERS["evaluate"]
+    is_there = read_stage_state("evaluate", folder).state == "done"
+    return verdict_of(_read_json(folder / "certificate.json", set()) if is_there else None)
 
 
 def _read_simulations(folder: Path) -> Simulations:

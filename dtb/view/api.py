@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Number = float | None
 MAX_PEOPLE = 4
+MAX_EVENTS = 300_000
+"""Characters of an events file."""
 Name = Annotated[str, Field(max_length=200)]
 
 
@@ -54,6 +56,51 @@ class SceneRequest(ChangeRequest):
     """Whose BOLD to give; the first of the twin's if none is named."""
 
 
+class LivingRequest(_Strict):
+    """A person of the run, or an events file of one's own, and how many of its first trials to give to the twin."""
+
+    task: Name
+    person: Name | None = None
+    events: Annotated[str, Field(max_length=MAX_EVENTS)] | None = None
+    """Tab-separated values with a header, as in BIDS; read with the task's file."""
+    trials: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+    @model_validator(mode="after")
+    def _is_of_one(self) -> LivingRequest:
+        if (self.person is None) == (self.events is None):
+            raise ValueError("name a person, or give events")
+        return self
+
+
+class Belief(_Strict):
+    """What the twin believes of a person's later trials: a normal distribution of each expected figure."""
+
+    mean: dict[str, Number]
+    """By kind, as in `Performer.figures`."""
+    sd: dict[str, Number]
+    variance_left: float
+    """The share of the variance of the person's latents before any trial that is left."""
+
+
+class LivingReply(_Strict):
+    """What the first trials of a person's earlier half say of the later half."""
+
+    given: int
+    most: int
+    """Usable trials of the earlier half."""
+    later: int
+    """Trials of the later half that are spoken of."""
+    rt: list[Number]
+    """Reaction times of all trials of the earlier half, in seconds; null without a press."""
+    did: dict[str, Number]
+    """What the person did in these later trials."""
+    with_connectome: Belief | None
+    """Null where there is no connectome."""
+    without: Belief
+    unusable: list[str] = []
+    """Rows of a given events file that cannot be used, and why; the first few."""
+
+
 class Connectome(_Strict):
     """Size of the change of a person's connectome."""
 
@@ -86,6 +133,8 @@ class Performer(_Strict):
     """For each trial, the density of a press at each of `rt_seconds`, per second."""
     bold: list[Number]
     """At each of `bold_seconds`, in standard deviations over the training people."""
+    bold_map: list[list[Number]]
+    """The same of every region with BOLD, a row each, in the order of the run's `bold_regions`."""
 
 
 class Refusal(_Strict):
@@ -144,6 +193,8 @@ class Block(_Strict):
     bold_region: str | None
     bold_seconds: list[float]
     bold: list[Number]
+    bold_map: list[list[Number]]
+    """As in `Performer`."""
 
 
 class PersonBlocks(_Strict):
@@ -171,15 +222,35 @@ class Intervention(_Strict):
     direction: str
 
 
+class Verdict(_Strict):
+    """What may be claimed of the run's twin, as its report and certificate open with."""
+
+    key: str
+    badge: str
+    mark: str
+    sentence: str
+
+
 class RunDescription(_Strict):
     """The people, tasks and regions of a run."""
 
     name: str
     people: list[str]
+    unseen: list[str]
+    """Those of them whom the training has not seen; the page shows the first of them first."""
     tasks: list[str]
     regions: list[str]
+    networks: list[str]
+    """The network of each region, read from its name."""
+    places: list[tuple[float, float, float] | None]
+    """Where each region lies: millimetres in MNI space."""
+    has_cortex: bool
+    """Whether `/api/cortex` has the regions of the cortex."""
     bold_regions: list[str]
     intervention: Intervention | None
+    verdict: Verdict
+    is_living: bool
+    """Whether the twin can be updated on own trials: `/api/living`."""
     does_not_fit: str | None
     """That the twin does not fit, in a sentence of the run's certificate; null where it does, or was not evaluated."""
     version: str

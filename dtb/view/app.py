@@ -19,7 +19,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from dtb.errors import InputDataError, StageError, UserError
+from dtb.errors import InputDataError, StageError, TaskError, UserError
 from dtb.pages.render import STYLE, TEMPLATES
 from dtb.version import __version__
 from dtb.view import api
@@ -82,7 +82,8 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
 
     @app.exception_handler(UserError)
     def refuse(_request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 404 if isinstance(error, InputDataError) else 422)
+        is_absent = isinstance(error, InputDataError) and not isinstance(error, TaskError)
+        return JSONResponse({"detail": str(error)}, 404 if is_absent else 422)
 
     @app.exception_handler(StageError)
     def fail(_request: Request, error: Exception) -> JSONResponse:
@@ -140,6 +141,18 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         return Response(viewer.changed_connectomes(request), media_type="application/octet-stream")
 
     @app.get(
+        "/api/cortex",
+        summary="The cortex and its regions",
+        response_class=Response,
+        responses={**_MATRICES, **unknown},
+    )
+    def cortex() -> Response:
+        """Return the mesh of the cortex (fsaverage5) and its regions, little-endian: two uint32, the numbers of vertices V and of
+        triangles F; V x 3 int16, places in hundredths of a millimetre in MNI space; V int16, each vertex's region in the order of
+        `/api/run`, -1 for none; F x 3 uint16, the vertices of each triangle; V uint8, the depth of folds."""
+        return Response(viewer.cortex(), media_type="application/octet-stream")
+
+    @app.get(
         "/api/people/{person}/blocks/{task}/{block}", summary="What a person saw and did in a block", responses=unknown
     )
     def block(
@@ -155,6 +168,12 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
     def scene(request: api.SceneRequest) -> api.SceneReply:
         """Return simulations of a block by people's twins, with the requested change of their connectomes."""
         return viewer.scene(request)
+
+    @app.post("/api/living", summary="What a person's own trials tell the twin", responses=unknown)
+    def living(request: api.LivingRequest) -> api.LivingReply:
+        """Return what the twin believes of the later half of a person's trials after some of the earlier half, with the connectome and
+        without."""
+        return viewer.living(request)
 
     return app
 

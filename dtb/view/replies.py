@@ -75,9 +75,14 @@ def connectome_of(wanted: ManualChange, start: Start, move: Move, distances: tup
 
 
 def performer(
-    person: str, connectome: api.Connectome, scene: Scene, bold_V: Tensor, num_alternatives: int
+    person: str,
+    connectome: api.Connectome,
+    scene: Scene,
+    bold_VR: Tensor,
+    column: int | None,
+    num_alternatives: int,
 ) -> api.Performer:
-    """Return the simulation of a scene with one twin."""
+    """Return the simulation of a scene with one twin; `column` is the region whose BOLD is drawn."""
     return api.Performer(
         person=person,
         connectome=connectome,
@@ -86,15 +91,20 @@ def performer(
         omission=plain(scene.omission_SJ[0]),
         mean_rt=plain(scene.mean_rt_SJ[0]),
         density=plain(scene.density_SJG[0]),
-        bold=plain(bold_V),
+        bold=plain(_column(bold_VR, column)),
+        bold_map=plain(bold_VR.T),
     )
+
+
+def bold_of(bold_VR: Tensor, column: int | None) -> dict[str, list[Any]]:
+    """Return the fields of measured BOLD."""
+    return {"bold": plain(_column(bold_VR, column)), "bold_map": plain(bold_VR.T)}
+
+
+def _column(bold_VR: Tensor, column: int | None) -> Tensor:
+    return torch.zeros(0) if column is None else bold_VR[:, column]
 
 
 def figures(indicators: Sequence[Any], values_M: Tensor) -> dict[str, float | None]:
     """Return figures by their indicators' kinds."""
     return dict(zip((one.kind for one in indicators), plain(values_M), strict=True))
-
-
-def silent() -> Tensor:
-    """Return a series without volumes."""
-    return torch.zeros(0)

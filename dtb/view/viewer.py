@@ -24,18 +24,23 @@ from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.named_target import require_correlations
 from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.intervene.spaces import Start
+from dtb.people.networks import network_of
+from dtb.people.parcellation import load_places
 from dtb.people.records import Run, SubjectRecord
-from dtb.report.collect import FOLDERS, read_headline, read_stage_state
+from dtb.report.collect import FOLDERS, read_headline, read_stage_state, read_verdict
 from dtb.report.collected import read_change
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
 from dtb.twin.edges import matrix_of
 from dtb.version import __version__
 from dtb.view import api, replies
+from dtb.view.brain import packed, places_of_all
+from dtb.view.living import divided, learnt, read_events
 from dtb.view.scene import ManualChange, Scene, judge, perform, valid_change
 
 NOTICE = "Research use only. What a model does is a hypothesis, no medical advice."
 _PEOPLE_KEPT = 16
+_ROWS_TOLD = 5
 
 
 MOST_SCENES = 16
@@ -94,21 +99,29 @@ class Viewer:
         self._card, self._split = shared_twin.card, shared_twin.split
         self._people = tuple(sorted(shared_twin.cohort().pseudonyms))
         self._met: OrderedDict[str, _PreparedPerson] = OrderedDict()
+        self._place_R3 = load_places(run / FOLDERS["ingest"], self._card.region_names)
         self._search = read_stage_state("intervene", run / FOLDERS["intervene"])
-        self._lock = threading.RLock()
+        self._lock, self._learning = threading.RLock(), threading.Lock()
         self._hall = ThreadPoolExecutor(api.MAX_PEOPLE)
         self._sharing = threading.Lock()
         self._under_way: dict[str, Future[api.SceneReply]] = {}
 
     def description(self) -> api.RunDescription:
         """Return the description of the run."""
+        verdict = read_verdict(self._run)
         return api.RunDescription(
             name=self._run.name,
             people=list(self._people),
+            unseen=[pseudonym for pseudonym in self._people if self._part(pseudonym) in {"test", "none"}],
             tasks=[spec.name for spec in self._runner.taskset.specs],
             regions=list(self._card.region_names),
+            networks=[network_of(region) for region in self._card.region_names],
+            places=places_of_all(self._card.region_names, self._place_R3),
+            has_cortex=self._cortex is not None,
             bold_regions=list(self._card.bold_region_names),
             intervention=self._intervention(),
+            verdict=api.Verdict(key=verdict.key, badge=verdict.badge, mark=verdict.mark, sentence=verdict.sentence),
+            is_living=self._card.config.person_effects,
             does_not_fit=read_headline(self._run),
             version=__version__,
             notice=NOTICE,
@@ -133,6 +146,26 @@ class Viewer:
                 if not is_there
             ],
         )
+
+    @functools.cached_property
+    def _cortex(self) -> bytes | None:
+        """The cortex; made when it is first asked for, because its mesh takes seconds to read."""
+        return packed(self._card.region_names, self._place_R3)
+
+    def cortex(self) -> bytes:
+        """Return the cortex and its regions, as `dtb.view.brain.packed` lays them out.
+
+        Raises
+        ------
+        InputDataError
+            It is not known where the regions lie.
+        """
+        if self._cortex is None:
+            raise InputDataError(
+                f"It is not known where the regions of {self._run.name} lie: their names are of no parcellation that dtb knows. Give "
+                "`dtb ingest` an atlas that tells it (`--atlas`)."
+            )
+        return self._cortex
 
     def connectome(self, pseudonym: str) -> bytes:
         """Return a person's correlation matrix: float32, little-endian, row by row."""
@@ -171,9 +204,7 @@ class Viewer:
         first = self._runner.taskset.first_channel(self._runner.taskset.index(task))
         stimulus_TI = block.stimulus_SKTI[0, 0, :, first : first + len(spec.channels)]
         counted_V = block.bold_counted_SKV[0, 0]
-        series_V = replies.silent()
-        if column is not None:
-            series_V = (block.bold_SKVR[0, 0, :, column] / self._runner.twin.bold_scale_R[column])[counted_V]
+        bold_VR = (block.bold_SKVR[0, 0] / self._runner.twin.bold_scale_R)[counted_V]
         return api.Block(
             person=pseudonym,
             task=task,
@@ -190,7 +221,7 @@ class Viewer:
             figures=replies.figures(indicators, did_M),
             bold_region=region,
             bold_seconds=replies.plain(start + block.volume_seconds_SKV[0, 0][counted_V]),
-            bold=replies.plain(series_V),
+            **replies.bold_of(bold_VR, column),
         )
 
     def scene(self, request: api.SceneRequest) -> api.SceneReply:
@@ -224,6 +255,38 @@ class Viewer:
                 del self._under_way[key]
         return reply.result()
 
+    def living(self, request: api.LivingRequest) -> api.LivingReply:
+        """Return what own trials tell the twin.
+
+        Raises
+        ------
+        InputDataError
+            There is no such person or task, too few trials, or the events cannot be read.
+        StageError
+            The twin has no person effects.
+        """
+        if not self._card.config.person_effects:
+            raise StageError(
+                "This twin has no person effects (`twin.person_effects: false`): own trials cannot change it. Train one with them."
+            )
+        taskset = self._runner.taskset
+        names = tuple(spec.name for spec in taskset.specs)
+        self._require("task", request.task, names)
+        with self._learning:
+            batch, unusable = self._own_batch(request)
+            return learnt(self._runner, divided(batch, taskset.index(request.task), names), request.trials).model_copy(
+                update={"unusable": unusable[:_ROWS_TOLD]}
+            )
+
+    def _own_batch(self, request: api.LivingRequest) -> tuple[Batch, list[str]]:
+        """Return the trials of a person of the run, or of events that were given, and the rows that cannot be used."""
+        if request.events is None:
+            with self._lock:
+                return self._prepare(str(request.person)).batch, []
+        spec = self._runner.taskset.specs[self._runner.taskset.index(request.task)]
+        run, unusable = read_events(spec, request.events)
+        return self._runner.lay_out_stranger(run), unusable
+
     def _performed(self, request: api.SceneRequest) -> api.SceneReply:
         began = time.perf_counter()
         region, column = self._bold_region(request.bold_region)
@@ -238,8 +301,8 @@ class Viewer:
         num_alternatives = len(spec.alternatives)
         performers = []
         for pseudonym, (connectome, scene) in zip(request.people, performances, strict=True):
-            bold_V = replies.silent() if column is None else scene.bold_SVR[0, counted_V, column]
-            performers.append(replies.performer(pseudonym, connectome, scene, bold_V, num_alternatives))
+            bold_VR = scene.bold_SVR[0, counted_V]
+            performers.append(replies.performer(pseudonym, connectome, scene, bold_VR, column, num_alternatives))
         began_at = float(block.start_seconds_SK[0, 0])
         return api.SceneReply(
             performers=performers,

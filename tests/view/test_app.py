@@ -16,7 +16,7 @@ from dtb.errors import DamagedOutputError, InputDataError
 from dtb.view.app import make_app
 from dtb.view.viewer import Viewer
 from tests.fleet.world import REGIONS
-from tests.view.runs import make_run
+from tests.view.runs import PLACES, make_run
 
 TOKEN = "a-token-of-the-tests"
 SCENE = {"people": ["p0000", "p0002"], "task": "stroop", "block": 1}
@@ -111,6 +111,32 @@ def test_a_change_moves_the_twin_and_says_how_far(client):
         assert became - was == pytest.approx(0.05, abs=2e-4)
     dosed = client.post("/api/scene", json={**SCENE, "people": ["p0001"], "dose": 1.0}).json()
     assert dosed["performers"][0]["connectome"]["made"] > 0
+
+
+def test_regions_lie_where_the_cohort_says_and_the_cortex_is_packed_as_described(client):
+    run = client.get("/api/run").json()
+    assert run["unseen"] == ["p0000"]
+    assert run["places"] == PLACES.tolist()
+    packed = client.get("/api/cortex").content
+    vertices, faces = np.frombuffer(packed, "<u4", 2)
+    place = np.frombuffer(packed, "<i2", 3 * vertices, 8).reshape(-1, 3) / 100
+    region = np.frombuffer(packed, "<i2", vertices, 8 + 6 * vertices)
+    corner = np.frombuffer(packed, "<u2", 3 * faces, 8 + 8 * vertices).reshape(-1, 3)
+    assert len(packed) == 8 + 9 * vertices + 6 * faces
+    assert corner.max() == vertices - 1
+    edges = np.sort(np.concatenate([corner[:, [0, 1]], corner[:, [1, 2]], corner[:, [2, 0]]]), axis=1)
+    assert set(np.unique(edges, axis=0, return_counts=True)[1]) == {2}, "the surface is closed"
+    near = np.linalg.norm(place - PLACES[region], axis=1)
+    assert near[region >= 0].max() < 30
+    assert (np.sign(place[region >= 0, 0]) == np.sign(PLACES[region[region >= 0], 0])).mean() > 0.97
+
+
+def test_bold_of_all_regions_is_answered_with_that_of_the_one_that_is_named(client):
+    scene = client.post("/api/scene", json={**SCENE, "bold_region": REGIONS[2]}).json()
+    block = client.get("/api/people/p0000/blocks/stroop/1", params={"bold_region": REGIONS[2]}).json()
+    for one in (block, *scene["performers"]):
+        assert len(one["bold_map"]) == 4
+        assert one["bold_map"][2] == one["bold"]
 
 
 @pytest.mark.parametrize(

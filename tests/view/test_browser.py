@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from scripts.live_page import CHROMIUM, READY, served
 from tests.fleet.world import REGIONS
+from tests.pages.accessibility import violations
 from tests.view.runs import make_run
 
 pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
@@ -30,10 +33,11 @@ def opened(browser, address):
     """Open pages, each for a viewer of its own; at the end nothing may have gone wrong in any of them."""
     contexts, wrong = [], []
 
-    def open_page(**options):
+    def open_page(before="", refused=(), **options):
         contexts.append(browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **options}))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: wrong.append(message.text))
+        page.add_init_script(before)
+        page.on("console", lambda message: any(one in message.text for one in refused) or wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: _is_own(request.url, address) or wrong.append(request.url))
         page.goto(address)
@@ -188,25 +192,29 @@ def _matrix(page) -> list[list[float]]:
     return page.evaluate("() => [...document.getElementById('matrix').data[0].z].map(row => [...row])")
 
 
-def test_the_connectome_shows_the_change_against_the_own_and_is_told_in_words(opened):
+def test_the_connectome_shows_the_change_alone_or_against_the_own_and_is_told_in_words(opened):
     page = opened()
     own = _matrix(page)
     assert own == [list(row) for row in zip(*own, strict=True)]
     assert "Nothing is changed" in page.get_attribute("#matrix", "aria-label")
+    assert page.is_disabled("#view")
     page.fill("#dose-number", "1")
     page.wait_for_selector(READY)
+    change = _matrix(page)
+    assert change[-1][-2] == change[-2][-1] == pytest.approx(0.02, abs=2e-3), "what was found, regions 8 and 9"
+    assert max(abs(value) for row in change[:-2] for value in row[:-2]) < 1e-3
+    page.select_option("#view", "changed")
     changed = _matrix(page)
-    assert [changed[i][j] for i in range(len(own)) for j in range(i, len(own))] == [
-        own[i][j] for i in range(len(own)) for j in range(i, len(own))
-    ]
-    assert changed[-1][-2] - own[-1][-2] == pytest.approx(0.02, abs=2e-3), "what was found, regions 8 and 9"
+    above = [(i, j) for i in range(len(own)) for j in range(i, len(own))]
+    assert [changed[i][j] for i, j in above] == [own[i][j] for i, j in above]
+    assert changed[-1][-2] - own[-1][-2] == pytest.approx(change[-1][-2], abs=1e-6)
     assert "p0000's own above the diagonal, changed below it" in page.inner_text("#matrix-note")
     assert f"joins {REGIONS[8]} and {REGIONS[9]}" in page.get_attribute("#matrix", "aria-label")
     page.select_option("#other", "p0001")
     page.wait_for_function("() => document.getElementById('matrix-note').innerText.includes('both changed')")
     page.click("#reset")
     page.wait_for_selector(READY)
-    assert "changed" not in page.inner_text("#matrix-note")
+    assert "change" not in page.inner_text("#matrix-note")
 
 
 def test_the_words_for_a_chart_follow_the_trial_that_is_picked(opened):
@@ -235,13 +243,17 @@ def test_each_alternative_has_a_pattern_of_its_own(opened):
 
 def test_a_block_is_played_trial_by_trial(opened):
     page = opened()
+    page.press("#second", "Home")
     page.click("#play")
     page.wait_for_function("() => document.getElementById('now').innerText.startsWith('Trial 2, ')")
     assert "Likeliest: p0000" in page.inner_text("#now")
     assert page.locator("#course .shapelayer path").count() == 1
     page.click("#play")
     assert page.inner_text("#play") == "Play"
-    assert page.locator("#course .shapelayer path").count() == 0
+    stopped = float(page.input_value("#second"))
+    assert stopped > 4, "the slider went along"
+    page.press("#second", "Home")
+    assert "At 0.0 s" in page.inner_text("#now")
 
 
 def test_a_click_on_the_connectome_takes_the_edge(opened):
@@ -273,11 +285,134 @@ def test_what_is_shown_can_be_taken_along(opened, tmp_path):
     assert content["request"]["dose"] == 1
     assert content["changed"]["performers"][0]["figures"] != content["own"]["performers"][0]["figures"]
     assert "Research use only" in content["notice"]
-    rows = taken("#save-csv").read_text().splitlines()
-    assert rows[0] == "person,connectome,quantity,trial,seconds,value"
-    assert {row.split(",")[1] for row in rows[1:]} == {"measured", "own", "changed"}
-    assert len({len(row.split(",")) for row in rows}) == 1
+    rows = list(csv.reader(taken("#save-csv").read_text().splitlines()))
+    assert rows[0] == ["person", "connectome", "quantity", "trial", "seconds", "value"]
+    assert {row[1] for row in rows[1:]} == {"", "measured", "own", "changed"}
+    assert {len(row) for row in rows} == {6}
+    told = {row[2]: row[-1] for row in rows[1:] if not row[1]}
+    assert json.loads(told["request"]) == content["request"]
+    assert "Research use only" in told["notice"]
+    assert taken("#brain-png").read_bytes().startswith(b"\x89PNG")
     assert taken("[data-png=rt]").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_twins_verdict_and_who_was_never_seen_stand_first(opened):
+    page = opened()
+    assert page.inner_text("#badge").endswith("not evaluated")
+    assert "Nothing can be claimed" in page.inner_text("#verdict")
+    groups = page.eval_on_selector_all(
+        "#person optgroup", "groups => groups.map(one => [one.label, [...one.children].map(child => child.value)])"
+    )
+    assert groups == [["Not seen in training", ["p0000"]], ["Seen in training", ["p0001", "p0002"]]]
+    assert page.input_value("#person") == "p0000"
+
+
+def _place_of_picked(page) -> tuple[float, float]:
+    """Where the picked region is seen, from where its label stands."""
+    left, right, top, width = page.evaluate(
+        "() => { const { left, right, top } = document.getElementById('brain-label').style;"
+        " return [left, right, top, document.getElementById('brain-canvas').clientWidth]; }"
+    )
+    x = width - float(right[:-2]) + 8 if left == "auto" else float(left[:-2]) - 8
+    return x, float(top[:-2]) + 34
+
+
+def test_the_brain_is_turned_and_its_regions_are_picked(opened):
+    page = opened()
+    page.fill("#picked", REGIONS[1])
+    page.press("#picked", "Enter")
+    assert page.inner_text("#brain-label").startswith(f"{REGIONS[1]}, other: ")
+    page.click("#pick-gain")
+    assert page.input_value(".knob.region .first") == REGIONS[1]
+    x, y = _place_of_picked(page)
+    page.click("#brain-canvas", position={"x": x, "y": y})
+    assert page.input_value("#picked") == "", "it was picked, and is not any more"
+    page.click("#brain-canvas", position={"x": x, "y": y})
+    assert page.input_value("#picked") == REGIONS[1]
+    page.click("#pick-edge")
+    page.fill("#picked", REGIONS[4])
+    page.press("#picked", "Enter")
+    assert [page.input_value(f".knob.edge .{which}") for which in ("first", "second")] == [REGIONS[1], REGIONS[4]]
+    page.focus("#brain-canvas")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => location.hash.includes('camera=212.5')")
+    page.click("[data-side=above]")
+    page.wait_for_function("() => location.hash.includes('camera=-90%7E89.9')")
+
+
+def test_the_colours_of_the_brain_follow_the_moment_and_words_tell_them(opened):
+    page = opened()
+    told = []
+    for second in ("3", "9"):
+        page.fill("#second", second)
+        told.append(page.get_attribute("#brain-canvas", "aria-label"))
+    assert "BOLD, SD at 3.0 s of 10 regions of p0000" in told[0]
+    assert told[0].split("The largest")[1] != told[1].split("The largest")[1]
+    page.select_option("#colour", "network")
+    assert page.inner_text("#brain-legend").strip() == "other"
+
+
+def test_a_link_brings_the_whole_page_back_and_holds_no_key(opened, address):
+    page = opened()
+    page.select_option("#task", "stroop")
+    page.wait_for_function("() => document.querySelector('#title').innerText.startsWith('p0000: stroop')")
+    page.select_option("#other", "p0002")
+    page.click("#add-region")
+    page.fill(".knob.region .first", REGIONS[4])
+    page.press(".knob.region .first", "Tab")
+    page.fill('.knob.region [type="number"]', "0.5")
+    page.wait_for_selector(READY)
+    page.select_option("#view", "changed")
+    page.fill("#second", "6")
+    page.click("[data-side=right]")
+    page.click("#copy-link")
+    link = page.url
+    assert "token" not in link
+    assert address.split("=")[1] not in link
+    said = [page.inner_text(one) for one in ("#title", "#moved", "#figures", "#matrix-note", "#now")]
+    again = opened()
+    again.goto(link)
+    again.wait_for_function("() => document.querySelector('#title').innerText.startsWith('p0000: stroop')")
+    again.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 6")
+    again.wait_for_selector(READY)
+    assert [again.inner_text(one) for one in ("#title", "#moved", "#figures", "#matrix-note", "#now")] == said
+    assert again.evaluate("location.hash") == page.evaluate("location.hash")
+    again.goto(link.replace("p0002", "p0009"))
+    again.wait_for_function("() => document.getElementById('problem').innerText.includes('has not: p0009')")
+
+
+def test_own_trials_move_and_narrow_what_the_twin_believes(opened, tmp_path):
+    page = opened(refused=["422"])
+    page.locator("#living").scroll_into_view_if_needed()
+    page.wait_for_selector("#living:not([data-waiting]) #belief .main-svg")
+    before = page.inner_text("#belief-words")
+    assert "after 0 own trials: with the connectome" in before
+    assert "(100 % of the variance of the person is left)" in before
+    page.press("#given", "End")
+    page.wait_for_function("() => document.getElementById('given-number').innerText === '4 of 4'")
+    after = page.inner_text("#belief-words")
+    (left, _) = (int(one) for one in re.findall(r"(\d+) % of the variance", after))
+    assert left < 100
+    assert page.evaluate("document.getElementById('narrowing').data[1].x") == [0, 1, 2, 3, 4]
+    events = tmp_path / "sub-me_task-hammer_events.tsv"
+    events.write_text("onset\tduration\n0\t1\n")
+    page.set_input_files("#events", events)
+    page.wait_for_function(
+        "() => document.getElementById('belief-words').innerText.includes('events.tsv, task hammer: no column')"
+    )
+    page.click("#forget")
+    page.wait_for_function("() => document.getElementById('belief-words').innerText.startsWith('p0000, hammer')")
+
+
+def test_without_webgl_all_else_goes_on(opened):
+    page = opened(
+        before="""const real = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...more) { return kind === "webgl2" ? null : real.call(this, kind, ...more); };"""
+    )
+    assert "this browser has no WebGL 2" in page.inner_text("#brain-none")
+    own = _figure(page)
+    page.fill("#dose-number", "1")
+    assert _wait_for_other(page, own) != own
 
 
 @pytest.mark.parametrize(
@@ -290,6 +425,20 @@ def test_it_fits_a_phone_and_the_dark(opened, options):
         "['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).map(Number))"
     )
     assert _contrast(ink, ground) > 7
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(opened, scheme):
+    page = opened(color_scheme=scheme)
+    page.fill("#dose-number", "1")
+    page.click("#add-region")
+    page.click("#add-edge")
+    page.fill("#picked", REGIONS[4])
+    page.press("#picked", "Enter")
+    page.locator("#living").scroll_into_view_if_needed()
+    page.wait_for_selector("#living:not([data-waiting]) #belief .main-svg")
+    page.wait_for_selector(READY)
+    assert violations(page) == []
 
 
 def _contrast(first: list[int], second: list[int]) -> float:

@@ -66,10 +66,18 @@ const settings = (run, kind) =>
 
 export const edgesAsked = (run) => settings(run, "edge").map(({ names: [first, second], value }) => ({ first, second, by: value }));
 
+export const gainsAsked = (run) => settings(run, "region").map(({ names: [region], value }) => ({ region, gain: value }));
+
+// A knob as a link has it: with its regions and its value.
+export function setKnob(kind, names, value) {
+  const slider = addKnob(kind, names), number = slider.closest(".slide").querySelector('[type="number"]');
+  slider.value = number.value = value;
+}
+
 // What is asked of the connectome; null if it is to stay as it is.
 export function changeAsked(run) {
   const edges = edgesAsked(run), dose = Number($("dose").value);
-  const gains = settings(run, "region").map(({ names: [region], value }) => ({ region, gain: value }));
+  const gains = gainsAsked(run);
   const asks = dose !== 0 || edges.some((one) => one.by !== 0) || gains.some((one) => one.gain !== 1);
   return asks ? { edges, gains, dose } : null;
 }

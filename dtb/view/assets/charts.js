@@ -4,9 +4,9 @@ const CHOICES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00
 // Of a lightness each, so that they differ for everybody's eyes; and each alternative has a pattern too.
 const NAMED = { red: "#9c1430", green: "#58c98c", blue: "#2b6fc0", yellow: "#f4dc6c", orange: "#e07b1f" };
 const PATTERNS = ["", "/", ".", "x", "\\", "+"];
-const SILENT = { displayModeBar: false, responsive: true, doubleClick: "reset" };
+export const SILENT = { displayModeBar: false, responsive: true, doubleClick: "reset" };
 
-const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const colourOf = (place) => style(`--task-${place}`);
 
 export function choiceColour(names, place) {
@@ -14,7 +14,7 @@ export function choiceColour(names, place) {
   return names.every((name) => NAMED[name]) ? NAMED[names[place]] : CHOICES[place % CHOICES.length];
 }
 
-function layout(more) {
+export function layout(more) {
   const axis = { gridcolor: style("--grid"), zeroline: false, linecolor: style("--quiet"), tickcolor: style("--quiet"), automargin: true };
   const base = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 52, r: 12, t: 8, b: 42 }, hovermode: "closest",
@@ -27,11 +27,11 @@ function layout(more) {
   return made;
 }
 
-const title = (text) => ({ text, standoff: 6, font: { size: 12 } });
+export const title = (text) => ({ text, standoff: 6, font: { size: 12 } });
 
 // Stimuli, who would choose what at each trial, and BOLD, above one another over the seconds of the run. All strips of choices share one
 // axis, a row each: few axes and traces are what makes it fast enough to follow a hand.
-export function drawCourse(place, block, performances, selected) {
+export function drawCourse(place, block, performances, selected, moment) {
   const rows = [{ label: "pressed" }, ...performances.map((one) => ({ label: one.label, one }))];
   const hasBold = block.bold_seconds.length > 0;
   const heights = { stimulus: 24 + 13 * block.channels.length, strips: 56 * rows.length, bold: hasBold ? 150 : 0 };
@@ -53,7 +53,7 @@ export function drawCourse(place, block, performances, selected) {
   const traces = [{
     type: "heatmap", x: centres, y: block.channels, z: block.stimulus, showscale: false, zmin: 0, zmax: 1, ygap: 1,
     colorscale: [[0, style("--ground")], [1, style("--ink")]], hovertemplate: "%{y}: %{z:.2f} at %{x:.1f} s<extra></extra>",
-  }, ...choiceTraces(block, rows, selected)];
+  }, ...choiceTraces(block, rows, selected), pressTimes(block, rows)];
   if (hasBold) {
     axes.yaxis3 = { domain: domain(whole - heights.bold, heights.bold), title: title("BOLD, SD"), fixedrange: true };
     traces.push({
@@ -69,7 +69,24 @@ export function drawCourse(place, block, performances, selected) {
   }
   const margin = { l: 72, r: 12, t: 30, b: 42 }, height = whole + margin.t + margin.b;
   place.style.height = `${height}px`;
-  return Plotly.react(place, traces, layout({ ...axes, barmode: "overlay", height, margin }), SILENT);
+  return Plotly.react(place, traces, layout({ ...axes, barmode: "overlay", height, margin, shapes: moment === null ? [] : [momentLine(moment)] }), SILENT);
+}
+
+const momentLine = (second) => ({ type: "line", x0: second, x1: second, yref: "paper", y0: 0, y1: 1, line: { color: style("--ink"), width: 1.5 } });
+
+export const showMoment = (place, second) => Plotly.relayout(place, { shapes: [momentLine(second)] });
+
+// When the person pressed, and when each twin is expected to: a mark in each row.
+function pressTimes(block, rows) {
+  const marks = rows.flatMap(({ label, one }, number) => block.trials.flatMap((trial, j) => {
+    const rt = one ? one.performer.mean_rt[j] : trial.rt;
+    return rt === null ? [] : [{ x: trial.onset + rt, number, told: `${label}: trial ${j + 1} ${one ? "expected" : "pressed"} after ${rt.toFixed(2)} s` }];
+  }));
+  return {
+    type: "scatter", mode: "markers", name: "press", x: marks.map((mark) => mark.x), y: marks.map((mark) => mark.number + 0.42), yaxis: "y2",
+    showlegend: true, marker: { symbol: "line-ns", size: 26, color: style("--ink"), line: { width: 2, color: style("--ink") } },
+    text: marks.map((mark) => mark.told), hovertemplate: "%{text}<extra></extra>",
+  };
 }
 
 // One trace an alternative, over all rows: bars that stand on those of the alternatives before it.
@@ -122,25 +139,6 @@ export function drawTimes(place, block, rtSeconds, performances, selected) {
     height: 340, xaxis: { title: title("reaction time, s"), range: [0, 1.05 * Math.max(0.5, last, ...seen)], fixedrange: true },
     yaxis: { title: title("density, 1/s"), rangemode: "tozero", fixedrange: true },
   }), SILENT);
-}
-
-// Two matrices, one on either side of the diagonal: of two people, or of one before and after a change.
-export function drawMatrix(place, regions, upper, lower, edges) {
-  const size = regions.length;
-  const z = Array.from({ length: size }, (_, i) => Float32Array.from({ length: size }, (_, j) => (i <= j ? upper : lower)[i * size + j]));
-  const places = edges.flatMap(([a, b]) => [[a, b], [b, a]]);
-  const ticks = { showticklabels: false, ticks: "", showgrid: false, fixedrange: true, zeroline: false };
-  return Plotly.react(place, [
-    {
-      type: "heatmap", z, zmin: -1, zmax: 1, colorscale: "RdBu", reversescale: false, colorbar: { thickness: 10, outlinewidth: 0, title: { text: "r" } },
-      customdata: z.map((_, i) => regions.map((name) => [regions[i], name])), hovertemplate: "%{customdata[0]} – %{customdata[1]}: %{z:.2f}<extra></extra>",
-    },
-    {
-      type: "scatter", mode: "markers", x: places.map((pair) => pair[1]), y: places.map((pair) => pair[0]), hoverinfo: "skip",
-      marker: { symbol: "square-open", size: 9, color: style("--ink"), line: { width: 2 } }, showlegend: false,
-    },
-  ], layout({ height: 340, margin: { l: 10, r: 10, t: 10, b: 10 }, xaxis: { ...ticks, constrain: "domain" },
-    yaxis: { ...ticks, autorange: "reversed", scaleanchor: "x", constrain: "domain" } }), SILENT);
 }
 
 export const savePicture = (place, name) =>

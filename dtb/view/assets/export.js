@@ -2,7 +2,7 @@
 
 export function save(name, type, content) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
   link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);
@@ -10,9 +10,11 @@ export function save(name, type, content) {
 
 const quoted = (value) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
 
-// One row a number: person, connectome (measured, own or changed), quantity, trial (from 1), seconds, value.
-export function asCsv(block, scene, performances) {
+// One row a number: person, connectome (measured, own or changed), quantity, trial (from 1), seconds, value. The first rows say of what and
+// under which request, as `about` names it.
+export function asCsv(about, block, scene, performances) {
   const rows = [["person", "connectome", "quantity", "trial", "seconds", "value"]];
+  for (const [name, value] of Object.entries(about)) rows.push(["", "", name, "", "", typeof value === "string" ? value : JSON.stringify(value)]);
   block.trials.forEach((trial, j) => rows.push([block.person, "measured", "rt", j + 1, trial.onset, trial.rt]));
   block.trials.forEach((trial, j) => rows.push([block.person, "measured", "choice", j + 1, trial.onset, trial.choice.join("|")]));
   block.bold.forEach((value, v) => rows.push([block.person, "measured", `bold ${block.bold_region}`, "", block.bold_seconds[v], value]));

@@ -26,8 +26,8 @@ export const json = async (path, body) => (await fetched(path, body)).json();
 
 // Calls `work` at once, or as soon as the call before it is done; calls in between are dropped. If the work was done, `afterwards` does what
 // may wait until nobody asks for more; it is given a way to know whether somebody asked since, whom it does not hold up. Until all that is
-// done the page says that it waits.
-export function latest(work, afterwards) {
+// done the page, or the `place` on it, says that it waits.
+export function latest(work, afterwards, place = document.body) {
   let running = false, again = false, asked = 0;
   return async function ask() {
     asked += 1;
@@ -36,7 +36,7 @@ export function latest(work, afterwards) {
       return;
     }
     running = true;
-    document.body.dataset.waiting = "";
+    place.dataset.waiting = "";
     let done = false;
     try {
       do {
@@ -48,6 +48,6 @@ export function latest(work, afterwards) {
     }
     const mine = asked, isLast = () => asked === mine;
     if (done) await afterwards(isLast);
-    if (isLast()) delete document.body.dataset.waiting;
+    if (isLast()) delete place.dataset.waiting;
   };
 }

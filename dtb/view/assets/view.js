@@ -1,17 +1,26 @@
 // The page's state, its controls, and what follows from them.
 
+import { anatomy } from "./anatomy.js";
 import { fetched, json, latest } from "./http.js";
-import { colourOf, drawCourse, drawMatrix, drawTimes, savePicture } from "./charts.js";
+import { colourOf, drawCourse, drawTimes, savePicture, showMoment } from "./charts.js";
 import { addKnob, changeAsked, edgesAsked, pair, showMoves, undoAll } from "./changes.js";
-import { player } from "./play.js";
+import { drawMatrix } from "./matrix.js";
+import { player, trialAt } from "./play.js";
 import { asCsv, save } from "./export.js";
+import { drawTable, text } from "./figures.js";
+import { linked } from "./linked.js";
+import { living } from "./living.js";
+import { byNetwork, difference } from "./values.js";
 
 const $ = (id) => document.getElementById(id);
-const FIGURES = { mean_rt: ["Reaction time", "s", 3], condition_rt: ["Condition effect", "s", 3], accuracy: ["Right answers", "%", 1] };
 
 // What is shown: `own` is the scene without any change, `changed` with what is asked, null while nothing is; `moved` are the changed
 // matrices, one a performer.
-const shown = { run: null, people: {}, matrices: {}, moved: null, block: null, own: null, changed: null, playing: null };
+const shown = {
+  run: null, people: {}, matrices: {}, moved: null, block: null, own: null, changed: null, playing: null, second: 0, order: null, wanted: {},
+};
+let brain = null, moment = null, learning = null;
+const { hash, remember, restore, copy } = linked(shown, () => brain);
 
 // Says why there is no answer, or that there is one again; what is said of an input stays.
 function say(problem) {
@@ -59,10 +68,12 @@ const request = (change) => ({
 async function reload() {
   const who = await person($("person").value);
   if ($("other").value) await person($("other").value);
-  fill($("task"), who.tasks.map((one) => [one.task, one.task]), $("task").value);
+  const { wanted } = shown;
+  shown.wanted = {};
+  fill($("task"), who.tasks.map((one) => [one.task, one.task]), wanted.task ?? $("task").value);
   const blocks = who.tasks.find((one) => one.task === $("task").value)?.blocks ?? [];
   if (!blocks.length) throw new Error(`${who.person} performed no task that this twin knows.`);
-  fill($("block"), blocks.map((label, place) => [String(place), label]), $("block").value);
+  fill($("block"), blocks.map((label, place) => [String(place), label]), wanted.block ?? $("block").value);
   const asked = request({});
   const region = asked.bold_region ? `?bold_region=${encodeURIComponent(asked.bold_region)}` : "";
   const [block, own] = await Promise.all([
@@ -70,15 +81,20 @@ async function reload() {
     json("api/scene", asked),
   ]);
   const isSame = ["person", "task", "block"].every((key) => shown.block?.[key] === block[key]);
-  Object.assign(shown, { block, own, moved: null });
+  if (shown.changed) shown.wantedView ??= $("view").value;
+  Object.assign(shown, { block, own, changed: null, moved: null });
   const trials = block.trials.map((trial, j) => [String(j), `${j + 1}, at ${trial.onset.toFixed(1)} s${trial.condition ? `: ${trial.condition}` : ""}`]);
-  fill($("trial"), [["", `all ${block.trials.length} of the block`], ...trials], isSame ? $("trial").value : "");
+  fill($("trial"), [["", `all ${block.trials.length} of the block`], ...trials], wanted.trial ?? (isSame ? $("trial").value : ""));
   const part = { training: "was trained on", validation: "was stopped by", test: "has never seen", none: "has never seen" }[who.part];
   $("part").textContent = `The twin ${part} this person.`;
   const everyone = performers().every((name) => shown.people[name].has_intervention);
   for (const id of ["dose", "dose-number"]) $(id).disabled = !everyone;
   if (!everyone) $("dose").value = $("dose-number").value = 0;
   $("dose-note").textContent = doseNote(everyone);
+  if (!isSame) moment.reset(wanted.second === undefined ? null : Number(wanted.second));
+  fill($("brain-of"), performers().map((name, place) => [String(place), short(name)]), $("brain-of").value);
+  $("brain-of").parentElement.hidden = performers().length < 2;
+  learning.look();
   drawConnectome();
 }
 
@@ -97,8 +113,9 @@ const answer = latest(told(async () => {
       $("stage").removeAttribute("aria-busy");
     }
   }
-  const change = changeAsked(shown.run);
+  const change = changeAsked(shown.run), was = shown.changed !== null;
   shown.changed = change ? await json("api/scene", request(change)) : null;
+  if ((shown.changed !== null) !== was) choose(shown.changed === null ? "own" : shown.wantedView ?? "change");
   if (!isStale) draw();
   return !isStale;
 }), told(async (isLast) => {
@@ -107,6 +124,15 @@ const answer = latest(told(async () => {
   shown.moved = moved;
   drawConnectome();
 }));
+
+// Shows connectomes as they are, as they were changed, or the change alone: in the matrix and on the brain.
+function choose(view) {
+  delete shown.wantedView;
+  if (view === "own") shown.moved = null;
+  $("view").disabled = view === "own";
+  $("view").value = view;
+  drawConnectome();
+}
 
 async function changedMatrices(change) {
   const people = performers(), size = shown.run.regions.length ** 2;
@@ -138,11 +164,13 @@ function performances() {
 
 function draw() {
   const all = performances(), trial = selectedTrial(), { block } = shown;
-  drawCourse($("course"), block, all, trial);
+  drawCourse($("course"), block, all, trial, shown.second);
   drawTimes($("rt"), block, shown.own.rt_seconds, all, trial);
   const [first, second] = performers();
   $("title").textContent = `${first}: ${block.task}, ${block.run}${second ? `; performed by ${short(second)} too` : ""}`;
-  table(all, block);
+  drawTable($("figures"), all, block, short(block.person));
+  brain?.paint();
+  tellMoment(all, trialAt(block, shown.second));
   showMoves(shown.changed);
   $("moved").textContent = shown.changed ? shown.changed.performers.map(moved).join("\n") : "Connectomes as they are: nothing is changed.";
   const milliseconds = Math.round(1000 * (shown.changed ?? shown.own).seconds);
@@ -152,6 +180,7 @@ function draw() {
   const which = trial === null ? `${block.trials.length} trials` : `trial ${trial + 1} of ${block.trials.length}, stressed among the others`;
   $("course").setAttribute("aria-label", `Stimuli, probability of each choice for ${which}, and BOLD of ${block.bold_region ?? "no region"}. ${right}.`);
   describeTimes(all, trial);
+  remember();
 }
 
 function describeTimes(all, trial) {
@@ -163,14 +192,29 @@ function describeTimes(all, trial) {
   $("rt").setAttribute("aria-label", `Distribution of reaction times in ${of}. ${each.join("; ")}.`);
 }
 
-// Called while the block plays, with the trial that it is in.
-function follow(trial) {
-  if (trial === shown.playing) return;
-  shown.playing = trial;
-  const all = performances(), { block } = shown;
-  drawTimes($("rt"), block, shown.own.rt_seconds, all, selectedTrial());
-  describeTimes(all, selectedTrial());
-  if (trial === null) return;
+// Called with the second that is looked at, and the trial that it is in.
+function follow(second, trial, plays) {
+  const { block } = shown, all = performances();
+  shown.second = second;
+  if ($("course").data) showMoment($("course"), second);
+  brain?.paint();
+  remember();
+  const playing = plays ? trial : null;
+  if (playing !== shown.playing) {
+    shown.playing = playing;
+    drawTimes($("rt"), block, shown.own.rt_seconds, all, selectedTrial());
+    describeTimes(all, selectedTrial());
+  }
+  tellMoment(all, trial);
+}
+
+// Says what happens at the moment that is looked at.
+function tellMoment(all, trial) {
+  const { block, second } = shown;
+  if (trial === null) {
+    $("now").textContent = `At ${second.toFixed(1)} s of the run. Play is four times as fast as it was.`;
+    return;
+  }
   const { condition, correct, choice, rt } = block.trials[trial];
   const twins = all.map((one) => {
     const best = one.performer.choice[trial].indexOf(Math.max(...one.performer.choice[trial]));
@@ -188,50 +232,19 @@ function moved({ person: name, connectome }) {
   return `${short(name)}: ${how}. From the cohort's mean: ${connectome.distance_before.toFixed(2)} → ${connectome.distance_after.toFixed(2)} SD.`;
 }
 
-function text(kind, value) {
-  const [, unit, digits] = FIGURES[kind];
-  return value === null || value === undefined ? "–" : `${(unit === "%" ? 100 * value : value).toFixed(digits).replace("-", "−")} ${unit}`;
-}
-
-function table(all, block) {
-  const head = document.createElement("tr");
-  head.append(cell("th", "In this block"), cell("th", `${short(block.person)} did`, "number"));
-  for (const one of all) {
-    const th = cell("th", "", "number"), swatch = document.createElement("span");
-    swatch.className = one.own ? "swatch own" : "swatch";
-    swatch.style.borderTopColor = one.colour;
-    th.append(swatch, one.state ? one.label : `${one.label}, twin`);
-    head.append(th);
-  }
-  const rows = Object.keys(FIGURES).filter((kind) => kind in block.figures).map((kind) => {
-    const row = document.createElement("tr");
-    row.append(cell("th", FIGURES[kind][0]), cell("td", text(kind, block.figures[kind]), "number"));
-    for (const one of all) row.append(cell("td", text(kind, one.performer.figures[kind]), "number"));
-    row.firstChild.scope = "row";
-    return row;
-  });
-  $("figures").tHead.replaceChildren(head);
-  $("figures").tBodies[0].replaceChildren(...rows);
-}
-
-function cell(kind, content, className = "") {
-  const made = document.createElement(kind);
-  made.className = className;
-  made.append(content);
-  if (kind === "th") made.scope = "col";
-  return made;
-}
-
 function drawConnectome() {
-  const [first, second] = performers(), { regions } = shown.run, { moved } = shown;
+  const [first, second] = performers(), { regions } = shown.run, { moved } = shown, view = $("view").value, isChange = view === "change" && moved !== null;
   const places = edgesAsked(shown.run).map((edge) => [regions.indexOf(edge.first), regions.indexOf(edge.second)]);
-  const [upper, lower] = second ? moved ?? [shown.matrices[first], shown.matrices[second]] : [shown.matrices[first], moved?.[0] ?? shown.matrices[first]];
-  drawMatrix($("matrix"), regions, upper, lower, places);
-  const sides = second ? `${short(first)} above the diagonal, ${short(second)} below it${moved ? ", both changed" : ""}: `
-    : moved ? `${short(first)}'s own above the diagonal, changed below it: ` : "";
+  const own = (name) => shown.matrices[name], now = (name, place) => (isChange ? difference(moved[place], own(name)) : view === "changed" && moved ? moved[place] : own(name));
+  const upper = second || isChange ? now(first, 0) : own(first), lower = second ? now(second, 1) : now(first, 0);
+  drawMatrix($("matrix"), shown.order, { upper, lower, isChange }, places);
+  const how = isChange ? ", the change of both" : view === "changed" && moved ? ", both changed" : "";
+  const sides = second ? `${short(first)} above the diagonal, ${short(second)} below it${how}: `
+    : isChange ? `The change of ${short(first)}'s correlations: ` : view === "changed" && moved ? `${short(first)}'s own above the diagonal, changed below it: ` : "";
   $("matrix-note").textContent = `${sides}${regions.length} regions. A click on a cell takes its edge to the controls.`;
   $("matrix").setAttribute("aria-label", `Correlations of ${regions.length} regions of ${performers().join(" and ")}. ${sides}`
     + (moved ? performers().map(farthest).join(" ") : "Nothing is changed."));
+  brain?.join();
 }
 
 // Says in words which edge was moved farthest: what the eye finds in the matrix.
@@ -245,31 +258,71 @@ function farthest(name, place) {
 function pickEdge(event) {
   const point = event.points.find((one) => one.data.type === "heatmap");
   if (!point || point.x === point.y) return;
-  addKnob("edge", [shown.run.regions[point.y], shown.run.regions[point.x]]);
+  const { regions, order } = shown.order;
+  takeEdge(regions[order[point.y]], regions[order[point.x]]);
+}
+
+function takeEdge(first, second) {
+  addKnob("edge", [first, second]);
   drawConnectome();
 }
 
+const about = () => ({ run: shown.run.name, version: shown.run.version, notice: shown.run.notice, verdict: shown.run.verdict.sentence,
+  request: request(changeAsked(shown.run) ?? {}), link: hash() });
+
 function taken() {
-  return { notice: shown.run.notice, does_not_fit: shown.run.does_not_fit, run: shown.run.name, version: shown.run.version, request: request(changeAsked(shown.run) ?? {}),
-    block: shown.block, own: shown.own, changed: shown.changed };
+  return { ...about(), does_not_fit: shown.run.does_not_fit, block: shown.block, own: shown.own, changed: shown.changed };
 }
 
-async function begin() {
-  shown.run = await json("api/run");
-  const { run } = shown;
+// People whom the training has not seen stand first.
+function people(select, more = []) {
+  const { people: everyone, unseen } = shown.run, others = everyone.filter((name) => !unseen.includes(name));
+  const groups = [["Not seen in training", unseen], ["Seen in training", others]].filter(([, names]) => names.length).map(([label, names]) => {
+    const group = document.createElement("optgroup");
+    group.label = label;
+    group.append(...names.map((name) => new Option(name, name)));
+    return group;
+  });
+  select.replaceChildren(...more.map(([value, words]) => new Option(words, value)), ...groups);
+}
+
+function describe(run) {
   document.title = `The live twin · ${run.name}`;
   $("run-name").textContent = ` · ${run.name}`;
   $("notice").textContent = run.notice;
   $("does-not-fit").textContent = run.does_not_fit ?? "";
   $("does-not-fit").hidden = !run.does_not_fit;
-  fill($("person"), run.people.map((name) => [name, name]));
-  fill($("other"), [["", "nobody"], ...run.people.map((name) => [name, name])]);
+  const mark = document.createElement("span");
+  mark.textContent = run.verdict.mark;
+  mark.setAttribute("aria-hidden", "true");
+  $("badge").classList.add(run.verdict.key);
+  $("badge").replaceChildren(mark, ` ${run.verdict.badge}`);
+  $("verdict").textContent = run.verdict.sentence;
+  people($("person"));
+  people($("other"), [["", "nobody"]]);
   fill($("bold-region"), run.bold_regions.map((name) => [name, name]));
   $("bold-region").parentElement.hidden = !run.bold_regions.length;
+  for (const option of $("colour").options) option.hidden = option.disabled = !run.bold_regions.length && ["bold", "measured"].includes(option.value);
+  if (!run.bold_regions.length) $("colour").value = "strength";
   $("regions").replaceChildren(...run.regions.map((name) => new Option("", name)));
+  shown.order = { regions: run.regions, ...byNetwork(run.networks) };
+  $("living").hidden = !run.is_living;
+}
+
+async function begin() {
+  const run = (shown.run = await json("api/run"));
+  describe(run);
+  const place = () => Math.min(Number($("brain-of").value) || 0, performers().length - 1);
+  brain = await anatomy(run, () => ({
+    scenes: { own: shown.own, changed: shown.changed }, block: shown.block && shown.own ? shown.block : null, place: place(), second: shown.second, view: $("view").value,
+    matrices: { own: shown.matrices[performers()[place()]], changed: shown.moved?.[place()] ?? null },
+  }), { pick: (region) => picked(region), turn: remember });
+  moment = player($("play"), $("second"), () => shown.block, follow);
+  learning = living(() => ({ person: $("person").value, task: $("task").value }), remember);
   pair($("dose"), $("dose-number"), answer);
   for (const id of ["person", "other", "task", "block", "bold-region"]) $(id).addEventListener("change", refresh);
   $("trial").addEventListener("change", draw);
+  for (const id of ["view", "brain-of"]) $(id).addEventListener("change", () => { drawConnectome(); remember(); });
   const knobsChanged = () => { drawConnectome(); answer(); };
   document.addEventListener("knob", (event) => (event.detail.moved ? answer() : knobsChanged()));
   $("add-edge").addEventListener("click", () => addKnob("edge").focus());
@@ -277,14 +330,18 @@ async function begin() {
   $("reset").addEventListener("click", () => { undoAll(); knobsChanged(); });
   $("controls").addEventListener("submit", (event) => event.preventDefault());
   $("save-json").addEventListener("click", () => save("twin.json", "application/json", JSON.stringify(taken(), null, 1)));
-  $("save-csv").addEventListener("click", () => save("twin.csv", "text/csv", asCsv(shown.block, shown.own, performances())));
+  $("save-csv").addEventListener("click", () => save("twin.csv", "text/csv", asCsv(about(), shown.block, shown.own, performances())));
+  $("copy-link").addEventListener("click", copy);
   for (const button of document.querySelectorAll("[data-png]")) {
     button.setAttribute("aria-label", `Save as PNG: ${button.closest("section").querySelector("h2").textContent}`);
     button.addEventListener("click", () => savePicture($(button.dataset.png), `twin-${button.dataset.png}`));
   }
-  const stop = player($("play"), $("course"), () => shown.block, follow);
-  for (const id of ["person", "task", "block"]) $(id).addEventListener("change", stop);
+  $("brain-png").addEventListener("click", () => brain.picture((image) => save("twin-brain.png", "image/png", image)));
+  for (const id of ["person", "task", "block"]) $(id).addEventListener("change", moment.stop);
+  const absent = location.hash.length > 1 ? restore(location.hash) : null;
   await refresh();
+  if (absent) say(absent);
+  window.addEventListener("hashchange", () => { const missing = restore(location.hash); refresh().then(() => missing && say(missing)); });
   if (!shown.block) return;
   $("matrix").on("plotly_click", pickEdge);
   $("course").on("plotly_click", (event) => {
@@ -293,7 +350,23 @@ async function begin() {
     $("trial").value = String(j) === $("trial").value ? "" : String(j);
     draw();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { draw(); drawConnectome(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { draw(); drawConnectome(); learning.draw(); });
 }
+
+// A region that is picked can be changed, alone or by its edge to the one picked before.
+let before = null;
+function picked(region) {
+  const { regions } = shown.run;
+  for (const id of ["pick-gain", "pick-edge"]) $(id).disabled = region === null;
+  if (before !== null && region !== null && $("pick-edge").getAttribute("aria-pressed") === "true") takeEdge(regions[before], regions[region]);
+  $("pick-edge").setAttribute("aria-pressed", "false");
+  before = region;
+}
+
+$("pick-gain").addEventListener("click", () => addKnob("region", [$("picked").value]).focus());
+$("pick-edge").addEventListener("click", () => {
+  const isWaiting = $("pick-edge").getAttribute("aria-pressed") === "true";
+  $("pick-edge").setAttribute("aria-pressed", String(!isWaiting));
+});
 
 begin().catch((error) => say(error.message));
