@@ -18,6 +18,7 @@ from dtb.evaluate.scores.statistics import Estimate
 from dtb.people.parcellation import save_places
 from dtb.report.stage import report
 from scripts.live_page import CHROMIUM
+from tests.pages.accessibility import violations
 from tests.report.runs import REGIONS, make_run
 
 pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
@@ -121,6 +122,14 @@ def test_on_a_phone_nothing_is_wider_than_it_and_every_text_stands_out_from_its_
         page.evaluate(UNFOLD)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"], path
         assert page.evaluate(FAINT) == [], path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(opened, places, scheme):
+    for path in places:
+        page = opened(path, viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+        page.evaluate(UNFOLD)
+        assert violations(page) == [], path
 
 
 @pytest.mark.parametrize("size", [PHONE, {"width": 1440, "height": 900}, {"width": 1920, "height": 1080}])
