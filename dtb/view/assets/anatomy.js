@@ -61,7 +61,8 @@ export async function anatomy(run, ask, on) {
     const colours = palette(), kind = $("colour").value, isGlass = $("cortex").value === "glass";
     const of = run.regions.map((_, region) => (kind === "network" ? rgb(networks[run.networks[region]]) : colours.of(state.values[region], state.limit)));
     let vertices = null;
-    if (cortex) {
+    const tint = isGlass ? colours.flat.join() : null; // glass has one colour, which is sent once
+    if (cortex && (!isGlass || tint !== state.tint)) {
       vertices = new Uint8Array(3 * cortex.regions.length);
       const absent = colours.absent, plain = colours.flat;
       cortex.regions.forEach((region, v) => {
@@ -69,6 +70,7 @@ export async function anatomy(run, ask, on) {
         for (let axis = 0; axis < 3; axis++) vertices[3 * v + axis] = 255 * colour[axis];
       });
     }
+    state.tint = tint;
     const joined = new Set(state.edges.flatMap(([one, other]) => [one, other]));
     const size = 7.5 / run.regions.length ** 0.22;
     const spheres = run.places.flatMap((place, region) => (place ? [{

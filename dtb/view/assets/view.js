@@ -205,7 +205,7 @@ function follow(second, trial, plays) {
     drawTimes($("rt"), block, shown.own.rt_seconds, all, selectedTrial());
     describeTimes(all, selectedTrial());
   }
-  tellMoment(all, trial);
+  if (trial !== null || !plays) tellMoment(all, trial); // between trials the last one can still be read
 }
 
 // Says what happens at the moment that is looked at.
