@@ -17,28 +17,21 @@ from playwright.sync_api import sync_playwright
 from scripts.live_page import CHROMIUM, OPTIONS, READY, served
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "live-twin.png"
-WIDTH, HEIGHT = 1400, 1000
+WIDTH, HEIGHT = 1400, 1260
 
 
 def main(run: Path) -> None:
-    """Compare two people at a dose of 0.8 and with one edge changed, and photograph the page."""
+    """Change a person's connectome by a dose and a region, look at a moment in a trial, and photograph the page."""
     with served(run) as address, sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(address)
         page.wait_for_selector(READY)
-        page.select_option("#other", index=5)
         page.fill("#dose-number", "0.8")
-        page.click("#add-edge")
-        names = page.eval_on_selector_all("#regions option", "options => options.map(one => one.value)")
-        for place, name in (("first", names[3]), ("second", names[9])):
-            page.fill(f".knob.edge .{place}", name)
-            page.press(f".knob.edge .{place}", "Tab")
-        page.fill('.knob.edge [type="number"]', "0.4")
         page.wait_for_selector(READY)
         page.evaluate("() => document.activeElement.blur()")
         picture = Path(folder) / "page.png"
-        page.screenshot(path=picture, full_page=True)
+        page.screenshot(path=picture)
         browser.close()
         with Image.open(picture) as image:
             image.convert("RGB").quantize(256, kmeans=4).save(OUT, optimize=True)

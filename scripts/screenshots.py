@@ -1,61 +1,39 @@
-"""Makes docs/images/report.png, the picture of the README, from a report made with `--person-pages 0`:
+"""Makes docs/images/report.png, the picture of the README: the first screen of a report.
 
-    python scripts/screenshots.py REPORT/index.html
+    python -m scripts.screenshots REPORT/index.html
 
-Needs Debian's `chromium` (or `CHROMIUM=/path/to/it`). Parts of the page are cut out by their anchors and photographed side by side.
+Needs playwright, of the extra `dev`, and Debian's `chromium` (or `CHROMIUM=/path/to/it`).
 """
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from scripts.live_page import CHROMIUM, OPTIONS
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "report.png"
-COLUMNS = (("reaction-times", "choices"), ("twin", "intervention"))
-WIDTH, HEIGHT = 1180, 2050
-_OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+WIDTH, SHARPNESS = 1440, 1.25
+_END = "() => document.querySelector('.questions').getBoundingClientRect().bottom + 12"
 
 
-def main(page: Path) -> None:
-    """Photograph both columns and set them side by side."""
-    html = page.read_text(encoding="utf-8")
-    photographs = [photograph(only(html, keys, with_header=not number)) for number, keys in enumerate(COLUMNS)]
-    whole = Image.new("RGB", (WIDTH * len(photographs), HEIGHT), "white")
-    for number, image in enumerate(photographs):
-        whole.paste(image, (WIDTH * number, 0))
-    whole.resize((whole.width * 2 // 3, whole.height * 2 // 3), Image.Resampling.LANCZOS).quantize(256, kmeans=4).save(
-        OUT, optimize=True
-    )
-
-
-def only(html: str, keys: tuple[str, ...], *, with_header: bool) -> str:
-    """Keep the named sections of a page, and its header if wanted."""
-    sections = dict(re.findall(r'(?s)<section id="([^"]+)"(.*?</section>)', html))
-    head = html[: html.index("<header>")]
-    header = re.sub(r"(?s)<nav.*?</nav>", "", html[html.index("<header>") : html.index("<main")])
-    body = "".join(f'<section id="{key}"{sections[key]}' for key in keys)
-    return f"{head}{header if with_header else ''}<main>{body}</main></body></html>"
-
-
-def photograph(html: str) -> Image.Image:
-    """Show a page in headless Chromium, and give what is seen."""
-    with tempfile.TemporaryDirectory() as folder:
-        page, picture = Path(folder) / "page.html", Path(folder) / "page.png"
-        page.write_text(html, encoding="utf-8")
-        command = [os.environ.get("CHROMIUM", "chromium"), *_OPTIONS.split(), f"--user-data-dir={folder}/profile"]
-        command += [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}", page.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
+def main(report: Path) -> None:
+    """Photograph the page from its top to the last of the questions, which are folded."""
+    with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = browser.new_page(viewport={"width": WIDTH, "height": 900}, device_scale_factor=SHARPNESS)
+        page.goto(report.resolve().as_uri())
+        picture = Path(folder) / "page.png"
+        page.screenshot(
+            path=picture, clip={"x": 0, "y": 0, "width": WIDTH, "height": page.evaluate(_END)}, full_page=True
+        )
+        browser.close()
         with Image.open(picture) as image:
-            return image.convert("RGB")
+            image.convert("RGB").quantize(256, kmeans=4).save(OUT, optimize=True)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,13 @@ COLUMNS = (
     "identity",
     "coverage of 90%",
 )
+BRIEF = (
+    "people",
+    "RT of unseen people, r",
+    "RT after half a run, r: twin / own mean",
+    "second scan nearest to the own first",
+)
+"""Columns of the README's table, which has no intervals: the marks stand for them."""
 HEAD = 30
 """Fewer people than this support no claim, whatever their interval."""
 
@@ -109,6 +116,26 @@ def row_of(kept: dict[str, Any]) -> list[str]:
         "<br>".join(identity) or "–",
         "<br>".join(covered) or "–",
     ]
+
+
+def brief_row(name: str, kept: dict[str, Any]) -> list[str]:
+    """Return the cells of one set in the README: a value a task, without its interval."""
+    figures = kept["figures"]
+    plain = [task for task in tasks_of(kept) if "," not in task]
+    unseen, own = [], []
+    for task in plain:
+        if one := figures.get(f"{task}: mean RT r"):
+            unseen.append(f"{mark(figures.get(f'{task}: mean RT r, gain'))}{number(one['value'])}")
+        twin = figures.get(f"{task}: mean RT r, twin, half a run")
+        mean = figures.get(f"{task}: mean RT r, own mean, half a run") or figures.get(
+            f"everybody, {task}: mean RT r, own_mean, half a run"
+        )
+        if mean:
+            own.append(f"{number(twin['value']) if twin else 'none'} / {number(mean['value'])}")
+    nearest = [one for key, one in figures.items() if key.endswith(": nearest") and "connectome" in key]
+    who = ", ".join(SETS[name].split(", ")[:2])
+    link = f"[{who}](docs/real-people/{name}.md)"
+    return [link, *(", ".join(cells) or "–" for cells in (unseen, own, [number(one["value"]) for one in nearest[:1]]))]
 
 
 def table(rows: Iterable[Iterable[str]], heads: Iterable[str]) -> str:
@@ -193,10 +220,11 @@ def main() -> None:
         draw(kept)
         page = PAGES / f"{name}.md"
         page.write_text(between(page.read_text(), "figures", details(kept)))
-        rows.append((f"[{SETS[name]}](PLACE{name}.md)", *row_of(kept)))
-    whole = table(rows, ("set", *COLUMNS))
-    for file, place in ((PAGES / "index.md", ""), (REPOSITORY / "README.md", "docs/real-people/")):
-        file.write_text(between(file.read_text(), "real people", whole.replace("PLACE", place)))
+        rows.append((f"[{SETS[name]}]({name}.md)", *row_of(kept)))
+    index, readme = PAGES / "index.md", REPOSITORY / "README.md"
+    index.write_text(between(index.read_text(), "real people", table(rows, ("set", *COLUMNS))))
+    brief = table((brief_row(name, kept) for name, kept in every.items()), BRIEF)
+    readme.write_text(between(readme.read_text(), "real people", brief))
 
 
 if __name__ == "__main__":
