@@ -22,8 +22,7 @@ export function drawMatrix(place, { regions, order, blocks }, { upper, lower, is
     {
       type: "heatmap", z, zmin: -limit, zmax: limit, colorscale: [[0, style("--cold")], [0.5, style("--flat")], [1, style("--warm")]],
       colorbar: {
-        thickness: 10, outlinewidth: 0, title: { text: isChange ? "change of r" : "r", side: isNarrow ? "bottom" : "top" },
-        ...(isNarrow ? { orientation: "h", y: 0, yanchor: "top" } : {}),
+        orientation: "h", y: 1, yanchor: "bottom", len: 0.7, thickness: 10, outlinewidth: 0, title: { text: isChange ? "change of r" : "r", side: "top" },
       },
       customdata: z.map((_, i) => names.map((name) => [names[i], name])), hovertemplate: "%{customdata[0]} – %{customdata[1]}: %{z:.2f}<extra></extra>",
     },
@@ -32,7 +31,7 @@ export function drawMatrix(place, { regions, order, blocks }, { upper, lower, is
       marker: { symbol: "square-open", size: 9, color: style("--ink"), line: { width: 2 } }, showlegend: false,
     },
   ], layout({
-    height: isNarrow ? place.clientWidth + 40 : 480, margin: { l: 8, r: 8, t: 8, b: 8 }, shapes,
+    height: Math.min(place.clientWidth, 430) + 70, margin: { l: 8, r: 8, t: 8, b: 8 }, shapes,
     xaxis: { ...axis, tickangle: -50, showticklabels: named.length > 0 && !isNarrow }, yaxis: { ...axis, range: [size - 0.5, -0.5], scaleanchor: "x" },
   }), SILENT);
 }

@@ -369,4 +369,7 @@ $("pick-edge").addEventListener("click", () => {
   $("pick-edge").setAttribute("aria-pressed", String(!isWaiting));
 });
 
-begin().catch((error) => say(error.message));
+begin().catch((error) => {
+  say(error.message);
+  delete document.body.dataset.waiting;
+});
