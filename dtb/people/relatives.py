@@ -20,7 +20,7 @@ def alike_pairs(edges_SE: np.ndarray, family_S: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     edges_SE : (S, E)
-        NaN where absent.
+        NaN where absent; people without any are in no pair.
     family_S : (S,) int
         From `dtb.people.covariates.family_numbers`.
 
@@ -29,8 +29,10 @@ def alike_pairs(edges_SE: np.ndarray, family_S: np.ndarray) -> np.ndarray:
     (P, 2) int
         Places of both; the correlation over edges of what is left when the mean over people is taken out is far above that of others.
     """
-    if len(edges_SE) < FEWEST_PEOPLE:
+    there_S = np.flatnonzero(np.isfinite(edges_SE).any(axis=1))
+    if len(there_S) < FEWEST_PEOPLE:
         return np.zeros((0, 2), np.int64)
+    edges_SE, family_S = edges_SE[there_S], family_S[there_S]
     present_SE = np.isfinite(edges_SE)
     mean_E = np.where(present_SE, edges_SE, 0.0).sum(axis=0) / np.maximum(present_SE.sum(axis=0), 1)
     rest_SE = np.where(present_SE, edges_SE - mean_E, 0.0).astype(np.float32)
@@ -47,4 +49,4 @@ def alike_pairs(edges_SE: np.ndarray, family_S: np.ndarray) -> np.ndarray:
             limit = middle + FURTHEST * 1.4826 * float(np.median(np.abs(r_P - middle)))
         pairs_P2 = np.stack([row_P + begin, column_P], axis=1)[r_P > limit]
         found.append(pairs_P2[family_S[pairs_P2[:, 0]] != family_S[pairs_P2[:, 1]]])
-    return np.concatenate(found)
+    return np.asarray(there_S[np.concatenate(found)])
