@@ -22,7 +22,7 @@ from dtb.terminal import err, headed, out
 FOLDERS = {
     "synth": "cohort",
     "ingest": "shards",
-    **{stage: stage for stage in ("train", "evaluate", "simulate", "intervene", "report")},
+    **{stage: stage for stage in ("train", "evaluate", "update", "simulate", "intervene", "report")},
 }
 
 
@@ -42,7 +42,8 @@ def steps_of(config: Config, run: Path) -> list[Step]:
     Parameters
     ----------
     config : Config
-        Without `input.bids` and `input.shards`, a ground-truth cohort is made first.
+        Without `input.bids` and `input.shards`, a ground-truth cohort is made first. With `ingest.without_connectome: keep`, twins are
+        updated by people's own data, and nothing is done that needs everybody's connectome.
     run : Path
         The run folder.
 
@@ -55,21 +56,21 @@ def steps_of(config: Config, run: Path) -> list[Step]:
         raise ConfigurationError(
             "input.shards and input.bids are both given: the first are read as they are, the second would be ingested. Leave one out."
         )
-    if config.input.shards is None and (not config.ingest.tasks or config.ingest.without_connectome == "keep"):
-        option = "ingest.without_connectome: keep" if config.ingest.tasks else "ingest.tasks with no task"
+    if config.input.shards is None and not config.ingest.tasks:
         raise ConfigurationError(
-            f"{option}: `dtb run` needs tasks, and connectomes of everybody. Make such shards with `dtb ingest`; docs/your-data.md says "
+            "ingest.tasks names no task: `dtb run` needs tasks. Make shards of connectomes alone with `dtb ingest`; docs/your-data.md says "
             "what they are good for."
         )
-    if config.input.bids is not None and not config.input.derivatives:
+    by_own_data = config.ingest.without_connectome == "keep"
+    if config.input.bids is not None and not config.input.derivatives and not by_own_data:
         raise ConfigurationError(
             "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "
-            f"{config.input.bids}. Add `--input.derivatives DIR`."
+            f"{config.input.bids}. Add `--input.derivatives DIR`; of behaviour alone, `--ingest.without-connectome keep`."
         )
     cohort, shards, trained = (run / FOLDERS[stage] for stage in ("synth", "ingest", "train"))
     bids = config.input.bids or cohort / "bids"
-    derivatives = config.input.derivatives or (cohort / "derivatives" / "xcp_d",)
     is_made_up = config.input.bids is None and config.input.shards is None
+    derivatives = (cohort / "derivatives" / "xcp_d",) if is_made_up else config.input.derivatives
     if is_made_up and config.synth.volumes:
         raise ConfigurationError(
             "synth.volumes: `dtb run` makes a cohort of parcellated series. Make one of images with `dtb synth OUT --volumes`, and give it "
@@ -83,8 +84,15 @@ def steps_of(config: Config, run: Path) -> list[Step]:
         else Step("ingest", shards, partial(_use_existing_shards, config, had, shards)),
         Step("train", trained, partial(_train, config, shards, trained)),
         Step("evaluate", run / "evaluate", partial(_evaluate, config, shards, trained, run / "evaluate", truth=truth)),
-        Step("simulate", run / "simulate", partial(_simulate, config, shards, trained, run / "simulate")),
-        Step("intervene", run / "intervene", partial(_intervene, config, shards, trained, run / "intervene")),
+        # People who may have no connectome are known by what they did.
+        *(
+            [Step("update", run / "update", partial(_update, config, trained, shards, run / "update"))]
+            if by_own_data
+            else [
+                Step("simulate", run / "simulate", partial(_simulate, config, shards, trained, run / "simulate")),
+                Step("intervene", run / "intervene", partial(_intervene, config, shards, trained, run / "intervene")),
+            ]
+        ),
         Step("report", run / "report", partial(_report, config, run, run / "report")),
     ]
     if is_made_up:
@@ -123,6 +131,12 @@ def _evaluate(*given: Any, **options: Any) -> None:
     from dtb.evaluate.stage import evaluate
 
     evaluate(*given, **options)
+
+
+def _update(*given: Any, **options: Any) -> None:
+    from dtb.fleet.update import update
+
+    update(*given, **options)
 
 
 def _simulate(*given: Any, **options: Any) -> None:

@@ -599,6 +599,11 @@ class RunResult:
         return EvaluateResult(self.folder / "evaluate")
 
     @cached_property
+    def update(self) -> UpdateResult:
+        """What everybody's own data tell, of a run of people who may have no connectome."""
+        return UpdateResult(self.folder / "update")
+
+    @cached_property
     def simulate(self) -> SimulateResult:
         """What everybody's twin did."""
         return SimulateResult(self.folder / "simulate")

@@ -45,6 +45,7 @@ class _Whole(Stage):
     split: cfg.SplitConfig
     train: cfg.TrainConfig
     evaluate: cfg.EvaluateConfig
+    update: cfg.UpdateConfig
     simulate: cfg.SimulateConfig
     intervene: cfg.InterveneConfig
     fleet: cfg.FleetConfig
@@ -57,7 +58,8 @@ class _Whole(Stage):
 class Run(_Whole):
     """Do all stages in one go: synth (where no BIDS tree is given), ingest, train, evaluate, simulate, intervene, report.
 
-    Each stage writes a folder of its own name in OUT. A second call with --resume goes on where the first stopped.
+    Each stage writes a folder of its own name in OUT. A second call with --resume goes on where the first stopped. With
+    --ingest.without-connectome keep, people may have behaviour alone: twins are updated by it, and simulate and intervene left out.
 
     Examples: dtb run configs/demo.yaml   |   dtb run configs/cohorts/cnp.yaml runs/cnp --input.bids DIR --input.derivatives DIR
     """

@@ -27,7 +27,7 @@ def use_existing_shards(config: Config, shards: Path, out: Path, *, resume: bool
     Parameters
     ----------
     config : Config
-        Its section `input` names the shards.
+        Its section `input` names the shards; with `ingest.without_connectome: keep` some people may have no connectome.
     shards : Path
         Output folder of `dtb ingest`, or the URL of a copy of it.
     out : Path
@@ -43,11 +43,12 @@ def use_existing_shards(config: Config, shards: Path, out: Path, *, resume: bool
         There are no such shards, or they are damaged.
     """
     call = StageCall("ingest", out, sections(config, "input"), resume=resume, dry_run=dry_run)
+    by_own_data = config.ingest.without_connectome == "keep"
     if call.ends_early(
-        lambda: terminal.out.print(f"Would use the shards of {len(_opened(shards))} people in {shards}.")
+        lambda: terminal.out.print(f"Would use the shards of {len(_opened(shards, by_own_data))} people in {shards}.")
     ):
         return
-    cohort = _opened(shards)
+    cohort = _opened(shards, by_own_data)
     folder = call.claim()
     url = url_of(cohort.path)
     for name in _BESIDE:
@@ -60,9 +61,13 @@ def use_existing_shards(config: Config, shards: Path, out: Path, *, resume: bool
     folder.finish({"subjects": len(cohort)}, SEALED)
 
 
-def _opened(shards: Path) -> Cohort:
+def _opened(shards: Path, by_own_data: bool) -> Cohort:
     require_ingested(shards)
     cohort = open_cohort(shards)
-    if why := cohort.manifest.use_without_training or cohort.manifest.use_without_connectome:
+    if why := cohort.manifest.use_without_training:
         raise InputDataError(f"{shards}: {why}")
+    if not by_own_data and (why := cohort.manifest.use_without_connectome):
+        raise InputDataError(
+            f"{shards}: {why} `dtb run --ingest.without-connectome keep` does the stages that need none."
+        )
     return cohort

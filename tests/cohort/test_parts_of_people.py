@@ -154,8 +154,15 @@ def test_nothing_is_not_asked_for():
         IngestConfig(tasks=(), without_connectome="keep")
 
 
-@pytest.mark.parametrize("options", [{"tasks": ()}, {"without_connectome": "keep"}])
-def test_a_whole_run_refuses_such_shards_before_it_begins(small_cohort, tmp_path, options):
+def test_a_whole_run_refuses_shards_without_tasks_before_it_begins(small_cohort, tmp_path):
     given = InputConfig(bids=small_cohort / "bids", derivatives=(small_cohort / "derivatives/xcp_d",))
-    with pytest.raises(ConfigurationError, match="needs tasks, and connectomes of everybody"):
-        steps_of(Config(input=given, ingest=IngestConfig(**options)), tmp_path)
+    with pytest.raises(ConfigurationError, match="`dtb run` needs tasks"):
+        steps_of(Config(input=given, ingest=IngestConfig(tasks=())), tmp_path)
+
+
+def test_a_run_of_people_who_may_have_no_connectome_updates_them_and_searches_for_nothing(small_cohort, tmp_path):
+    given = InputConfig(bids=small_cohort / "bids")
+    with pytest.raises(ConfigurationError, match="--ingest.without-connectome keep"):
+        steps_of(Config(input=given), tmp_path)
+    steps = steps_of(Config(input=given, ingest=IngestConfig(without_connectome="keep")), tmp_path)
+    assert [step.stage for step in steps] == ["ingest", "train", "evaluate", "update", "report"]
