@@ -1,17 +1,23 @@
 """One Ray task an item, a bounded number of them unfinished, results as they come.
 
-An item whose work crashes its process, or the machine under it, costs that item only, and keeps nobody waiting.
+An item whose work crashes its process, or the machine under it, costs that item only, and keeps nobody waiting. Where work is written into
+a folder, each process first proves that it sees the driver's.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dtb.cluster import connected
 from dtb.config import ClusterConfig
+from dtb.errors import ConfigurationError
+from dtb.shared_folder import SharedFolder, marked
 
 __all__ = ["CRASHED", "as_finished"]
 
@@ -32,7 +38,11 @@ Result = TypeVar("Result")
 
 
 def as_finished(
-    work: Callable[[Item, Any], Result], items: Iterable[Item], shared: Any, cluster: ClusterConfig
+    work: Callable[[Item, Any], Result],
+    items: Iterable[Item],
+    shared: Any,
+    cluster: ClusterConfig,
+    folder: Path | None = None,
 ) -> Iterator[tuple[Item, Result | None, str]]:
     """Do `work(item, shared)` for each item on a Ray cluster, with a bounded number begun and not yet yielded.
 
@@ -44,37 +54,74 @@ def as_finished(
     shared : object
         What all need; it is sent to each node once.
     cluster : ClusterConfig
+    folder : Path, optional
+        The output folder, which every process has to see before it works.
 
     Yields
     ------
     item, result, death
         In the order in which they are finished. If it was cut off twice, the result is None, and `death` says by what.
+
+    Raises
+    ------
+    ConfigurationError
+        A process does not see the folder, or what it writes there does not appear here.
     """
-    with connected(cluster):
+    with connected(cluster), contextlib.nullcontext() if folder is None else marked(folder) as mark:
         import ray
 
         deaths = {getattr(ray.exceptions, name): words for name, words in _DEATHS.items()}
         stored = ray.put(shared)
         # Ray would try again for ever where memory runs out: tries are counted here.
-        task = ray.remote(max_retries=0)(work.func if isinstance(work, functools.partial) else work)
-        extra = work.keywords if isinstance(work, functools.partial) else {}
+        task = ray.remote(max_retries=0)(_in_folder)
+        given = ray.put((work, mark))
+        seen: set[str] = set()
         window = max(2, _IN_FLIGHT_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
         waiting = iter(items)
         flying: dict[Any, tuple[Item, int]] = {}
         while True:
             for item in islice(waiting, window - len(flying)):
-                flying[task.remote(item, stored, **extra)] = item, 1
+                flying[task.remote(item, stored, given)] = item, 1
             if not flying:
                 return
             (reference,), _ = ray.wait(list(flying), num_returns=1)
             item, tries = flying.pop(reference)
             found, death = None, ""
             try:
-                found = ray.get(reference)
+                process, found = ray.get(reference)
+                if mark is not None and process not in seen:
+                    seen.add(process)
+                    _require_seen(mark, process)
+            except ray.exceptions.RayTaskError as error:
+                raise (error.cause if isinstance(error.cause, ConfigurationError) else error) from None
             except tuple(deaths) as error:
                 if tries < _TRIES:
-                    flying[task.remote(item, stored, **extra)] = item, tries + 1
+                    flying[task.remote(item, stored, given)] = item, tries + 1
                     continue
                 death = next(words for kind, words in deaths.items() if isinstance(error, kind))
             del reference  # the cluster keeps a result for as long as something refers to it
             yield item, found, death
+
+
+_proved: set[str] = set()
+"""In a worker's process: the words of folders that it has seen."""
+
+
+def _in_folder(
+    item: Item, shared: Any, given: tuple[Callable[[Item, Any], Result], SharedFolder | None]
+) -> tuple[str, Result]:
+    """Return the name of this process, and what the work makes of an item, once the folder was found to be the driver's."""
+    work, folder = given
+    process = f"{socket.gethostname()}-{os.getpid()}"
+    if folder is not None and folder.word not in _proved:
+        folder.require(process)
+        _proved.add(folder.word)
+    return process, work(item, shared)
+
+
+def _require_seen(folder: SharedFolder, process: str) -> None:
+    if not folder.was_seen_by(process):
+        raise ConfigurationError(
+            f"What node {process.rpartition('-')[0]} writes to {folder.folder} does not appear here. Give an output folder on a file "
+            "system that all nodes of the cluster share, at the same path."
+        )

@@ -1,12 +1,16 @@
 """Everybody on a cluster: nobody waits for somebody who hangs, and whatever cuts work off costs one item, in words."""
 
+import contextlib
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from dtb.config import ClusterConfig
+from dtb.errors import ConfigurationError
 from dtb.fan_out import as_finished
+from dtb.shared_folder import SharedFolder
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
@@ -33,11 +37,11 @@ def test_whatever_cuts_work_off_is_tried_again_then_said_and_the_others_go_on(mo
     tries: Counter[int] = Counter()
 
     def get(reference, real=ray.get):
-        square = real(reference)
+        _, square = answer = real(reference)
         tries[square] += 1
         if square in errors or (square == 9 and tries[square] == 1):
             raise errors.get(square, errors[0])
-        return square
+        return answer
 
     monkeypatch.setattr(ray, "get", get)
     found = {item: rest for item, *rest in as_finished(linger_over_the_first, range(6), 0.0, TWO_CPUS)}
@@ -47,3 +51,33 @@ def test_whatever_cuts_work_off_is_tried_again_then_said_and_the_others_go_on(mo
         result, death = found[item]
         assert result is None
         assert said in death
+
+
+def write_one(item: int, out: Path) -> int:
+    (out / f"{item}.txt").touch()
+    return item
+
+
+def test_who_sees_the_folder_writes_into_it_and_no_mark_stays(tmp_path):
+    found = list(as_finished(write_one, range(20), tmp_path, TWO_CPUS, tmp_path))
+    assert sorted(item for item, _, _ in found) == list(range(20))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{item}.txt" for item in range(20))
+
+
+def test_a_folder_that_is_another_one_on_a_node_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    """The driver marks a folder of its own, as where the path leads to a disk of each node."""
+
+    @contextlib.contextmanager
+    def elsewhere(folder):
+        yield SharedFolder(folder, "not-the-word", 0.1)
+
+    monkeypatch.setattr("dtb.fan_out.marked", elsewhere)
+    with pytest.raises(ConfigurationError, match="is not the folder that the command writes to"):
+        list(as_finished(write_one, range(20), tmp_path, TWO_CPUS, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_come_back_from_a_node_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(SharedFolder, "was_seen_by", lambda *_: False)
+    with pytest.raises(ConfigurationError, match="does not appear here"):
+        list(as_finished(write_one, range(20), tmp_path, TWO_CPUS, tmp_path))

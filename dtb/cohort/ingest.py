@@ -141,7 +141,7 @@ def ingest(
     set_aside: dict[str, PersonRead] = {}
     with terminal.progress() as progress:
         todo = [job for job in jobs if job.pseudonym not in finished]
-        reading = read_people(todo, regions, tasks, wanted, config.cluster)
+        reading = read_people(todo, regions, tasks, wanted, config.cluster, out)
         for job, read in progress.track(reading, total=len(todo), description="People"):
             if read.record is None:
                 set_aside[job.pseudonym] = read

@@ -8,6 +8,7 @@ from __future__ import annotations
 import faulthandler
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from dtb.cohort.bounded import bounded_memory, needs_too_much
@@ -25,6 +26,7 @@ def read_people(
     tasks: TaskSet,
     config: IngestConfig,
     cluster: ClusterConfig,
+    out: Path,
     reader: Reader = read_person,
 ) -> Iterator[tuple[PersonJob, PersonRead]]:
     """Read people on a Ray cluster.
@@ -36,6 +38,8 @@ def read_people(
     tasks : TaskSet
     config : IngestConfig
     cluster : ClusterConfig
+    out : Path
+        Output folder, which every process has to see, as it has to see the trees that are read.
     reader : callable
         Reads one person; everything it raises sets that person aside.
 
@@ -45,7 +49,7 @@ def read_people(
         In the order in which they are finished.
     """
     work = functools.partial(_read_one, reader=reader)
-    for job, read, death in as_finished(work, jobs, (regions, tasks.to_plain(), config), cluster):
+    for job, read, death in as_finished(work, jobs, (regions, tasks.to_plain(), config), cluster, out):
         if read is None:
             limit = f"{config.subject_timeout_seconds:g} s (ingest.subject_timeout_seconds)"
             reason = f"reading crashed its process, or took longer than {limit}" if death == CRASHED else death

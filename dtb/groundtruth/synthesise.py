@@ -70,7 +70,7 @@ def synthesise(config: Config, out: Path, *, resume: bool, dry_run: bool = False
     if synth.num_subjects < _FEW:
         made = ((index, _make_one(index, shared), "") for index in indices)
     else:
-        made = as_finished(_make_one, indices, shared, config.cluster)
+        made = as_finished(_make_one, indices, shared, config.cluster, out)
     results: dict[int, tuple[Person, dict[str, TaskTruth]]] = {}
     with terminal.progress() as progress:
         for index, result, death in progress.track(made, total=len(indices), description="People"):

@@ -11,7 +11,7 @@ from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError
 from dtb.terminal import err
 
-_SAY_EVERY_SECONDS = 30.0
+SAY_EVERY_SECONDS = 30.0
 
 
 class Shortage(NamedTuple):
@@ -44,7 +44,7 @@ def require_room(config: Config) -> None:
         while shortage is not None and time.monotonic() < began + limit:
             time.sleep(1.0)
             shortage = shortage_of(config)
-            if shortage is not None and time.monotonic() - said > _SAY_EVERY_SECONDS:
+            if shortage is not None and time.monotonic() - said > SAY_EVERY_SECONDS:
                 said = time.monotonic()
                 err.print(f"{shortage.what}. Waiting for {said - began:.0f} of {limit:g} s.")
         request_resources(bundles=[])  # from here on the workers themselves ask

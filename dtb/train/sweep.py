@@ -2,7 +2,7 @@
 
 Each member is a trial of Ray Tune that drives its own `dtb train`, so it survives the same faults, and a sweep resumes by resuming
 each member. Settings that are behind are stopped by asynchronous successive halving (Li et al., MLSys
-2020), among trainings of the same fold and seed: losses of other folds are those of other people.
+2020), as Ray Tune's scheduler does it, among trainings of the same fold and seed: losses of other folds are those of other people.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from dtb.train.summaries import summaries_of
 
 MEMBERS, TABLE_FILE, STOPPED_FILE = "members", "sweep.tsv", "stopped.json"
 HALVING = 3
-"""At each rung the best of so many goes on; rungs lie so many times further apart each time."""
+"""At each rung one of so many goes on; rungs lie so many times further apart each time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,30 +106,49 @@ def _choices(text: str) -> list[tuple[str, str, Any]]:
     return [(section, option, yaml.safe_load(value)) for value in values.split(",")]
 
 
-def is_behind(epochs: Mapping[str, Sequence[float]], name: str, max_epochs: int) -> bool:
-    """Whether a member is stopped: at the last rung that it reached, it was not among the best third of its rivals.
+class Halving:
+    """Asynchronous successive halving of rivals, by Ray Tune's scheduler, which is told each epoch's smallest loss so far.
 
     Parameters
     ----------
-    epochs : mapping of str to sequence of float
-        The validation losses of the member and of its rivals, epoch by epoch.
-    name : str
-        The member.
     max_epochs : int
-
-    Examples
-    --------
-    >>> is_behind({"a": [3.0, 2.0], "b": [4.0, 3.9]}, "b", 6), is_behind({"a": [3.0, 2.0], "b": [4.0, 3.9]}, "a", 6)
-    (True, False)
+        Most epochs of each. Rungs lie at a ninth and a third of them.
     """
-    rung = max(max_epochs // HALVING**2, 1)
-    while rung * HALVING <= len(epochs[name]):
-        rung *= HALVING
-    if rung > len(epochs[name]) or rung >= max_epochs:
-        return False
-    best = {each: min(losses[:rung]) for each, losses in epochs.items() if len(losses) >= rung}
-    better = sum(loss < best[name] for each, loss in best.items() if each != name)
-    return better >= math.ceil(len(best) / HALVING)
+
+    def __init__(self, max_epochs: int) -> None:
+        from ray.tune.schedulers import AsyncHyperBandScheduler
+
+        self._last = max_epochs - 1  # who has come to the end is not stopped there
+        self._scheduler = AsyncHyperBandScheduler(
+            time_attr="epoch",
+            metric="loss",
+            mode="min",
+            max_t=max(self._last, 1),
+            grace_period=max(max_epochs // HALVING**2, 1),
+            reduction_factor=HALVING,
+            stop_last_trials=False,
+        )
+        self._told: dict[str, int] = {}
+
+    def is_behind(self, name: str, losses: Sequence[float]) -> bool:
+        """Whether a member with these losses of its epochs comes to a rung now, and is not among the best third that have been there.
+
+        Examples
+        --------
+        >>> halving = Halving(max_epochs=6)
+        >>> halving.is_behind("a", [3.0, 2.0]), halving.is_behind("b", [4.0, 3.9]), halving.is_behind("c", [2.5])
+        (False, True, False)
+        """
+        trial: Any = types.SimpleNamespace(trial_id=name)
+        controller: Any = None  # which it never asks
+        if name not in self._told:
+            self._scheduler.on_trial_add(controller, trial)
+        told, self._told[name] = self._told.get(name, 0), max(self._told.get(name, 0), len(losses))
+        found = [
+            self._scheduler.on_trial_result(controller, trial, {"epoch": epoch, "loss": min(losses[:epoch])})
+            for epoch in range(told + 1, min(len(losses), self._last) + 1)
+        ]
+        return self._scheduler.STOP in found
 
 
 def sweep(
@@ -206,6 +226,13 @@ class _Losses:
         self.stopped: dict[str, int] = (
             read_json(path, "Remove it, and the sweep decides anew.") if path.is_file() else {}
         )
+        # Rivals have the same cohort, batches and steps, but for settings of `train` that change these.
+        longest: dict[tuple[int, int], int] = {}
+        for member in members:
+            longest[member.rivals] = max(longest.get(member.rivals, 1), member.max_epochs)
+        self._halvings = {rivals: Halving(max_epochs) for rivals, max_epochs in longest.items()}
+        for member in members:  # what was trained before counts
+            self._halvings[member.rivals].is_behind(member.name, self._losses[member.name])
 
     def of(self, name: str) -> list[float]:
         """Return the losses of a member so far; those that are not finite are infinite."""
@@ -215,8 +242,10 @@ class _Losses:
         """Return whether a member is behind its rivals after its new epoch; if so, it counts as stopped."""
         self._losses[name] = self._read(name)
         member = self._members[name]
-        epochs = {each: self._losses[each] for each, other in self._members.items() if other.rivals == member.rivals}
-        found = is_behind(epochs, name, member.max_epochs)
+        found = (
+            self._halvings[member.rivals].is_behind(name, self._losses[name])
+            and len(self._losses[name]) < member.max_epochs
+        )
         if found:
             self.stopped[name] = len(self._losses[name])
             write_json(self._out / STOPPED_FILE, self.stopped)

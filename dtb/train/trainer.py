@@ -37,6 +37,7 @@ from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
 from dtb.train.room import fewest_workers, require_machine, require_room, shortage_of
 from dtb.train.stopping import has_lost_announced_node, saving_on_termination
 from dtb.train.summaries import FEW, Summary, summaries_of
+from dtb.train.waiting import ended_if_no_room
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
@@ -237,7 +238,10 @@ def _run_workers(
         with marked(plan.out) as folder:
             try:
                 folders = [folder, *([of_sweep] if of_sweep else [])]
-                with saving_on_termination(folder, plan.config.cluster.grace_seconds):
+                with (
+                    saving_on_termination(folder, plan.config.cluster.grace_seconds),
+                    ended_if_no_room(plan.config, plan.out),
+                ):
                     is_over = run_on_ray(folders, Job(plan, normalisation, user, pieces), storage)
                 if is_over:
                     return

@@ -298,13 +298,13 @@ def crash_or_fail(job, regions, tasks, config):
 
 
 @pytest.mark.cluster
-def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(copy):
+def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(copy, tmp_path):
     config = IngestConfig(subject_timeout_seconds=4)
     jobs = jobs_of(copy, config)
     pipe = rest_file(copy, "0004", "AP")
     pipe.unlink()
     os.mkfifo(pipe)  # nobody writes into it: whoever opens it waits for ever, deep in the system
-    reading = read_people(jobs, regions_of(copy), TASKS, config, ClusterConfig(num_cpus=2), crash_or_fail)
+    reading = read_people(jobs, regions_of(copy), TASKS, config, ClusterConfig(num_cpus=2), tmp_path, crash_or_fail)
     reads = {job.pseudonym: read for job, read in reading}
     found = [reads[job.pseudonym] for job in jobs]
     assert [read.pseudonym for read in found] == [job.pseudonym for job in jobs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from dtb.errors import ConfigurationError
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
 from dtb.train.room import resources_of_worker
-from dtb.train.sweep import is_behind, members_at_once, members_of, sweep
+from dtb.train.sweep import Halving, _Losses, members_at_once, members_of, sweep
 from dtb.train.trainer import train
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
@@ -70,13 +71,45 @@ def test_setting_that_cannot_be_is_refused(setting, words):
 
 def test_the_best_third_goes_on_at_each_rung():
     # Of 18 epochs, rungs lie at 2 and 6.
-    losses = {name: [level] * 2 for name, level in (("a", 1.0), ("b", 2.0), ("c", 3.0), ("d", 4.0))}
-    assert [name for name in losses if is_behind(losses, name, 18)] == ["c", "d"]
-    assert not is_behind({**losses, "d": [4.0]}, "d", 18)  # it has not come to the first rung
-    later = {"a": [1.0] * 6, "b": [2.0] * 5 + [0.5]}
-    assert is_behind(later, "a", 18)
-    assert not is_behind(later, "b", 18)
-    assert not is_behind({"a": [1.0] * 7}, "a", 18)  # without rivals there is nothing to be behind
+    halving = Halving(18)
+    at_first = {
+        name: halving.is_behind(name, [level] * 2) for name, level in zip("abcd", (2.0, 1.0, 3.0, 4.0), strict=True)
+    }
+    assert at_first == {"a": False, "b": False, "c": True, "d": True}
+    assert not halving.is_behind("e", [9.0])  # it has not come to the first rung
+    assert halving.is_behind("e", [9.0, 9.0])
+    assert not halving.is_behind("b", [1.0] * 6)
+    assert not halving.is_behind("a", [2.0] * 5)  # between rungs nobody is stopped
+    assert halving.is_behind("a", [2.0] * 6)
+    assert not Halving(18).is_behind("a", [1.0] * 17)  # without rivals there is nothing to be behind
+
+
+def test_the_best_loss_so_far_counts_and_nobody_is_stopped_at_the_end():
+    halving = Halving(18)
+    assert not halving.is_behind("a", [1.0, 1.0])
+    assert not halving.is_behind("b", [0.5, 3.0])
+    short = Halving(1)
+    assert not any(short.is_behind(name, [level]) for name, level in (("a", 1.0), ("b", 2.0)))
+
+
+def test_rivals_that_were_trained_before_count_when_a_sweep_goes_on(tmp_path):
+    members = [
+        dataclasses.replace(member, max_epochs=18)
+        for member in members_of(small_config(), (0, 1), (), ("twin.rank=1,2",))
+    ]
+    names = [member.name for member in members]
+
+    def train_so_far(name, losses):
+        (tmp_path / "members" / name).mkdir(parents=True, exist_ok=True)
+        rows = [json.dumps({"epoch": epoch, "validation_loss": loss}) for epoch, loss in enumerate(losses, start=1)]
+        (tmp_path / "members" / name / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+
+    train_so_far(names[0], [1.0] * 18)
+    losses = _Losses(members, tmp_path)
+    for name, loss in zip(names[1:], (2.0, 2.0, 3.0), strict=True):
+        train_so_far(name, [loss, loss])
+    assert [losses.is_behind(name) for name in names[1:]] == [True, False, True]  # the third is the first of its fold
+    assert losses.stopped == {names[1]: 2, names[3]: 2}
 
 
 def test_dry_run_names_the_members_and_writes_nothing(shards, tmp_path, capsys):

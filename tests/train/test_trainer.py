@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -19,7 +20,7 @@ import ray
 import torch
 
 from dtb.config import ClusterConfig, TrackConfig, to_yaml
-from dtb.errors import ConfigurationError, DamagedOutputError, FinalError, OutputInUseError
+from dtb.errors import ConfigurationError, DamagedOutputError, FinalError, OutputInUseError, StageError
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.shared_folder import SharedFolder
@@ -330,3 +331,33 @@ def test_internals_of_ray_are_used_in_one_file_and_of_the_version_that_the_packa
     for other in ("2.59.1", "2.61.0", "3.0.0.dev0"):
         with pytest.raises(ConfigurationError, match=rf"Ray {other} is installed.*pip install"):
             require_seen(other)
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+def test_a_busy_cluster_is_waited_for_aloud_and_not_for_ever(shards, tmp_path, monkeypatch, capsys):
+    """Somebody else has the only core: first for longer than is waited, then until it was said that it is waited for."""
+    monkeypatch.setattr("dtb.train.waiting.SAY_EVERY_SECONDS", 2.0)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+
+    @ray.remote(num_cpus=1)
+    class Other:
+        def ready(self):
+            return True
+
+    def waiting(seconds):
+        return dataclasses.replace(small_config(), cluster=ClusterConfig(num_cpus=1, wait_seconds=seconds))
+
+    try:
+        other = Other.remote()
+        assert ray.get(other.ready.remote())
+        with pytest.raises(
+            StageError, match=r"no room for 1 worker\(s\) of 1 CPU each within 6 s .* of which 0 are free"
+        ):
+            train(waiting(6.0), shards, tmp_path / "out", resume=False)
+        assert "Waiting for room for 1 worker(s) of 1 CPU each" in " ".join(capsys.readouterr().err.split())
+        threading.Timer(5.0, ray.kill, [other]).start()
+        train(waiting(600.0), shards, tmp_path / "out", resume=True)
+    finally:
+        ray.shutdown()
+    assert read_stage(tmp_path / "out")["complete"]
