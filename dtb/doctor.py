@@ -31,7 +31,7 @@ MIN_OPEN_FILES = 4096
 JOB_SERVER_PORT = 8265
 _HERE_ALONE = ("disk, here", "ports", "Ray token", "Weights & Biases")
 """What says nothing about a cluster's node, where the working folder is Ray's and the cluster itself listens."""
-_RESERVE_SECONDS = 20.0
+_RESERVE_SECONDS = 40.0
 """How long it is waited for GPUs of a node that others may have."""
 _GPU_ADVICE = {
     "problem": "Work that reserves it is refused: look at `nvidia-smi` and the driver there, and at the CUDA build of torch.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -86,3 +87,37 @@ def test_training_answers_ctrl_c_at_once_and_a_scheduler_with_a_checkpoint(
     # Nothing that was finished is lost: the last epoch that was reported is in the checkpoint.
     assert checkpoint.progress.epoch == read_rows(out)[-1]["epoch"]
     assert checkpoint.best_weights()
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+def test_a_sweep_answers_a_scheduler_with_a_checkpoint_of_who_trains_and_begins_nobody_else(tmp_path: Path) -> None:
+    """Two members, and room for one of them. No checkpoint would be due for a thousand epochs."""
+    shards, out, config = write_cohort(tmp_path / "shards"), tmp_path / "out", tmp_path / "config.yaml"
+    long = small_config(max_epochs=5000, patience_epochs=5000, checkpoint_every_epochs=1000, cpus_per_worker=2.0)
+    config.write_text(
+        to_yaml(dataclasses.replace(long, cluster=dataclasses.replace(long.cluster, grace_seconds=100.0)))
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "dtb",
+        "sweep",
+        str(shards),
+        str(out),
+        "--config",
+        str(config),
+        "--seeds",
+        "1",
+        "2",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    first, second = (out / "members" / f"fold0-seed{seed}" for seed in (1, 2))
+    told = assert_interrupted(running, signal.SIGTERM, first / "metrics.jsonl")
+    assert "members that were training have saved" in " ".join(told.split())
+    checkpoint, _ = newest_complete(first / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.progress.epoch == read_rows(first)[-1]["epoch"]
+    assert not (second / "metrics.jsonl").exists()
+    assert subprocess.run([*command, "--resume", "--dry-run"], env=environment, check=False).returncode == 0
