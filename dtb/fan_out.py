@@ -73,7 +73,7 @@ def as_finished(
         deaths = {getattr(ray.exceptions, name): words for name, words in _DEATHS.items()}
         stored = ray.put(shared)
         # Ray would try again for ever where memory runs out: tries are counted here.
-        task = ray.remote(max_retries=0)(_in_folder)
+        task: Any = ray.remote(max_retries=0)(_in_folder)
         given = ray.put((work, mark))
         seen: set[str] = set()
         window = max(2, _IN_FLIGHT_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
