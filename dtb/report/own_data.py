@@ -110,12 +110,12 @@ def error_against_trials(name: str, rows: pd.DataFrame, *, colour: str, title: s
         drawn = draw_curves(axes, rows, colour=colour)
         axes.set_title(title)
         axes.legend(loc="best")
-        ends = "; ".join(f"{LINES[key]} from {values[0]:.3g} to {values[-1]:.3g} ms" for key, values in drawn.items())
+        ends = "; ".join(f"{words} from {values[0]:.3g} to {values[-1]:.3g} ms" for words, values in drawn.items())
         return to_svg(figure, name, f"{title}: error over own trials. {ends}.")
 
 
 def draw_curves(axes: Axes, rows: pd.DataFrame, *, colour: str) -> dict[str, np.ndarray]:
-    """Draw the lines of one curve; return what was drawn, in milliseconds.
+    """Draw the lines of one curve; return what was drawn, in milliseconds, by its label.
 
     The best baseline is the best of all at each number of trials: one that nobody can pick beforehand.
 
@@ -134,16 +134,21 @@ def draw_curves(axes: Axes, rows: pd.DataFrame, *, colour: str) -> dict[str, np.
         ("best", {"color": QUIET, "linestyle": "-", "linewidth": 1.2}),
     )
     others = rows[~rows["predictor"].isin([TWIN, TWIN_ALONE, BLEND])]
+    values = {name: part.sort_values("num_given")["value"].to_numpy(float) for name, part in rows.groupby("predictor")}
+    labels = dict(LINES)
+    if TWIN in values and TWIN_ALONE in values and np.array_equal(values[TWIN], values[TWIN_ALONE], equal_nan=True):
+        # Nobody has a connectome.
+        rows, labels[TWIN] = rows[rows["predictor"] != TWIN_ALONE], "twin"
     drawn = {}
     for key, style in styles:
         mine = others if key == "best" else rows[rows["predictor"] == key]
         if mine.empty:
             continue
         line = mine.groupby("num_given")[["value", "lower", "upper"]].min() * 1000
-        axes.plot(line.index, line["value"], label=LINES[key], **style)
+        axes.plot(line.index, line["value"], label=labels[key], **style)
         if key == TWIN:
             axes.fill_between(line.index, line["lower"], line["upper"], color=colour, alpha=0.15, linewidth=0)
-        drawn[key] = line["value"].to_numpy(float)
+        drawn[labels[key]] = line["value"].to_numpy(float)
     axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0.0)), np.square))
     numbers = sorted(rows["num_given"].unique())
     axes.set_xticks(numbers, [str(each) for each in numbers])

@@ -60,6 +60,15 @@ def test_a_curve_is_drawn_with_all_lines_and_what_a_scan_is_worth():
     assert table.columns == ("predictor", "0", "10", "half a run")
 
 
+def test_where_nobody_has_a_connectome_there_is_one_twin():
+    rows = curve()
+    alone = rows["predictor"] == "living_twin_no_connectome"
+    rows.loc[alone, "value"] = rows.loc[rows["predictor"] == "living_twin", "value"].to_numpy()
+    (panel,) = own_data_section(found(rows), {"stroop": "#020000"}).panels
+    assert "twin from 30 to 0.75 ms" in panel.svg
+    assert "connectome" not in panel.svg
+
+
 @pytest.mark.parametrize(
     ("kind", "judged", "words"),
     [("other task", "hammer", "in the other task"), ("next session", "stroop", "in the next session")],
