@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from dtb.config import Config, load_config
+from dtb.fleet.target import behaviour_weights
 from dtb.groundtruth.behaviour import expectations, make_decider, make_design
 from dtb.groundtruth.population import TRAITS, Person, Population, make_person, make_population
 from dtb.groundtruth.signals import response_maps
-from dtb.intervene.controls import ridge_weights
 from dtb.people.networks import network_of
 from dtb.stages import require_complete
 
@@ -103,7 +103,8 @@ def held_against_truth(cohort: Path, shards: Path, intervened: Path, top: int | 
         moved_scores.append([after.scores[name] - person.scores[name] for name in TRAITS])
 
     change_SE = np.stack(changes.loc[target.index].to_list())
-    ridge_E = ridge_weights(np.stack(reference["edges"].to_list()), reference["observed"].to_numpy(dtype=np.float64))
+    edges_SE, observed_S = np.stack(reference["edges"].to_list()), reference["observed"].to_numpy(dtype=np.float64)
+    ridge_E = behaviour_weights(edges_SE, observed_S, np.arange(len(observed_S)))
     predicted_S, true_S = np.array(predicted), np.array(true)
     traits = dict(zip(TRAITS, np.mean(moved_scores, axis=0).round(3).tolist(), strict=True))
     others = [value for name, value in traits.items() if name != trait]
