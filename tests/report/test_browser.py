@@ -1,8 +1,6 @@
 """The pages as people read them, in headless Chromium: on a phone, in the dark, on paper, with the keyboard, without network."""
 
 import dataclasses
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,19 +239,3 @@ def test_on_paper_everything_is_open_and_dark_on_white_without_what_only_a_scree
     assert page.evaluate("() => getComputedStyle(document.querySelector('.opening')).breakAfter") == "avoid"
     assert page.evaluate("() => getComputedStyle(document.querySelector('section > .note')).breakAfter") == "auto"
     assert page.pdf(path=tmp_path / "page.pdf", format="A4")[:5] == b"%PDF-"
-
-
-def test_axe_finds_nothing_to_say(opened, places):
-    """Needs axe-core: `npm install axe-core` in the folder, or above it, and AXE=/path/to/axe.min.js elsewhere."""
-    axe = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
-    if not axe.is_file():
-        pytest.skip("needs axe-core: `npm install --no-save axe-core` here, or AXE=/path/to/axe.min.js")
-    for path in places:
-        for scheme in ("light", "dark"):
-            page = opened(path, viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True)
-            page.evaluate(UNFOLD)
-            page.add_script_tag(path=axe)
-            found = page.evaluate(
-                "async () => (await axe.run()).violations.map(v => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`)"
-            )
-            assert found == [], path

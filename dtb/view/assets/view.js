@@ -350,7 +350,9 @@ async function begin() {
     $("trial").value = String(j) === $("trial").value ? "" : String(j);
     draw();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { draw(); drawConnectome(); learning.draw(); });
+  for (const media of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(media).addEventListener("change", () => { draw(); drawConnectome(); learning.draw(); });
+  }
 }
 
 // A region that is picked can be changed, alone or by its edge to the one picked before.
