@@ -31,7 +31,7 @@ export function drawMatrix(place, { regions, order, blocks }, { upper, lower, is
       marker: { symbol: "square-open", size: 9, color: style("--ink"), line: { width: 2 } }, showlegend: false,
     },
   ], layout({
-    height: Math.min(place.clientWidth, 430) + 70, margin: { l: 8, r: 8, t: 8, b: 8 }, shapes,
+    height: Math.min(500, window.innerWidth), margin: { l: 8, r: 8, t: 8, b: 8 }, shapes,
     xaxis: { ...axis, tickangle: -50, showticklabels: named.length > 0 && !isNarrow }, yaxis: { ...axis, range: [size - 0.5, -0.5], scaleanchor: "x" },
   }), SILENT);
 }
