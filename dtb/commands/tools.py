@@ -65,9 +65,8 @@ class Submit(Run):
     """Submit `dtb run`, or another stage, to a cluster as a job, print what it prints, and end with its exit code.
 
     The configuration travels, and the small text files that it names by a relative path. Data do not: OUT and all other paths are absolute
-    ones of a file system that every node of the cluster sees. Ctrl-C leaves the job running and says how to come back and how to stop it.
-
-    After `--` stands the command of another stage, a sweep or a trial, as it would be typed on the cluster.
+    ones of a file system that every node of the cluster sees. After `--` stands the command of another stage, a sweep or a trial, as it
+    would be typed there. Ctrl-C leaves the job running and says how to come back and how to stop it.
 
     Examples: dtb submit configs/demo.yaml /shared/demo --address http://head:8265   |   dtb submit --address http://head:8265 --stop JOB
     |   dtb submit --address http://head:8265 -- sweep /shared/demo/shards /shared/swept --config configs/demo.yaml --seeds 1 2 3
