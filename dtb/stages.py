@@ -27,10 +27,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dtb import terminal
-from dtb.config import config_hash, quoted, read_yaml, to_yaml
+from dtb.config import config_hash, plain_hash, quoted, read_yaml, to_plain, to_yaml
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
 from dtb.files import PARTIAL, sha256_of, write_json, write_text
 from dtb.version import __version__, versions_here
@@ -218,10 +216,13 @@ class OutputFolder:
                 f"{path} was begun by `dtb {found['stage']}`, not by `dtb {stage}`. Give another output folder."
             )
         if found["config_hash"] != wanted:
-            raise OutputInUseError(
-                f"{path} was begun with other settings than are given now{_differences(path / CONFIG_FILE, config)}. Give those that "
-                "it was begun with, or another output folder."
-            )
+            differing = _differences(path / CONFIG_FILE, found["config_hash"], config)
+            if differing != []:
+                raise OutputInUseError(
+                    f"{path} was begun with other settings than are given now{_in_words(differing)}. Give those that it was begun with, or "
+                    "another output folder."
+                )
+            wanted = found["config_hash"]
         begun = found.get("inputs") or {}
         other = [name for name in sorted({*begun, *inputs}) if begun.get(name) != inputs.get(name)]
         if begun and other:  # an older dtb did not say what it began with
@@ -357,16 +358,26 @@ def require_complete(path: Path, stage: str) -> dict[str, Any]:
     return dict(found["summary"])
 
 
-def _differences(kept: Path, config: Any) -> str:
-    """Name some settings in which a kept configuration differs from another one, with both values."""
+def _differences(kept: Path, kept_hash: str, config: Any) -> list[tuple[str, Any, Any]] | None:
+    """Return the settings in which a kept configuration differs from another one, with both values; None where it is not known.
+
+    A setting that an older version did not have is no difference at its default.
+    """
     try:
-        before = _flat(read_yaml(kept, "settings were kept there"))
+        plain = read_yaml(kept, "settings were kept there")
     except (OSError, ValueError):
-        return ""
-    now = _flat(yaml.safe_load(to_yaml(config)))
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    named = [f"{key} was {quoted(before.get(key))} and is {quoted(now.get(key))}" for key in differing[:_NUM_NAMED]]
-    more = f", and {len(differing) - _NUM_NAMED} more" if len(differing) > _NUM_NAMED else ""
+        return None
+    before, now, usual = (_flat(each) for each in (plain, to_plain(config), to_plain(type(config)())))
+    new = {key for key in now if key not in before and now[key] == usual[key]}
+    differing = [key for key in {**before, **now} if key not in new and before.get(key) != now.get(key)]
+    if not differing and plain_hash(plain) != kept_hash:
+        return None  # the file was changed since
+    return [(key, before.get(key), now.get(key)) for key in differing]
+
+
+def _in_words(differing: list[tuple[str, Any, Any]] | None) -> str:
+    named = [f"{key} was {quoted(before)} and is {quoted(now)}" for key, before, now in (differing or [])[:_NUM_NAMED]]
+    more = f", and {len(differing) - _NUM_NAMED} more" if differing and len(differing) > _NUM_NAMED else ""
     return f": {', '.join(named)}{more}" if named else ""
 
 

@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dtb
-from dtb.config import Config
+from dtb.config import ClusterConfig, Config, plain_hash
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
 from dtb.stages import OutputFolder, StageCall, progress_of_stage, read_stage, require_complete
 
@@ -40,6 +41,24 @@ def test_life_of_an_output_folder(tmp_path: Path) -> None:
     assert OutputFolder.claim(out, "train", Config(seed=1), resume=True).is_complete
     with pytest.raises(DamagedOutputError, match="output of `dtb ingest` is needed"):
         require_complete(out, "ingest")
+
+
+def test_a_setting_that_an_older_version_did_not_have_is_no_difference_at_its_default(tmp_path: Path) -> None:
+    out, file = tmp_path / "out", tmp_path / "out" / "config.yaml"
+    OutputFolder.claim(out, "train", Config(seed=1), resume=False)
+    plain, state = yaml.safe_load(file.read_text()), json.loads((out / "stage.json").read_text())
+    del plain["cluster"]["wait_seconds"]
+    state["config_hash"] = plain_hash(plain)
+    file.write_text(yaml.safe_dump(plain))
+    (out / "stage.json").write_text(json.dumps(state))
+    assert OutputFolder.claim(out, "train", Config(seed=1), resume=True).config_hash == state["config_hash"]
+    with pytest.raises(OutputInUseError, match=r"cluster\.wait_seconds was None and is 7"):
+        OutputFolder.claim(out, "train", Config(seed=1, cluster=ClusterConfig(wait_seconds=7)), resume=True)
+    # What is kept was changed by hand: nobody knows what the results were made with.
+    state["config_hash"] = plain_hash(plain | {"seed": 2})
+    (out / "stage.json").write_text(json.dumps(state))
+    with pytest.raises(OutputInUseError, match="begun with other settings"):
+        OutputFolder.claim(out, "train", Config(seed=1), resume=True)
 
 
 def test_a_folder_of_someone_else_is_never_taken(tmp_path: Path) -> None:

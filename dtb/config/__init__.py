@@ -1,6 +1,6 @@
 """Every option of the system: `schema` says what there is, `mappings` reads, writes and explains it."""
 
-from dtb.config.mappings import config_hash, explain, from_mapping, quoted, read_yaml, to_plain, to_yaml
+from dtb.config.mappings import config_hash, explain, from_mapping, plain_hash, quoted, read_yaml, to_plain, to_yaml
 from dtb.config.schema import (
     ClusterConfig,
     Config,
@@ -59,6 +59,7 @@ __all__ = [
     "explain",
     "from_mapping",
     "load_config",
+    "plain_hash",
     "quoted",
     "read_yaml",
     "sections",

@@ -253,5 +253,10 @@ def config_hash(config: Any) -> str:
     ----------
     config : dataclass
     """
-    canonical = json.dumps(to_plain(config), sort_keys=True, separators=(",", ":"))
+    return plain_hash(to_plain(config))
+
+
+def plain_hash(plain: Any) -> str:
+    """Return the `config_hash` of a configuration that is given as `to_plain` returns it."""
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
