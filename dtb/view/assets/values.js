@@ -49,7 +49,7 @@ export const minus = (one, other) => one.map((row, i) => row.map((value, j) => (
 
 // What the strongest shade stands for: what one number in fifty exceeds.
 export function limitOf(numbers) {
-  const sizes = Float32Array.from(numbers.filter((one) => Number.isFinite(one)), Math.abs).sort();
+  const sizes = Float32Array.from(numbers.filter(Number.isFinite), Math.abs).sort();
   return sizes[Math.floor(0.98 * (sizes.length - 1))] || 1;
 }
 
@@ -66,13 +66,11 @@ export function strength(matrix, size) {
 
 // The edges of largest size, [first, second, value] each, the largest first.
 export function strongest(matrix, size, number) {
-  const found = [];
-  for (let i = 0; i < size; i++) for (let j = i + 1; j < size; j++) if (Math.abs(matrix[i * size + j]) > 1e-6) found.push([i, j, matrix[i * size + j]]);
-  if (found.length > number) {
-    const sizes = Float32Array.from(found, (edge) => Math.abs(edge[2])).sort(), least = sizes[sizes.length - number];
-    return found.filter((edge) => Math.fround(Math.abs(edge[2])) >= least).sort((a, b) => Math.abs(b[2]) - Math.abs(a[2])).slice(0, number);
-  }
-  return found.sort((a, b) => Math.abs(b[2]) - Math.abs(a[2]));
+  const sizes = new Float32Array((size * (size - 1)) / 2), found = [];
+  for (let i = 0, at = 0; i < size; i++) for (let j = i + 1; j < size; j++) sizes[at++] = Math.abs(matrix[i * size + j]) || 0;
+  const least = Math.max(1e-6, sizes.sort()[Math.max(0, sizes.length - number)]);
+  for (let i = 0; i < size; i++) for (let j = i + 1; j < size; j++) if (Math.abs(matrix[i * size + j]) >= least) found.push([i, j, matrix[i * size + j]]);
+  return found.sort((a, b) => Math.abs(b[2]) - Math.abs(a[2])).slice(0, number);
 }
 
 export const plainRegion = (name) => name.replace(/^(?:Schaefer2018_)?(?:\d+Networks_)?|^FreeSurfer_/, "").replaceAll("_", " ");
