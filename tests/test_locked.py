@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -96,3 +97,23 @@ def test_digests_of_the_base_images_are_written_into_the_dockerfile(tmp_path):
     assert "\nARG BUILD_DIGEST=@sha256:2\nARG DIGEST=@sha256:1\n" in text
     assert text.count("${BUILD_DIGEST}") == text.count("cu130${BUILD_DIGEST} AS build") == 1
     assert "-cpu${DIGEST}" in text
+
+
+@pytest.mark.parametrize(
+    ("has_audit", "said"), [(False, "pip-audit is not installed"), (True, "does not answer from here")]
+)
+def test_weaknesses_that_cannot_be_asked_for_are_one_sentence(tmp_path, has_audit, said):
+    if has_audit:
+        (tmp_path / "pip-audit").write_text("#!/bin/sh\necho it was asked\n", encoding="utf-8")
+        (tmp_path / "pip-audit").chmod(0o755)
+    for tool in ("dirname", "python3"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    nowhere = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    command = [shutil.which("bash"), str(ROOT / "scripts" / "known_weaknesses")]
+    done = subprocess.run(
+        command, env={"PATH": str(tmp_path), **nowhere}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout

@@ -27,6 +27,8 @@ from dtb.tasks.tables import number_or_none, why_no_file
 
 _SHORTEST, _LONGEST = 0.1, 20.0  # repetition times in seconds
 _SAME_TIME = 0.01  # relative: what headers in single precision and rounded sidecars differ by
+_MOST_DROPPED = 100_000
+"""Volumes, or seconds, that can have been removed from the beginning of a run."""
 _LATEST_START = 60.0  # of a first volume; milliseconds written as seconds are beyond it
 _WORDS = {"start": 0.0, "first": 0.0, "middle": 0.5, "end": 1.0, "last": 1.0}
 _REFERENCES = ("SliceTimingReference", "SliceTimingRef")
@@ -223,8 +225,8 @@ def _dropped_seconds(file: SeriesFile, own: dict[str, object], seconds: float) -
     """
     scans, start = own.get("DummyScans", own.get(_UNSTEADY)), own.get("ScanStart")
     for key, value in (("DummyScans", scans), ("ScanStart", start)):
-        if value is not None and (not _is_number(value) or value < 0):
-            return None, f"{key} is {value!r}; expected a number, 0 or more"
+        if value is not None and (not _is_number(value) or not 0 <= value <= _MOST_DROPPED):
+            return None, f"{key} is {value!r}; expected a number from 0 to {_MOST_DROPPED:,}"
     if _is_number(scans) and _is_number(start) and abs(scans * seconds - start) > _SAME_TIME * seconds:
         return None, f"DummyScans is {scans:g}, which takes {scans * seconds:g} s, but ScanStart is {start:g} s"
     if _is_number(start):
@@ -244,7 +246,7 @@ def _dropped_by_xcpd(path: Path) -> float | None:
     rows = list(csv.DictReader(text.splitlines(), delimiter="," if path.suffix == ".csv" else "\t"))
     cells = [rows[0].get(column) for column in _DROPPED_COLUMNS] if len(rows) == 1 else []
     numbers = [number for cell in cells if cell is not None and (number := number_or_none(cell)) is not None]
-    return next((number for number in numbers if number >= 0), None)
+    return next((number for number in numbers if 0 <= number <= _MOST_DROPPED), None)
 
 
 def _start(

@@ -99,6 +99,15 @@ def test_a_series_of_xcpd_gets_its_time_from_its_table_of_quality_and_from_fmrip
     assert person.contrast() == pytest.approx(EFFECT, abs=0.02)
 
 
+def test_more_volumes_than_a_scanner_makes_were_not_dropped(person):
+    person.sample(7.0, {})
+    quality = person.func / "sub-sue_task-stroop_run-01_space-MNI152NLin2009cAsym_desc-linc_qc.tsv"
+    quality.write_text("sub\tnum_dummy_volumes\nsue\t1e308\n")
+    assert timing.DROPPED_UNKNOWN in {text for _, text in person.read().notices}
+    found = timing._dropped_seconds(None, {"DummyScans": 1e308}, 2.0)  # type: ignore[arg-type]
+    assert found == (None, "DummyScans is 1e+308; expected a number from 0 to 100,000")
+
+
 def test_the_number_of_dropped_volumes_is_each_runs_own_and_the_option_decides(person):
     person.sample(8.0, {"DummyScans": 4, "SliceTimingCorrected": False})
     assert person.contrast(dropped_volumes=4) == pytest.approx(EFFECT, abs=0.02)
