@@ -11,7 +11,13 @@ import pytest
 
 from dtb.config import TrainConfig
 from dtb.errors import ConfigurationError
-from dtb.train.engine import accumulation_steps, bucket_size, deepspeed_settings, read_user_settings
+from dtb.train.engine import (
+    accumulation_steps,
+    bucket_size,
+    deepspeed_settings,
+    prepare_environment,
+    read_user_settings,
+)
 
 
 def test_settings_follow_the_configuration():
@@ -125,3 +131,41 @@ def test_gradients_are_sent_during_the_backward_pass_where_that_is_possible(gpu,
     assert deepspeed_settings(config, 2, {})["zero_optimization"].get("overlap_comm") is overlaps
     off = {"zero_optimization": {"overlap_comm": False}}
     assert deepspeed_settings(config, 2, off)["zero_optimization"]["overlap_comm"] is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_deepspeed_itself_accepts_each_stage_and_precision_on_one_and_on_many_gpus(stage, precision, monkeypatch):
+    prepare_environment(use_gpu=False)
+    from deepspeed.runtime.config import DeepSpeedConfig
+
+    # It asks the process group how many ranks there are.
+    for num_ranks in (1, 8):
+        monkeypatch.setattr("deepspeed.comm.is_initialized", lambda: True)
+        monkeypatch.setattr("deepspeed.comm.get_rank", lambda *_: 0)
+        monkeypatch.setattr("deepspeed.comm.get_world_size", lambda *_, size=num_ranks: size)
+        settings = deepspeed_settings(TrainConfig(batch_size=16, zero_stage=stage, precision=precision), num_ranks, {})
+        settings["zero_optimization"]["reduce_bucket_size"] = bucket_size(settings, 1000)
+        read = DeepSpeedConfig(settings)
+        assert read.zero_optimization_stage == stage
+        assert read.bfloat16_config.enabled == (precision == "bf16")
+        assert read.train_micro_batch_size_per_gpu == 16 // num_ranks
+        assert read.train_batch_size == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zero3", "accumulate", "offload"])
+def test_deepspeed_itself_accepts_the_shipped_files(name, monkeypatch):
+    prepare_environment(use_gpu=False)
+    from deepspeed.runtime.config import DeepSpeedConfig
+
+    path = Path(__file__).parents[2] / "configs" / "deepspeed" / f"{name}.json"
+    user = read_user_settings(path)
+    stage = user["zero_optimization"].get("stage", "auto")
+    train = TrainConfig(batch_size=16, zero_stage=1 if stage == "auto" else stage, precision="bf16", deepspeed=path)
+    settings = deepspeed_settings(train, 1, user)
+    settings["zero_optimization"]["reduce_bucket_size"] = bucket_size(settings, 1000)
+    read = DeepSpeedConfig(settings)
+    assert read.train_batch_size == 16
+    assert read.zero_config.offload_optimizer is not None or name != "offload"

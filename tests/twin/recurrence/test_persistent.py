@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dtb.command_line import parse
+from dtb.config import Config
 from dtb.twin.recurrence import persistent
 from dtb.twin.recurrence.cells import CellName
 from dtb.twin.recurrence.persistent import MOST_UNITS, fits, persistent_scan, starts
@@ -54,6 +56,20 @@ def test_it_runs_low_rank_weights_multiplied_out_and_any_layout(cell: CellName) 
     exact = states_and_gradients(case.to(torch.float64), "reference")
     for one, two in zip(on_device(case), exact, strict=True):
         assert (one.cpu() - two).abs().max() <= 3e-6 * two.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["demo", "lowrank", "default"])
+def test_it_agrees_over_as_many_steps_and_units_as_configurations_make(name: str) -> None:
+    """The paper's 400 units do not fit on a chip, and take the other path; numbers of regions come in nowhere."""
+    path = Path(__file__).parents[3] / "configs" / f"{name}.yaml"
+    config = Config() if name == "default" else parse("train", ["a", "b", "--config", str(path)])[1]
+    num_steps = round(config.segments.segment_seconds / config.twin.step_seconds)
+    assert config.twin.num_hidden <= MOST_UNITS
+    case = make_case(config.twin.cell, "full", (1, 1, num_steps, config.twin.num_hidden), torch.float32)
+    exact = states_and_gradients(case.to(torch.float64), "reference")
+    for one, two in zip(on_device(case), exact, strict=True):
+        assert (one.cpu() - two).abs().max() <= 1e-4 * two.abs().max()
 
 
 def test_extreme_drives_saturate_and_what_is_not_a_number_stays_one() -> None:
