@@ -122,7 +122,8 @@ class PartialCorrelation:
             return np.full(len(weights_BS), np.nan)
         x_S, y_S = (values_S - _mean(values_S) for values_S in (x_S, y_S))
         size_x, size_y = (float(np.sqrt((values_S**2).sum())) for values_S in (x_S, y_S))
-        if size_x <= len(x_S) * _rounding(observed_S) or size_y <= len(y_S) * _rounding(predicted_S):
+        varies = size_x > len(x_S) * _rounding(observed_S) and size_y > len(y_S) * _rounding(predicted_S)
+        if not varies:
             return np.full(len(weights_BS), np.nan)
         columns = np.column_stack([basis_SC, x_S / size_x, y_S / size_y])
         upper = np.triu_indices(columns.shape[1])
@@ -317,7 +318,7 @@ def _mean(values_S: np.ndarray) -> float:
 
 def _rounding(values_S: np.ndarray) -> float:
     """Return the standard deviation below which values of this size are equal but for rounding, of single precision too."""
-    return 1e-7 * float(np.abs(values_S).max(initial=0.0))
+    return 1e-7 * float(np.fmax.reduce(np.abs(values_S), initial=0.0))
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -277,3 +277,13 @@ def test_signs_of_sisters_are_flipped_together():
         ]
     )
     assert (p[:, 0] <= 0.05).sum() <= 20 < (p[:, 1] <= 0.05).sum()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_does_not_vary_has_no_partial_correlation_whoever_has_no_figure():
+    observed_S, said_S = np.random.default_rng(0).normal(size=20), np.full(20, 0.7)
+    observed_S[3] = np.nan
+    r_B = PartialCorrelation(np.ones((20, 1)))(observed_S, said_S, np.ones((5, 20)))
+    assert np.isnan(r_B).all()
+    said_S[3] = np.nan
+    assert np.isnan(PartialCorrelation(np.ones((20, 1)))(said_S, observed_S, np.ones((5, 20)))).all()
