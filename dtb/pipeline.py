@@ -179,7 +179,7 @@ def run_all(
     UserError
         The run folder is in use and `resume` is off, this machine cannot hold the training's workers, or a stage refuses what it is given.
     """
-    from dtb.train.room import require_machine
+    from dtb.train.driver.room import require_machine
 
     steps = [step for step in steps_of(config, run) if step.stage in stages]
     left = [step for step in steps if progress_of_stage(step.folder) != "done"]

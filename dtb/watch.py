@@ -17,12 +17,12 @@ from rich.table import Table
 from dtb.config import read_yaml
 from dtb.errors import InputDataError
 from dtb.files import readable
-from dtb.fleet.ledger import STATUS
+from dtb.fleet.actors.ledger import STATUS
 from dtb.pipeline import FOLDERS, progress_of_stage
 from dtb.stages import CONFIG_FILE, STAGE_FILE, read_stage
 from dtb.terminal import headed, out
-from dtb.train.checkpoint import CHECKPOINTS, newest_manifest
-from dtb.train.duration import in_words
+from dtb.train.checkpoints.checkpoint import CHECKPOINTS, newest_manifest
+from dtb.train.driver.duration import in_words
 from dtb.train.log import ALIVE_FILE, METRICS_FILE, read_metrics
 from dtb.train.quarantine import QUARANTINE_FILE, read_quarantine
 from dtb.train.worker import is_slow

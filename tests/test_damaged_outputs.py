@@ -14,9 +14,9 @@ import pytest
 from dtb.errors import DamagedOutputError
 from dtb.results import EvaluateResult, SimulateResult, TrainResult
 from dtb.shards.split import Split
-from dtb.train import normalise
-from dtb.train.checkpoint import newest_manifest
+from dtb.train.checkpoints.checkpoint import newest_manifest
 from dtb.train.log import read_metrics
+from dtb.train.start import normalise
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from dtb.config import to_yaml
-from dtb.train.checkpoint import newest_complete
+from dtb.train.checkpoints.checkpoint import newest_complete
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import read_rows
 

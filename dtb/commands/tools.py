@@ -300,7 +300,7 @@ class Sweep(Train):
     """Options of `twin`, `train`, `segments` or `split` with the values to try; all combinations are."""
 
     def run(self, config: cfg.Config) -> None:
-        from dtb.train.sweep import sweep
+        from dtb.train.sweeps.sweep import sweep
 
         sweep(
             config,

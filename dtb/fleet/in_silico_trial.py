@@ -29,15 +29,15 @@ from dtb.cluster import connected
 from dtb.config import Config, config_hash, to_plain
 from dtb.errors import ConfigurationError, StageError
 from dtb.files import write_frame, write_json
-from dtb.fleet.actor import Work
-from dtb.fleet.actors import run_pool, say_summary
+from dtb.fleet.actors.actor import Work
+from dtb.fleet.actors.ledger import Ledger
+from dtb.fleet.actors.run import run_pool, say_summary
+from dtb.fleet.actors.sizing import bytes_of_search, sized
 from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch
 from dtb.fleet.intervene import survey_people
-from dtb.fleet.ledger import Ledger
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.posteriors import Posteriors, read_posteriors
 from dtb.fleet.search_worker import SearchWorker
-from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble
 from dtb.intervene.kinds import INDICATORS

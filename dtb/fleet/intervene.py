@@ -28,13 +28,13 @@ import pyarrow as pa
 from dtb.cluster import connected
 from dtb.config import Config, FleetConfig, InterveneConfig, sections
 from dtb.errors import StageError
-from dtb.fleet.actors import run_pool, say_summary
+from dtb.fleet.actors.ledger import Ledger
+from dtb.fleet.actors.run import run_pool, say_summary
+from dtb.fleet.actors.sizing import bytes_of_search, sized
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
-from dtb.fleet.ledger import Ledger
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.posteriors import read_posteriors
 from dtb.fleet.search_worker import CONTROLS, SearchWorker
-from dtb.fleet.sizing import bytes_of_search, sized
 from dtb.fleet.support import seen_in_training
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.target import SearchTarget, Survey

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.fleet.ledger import column_of
+from dtb.fleet.actors.ledger import column_of
 from dtb.fleet.twins import TwinRunner, generator_of
 from dtb.people.records import SubjectRecord, edges_from_matrix
 from dtb.tasks.taskset import TaskSet

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dtb.errors import InputDataError
-from dtb.fleet.ledger import Ledger
+from dtb.fleet.actors.ledger import Ledger
 from dtb.fleet.twins import SharedTwin, inputs_of, seed_of
 from dtb.stages import read_stage, require_complete
 from dtb.twin.posterior import Latents

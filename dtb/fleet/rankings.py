@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from dtb.fleet.ledger import column_of
+from dtb.fleet.actors.ledger import column_of
 from dtb.people.networks import network_of
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.fleet.actor import Work
+from dtb.fleet.actors.actor import Work
 from dtb.fleet.derivatives import write_relmat
 from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch, parameters_of
 from dtb.fleet.posteriors import NOT_UPDATED, Posteriors

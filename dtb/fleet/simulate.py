@@ -27,15 +27,15 @@ from dtb.cluster import connected
 from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
 from dtb.files import sha256_of
-from dtb.fleet.actor import Work
-from dtb.fleet.actors import run_pool, say_summary
+from dtb.fleet.actors.actor import Work
+from dtb.fleet.actors.ledger import Ledger
+from dtb.fleet.actors.run import run_pool, say_summary
+from dtb.fleet.actors.sizing import bytes_of_simulation, sized
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_person
 from dtb.fleet.designs import read_designs
-from dtb.fleet.ledger import Ledger
 from dtb.fleet.performance_tables import TABLES, SimulationTables, simulation_tables
 from dtb.fleet.posteriors import NOT_UPDATED, Posteriors, latent_seeds, read_posteriors
-from dtb.fleet.sizing import bytes_of_simulation, sized
 from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble
 from dtb.intervene.indicators import press_distribution
 from dtb.people.records import Run

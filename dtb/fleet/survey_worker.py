@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.fleet.actor import Work
+from dtb.fleet.actors.actor import Work
 from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch, parameters_of
 from dtb.fleet.target import SearchTarget
 from dtb.fleet.twins import SharedTwin

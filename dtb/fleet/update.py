@@ -21,10 +21,10 @@ import torch
 from dtb.cluster import connected
 from dtb.config import Config, UpdateConfig, sections
 from dtb.errors import ConfigurationError
-from dtb.fleet.actor import Work
-from dtb.fleet.actors import run_pool, say_summary
-from dtb.fleet.ledger import Ledger
-from dtb.fleet.sizing import bytes_of_simulation, sized
+from dtb.fleet.actors.actor import Work
+from dtb.fleet.actors.ledger import Ledger
+from dtb.fleet.actors.run import run_pool, say_summary
+from dtb.fleet.actors.sizing import bytes_of_simulation, sized
 from dtb.fleet.twins import SharedTwin, TwinRunner, inputs_of, open_ensemble
 from dtb.stages import StageCall
 from dtb.terminal import out

@@ -20,13 +20,13 @@ from dtb.config import TrainConfig
 from dtb.errors import ToldToEndError
 from dtb.shards.stream import Share
 from dtb.train.budget import Budget, budget_of
+from dtb.train.driver.progress import Progress
 from dtb.train.engine import full_weights, gradient_norm, set_learning_rate
 from dtb.train.epoch_sums import Stopwatch, Sums, Wait, largest_of_ranks, means_of, peak_memory, slowest_rank
 from dtb.train.feed import Feed
 from dtb.train.looks import Looks
 from dtb.train.nonfinite import NonFiniteGradients
 from dtb.train.peak_flops import peak_of_all
-from dtb.train.progress import Progress
 from dtb.train.stopping import Wanted
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin

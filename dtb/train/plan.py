@@ -25,8 +25,8 @@ from dtb.train.at_once import rows_of
 from dtb.train.budget import Budget, begun_batch_size, budget_of, fitted
 from dtb.train.engine import overlaps
 from dtb.train.feed import Feed
-from dtb.train.normalise import Normalisation
-from dtb.train.summaries import Asked
+from dtb.train.start.normalise import Normalisation
+from dtb.train.start.summaries import Asked
 from dtb.twin.blocks import block_steps
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin

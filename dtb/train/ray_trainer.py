@@ -27,9 +27,9 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from dtb.errors import ConfigurationError
 from dtb.shared_folder import SharedFolder
-from dtb.train.failures import FailureLog, leaving_nodes
+from dtb.train.driver.failures import FailureLog, leaving_nodes
+from dtb.train.driver.room import resources_of_worker
 from dtb.train.process_group import NodeTorchConfig
-from dtb.train.room import resources_of_worker
 
 if TYPE_CHECKING:
     from dtb.train.worker import Job

@@ -23,21 +23,21 @@ from dtb.shared_folder import SharedFolder, marked
 from dtb.stages import CONFIG_FILE, StageCall
 from dtb.terminal import err
 from dtb.terminal import out as console
-from dtb.train import normalise
 from dtb.train.at_once import TooManyAtOnceError, more_pieces, rows_of
-from dtb.train.checkpoint import CHECKPOINTS, newest_manifest, require_own_checkpoints
-from dtb.train.clock import ended_if_clock_holds_it
-from dtb.train.driver_messages import print_messages
-from dtb.train.ending import ending_in_words, ending_of, longer
+from dtb.train.checkpoints.checkpoint import CHECKPOINTS, newest_manifest, require_own_checkpoints
+from dtb.train.checkpoints.origin import user_key
+from dtb.train.driver.clock import ended_if_clock_holds_it
+from dtb.train.driver.driver_messages import print_messages
+from dtb.train.driver.ending import ending_in_words, ending_of, longer
+from dtb.train.driver.room import fewest_workers, require_machine, require_room, shortage_of
+from dtb.train.driver.waiting import ended_if_no_room
 from dtb.train.engine import accumulation_steps, bucket_size, deepspeed_settings, read_user_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id, tell_broken
-from dtb.train.origin import user_key
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
-from dtb.train.room import fewest_workers, require_machine, require_room, shortage_of
+from dtb.train.start import normalise
+from dtb.train.start.summaries import FEW, Summary, summaries_of
 from dtb.train.stopping import has_lost_announced_node, saving_on_termination
-from dtb.train.summaries import FEW, Summary, summaries_of
-from dtb.train.waiting import ended_if_no_room
 
 SPLIT_FILE = "split.json"
 NORMALISATION_FILE = "normalisation.safetensors"
@@ -227,7 +227,7 @@ def _run_workers(
     from ray.exceptions import RayError
     from ray.train import TrainingFailedError, WorkerGroupError
 
-    from dtb.train.failures import own_error
+    from dtb.train.driver.failures import own_error
     from dtb.train.ray_trainer import run_on_ray
     from dtb.train.worker import Job
 

@@ -26,20 +26,20 @@ from dtb.gpu import keep_to_share
 from dtb.memory import keep_freed_memory
 from dtb.shared_folder import SharedFolder
 from dtb.track import Tracker, open_tracker
-from dtb.train import checkpoint as checkpoints
 from dtb.train.at_once import full_memory_told, in_pieces, pieces_that_fit, rows_of
-from dtb.train.checkpoint import CHECKPOINTS
-from dtb.train.duration import ExpectedDuration
-from dtb.train.ending import ending_in_words, ending_of, longer
+from dtb.train.checkpoints import checkpoint as checkpoints
+from dtb.train.checkpoints.checkpoint import CHECKPOINTS
+from dtb.train.checkpoints.origin import user_key
+from dtb.train.driver.duration import ExpectedDuration
+from dtb.train.driver.ending import ending_in_words, ending_of, longer
+from dtb.train.driver.progress import Progress
 from dtb.train.engine import accumulation_steps, bucket_size, deepspeed_settings, make_engine, prepare_environment
 from dtb.train.log import METRICS_FILE, TRACKER_FILE, note, read_metrics, read_tracker_id, tell_begun, tell_going_on
 from dtb.train.loop import Weights, fit
-from dtb.train.measure_people import EFFECTS_FILE, measure_people, save_effects
-from dtb.train.normalise import Normalisation
-from dtb.train.origin import user_key
 from dtb.train.plan import Plan, estimated_bytes
-from dtb.train.progress import Progress
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
+from dtb.train.start.measure_people import EFFECTS_FILE, measure_people, save_effects
+from dtb.train.start.normalise import Normalisation
 from dtb.train.stopping import Wanted, look_out_of
 from dtb.twin.export import save_twin
 from dtb.twin.model import Twin

@@ -31,10 +31,10 @@ import torch
 
 from dtb.cluster import connected
 from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConfig
-from dtb.fleet.actor import Work, Worker
-from dtb.fleet.actors import run_pool
+from dtb.fleet.actors.actor import Work, Worker
+from dtb.fleet.actors.ledger import OK, Ledger, status_table
+from dtb.fleet.actors.run import run_pool
 from dtb.fleet.intervene import TABLES as SEARCH_TABLES
-from dtb.fleet.ledger import OK, Ledger, status_table
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.performance_tables import TABLES
 from dtb.fleet.search_worker import SearchWorker

@@ -109,7 +109,8 @@ def train(job: Job, *, count: bool) -> Measured:
         Seconds of each epoch's training (`train`) and of each checkpoint (`checkpoint`), bytes of the optimizer (`optimizer`); with
         `count`, instead of times that mean anything, bytes handed to collectives in all epochs but the first (`collectives`).
     """
-    from dtb.train import checkpoint, loop, worker
+    from dtb.train import loop, worker
+    from dtb.train.checkpoints import checkpoint
 
     seconds: dict[str, list[float]] = {"train": [], "checkpoint": []}
     engines: list[Any] = []

@@ -24,9 +24,9 @@ from fleet import BATCH, alone, of_an_actor, pace, where
 
 from dtb.cluster import connected
 from dtb.config import ClusterConfig, FleetConfig, UpdateConfig
-from dtb.fleet.actor import Work
-from dtb.fleet.actors import run_pool
-from dtb.fleet.ledger import Ledger
+from dtb.fleet.actors.actor import Work
+from dtb.fleet.actors.ledger import Ledger
+from dtb.fleet.actors.run import run_pool
 from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
 from dtb.fleet.update import TABLES, UpdateWorker
 from dtb.twin.flops import forward_flops

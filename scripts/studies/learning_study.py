@@ -38,9 +38,9 @@ from dtb.shards.read import open_cohort
 from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
 from dtb.train.loop import cosine
-from dtb.train.normalise import measure
 from dtb.train.plan import Plan, make_plan
-from dtb.train.summaries import summarise
+from dtb.train.start.normalise import measure
+from dtb.train.start.summaries import summarise
 from dtb.twin import hypernetwork
 from dtb.twin.batch import Batch
 from dtb.twin.model import Twin

@@ -31,8 +31,8 @@ from dtb.evaluate.scores.observed import People, collect
 from dtb.people.records import SubjectRecord
 from dtb.shards.split import Span, Split
 from dtb.tasks.taskset import TaskSet
-from dtb.train.normalise import measure
-from dtb.train.summaries import Asked, summarise
+from dtb.train.start.normalise import measure
+from dtb.train.start.summaries import Asked, summarise
 
 KINDS: dict[str, tuple[dict[str, Any], int, int]] = {
     "demo": ({"num_subjects": 160}, 5, 8),

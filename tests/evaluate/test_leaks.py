@@ -20,7 +20,7 @@ from dtb.shards.read import Cohort, open_cohort
 from dtb.shards.split import Split
 from dtb.shards.write import ShardWriter
 from dtb.tasks.taskset import TaskSet
-from dtb.train.normalise import tangent_reference
+from dtb.train.start.normalise import tangent_reference
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin
 from dtb.twin.sizes import TwinSizes

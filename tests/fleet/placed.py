@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from dtb.fleet.actor import Work
+from dtb.fleet.actors.actor import Work
 from dtb.fleet.twins import device
 
 

@@ -15,7 +15,7 @@ import torch
 
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.errors import ConfigurationError, InputDataError
-from dtb.fleet.actor import Work
+from dtb.fleet.actors.actor import Work
 from dtb.fleet.contrasts import Contrasts
 from dtb.fleet.intervene import _figures as figures_of
 from dtb.fleet.intervene import intervene as intervene_stage

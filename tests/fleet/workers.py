@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from dtb.fleet.actor import Work
+from dtb.fleet.actors.actor import Work
 
 
 @dataclasses.dataclass

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dtb.people.records import SubjectRecord
 from dtb.shards.split import Split
 from dtb.tasks.taskset import TaskSet
-from dtb.train import normalise
-from dtb.train.summaries import Asked, summarise
+from dtb.train.start import normalise
+from dtb.train.start.summaries import Asked, summarise
 
 
 def measure(

@@ -15,8 +15,8 @@ from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, Worker
 from dtb.errors import ConfigurationError, FinalError
 from dtb.shards.read import open_cohort
 from dtb.train.at_once import TooManyAtOnceError, full_memory_told, in_pieces, more_pieces, pieces_that_fit
+from dtb.train.driver.failures import FailureLog
 from dtb.train.engine import deepspeed_settings
-from dtb.train.failures import FailureLog
 from dtb.train.plan import estimated_bytes, make_plan
 from dtb.train.trainer import train
 from tests.train.conftest import small_config

@@ -10,8 +10,8 @@ import pytest
 from dtb.config import TrainConfig
 from dtb.shards.read import open_cohort
 from dtb.train.budget import budget_of, default_batch_size, fitted
+from dtb.train.driver.progress import Progress
 from dtb.train.plan import make_plan
-from dtb.train.progress import Progress
 from dtb.train.trainer import _keep
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import read_rows, train_on_ranks

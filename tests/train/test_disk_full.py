@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from dtb.errors import StageError
 from dtb.train import worker
-from dtb.train.checkpoint import newest_complete
+from dtb.train.checkpoints.checkpoint import newest_complete
 from tests.train.conftest import small_config
 from tests.train.ranks import make_job, read_rows
 

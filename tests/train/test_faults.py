@@ -20,7 +20,7 @@ from dtb.cluster import prepare_environment
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
 from dtb.train import ray_trainer
-from dtb.train.checkpoint import newest_manifest
+from dtb.train.checkpoints.checkpoint import newest_manifest
 from dtb.train.quarantine import read_quarantine
 from dtb.train.trainer import train
 from tests.train.conftest import small_config, write_cohort

@@ -10,7 +10,7 @@ import pytest
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
 from dtb.errors import ConfigurationError, FinalError, StageError
-from dtb.train.failures import FailureLog
+from dtb.train.driver.failures import FailureLog
 from dtb.train.log import tell_going_on
 
 GONE = WorkerHealthCheckFailedError("A worker health check failed", ValueError("the actor died"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dtb.train.checkpoint import newest_complete
+from dtb.train.checkpoints.checkpoint import newest_complete
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import train_on_ranks

@@ -26,12 +26,12 @@ from dtb.shards.split import Split
 from dtb.shared_folder import SharedFolder
 from dtb.stages import read_stage
 from dtb.track import Tracker
-from dtb.train.checkpoint import newest_complete
+from dtb.train.checkpoints.checkpoint import newest_complete
+from dtb.train.driver.progress import Progress
+from dtb.train.driver.room import require_room
 from dtb.train.log import ALIVE_FILE
 from dtb.train.plan import make_plan
-from dtb.train.progress import Progress
 from dtb.train.ray_trainer import SEEN, require_seen
-from dtb.train.room import require_room
 from dtb.train.trainer import _keep, train
 from dtb.train.worker import _Book
 from dtb.twin.export import load_twin
@@ -337,7 +337,7 @@ def test_internals_of_ray_are_used_in_one_file_and_of_the_version_that_the_packa
 @pytest.mark.own_ray
 def test_a_busy_cluster_is_waited_for_aloud_and_not_for_ever(shards, tmp_path, monkeypatch, capsys):
     """Somebody else has the only core: first for longer than is waited, then until it was said that it is waited for."""
-    monkeypatch.setattr("dtb.train.waiting.SAY_EVERY_SECONDS", 2.0)
+    monkeypatch.setattr("dtb.train.driver.waiting.SAY_EVERY_SECONDS", 2.0)
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 
     @ray.remote(num_cpus=1)

@@ -1,0 +1,1 @@
+"""Checkpoints of a training: written whole, signed, and loaded without running code."""

@@ -1,0 +1,117 @@
+"""What a training waits for while its workers have no room: said every half minute, until a limit that the configuration names.
+
+A cluster may have what workers need, and others may be using it; or a node was lost, and nothing stands in for it. Ray Train itself waits
+without a word and without an end.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dtb.config import Config
+from dtb.errors import StageError
+from dtb.terminal import err
+from dtb.train.driver.room import SAY_EVERY_SECONDS, fewest_workers, resources_of_worker
+from dtb.train.log import read_begun
+
+_LOOK_SECONDS = 2.0
+_FORGIVEN_SECONDS = 20.0
+"""Ray Train asks anew after a while, and in between nothing is asked for."""
+
+
+@contextlib.contextmanager
+def ended_if_no_room(config: Config, out: Path) -> Iterator[None]:
+    """Say within the block what its workers wait for, and end it when they have waited `cluster.wait_seconds`.
+
+    In another thread than the main one it is said, and not ended.
+
+    Parameters
+    ----------
+    config : Config
+    out : Path
+        Output folder of the training.
+
+    Raises
+    ------
+    StageError
+        There was no room in that time.
+    """
+    over, given_up = threading.Event(), []
+
+    def give_up(words: str) -> None:
+        given_up.append(words)
+        _thread.interrupt_main()
+
+    is_main = threading.current_thread() is threading.main_thread()
+    watching = threading.Thread(target=_watch, args=(config, out, over, give_up if is_main else err.print), daemon=True)
+    watching.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if given_up:
+            raise StageError(given_up[0]) from None
+        raise
+    finally:
+        over.set()
+        watching.join()
+
+
+def _watch(config: Config, out: Path, over: threading.Event, give_up: Callable[[str], None]) -> None:
+    limit, before = config.cluster.wait_seconds, read_begun(out)
+    since: float | None = None
+    seen, said = -math.inf, 0.0
+    while not over.wait(_LOOK_SECONDS):
+        now = time.monotonic()
+        if read_begun(out) not in (None, before):
+            since = None
+            continue
+        if _is_waiting(config):
+            seen = now
+        if now - seen > _FORGIVEN_SECONDS:
+            since = None
+            continue
+        if since is None:
+            since = said = now
+        if now - since > limit:
+            give_up(
+                f"There was no room for {_wanted(config)} within {limit:g} s (cluster.wait_seconds): {_offered()}. Wait until others have "
+                "ended, or ask for less; --resume goes on from the newest checkpoint."
+            )
+            return
+        if now - said > SAY_EVERY_SECONDS:
+            said = now
+            err.print(
+                f"Waiting for room for {_wanted(config)} for {now - since:.0f} s: {_offered()}. It is waited {limit:g} s in all "
+                "(cluster.wait_seconds)."
+            )
+
+
+def _is_waiting(config: Config) -> bool:
+    """Whether places as this training's workers need them are asked for and not had."""
+    from ray.util import placement_group_table
+
+    each = resources_of_worker(config)
+    return any(
+        group["state"] in ("PENDING", "RESCHEDULING") and each in group["bundles"].values()
+        for group in placement_group_table().values()
+    )
+
+
+def _wanted(config: Config) -> str:
+    one = ", ".join(f"{amount:g} {kind}" for kind, amount in resources_of_worker(config).items())
+    return f"{fewest_workers(config)} worker(s) of {one} each"
+
+
+def _offered() -> str:
+    import ray
+
+    have, free = ray.cluster_resources(), ray.available_resources()
+    kinds = [kind for kind in ("CPU", "GPU") if have.get(kind)]
+    parts = [f"{have[kind]:g} {kind}, of which {free.get(kind, 0.0):g} are free" for kind in kinds]
+    return f"the cluster has {' and '.join(parts) or 'neither CPU nor GPU'}"

@@ -1,0 +1,1 @@
+"""Several trainings: folds, seeds and settings, on Ray Tune."""
