@@ -299,7 +299,8 @@ def crash_or_fail(job, regions, tasks, config):
 
 @pytest.mark.cluster
 def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(copy, tmp_path):
-    config = IngestConfig(subject_timeout_seconds=4)
+    # More than a process takes to import on its first person, on a machine with much else to do.
+    config = IngestConfig(subject_timeout_seconds=10)
     jobs = jobs_of(copy, config)
     pipe = rest_file(copy, "0004", "AP")
     pipe.unlink()
@@ -310,7 +311,7 @@ def test_a_crash_a_hang_and_a_surprise_cost_one_person_each(copy, tmp_path):
     assert [read.pseudonym for read in found] == [job.pseudonym for job in jobs]
     assert [read.record is None for read in found] == [False, True, False, True, True, False]
     assert "crashed its process" in found[1].reason
-    assert "longer than 4 s" in found[3].reason
+    assert "longer than 10 s" in found[3].reason
     assert "ZeroDivisionError: p4 divided" in found[4].reason
 
 
