@@ -367,12 +367,20 @@ def _differences(kept: Path, kept_hash: str, config: Any) -> list[tuple[str, Any
         plain = read_yaml(kept, "settings were kept there")
     except (OSError, ValueError):
         return None
-    before, now, usual = (_flat(each) for each in (plain, to_plain(config), to_plain(type(config)())))
-    new = {key for key in now if key not in before and now[key] == usual[key]}
+    before, now, usual = _flat(plain), _flat(to_plain(config)), _defaults_of(type(config))
+    new = {key for key in now if key not in before and key in usual and now[key] == usual[key]}
     differing = [key for key in {**before, **now} if key not in new and before.get(key) != now.get(key)]
     if not differing and plain_hash(plain) != kept_hash:
         return None  # the file was changed since
     return [(key, before.get(key), now.get(key)) for key in differing]
+
+
+def _defaults_of(kind: type) -> dict[str, Any]:
+    """Return the defaults of a configuration; nothing of one that has values to be given."""
+    try:
+        return _flat(to_plain(kind()))
+    except (TypeError, ValueError):
+        return {}
 
 
 def _in_words(differing: list[tuple[str, Any, Any]] | None) -> str:

@@ -257,6 +257,11 @@ def config_hash(config: Any) -> str:
 
 
 def plain_hash(plain: Any) -> str:
-    """Return the `config_hash` of a configuration that is given as `to_plain` returns it."""
+    """Return the `config_hash` of a configuration that is given as `to_plain` returns it.
+
+    Parameters
+    ----------
+    plain : mapping
+    """
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -16,15 +16,15 @@ __all__ = [
 ]
 
 _FILES = {
-    "Ledger": ".ledger",
-    "PoolSummary": ".actors",
+    "Ledger": ".actors.ledger",
+    "PoolSummary": ".actors.run",
     "SearchTarget": ".target",
     "SharedTwin": ".twins",
     "TwinRunner": ".twins",
-    "Work": ".actor",
-    "Worker": ".actor",
+    "Work": ".actors.actor",
+    "Worker": ".actors.actor",
     "open_shared_twin": ".twins",
     "read_designs": ".designs",
-    "run_pool": ".actors",
+    "run_pool": ".actors.run",
 }
 __getattr__, __dir__ = public_names(__name__, _FILES)

@@ -6,11 +6,11 @@ __all__ = ["Budget", "Checkpoint", "Normalisation", "Plan", "make_plan", "measur
 
 _FILES = {
     "Budget": ".budget",
-    "Checkpoint": ".checkpoint",
-    "Normalisation": ".normalise",
+    "Checkpoint": ".checkpoints.checkpoint",
+    "Normalisation": ".start.normalise",
     "Plan": ".plan",
     "make_plan": ".plan",
-    "measure": ".normalise",
-    "save_checkpoint": ".checkpoint",
+    "measure": ".start.normalise",
+    "save_checkpoint": ".checkpoints.checkpoint",
 }
 __getattr__, __dir__ = public_names(__name__, _FILES)
