@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -219,7 +220,7 @@ def test_a_badly_trained_twin_is_said_not_to_fit_in_all_places_first(shards_and_
     assert said["certificate.md"].startswith(f"# The twin does not fit\n\n**{sentence}**\n")
     assert said["certificate.html"].index("does not fit</p>") < said["certificate.html"].index("is personal")
     assert said["terminal"].index("The twin does not fit:") < said["terminal"].index("never seen in training, the twin")
-    opening = said["report"].replace("<code>", "`").replace("</code>", "`")
+    opening = re.sub("</?span>", "", said["report"]).replace("<code>", "`").replace("</code>", "`")
     assert "does not fit</p>" in opening[: opening.index("<h1")]
     assert "In 8 unseen people, the twin predicts" in opening[: opening.index("</h1>")]
     assert "dtb train shards train-again --max-steps 1500" in opening[: opening.index("<figure")]
