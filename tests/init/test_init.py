@@ -108,7 +108,7 @@ def test_a_bids_app_s_levels_are_the_stages_of_a_run(
     assert exit_code([*places, "group", "--participant-label", "01", *options]) == 2
     assert "belongs to the level participant" in capsys.readouterr().err
     assert exit_code([*places, "group", *options, "--train.max-steps", "7"]) == 0
-    assert called[1]["stages"] == {"train", "evaluate", "simulate", "intervene", "report"}
+    assert called[1]["stages"] == {"train", "evaluate", "update", "simulate", "intervene", "report"}
     assert called[1]["config"].train.max_steps == 7
     shutil.rmtree(tmp_path / "out")
 
