@@ -89,6 +89,7 @@ def test_help_says_what_an_option_takes_and_its_default() -> None:
     assert "  --num-workers INT       Ray Train workers (ranks). [2]\n" in help_text("train", COMMANDS["train"])
 
 
+@pytest.mark.slow
 def test_help_and_a_dry_run_import_nothing_that_takes_long(tmp_path: Path) -> None:
     """A ratio, for the machine may be busy: PyTorch alone takes longer to import than both, and used to be imported by each."""
     asked = f"""
@@ -260,6 +261,7 @@ def test_fish_completes_stages_and_the_options_of_a_stage(tmp_path: Path, capsys
     assert [line.split("\t")[0] for line in found.splitlines()] == ["train", "trial", "--person-pages"]
 
 
+@pytest.mark.slow
 def test_zsh_completes_the_options_of_a_stage_as_they_are_typed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from tests.formats import FORMATS
 from tests.mutated import outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [20, pytest.param(500, marks=pytest.mark.on_request)])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_mutated_file_is_read_or_refused_in_a_sentence(tmp_path, name, number):

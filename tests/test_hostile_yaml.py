@@ -29,6 +29,7 @@ TEXTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", TEXTS)
 def test_a_hostile_configuration_ends_in_a_short_sentence(tmp_path: Path, capsys, which: str) -> None:
     path = tmp_path / "config.yaml"

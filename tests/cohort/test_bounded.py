@@ -31,6 +31,7 @@ def read(path: Path) -> str:
     return path.stem.upper()
 
 
+@pytest.mark.slow
 def test_what_a_file_does_to_its_reader_costs_that_file_and_its_neighbours_are_read():
     names = ["first", "greedy", "crash", "refused", "bug", "last"]
     with ReadingProcess(seconds=200, max_memory_gib=0.5) as reader:
@@ -83,6 +84,7 @@ def process_number(path: Path) -> int:
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_one_process_reads_all_files_and_is_begun_anew_only_after_a_file_that_ended_it():
     with ReadingProcess(seconds=200, max_memory_gib=0.5) as reader:
         before = list(reader.read(process_number, [Path("one"), Path("greedy"), Path("refused"), Path("two")]))
@@ -97,6 +99,7 @@ def loaded(_: Path) -> list[str]:
     return sorted({"torch", "ray", "pandas", "scipy.io", "scipy.stats", "matplotlib"} & set(sys.modules))
 
 
+@pytest.mark.slow
 def test_the_process_that_tries_the_first_files_imports_nothing_large():
     """Everybody's `dtb ingest` waits for it."""
     with ReadingProcess(seconds=200, max_memory_gib=0.5, imports=first_files.__name__) as reader:

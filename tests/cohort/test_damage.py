@@ -195,6 +195,7 @@ def read_by_layout(path: Path, layout: str, labels: Path | None = None, **beside
     return read_series(series_file(path, **beside), REGIONS, config)
 
 
+@pytest.mark.slow
 @cases(150)
 @given(damage=DAMAGES, compression=st.sampled_from([None, "gzip"]))
 def test_hdf5(tmp_path, damage, compression):
@@ -220,6 +221,7 @@ def plain_numbers(lines: bytes) -> list[list[float]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["xcpd", "halfpipe"])
 @cases(200)
 @example(damage=whole)
@@ -256,6 +258,7 @@ def test_a_compressed_table_is_read_whole_or_not_at_all(tmp_path, damage):
         np.testing.assert_allclose(found.values_VR, np.tile(numbers, (times, 1)), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["outliers", "motion", "sidecar"])
 @cases(100)
 @example(damage=whole)

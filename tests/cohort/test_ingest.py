@@ -277,6 +277,7 @@ def test_a_task_of_which_nobody_has_events_is_refused_before_anything_is_written
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "a\tb\n1\t2\n", "a\ta\n", None])
 def test_the_first_persons_broken_series_does_not_stop_the_others(copy, tmp_path, content, capsys):
     path = rest_file(copy, "0001", "AP")
@@ -407,6 +408,7 @@ def test_cnp_rest_series_are_read_with_their_absent_regions():
         assert [run.label for run in record.runs] == ["scap", "stopsignal", "taskswitch"]
 
 
+@pytest.mark.slow
 def test_a_column_that_everybody_lacks_is_refused_before_anything_is_written(copy, tmp_path):
     for path in (copy / "bids").glob("sub-*/func/*stroop*_events.tsv"):
         path.write_text(path.read_text().replace("response_time", "reaction", 1))

@@ -91,6 +91,7 @@ def test_one_run_a_person_gives_no_reliability(tmp_path):
     assert load_reliability(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_the_page_shows_who_was_left_out_and_why_without_any_label(small_cohort, tmp_path):
     config = IngestConfig()
     reads = [read_person(job, regions_of(small_cohort), TASKS, config) for job in jobs_of(small_cohort, config)]
@@ -162,6 +163,7 @@ def test_a_series_of_which_censoring_left_too_little_is_not_used(copy, task):  #
         assert kept.quality.rest_volumes_fraction == pytest.approx(1 / 3, abs=0.01)
 
 
+@pytest.mark.slow
 def test_those_set_aside_are_in_the_table_and_the_pictures_and_their_reasons_are_one(small_cohort, tmp_path):
     config = IngestConfig(max_motion_mm=0.01)
     reads = [read_person(job, regions_of(small_cohort), TASKS, config) for job in jobs_of(small_cohort, config)]

@@ -26,6 +26,7 @@ made_once = functools.cache(made_pages)
 EXAMPLES = {"gambles"}  # tests/tasks/test_derive.py reads events through it
 
 
+@pytest.mark.slow
 def test_every_command_is_one_that_dtb_or_this_repository_has(monkeypatch):
     monkeypatch.chdir(ROOT)
     seen = 0
@@ -79,6 +80,7 @@ def test_the_citation_names_this_version_and_the_paper_that_the_report_cites():
     assert [one["doi"] for one in cited["references"]] == [REFERENCE["doi"]]
 
 
+@pytest.mark.slow
 def test_every_link_and_image_leads_to_a_file_and_every_anchor_to_a_heading():
     made = made_once()
     for page in PAGES:

@@ -173,6 +173,7 @@ def trained_anew(folder, trained, split: Split, seed: int):
     return folder
 
 
+@pytest.mark.slow
 def test_an_ensemble_says_what_its_members_say_on_average(unseen, tmp_path):
     shards, trained = unseen
     split = Split.load(trained / "split.json")
@@ -194,6 +195,7 @@ def test_a_member_that_may_have_seen_the_held_out_is_refused(unseen, tmp_path):
         open_inputs(shards, trained, (other,))
 
 
+@pytest.mark.slow
 def test_the_same_data_and_seed_give_the_same_files(unseen, tmp_path):
     for name in ("a", "b"):
         evaluate(SMALL, *unseen, tmp_path / name, resume=False)

@@ -280,6 +280,7 @@ def test_a_design_that_no_twin_could_be_shown_is_refused(
         read_designs([path], shared_twin.taskset, len(REGIONS), 1.0)
 
 
+@pytest.mark.slow
 def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(
     shared_twin: SharedTwin, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def test_sexes_are_taken_out_as_by_regressions_of_both() -> None:
     assert pearsonr(said_S, did_S).pvalue < 0.001
 
 
+@pytest.mark.slow
 def test_a_twin_that_knows_nothing_but_age_has_support_no_more_often_than_chance() -> None:
     """The level: of 200 cohorts in which brains say age alone, about one in twenty is searched; by plain r, nearly all."""
     rng = np.random.default_rng(2)

@@ -23,6 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["song", "cnp"])
 def test_what_is_written_for_a_real_tree_passes_the_dry_run(
     name: str, real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -67,6 +67,7 @@ def test_the_primary_outcome_is_the_mean_paired_difference() -> None:
     assert figures.primary["num_people"] == 30
 
 
+@pytest.mark.slow
 def test_without_a_difference_the_p_value_is_uniform_enough() -> None:
     rng = np.random.default_rng(1)
     values = []

@@ -128,6 +128,7 @@ def test_identifiers_are_unique_and_every_link_within_the_page_has_its_target(wh
     assert set(inner) <= set(page.identifiers)
 
 
+@pytest.mark.slow
 def test_pages_of_other_stages_are_copied_beside_it_and_all_lead_to_one_another(fake, tmp_path):
     run = _copy(fake, tmp_path)
     gain = Estimate(0.1, 0.05, 0.15, 30)
@@ -169,6 +170,7 @@ def test_it_opens_with_verdict_sentence_and_next_step_and_everything_else_is_fol
     assert whole.text.count("Research use only") == 2, "at the top, which stays in sight, and at the end"
 
 
+@pytest.mark.slow
 def test_the_first_picture_has_twin_baseline_and_ceiling_of_each_task(fake, tmp_path):
     run = _with_figures(fake, tmp_path, lambda row: row.update(ceiling=0.9, best_lower=0.3, best_upper=0.7))
     html = _page(run, tmp_path).html
@@ -297,6 +299,7 @@ def test_a_file_cut_short_is_named_and_the_rest_of_the_page_stands(fake, tmp_pat
     assert "<svg" in page.sections["intervention"]
 
 
+@pytest.mark.slow
 def test_a_figure_that_cannot_be_drawn_is_a_sentence_in_its_place_and_so_is_a_section(
     fake, tmp_path, monkeypatch, capsys, drawn
 ):
@@ -319,6 +322,7 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence_in_its_place_and_so_is_a_se
     drawn.update(before)
 
 
+@pytest.mark.slow
 def test_without_task_bold_its_place_says_that_there_is_none(tmp_path):
     run = make_run(tmp_path / "run", bold=False)
     page = _page(run.path, tmp_path)
@@ -433,6 +437,7 @@ def test_a_persons_change_is_drawn_before_and_after_and_named_by_region_and_netw
     assert "nine in ten of its 4 sessions" in person.sections["twin"]
 
 
+@pytest.mark.slow
 def test_a_second_aim_is_shown_where_there_is_one(fake, whole, tmp_path):
     assert "Two aims" not in whole.sections["person-change"]
     run = _copy(fake, tmp_path)
@@ -445,6 +450,7 @@ def test_a_second_aim_is_shown_where_there_is_one(fake, whole, tmp_path):
     assert "0%: 0.6 and 0; 50%: 0.35 and 0.5; 100%: 0.1 and 1." in shown
 
 
+@pytest.mark.slow
 def test_somebody_who_was_named_is_shown_even_where_the_search_failed_and_that_is_said(fake, tmp_path):
     failed = fake.pseudonyms[-1]
     config = Config(name="fake", report=ReportConfig(person_pages=1, subject=failed))

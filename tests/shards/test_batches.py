@@ -323,6 +323,7 @@ def test_segments_of_the_default_burn_in_give_the_bold_of_the_whole_run(hrf, mos
     assert np.mean(differences) < most  # with 12 s, .30 and .18
 
 
+@pytest.mark.slow
 def test_trials_are_counted_exactly_on_the_papers_cohort(real_data):
     """Windows touch in Stroop: an omission lasts until the next trial begins."""
     spec, paths = load_task("stroop"), sorted((real_data / "tcp").glob("sub-*/func/*_task-stroop*_events.tsv"))

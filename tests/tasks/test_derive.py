@@ -75,6 +75,7 @@ def test_a_press_whose_accuracy_alone_is_known_may_be_any_where_nothing_is_right
     assert trials.usable_J.all()
 
 
+@pytest.mark.slow
 def test_right_answers_exist_only_where_one_cue_is_without_odour(real_data):
     plain = task_to_plain(load_task(real_data / "tasks" / "nodeap_choice.yaml"))
     recode = {"odour1": "yes", "odour2": "yes", "none": "no"}

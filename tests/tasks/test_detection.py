@@ -31,6 +31,7 @@ def test_chance_is_what_pressing_as_often_without_looking_reaches():
     assert chance_of_right([True] * 10, [True] * 9 + [False]) == pytest.approx(0.9)
 
 
+@pytest.mark.slow
 def test_task_check_counts_commissions_and_omissions_as_pandas_does(real_data, tmp_path, capsys):
     spec, task = load_task(real_data / "tasks" / "gradcpt_face.yaml"), str(real_data / "tasks" / "gradcpt_face.yaml")
     paths = sorted(expanded(real_data, "song", 4).glob("bids/sub-*/func/*gradCPTface*_events.tsv"))

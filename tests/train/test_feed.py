@@ -42,6 +42,7 @@ def test_going_on_in_mid_epoch_gives_the_same_batches(plan):
     assert [batches[0].pseudonyms for _, batches in feed.batches(7, first_step=1)] == whole[1:]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     num_people=st.integers(4, 9),

@@ -25,6 +25,7 @@ def test_known_gpus_have_their_data_sheets_peak(monkeypatch, name, float32, bf16
     assert peak_flops(torch.device("cuda"), "bf16") == bf16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_cpus_peak_is_its_fastest_product(monkeypatch, precision):
     # Products that take 0.5, 0.25, 0.125 and 0.5 seconds, with a second between them.

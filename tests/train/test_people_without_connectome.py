@@ -61,6 +61,7 @@ def trained(plan: Plan):
     return scales, twin, effects, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.4, 1.0])
 def test_some_or_all_have_none(alone, tmp_path, share):
     shards = write_cohort(tmp_path / "shards", num_people=24, spoil=without(share))

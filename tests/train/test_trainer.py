@@ -241,6 +241,7 @@ def test_deepspeed_file_that_fits_some_numbers_of_workers_only_is_refused_at_the
         train(small_config(num_workers=2, min_workers=1, deepspeed=path), shards, tmp_path / "out", resume=False)
 
 
+@pytest.mark.slow
 def test_a_cluster_with_an_address_is_given_time_to_grow(shards, tmp_path, monkeypatch, capsys):
     there = iter([[], [], *[[{"Alive": True, "NodeID": "a", "Resources": {"CPU": 4.0}}]] * 2])
     asked = []

@@ -33,6 +33,7 @@ def test_example_has_as_many_lines_as_its_title_says() -> None:
     assert 35 <= len(lines) <= 40
 
 
+@pytest.mark.slow
 def test_example_runs_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_example(tmp_path, 1, monkeypatch)
     assert (tmp_path / "twin.png").stat().st_size > 10_000

@@ -56,6 +56,7 @@ def log_joint(twin: Twin, batch: Batch, person: int, prior: Latents, latent_MZ: 
     return (press_M + bold_M + density.log_prob(latent_MZ)).detach()
 
 
+@pytest.mark.slow
 def test_mode_covariance_and_evidence_are_those_of_a_grid(people: Batch) -> None:
     twin = make_twin()
     prior = prior_of(twin, people.connectome_SE)

@@ -203,6 +203,7 @@ def test_the_tcp_layout_is_read_and_wrong_shapes_are_refused(tmp_path):
         read_series(people[0].rest[0], regions, config, (root,))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="DTB_REAL_DATA does not point to the real data")
 def test_all_tcp_people_are_found_in_the_published_layout(tmp_path):
     """Everybody's events are real; the series are random numbers in files of the published names and shapes."""

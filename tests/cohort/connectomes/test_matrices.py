@@ -369,6 +369,7 @@ def expected_edges(number: int, *sessions: int) -> np.ndarray:
     return np.mean(each, axis=0)
 
 
+@pytest.mark.slow
 def test_structural_connectomes_are_read_with_task_bold_and_without(structural):
     cohort, tree, config = structural
     for trees, has_bold in (((cohort / "derivatives" / "xcp_d", tree), True), ((tree,), False)):

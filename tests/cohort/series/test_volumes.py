@@ -192,6 +192,7 @@ def ones(path, shape, dtype):
     return path
 
 
+@pytest.mark.slow
 def test_a_process_stays_within_its_memory_whatever_the_headers_say(tmp_path):
     """150 voxels along each side, all of them in a region of an atlas on another grid; a mask on a third grid asks for 0.2 GiB."""
     run = ones(tmp_path / "run.nii.gz", (150, 150, 150, 2), np.uint8)
@@ -227,6 +228,7 @@ def test_a_failure_of_the_reading_thread_reaches_the_caller(tmp_path, atlas, mon
         parcellate_volumes(path, atlas[0], max_memory_gib=1, min_coverage=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=6), st.booleans())

@@ -439,6 +439,7 @@ def chance_figure(rng: np.random.Generator, metric: str, unit: str, weights_BS: 
     )
 
 
+@pytest.mark.slow
 def test_where_there_is_nothing_a_test_passes_as_seldom_as_the_confidence_says():
     rng = np.random.default_rng(0)
     weights_BS = draw_weights(40, 100, 0)
@@ -495,6 +496,7 @@ def open_test(gain: Estimate) -> Asked:
     return Asked("baseline", "better", "t", "RT CRPS", 0.2, "the group mean", 0.1, gain, 0.6, "sign flips over people")
 
 
+@pytest.mark.slow
 def test_permutation_p_values_are_scipys():
     rng = np.random.default_rng(0)
     observed_S = rng.normal(size=25)
@@ -662,6 +664,7 @@ def certified_means(gains: list[np.ndarray]) -> Certificate:
     )
 
 
+@pytest.mark.slow
 def test_no_is_corrected_for_the_number_of_tests_as_yes_is():
     """Of many tests of nothing, one in forty was answered by no for chance alone, and of twenty some for certain."""
     rng, uncorrected, wrong = np.random.default_rng(0), 0, 0

@@ -202,6 +202,7 @@ def places(shards: Path, trained: Path, run: Path, capsys) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_a_badly_trained_twin_is_said_not_to_fit_in_all_places_first(shards_and_twin, tmp_path, capsys):
     said = places(*shards_and_twin, tmp_path, capsys)
     certificate = json.loads((tmp_path / "evaluate" / "certificate.json").read_text())
@@ -230,6 +231,7 @@ def test_a_badly_trained_twin_is_said_not_to_fit_in_all_places_first(shards_and_
     )
 
 
+@pytest.mark.slow
 def test_of_a_fitting_twin_no_place_says_so(shards_and_twin, tmp_path, capsys, monkeypatch):
     def well_predicted(evidence):
         return [

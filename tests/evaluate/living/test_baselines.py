@@ -59,6 +59,7 @@ def test_what_the_connectome_and_the_group_say_does_not_change_with_own_trials(t
         assert (means[0] == means[2]).all()
 
 
+@pytest.mark.slow
 def test_after_many_trials_the_prediction_is_the_own_mean():
     calm = living([SAME], amounts=["a run"], num_trials=200, scatter=0.01)
     for name in (OWN, MIX):
@@ -102,6 +103,7 @@ def test_bands_hold_their_share(found):
                     assert share == pytest.approx(level, abs=4 * error)
 
 
+@pytest.mark.slow
 def test_people_who_change_are_foreseen_to():
     changed = living([SAME], amounts=["a run"], change=0.1)
     within = curves(changed, 100).set_index(["amount", "predictor", "figure", "metric"])["value"]
@@ -122,6 +124,7 @@ def test_single_trials_are_scored_better_the_more_is_known(found):
     assert best - 0.1 < reached < best + 0.03
 
 
+@pytest.mark.slow
 def test_nothing_that_is_judged_is_looked_at():
     people, names, readings_SY = world(40, 3)
     later_J = people.trials.run_J % 2 == 1

@@ -49,6 +49,7 @@ def test_the_certificate_says_what_a_scan_is_worth(evaluated):
     assert "own trials" in (evaluated / "certificate.md").read_text()
 
 
+@pytest.mark.slow
 def test_people_without_connectomes_have_curves_and_no_claim_about_connectomes(tmp_path):
     records = [
         dataclasses.replace(record, connectome_E=np.full_like(record.connectome_E, np.nan))
@@ -84,6 +85,7 @@ def test_folds_are_pooled_and_seeds_averaged(evaluated, tmp_path):
     assert pooled([evaluated, tmp_path]).empty
 
 
+@pytest.mark.slow
 def test_a_twin_without_person_effects_has_no_curves_and_says_why(tmp_path):
     records = make_people(20, with_bold=False)
     evaluate(SMALL, *lay_out(tmp_path, by_people(records, 10), records, TWIN_CONFIG), tmp_path / "out", resume=False)

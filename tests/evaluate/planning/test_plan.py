@@ -15,6 +15,7 @@ from dtb.evaluate.planning.verdict import Verdict, partial_r
 SMALL = SynthConfig(num_regions=12, num_causal_edges=6)
 
 
+@pytest.mark.slow
 def test_connectomes_are_nearer_the_truth_with_more_rest_and_behaviour_with_more_trials():
     config = PlanConfig(people=(60,), rest_minutes=(2.0, 40.0), trials=(10, 400))
     study, again = (make_study(config, SMALL, 3) for _ in range(2))
@@ -93,6 +94,7 @@ def test_a_claim_of_a_given_size_is_planned_for(tmp_path):
     assert 0 < found["trait_strength"] < 2
 
 
+@pytest.mark.slow
 def test_the_stage_writes_table_and_picture(tmp_path, capsys):
     config = Config(synth=SMALL, plan=PlanConfig(people=(20, 60), rest_minutes=(10.0,), trials=(40,), num_cohorts=10))
     plan(config, tmp_path / "out", resume=False, dry_run=True)

@@ -193,6 +193,7 @@ def test_the_power_that_is_promised_is_the_share_of_cohorts_that_the_certificate
     assert np.sum(np.array(counted_once) != called) > 1
 
 
+@pytest.mark.slow
 def test_nothing_is_personal_where_connectomes_say_nothing_and_the_answer_no_is_counted_too():
     found = []
     for seed in range(5):

@@ -63,6 +63,7 @@ def nearer_p(did_S, said_S, shared: float) -> float:
     return sign_flip_p(gain_S, NUM_DRAWS, 0, shared=shared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p_of", [partial_p, loss_p])
 def test_pooled_p_values_are_calibrated_where_nothing_is_predicted(cohorts, p_of):
     low, high = interval_of([p_of(*cohort, 1.0) for cohort in cohorts])

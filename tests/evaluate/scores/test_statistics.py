@@ -194,6 +194,7 @@ def test_intervals_of_a_partial_r_cover_94_to_96_in_100(people, numbers, sites, 
     assert lowest <= partial_coverage(people, numbers, sites, r, LAWS[law], 2000) < 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [lambda z: z, lambda z: 1.3 * (z**2 - 0.85), lambda z: 1.6 * np.maximum(z, 0)])
 def test_whatever_the_law_of_age_a_prediction_that_knows_age_alone_passes_as_seldom_as_it_should(law):
     rng = np.random.default_rng(1)
@@ -210,6 +211,7 @@ def test_whatever_the_law_of_age_a_prediction_that_knows_age_alone_passes_as_sel
         assert passed_with_line > 28, "a line takes too little out"
 
 
+@pytest.mark.slow
 def test_signs_of_what_covariates_were_taken_out_of_are_flipped_with_their_leverage():
     rng = np.random.default_rng(2)
     num_tries, passed, passed_without = 400, 0, 0

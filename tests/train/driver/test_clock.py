@@ -48,6 +48,7 @@ def set_back(monkeypatch):
     return set_it_back
 
 
+@pytest.mark.slow
 def test_a_training_that_does_not_begin_after_the_clock_was_set_back_ends_in_one_sentence(
     tmp_path, monkeypatch, capsys, set_back
 ):
