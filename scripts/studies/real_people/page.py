@@ -24,6 +24,8 @@ SETS = {
     "tcp": "TCP, 180 adults, faces and Stroop, no images",
     "cnp": "CNP, 8 adults with rest, later parts of their own runs",
 }
+SEEN = ("cnp",)
+"""Nobody of these is unseen: they have a page, and no row in a table of unseen people."""
 PAGES, PICTURES = REPOSITORY / "docs" / "real-people", REPOSITORY / "docs" / "images"
 COLUMNS = (
     "unseen people's RT, r",
@@ -220,10 +222,11 @@ def main() -> None:
         draw(kept)
         page = PAGES / f"{name}.md"
         page.write_text(between(page.read_text(), "figures", details(kept)))
-        rows.append((f"[{SETS[name]}]({name}.md)", *row_of(kept)))
+        if name not in SEEN:
+            rows.append((f"[{SETS[name]}]({name}.md)", *row_of(kept)))
     index, readme = PAGES / "index.md", REPOSITORY / "README.md"
     index.write_text(between(index.read_text(), "real people", table(rows, ("set", *COLUMNS))))
-    brief = table((brief_row(name, kept) for name, kept in every.items()), BRIEF)
+    brief = table((brief_row(name, kept) for name, kept in every.items() if name not in SEEN), BRIEF)
     readme.write_text(between(readme.read_text(), "real people", brief))
 
 
