@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parts import REPOSITORY, Figure, Work, usual_figures
+from parts import REPOSITORY, Figure, Work, held_out_figures
 
 from dtb.results import EvaluateResult
 
@@ -14,4 +14,4 @@ def study(work: Work) -> dict[str, Figure]:
     config = REPOSITORY / "configs" / "cohorts" / "cnp.yaml"
     series = work.source / "derivatives" / "halfpipe"
     work.dtb("run", config, "run", "--input.bids", work.source, "--input.derivatives", series)
-    return usual_figures(EvaluateResult(work.folder / "run" / "evaluate"))
+    return held_out_figures(EvaluateResult(work.folder / "run" / "evaluate"))

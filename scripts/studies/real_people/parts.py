@@ -163,8 +163,8 @@ def where_of(kind: str, given: str, judged: str) -> str:
     return {"later": judged, "other task": f"{given} to {judged}", "next session": f"{judged}, next session"}[kind]
 
 
-def usual_figures(evaluated: Evaluated) -> dict[str, Figure]:
-    """Return what every set with a twin is asked: unseen people, own trials, what a connectome adds and is worth, coverage."""
+def held_out_figures(evaluated: Evaluated) -> dict[str, Figure]:
+    """Return what every twin is asked of data that were held out."""
     found: dict[str, Figure] = {}
     for each in evaluated.figures.to_dict("records"):
         row = {
@@ -175,6 +175,12 @@ def usual_figures(evaluated: Evaluated) -> dict[str, Figure]:
             found[name] = of_row(row)
             if row["difference"] is not None:
                 found[f"{name}, gain"] = of_row(row, gain=True)
+    return found
+
+
+def usual_figures(evaluated: Evaluated) -> dict[str, Figure]:
+    """Return what every set with a twin is asked: unseen people, own trials, what a connectome adds and is worth, coverage."""
+    found = held_out_figures(evaluated)
     for (kind, given, judged), rows in evaluated.living.groupby(["kind", "given", "judged"], sort=False):
         where = {"later": judged, "other task": f"{given} to {judged}", "next session": f"{judged}, next session"}[kind]
         for amount in [each for each in rows["amount"].unique() if each in AMOUNTS]:
