@@ -149,10 +149,10 @@ In {num_null} null cohorts of {num_people} people nothing of a connectome acts o
 of a twin stands a stack of regressions, fitted without the people that it predicts, in closed form; figures, pooling, permutations,
 covariates, families and Holm's correction are the certificate's. Brackets hold exact (Clopper and Pearson) 95% intervals.
 
-Of each kind of third thing there are as many cohorts on few edges as on all. Trained twins were held to the closed form in 60 of these cohorts
-(`python -m scripts.studies.trained_beside_closed_form OUT --num-null 40 --num-true 20`: 300 trainings of a twin of 16 units on the trials
-themselves, a quarter of the null cohorts of each of four kinds). They are wrong no more often, and find less: what this page says of a twin is
-said of the best that a stack can do in its place.
+Of each kind of third thing there are as many cohorts on few edges as on all. Trained twins were held to the closed form in 60 of these
+cohorts (`python -m scripts.studies.trained_beside_closed_form OUT --num-null 40 --num-true 20`: 300 trainings of a twin of 16 units on the
+trials themselves, a quarter of the null cohorts of each of four kinds). They are wrong no more often, and find less: what this page says of
+a twin is said of the best that a stack can do in its place.
 
 | cohorts | in a twin's place | called personal | p below .05 | p below .005 | mean partial r, who is slow |
 |---|---|---|---|---|---|
