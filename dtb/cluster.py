@@ -158,7 +158,7 @@ def _no_cluster(address: str, reason: str) -> str:
 
 @contextlib.contextmanager
 def _token_of_its_own() -> Iterator[None]:
-    """Give a private Ray a token that is in the environment alone, which other users cannot read.
+    """Make a token for a private Ray that is in the environment alone, which other users cannot read.
 
     Ray itself would write one for all of a user's clusters into ``~/.ray/auth_token``, as readable as the umask lets it be.
     """
@@ -226,7 +226,7 @@ def _refuses_token(address: str) -> bool:
 
 
 def _warn_of_readable_token() -> None:
-    """Say so if others can read the file from which Ray takes the token of a cluster."""
+    """Warn if others can read the file from which Ray takes the token of a cluster."""
     path = _token_file()
     with contextlib.suppress(OSError):
         if path is not None and path.stat().st_mode & 0o077:
@@ -285,7 +285,7 @@ def connected(config: ClusterConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_idle_processes() -> Iterator[None]:
-    """Let Ray start no process that brings workers' output to the driver, and none that makes a cluster grow: both would only cost time.
+    """Keep Ray from starting what brings workers' output to the driver, and what makes a cluster grow: both would only cost time.
 
     Ray takes these settings, but `ray.init` does not pass them on.
     """

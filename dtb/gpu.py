@@ -61,7 +61,7 @@ def bytes_of_share(total_bytes: int, share: float) -> int:
 
 
 def keep_to_share(device: torch.device, share: float) -> int:
-    """Let this process take no more of a GPU's memory than its share; return how many bytes that is.
+    """Limit this process to its share of a GPU's memory; return how many bytes that is.
 
     What is more raises `torch.OutOfMemoryError` here, in place of taking it from others.
 

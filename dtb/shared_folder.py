@@ -76,7 +76,7 @@ class SharedFolder:
         return False
 
     def tell(self, words: str) -> None:
-        """Say something to the workers, in place of what was said before; the driver may."""
+        """Write a message for the workers, in place of the one before; the driver may."""
         (self._place / _DRIVER).write_text(words, encoding="utf-8")
 
     def told(self) -> str:

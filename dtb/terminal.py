@@ -39,7 +39,7 @@ def printable(text: str) -> str:
 
 
 def withhold(replaced: Callable[[str], str]) -> None:
-    """Let what is printed from now on elsewhere than to a terminal pass through a function first, in place of an earlier one."""
+    """Pass what is printed from now on elsewhere than to a terminal through a function first, in place of an earlier one."""
     _withheld[:] = [replaced]
 
 

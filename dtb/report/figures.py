@@ -579,7 +579,7 @@ def standing(
 
 
 def _square(axes: Axes, values: np.ndarray) -> None:
-    """Give both axes the same limits, and draw the identity line."""
+    """Set the same limits for both axes, and draw the identity line."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     margin = 0.07 * (high - low) or 0.1 * abs(high) or 0.1
     limits = (low - margin, high + margin)

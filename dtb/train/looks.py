@@ -71,7 +71,7 @@ class Looks:
 
     @contextlib.contextmanager
     def first(self) -> Iterator[None]:
-        """Tell of numbers that are not finite before whatever they broke within the block."""
+        """Raise what is found of numbers that are not finite before whatever they broke within the block."""
         try:
             yield
         except Exception:

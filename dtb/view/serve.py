@@ -110,7 +110,7 @@ def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterCon
 
 @contextlib.contextmanager
 def _installed(command: str, extra: str) -> Iterator[None]:
-    """Say how to install what a command imports within the block and does not find."""
+    """Explain how to install what a command imports within the block and does not find."""
     try:
         yield
     except ImportError as error:

@@ -171,7 +171,7 @@ class Driver:
         return False
 
     def _hand_out(self) -> None:
-        """Give each actor batches up to the limit, one per round, so that the last ones are shared evenly."""
+        """Hand each actor batches up to the limit, one per round, so that the last ones are shared evenly."""
         for depth in range(self._fleet.batches_in_flight_per_actor):
             for slot in self._slots:
                 if slot.starting is None and not self._blame.is_suspended(slot.number) and len(slot.queue) <= depth:

@@ -16,7 +16,7 @@ _VARIABLE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 @contextlib.contextmanager
 def weights_only() -> Iterator[None]:
-    """Let `torch.load` make tensors, plain values and DeepSpeed's own classes within the block, and nothing else."""
+    """Allow `torch.load` tensors, plain values and DeepSpeed's own classes within the block, and nothing else."""
     import torch
 
     before = os.environ.get(_VARIABLE)

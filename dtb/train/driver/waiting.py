@@ -27,7 +27,7 @@ _FORGIVEN_SECONDS = 20.0
 
 @contextlib.contextmanager
 def ended_if_no_room(config: Config, out: Path) -> Iterator[None]:
-    """Say within the block what its workers wait for, and end it when they have waited `cluster.wait_seconds`.
+    """Print what the workers of the block wait for, and end it when they have waited `cluster.wait_seconds`.
 
     In another thread than the main one it is said, and not ended.
 
