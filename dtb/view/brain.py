@@ -5,30 +5,24 @@ Shape letters: `V` vertex, `F` face, `R` region.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from dtb.people.cortex import mesh_of, regions_of_vertices
+from dtb.people.cortex import mesh_of
 
 _HUNDREDTHS = 100.0
 
 
-def packed(regions: Sequence[str], place_R3: np.ndarray | None) -> bytes | None:
-    """Return the cortex of both hemispheres, little-endian; None where it is not known where the regions lie.
+def packed(region_V: np.ndarray) -> bytes:
+    """Return the cortex of both hemispheres, little-endian.
 
-    Two uint32, V and F; then V x 3 int16, places in hundredths of a millimetre in MNI space; V int16, the place of each vertex's region
-    among `regions`, -1 for none; F x 3 uint16, the vertices of each triangle; V uint8, the depth of folds, 0 to 255.
+    Two uint32, V and F; then V x 3 int16, places in hundredths of a millimetre in MNI space; V int16, each vertex's region, -1 for none;
+    F x 3 uint16, the vertices of each triangle; V uint8, the depth of folds, 0 to 255.
 
     Parameters
     ----------
-    regions : sequence of str
-    place_R3 : (R, 3) float or None
-        Millimetres in MNI space; NaN where unknown.
+    region_V : (V,) int
+        From `dtb.people.cortex.regions_of_vertices`.
     """
-    region_V = regions_of_vertices(regions, place_R3)
-    if region_V is None:
-        return None
     meshes = [mesh_of(hemisphere) for hemisphere in ("left", "right")]
     place_V3 = np.concatenate([mesh.place_V3 for mesh in meshes])
     fold_V = np.concatenate([mesh.fold_V for mesh in meshes])
@@ -44,10 +38,11 @@ def packed(regions: Sequence[str], place_R3: np.ndarray | None) -> bytes | None:
     return b"".join(part.tobytes() for part in parts)
 
 
-def places_of_all(regions: Sequence[str], place_R3: np.ndarray | None) -> list[tuple[float, float, float] | None]:
+def places_of_all(
+    num_regions: int, place_R3: np.ndarray | None, region_V: np.ndarray | None
+) -> list[tuple[float, float, float] | None]:
     """Return where each region lies: its given centre, or else the middle of its part of the cortex; None where neither is known."""
-    region_V = regions_of_vertices(regions, place_R3)
-    centre_R3 = np.full((len(regions), 3), np.nan) if place_R3 is None else place_R3.copy()
+    centre_R3 = np.full((num_regions, 3), np.nan) if place_R3 is None else place_R3.copy()
     if region_V is not None:
         place_V3 = np.concatenate([mesh_of(hemisphere).place_V3 for hemisphere in ("left", "right")])
         for region in np.flatnonzero(~np.isfinite(centre_R3).all(axis=1)):

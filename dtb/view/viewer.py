@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from dtb.fleet.excerpts import keep_segments
 from dtb.fleet.named_target import require_correlations
 from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.intervene.spaces import Start
+from dtb.people.cortex import regions_of_vertices
 from dtb.people.networks import network_of
 from dtb.people.parcellation import load_places
 from dtb.people.records import Run, SubjectRecord
@@ -116,8 +118,8 @@ class Viewer:
             tasks=[spec.name for spec in self._runner.taskset.specs],
             regions=list(self._card.region_names),
             networks=[network_of(region) for region in self._card.region_names],
-            places=places_of_all(self._card.region_names, self._place_R3),
-            has_cortex=self._cortex is not None,
+            places=places_of_all(len(self._card.region_names), self._place_R3, self._region_V),
+            has_cortex=self._region_V is not None,
             bold_regions=list(self._card.bold_region_names),
             intervention=self._intervention(),
             verdict=api.Verdict(key=verdict.key, badge=verdict.badge, mark=verdict.mark, sentence=verdict.sentence),
@@ -148,9 +150,9 @@ class Viewer:
         )
 
     @functools.cached_property
-    def _cortex(self) -> bytes | None:
-        """The cortex; made when it is first asked for, because its mesh takes seconds to read."""
-        return packed(self._card.region_names, self._place_R3)
+    def _region_V(self) -> np.ndarray | None:
+        """The region of each vertex of the cortex; None where it is not known where the regions lie."""
+        return regions_of_vertices(self._card.region_names, self._place_R3)
 
     def cortex(self) -> bytes:
         """Return the cortex and its regions, as `dtb.view.brain.packed` lays them out.
@@ -160,12 +162,12 @@ class Viewer:
         InputDataError
             It is not known where the regions lie.
         """
-        if self._cortex is None:
+        if self._region_V is None:
             raise InputDataError(
                 f"It is not known where the regions of {self._run.name} lie: their names are of no parcellation that dtb knows. Give "
                 "`dtb ingest` an atlas that tells it (`--atlas`)."
             )
-        return self._cortex
+        return packed(self._region_V)
 
     def connectome(self, pseudonym: str) -> bytes:
         """Return a person's correlation matrix: float32, little-endian, row by row."""
