@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ NUM_WITH_RIDGE = 20
 
 def one_cohort(kind: str, number: int, out: Path) -> None:
     """Certify one cohort, unless that is done, and keep what came of it."""
-    result = out / kind.replace(", ", "-").replace(" ", "_") / f"{number:04d}.json"
+    result = result_of(out, kind, number)
     if result.is_file():
         return
     begun, seed = time.process_time(), FIRST_SEED + number
@@ -84,20 +85,36 @@ def main(out: Path, num: int, num_true: int, num_cpus: int, docs: Path) -> None:
     halves = {kind: num if made.third == "" else (num + 1) // 2 for kind, made in KINDS.items()}
     wanted = {**halves, **dict.fromkeys(TRUE_KINDS, num_true)}
     todo = [(kind, number) for number in range(max(wanted.values())) for kind in wanted if number < wanted[kind]]
+    each_cohort(one_cohort, todo, out, num_cpus)
+    write_page(out, docs)
+
+
+def each_cohort(
+    work: Callable[[str, int, Path], None], todo: Sequence[tuple[str, int]], out: Path, num_cpus: int
+) -> None:
+    """Do `work(kind, number, out)` for each cohort, in processes of their own; the first error ends all."""
     with terminal.progress() as progress, ProcessPoolExecutor(num_cpus) as pool:
         bar = progress.add_task("cohorts", total=len(todo))
-        for done in as_completed([pool.submit(one_cohort, kind, number, out) for kind, number in todo]):
+        for done in as_completed([pool.submit(work, kind, number, out) for kind, number in todo]):
             if (error := done.exception()) is not None:
                 pool.shutdown(cancel_futures=True)
                 raise error
             progress.advance(bar)
-    write_page(out, docs)
+
+
+def result_of(out: Path, kind: str, number: int) -> Path:
+    """Return the file of what came of a cohort."""
+    return out / kind.replace(", ", "-").replace(" ", "_") / f"{number:04d}.json"
+
+
+def results_in(out: Path) -> list[dict[str, Any]]:
+    """Return what came of all cohorts."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*/*.json"))]
 
 
 def write_page(out: Path, docs: Path) -> None:
     """Write the page about all cohorts that `out` has."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*/*.json"))]
-    write_text(docs / "certificate-error-rates.md", page(found, NUM_PEOPLE, FIRST_SEED))
+    write_text(docs / "certificate-error-rates.md", page(results_in(out), NUM_PEOPLE, FIRST_SEED))
     terminal.out.print(f"Wrote {docs / 'certificate-error-rates.md'}.")
 
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +30,15 @@ from dtb.twin.fitting import fit
 from dtb.twin.model import Twin
 from dtb.twin.readouts.press import PressDistribution, windows
 from dtb.twin.sizes import TwinSizes
-from scripts.studies.certificate_error_rates import FIRST_SEED, KINDS, NUM_PEOPLE, TRUE_KINDS
+from scripts.studies.certificate_error_rates import (
+    FIRST_SEED,
+    KINDS,
+    NUM_PEOPLE,
+    TRUE_KINDS,
+    each_cohort,
+    result_of,
+    results_in,
+)
 from scripts.studies.closed_form import certificates, folds_of
 from scripts.studies.null_cohorts import NUM_REGIONS, NUM_TRIALS, NullCohort, make_cohort
 
@@ -52,7 +58,7 @@ ASKED = ("mean RT partial r", "condition effect partial r")
 
 def one_cohort(kind: str, number: int, out: Path) -> None:
     """Certify one cohort with trained twins and with the stack, unless that is done, and keep what came of it."""
-    result = out / kind.replace(", ", "-").replace(" ", "_") / f"{number:04d}.json"
+    result = result_of(out, kind, number)
     if result.is_file():
         return
     torch.set_num_threads(1)
@@ -160,15 +166,8 @@ def main(out: Path, num_null: int, num_true: int, num_cpus: int) -> None:
     """Do the study and print the table."""
     todo = [(NULL_KINDS[number % len(NULL_KINDS)], number) for number in range(num_null)]
     todo += [(LARGE_KINDS[number % len(LARGE_KINDS)], number) for number in range(num_true)]
-    with terminal.progress() as progress, ProcessPoolExecutor(num_cpus) as pool:
-        bar = progress.add_task("cohorts", total=len(todo))
-        for done in as_completed([pool.submit(one_cohort, kind, number, out) for kind, number in todo]):
-            if (error := done.exception()) is not None:
-                pool.shutdown(cancel_futures=True)
-                raise error
-            progress.advance(bar)
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*/*.json"))]
-    terminal.out.print(table(found), markup=False)
+    each_cohort(one_cohort, todo, out, num_cpus)
+    terminal.out.print(table(results_in(out)), markup=False)
 
 
 if __name__ == "__main__":
