@@ -6,19 +6,17 @@ clock's going back, it ends the training, with all its processes, in one sentenc
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import functools
 import os
-import select
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from dtb.errors import StageError
 from dtb.terminal import err
+from dtb.train.driver.watcher import Watcher, watched
 from dtb.train.log import read_begun
 
 LEAST_SECONDS = 5.0
@@ -45,28 +43,14 @@ def ended_if_clock_holds_it(out: Path) -> Iterator[None]:
         They did not begin. Where Python gets no word in, because Ray waits, the processes of this one and then itself are ended, with
         code 1.
     """
-    given_up: list[str] = []
-    # No wait of `threading`: on some systems it counts by the clock that is set back.
-    leaving, over = os.pipe()
-    watching = threading.Thread(target=_watch, args=(out, leaving, given_up), name="clock", daemon=True)
-    watching.start()
-    try:
+    with watched(functools.partial(_watch, out)):
         yield
-    except BaseException as error:
-        if given_up and not isinstance(error, StageError):
-            raise StageError(given_up[0]) from None
-        raise
-    finally:
-        os.close(over)
-        watching.join()
-        os.close(leaving)
 
 
-def _watch(out: Path, leaving: int, given_up: list[str]) -> None:
-    """Look until the other end of a pipe is closed."""
+def _watch(out: Path, watcher: Watcher) -> None:
     before, set_back, since = read_begun(out), 0.0, 0.0
     ahead = time.time() - time.monotonic()
-    while not select.select([leaving], [], [], _LOOK_SECONDS)[0]:
+    while not watcher.is_over_after(_LOOK_SECONDS):
         last, ahead = ahead, time.time() - time.monotonic()
         has_begun = read_begun(out) not in (None, before)
         if has_begun:
@@ -77,15 +61,14 @@ def _watch(out: Path, leaving: int, given_up: list[str]) -> None:
                 f"Warning: this machine's clock was set back by {set_back:.0f} s while training starts, and Ray counts by it. If training "
                 f"has not begun in {START_SECONDS / 60:.3g} min, it ends."
             )
-        if set_back and not given_up and time.monotonic() - since > START_SECONDS:
-            given_up.append(
+        if set_back and watcher.reason is None and time.monotonic() - since > START_SECONDS:
+            watcher.give_up(
                 f"This machine's clock was set back by {set_back:.0f} s while training started, and the workers have not begun in "
                 f"{START_SECONDS / 60:.3g} min since. Keep the clock steady, and run the same command with --resume."
             )
-            _thread.interrupt_main()
             since = time.monotonic()
-        elif given_up and time.monotonic() - since > END_SECONDS:
-            err.print(given_up[0])
+        elif watcher.reason is not None and time.monotonic() - since > END_SECONDS:
+            err.print(watcher.reason)
             end_processes()
             os._exit(1)
 

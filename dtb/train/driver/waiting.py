@@ -6,18 +6,17 @@ without a word and without an end.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import functools
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from dtb.config import Config
-from dtb.errors import StageError
 from dtb.terminal import err
 from dtb.train.driver.room import SAY_EVERY_SECONDS, fewest_workers, resources_of_worker
+from dtb.train.driver.watcher import Watcher, watched
 from dtb.train.log import read_begun
 
 _LOOK_SECONDS = 2.0
@@ -42,31 +41,15 @@ def ended_if_no_room(config: Config, out: Path) -> Iterator[None]:
     StageError
         There was no room in that time.
     """
-    over, given_up = threading.Event(), []
-
-    def give_up(words: str) -> None:
-        given_up.append(words)
-        _thread.interrupt_main()
-
-    is_main = threading.current_thread() is threading.main_thread()
-    watching = threading.Thread(target=_watch, args=(config, out, over, give_up if is_main else err.print), daemon=True)
-    watching.start()
-    try:
+    with watched(functools.partial(_watch, config, out)):
         yield
-    except KeyboardInterrupt:
-        if given_up:
-            raise StageError(given_up[0]) from None
-        raise
-    finally:
-        over.set()
-        watching.join()
 
 
-def _watch(config: Config, out: Path, over: threading.Event, give_up: Callable[[str], None]) -> None:
+def _watch(config: Config, out: Path, watcher: Watcher) -> None:
     limit, before = config.cluster.wait_seconds, read_begun(out)
     since: float | None = None
     seen, said = -math.inf, 0.0
-    while not over.wait(_LOOK_SECONDS):
+    while not watcher.is_over_after(_LOOK_SECONDS):
         now = time.monotonic()
         if read_begun(out) not in (None, before):
             since = None
@@ -79,7 +62,7 @@ def _watch(config: Config, out: Path, over: threading.Event, give_up: Callable[[
         if since is None:
             since = said = now
         if now - since > limit:
-            give_up(
+            watcher.give_up(
                 f"There was no room for {_wanted(config)} within {limit:g} s (cluster.wait_seconds): {_offered()}. Wait until others have "
                 "ended, or ask for less; --resume goes on from the newest checkpoint."
             )
