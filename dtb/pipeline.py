@@ -61,7 +61,7 @@ def steps_of(config: Config, run: Path) -> list[Step]:
             "ingest.tasks names no task: `dtb run` needs tasks. Make shards of connectomes alone with `dtb ingest`; docs/your-data.md says "
             "what they are good for."
         )
-    by_own_data = config.ingest.without_connectome == "keep"
+    by_own_data = config.ingest.keeps_people_without_connectome
     if config.input.bids is not None and not config.input.derivatives and not by_own_data:
         raise ConfigurationError(
             "input.derivatives is empty: `dtb run` needs at least one derivative tree with the parcellated series of "

@@ -21,7 +21,6 @@ from dtb import config as cfg
 from dtb.cli import exit_code
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.commands import COMMANDS
-from dtb.config import schema
 from dtb.config.kind_names import OneOf
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED
 from dtb.evaluate.predictors.table import PREDICTORS
@@ -34,7 +33,6 @@ from dtb.people.covariates import COVARIATES
 
 def configuration_page() -> str:
     """Return every section and option of the configuration: its name, type, default and what it means."""
-    explained = texts_under_fields(schema.__name__)
     lines = [
         "# Configuration",
         "",
@@ -44,12 +42,12 @@ def configuration_page() -> str:
         "",
         "## At the top",
         "",
-        *table(cfg.Config, explained, [field for field in dataclasses.fields(cfg.Config) if not is_section(field)]),
+        *table(cfg.Config, [field for field in dataclasses.fields(cfg.Config) if not is_section(field)]),
     ]
     for field in filter(is_section, dataclasses.fields(cfg.Config)):
         kind = type(getattr(cfg.Config(), field.name))
         lines += ["", f"## {field.name}", "", inspect.cleandoc(kind.__doc__ or ""), ""]
-        lines += table(kind, explained, list(dataclasses.fields(kind)))
+        lines += table(kind, list(dataclasses.fields(kind)))
     return "\n".join(lines) + "\n"
 
 
@@ -104,8 +102,9 @@ def is_section(field: dataclasses.Field[Any]) -> bool:
     return dataclasses.is_dataclass(getattr(cfg.Config(), field.name))
 
 
-def table(kind: type, explained: dict[tuple[str, str], str], fields: list[dataclasses.Field[Any]]) -> list[str]:
+def table(kind: type, fields: list[dataclasses.Field[Any]]) -> list[str]:
     """Make the rows of one section's table."""
+    explained = texts_under_fields(kind.__module__)
     values, types = cfg.to_plain(kind()), typing.get_type_hints(kind, include_extras=True)
     rows = ["| option | default | may be | what it is |", "|---|---|---|---|"]
     for field in fields:

@@ -200,7 +200,7 @@ def _kept_without(job: PersonJob, config: IngestConfig, left_out: list[LeftOut])
     try:
         yield
     except UserError as error:
-        if config.without_connectome != "keep" or job.files.problem:
+        if not config.keeps_people_without_connectome or job.files.problem:
             raise
         if isinstance(error, NoRestError):
             left_out += _unread(error.unread)

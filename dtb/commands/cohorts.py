@@ -84,7 +84,7 @@ class Ingest(Stage):
         from dtb.cohort.ingest import ingest
 
         derivatives = self.derivatives or config.input.derivatives
-        if not derivatives and config.ingest.without_connectome != "keep":
+        if not derivatives and not config.ingest.keeps_people_without_connectome:
             raise ConfigurationError(
                 "--derivatives is missing: name at least one derivative tree with the parcellated series. For shards of behaviour alone, "
                 "add --without-connectome keep."

@@ -43,7 +43,7 @@ def use_existing_shards(config: Config, shards: Path, out: Path, *, resume: bool
         There are no such shards, or they are damaged.
     """
     call = StageCall("ingest", out, sections(config, "input"), resume=resume, dry_run=dry_run)
-    by_own_data = config.ingest.without_connectome == "keep"
+    by_own_data = config.ingest.keeps_people_without_connectome
     if call.ends_early(
         lambda: terminal.out.print(f"Would use the shards of {len(_opened(shards, by_own_data))} people in {shards}.")
     ):

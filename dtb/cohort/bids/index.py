@@ -140,7 +140,7 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
             raise InputDataError(
                 f"{folder} is not a folder. Give the root of a BIDS tree (the folder that holds sub-*)."
             )
-    if not derivatives and config.without_connectome != "keep":
+    if not derivatives and not config.keeps_people_without_connectome:
         raise InputDataError(
             "Connectomes need resting-state series, or matrices: give at least one derivative tree with --derivatives. For shards of "
             "behaviour alone set `ingest.without_connectome: keep`."
