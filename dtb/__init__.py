@@ -53,33 +53,45 @@ _FILES = {
             "Cohort",
             "open_cohort",
         ),
-        "dtb.results": (
-            "EvaluateResult",
+        "dtb.results.cohort": (
             "IngestResult",
-            "InterveneResult",
             "PlanResult",
+            "SynthResult",
+        ),
+        "dtb.results.twin": (
+            "EvaluateResult",
             "PoolResult",
-            "ReportResult",
-            "RunResult",
+            "TrainResult",
+        ),
+        "dtb.results.fleet": (
+            "InterveneResult",
             "SimulateResult",
             "UpdateResult",
-            "SynthResult",
-            "TrainResult",
             "TrialResult",
         ),
-        "dtb.api": (
-            "evaluate_twin",
+        "dtb.results.run": (
+            "ReportResult",
+            "RunResult",
+        ),
+        "dtb.api.cohort": (
             "ingest_cohort",
-            "load_twin",
             "make_cohort",
             "plan_study",
+        ),
+        "dtb.api.twin": (
+            "evaluate_twin",
+            "load_twin",
             "pool_evaluations",
-            "run_pipeline",
+            "train_twin",
+        ),
+        "dtb.api.fleet": (
             "run_trial",
             "search_interventions",
             "simulate_twins",
             "update_twins",
-            "train_twin",
+        ),
+        "dtb.api.run": (
+            "run_pipeline",
             "write_report",
         ),
     }.items()

@@ -1,44 +1,18 @@
 """What `import dtb` offers, for type checkers and editors; `__init__.py` reads each name when it is first used."""
 
-from dtb.api import (
-    evaluate_twin as evaluate_twin,
-)
-from dtb.api import (
-    ingest_cohort as ingest_cohort,
-)
-from dtb.api import (
-    load_twin as load_twin,
-)
-from dtb.api import (
-    make_cohort as make_cohort,
-)
-from dtb.api import (
-    plan_study as plan_study,
-)
-from dtb.api import (
-    pool_evaluations as pool_evaluations,
-)
-from dtb.api import (
-    run_pipeline as run_pipeline,
-)
-from dtb.api import (
-    run_trial as run_trial,
-)
-from dtb.api import (
-    search_interventions as search_interventions,
-)
-from dtb.api import (
-    simulate_twins as simulate_twins,
-)
-from dtb.api import (
-    train_twin as train_twin,
-)
-from dtb.api import (
-    update_twins as update_twins,
-)
-from dtb.api import (
-    write_report as write_report,
-)
+from dtb.api.cohort import ingest_cohort as ingest_cohort
+from dtb.api.cohort import make_cohort as make_cohort
+from dtb.api.cohort import plan_study as plan_study
+from dtb.api.fleet import run_trial as run_trial
+from dtb.api.fleet import search_interventions as search_interventions
+from dtb.api.fleet import simulate_twins as simulate_twins
+from dtb.api.fleet import update_twins as update_twins
+from dtb.api.run import run_pipeline as run_pipeline
+from dtb.api.run import write_report as write_report
+from dtb.api.twin import evaluate_twin as evaluate_twin
+from dtb.api.twin import load_twin as load_twin
+from dtb.api.twin import pool_evaluations as pool_evaluations
+from dtb.api.twin import train_twin as train_twin
 from dtb.config import (
     ClusterConfig as ClusterConfig,
 )
@@ -93,42 +67,18 @@ from dtb.config import (
 from dtb.config import (
     load_config as load_config,
 )
-from dtb.results import (
-    EvaluateResult as EvaluateResult,
-)
-from dtb.results import (
-    IngestResult as IngestResult,
-)
-from dtb.results import (
-    InterveneResult as InterveneResult,
-)
-from dtb.results import (
-    PlanResult as PlanResult,
-)
-from dtb.results import (
-    PoolResult as PoolResult,
-)
-from dtb.results import (
-    ReportResult as ReportResult,
-)
-from dtb.results import (
-    RunResult as RunResult,
-)
-from dtb.results import (
-    SimulateResult as SimulateResult,
-)
-from dtb.results import (
-    SynthResult as SynthResult,
-)
-from dtb.results import (
-    TrainResult as TrainResult,
-)
-from dtb.results import (
-    TrialResult as TrialResult,
-)
-from dtb.results import (
-    UpdateResult as UpdateResult,
-)
+from dtb.results.cohort import IngestResult as IngestResult
+from dtb.results.cohort import PlanResult as PlanResult
+from dtb.results.cohort import SynthResult as SynthResult
+from dtb.results.fleet import InterveneResult as InterveneResult
+from dtb.results.fleet import SimulateResult as SimulateResult
+from dtb.results.fleet import TrialResult as TrialResult
+from dtb.results.fleet import UpdateResult as UpdateResult
+from dtb.results.run import ReportResult as ReportResult
+from dtb.results.run import RunResult as RunResult
+from dtb.results.twin import EvaluateResult as EvaluateResult
+from dtb.results.twin import PoolResult as PoolResult
+from dtb.results.twin import TrainResult as TrainResult
 from dtb.shards.read import Cohort as Cohort
 from dtb.shards.read import open_cohort as open_cohort
 from dtb.twin import (

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from dtb.errors import DamagedOutputError
-from dtb.results import EvaluateResult, SimulateResult, TrainResult
+from dtb.results.fleet import SimulateResult
+from dtb.results.twin import EvaluateResult, TrainResult
 from dtb.shards.split import Split
 from dtb.train.checkpoints.checkpoint import newest_manifest
 from dtb.train.log import read_metrics

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from dtb.api import train_twin
+from dtb.api.twin import train_twin
 from dtb.config import Config, load_config
 from dtb.evaluate.inputs import open_inputs
 from dtb.evaluate.living.blend import LIVING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parts import REPOSITORY, Figure, Work, held_out_figures
 
-from dtb.results import EvaluateResult
+from dtb.results.twin import EvaluateResult
 
 SMALLER = "Nothing: these are all who have open series."
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtb.api import load_twin
+from dtb.api.twin import load_twin
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.twin.posterior import prior_of

@@ -19,7 +19,7 @@ import pandas as pd
 
 from dtb.cli import exit_code
 from dtb.files import write_json
-from dtb.results import EvaluateResult, PoolResult
+from dtb.results.twin import EvaluateResult, PoolResult
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]

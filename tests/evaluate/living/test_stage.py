@@ -14,7 +14,7 @@ from dtb.evaluate.living.blend import LIVING, LIVING_BLEND
 from dtb.evaluate.living.stage import pooled
 from dtb.evaluate.living.twin import TWINS
 from dtb.evaluate.stage import evaluate
-from dtb.results import EvaluateResult
+from dtb.results.twin import EvaluateResult
 from tests.evaluate.people import make_people
 from tests.evaluate.test_stage import SMALL, TWIN_CONFIG, by_people, lay_out
 
