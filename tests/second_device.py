@@ -32,6 +32,18 @@ class WrongDeviceError(RuntimeError):
     """An operation was given tensors of both devices."""
 
 
+_WAITS = (
+    "aten::_local_scalar_dense",
+    "aten::nonzero",
+    "aten::unique_dim",
+    "aten::_unique2",
+    "aten::bincount",
+    "aten::masked_select",
+)
+waits: list[str] = []
+"""What the processor would have waited for a GPU to answer, since it was last cleared: each operation's name."""
+
+
 class There(torch.Tensor):
     """A tensor on the second device."""
 
@@ -58,6 +70,7 @@ class There(torch.Tensor):
 
     def tolist(self) -> Any:
         """Return the values as lists, which waits for a GPU and is allowed."""
+        waits.append("tolist")
         return self.values.tolist()
 
     def numpy(self, **_: Any) -> Any:
@@ -95,6 +108,14 @@ def _require_one_device(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
         )
 
 
+def _is_wait(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+    if name in _WITH_INDICES:  # how many a mask chooses has to be known
+        return any(isinstance(index, There) and index.dtype == torch.bool for index in args[1])
+    if name in _COPIES:
+        return torch.device(kwargs.get("device") or DEVICE).type == "cpu"
+    return name in _WAITS
+
+
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     _require_one_device(func, args, kwargs)
     wanted = kwargs.get("device")
@@ -103,6 +124,8 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     generator = kwargs.get("generator")
     if is_there and generator is not None and generator.device.type != DEVICE.type:
         raise WrongDeviceError(f"{func._schema.name} draws on the second device with a generator of the processor")
+    if has_any and _is_wait(func._schema.name, args, kwargs):
+        waits.append(func._schema.name)
     inner_args, inner_kwargs = tree_map_only(There, lambda tensor: tensor.values, (args, kwargs))
     if wanted is not None:
         inner_kwargs["device"] = torch.device("cpu")

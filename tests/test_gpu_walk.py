@@ -26,7 +26,7 @@ from dtb.fleet.twins import SharedTwin, open_shared_twin
 from dtb.fleet.update import UpdateWorker
 from dtb.train import worker
 from tests.fleet.world import make_world
-from tests.second_device import second_device
+from tests.second_device import second_device, waits
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import make_job, read_rows
 
@@ -115,10 +115,12 @@ class _Engine:
         self.train, self.eval = module.train, module.eval
 
     def __call__(self, batch: Any) -> Any:
+        waits.clear()
         return self.module(batch)
 
     def backward(self, loss: torch.Tensor) -> None:
         loss.backward()
+        assert not waits, f"the step waits for its device: {waits}"
 
     def step(self) -> None:
         self.optimizer.step()
@@ -133,8 +135,17 @@ class _Engine:
     bfloat16_enabled = zero_optimization_partition_weights = zero_optimization
 
 
-@pytest.mark.parametrize("twin", [{}, {"cell": "gated", "generation": "full"}])
-def test_a_twin_is_trained_there(twin: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "twin",
+    [
+        {},
+        {"cell": "gated", "generation": "full"},
+        {"bold": "direct", "press": "sigmoid", "person_effects": False},
+    ],
+)
+def test_a_twin_is_trained_there_without_a_wait_in_a_step(
+    twin: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, shards = small_config(max_epochs=1), write_cohort(tmp_path / "shards")
     config = dataclasses.replace(config, twin=dataclasses.replace(config.twin, **twin))
     monkeypatch.setattr("dtb.train.worker.checkpoints.save_checkpoint", lambda *_: None)

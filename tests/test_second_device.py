@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.second_device import There, WrongDeviceError, second_device
+from tests.second_device import There, WrongDeviceError, second_device, waits
 
 
 def test_it_computes_and_differentiates_as_the_processor_does():
@@ -74,3 +74,22 @@ def test_what_cuda_allows_is_allowed():
 def test_what_cuda_refuses_is_refused(mixed):
     with second_device() as device, pytest.raises(WrongDeviceError):
         mixed(torch.ones(2, 2, device=device), torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("what", "is_wait"),
+    [
+        (lambda there: bool((there > 0).any()), True),
+        (lambda there: there.nonzero(), True),
+        (lambda there: there[there > 0], True),
+        (lambda there: there.cpu(), True),
+        (lambda there: there.tolist(), True),
+        (lambda there: torch.where(there > 0, there, 0.0)[torch.tensor([1, 0])].sum(), False),
+    ],
+)
+def test_it_tells_what_waits_for_it(what, is_wait):
+    with second_device() as device:
+        there = torch.ones(2, 2, device=device)
+        waits.clear()
+        what(there)
+        assert bool(waits) == is_wait

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from dtb.twin.host import sent
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrialTensors:
@@ -193,9 +195,7 @@ def _moved(table, device):  # type: ignore[no-untyped-def]
     values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
     for name, value in values.items():
         if isinstance(value, Tensor):
-            # From pinned memory a GPU takes it while this process goes on.
-            to_gpu = torch.device(device).type == "cuda" and value.device.type == "cpu"
-            values[name] = (value.pin_memory() if to_gpu else value).to(device, non_blocking=to_gpu)
+            values[name] = sent(value, device)
         elif isinstance(value, TrialTensors):
             values[name] = _moved(value, device)
     return dataclasses.replace(table, **values)

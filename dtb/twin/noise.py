@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dtb.twin.host import on_host, sent
+
 _DROPOUT, _PROCESS, _LATENT = 1, 2, 3
 
 
@@ -30,9 +32,9 @@ def dropout_mask(seed_S: Tensor, num_edges: int, share: float) -> Tensor:
         0 for hidden edges, ``1 / (1 - share)`` for the others.
     """
     mask_SE = torch.empty(len(seed_S), num_edges)
-    for row_E, seed in zip(mask_SE.numpy(), seed_S.tolist(), strict=True):
+    for row_E, seed in zip(mask_SE.numpy(), on_host(seed_S).tolist(), strict=True):
         _generator(seed, _DROPOUT, 0).random(dtype=np.float32, out=row_E)
-    return (mask_SE >= share).float().div_(1.0 - share).to(seed_S.device)
+    return sent((mask_SE >= share).float().div_(1.0 - share), seed_S.device)
 
 
 def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden: int) -> Tensor:
@@ -49,10 +51,10 @@ def process_noise(seed_S: Tensor, num_segments: int, num_steps: int, num_hidden:
     (S, K, T, N) float32 Tensor
     """
     noise_SKTN = torch.empty(len(seed_S), num_segments, num_steps, num_hidden)
-    for noise_KTN, seed in zip(noise_SKTN.numpy(), seed_S.tolist(), strict=True):
+    for noise_KTN, seed in zip(noise_SKTN.numpy(), on_host(seed_S).tolist(), strict=True):
         for segment, noise_TN in enumerate(noise_KTN):
             _generator(seed, _PROCESS, segment).standard_normal(dtype=np.float32, out=noise_TN)
-    return noise_SKTN.to(seed_S.device)
+    return sent(noise_SKTN, seed_S.device)
 
 
 def latent_noise(seed_S: Tensor, num_draws: int, latent_size: int) -> Tensor:
@@ -69,9 +71,9 @@ def latent_noise(seed_S: Tensor, num_draws: int, latent_size: int) -> Tensor:
     (S, D, Z) float64 Tensor
     """
     noise_SDZ = torch.empty(len(seed_S), num_draws, latent_size, dtype=torch.float64)
-    for noise_DZ, seed in zip(noise_SDZ.numpy(), seed_S.tolist(), strict=True):
+    for noise_DZ, seed in zip(noise_SDZ.numpy(), on_host(seed_S).tolist(), strict=True):
         _generator(seed, _LATENT, 0).standard_normal(out=noise_DZ)
-    return noise_SDZ.to(seed_S.device)
+    return sent(noise_SDZ, seed_S.device)
 
 
 def performance_seeds(seed: int, draw: int, num_subjects: int) -> Tensor:

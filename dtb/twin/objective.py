@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from dtb.twin.batch import Batch
 from dtb.twin.blocks import perform_in_blocks
+from dtb.twin.host import on_host, sent
 from dtb.twin.model import Twin
 from dtb.twin.person_effects import PersonEffects
 from dtb.twin.readouts.interpolation import target_at_steps
@@ -106,8 +107,9 @@ class Objective(nn.Module):
         row_S = effect_SZ = given_SZ = None
         divergence_S = torch.zeros_like(batch.weight_S)
         if self.effects is not None:
-            row_S = self.effects.rows_of(batch.pseudonyms).to(batch.seed_S.device)
-            effect_SZ, divergence_S = self.effects(row_S, batch.seed_S, ~batch.connectome_SE.isnan().all(1))
+            row_S = sent(self.effects.rows_of(batch.pseudonyms), batch.seed_S.device)
+            has_connectome_S = sent(~on_host(batch.connectome_SE).isnan().all(1), batch.seed_S.device)
+            effect_SZ, divergence_S = self.effects(row_S, batch.seed_S, has_connectome_S)
             given_SZ = torch.where(row_S[:, None] >= 0, self.effects.read_PZ[row_S.clamp_min(0)], torch.nan)
         generated = self.twin.generate(batch.connectome_SE, batch.seed_S, given_SZ=given_SZ, effect_SZ=effect_SZ)
         if self.recompute:

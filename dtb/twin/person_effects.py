@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dtb.twin.host import on_host
 from dtb.twin.hypernetwork import LATENT_START
 from dtb.twin.noise import latent_noise
 
@@ -247,7 +248,7 @@ class PersonEffects(nn.Module):
             effect_SZ = mean_SZ + log_scale_SZ.exp() * noise_SZ
         factor_ZZ = self._factor()
         divergence_S = _divergence(mean_SZ, log_scale_SZ, factor_ZZ)
-        if not bool(has_connectome_S.all()):
+        if not bool(on_host(has_connectome_S).all()):
             wider_ZZ = torch.linalg.cholesky(factor_ZZ @ factor_ZZ.mT + self.spread_ZZ.float())
             divergence_S = torch.where(has_connectome_S, divergence_S, _divergence(mean_SZ, log_scale_SZ, wider_ZZ))
         return torch.where(known_S[:, None], effect_SZ, 0.0), torch.where(known_S, divergence_S, 0.0)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dtb.twin.host import on_host, sent
 from dtb.twin.precision import ieee
 
 RESPONSE_SECONDS = 32.0
@@ -196,7 +197,10 @@ def at_volumes(
     if hidden_SKTN.numel() == 0 or num_volumes == 0:
         return hidden_SKTN.new_zeros(num_subjects, num_segments, num_volumes, num_hidden)
     # Few segments differ in the times of their volumes, and a matrix for each timing is all that is needed.
-    unique_UV, which_D = torch.unique(volume_seconds_SKV.flatten(0, 1), dim=0, return_inverse=True)
+    unique_UV, which_D = torch.unique(on_host(volume_seconds_SKV).flatten(0, 1), dim=0, return_inverse=True)
+    counts_U = torch.bincount(which_D, minlength=len(unique_UV)).tolist()
+    order_D = sent(torch.argsort(which_D, stable=True), hidden_SKTN.device)
+    unique_UV, which_D = sent(unique_UV, hidden_SKTN.device), sent(which_D, hidden_SKTN.device)
     if kind is None:
         matrix_UVT = sampling_matrix(unique_UV, num_steps, step_seconds)
     else:
@@ -209,7 +213,7 @@ def at_volumes(
         sampled_DVN = (matrix_UVT[which_D] + change_SKVT.flatten(0, 1)) @ hidden_SKTN.flatten(0, 1)
         return sampled_DVN.view(num_subjects, num_segments, num_volumes, num_hidden)
     by_time_TDN = hidden_SKTN.permute(2, 0, 1, 3).flatten(1, 2)
-    sampled_VDN: Tensor = _ByTiming.apply(by_time_TDN, matrix_UVT, which_D)
+    sampled_VDN: Tensor = _ByTiming.apply(by_time_TDN, matrix_UVT, order_D, counts_U)
     return sampled_VDN.unflatten(1, (num_subjects, num_segments)).permute(1, 2, 0, 3)
 
 
@@ -217,10 +221,9 @@ class _ByTiming(torch.autograd.Function):
     """One product for all segments whose volumes come at the same times; (T, D, N) to (V, D, N), and so back."""
 
     @staticmethod
-    def forward(ctx: Any, by_time_TDN: Tensor, matrix_UVT: Tensor, which_D: Tensor) -> Tensor:
-        ctx.save_for_backward(matrix_UVT, which_D)
-        order_D = torch.argsort(which_D, stable=True)
-        counts_U = torch.bincount(which_D, minlength=len(matrix_UVT)).tolist()
+    def forward(ctx: Any, by_time_TDN: Tensor, matrix_UVT: Tensor, order_D: Tensor, counts_U: list[int]) -> Tensor:
+        ctx.save_for_backward(matrix_UVT, order_D)
+        ctx.counts_U = counts_U
         result_VDN = by_time_TDN.new_empty(matrix_UVT.shape[1], *by_time_TDN.shape[1:])
         with ieee(by_time_TDN.device.type):
             for matrix_VT, places_C in zip(matrix_UVT, order_D.split(counts_U), strict=True):
@@ -229,6 +232,6 @@ class _ByTiming(torch.autograd.Function):
         return result_VDN
 
     @staticmethod
-    def backward(ctx: Any, gradient_VDN: Tensor) -> tuple[Tensor, None, None]:
-        matrix_UVT, which_D = ctx.saved_tensors
-        return _ByTiming.apply(gradient_VDN, matrix_UVT.mT, which_D), None, None
+    def backward(ctx: Any, gradient_VDN: Tensor) -> tuple[Tensor, None, None, None]:
+        matrix_UVT, order_D = ctx.saved_tensors
+        return _ByTiming.apply(gradient_VDN, matrix_UVT.mT, order_D, ctx.counts_U), None, None, None

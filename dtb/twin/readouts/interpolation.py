@@ -13,6 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from dtb.twin.host import on_host, sent
+
 MARGIN_VOLUMES = 16
 """With as many volumes on either side, the spline within a segment is that of the whole run to 1e-8: what a volume does to it falls to a
 quarter from each volume to the next."""
@@ -41,23 +43,25 @@ def target_at_steps(
         False before the first and after the last counted volume, and where a region is left out.
     """
     num_volumes = bold_SKVR.shape[2]
-    layout_SKW = torch.cat([volume_seconds_SKV.double(), counted_SKV.double()], dim=-1)
+    device = bold_SKVR.device
+    layout_SKW = torch.cat([on_host(volume_seconds_SKV).double(), on_host(counted_SKV).double()], dim=-1)
     # Few segments differ in when their volumes come, and each way needs one matrix.
     unique_UW, which_SK = torch.unique(layout_SKW.flatten(0, 1), dim=0, return_inverse=True)
-    matrix_UTV = torch.zeros(len(unique_UW), num_steps, num_volumes, dtype=torch.float64, device=bold_SKVR.device)
-    inside_UT = torch.zeros(len(unique_UW), num_steps, dtype=torch.bool, device=bold_SKVR.device)
+    matrix_UTV = torch.zeros(len(unique_UW), num_steps, num_volumes, dtype=torch.float64)
+    inside_UT = torch.zeros(len(unique_UW), num_steps, dtype=torch.bool)
     for matrix_TV, inside_T, layout_W in zip(matrix_UTV, inside_UT, unique_UW, strict=True):
         kept_V = layout_W[num_volumes:] > 0
         knots = tuple(layout_W[:num_volumes][kept_V].tolist())
         if knots:
             spline_TV, between_T = _spline_at_steps(knots, num_steps, step_seconds)
-            matrix_TV[:, kept_V] = spline_TV.to(matrix_TV.device)
+            matrix_TV[:, kept_V] = spline_TV
             inside_T.copy_(between_T)
+    which_D = sent(which_SK.flatten(), device)
     seen_SKVR = torch.isfinite(bold_SKVR) & counted_SKV[..., None]
     whole_SKR = (seen_SKVR == counted_SKV[..., None]).all(2)
     clean_DVR = torch.where(seen_SKVR, bold_SKVR, 0.0).flatten(0, 1)
-    target_DTR = matrix_UTV.to(clean_DVR)[which_SK.flatten()] @ clean_DVR
-    counted_DTR = inside_UT[which_SK.flatten()][..., None] & whole_SKR.flatten(0, 1)[:, None]
+    target_DTR = sent(matrix_UTV.to(clean_DVR.dtype), device)[which_D] @ clean_DVR
+    counted_DTR = sent(inside_UT, device)[which_D][..., None] & whole_SKR.flatten(0, 1)[:, None]
     shape = bold_SKVR.shape[:2]
     return target_DTR.unflatten(0, shape), counted_DTR.unflatten(0, shape)
 

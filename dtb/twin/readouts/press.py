@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dtb.twin.batch import TrialTensors
+from dtb.twin.host import on_host, sent
 from dtb.twin.readouts.queue import Queue, expm1_over, queue_of, waiting_hazards
 
 _SMALL = -15.0
@@ -58,7 +59,8 @@ def press_nll(press_SKTA: Tensor, observed_SKTA: Tensor, at_risk_SKT: Tensor, st
     # Steps without risk are left out by selection: 0 times an infinite hazard would be no number.
     exposed_SKT = torch.where(at_risk_SKT > 0, hazard_SKT * at_risk_SKT, 0.0) * step_seconds
     exposure_SK = exposed_SKT.sum(2)
-    subject_J, segment_J, step_J = observed_SKTA.any(-1).nonzero(as_tuple=True)
+    places_J3 = on_host(observed_SKTA).any(-1).nonzero()
+    subject_J, segment_J, step_J = sent(places_J3, observed_SKTA.device).unbind(1)
     log_hazard_JA = log_softplus(press_SKTA[subject_J, segment_J, step_J])
     compatible_JA = observed_SKTA[subject_J, segment_J, step_J]
     log_density_J = log_hazard_JA.masked_fill(~compatible_JA, -torch.inf).logsumexp(-1)
