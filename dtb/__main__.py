@@ -1,6 +1,6 @@
 """``python -m dtb``: the same as the ``dtb`` command."""
 
-from dtb.cli import main
+from dtb.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dtb.cluster import connected, require_variables
+from dtb.cluster.connection import connected, require_variables
 from dtb.config import Config
 from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.stages import progress_of_stage

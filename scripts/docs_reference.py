@@ -18,15 +18,15 @@ from typing import Annotated, Any, Literal
 
 import dtb
 from dtb import config as cfg
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
+from dtb.cli.overview import overview
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.commands import COMMANDS
+from dtb.commands.options import texts_under_fields
 from dtb.config.kind_names import OneOf
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED
 from dtb.evaluate.predictors.table import PREDICTORS
 from dtb.intervene.kinds import INDICATORS
-from dtb.options import texts_under_fields
-from dtb.overview import overview
 from dtb.people.connectome_kinds import CONNECTOMES, ConnectomeKind
 from dtb.people.covariates import COVARIATES
 

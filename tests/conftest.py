@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from dtb.cluster import prepare_environment
+from dtb.cluster.connection import prepare_environment
 from scripts.live_page import CHROMIUM, OPTIONS
 from tests import shared_ray
 
@@ -71,7 +71,7 @@ def _ray_is_started_by_those_marked_so(request, monkeypatch):
         pytest.fail("this test starts a Ray: mark it `cluster`, and it finds the one that such tests share")
 
     if not any(map(request.node.get_closest_marker, ("cluster", "own_ray"))):
-        monkeypatch.setattr("dtb.cluster._start", refuse)
+        monkeypatch.setattr("dtb.cluster.connection._start", refuse)
 
 
 @pytest.fixture(scope="session")

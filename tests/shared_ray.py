@@ -10,7 +10,7 @@ import contextlib
 
 import pytest
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import ClusterConfig
 
 _running = contextlib.ExitStack()

@@ -19,7 +19,7 @@ import pyarrow.dataset as ds
 import pytest
 
 import dtb
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.config import to_yaml
 from dtb.pipeline import FOLDERS
 from tests.reproducibility import digests

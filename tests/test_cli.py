@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtb.cli import exit_code
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
+from dtb.cli.completion import completion_script
+from dtb.cli.entry import exit_code
+from dtb.cli.help import help_text
 from dtb.commands import COMMANDS, STAGES
-from dtb.completion import completion_script
+from dtb.commands.options import options_of
 from dtb.config import Config, from_mapping
-from dtb.help import help_text
-from dtb.options import options_of
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_help_and_a_dry_run_import_nothing_that_takes_long(tmp_path: Path) -> No
     """A ratio, for the machine may be busy: PyTorch alone takes longer to import than both, and used to be imported by each."""
     asked = f"""
 import sys, time
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 assert exit_code(["--help"]) == 0
 helped = time.process_time()
 slow = {{"tyro", "pydantic", "rich", "numpy"}} - before & set(sys.modules)

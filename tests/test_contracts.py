@@ -48,11 +48,11 @@ HIDDEN = [
         "dtb.people.typed imports dtb.cohort.workers (line 3)",
     ),
     ("new_room.py", "NUMBER = 1\n", "dtb.new_room has no row"),
-    ("memory.py", "import dtb.cluster\n", "dtb.memory imports dtb.cluster"),
+    ("machine/memory.py", "import dtb.cluster.connection\n", "dtb.machine.memory imports dtb.cluster.connection"),
     ("shards/spread.py", "def late():\n    import ray.data\n", "dtb.shards.spread -> ray (l.2)"),
     ("fleet/quick.py", "import deepspeed\n", "dtb.fleet.quick -> deepspeed (l.1)"),
     ("train/noted.py", "import wandb\n", "dtb.train.noted -> wandb (l.1)"),
-    ("tasks/first.py", "import dtb.memory\n", "dtb.tasks is not allowed to import ray"),
+    ("tasks/first.py", "import dtb.machine.memory\n", "dtb.tasks is not allowed to import ray"),
 ]
 
 

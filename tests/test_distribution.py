@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dtb import __version__, machine
+from dtb import __version__
+from dtb.doctor import measurements
 from dtb.version import DISTRIBUTION
 
 ROOT = Path(__file__).parent.parent
@@ -46,12 +47,12 @@ def test_nobody_is_told_to_install_the_other_project():
 
 def test_requirements_are_read_under_the_distribution_name(monkeypatch):
     known = {DISTRIBUTION: ["ray[train]>=2.60", "mypy; extra == 'dev'"]}
-    monkeypatch.setattr(machine.importlib.metadata, "requires", known.__getitem__)
-    assert machine._requirements() == {"ray": ">=2.60"}
+    monkeypatch.setattr(measurements.importlib.metadata, "requires", known.__getitem__)
+    assert measurements._requirements() == {"ray": ">=2.60"}
 
 
 def test_the_installed_package_says_the_version_that_is_imported():
-    version = machine.version_of(DISTRIBUTION)
+    version = measurements.version_of(DISTRIBUTION)
     if version is None:
         pytest.skip(f"{DISTRIBUTION} is not installed: dtb runs from its source folder")
-    assert version == __version__ == machine.measure().dtb
+    assert version == __version__ == measurements.measure().dtb

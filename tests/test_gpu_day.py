@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
 from scripts.bench import gpu_day
 from scripts.bench.gpu_day import Step
 

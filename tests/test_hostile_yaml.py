@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.cohort.bids.source import read_source
 from dtb.config import load_config, read_yaml
 from dtb.errors import ConfigurationError

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from dtb import kinds
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import read_covariates
 from dtb.cohort.ingest import ingest

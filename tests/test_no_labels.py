@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.config import (
     Config,
     IngestConfig,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.config import ClusterConfig, Config, InputConfig, LaunchConfig
 from dtb.errors import StageError, UserError
 from dtb.files import write_json, write_table, write_text
@@ -73,7 +73,7 @@ def test_a_fault_of_ours_is_told_without_it(monkeypatch, capfd):
     def fail(*_: object) -> None:
         raise RuntimeError(f"no route to {URL}")
 
-    monkeypatch.setattr("dtb.command_line.parse", fail)
+    monkeypatch.setattr("dtb.cli.command_line.parse", fail)
     assert exit_code(["train"]) == 1
     said = capfd.readouterr().err
     assert "RuntimeError: no route to https://(withheld)@host.invalid/cohort" in said

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.config import Config, TrainConfig, load_config
 from dtb.stages import OutputFolder
 from dtb.train.quarantine import quarantine

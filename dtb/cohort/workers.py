@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dtb.cluster.fan_out import CRASHED, as_finished
 from dtb.cohort.bounded import bounded_memory, needs_too_much
 from dtb.cohort.person import PersonJob, PersonRead, read_person, without_label
 from dtb.config import ClusterConfig, IngestConfig
-from dtb.fan_out import CRASHED, as_finished
 from dtb.tasks.taskset import TaskSet
 
 Reader = Callable[[PersonJob, tuple[str, ...], TaskSet, IngestConfig], PersonRead]

@@ -10,11 +10,11 @@ from tyro.conf import OmitArgPrefixes, Positional, Suppress, arg
 
 from dtb import config as cfg
 from dtb import terminal
+from dtb.commands.options import own_words
 from dtb.commands.runs import Run
 from dtb.commands.stage import Stage
 from dtb.commands.twins import Train
 from dtb.errors import ConfigurationError, InputDataError
-from dtb.options import own_words
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -330,6 +330,6 @@ class Doctor(Stage):
     cluster: OmitArgPrefixes[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:
-        from dtb.doctor import doctor
+        from dtb.doctor.checks import doctor
 
         doctor(config.cluster)

@@ -25,7 +25,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import Config, config_hash, to_plain
 from dtb.errors import ConfigurationError, StageError
 from dtb.files import write_frame, write_json

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import Config, FleetConfig, InterveneConfig, sections
 from dtb.errors import StageError
 from dtb.fleet.actors.ledger import Ledger

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import Config, SimulateConfig, sections
 from dtb.errors import ConfigurationError
 from dtb.files import sha256_of

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtb.cluster import has_gpu
+from dtb.cluster.connection import has_gpu
 from dtb.errors import InputDataError
 from dtb.files import sha256_of
 from dtb.intervene.indicators import TaskOutline

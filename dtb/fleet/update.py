@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import Config, UpdateConfig, sections
 from dtb.errors import ConfigurationError
 from dtb.fleet.actors.actor import Work

@@ -23,9 +23,9 @@ import numpy as np
 from rich.table import Table
 
 from dtb import terminal
+from dtb.cluster.fan_out import as_finished
 from dtb.config import Config, SynthConfig, sections
 from dtb.errors import StageError
-from dtb.fan_out import as_finished
 from dtb.groundtruth.behaviour import Design, decide, events_table, expectations, make_decider, make_design
 from dtb.groundtruth.images import atlas_path, bytes_per_volume, write_atlas, write_volumes
 from dtb.groundtruth.population import Person, Population, make_person, make_population

@@ -76,7 +76,7 @@ class Work:
     stage : str
         Name of the stage, as `sweep`.
     words : tuple of (str, object)
-        Its places and its own options in their order, see `dtb.options.own_words`.
+        Its places and its own options in their order, see `dtb.commands.options.own_words`.
     """
 
     stage: str

@@ -20,13 +20,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dtb.cluster import prepare_environment, unreachable, wrong_token
+from dtb.cluster.connection import prepare_environment, unreachable, wrong_token
+from dtb.cluster.variables import past_proxies, travelling
 from dtb.config import Config, config_hash
 from dtb.errors import ConfigurationError, StageError
 from dtb.passwords import holds_password
 from dtb.submit.bundle import Bundle
 from dtb.terminal import err, headed, out, printable
-from dtb.variables import past_proxies, travelling
 from dtb.version import __version__
 
 if TYPE_CHECKING:

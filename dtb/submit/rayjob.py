@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from dtb.cluster import FLEET_POOL, TRAIN_POOL
+from dtb.cluster.connection import FLEET_POOL, TRAIN_POOL
+from dtb.cluster.variables import travelling
 from dtb.config import Config
 from dtb.errors import ConfigurationError
 from dtb.submit.bundle import Bundle, Work, pack
 from dtb.submit.nodes import count_nodes
-from dtb.variables import travelling
 
 MAX_NAME = 47
 _FILES = "/etc/dtb"

@@ -21,7 +21,7 @@ from ray.train.torch import TorchConfig
 from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
 from dtb.errors import FinalError
-from dtb.gpu import fault_of
+from dtb.machine.gpu import fault_of
 
 _SIOCGIFADDR = 0x8915
 _waiting: list[socket.socket] = []

@@ -25,8 +25,8 @@ from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.errors import ConfigurationError
-from dtb.shared_folder import SharedFolder
 from dtb.train.driver.failures import FailureLog, leaving_nodes
 from dtb.train.driver.room import resources_of_worker
 from dtb.train.process_group import NodeTorchConfig

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import torch
 
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.errors import ToldToEndError
-from dtb.shared_folder import SharedFolder
 from dtb.terminal import err
 from dtb.train.log import note
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
+from dtb.cluster.shared_folder import SharedFolder, marked
 from dtb.config import Config, TrainConfig, sections, to_yaml
-from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, FinalError, OutputInUseError, StageError, ToldToEndError, UserError
 from dtb.files import read_json, readable, write_json, write_text
+from dtb.machine.cores import usable_cores
 from dtb.shards.read import open_cohort, require_ingested
-from dtb.shared_folder import SharedFolder, marked
 from dtb.stages import CONFIG_FILE, StageCall
 from dtb.terminal import err
 from dtb.terminal import out as console

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from dtb.cluster import show_gauges
+from dtb.cluster.connection import show_gauges
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import to_plain
 from dtb.errors import StageError, ToldToEndError
 from dtb.files import write_text
-from dtb.gpu import keep_to_share
-from dtb.memory import keep_freed_memory
-from dtb.shared_folder import SharedFolder
+from dtb.machine.gpu import keep_to_share
+from dtb.machine.memory import keep_freed_memory
 from dtb.track import Tracker, open_tracker
 from dtb.train.at_once import full_memory_told, in_pieces, pieces_that_fit, rows_of
 from dtb.train.checkpoints import checkpoint as checkpoints

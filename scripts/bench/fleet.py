@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import torch
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import ClusterConfig, FleetConfig, InterveneConfig, SimulateConfig
 from dtb.fleet.actors.actor import Work, Worker
 from dtb.fleet.actors.ledger import OK, Ledger, status_table
@@ -41,7 +41,7 @@ from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import SharedTwin, open_shared_twin
-from dtb.memory import keep_freed_memory
+from dtb.machine.memory import keep_freed_memory
 
 BATCH = 8
 """People that an actor takes at once, in real work."""

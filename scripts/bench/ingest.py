@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.cohort.bids.index import PersonFiles, index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.finished import FinishedPeople

@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 from fleet import BATCH, alone, of_an_actor, pace, where
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import ClusterConfig, FleetConfig, UpdateConfig
 from dtb.fleet.actors.actor import Work
 from dtb.fleet.actors.ledger import Ledger

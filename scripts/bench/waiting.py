@@ -25,7 +25,7 @@ import stream as bench
 import torch
 
 from dtb.config import SegmentConfig
-from dtb.memory import keep_freed_memory
+from dtb.machine.memory import keep_freed_memory
 from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.layouts import LayoutStore

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dtb import terminal
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import ClusterConfig, Config, SegmentConfig, SplitConfig, TrainConfig, TwinConfig, config_hash, sections
 from dtb.errors import UserError
 from dtb.evaluate.predictors.controls import with_code, write_cohort

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from intervention_truth import held_against_truth
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.cohort.ingest import ingest
 from dtb.config import Config, InterveneConfig, load_config
 from dtb.files import write_json, write_text

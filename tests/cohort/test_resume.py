@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.cohort.finished import FinishedPeople
 from dtb.cohort.identities import identities_path, pseudonym_of
 from dtb.cohort.person import read_person

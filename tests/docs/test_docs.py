@@ -14,7 +14,7 @@ import yaml
 from markdown.extensions.toc import slugify
 
 import dtb
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
 from dtb.commands import COMMANDS
 from dtb.config import Config, load_config, to_plain
 from dtb.report.methods import REFERENCE

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.shards.manifest import Manifest
 from tests.docs.pages import ROOT, commands
 from tests.docs.stand_ins import SMALL, make_small_things, make_study, make_tcp

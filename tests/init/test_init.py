@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtb.cli import exit_code
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
+from dtb.cli.entry import exit_code
 from dtb.config import load_config
 from dtb.stages import OutputFolder
 from tests.expand import expanded

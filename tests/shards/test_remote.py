@@ -12,7 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
 from dtb.config import Config, InputConfig
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError, UserError
 from dtb.pipeline import steps_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cli import exit_code
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
+from dtb.cli.entry import exit_code
 from dtb.config import Config, load_config
 from dtb.errors import ConfigurationError
 from dtb.shards.remote import url_of

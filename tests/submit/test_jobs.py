@@ -113,7 +113,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back_and_how_to_stop_it(clus
 @pytest.mark.cluster
 @pytest.mark.own_ray
 def test_figures_stand_among_ray_s_prometheus_metrics(cluster: Head) -> None:
-    lines = "import ray, time; ray.init(); from dtb.cluster import show_gauges"
+    lines = "import ray, time; ray.init(); from dtb.cluster.connection import show_gauges"
     lines += (
         "; show_gauges('train', {'validation_loss': 2.5, 'press/stroop': 1.25, 'note': 'no number'}); time.sleep(120)"
     )
@@ -165,7 +165,7 @@ def test_a_wrong_token_or_job_is_a_mistake_that_is_explained(cluster: Head) -> N
 def test_an_address_where_no_job_server_is_is_refused_at_once(
     address: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dtb.cli import exit_code
+    from dtb.cli.entry import exit_code
 
     (free,) = free_ports(1)
     assert exit_code(["submit", "--address", address.format(free=free), "--stop", "any"]) == 2

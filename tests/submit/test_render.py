@@ -18,8 +18,8 @@ import jsonschema
 import pytest
 import yaml
 
-from dtb.cli import exit_code
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
+from dtb.cli.entry import exit_code
 from dtb.config import ClusterConfig, Config, from_mapping
 from dtb.errors import ConfigurationError
 from dtb.submit.nodes import Nodes, count_nodes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.errors import StageError, TaskError
 from dtb.tasks.check import check_task, histogram, tally_of
 from dtb.tasks.read import read_trials

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.tasks.check import tally_of
 from dtb.tasks.detection import chance_of_right, d_prime
 from dtb.tasks.read import read_trials

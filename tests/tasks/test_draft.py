@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.tasks.draft import draft_of
 from dtb.tasks.draft.command import label_of, notes_on, write_events
 from dtb.tasks.exports.table import read_events

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.tasks.onsets import onset_is_seen
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task, task_from_mapping

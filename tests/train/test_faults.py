@@ -16,7 +16,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from dtb.cluster import prepare_environment
+from dtb.cluster.connection import prepare_environment
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
 from dtb.train import ray_trainer

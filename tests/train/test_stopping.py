@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
+from dtb.cluster.shared_folder import marked
 from dtb.errors import StageError
-from dtb.shared_folder import marked
 from dtb.train.stopping import LookOut, has_lost_announced_node, is_told, look_out_of, saving_on_termination
 
 

@@ -19,11 +19,11 @@ import pytest
 import ray
 import torch
 
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import ClusterConfig, TrackConfig, to_yaml
 from dtb.errors import ConfigurationError, DamagedOutputError, FinalError, OutputInUseError, StageError
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
-from dtb.shared_folder import SharedFolder
 from dtb.stages import read_stage
 from dtb.track import Tracker
 from dtb.train.checkpoints.checkpoint import newest_complete

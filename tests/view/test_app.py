@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.view.app import make_app
 from dtb.view.viewer import Viewer

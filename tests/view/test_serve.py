@@ -11,7 +11,7 @@ import sys
 import pytest
 import requests
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from tests.submit.clusters import free_ports
 from tests.view.runs import make_run
 

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtb.cores import usable_cores
 from dtb.evaluate.living.baselines import Said
 from dtb.evaluate.living.blend import LIVING
 from dtb.evaluate.living.own_figures import FIGURES
@@ -26,6 +25,7 @@ from dtb.evaluate.predictors.predictions import TrialPrediction, no_maps, summar
 from dtb.evaluate.predictors.twin import within_task
 from dtb.evaluate.scores.metrics import crps_of_hazard
 from dtb.evaluate.scores.observed import ObservedTrials, People
+from dtb.machine.cores import usable_cores
 from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.split import Part

@@ -114,7 +114,7 @@ class Retrained(NamedTuple):
 
 def _cluster(config: Config) -> AbstractContextManager[None]:
     # Ray is needed only here.
-    from dtb.cluster import connected
+    from dtb.cluster.connection import connected
 
     return connected(config.cluster)
 

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from dtb.cluster import has_gpu
+from dtb.cluster.connection import has_gpu
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.errors import StageError
 from dtb.fleet.actors.ledger import FAILED, OK, Ledger, status_table
-from dtb.gpu import fault_of, keep_to_share
-from dtb.memory import keep_freed_memory
-from dtb.shared_folder import SharedFolder
+from dtb.machine.gpu import fault_of, keep_to_share
+from dtb.machine.memory import keep_freed_memory
 
 StatusRow = tuple[str, str, str, float]
 

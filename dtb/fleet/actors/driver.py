@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dtb.cluster import FLEET_POOL, pool_share, show_gauges
+from dtb.cluster.connection import FLEET_POOL, pool_share, show_gauges
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import StageError
 from dtb.fleet.actors.actor import Actor, StatusRow, Worker
@@ -18,7 +19,6 @@ from dtb.fleet.actors.blame import Blame
 from dtb.fleet.actors.ledger import FAILED, OK, Ledger, status_table
 from dtb.fleet.actors.merging import Merging
 from dtb.fleet.actors.room import no_room, num_places, require_room, waiting_for_room
-from dtb.shared_folder import SharedFolder
 from dtb.terminal import err, progress
 
 _CRASHES_BEFORE_SPLIT = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from dtb.cluster import places_for
+from dtb.cluster.connection import places_for
 from dtb.config import FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.terminal import err

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dtb.cluster.shared_folder import SECONDS_TO_APPEAR, marked
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import StageError
 from dtb.fleet.actors.actor import Worker
 from dtb.fleet.actors.driver import Driver
 from dtb.fleet.actors.ledger import Ledger
-from dtb.shared_folder import SECONDS_TO_APPEAR, marked
 
 _PRIVATE = ClusterConfig()
 

@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtb.cluster import FLEET_POOL, pool_share
+from dtb.cluster.connection import FLEET_POOL, pool_share
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import DamagedOutputError
 from dtb.files import write_json
 from dtb.fleet.actors.room import no_room, require_room
 from dtb.fleet.twins import SharedTwin
-from dtb.gpu import bytes_of_share
 from dtb.intervene.search import AT_ONCE
+from dtb.machine.gpu import bytes_of_share
 from dtb.people.records import Run, SubjectRecord
 from dtb.twin.recurrence.cells import num_rows
 

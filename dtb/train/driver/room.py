@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from dtb.cluster import TRAIN_POOL, places_for, pool_share
+from dtb.cluster.connection import TRAIN_POOL, places_for, pool_share
 from dtb.config import Config
-from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError
+from dtb.machine.cores import usable_cores
 from dtb.terminal import err
 
 SAY_EVERY_SECONDS = 30.0

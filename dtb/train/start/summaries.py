@@ -20,9 +20,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from dtb.cluster.fan_out import as_finished
 from dtb.config import ClusterConfig
 from dtb.errors import StageError, UserError
-from dtb.fan_out import as_finished
 from dtb.files import written_whole
 from dtb.people.records import SubjectRecord
 from dtb.shards.bold import series, within

@@ -19,12 +19,12 @@ import pandas as pd
 import yaml
 from rich.table import Table
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
+from dtb.cluster.shared_folder import marked
 from dtb.config import Config, from_mapping, sections, to_plain
 from dtb.errors import ConfigurationError, StageError, ToldToEndError
 from dtb.files import read_json, write_frame, write_json
 from dtb.shards.read import open_cohort, require_ingested
-from dtb.shared_folder import marked
 from dtb.stages import StageCall, progress_of_stage
 from dtb.terminal import err
 from dtb.terminal import out as console

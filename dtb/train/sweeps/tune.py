@@ -14,9 +14,9 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import Config
 from dtb.errors import StageError, ToldToEndError, UserError
-from dtb.shared_folder import SharedFolder
 from dtb.train.stopping import is_told
 from dtb.train.trainer import train
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from parts import KEPT, REPOSITORY, Work
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import ClusterConfig
 
 SETS = ("song", "nodeap", "stages", "hedge", "sro", "selfreg", "qtab", "tcp", "cnp")

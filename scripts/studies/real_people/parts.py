@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dtb.cli import exit_code
+from dtb.cli.entry import exit_code
 from dtb.files import write_json
 from dtb.results.twin import EvaluateResult, PoolResult
 

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
 from dtb.evaluate.certificate.fit import Circumstances, _reasons
 from dtb.evaluate.certificate.verdict import MOST_WORDS, verdict_of
 

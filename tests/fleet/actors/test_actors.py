@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dtb.cluster import prepare_environment
+from dtb.cluster.connection import prepare_environment
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.actors.ledger import Ledger
@@ -253,7 +253,7 @@ def test_sigkill_of_the_driver_loses_nothing_finished(cluster: None, tmp_path: P
         f"""
         import functools
         from pathlib import Path
-        from dtb.cluster import connected
+        from dtb.cluster.connection import connected
         from dtb.config import ClusterConfig
         from tests.fleet.actors.test_actors import FLEET, people, run
         with connected(ClusterConfig(num_cpus=2)):
@@ -287,7 +287,7 @@ def test_loss_of_a_node_loses_no_work(tmp_path: Path) -> None:
         f"""
         import threading, time
         from pathlib import Path
-        from dtb.cluster import prepare_environment
+        from dtb.cluster.connection import prepare_environment
         prepare_environment()
         import ray
         from ray.cluster_utils import Cluster
@@ -332,7 +332,7 @@ def test_a_node_whose_actors_fail_everybody_is_left_and_named(tmp_path: Path) ->
         f"""
         import functools
         from pathlib import Path
-        from dtb.cluster import prepare_environment
+        from dtb.cluster.connection import prepare_environment
         prepare_environment()
         import ray
         from ray.cluster_utils import Cluster

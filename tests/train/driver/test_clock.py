@@ -122,9 +122,7 @@ def test_a_training_whose_machine_sets_its_clock_back_trains_or_ends_in_one_sent
     config.write_text(to_yaml(small_config(num_workers=2)))
     back = tmp_path / "back"
     back.write_bytes(struct.pack("d", 0.0))
-    shorter = (
-        "import sys; from dtb.train.driver import clock; clock.START_SECONDS = 150.0; from dtb.cli import main; main()"
-    )
+    shorter = "import sys; from dtb.train.driver import clock; clock.START_SECONDS = 150.0; from dtb.cli.entry import main; main()"
     running = subprocess.Popen(
         [sys.executable, "-c", shorter, "train", str(shards), str(out), "--config", str(config)],
         stderr=subprocess.PIPE,

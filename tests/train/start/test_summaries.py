@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from dtb import fan_out
+from dtb.cluster import fan_out
 from dtb.errors import DamagedOutputError
 from dtb.shards.read import Cohort, open_cohort
 from dtb.train.plan import make_plan

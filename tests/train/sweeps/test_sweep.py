@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import ray
 
-from dtb.cluster import prepare_environment
+from dtb.cluster.connection import prepare_environment
 from dtb.errors import ConfigurationError
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort

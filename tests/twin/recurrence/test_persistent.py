@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dtb.command_line import parse
+from dtb.cli.command_line import parse
 from dtb.config import Config
 from dtb.twin.recurrence import persistent
 from dtb.twin.recurrence.cells import CellName

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cores import usable_cores
+from dtb.machine.cores import usable_cores
 
 
 def write(path: Path, text: str) -> Path:

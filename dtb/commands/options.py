@@ -91,7 +91,7 @@ def own_words(command: Any, beside: Collection[str]) -> list[tuple[str, Any]]:
 
     Examples
     --------
-    >>> from dtb.command_line import parse
+    >>> from dtb.cli.command_line import parse
     >>> sweep, _ = parse("sweep", ["/data/shards", "/data/swept", "--folds", "0", "1"])
     >>> [(name, str(value)) for name, value in own_words(sweep, ["train", "twin", "segments", "split", "cluster", "track"])]
     [('SHARDS', '/data/shards'), ('OUT', '/data/swept'), ('--folds', '(0, 1)')]

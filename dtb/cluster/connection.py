@@ -19,12 +19,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dtb.cluster.ray_folder import ray_folder
+from dtb.cluster.variables import past_proxies, travelling
 from dtb.config import ClusterConfig
-from dtb.cores import usable_cores
 from dtb.errors import ConfigurationError, StageError, UserError
-from dtb.ray_folder import ray_folder
+from dtb.machine.cores import usable_cores
 from dtb.terminal import err
-from dtb.variables import past_proxies, travelling
 
 # Ray reads these when it is first imported, in this process and in those it starts.
 _ENVIRONMENT = {
@@ -264,7 +264,7 @@ def connected(config: ClusterConfig) -> Iterator[None]:
         return
     # What workers print stays in Ray's own log folder: stages tell from what they write how they are getting on.
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
-    package_root = str(Path(__file__).resolve().parent.parent)
+    package_root = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(
         dict.fromkeys([package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
     )

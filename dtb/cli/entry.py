@@ -1,4 +1,4 @@
-"""The ``dtb`` command: helps at once, or hands over to `dtb.command_line`, whose imports take longer than anybody waits for help."""
+"""The ``dtb`` command: helps at once, or hands over to `dtb.cli.command_line`, whose imports take longer than anybody waits for help."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def main(arguments: list[str] | None = None) -> None:
 def exit_code(arguments: list[str]) -> int:
     """Run the command line; give 0 when done, 1 for a failure, 2 for a user's mistake, 130 when interrupted."""
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        from dtb.overview import overview
+        from dtb.cli.overview import overview
 
         print(overview())
         return 0
-    from dtb.command_line import run_command
+    from dtb.cli.command_line import run_command
 
     return run_command(arguments[0], arguments[1:])

@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dtb.cluster import unreachable
-from dtb.cores import usable_cores
-from dtb.gpu import fault_of
+from dtb.cluster.connection import unreachable
+from dtb.machine.cores import usable_cores
+from dtb.machine.gpu import fault_of
 from dtb.track import has_key, is_installed
 from dtb.version import DISTRIBUTION, __version__
 
@@ -47,7 +47,7 @@ class Machine:
     gpus : tuple of str
         Names of the GPUs that torch can use.
     gpu_faults : tuple of str
-        What is wrong with each, see `dtb.gpu.fault_of`; empty where none was asked to multiply.
+        What is wrong with each, see `dtb.machine.gpu.fault_of`; empty where none was asked to multiply.
     has_nvidia_driver : bool
         Whether the machine has an NVIDIA driver, whatever torch can do.
     has_compiled_scan : bool

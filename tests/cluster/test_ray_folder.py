@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dtb.ray_folder import ray_folder, see_to_orphans
+from dtb.cluster.ray_folder import ray_folder, see_to_orphans
 
 DRIVER = """
 import os, signal, subprocess, sys
 from pathlib import Path
-from dtb.ray_folder import ray_folder
+from dtb.cluster.ray_folder import ray_folder
 with ray_folder(Path(sys.argv[1])) as folder:
     command = [sys.executable, "-c", "import time; time.sleep(100)", f"--temp-dir={folder}"]
     orphan = subprocess.Popen(command, stdout=subprocess.DEVNULL)

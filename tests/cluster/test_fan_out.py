@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dtb.cluster.fan_out import as_finished
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError
-from dtb.fan_out import as_finished
-from dtb.shared_folder import SharedFolder
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
@@ -71,7 +71,7 @@ def test_a_folder_that_is_another_one_on_a_node_is_refused_before_anything_is_wr
     def elsewhere(folder):
         yield SharedFolder(folder, "not-the-word", 0.1)
 
-    monkeypatch.setattr("dtb.fan_out.marked", elsewhere)
+    monkeypatch.setattr("dtb.cluster.fan_out.marked", elsewhere)
     with pytest.raises(ConfigurationError, match="is not the folder that the command writes to"):
         list(as_finished(write_one, range(20), tmp_path, TWO_CPUS, tmp_path))
     assert list(tmp_path.iterdir()) == []

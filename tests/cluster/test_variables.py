@@ -9,12 +9,12 @@ import urllib.request
 
 import pytest
 
-from dtb.cli import exit_code
-from dtb.cluster import connected
+from dtb.cli.entry import exit_code
+from dtb.cluster.connection import connected
+from dtb.cluster.variables import past_proxies, travelling
 from dtb.config import ClusterConfig, Config, from_mapping
 from dtb.errors import ConfigurationError
 from dtb.submit.jobs import runtime_environment
-from dtb.variables import past_proxies, travelling
 
 NOWHERE = "http://127.0.0.1:9"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

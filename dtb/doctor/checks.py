@@ -15,11 +15,11 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
-from dtb.cluster import connected, unreachable
+from dtb.cluster.connection import connected, unreachable
 from dtb.config import ClusterConfig
+from dtb.doctor.measurements import PORTS, Machine, measure, version_of
 from dtb.errors import ConfigurationError, StageError
-from dtb.gpu import FULL, fault_of
-from dtb.machine import PORTS, Machine, measure, version_of
+from dtb.machine.gpu import FULL, fault_of
 from dtb.terminal import out
 from dtb.version import DISTRIBUTION, __version__
 

@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
+from dtb.cluster.shared_folder import SharedFolder, marked
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError
-from dtb.shared_folder import SharedFolder, marked
 
 __all__ = ["CRASHED", "as_finished"]
 

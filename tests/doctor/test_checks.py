@@ -7,14 +7,14 @@ import pytest
 import ray
 import torch
 
-from dtb import doctor
-from dtb.cli import exit_code
-from dtb.cluster import prepare_environment
+from dtb.cli.entry import exit_code
+from dtb.cluster.connection import prepare_environment
 from dtb.config import ClusterConfig
+from dtb.doctor import checks
 from dtb.errors import StageError
-from dtb.gpu import FULL
+from dtb.machine.gpu import FULL
 
-GOOD = doctor.Machine(
+GOOD = checks.Machine(
     python=(3, 12, 1),
     dtb="0.1.0",
     packages={"ray": "2.60.0", "torch": "2.13.0+cpu"},
@@ -41,7 +41,7 @@ GOOD = doctor.Machine(
 
 
 def test_a_good_machine_has_nothing_to_be_told_of():
-    assert {finding.verdict for finding in doctor.judge(GOOD)} == {"ok"}
+    assert {finding.verdict for finding in checks.judge(GOOD)} == {"ok"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_good_machine_has_nothing_to_be_told_of():
     ],
 )
 def test_each_fault_is_found_alone_and_comes_with_what_to_do(fault, name, verdict, advice):
-    wrong = [finding for finding in doctor.judge(dataclasses.replace(GOOD, **fault)) if finding.verdict != "ok"]
+    wrong = [finding for finding in checks.judge(dataclasses.replace(GOOD, **fault)) if finding.verdict != "ok"]
     assert [(finding.name, finding.verdict) for finding in wrong] == [(name, verdict)]
     assert advice in wrong[0].advice
 
@@ -78,7 +78,7 @@ def test_each_fault_is_found_alone_and_comes_with_what_to_do(fault, name, verdic
     ],
 )
 def test_what_is_no_fault_but_good_to_know_is_said(state, name, found, advice):
-    (finding,) = [one for one in doctor.judge(dataclasses.replace(GOOD, **state)) if one.name == name]
+    (finding,) = [one for one in checks.judge(dataclasses.replace(GOOD, **state)) if one.name == name]
     assert finding.verdict == "ok"
     assert found in finding.found
     assert advice in finding.advice
@@ -96,18 +96,18 @@ def test_what_is_no_fault_but_good_to_know_is_said(state, name, found, advice):
     ],
 )
 def test_a_node_of_a_cluster_is_judged_by_what_tasks_on_it_meet(gpus, state, verdicts):
-    found = doctor._judge_node("10.0.0.7", {"GPU": gpus} if gpus else {}, dataclasses.replace(GOOD, **state))
+    found = checks._judge_node("10.0.0.7", {"GPU": gpus} if gpus else {}, dataclasses.replace(GOOD, **state))
     assert [finding.verdict for finding in found] == verdicts
     assert all("10.0.0.7" in finding.name and finding.advice for finding in found)
 
 
 def test_what_cannot_be_known_is_no_fault():
     unknown = dataclasses.replace(GOOD, memory_gib=None, shared_gib=None, disk_gib=None, temporary_gib=None)
-    assert {finding.verdict for finding in doctor.judge(unknown)} == {"ok"}
+    assert {finding.verdict for finding in checks.judge(unknown)} == {"ok"}
 
 
 def test_this_machine_runs_these_tests_so_no_package_is_missing_and_the_loopback_answers():
-    machine = doctor.measure()
+    machine = checks.measure()
     assert all(machine.packages.values())
     assert machine.loopback is None
     assert machine.num_cores >= 1
@@ -117,41 +117,41 @@ def test_this_machine_runs_these_tests_so_no_package_is_missing_and_the_loopback
 def test_a_port_at_which_something_listens_is_in_use(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        monkeypatch.setattr("dtb.machine.PORTS", {port: "this test"})
-        assert doctor.measure().ports_in_use == (port,)
-    assert doctor.measure().ports_in_use == ()
+        monkeypatch.setattr("dtb.doctor.measurements.PORTS", {port: "this test"})
+        assert checks.measure().ports_in_use == (port,)
+    assert checks.measure().ports_in_use == ()
 
 
 @pytest.mark.own_ray
 def test_an_address_where_no_cluster_answers_is_a_problem_and_a_failure(monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    monkeypatch.setattr(doctor, "measure", lambda **_: GOOD)
-    doctor.doctor(ClusterConfig())
+    monkeypatch.setattr(checks, "measure", lambda **_: GOOD)
+    checks.doctor(ClusterConfig())
     assert "A run can start here." in capsys.readouterr().out
     with pytest.raises(StageError, match="Ray cluster"):
-        doctor.doctor(ClusterConfig(ray_address=f"127.0.0.1:{port}"))
+        checks.doctor(ClusterConfig(ray_address=f"127.0.0.1:{port}"))
     assert f"127.0.0.1:{port}" in "".join(capsys.readouterr().out.split())
 
 
 def test_the_command_says_what_it_found_and_its_exit_code_says_whether_a_run_would_fail(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "measure", lambda **_: GOOD)
+    monkeypatch.setattr(checks, "measure", lambda **_: GOOD)
     assert exit_code(["doctor"]) == 0
     assert "8 core(s), no GPU" in capsys.readouterr().out
-    monkeypatch.setattr(doctor, "measure", lambda **_: dataclasses.replace(GOOD, loopback="refused"))
+    monkeypatch.setattr(checks, "measure", lambda **_: dataclasses.replace(GOOD, loopback="refused"))
     assert exit_code(["doctor"]) == 1
     assert "loopback" in capsys.readouterr().err
 
 
 @pytest.mark.cluster
 def test_a_cluster_is_counted_and_its_nodes_versions_are_compared(monkeypatch):
-    found = {one.name: one for one in doctor.judge_cluster(ClusterConfig(ray_address="auto"))}
+    found = {one.name: one for one in checks.judge_cluster(ClusterConfig(ray_address="auto"))}
     assert found["Ray cluster"].found == "1 node(s), 2 cores, 0 GPUs"
     assert "dtb submit" in found["Ray's job server"].advice  # a private cluster has none
     assert not [one for one in found.values() if one.verdict == "problem"]
-    version = doctor.version_of
-    monkeypatch.setattr(doctor, "version_of", lambda name: "1.0" if name == "torch" else version(name))
-    (torch,) = [one for one in doctor.judge_cluster(ClusterConfig(ray_address="auto")) if one.verdict == "problem"]
+    version = checks.version_of
+    monkeypatch.setattr(checks, "version_of", lambda name: "1.0" if name == "torch" else version(name))
+    (torch,) = [one for one in checks.judge_cluster(ClusterConfig(ray_address="auto")) if one.verdict == "problem"]
     assert torch.name == "torch on the cluster"
     assert "1.0 here" in torch.found
 
@@ -164,8 +164,8 @@ def test_gpus_multiply_on_every_node_where_they_are_free_and_a_busy_node_is_not_
     prepare_environment()
     ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        monkeypatch.setattr(doctor, "_RESERVE_SECONDS", 300.0)
-        (broken,) = doctor._multiply_on_each(ray.nodes())
+        monkeypatch.setattr(checks, "_RESERVE_SECONDS", 300.0)
+        (broken,) = checks._multiply_on_each(ray.nodes())
         assert broken.verdict == "problem"
         assert "2 of 2 cannot multiply" in broken.found
 
@@ -176,8 +176,8 @@ def test_gpus_multiply_on_every_node_where_they_are_free_and_a_busy_node_is_not_
 
         holder = Holder.remote()
         assert ray.get(holder.ready.remote())
-        monkeypatch.setattr(doctor, "_RESERVE_SECONDS", 2.0)
-        (busy,) = doctor._multiply_on_each(ray.nodes())
+        monkeypatch.setattr(checks, "_RESERVE_SECONDS", 2.0)
+        (busy,) = checks._multiply_on_each(ray.nodes())
         assert busy.verdict == "ok"
         assert "at work" in busy.found
     finally:

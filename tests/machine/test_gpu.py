@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dtb.gpu import FULL, bytes_of_share, fault_of, keep_to_share
+from dtb.machine.gpu import FULL, bytes_of_share, fault_of, keep_to_share
 
 
 def test_a_device_that_multiplies_has_no_fault():

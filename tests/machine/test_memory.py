@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 import torch
-from dtb.memory import keep_freed_memory
+from dtb.machine.memory import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dtb.cluster import connected
+from dtb.cluster.connection import connected
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, StageError, UserError
 from tests.sockets import assert_listening_on_loopback_alone, listening_sockets

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from tyro.conf import FlagCreatePairsOff
 
 from dtb import config as cfg
+from dtb.cli.help import help_text
+from dtb.cli.refused_options import refused_in_our_words
 from dtb.commands import COMMANDS, STAGES, Stage
 from dtb.errors import ConfigurationError, StageError, ToldToEndError, UserError
-from dtb.help import help_text
-from dtb.refused_options import refused_in_our_words
 from dtb.shards.remote import with_absolute_paths
 from dtb.terminal import err, headed, out
 
@@ -41,7 +41,7 @@ _BIDS_APP_OPTIONS = ("--participant-label", "--session-label", "--task", "--bids
 def run_command(name: str, arguments: list[str]) -> int:
     """Run one command and give the exit code of the process: 0 done, 1 failed, 2 a user's mistake, 130 interrupted."""
     if name == "--version":
-        from dtb.overview import version_in_words
+        from dtb.cli.overview import version_in_words
 
         out.print(version_in_words())
         return 0
@@ -100,7 +100,7 @@ def _tell_fault(name: str) -> int:
 
 
 def _print_completion(shells: list[str]) -> int:
-    from dtb.completion import completion_script
+    from dtb.cli.completion import completion_script
 
     try:
         sys.stdout.write(completion_script(" ".join(shells)))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dtb.cluster.shared_folder import SharedFolder, marked
 from dtb.errors import ConfigurationError
-from dtb.shared_folder import SharedFolder, marked
 
 
 def test_both_sides_see_one_another_and_nothing_stays(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, get_type_hints
 
 from dtb import config as cfg
+from dtb.commands.options import Option, options_of
 from dtb.commands.stage import Stage
-from dtb.options import Option, options_of
 
 _NARROWEST, _WIDEST = 40, 120
 _FIRST_COLUMN = 26

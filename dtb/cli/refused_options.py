@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 from tyro import _errors
 
+from dtb.commands.options import options_of
 from dtb.errors import ConfigurationError
-from dtb.options import options_of
 
 _NUM_NEAR = 3
 

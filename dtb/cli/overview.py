@@ -54,7 +54,7 @@ def summaries(file: str) -> dict[str, str]:
     >>> summaries("cohorts")["ingest"]
     'Read a BIDS tree and its derivatives into shards: one record a person, under a pseudonym.'
     """
-    source = (Path(__file__).parent / "commands" / f"{file}.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parent.parent / "commands" / f"{file}.py").read_text(encoding="utf-8")
     return {
         node.name.lower(): (ast.get_docstring(node) or "").splitlines()[0]
         for node in ast.parse(source).body
@@ -66,7 +66,7 @@ def version_in_words() -> str:
     """Return the text of ``dtb --version``: what this is, on what it stands, and what it can compute with here."""
     import torch
 
-    from dtb.cores import usable_cores
+    from dtb.machine.cores import usable_cores
     from dtb.twin.recurrence.compiled import LEVELS, level
     from dtb.version import __version__, versions_here
 
