@@ -14,9 +14,9 @@ import numpy as np
 from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.people.networks import network_of
 from dtb.people.records import matrix_from_edges, num_regions_of
-from dtb.report import figures
 from dtb.report.brain import edges_on_ring, strongest
 from dtb.report.collected import Collected, Interventions, People
+from dtb.report.figures import changes, matrices
 from dtb.report.maps import Brain, edge_map, limit_of, region_map, values_of
 from dtb.report.parts import Panel, Section, Table
 from dtb.report.style import task_colour
@@ -46,7 +46,7 @@ def change_sections(
     if isinstance(found.people, People) and len(found.people.manifest.description.regions) == len(names):
         names = found.people.manifest.description.regions
     base_E = interventions.base_of(pseudonym)
-    matrix = figures.matrix(
+    matrix = matrices.matrix(
         "intervention-change",
         matrix_from_edges(change_E, diagonal=np.nan),
         regions=names,
@@ -138,7 +138,7 @@ def _front_panels(interventions: Interventions, pseudonym: str) -> list[Panel]:
     front = interventions.front_of(pseudonym)
     if front.empty:
         return []
-    svg = figures.front(
+    svg = changes.front(
         "change-front",
         front[["target_gain", "second_gain"]].to_numpy(float),
         front["on_front"].to_numpy(bool),

@@ -14,8 +14,8 @@ import pandas as pd
 from dtb.errors import ConfigurationError
 from dtb.people.connectome_kinds import quantity_of
 from dtb.people.records import SubjectRecord, matrix_from_edges
-from dtb.report import figures
 from dtb.report.collected import Collected, Evaluation, Missing, People
+from dtb.report.figures import matrices as figures
 from dtb.report.maps import Brain, limit_of, region_map
 from dtb.report.parts import Panel, Section, Table, number
 from dtb.report.performance import behaviour_panels, bold_panels

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from dtb.report import figures
 from dtb.report.collected import Collected, Missing
+from dtb.report.figures import changes as figures
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _INDICATORS = {"bold_map": "BOLD contrasts, all regions"}

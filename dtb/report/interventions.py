@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dtb.intervene.kinds import INDICATORS
-from dtb.report import figures
 from dtb.report.change import change_sections
 from dtb.report.collected import Collected, Missing
+from dtb.report.figures import changes as figures
 from dtb.report.maps import Brain
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from dtb.report import figures
 from dtb.report.change import change_sections
 from dtb.report.collected import Collected, Evaluation, Missing, People
 from dtb.report.example_person import errors_of_people, twin_section
+from dtb.report.figures import evaluation as figures
 from dtb.report.interventions import indicator_name
 from dtb.report.maps import Brain
 from dtb.report.parts import Panel, Section, Table, colour_of, number

@@ -14,8 +14,8 @@ import pandas as pd
 from dtb.evaluate.certificate.table import ROW_HEADINGS, ROW_NUMBERS
 from dtb.evaluate.certificate.table import number as thousandths
 from dtb.evaluate.predictors.table import predictor_heading
-from dtb.report import figures
 from dtb.report.collected import Collected, Evaluation, Missing, People
+from dtb.report.figures import evaluation as figures
 from dtb.report.maps import Brain, limit_of, region_map, values_of
 from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 from dtb.report.person_page import FOLDER

@@ -11,8 +11,8 @@ import pandas as pd
 
 from dtb.people.connectome_kinds import kind_in_words
 from dtb.people.covariates import labels
-from dtb.report import figures
 from dtb.report.collected import OPTIONAL, Collected, Missing
+from dtb.report.figures import evaluation as figures
 from dtb.report.parts import Panel, Section, Table, count, number, task_colours, task_domains
 from dtb.shards.manifest import Manifest
 from dtb.shards.split import SEEN_KINDS, held_out_in_words

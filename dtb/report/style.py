@@ -34,6 +34,7 @@ SURFACE = "#010104"
 # A person beside their twin: an open mark about a full one, so that both are seen where they agree.
 PERSON_MARK: Any = {"marker": "D", "mfc": "none", "mec": INK, "mew": 1.8, "markersize": 11, "linestyle": ""}
 LESS, MORE = "#030000", "#030001"
+BASELINE_MARKERS = ("^", "s", "D", "v", "P", "X")
 NUM_TASK_COLOURS = 6
 # The variables stand in dtb/pages/style.css; what follows here is for an SVG that is taken out of the page.
 _VARIABLES = {

@@ -38,7 +38,7 @@ class UpdateResult(Result):
 
     def plot(self) -> Figure:
         """Draw how much of the prior's variance is left, against the number of a person's own trials."""
-        from dtb.report.figures import variance_left
+        from dtb.report.figures.changes import variance_left
         from dtb.report.style import figure_of
 
         last = self.latents.sort_values("session_number").groupby(["pseudonym", "member"])
@@ -111,7 +111,7 @@ class InterveneResult(Result):
 
     def plot(self) -> Figure:
         """Draw the target indicator of each person's twin before and after, beside a random change of equal norm."""
-        from dtb.report.figures import before_and_after
+        from dtb.report.figures.changes import before_and_after
         from dtb.report.interventions import indicator_name
         from dtb.report.style import figure_of, task_colour
 
@@ -167,7 +167,7 @@ class TrialResult(Result):
 
     def plot(self) -> Figure:
         """Draw how each arm's effect grows with the dose, with its interval."""
-        from dtb.report.figures import dose_response
+        from dtb.report.figures.changes import dose_response
         from dtb.report.style import figure_of, task_colour
 
         columns = ["dose", "effect", "effect_lower", "effect_upper"]

@@ -61,7 +61,7 @@ class TrainResult(Result):
 
     def plot(self) -> Figure:
         """Draw training and validation loss over epochs, the epoch that was kept marked."""
-        from dtb.report.figures import learning_curves
+        from dtb.report.figures.evaluation import learning_curves
         from dtb.report.style import figure_of
 
         epochs, validation = self.epochs["epoch"].to_numpy(), self.epochs["validation_loss"].to_numpy(float)
@@ -176,7 +176,7 @@ class EvaluateResult(_Certified):
         InputDataError
             The evaluation has no such task or quantity.
         """
-        from dtb.report.figures import predicted_against_observed
+        from dtb.report.figures.evaluation import predicted_against_observed
         from dtb.report.style import figure_of, task_colour
 
         tasks = list(dict.fromkeys(self.subjects["task"]))

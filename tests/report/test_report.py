@@ -309,7 +309,7 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence_in_its_place_and_so_is_a_se
     before = dict(drawn)
     drawn.clear()
 
-    monkeypatch.setattr("dtb.report.figures._median", fail)
+    monkeypatch.setattr("dtb.report.figures.changes.median_of", fail)
     monkeypatch.setattr("dtb.report.page.failures_section", fail)
     page = _page(fake.path, tmp_path)
     everything = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
