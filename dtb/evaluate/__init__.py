@@ -4,5 +4,5 @@ from dtb.lazy import public_names
 
 __all__ = ["conclude", "gather", "open_inputs", "pooled_figures"]
 
-_FILES = {"conclude": ".stage", "gather": ".stage", "open_inputs": ".inputs", "pooled_figures": ".pool"}
+_FILES = {"conclude": ".concluding", "gather": ".gathering", "open_inputs": ".inputs", "pooled_figures": ".pool"}
 __getattr__, __dir__ = public_names(__name__, _FILES)

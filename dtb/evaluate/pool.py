@@ -28,6 +28,7 @@ from dtb.errors import DamagedOutputError, InputDataError
 from dtb.evaluate.certificate.fit import Circumstances, together
 from dtb.evaluate.certificate.provenance import what_was_tested
 from dtb.evaluate.certificate.wording import SEEDS_FOR_A_CLAIM
+from dtb.evaluate.concluding import FIGURES_FILE, conclude
 from dtb.evaluate.living import stage as living
 from dtb.evaluate.predictors.table import PICKED_IN_FOLDS
 from dtb.evaluate.scores.covariates import GROUP_LEFT_IN, Covariates, basis_with_group, covariate_basis
@@ -57,7 +58,7 @@ from dtb.evaluate.scores.tables import (
     STATISTICS,
     blocks_of_table,
 )
-from dtb.evaluate.stage import COVARIATES_FILE, FIGURES_FILE, SCORES_FILE, STRANGERS_FILE, conclude
+from dtb.evaluate.stage import COVARIATES_FILE, SCORES_FILE, STRANGERS_FILE
 from dtb.files import written_whole
 from dtb.people.covariates import COVARIATES, family_numbers
 from dtb.shards.split import SEEN_KINDS, Split

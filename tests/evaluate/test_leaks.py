@@ -10,8 +10,8 @@ import torch
 from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, SplitConfig, TwinConfig
+from dtb.evaluate.gathering import gather
 from dtb.evaluate.inputs import EvaluationInputs
-from dtb.evaluate.stage import gather
 from dtb.people.records import SubjectRecord
 from dtb.shards.batches import BatchMaker
 from dtb.shards.divide import make_split

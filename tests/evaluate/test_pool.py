@@ -59,7 +59,7 @@ def test_p_values_know_that_the_folds_people_taught_each_others_twins(folds, tmp
         seen.extend(figures)
         return certify(figures, **settings)
 
-    monkeypatch.setattr("dtb.evaluate.stage.certify", spied)
+    monkeypatch.setattr("dtb.evaluate.concluding.certify", spied)
     pool(SMALL, tuple(folds), tmp_path / "out", resume=False)
     # Of the twelve people outside of each fold, six are tested in the other.
     assert {figure.shared for figure in seen} == {0.5}

@@ -6,9 +6,9 @@ from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, SplitConfig, TwinConfig
 from dtb.evaluate.certificate.certify import certify
+from dtb.evaluate.gathering import gather
 from dtb.evaluate.inputs import EvaluationInputs
 from dtb.evaluate.scores.figures import all_figures
-from dtb.evaluate.stage import gather
 from dtb.shards.divide import make_split
 from dtb.twin.export import TwinCard
 from dtb.twin.model import Twin

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from dtb.config import Config, EvaluateConfig, SegmentConfig, TwinConfig, sections
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError
+from dtb.evaluate.gathering import gather
 from dtb.evaluate.inputs import open_inputs
 from dtb.evaluate.predictors.fitting import regressions
 from dtb.evaluate.predictors.predictions import TrialPrediction, summary_of_people
@@ -19,7 +20,7 @@ from dtb.evaluate.predictors.twin import NOISE_DRAWS, _fill_bold, _Filled, predi
 from dtb.evaluate.scores.figure import TWIN
 from dtb.evaluate.scores.observed import collect
 from dtb.evaluate.scores.strangers import block_of_people, deals
-from dtb.evaluate.stage import evaluate, gather
+from dtb.evaluate.stage import evaluate
 from dtb.shards.batches import BatchMaker, person_seed
 from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Span, Split
@@ -132,7 +133,7 @@ def test_a_certificate_that_cannot_be_set_as_a_page_costs_no_figure(unseen, tmp_
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("dtb.evaluate.stage.to_html", fail)
+    monkeypatch.setattr("dtb.evaluate.concluding.to_html", fail)
     evaluate(SMALL, *unseen, tmp_path / "out", resume=False)
     assert require_complete(tmp_path / "out", "evaluate")["num_test"] == 8
     assert json.loads((tmp_path / "out" / "certificate.json").read_text())["notes"]

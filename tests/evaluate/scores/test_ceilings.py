@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dtb.evaluate.gathering import _from_rest_runs, predict_test_people
 from dtb.evaluate.inputs import open_inputs
 from dtb.evaluate.predictors.baselines import group_mean
 from dtb.evaluate.predictors.predictions import every_other
@@ -13,7 +14,6 @@ from dtb.evaluate.scores.figure import TWIN, make_figure
 from dtb.evaluate.scores.figures import without_covariates
 from dtb.evaluate.scores.observed import collect, maps_of_halves, observed_maps
 from dtb.evaluate.scores.statistics import PartialCorrelation, draw_weights, mean_of, orthonormal
-from dtb.evaluate.stage import _from_rest_runs, _predict
 from dtb.shards.split import Span
 from tests.evaluate.people import NUM_REGIONS, STROOP, make_people
 from tests.evaluate.test_stage import by_people, lay_out
@@ -114,7 +114,7 @@ def test_the_twin_is_asked_whether_it_says_the_same_from_another_rest_run(tmp_pa
     assert np.isnan(first[6])
     assert np.isnan(second[6])
     told = {"own": people.edges_SE, "other": np.stack([other.connectome_E for other in others[14:]])}
-    expected = _predict(task, [task.twin], people, told)
+    expected = predict_test_people(task, [task.twin], people, told)
     for name, found_S in (("own", first), ("other", second)):
         expected_S = expected[name].summary.mean_rt_ST[:, 0]
         np.testing.assert_array_equal(np.delete(found_S, 6), np.delete(expected_S, 6))
