@@ -5,9 +5,9 @@ from dtb.lazy import public_names
 __all__ = ["LeftOut", "PersonQuality", "PersonRead", "SetAside", "region_places"]
 
 _FILES = {
-    "LeftOut": ".person",
+    "LeftOut": ".job",
     "PersonQuality": ".quality",
-    "PersonRead": ".person",
+    "PersonRead": ".job",
     "SetAside": ".quality_page",
     "region_places": ".series.region_centres",
 }

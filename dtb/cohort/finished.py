@@ -17,9 +17,10 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from dtb.cohort.bids.names import sidecar_of
-from dtb.cohort.person import LeftOut, PersonJob, PersonRead, paths_in
+from dtb.cohort.job import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.series.confounds import confounds_beside
+from dtb.cohort.without_label import paths_in
 from dtb.files import written_whole
 from dtb.shards.sample import decode_sample, encode_sample
 from dtb.version import __version__

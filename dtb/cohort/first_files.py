@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dtb.cohort.bids.index import PersonFiles, SeriesFile
+from dtb.cohort.bids.files import PersonFiles, SeriesFile
 from dtb.cohort.bounded import ReadingProcess
 from dtb.cohort.connectomes.matrices import read_matrix_regions
 from dtb.cohort.layouts.table import LAYOUTS

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from dtb import terminal
 from dtb.cohort import first_files
-from dtb.cohort.bids.index import PersonFiles, index_people
+from dtb.cohort.bids.files import PersonFiles
+from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import read_covariates
 from dtb.cohort.bids.selection import wanted_specs
 from dtb.cohort.bids.source import DESCRIPTION_FILE, read_made_up_seed, read_source
@@ -33,10 +34,11 @@ from dtb.cohort.identities import (
     pseudonym_of,
     save_identities,
 )
+from dtb.cohort.job import LeftOut, PersonJob, PersonRead
 from dtb.cohort.labels import labels_in, replacer
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.lost_trials import TABLE, lost_by_reason, refuse_if_slow_are_cut, write_lost
-from dtb.cohort.person import MEETS_NO_EVENTS, LeftOut, PersonJob, PersonRead
+from dtb.cohort.person import MEETS_NO_EVENTS
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.quality_page import PAGE, SetAside, commonest, write_quality_page, write_quality_table
 from dtb.cohort.series.read import require_atlas_space

@@ -13,7 +13,9 @@ from typing import Any
 
 from dtb.cluster.fan_out import CRASHED, as_finished
 from dtb.cohort.bounded import bounded_memory, needs_too_much
-from dtb.cohort.person import PersonJob, PersonRead, read_person, without_label
+from dtb.cohort.job import PersonJob, PersonRead
+from dtb.cohort.person import read_person
+from dtb.cohort.without_label import without_label
 from dtb.config import ClusterConfig, IngestConfig
 from dtb.tasks.taskset import TaskSet
 

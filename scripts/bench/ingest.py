@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dtb.cluster.connection import connected
-from dtb.cohort.bids.index import PersonFiles, index_people
+from dtb.cohort.bids.files import PersonFiles
+from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.finished import FinishedPeople
 from dtb.cohort.ingest import ingest
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.series.read import read_region_names, read_series
 from dtb.config import ClusterConfig, Config, IngestConfig, SynthConfig
 from dtb.groundtruth.synthesise import synthesise

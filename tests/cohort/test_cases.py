@@ -7,7 +7,8 @@ import pytest
 
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
-from dtb.cohort.person import PersonJob, PersonRead, read_person
+from dtb.cohort.job import PersonJob, PersonRead
+from dtb.cohort.person import read_person
 from dtb.cohort.series import timing
 from dtb.cohort.series.read import read_region_names
 from dtb.config import IngestConfig

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, ParcelsAxis, SeriesAxis
 
-from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.bids.files import SeriesFile
 from dtb.cohort.bids.names import BidsName
 from dtb.cohort.series.atlas import VolumeAtlas
 from dtb.cohort.series.cifti import parcellate_dense, read_label_table, read_parcel_series

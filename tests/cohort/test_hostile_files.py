@@ -17,11 +17,12 @@ import scipy.sparse
 from nibabel.cifti2 import BrainModelAxis, ParcelsAxis, SeriesAxis
 
 from dtb.cohort import first_files
-from dtb.cohort.bids.index import PersonFiles
+from dtb.cohort.bids.files import PersonFiles
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.bounded import ReadingProcess
 from dtb.cohort.connectomes.matrices import MatrixFile, read_matrix_regions
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.series.atlas import load_small_volume
 from dtb.cohort.series.cifti import read_parcel_names
 from dtb.cohort.series.volumes import read_header

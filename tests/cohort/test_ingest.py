@@ -16,7 +16,8 @@ from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.identities import identities_path, open_key, pseudonym_of
 from dtb.cohort.ingest import _print_summary, ingest
-from dtb.cohort.person import MEETS_NO_EVENTS, LeftOut, PersonJob, read_person
+from dtb.cohort.job import LeftOut, PersonJob
+from dtb.cohort.person import MEETS_NO_EVENTS, read_person
 from dtb.cohort.workers import read_people
 from dtb.config import ClusterConfig, Config, IngestConfig, SplitConfig
 from dtb.errors import InputDataError

@@ -4,7 +4,8 @@ from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.finished import FinishedPeople
 from dtb.cohort.ingest import _say
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.series.timing import DROPPED_UNKNOWN, START_UNKNOWN
 from dtb.config import IngestConfig
 from tests.cohort.test_person import REGIONS, TASKS, Person

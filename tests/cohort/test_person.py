@@ -10,7 +10,8 @@ import pytest
 
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
-from dtb.cohort.person import PersonJob, PersonRead, read_person
+from dtb.cohort.job import PersonJob, PersonRead
+from dtb.cohort.person import read_person
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
 from dtb.tasks.spec import load_task

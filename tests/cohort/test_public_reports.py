@@ -11,7 +11,8 @@ import pytest
 
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.series import timing
 from dtb.cohort.series.tabular import read_headerless
 from dtb.config import IngestConfig

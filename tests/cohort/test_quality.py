@@ -13,7 +13,8 @@ from scipy.stats import norm
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.ingest import ingest
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.quality import PersonQuality, run_quality, why_left_out
 from dtb.cohort.quality_page import SetAside, _histogram, _range, commonest, write_quality_page, write_quality_table
 from dtb.config import IngestConfig

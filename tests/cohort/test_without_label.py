@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from dtb.cohort.bids.index import EventsFile, PersonFiles, SeriesFile
+from dtb.cohort.bids.files import EventsFile, PersonFiles, SeriesFile
 from dtb.cohort.bids.names import BidsName
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.connectomes.matrices import MatrixFile
-from dtb.cohort.person import PersonJob, without_label
+from dtb.cohort.job import PersonJob
+from dtb.cohort.without_label import without_label
 from dtb.config import IngestConfig
 
 HOME = Path("/data/Lab of John Smith, (old) & new")

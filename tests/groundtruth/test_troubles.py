@@ -9,7 +9,8 @@ import pytest
 
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.series.read import read_region_names, read_series
 from dtb.config import Config, IngestConfig, SynthConfig
 from dtb.errors import ConfigurationError

@@ -6,10 +6,10 @@ __all__ = ["BidsName", "EventsFile", "PersonFiles", "Selection", "SeriesFile", "
 
 _FILES = {
     "BidsName": ".names",
-    "EventsFile": ".index",
-    "PersonFiles": ".index",
+    "EventsFile": ".files",
+    "PersonFiles": ".files",
     "Selection": ".selection",
-    "SeriesFile": ".index",
+    "SeriesFile": ".files",
     "Tree": ".tree",
     "read_covariates": ".participants",
 }

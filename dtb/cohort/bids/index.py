@@ -8,14 +8,16 @@ from __future__ import annotations
 import dataclasses
 import filecmp
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from dtb import terminal
-from dtb.cohort.bids.names import RUN_ENTITIES, BidsName, RunKey, combined_runs, sidecar_of
+from dtb.cohort.bids.files import EventsFile, PersonFiles, SeriesFile, UnmetSeries
+from dtb.cohort.bids.names import RUN_ENTITIES, BidsName, RunKey, combined_runs
 from dtb.cohort.bids.selection import Selection, read_selection, require_known
-from dtb.cohort.bids.tree import Tree, list_tree, parse_name
-from dtb.cohort.connectomes.matrices import PATTERNS, MatrixFile, find_matrices
+from dtb.cohort.bids.series_files import series_by_run
+from dtb.cohort.bids.tree import Tree, list_tree
+from dtb.cohort.connectomes.matrices import PATTERNS, find_matrices
 from dtb.cohort.layouts.table import LAYOUTS, is_series
 from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
@@ -23,106 +25,6 @@ from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.tasks.taskset import TaskSet
 
 _RELEASED = re.compile(r"\d{6,7}(_\d+_\d+)?")
-
-
-@dataclasses.dataclass(frozen=True)
-class SeriesFile:
-    """A parcellated series and its accompanying files.
-
-    Attributes
-    ----------
-    path : Path
-    name : BidsName
-    motion : Path or None
-        Table with a column `framewise_displacement`.
-    outliers : Path or None
-        Table that marks the volumes which were censored.
-    mask : Path or None
-        Brain mask on the same grid.
-    raw_sidecars : tuple of Path
-        Sidecars (`*_bold.json`) of the raw run, from its folder upwards; each fills in what the earlier ones lack.
-    image_sidecars : tuple of Path
-        Sidecars of the run's preprocessed images in derivative trees, which may say more than the raw ones.
-    quality : Path or None
-        XCP-D's table of quality, which has the number of volumes removed from the beginning.
-    confounds : Path or None
-        fMRIPrep's table of confounds, which may lie in another tree than an image that others denoised.
-    """
-
-    path: Path
-    name: BidsName
-    motion: Path | None = None
-    outliers: Path | None = None
-    mask: Path | None = None
-    raw_sidecars: tuple[Path, ...] = ()
-    image_sidecars: tuple[Path, ...] = ()
-    quality: Path | None = None
-    confounds: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class EventsFile:
-    """Events of one task run, and the parcellated series of the run, if there is one.
-
-    Attributes
-    ----------
-    path : Path
-    name : BidsName
-    task_index : int
-        Place of the task among the specifications.
-    series : SeriesFile or None
-    """
-
-    path: Path
-    name: BidsName
-    task_index: int
-    series: SeriesFile | None
-
-
-@dataclasses.dataclass(frozen=True)
-class UnmetSeries:
-    """A series of a wanted task without an events file of the same name, which is not used.
-
-    Attributes
-    ----------
-    path : Path
-    nearest : Path or None
-        The person's events file of the task whose name differs least; None if there is none at all.
-    differences : tuple of (str, str, str)
-        Entities in which the two names differ, with the series' value and the events'; empty for one that is absent.
-    """
-
-    path: Path
-    nearest: Path | None
-    differences: tuple[tuple[str, str, str], ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class PersonFiles:
-    """One person's files.
-
-    Attributes
-    ----------
-    label : str
-        Participant label without ``sub-``.
-    rest : tuple of SeriesFile
-    events : tuple of EventsFile
-    matrices : tuple of MatrixFile
-        With `ingest.connectome: precomputed`.
-    problem : str
-        Why this person cannot be read, if that is known already.
-    combined : tuple of Path
-        Series and matrices that others put together out of runs that are read themselves; they are not read.
-    unmet : tuple of UnmetSeries
-    """
-
-    label: str
-    rest: tuple[SeriesFile, ...]
-    events: tuple[EventsFile, ...]
-    problem: str = ""
-    matrices: tuple[MatrixFile, ...] = ()
-    combined: tuple[Path, ...] = ()
-    unmet: tuple[UnmetSeries, ...] = ()
 
 
 def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig, tasks: TaskSet) -> list[PersonFiles]:
@@ -278,7 +180,7 @@ def _person(
     # Images last, which have the last word: their names may have an echo, and then so has their sidecar's.
     files = sorted(raw.files.get(label, []), key=lambda file: file[1].suffix == "bold")
     runs = {name.run_key: (path, name) for path, name in files}
-    series = _series(label, raw.root, runs, derived, config, selection, sidecars)
+    series = series_by_run(label, raw.root, runs, derived, config, selection, sidecars)
     combined = {key: series.pop(key) for key in combined_runs(series, scanned=runs)}
     rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
     events: dict[tuple[RunKey, int], EventsFile] = {}
@@ -337,49 +239,6 @@ def _differences(one: RunKey, other: RunKey) -> tuple[tuple[str, str, str], ...]
     return tuple((key, here, there) for key, here, there in both if here != there)
 
 
-def _series(
-    label: str,
-    bids: Path,
-    runs: dict[RunKey, tuple[Path, BidsName]],
-    derived: list[Tree],
-    config: IngestConfig,
-    selection: Selection,
-    sidecars: dict[Path, list[tuple[Path, BidsName]]],
-) -> dict[RunKey, SeriesFile]:
-    """Return a person's series by run; what lies beside one is taken from its own tree, and from another where its own has none."""
-    tables = [_beside(tree.files.get(label, [])) for tree in derived]
-    images = _image_sidecars(derived, label)
-    found: dict[RunKey, SeriesFile] = {}
-    for own, tree in zip(tables, derived, strict=True):
-        for path, name in tree.files.get(label, []):
-            if "task" not in name.entities or not is_series(name, config) or not selection.wants(name):
-                continue
-            key = name.run_key
-            if key in found and name.entities.get("echo") != found[key].name.entities.get("echo"):
-                raise AmbiguousFilesError(
-                    f"several echoes of one run, {found[key].path.name} and {path.name}: combine them first (fMRIPrep does, or tedana), or "
-                    'choose one with ingest.bids_filter_file: {"bold": {"echo": 2}}; null for what has no echo in its name.'
-                )
-            if key in found:
-                raise AmbiguousFilesError(
-                    f"sub-{label} has several series of one run: {found[key].path} and {path}. Choose with ingest.parcellation, "
-                    "ingest.space or ingest.bids_filter_file, or give one derivative tree."
-                )
-            near = (own, *tables)
-            found[key] = SeriesFile(
-                path,
-                name,
-                motion=_first(near, ("motion", key)),
-                outliers=_first(near, ("outliers", key)),
-                mask=_first(near, ("mask", key, name.entities.get("space"), name.entities.get("res"))),
-                raw_sidecars=_raw_sidecars(bids, name, runs.get(key), sidecars),
-                image_sidecars=tuple(other for other in images.get(key, ()) if other != sidecar_of(path)),
-                quality=_first(near, ("qc", key)),
-                confounds=_first(near, ("confounds", key)),
-            )
-    return found
-
-
 def _is_copy(path: Path, name: BidsName, other: EventsFile) -> bool:
     """Return whether events are the same as others of another echo, or of the phase: converters write them beside each image of a run."""
     own, others = (
@@ -390,58 +249,3 @@ def _is_copy(path: Path, name: BidsName, other: EventsFile) -> bool:
         return own == others and filecmp.cmp(path, other.path, shallow=False)
     except OSError:
         return False
-
-
-def _image_sidecars(derived: list[Tree], label: str) -> dict[RunKey, list[Path]]:
-    """Return where the sidecars of a person's preprocessed images would lie, by run; of all spaces, for time is the same in each."""
-    found: dict[RunKey, list[Path]] = {}
-    for tree in derived:
-        for path, name in tree.files.get(label, []):
-            if name.suffix == "bold" and "task" in name.entities and name.extension.endswith((".nii", ".nii.gz")):
-                found.setdefault(name.run_key, []).append(sidecar_of(path))
-    return found
-
-
-def _first(tables: Iterable[dict[object, Path]], what: object) -> Path | None:
-    return next((table[what] for table in tables if what in table), None)
-
-
-def _beside(files: list[tuple[Path, BidsName]]) -> dict[object, Path]:
-    """Return the files that belong to series, by kind and by run (and grid)."""
-    found: dict[object, Path] = {}
-    for path, name in files:
-        if name.suffix == "mask" and name.entities.get("desc") == "brain" and name.extension.startswith(".nii"):
-            found["mask", name.run_key, name.entities.get("space"), name.entities.get("res")] = path
-        elif (name.suffix in {"motion", "outliers"} and name.extension == ".tsv") or (
-            name.suffix == "qc" and name.extension in {".tsv", ".csv"}
-        ):
-            found[name.suffix, name.run_key] = path
-        elif name.suffix == "timeseries" and name.entities.get("desc") == "confounds" and name.extension == ".tsv":
-            found["confounds", name.run_key] = path
-    return found
-
-
-def _raw_sidecars(
-    bids: Path, name: BidsName, raw: tuple[Path, BidsName] | None, known: dict[Path, list[tuple[Path, BidsName]]]
-) -> tuple[Path, ...]:
-    """Return the raw tree's sidecars of a run, by BIDS's inheritance principle: the nearest folder first, in it what names most of the run.
-
-    A run's raw files may write its name in another way. Folders that were listed are added to `known`.
-    """
-    own = name if raw is None else raw[1]
-    wanted = {("sub", own.entities["sub"]), ("echo", own.entities.get("echo")), ("part", "mag"), *own.run_key}
-    person = bids / f"sub-{own.entities['sub']}"
-    session = person / f"ses-{own.entities['ses']}" if "ses" in own.entities else person
-    found = []
-    for folder in dict.fromkeys((session / "func", session, person, bids)):
-        if folder not in known:
-            parsed = [(path, parse_name(path.name)) for path in folder.glob("*bold.json")]
-            known[folder] = [(path, each) for path, each in parsed if each is not None and each.suffix == "bold"]
-        here = {path: each for path, each in known[folder] if _says_no_more(each, wanted)}
-        found += sorted(here, key=lambda path: (-len(here[path].entities), path.name))
-    return tuple(path for path in found if path.is_file())
-
-
-def _says_no_more(name: BidsName, wanted: set[tuple[str, str | None]]) -> bool:
-    rest = {(key, value) for key, value in name.entities.items() if key not in RUN_ENTITIES}
-    return rest | set(name.run_key) <= wanted

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.bids.index import PersonFiles
+from dtb.cohort.bids.files import PersonFiles
 from dtb.cohort.connectomes.estimate import FEWEST_VOLUMES, averaged, concatenated, fisher_z
 from dtb.cohort.connectomes.matrices import read_matrix
 from dtb.cohort.series.read import Series, gaps, read_series, require_volumes

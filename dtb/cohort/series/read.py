@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.bids.files import SeriesFile
 from dtb.cohort.layouts.layout import SeriesPath
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.series.confounds import cleaned, confounds_beside

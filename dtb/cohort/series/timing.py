@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
-from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.bids.files import SeriesFile
 from dtb.cohort.bids.names import RUN_ENTITIES, sidecar_of
 from dtb.cohort.bids.tree import parse_name
 from dtb.cohort.layouts.table import LAYOUTS

@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dtb.cohort.bids import tree_cache
-from dtb.cohort.bids.index import PersonFiles, index_people
+from dtb.cohort.bids.files import PersonFiles
+from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.bids.selection import wanted_specs
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.config import IngestConfig
 from dtb.errors import UserError
 from dtb.tasks.spec import load_task

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, ParcelsAxis, SeriesAxis
 
-from dtb.cohort.bids.index import SeriesFile, index_people
+from dtb.cohort.bids.files import SeriesFile
+from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.names import BidsName
 from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.ingest import ingest
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.series.cifti import parcellate_dense, read_label_table, read_parcel_series
 from dtb.cohort.series.read import read_region_names, read_series, require_atlas_space
 from dtb.config import Config, IngestConfig

@@ -19,7 +19,8 @@ from dtb.cohort.bids.participants import no_covariates
 from dtb.cohort.bids.selection import read_selection
 from dtb.cohort.connectomes.matrices import find_matrices, read_matrix, read_matrix_regions
 from dtb.cohort.ingest import ingest
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.config import ClusterConfig, Config, IngestConfig
 from dtb.errors import InputDataError
 from dtb.people.records import edges_from_matrix

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.bids.files import SeriesFile
 from dtb.cohort.bids.names import BidsName
 from dtb.cohort.series.read import ZERO_VOLUMES, read_series
 from dtb.cohort.series.tabular import on_the_clock

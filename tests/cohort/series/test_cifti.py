@@ -10,7 +10,8 @@ from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
 
 from dtb.cohort.bids.index import index_people
 from dtb.cohort.bids.participants import no_covariates
-from dtb.cohort.person import PersonJob, read_person
+from dtb.cohort.job import PersonJob
+from dtb.cohort.person import read_person
 from dtb.cohort.series.cifti import other_maps, parcellate_dense
 from dtb.cohort.series.read import read_region_names
 from dtb.config import IngestConfig

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from dtb.cohort.bids.index import SeriesFile
+from dtb.cohort.bids.files import SeriesFile
 from dtb.cohort.bids.names import BidsName
 from dtb.cohort.series import timing
 from dtb.cohort.series.timing import read_timing
