@@ -25,14 +25,7 @@ from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, seed_of
 from dtb.intervene.controls import correlation_slope, smooth_gradient
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import (
-    DOSES,
-    Found,
-    not_dominated,
-    random_directions,
-    search,
-    simulate_all,
-)
+from dtb.intervene.search import DOSES, Found, not_dominated, random_directions, search, simulate_all
 from dtb.intervene.spaces import ReferenceCohort, Start
 from dtb.twin.edges import edges_of
 

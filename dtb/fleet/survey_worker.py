@@ -17,12 +17,9 @@ from dtb.fleet.actors.actor import Work
 from dtb.fleet.ensemble_worker import EnsembleWorker, PreparedBatch, parameters_of
 from dtb.fleet.target import SearchTarget
 from dtb.fleet.twins import SharedTwin
+from dtb.intervene.goal import Goal
 from dtb.intervene.kinds import INDICATORS
-from dtb.intervene.search import (
-    Goal,
-    simulate_all,
-    slope,
-)
+from dtb.intervene.search import simulate_all, slope
 from dtb.people.records import Run
 
 

@@ -15,9 +15,9 @@ from dtb.errors import StageError
 from dtb.evaluate.predictors.leave_out import ridge_in_kernel
 from dtb.fleet.support import Support, support_of
 from dtb.intervene.controls import pls_direction
+from dtb.intervene.goal import Goal, Moments, make_goal, wanted_with
 from dtb.intervene.indicators import TaskOutline
 from dtb.intervene.kinds import Indicator
-from dtb.intervene.search import Goal, Moments, make_goal, wanted_with
 from dtb.people.covariates import family_numbers
 from dtb.people.networks import network_of
 

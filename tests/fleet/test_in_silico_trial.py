@@ -12,11 +12,12 @@ import pytest
 
 from dtb.config import ClusterConfig, Config, FleetConfig, InterveneConfig, config_hash
 from dtb.errors import ConfigurationError, OutputInUseError
-from dtb.fleet.in_silico_trial import TrialWorker, require_arms
+from dtb.fleet.in_silico_trial import require_arms
 from dtb.fleet.in_silico_trial import trial as trial_stage
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.support import Support
 from dtb.fleet.survey_worker import SurveyWorker
+from dtb.fleet.trial_worker import TrialWorker
 from dtb.fleet.twins import open_shared_twin
 from dtb.intervene.protocol import Protocol
 from dtb.intervene.search import simulate_all

@@ -28,8 +28,9 @@ from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.target import SearchTarget
 from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
 from dtb.intervene.constraints import TOLERANCE
+from dtb.intervene.goal import make_goal
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES, make_goal, simulate_all
+from dtb.intervene.search import DOSES, simulate_all
 from dtb.intervene.spaces import Start
 from dtb.people.glm import condition_events, design_matrix, run_contrast
 from dtb.people.records import matrix_from_edges

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE
+from dtb.intervene.goal import Goal, Moments, make_goal
 from dtb.intervene.kinds import Indicator
-from dtb.intervene.search import DOSES, Found, Goal, Moments, make_goal, not_dominated, random_directions, search, slope
+from dtb.intervene.search import DOSES, Found, not_dominated, random_directions, search, slope
 from dtb.intervene.spaces import Start
 from dtb.twin.edges import edges_of, matrix_of
 from tests.intervene.matrices import violation

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from dtb.config import InterveneConfig
 from dtb.intervene.constraints import TOLERANCE, correlations, nearest_supported_change
-from dtb.intervene.search import Goal, search
+from dtb.intervene.goal import Goal
+from dtb.intervene.search import search
 from dtb.intervene.spaces import EdgeSpace, GainSpace, Reach, ReferenceCohort, Start, make_space
 from dtb.twin.edges import edges_of, matrix_of
 from tests.intervene.matrices import violation
