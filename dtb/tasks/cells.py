@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dtb.tasks.spec import ABSENT, TaskSpec, Time, Where, plain_text
+from dtb.tasks.parts import Time, Where
+from dtb.tasks.plain_text import ABSENT, plain_text
+from dtb.tasks.spec import TaskSpec
 from dtb.tasks.tables import Table, hint_of, number_or_none
 
 _SECONDS = {"s": 1.0, "ms": 1e-3}
@@ -69,7 +71,7 @@ class Cells:
         return self._unlearnt.get(name, np.zeros(self.num_rows, dtype=bool))
 
     def column(self, name: str) -> np.ndarray:
-        """(rows,) text of a column, in the spelling of `dtb.tasks.spec.plain_text`."""
+        """(rows,) text of a column, in the spelling of `dtb.tasks.plain_text.plain_text`."""
         if name not in self._columns:
             cells = self._raw[name]
             self._set(name, (plain_text(cell.strip() if self._strip else cell) for cell in cells))

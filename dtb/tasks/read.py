@@ -17,8 +17,9 @@ import numpy as np
 
 from dtb.errors import TaskError
 from dtb.tasks.cells import Cells, shown_text
+from dtb.tasks.parts import Level, Stimulus
 from dtb.tasks.responses import learn_mapping, read_correct, read_responses
-from dtb.tasks.spec import Level, Stimulus, TaskSpec, columns_needed, response_columns
+from dtb.tasks.spec import TaskSpec, columns_needed, response_columns
 from dtb.tasks.tables import line_of, read_tsv
 from dtb.tasks.trials import ROUNDING_SECONDS, Trials
 

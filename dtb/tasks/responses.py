@@ -12,7 +12,9 @@ import numpy as np
 
 from dtb.errors import TaskError
 from dtb.tasks.cells import Cells, shown_text
-from dtb.tasks.spec import ABSENT, FromAccuracy, TaskSpec
+from dtb.tasks.parts import FromAccuracy
+from dtb.tasks.plain_text import ABSENT
+from dtb.tasks.spec import TaskSpec
 from dtb.tasks.tables import hint_of, line_of, number_or_none
 
 _UNIT = {"s": 1.0, "ms": 1e-3}

@@ -9,7 +9,7 @@ from pathlib import Path
 from dtb import terminal
 from dtb.errors import InputDataError
 from dtb.people.covariates import COVARIATES, Covariate, listed
-from dtb.tasks.spec import plain_text
+from dtb.tasks.plain_text import plain_text
 from dtb.tasks.tables import line_of, number_or_none, read_tsv
 
 Covariates = dict[str, float | str | None]

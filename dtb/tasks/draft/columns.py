@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dtb.errors import InputDataError
-from dtb.tasks.spec import ABSENT, plain_text
+from dtb.tasks.plain_text import ABSENT, plain_text
 from dtb.tasks.tables import Table, number_or_none
 
 MOST_LEVELS = 12
@@ -32,7 +32,7 @@ class Pool:
     Attributes
     ----------
     columns : dict of str to (W,) array
-        Cells in the spelling of `dtb.tasks.spec.plain_text`, without spaces around them.
+        Cells in the spelling of `dtb.tasks.plain_text.plain_text`, without spaces around them.
     file_W : (W,) int
         Place of each row's file.
     has_spaces : bool

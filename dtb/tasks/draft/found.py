@@ -23,7 +23,7 @@ from dtb.tasks.draft.presses import (
     find_trials,
     without_other_keys,
 )
-from dtb.tasks.spec import ABSENT
+from dtb.tasks.plain_text import ABSENT
 from dtb.tasks.tables import Table
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dtb.errors import TaskError
 from dtb.tasks.draft.columns import MOST_LEVELS, Pool, has_word, identifier, is_counter, is_time, words_of
-from dtb.tasks.spec import ABSENT
+from dtb.tasks.plain_text import ABSENT
 
 Where = dict[str, list[str]]
 
