@@ -22,7 +22,7 @@ from dtb.twin.batch import Batch
 from dtb.twin.hypernetwork import Generated, Hypernetwork
 from dtb.twin.outputs import TwinOutput
 from dtb.twin.person_effects import PersonPrior
-from dtb.twin.readouts.press import press_nll
+from dtb.twin.readouts.press_loss import press_nll
 
 _DIFFERENCE = {torch.float32: 1e-2, torch.float64: 1e-4}
 """Step of the differences, in standard deviations of the prior."""

@@ -24,7 +24,7 @@ from dtb.twin.host import on_host, sent
 from dtb.twin.model import Twin
 from dtb.twin.person_effects import PersonEffects
 from dtb.twin.readouts.interpolation import target_at_steps
-from dtb.twin.readouts.press import count_trials, press_nll
+from dtb.twin.readouts.press_loss import count_trials, press_nll
 
 
 class Term(NamedTuple):

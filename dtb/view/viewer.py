@@ -5,7 +5,6 @@ Shape letters: see `dtb.view.scene`; `K` segment.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import functools
 import threading
@@ -28,7 +27,6 @@ from dtb.intervene.spaces import Start
 from dtb.people.cortex import regions_of_vertices
 from dtb.people.networks import network_of
 from dtb.people.parcellation import load_places
-from dtb.people.records import Run, SubjectRecord
 from dtb.report.collect import FOLDERS, read_headline, read_stage_state, read_verdict
 from dtb.report.collected import read_change
 from dtb.tasks.spec import TaskSpec
@@ -38,43 +36,14 @@ from dtb.version import __version__
 from dtb.view import api, replies
 from dtb.view.brain import packed, places_of_all
 from dtb.view.living import divided, learnt, read_events
+from dtb.view.prepared import PreparedPerson
 from dtb.view.scene import ManualChange, Scene, judge, perform, valid_change
 
 NOTICE = "Research use only. What a model does is a hypothesis, no medical advice."
 _PEOPLE_KEPT = 16
 _ROWS_TOLD = 5
-
-
 MOST_SCENES = 16
 """Different scenes that may be under way or wait for a core."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _PreparedPerson:
-    """A person, prepared for simulation.
-
-    Attributes
-    ----------
-    record : SubjectRecord
-    batch : Batch
-        All of the person's segments.
-    start : Start
-    found_SE : (1, E) Tensor or None
-        The change that `dtb intervene` found.
-    """
-
-    record: SubjectRecord
-    batch: Batch
-    start: Start
-    found_SE: Tensor | None
-
-    def places(self, task: int) -> list[int]:
-        """Return the places of a task's segments in the batch."""
-        return list(torch.nonzero(self.batch.task_SK[0] == task).flatten().tolist())
-
-    def found(self) -> Tensor:
-        """Return the change (1, E) that was found; 0 if none was."""
-        return self.start.budget_S.new_zeros(1, self.start.num_edges) if self.found_SE is None else self.found_SE
 
 
 class Viewer:
@@ -100,7 +69,7 @@ class Viewer:
         self._runner = TwinRunner(shared_twin, seed=0)
         self._card, self._split = shared_twin.card, shared_twin.split
         self._people = tuple(sorted(shared_twin.cohort().pseudonyms))
-        self._met: OrderedDict[str, _PreparedPerson] = OrderedDict()
+        self._met: OrderedDict[str, PreparedPerson] = OrderedDict()
         self._place_R3 = load_places(run / FOLDERS["ingest"], self._card.region_names)
         self._search = read_stage_state("intervene", run / FOLDERS["intervene"])
         self._lock, self._learning = threading.RLock(), threading.Lock()
@@ -134,7 +103,10 @@ class Viewer:
         with self._lock:
             prepared = self._prepare(pseudonym)
         tasks = [
-            api.PersonBlocks(task=spec.name, blocks=[self._label(prepared, place) for place in prepared.places(task)])
+            api.PersonBlocks(
+                task=spec.name,
+                blocks=[prepared.label(place, self._card.segments.burn_in_seconds) for place in prepared.places(task)],
+            )
             for task, spec in enumerate(self._runner.taskset.specs)
         ]
         return api.Person(
@@ -211,7 +183,7 @@ class Viewer:
             person=pseudonym,
             task=task,
             block=number,
-            run=self._label(prepared, place),
+            run=prepared.label(place, self._card.segments.burn_in_seconds),
             start=start,
             counted_from=start + self._card.segments.burn_in_seconds,
             end=start + step * len(stimulus_TI),
@@ -219,7 +191,7 @@ class Viewer:
             alternatives=list(spec.alternatives),
             channels=list(spec.channels),
             stimulus=replies.plain(stimulus_TI.T),
-            trials=replies.trials_of(block, self._run_of(prepared, place), spec),
+            trials=replies.trials_of(block, prepared.run_of(place), spec),
             figures=replies.figures(indicators, did_M),
             bold_region=region,
             bold_seconds=replies.plain(start + block.volume_seconds_SKV[0, 0][counted_V]),
@@ -314,7 +286,7 @@ class Viewer:
             seconds=round(time.perf_counter() - began, 4),
         )
 
-    def _perform(self, block: Batch, wanted: ManualChange, prepared: _PreparedPerson) -> tuple[api.Connectome, Scene]:
+    def _perform(self, block: Batch, wanted: ManualChange, prepared: PreparedPerson) -> tuple[api.Connectome, Scene]:
         """Return the simulation of one person's twin, on one core, because the matrices are too small for two."""
         nothing_SE = prepared.start.budget_S.new_zeros(1, prepared.start.num_edges)
         move = valid_change(wanted, prepared.start, prepared.found())
@@ -325,13 +297,13 @@ class Viewer:
         distances = tuple(float(self._runner.twin.distance(one_SE)) for one_SE in (own_SE, changed_SE))
         return replies.connectome_of(wanted, prepared.start, move, distances), scene
 
-    def _prepare(self, pseudonym: str) -> _PreparedPerson:
+    def _prepare(self, pseudonym: str) -> PreparedPerson:
         """Return a prepared person, from the cache if possible; called with the lock held."""
         if pseudonym not in self._met:
             self._require("person", pseudonym, self._people)
             (record,), batch = self._runner.lay_out([pseudonym])
             start = Start.of(batch.connectome_SE, len(self._card.region_names), budget=1.0)
-            self._met[pseudonym] = _PreparedPerson(record, batch, start, self._found(pseudonym, start))
+            self._met[pseudonym] = PreparedPerson(record, batch, start, self._found(pseudonym, start))
             while len(self._met) > _PEOPLE_KEPT:
                 self._met.popitem(last=False)
         self._met.move_to_end(pseudonym)
@@ -348,7 +320,7 @@ class Viewer:
             )
         return torch.from_numpy(change_E).to(start.budget_S)[None]
 
-    def _block(self, prepared: _PreparedPerson, task: str, number: int) -> tuple[Batch, int, TaskSpec]:
+    def _block(self, prepared: PreparedPerson, task: str, number: int) -> tuple[Batch, int, TaskSpec]:
         taskset = self._runner.taskset
         self._require("task", task, [spec.name for spec in taskset.specs])
         places = prepared.places(taskset.index(task))
@@ -377,7 +349,7 @@ class Viewer:
             return (names[0], 0) if names else (None, None)
         return name, self._require("region with BOLD", name, names)
 
-    def _require_found(self, people: Sequence[_PreparedPerson]) -> None:
+    def _require_found(self, people: Sequence[PreparedPerson]) -> None:
         for prepared in people:
             if prepared.found_SE is None:
                 raise InputDataError(
@@ -396,18 +368,6 @@ class Viewer:
             else f"There are {len(names)}" + (f", {names[0]!r} first." if names else ".")
         )
         raise InputDataError(f"There is no {kind} {name!r} in this run. {advice}")
-
-    def _run_of(self, prepared: _PreparedPerson, place: int) -> Run:
-        return prepared.record.runs[int(prepared.batch.run_SK[0, place])]
-
-    def _label(self, prepared: _PreparedPerson, place: int) -> str:
-        """Return a block's label: its run and the seconds that it counts."""
-        run = self._run_of(prepared, place)
-        parts = [run.label, *(f"{kind} {name}" for kind, name in (("session", run.session), ("run", run.run)) if name)]
-        begin_K = prepared.batch.start_seconds_SK[0] + self._card.segments.burn_in_seconds
-        is_last = place + 1 == len(begin_K) or prepared.batch.run_SK[0, place + 1] != prepared.batch.run_SK[0, place]
-        end = run.duration_seconds if is_last else float(begin_K[place + 1])
-        return f"{', '.join(parts)}: {float(begin_K[place]):.0f} to {end:.0f} s"
 
     def _part(self, pseudonym: str) -> Literal["training", "validation", "test", "none"]:
         if pseudonym in self._split.train:

@@ -21,7 +21,7 @@ from dtb.tasks.taskset import TaskSet
 from dtb.tasks.trials import Trials
 from dtb.twin.model import Twin
 from dtb.twin.readouts.interpolation import target_at_steps
-from dtb.twin.readouts.press import count_trials
+from dtb.twin.readouts.press_loss import count_trials
 from dtb.twin.sizes import TwinSizes
 from tests.shards.people import make_person, make_trials
 

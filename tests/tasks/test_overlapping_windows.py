@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dtb.tasks.encode import encode_segment
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
-from dtb.twin.readouts.press import press_nll
+from dtb.twin.readouts.press_loss import press_nll
 from tests.expand import expanded
 from tests.tasks.test_encode import TASKS, make_trials
 

@@ -11,7 +11,7 @@ from dtb.tasks.encode import encode_segment
 from dtb.twin import Twin, TwinSizes, batch_from_arrays
 from dtb.twin.batch import Batch
 from dtb.twin.objective import Objective
-from dtb.twin.readouts.press import count_trials
+from dtb.twin.readouts.press_loss import count_trials
 from tests.tasks.test_encode import TASKS, make_trials
 
 ONSET = np.array([[[1.05, 4.0, np.nan]], [[1.0, 3.0, 5.0]]])

@@ -16,9 +16,9 @@ __all__ = [
 _FILES = {
     "PressDistribution": ".press",
     "at_volumes": ".haemodynamics",
-    "count_trials": ".press",
+    "count_trials": ".press_loss",
     "first_press": ".press",
-    "press_nll": ".press",
+    "press_nll": ".press_loss",
     "spline_matrix": ".interpolation",
     "target_at_steps": ".interpolation",
     "windows": ".press",

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtb.twin.readouts.press import PressDistribution, count_trials, first_press, log_softplus, press_nll, windows
+from dtb.twin.readouts.press import PressDistribution, first_press, windows
+from dtb.twin.readouts.press_loss import count_trials, log_softplus, press_nll
 from tests.twin.conftest import make_batch
 
 STEP = 0.08

@@ -15,7 +15,8 @@ from dtb.tasks.encode import encode_segment
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import TrialTensors
 from dtb.twin.model import Twin
-from dtb.twin.readouts.press import PressDistribution, first_press, press_nll, windows
+from dtb.twin.readouts.press import PressDistribution, first_press, windows
+from dtb.twin.readouts.press_loss import press_nll
 from dtb.twin.readouts.queue import queue_of, waiting_hazards
 from tests.tasks.test_encode import TASKS, make_trials
 from tests.twin.conftest import SIZES, make_batch, make_config
