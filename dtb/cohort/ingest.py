@@ -13,6 +13,7 @@ OUT.identities.tsv                   whose pseudonym is whose; keep it at home
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def ingest(
     if finished:
         terminal.out.print(f"Going on: {len(finished)} of {len(jobs)} people are finished already.")
     set_aside: dict[str, PersonRead] = {}
-    with terminal.progress() as progress:
+    with terminal.progress() as progress, contextlib.closing(kept_people):
         todo = [job for job in jobs if job.pseudonym not in finished]
         reading = read_people(todo, regions, tasks, wanted, config.cluster, out)
         for job, read in progress.track(reading, total=len(todo), description="People"):

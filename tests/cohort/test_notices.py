@@ -30,6 +30,7 @@ def test_notices_are_kept_with_a_finished_person_and_name_the_pseudonym_only(tmp
     assert not any("sue" in name for name, _ in read.notices)
     finished = FinishedPeople(tmp_path / "out", None)
     finished.keep(job, read)
+    finished.close()
     assert finished.finished([job]) == {"p"}
     assert finished.load(job).notices == read.notices
     path = next(person.func.glob("*stroop*.json"))
