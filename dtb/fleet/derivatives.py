@@ -124,7 +124,9 @@ def write_person(folder: Path, key: str, tables: Mapping[str, pa.Table], record:
         write_relmat(func / f"sub-{key}_desc-sim_relmat", edges_E, regions, "Pearson correlation of simulated BOLD")
 
 
-def write_relmat(stem: Path, edges_E: np.ndarray, regions: Sequence[str], measure: str, diagonal: float = 1.0) -> None:
+def write_relmat(
+    stem: Path, edges_E: np.ndarray, regions: Sequence[str], measure: str | None, diagonal: float = 1.0
+) -> None:
     """Write a symmetric relation matrix with the names of its regions, and its sidecar.
 
     Parameters
@@ -134,16 +136,22 @@ def write_relmat(stem: Path, edges_E: np.ndarray, regions: Sequence[str], measur
     edges_E : (E,) ndarray
         Upper triangle, row by row.
     regions : sequence of str
-    measure : str
-        What the numbers are.
+    measure : str or None
+        What the numbers are; None where a sidecar at the root says it for everybody (`write_relmat_sidecar`).
     diagonal : float
     """
     import pandas as pd
 
     matrix_RR = matrix_from_edges(np.asarray(edges_E, dtype=np.float64), diagonal)
     write_frame(stem.with_name(f"{stem.name}.tsv"), pd.DataFrame(matrix_RR, columns=list(regions)), sync=False)
+    if measure is not None:
+        write_relmat_sidecar(stem.with_name(f"{stem.name}.json"), measure)
+
+
+def write_relmat_sidecar(path: Path, measure: str) -> None:
+    """Write what the numbers of a relation matrix are, or of all whose names end in that of this file (BIDS' inheritance)."""
     sidecar = {"Description": RESEARCH_ONLY, "RelationshipMeasure": measure, "Weighted": True, "Directed": False}
-    write_json(stem.with_name(f"{stem.name}.json"), sidecar, sync=False)
+    write_json(path, sidecar, sync=False)
 
 
 def _by_run(own: Mapping[str, pa.Table], name: str) -> Iterator[tuple[int, pd.DataFrame]]:

@@ -31,10 +31,10 @@ from dtb.errors import StageError
 from dtb.fleet.actors.ledger import Ledger
 from dtb.fleet.actors.run import run_pool, say_summary
 from dtb.fleet.actors.sizing import bytes_of_search, sized
-from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives
+from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_relmat_sidecar
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.posteriors import read_posteriors
-from dtb.fleet.search_worker import CONTROLS, SearchWorker
+from dtb.fleet.search_worker import CHANGE, CONTROLS, MEASURE, SearchWorker
 from dtb.fleet.support import seen_in_training
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.target import SearchTarget, Survey
@@ -94,6 +94,7 @@ def intervene(
         claimed = call.claim()
         if derivatives is not None:
             describe_derivatives(derivatives, shared_twins[0].card, shared_twins[0].source)
+            write_relmat_sidecar(derivatives / f"{CHANGE}.json", MEASURE)
         needed = functools.partial(bytes_of_search, shared_twins, config.intervene.num_restarts)
         fleet = sized(config.fleet, folder, needed, len(keys), config.cluster)
         survey = survey_people(config, fleet, shared_twins, search_target, keys, folder)

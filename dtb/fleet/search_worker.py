@@ -33,7 +33,9 @@ CONTROLS = ("random", "population", "ridge", "paper")
 """Directions gone by the norm of each person's own change: random; the mean gradient over people; the weights of a ridge regression on what
 people did; the smoothed gradient of the published method."""
 
-_MEASURE = (
+CHANGE = "desc-change_relmat"
+"""How the names of people's changes end, and of the sidecar of all."""
+MEASURE = (
     "Change of the correlation of resting-state signals that a search on a model of this person found, relative to the person's own "
     "correlation matrix (where that was none, to the one made of it: column base_E of the table `changes`)"
 )
@@ -94,9 +96,9 @@ class SearchWorker(EnsembleWorker):
             tables["fronts"] = self._front(keys, kept, prepared, self._search_target.second, doubts)
         if self._derivatives is not None:
             for place in kept:
-                stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_desc-change_relmat"
+                stem = self._derivatives / f"sub-{keys[place]}" / "func" / f"sub-{keys[place]}_{CHANGE}"
                 change_E = found.change_SE[place].cpu().numpy()
-                write_relmat(stem, change_E, self._runners[0].card.region_names, _MEASURE, diagonal=0.0)
+                write_relmat(stem, change_E, self._runners[0].card.region_names, None, diagonal=0.0)
         return Work(tables, failures, self._notes([keys[place] for place in kept], doubts))
 
     def _notes(self, keys: Sequence[str], doubts: dict[str, str]) -> dict[str, str]:
