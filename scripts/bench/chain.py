@@ -30,9 +30,11 @@ from typing import Any
 
 from measured import cost_of
 
+from dtb.config.mappings import read_yaml
+
 CONFIG = Path(__file__).parents[2] / "configs" / "demo.yaml"
 LABORATORY = Path(__file__).with_name("laboratory.py")
-EPOCHS, BATCH = 6, 8
+EPOCHS, BATCH, SEARCH_STEPS = 6, 8, 10
 STAGES = ("ingest", "train", "evaluate", "simulate", "intervene", "report")
 FIGURES = ("wall", "cpu", "mib", "written_mib", "files", "most_files")
 GROWING = {
@@ -84,15 +86,11 @@ def chain(num_people: int, num_regions: int, given: argparse.Namespace) -> Run:
         log = folder / "log"
         cohort, shards, trained = folder / "cohort", folder / "shards", folder / "train"
         dtb = (sys.executable, "-m", "dtb")
-        synth = ("--synth.num-subjects", num_people, "--synth.num-regions", num_regions)
-        _cost(folder, log, environment, *dtb, "synth", cohort, *synth, "--seed", 1)
         bids, derivatives = cohort / "bids", cohort / "derivatives" / "xcp_d"
-        options = (
-            *("--config", CONFIG, "--train.max-epochs", EPOCHS, "--train.patience-epochs", EPOCHS),
-            *("--train.batch-size", BATCH, "--train.max-steps", "null", "--train.patience-steps", "null"),
-            *("--intervene.num-steps", 10, "--track.wandb", "off"),
-        )
+        settings = folder / "chain.yaml"
+        settings.write_text(json.dumps(configuration(num_people, num_regions)), encoding="utf-8")
         commands = {
+            "synth": (cohort,),
             "ingest": (bids, shards, "--derivatives", derivatives),
             "train": (shards, trained),
             "evaluate": (shards, trained, folder / "evaluate"),
@@ -101,14 +99,28 @@ def chain(num_people: int, num_regions: int, given: argparse.Namespace) -> Run:
             "report": (folder, folder / "report"),
         }
         run: Run = {"people": num_people, "regions": num_regions, "about": about(), "stages": {}, "laboratory": {}}
+        _cost(folder, log, environment, *dtb, "synth", *commands["synth"], "--config", settings)
         for stage in given.stages:
-            cost = _cost(folder, log, environment, *dtb, stage, *commands[stage], *options)
+            cost = _cost(folder, log, environment, *dtb, stage, *commands[stage], "--config", settings)
             run["stages"][stage] = cost
         if "train" in given.stages:
             run["training"] = training_of(trained)
         if not given.no_laboratory:
             laboratory(run, folder, log, environment, bids, derivatives, given)
         return run
+
+
+def configuration(num_people: int, num_regions: int) -> dict[str, Any]:
+    """Return the demo's settings for so many people and regions, with a short training and short searches."""
+    found = read_yaml(CONFIG, "")
+    kept = {name: value for name, value in found["train"].items() if "steps" not in name}
+    return {
+        **found,
+        "synth": {"num_subjects": num_people, "num_regions": num_regions},
+        "train": {**kept, "batch_size": BATCH, "max_epochs": EPOCHS, "patience_epochs": EPOCHS},
+        "intervene": {"num_steps": SEARCH_STEPS},
+        "track": {"wandb": "off"},
+    }
 
 
 def laboratory(
