@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
-from pathlib import Path
 
 import pytest
 import ray
@@ -20,10 +18,9 @@ from dtb.train.engine import deepspeed_settings
 from dtb.train.plan import estimated_bytes, make_plan
 from dtb.train.trainer import train
 from tests.train.conftest import small_config
+from tests.train.hooks import environment_of, hungry
 from tests.train.ranks import read_rows, train_on_ranks
-from tests.train.test_trainer import ROOT, assert_same_losses
-
-A_PERSON = 2**29
+from tests.train.test_trainer import assert_same_losses
 
 
 def test_halving_ends_at_one_person_and_then_in_a_sentence_that_says_what_to_do():
@@ -86,32 +83,13 @@ def test_pieces_take_the_place_of_those_of_the_file():
     assert (made["train_micro_batch_size_per_gpu"], made["gradient_accumulation_steps"]) == (2, 4)
 
 
-def half_a_gib_a_person():
-    """Let each pass take half a GiB for each person, and the process no more than a GiB and a half beyond what it has."""
-    from dtb.twin.objective import Objective
-
-    forward = Objective.forward
-
-    def hungry(objective, batch):
-        if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
-            status = Path("/proc/self/status").read_text().splitlines()
-            has = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
-            resource.setrlimit(resource.RLIMIT_DATA, (has + 3 * A_PERSON, resource.RLIM_INFINITY))
-        taken = torch.empty(A_PERSON * len(batch.pseudonyms), dtype=torch.uint8)
-        found = forward(objective, batch)
-        del taken
-        return found
-
-    Objective.forward = hungry
-
-
 @pytest.mark.cluster
 @pytest.mark.own_ray
 def test_memory_that_runs_out_in_training_costs_time_and_no_loss(shards, tmp_path):
     """Four people at once need two GiB, and there are one and a half: two at once, twice a step, give the curve of an undisturbed training."""
     out = tmp_path / "out"
-    hungry = {"worker_process_setup_hook": half_a_gib_a_person, "env_vars": {"PYTHONPATH": str(ROOT)}}
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=hungry)
+    half_a_gib_each = environment_of(hungry(2**29, people=3))
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=half_a_gib_each)
     try:
         train(small_config(), shards, out, resume=False)
     finally:

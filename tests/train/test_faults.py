@@ -24,8 +24,9 @@ from dtb.train.checkpoints.checkpoint import newest_manifest
 from dtb.train.quarantine import read_quarantine
 from dtb.train.trainer import train
 from tests.train.conftest import small_config, write_cohort
-from tests.train.ranks import read_rows, take_longer, train_on_ranks
-from tests.train.test_trainer import ROOT, assert_same_losses, read_rows_so_far
+from tests.train.hooks import environment_of, half_a_second_longer, no_further_than
+from tests.train.ranks import read_rows, train_on_ranks
+from tests.train.test_trainer import assert_same_losses, read_rows_so_far
 
 pytestmark = pytest.mark.cluster
 
@@ -71,24 +72,6 @@ def epochs_gone_on_after(out):
     return [int(line.split("after epoch ")[1].split(",")[0]) for line in lines if line.startswith("Going on")]
 
 
-def no_further_than(epochs, out, gate):
-    """What workers do first, so that they wait with the next epoch until there is a file `gate`: nothing is over before it breaks."""
-
-    def hook():
-        from dtb.twin.objective import Objective
-
-        forward = Objective.forward
-
-        def waiting(objective, batch):
-            while (out / "metrics.jsonl").is_file() and len(read_rows_so_far(out)) >= epochs and not gate.exists():
-                time.sleep(0.02)
-            return forward(objective, batch)
-
-        Objective.forward = waiting
-
-    return {"worker_process_setup_hook": hook, "env_vars": {"PYTHONPATH": str(ROOT)}}
-
-
 def failures_in(out):
     """Return the notes of a training that do not tell how long it will take, nor that this machine is busy."""
     lines = (out / "notes.log").read_text().splitlines()
@@ -104,7 +87,7 @@ def test_killed_worker_costs_no_more_than_the_interval(shards, tmp_path):
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
-        runtime_env=no_further_than(10, out, gate),
+        runtime_env=environment_of(no_further_than(10, out, gate)),
     )
     try:
         acted = when_epochs_are_done(out, 10, lambda: (kill_a_worker(), gate.touch()))
@@ -134,7 +117,9 @@ def test_lost_node_leaves_training_on_the_others(shards, tmp_path):
     cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     try:
         second = cluster.add_node(**small)
-        ray.init(address=cluster.address, log_to_driver=False, runtime_env=no_further_than(10, out, gate))
+        ray.init(
+            address=cluster.address, log_to_driver=False, runtime_env=environment_of(no_further_than(10, out, gate))
+        )
         acted = when_epochs_are_done(out, 10, lambda: (cluster.remove_node(second, allow_graceful=False), gate.touch()))
         config = long_config(num_workers=2, min_workers=1)
         train(config, shards, out, resume=False, dry_run=False)
@@ -169,8 +154,7 @@ def test_a_node_that_is_taken_back_costs_nothing_that_was_done_when_it_was_annou
 
     try:
         second = cluster.add_node(**small)
-        slow = {"worker_process_setup_hook": half_a_second_longer, "env_vars": {"PYTHONPATH": str(ROOT)}}
-        ray.init(address=cluster.address, log_to_driver=False, runtime_env=slow)
+        ray.init(address=cluster.address, log_to_driver=False, runtime_env=environment_of(half_a_second_longer))
         acted = when_epochs_are_done(out, 2, take_back)
         config = long_config(num_workers=2, min_workers=1, checkpoint_every_epochs=1000, max_failures=0)
         train(config, shards, out, resume=False, dry_run=False)
@@ -197,8 +181,7 @@ def test_joining_node_is_taken_in(shards, tmp_path, monkeypatch):
     cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     try:
         # Epochs of half a second, so that there are some left when the node is there.
-        slow = {"worker_process_setup_hook": half_a_second_longer, "env_vars": {"PYTHONPATH": str(ROOT)}}
-        ray.init(address=cluster.address, log_to_driver=False, runtime_env=slow)
+        ray.init(address=cluster.address, log_to_driver=False, runtime_env=environment_of(half_a_second_longer))
         acted = when_epochs_are_done(out, 5, lambda: (cluster.add_node(**small), over.wait()))
         config = long_config(num_workers=2, min_workers=1)
         train(config, shards, out, resume=False, dry_run=False)
@@ -211,10 +194,6 @@ def test_joining_node_is_taken_in(shards, tmp_path, monkeypatch):
     (_, done), (after, *_) = acted[0], epochs_gone_on_after(out)
     assert done - EVERY <= after
     assert_same_losses(read_rows(out), train_on_ranks(long_config(), shards, tmp_path / "undisturbed", 1), 1e-4)
-
-
-def half_a_second_longer():
-    take_longer(0.5)
 
 
 def test_people_with_nan_or_inf_are_set_aside_and_training_goes_on(tmp_path, capsys):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import select
+import signal
 import threading
 from collections.abc import Callable, Iterator
 
@@ -40,7 +40,7 @@ class Watcher:
         """Interrupt the block, which then raises `StageError` of this sentence; in another thread than the main one, only print it."""
         if self._is_main:
             self.reason = reason
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # which also ends a sleep
         else:
             err.print(reason)
 

@@ -18,8 +18,8 @@ from dtb.train.sweeps.sweep import Halving, _Losses, members_at_once, members_of
 from dtb.train.trainer import train
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config
-from tests.train.test_faults import half_a_second_longer, training_workers
-from tests.train.test_trainer import ROOT
+from tests.train.hooks import environment_of, half_a_second_longer
+from tests.train.test_faults import training_workers
 
 
 def test_members_are_all_combinations_and_differ_in_what_is_set_alone():
@@ -126,8 +126,13 @@ def test_sweep_trains_halves_of_a_core_side_by_side_stops_the_worse_and_goes_on(
     prepare_environment()
     out, members = tmp_path / "out", tmp_path / "out" / "members"
     config = small_config(max_epochs=8, cpus_per_worker=0.5, schedule="constant")
-    slow = {"worker_process_setup_hook": half_a_second_longer, "env_vars": {"PYTHONPATH": str(ROOT)}}
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=slow)
+    ray.init(
+        address="local",
+        num_cpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env=environment_of(half_a_second_longer),
+    )
     try:
         rates = ("train.learning_rate=2e-3,1e-9",)
         sweep(config, shards, out, folds=(), seeds=(1,), settings=rates, resume=False)
