@@ -1,5 +1,5 @@
 # Sourced by scripts/demo and scripts/test: makes the project's virtual environment, once, and puts it first in PATH.
-# Every package must have a SHA-256 of locked/; PyTorch for the CPU, which PyPI has not for Linux, is the only one from elsewhere.
+# Every package must have a SHA-256 of locked/, PyTorch for the CPU too, which comes from PyTorch's own index; its other CUDA builds have none there.
 #
 #   DTB_VENV    where it stands (default: .venv in the project)
 #   DTB_TORCH   which PyTorch build: cpu (default), cu130, which is PyPI's own on Linux, or another that PyTorch's index has
@@ -34,7 +34,7 @@ install_packages() {
         files+=(-r "$locked/torch.txt")
     else  # alone, so that this index is asked for nothing else; a CUDA build needs libraries of that index, in its versions
         local one=(install -qq --no-compile --constraint "$project/constraints.txt" "torch==$version+$DTB_TORCH")
-        if [ "$DTB_TORCH" = cpu ]; then one+=(--no-deps); fi
+        if [ "$DTB_TORCH" = cpu ]; then one=(install -qq --no-compile --no-deps --require-hashes -r "$locked/torch-cpu.txt"); fi
         "$DTB_VENV/bin/pip" "${one[@]}" 2>/dev/null ||
             "$DTB_VENV/bin/pip" "${one[@]}" --index-url "$torch_index/$DTB_TORCH" || return 1
     fi

@@ -11,6 +11,8 @@ macOS:
     torch.txt   PyTorch as PyPI has it: for CUDA 13 on Linux, with NVIDIA's libraries; for the CPU on macOS
     extras.txt  what the extras view, serve and wandb need beside
     dev.txt     what the extra dev needs beside
+
+`torch-cpu.txt` is not made here: PyPI does not have PyTorch for the CPU on Linux. Its hashes stand on PyTorch's own index.
 """
 
 from __future__ import annotations

@@ -27,6 +27,17 @@ def names(lines: list[str]) -> set[str]:
     return {canonicalize_name(Requirement(line).name) for line in lines} - {PROJECT["name"]}
 
 
+def test_pytorch_for_processors_has_a_hash_for_each_python_and_architecture():
+    (entry,) = LOCKED["torch-cpu"].values()
+    version, *hashes = entry.rstrip().split("\n")
+    assert version.startswith(f"torch=={PINS['torch']}+cpu ")
+    assert (
+        len(set(re.findall(r"sha256:([0-9a-f]{64})", entry)))
+        == len(hashes)
+        == 2 * len(["3.11", "3.12", "3.13", "3.14"])
+    )
+
+
 @pytest.mark.parametrize("name", ["build", "run", "torch", "extras", "dev"])
 def test_a_locked_package_has_hashes_and_the_version_of_the_constraints(name):
     assert LOCKED[name]

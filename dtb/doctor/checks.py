@@ -98,6 +98,14 @@ def judge(machine: Machine) -> list[Finding]:
             "not compiled; PyTorch's operations are used instead, and are slower",
             "Install a C++ compiler, then dtb again.",
         ),
+        Finding("Python's compiled files", "ok", "kept")
+        if machine.has_compiled_files
+        else Finding(
+            "Python's compiled files",
+            "note",
+            "not kept: each process compiles PyTorch's thousands of files, which doubles the time until it begins",
+            "Unset PYTHONDONTWRITEBYTECODE; where the environment is not yours to write, ask for `python -m compileall -q` on it.",
+        ),
         _judge_operations(machine),
         _judge_space(
             "memory", machine.memory_gib, MIN_MEMORY_GIB, "problem", "Use a machine or a container with more memory."

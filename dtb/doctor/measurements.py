@@ -52,6 +52,8 @@ class Machine:
         Whether the machine has an NVIDIA driver, whatever torch can do.
     has_compiled_scan : bool
         Whether the recurrence was compiled when dtb was installed.
+    has_compiled_files : bool
+        Whether PyTorch's Python files are kept as bytecode, in place of being compiled by each process that imports them.
     deepspeed_ops : tuple of str
         Names of DeepSpeed's operations that were compiled when it was installed.
     compiler, ninja : str or None
@@ -79,6 +81,7 @@ class Machine:
     gpu_faults: tuple[str, ...]
     has_nvidia_driver: bool
     has_compiled_scan: bool
+    has_compiled_files: bool
     deepspeed_ops: tuple[str, ...]
     compiler: str | None
     ninja: str | None
@@ -116,6 +119,7 @@ def measure(*, multiply: bool = False) -> Machine:
         ),
         has_nvidia_driver=Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None,
         has_compiled_scan=importlib.util.find_spec("dtb.twin.recurrence._scan") is not None,
+        has_compiled_files=Path(importlib.util.cache_from_source(torch.__file__)).is_file(),
         deepspeed_ops=_deepspeed_ops(),
         compiler=shutil.which(os.environ.get("CXX", "c++")),
         ninja=shutil.which("ninja"),

@@ -29,6 +29,7 @@ GOOD = checks.Machine(
     gpu_faults=(),
     has_nvidia_driver=False,
     has_compiled_scan=True,
+    has_compiled_files=True,
     deepspeed_ops=(),
     compiler="/usr/bin/c++",
     ninja="/usr/bin/ninja",
@@ -59,6 +60,7 @@ def test_a_good_machine_has_nothing_to_be_told_of():
         ({"gpus": ("H100", "H100"), "gpu_faults": ("", "an illegal access")}, "compute", "problem", "nvidia-smi"),
         ({"gpus": ("H100",), "gpu_faults": (FULL,)}, "compute", "note", "Another process"),
         ({"has_compiled_scan": False}, "recurrence", "note", "C++ compiler"),
+        ({"has_compiled_files": False}, "Python's compiled files", "note", "PYTHONDONTWRITEBYTECODE"),
     ],
 )
 def test_each_fault_is_found_alone_and_comes_with_what_to_do(fault, name, verdict, advice):
