@@ -38,9 +38,10 @@ class Watcher:
 
     def give_up(self, reason: str) -> None:
         """Interrupt the block, which then raises `StageError` of this sentence; in another thread than the main one, only print it."""
-        if self._is_main:
+        main = threading.main_thread().ident
+        if self._is_main and main is not None:
             self.reason = reason
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # which also ends a sleep
+            signal.pthread_kill(main, signal.SIGINT)  # which also ends a sleep
         else:
             err.print(reason)
 
