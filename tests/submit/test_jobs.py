@@ -76,7 +76,8 @@ def test_a_variable_that_the_cluster_lacks_is_named_by_the_job(cluster: Head, tm
     assert sent, "the package that this command runs has travelled"
     assert (sent[0] / "configs" / "tasks" / "stroop.yaml").is_file()
     assert not list(sent[0].rglob("__pycache__"))
-    assert (sent[0] / "cli.py").read_bytes() == (Path(__file__).parents[2] / "dtb" / "cli.py").read_bytes()
+    entry = Path("cli") / "entry.py"
+    assert (sent[0] / entry).read_bytes() == (Path(__file__).parents[2] / "dtb" / entry).read_bytes()
 
 
 @pytest.mark.cluster
