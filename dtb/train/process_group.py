@@ -7,6 +7,7 @@ reaches it can read and write what the ranks tell each other. Here the first ran
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayError
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
@@ -63,6 +65,11 @@ class _NodeBackend(_TorchBackend):
             for rank in range(size)
         ]
         ray.get(joining)
+
+    def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
+        """Have all workers leave the process group; those that died have left it, and keep nobody from giving the places back."""
+        with contextlib.suppress(RayError):
+            super().on_shutdown(worker_group, backend_config)
 
 
 def _fault_of_own_gpu() -> str:

@@ -75,7 +75,8 @@ def test_a_variable_that_the_cluster_lacks_is_named_by_the_job(cluster: Head, tm
     sent = [path for path in cluster.folder.rglob("py_modules_files/*/dtb") if path.is_dir()]
     assert sent, "the package that this command runs has travelled"
     assert (sent[0] / "configs" / "tasks" / "stroop.yaml").is_file()
-    assert not list(sent[0].rglob("__pycache__"))
+    # Compiled files name what they were made from: there they were made there, and none has travelled.
+    assert all(str(sent[0]).encode() in path.read_bytes() for path in sent[0].rglob("*.pyc"))
     entry = Path("cli") / "entry.py"
     assert (sent[0] / entry).read_bytes() == (Path(__file__).parents[2] / "dtb" / entry).read_bytes()
 

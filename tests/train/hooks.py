@@ -81,12 +81,19 @@ def no_further_than(epochs: int, out: Path, gate: Path) -> Callable[[], None]:
     return lambda: before_each_pass(wait)
 
 
-def hungry(bytes_a_person: int, people: int) -> Callable[[], None]:
-    """Return a hook that lets each pass take so much memory for each person, where there is some for no more than `people` of them."""
+def hungry(bytes_a_person: int, people: int | None = None) -> Callable[[], None]:
+    """Return a hook that lets each pass take so much memory for each person, where there is some for no more than `people` of them.
+
+    With None there is as much as the machine has, and it is held for a while, so that whoever watches the machine sees it.
+    """
 
     def take(batch):
         import torch
 
+        if people is None:
+            taken = torch.ones(bytes_a_person * len(batch.pseudonyms), dtype=torch.uint8)
+            time.sleep(3.0)
+            return taken
         if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
             status = Path("/proc/self/status").read_text().splitlines()
             has = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import psutil
 import pytest
 import ray
 import torch
@@ -98,3 +99,27 @@ def test_memory_that_runs_out_in_training_costs_time_and_no_loss(shards, tmp_pat
     assert notes.count("Memory ran out") == 1
     assert "with 2 people at once on each worker in place of 4; batches and losses stay the same" in notes
     assert_same_losses(read_rows(out), train_on_ranks(small_config(), shards, tmp_path / "undisturbed", 1), 1e-5)
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+@pytest.mark.on_request
+def test_a_rank_that_ray_s_monitor_ends_goes_on_with_fewer_people(shards, tmp_path, monkeypatch):
+    """Four people at once take eight GiB, of which Ray leaves six, and two take four. The machine's other work must stay as it is."""
+    memory = psutil.virtual_memory()
+    if memory.available < 10 * 2**30:
+        pytest.skip("needs 10 GiB of free memory")
+    monkeypatch.setenv("RAY_memory_usage_threshold", str((memory.total - memory.available + 6 * 2**30) / memory.total))
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    out = tmp_path / "out"
+    two_gib_each = environment_of(hungry(2**31))
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=two_gib_each)
+    try:
+        train(small_config(max_epochs=2), shards, out, resume=False)
+    finally:
+        ray.shutdown()
+    notes = (out / "notes.log").read_text()
+    assert notes.count("Memory ran out (Ray's monitor ended rank 0") == 1
+    assert "with 2 people at once on each worker in place of 4; batches and losses stay the same" in notes
+    undisturbed = train_on_ranks(small_config(max_epochs=2), shards, tmp_path / "undisturbed", 1)
+    assert_same_losses(read_rows(out), undisturbed, 1e-5)

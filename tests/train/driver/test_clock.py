@@ -21,16 +21,17 @@ from tests.train.conftest import small_config, write_cohort
 
 HERE = Path(__file__).parent
 STUCK = """
-import ctypes, subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
 from dtb.train.driver import clock
 clock.START_SECONDS = clock.END_SECONDS = 0.2
 real, began = time.time, time.monotonic()
 time.time = lambda: real() - 3600 * (time.monotonic() - began > 0.3)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as where Ray waits, and Python gets no word in
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
 print(child.pid, flush=True)
 with clock.ended_if_clock_holds_it(Path(sys.argv[1])):
-    ctypes.CDLL(None).sleep(300)  # as Ray waits: Python gets no word in
+    time.sleep(300)
 """
 
 
