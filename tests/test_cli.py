@@ -188,6 +188,8 @@ def test_a_mistake_ends_with_2_and_one_message(
             "Unrecognized options: --num-wokers, 3\nPerhaps you meant --num-workers",
         ),
         (["train", "a", "b", "--rank", "3"], "Unrecognized options: --rank, 3\nPerhaps you meant --twin.rank.\n"),
+        (["train", "a", "b", "--max-steps", "many"], "--max-steps is 'many'; expected None or a whole number.\n"),
+        (["train", "a", "b", "--train.learning-rate=fast"], "--learning-rate is 'fast'; expected a number.\n"),
         (["plan", "b", "--claim", "memory"], "--claim is 'memory'; expected one of mean_rt, condition_rt.\n"),
         (
             ["train"],

@@ -175,7 +175,7 @@ def parse(name: str, arguments: list[str], are_here: bool | None = None) -> tupl
                 default[field.name] = getattr(base, field.name)
             elif field.default is dataclasses.MISSING:
                 default[field.name] = Path() if "--print-config" in arguments and name != "run" else tyro.MISSING
-        with refused_in_our_words(name, kind):
+        with refused_in_our_words(name, kind, arguments):
             return tyro.cli(
                 kind,
                 prog=f"dtb {name}",

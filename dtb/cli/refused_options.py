@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,10 +21,17 @@ from dtb.commands.options import options_of
 from dtb.errors import ConfigurationError
 
 _NUM_NEAR = 3
+_KINDS = {
+    "INT": "a whole number",
+    "FLOAT": "a number",
+    "PATH": "a path",
+    "STR": "a text",
+    "{True,False}": "True or False",
+}
 
 
 @contextlib.contextmanager
-def refused_in_our_words(name: str, kind: type) -> Iterator[None]:
+def refused_in_our_words(name: str, kind: type, arguments: Sequence[str]) -> Iterator[None]:
     """Raise what tyro refuses within the block as an error of ours, instead of printing it and ending the process.
 
     Parameters
@@ -31,6 +40,8 @@ def refused_in_our_words(name: str, kind: type) -> Iterator[None]:
         Name of the stage.
     kind : type
         The dataclass that is parsed.
+    arguments : sequence of str
+        What is parsed.
 
     Raises
     ------
@@ -46,7 +57,7 @@ def refused_in_our_words(name: str, kind: type) -> Iterator[None]:
             if isinstance(cause, ValidationError):
                 raise cause
             cause = cause.__context__
-        text = in_words(event, kind)
+        text = in_words(event, kind, arguments)
         if text is not None:
             raise ConfigurationError(f"{text}\n`dtb {name} --help` explains the options.")
 
@@ -57,7 +68,7 @@ def refused_in_our_words(name: str, kind: type) -> Iterator[None]:
         raise error from None
 
 
-def in_words(event: _errors.ParseErrorEvent, kind: type) -> str | None:
+def in_words(event: _errors.ParseErrorEvent, kind: type, arguments: Sequence[str]) -> str | None:
     """Return what is wrong with the command line in a few lines, or None for a mistake that only tyro can tell."""
     if isinstance(event, _errors.MissingArgs):
         return "\n".join(
@@ -70,7 +81,10 @@ def in_words(event: _errors.ParseErrorEvent, kind: type) -> str | None:
     if isinstance(event, _errors.BadValue) and event.offending_value is None:
         return f"{_name(event.argument)} lacks a value:\n{_explained(event.argument)}"
     if isinstance(event, _errors.InstantiationFailure) and event.argument is not None:
-        return f"{_name(event.argument)} cannot be read: {event.message}\n{_explained(event.argument)}"
+        given = _given(_name(event.argument), arguments)
+        return (
+            f"{_name(event.argument)} is {given}; expected {_expected(event.argument)}.\n{_explained(event.argument)}"
+        )
     return None
 
 
@@ -84,6 +98,21 @@ def _perhaps(tokens: list[str], kind: type) -> str:
             near |= dict.fromkeys(difflib.get_close_matches(spelled, options, n=_NUM_NEAR, cutoff=0.8))
             near |= dict.fromkeys([each for each in options if each.rpartition(".")[2] == spelled.removeprefix("--")])
     return f"\nPerhaps you meant {' or '.join(near)}." if near else ""
+
+
+def _given(name: str, arguments: Sequence[str]) -> str:
+    """Return what follows an option on the command line, quoted."""
+    after = itertools.dropwhile(lambda each: each.partition("=")[0].replace("_", "-") != name, arguments)
+    option, *values = itertools.chain(after, [""])
+    _, equals, value = option.partition("=")
+    found = [value] if equals else itertools.takewhile(lambda each: not each.startswith("--"), values)
+    return " ".join(repr(each) for each in found if each) or "no such value"
+
+
+def _expected(argument: Any) -> str:
+    """Return the kind of value that an option takes, in words."""
+    kinds = re.split(r"\|(?![^{]*\})", str(argument.lowered.metavar or ""))
+    return " or ".join(_KINDS.get(each, each.strip("{}").replace("|", ", ")) for each in kinds)
 
 
 def _name(argument: Any) -> str:
