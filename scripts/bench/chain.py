@@ -24,7 +24,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +66,19 @@ def main() -> None:
     runs: list[Run] = json.loads(place.read_text(encoding="utf-8")) if place and place.is_file() else []
     for num_regions in () if given.table else given.regions:
         for num_people in given.people:
-            run = chain(num_people, num_regions, given)
+            for run in chain(num_people, num_regions, given):
+                if given.out:  # after each stage, for the next may be cut off
+                    given.out.write_text(json.dumps([*runs, run], indent=1), encoding="utf-8")
             print_run(run)
             runs.append(run)
-            if given.out:
-                given.out.write_text(json.dumps(runs, indent=1), encoding="utf-8")
     if given.table:
         for run in runs:
             print_run(run)
     print_growth(runs)
 
 
-def chain(num_people: int, num_regions: int, given: argparse.Namespace) -> Run:
-    """Do every stage for people who are made up first, and the same by the laboratory's way."""
+def chain(num_people: int, num_regions: int, given: argparse.Namespace) -> Iterator[Run]:
+    """Do every stage for people who are made up first, and the same by the laboratory's way; yield what is known after each."""
     # A short name, for sockets of Ray lie below it.
     with tempfile.TemporaryDirectory(prefix="c-") as name:
         folder = Path(name)
@@ -102,12 +102,13 @@ def chain(num_people: int, num_regions: int, given: argparse.Namespace) -> Run:
         _cost(folder, log, environment, *dtb, "synth", *commands["synth"], "--config", settings)
         for stage in given.stages:
             cost = _cost(folder, log, environment, *dtb, stage, *commands[stage], "--config", settings)
-            run["stages"][stage] = cost
+            run["stages"][stage] = cost | {"load": os.getloadavg()[0]}
+            yield run
         if "train" in given.stages:
             run["training"] = training_of(trained)
         if not given.no_laboratory:
-            laboratory(run, folder, log, environment, bids, derivatives, given)
-        return run
+            for _ in laboratory(run, folder, log, environment, bids, derivatives, given):
+                yield run
 
 
 def configuration(num_people: int, num_regions: int) -> dict[str, Any]:
@@ -131,20 +132,24 @@ def laboratory(
     bids: Path,
     derivatives: Path,
     given: argparse.Namespace,
-) -> None:
-    """Do the work without dtb, and add what it cost to the run."""
+) -> Iterator[str]:
+    """Do the work without dtb, and add what it cost to the run; yield the name of each part when it is done."""
     table = folder / "laboratory"
     python = (sys.executable, LABORATORY)
     found = run["laboratory"]
     found["series"] = _cost(folder, log, environment, *python, "series", bids, derivatives, table)
+    yield "series"
     if "training" in run:
         people = run["training"]["people"]
         sizes = ("--people", *people, "--epochs", EPOCHS, "--batch", BATCH)
         found["training"] = _cost(folder, log, environment, *python, "training", table, *sizes) | printed(log)
+        yield "training"
     found["regressions"] = _cost(folder, log, environment, *python, "regressions", table) | printed(log)
+    yield "regressions"
     if given.tvboptim:
         bold = (given.tvboptim, LABORATORY.with_name("laboratory_bold.py"), table, "--people", given.tvboptim_people)
         found["bold"] = _cost(folder, log, environment, *bold, "--seconds", 800) | printed(log)
+        yield "bold"
 
 
 def _cost(folder: Path, log: Path, environment: dict[str, str], *command: Any) -> Run:
@@ -241,19 +246,23 @@ def ratios(run: Run) -> list[tuple[str, float, float]]:
 
 
 def print_growth(runs: list[Run]) -> None:
-    """Print exponents, for each number of regions of which there are three sizes."""
+    """Print exponents, for each number of regions and stage of which there are three sizes, each twice the one before."""
     for num_regions in sorted({run["regions"] for run in runs}):
-        some = {run["people"]: run for run in runs if run["regions"] == num_regions}
-        sizes = next(((n, 2 * n, 4 * n) for n in sorted(some, reverse=True) if {2 * n, 4 * n} <= set(some)), None)
-        if sizes is None:
-            continue
-        print(f"\nGrowth from {sizes[0]} to {sizes[2]} people, {num_regions} regions: exponents of people\n")
-        print(f"| | {' | '.join(GROWING.values())} | files left a person |")
-        print("|---" * (len(GROWING) + 2) + "|")
-        for stage in some[sizes[0]]["stages"]:
-            costs = [some[size]["stages"][stage] for size in sizes]
-            cells = [in_words(exponent(*(cost[figure] for cost in costs))) for figure in GROWING]
-            print(f"| {stage} | {' | '.join(cells)} | {costs[2]['files'] / sizes[2]:.2f} |")
+        print(f"\n{num_regions} regions: exponents of people\n")
+        print(f"| | people | {' | '.join(GROWING.values())} | files left a person |")
+        print("|---" * (len(GROWING) + 3) + "|")
+        for stage in STAGES:
+            some = {
+                run["people"]: run["stages"][stage]
+                for run in runs
+                if run["regions"] == num_regions and stage in run["stages"]
+            }
+            sizes = next(((n, 2 * n, 4 * n) for n in sorted(some, reverse=True) if {2 * n, 4 * n} <= set(some)), None)
+            if sizes is not None:
+                costs = [some[size] for size in sizes]
+                cells = [in_words(exponent(*(cost[figure] for cost in costs))) for figure in GROWING]
+                each = costs[2]["files"] / sizes[2]
+                print(f"| {stage} | {sizes[0]} to {sizes[2]} | {' | '.join(cells)} | {each:.2f} |")
 
 
 def exponent(small: float, middle: float, large: float) -> float | None:

@@ -5,8 +5,8 @@
     python scripts/bench/laboratory.py training OUT --people 34 6 --epochs 6 --batch 8
 
 `chain.py` runs them. The loop has the sizes of `configs/demo.yaml`: a hypernetwork on 64 components, a latent of 8, 32 leaky units with a
-personal change of rank 3, presses by their hazard at 100 ms, BOLD by convolution; one batch after the other, Adam, and a validation after
-each epoch. It is shorter than dtb's: no person effects, no checks.
+personal change of rank 3, presses by their hazard at 100 ms, BOLD by convolution, which is one product; one batch after the other, Adam,
+and a validation after each epoch. It is shorter than dtb's: no person effects, no checks.
 
 Shape letters: `S` subject, `K` segment, `T` model step, `V` volume, `N` hidden unit, `R` region, `E` edge, `C` channel.
 """
@@ -183,10 +183,15 @@ def make_twin(edges_SE: np.ndarray, num_regions: int):  # type: ignore[no-untype
     from nilearn.glm.first_level import glover_hrf
     from sklearn.decomposition import PCA
     from torch import Tensor, nn
-    from torch.nn.functional import conv1d, softplus
+    from torch.nn.functional import softplus
 
     components = PCA(min(COMPONENTS, len(edges_SE) - 1)).fit(edges_SE)
     response = np.asarray(glover_hrf(STEP, oversampling=1), np.float32)
+    lag_VT = (np.arange(round(SEGMENT / REPETITION_TIME))[:, None] * REPETITION_TIME / STEP).astype(int) - np.arange(
+        round(SEGMENT / STEP)
+    )
+    inside_VT = (lag_VT >= 0) & (lag_VT < len(response))
+    response_VT = np.where(inside_VT, response[lag_VT.clip(0, len(response) - 1)], np.float32(0))
     sizes = {"left": NUM_HIDDEN * RANK, "right": RANK * NUM_HIDDEN, "stimulus": NUM_HIDDEN * 4, "bias": NUM_HIDDEN}
 
     class Twin(nn.Module):
@@ -194,7 +199,7 @@ def make_twin(edges_SE: np.ndarray, num_regions: int):  # type: ignore[no-untype
             super().__init__()
             self.register_buffer("mean_E", torch.from_numpy(components.mean_))
             self.register_buffer("axes_EP", torch.from_numpy(components.components_.T.copy()))
-            self.register_buffer("response", torch.from_numpy(response[::-1].copy()))
+            self.register_buffer("response_VT", torch.from_numpy(response_VT))
             self.encoder = nn.Sequential(
                 nn.Linear(components.n_components_, ENCODER), nn.Tanh(), nn.Linear(ENCODER, LATENT)
             )
@@ -223,15 +228,9 @@ def make_twin(edges_SE: np.ndarray, num_regions: int):  # type: ignore[no-untype
             log_SKTA = torch.log(-torch.expm1(-hazard_SKTA * STEP) + 1e-9)
             counted = round(BURN_IN / STEP)
             pressing = (hazard_SKTA * STEP - press_SKTA * (log_SKTA + hazard_SKTA * STEP))[:, :, counted:].mean()
-            flat_DNT = states_SKTN.flatten(0, 1).mT
-            late_DNT = conv1d(
-                flat_DNT.flatten(0, 1)[:, None], self.response[None, None], padding=len(self.response) - 1
-            )
-            late_DTN = late_DNT[:, 0, : flat_DNT.shape[2]].unflatten(0, flat_DNT.shape[:2]).mT
-            at_V = (torch.arange(bold_SKVR.shape[2]) * (REPETITION_TIME / STEP)).long()
-            said_DVR = self.bold(late_DTN[:, at_V])
+            said_SKVR = self.bold(self.response_VT @ states_SKTN)
             skipped = round(BURN_IN / REPETITION_TIME)
-            return pressing + ((said_DVR - bold_SKVR.flatten(0, 1)) ** 2)[:, skipped:].mean()
+            return pressing + ((said_SKVR - bold_SKVR) ** 2)[:, :, skipped:].mean()
 
     return Twin()
 
