@@ -1,9 +1,10 @@
 """Bundle means of a 97 x 115 x 97 x 300 image: ours against nilearn's NiftiLabelsMasker, on the same file with the same atlas.
 
-    python scripts/bench/parcellate.py ATLAS.nii.gz [--volumes 300 600] [--folder DIR] [--kinds nii nii.gz]
+    python scripts/bench/parcellate.py ATLAS.nii.gz [--volumes 300 600] [--folder DIR] [--kinds nii nii.gz] [--at-once 1 2]
 
 Each is run in a process of its own, so that its peak memory is its own. The file holds random int16 numbers, the worst case for
-decompression. nilearn is run for the first length; ours for all, to show that its memory does not grow.
+decompression. nilearn is run for the first length; ours for all, to show that its memory does not grow. With `--at-once`, so many processes
+do the same at a time, as `dtb ingest` reads a person on each core.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -29,6 +32,7 @@ def main() -> None:
     parser.add_argument("--volumes", type=int, nargs="+", default=[300, 600])
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--kinds", nargs="+", default=["nii", "nii.gz"])
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1])
     parser.add_argument("--one", nargs=3, metavar=("WHO", "FILE", "RESULT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -43,32 +47,39 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         for kind in options.kinds:
             for place, num_volumes in enumerate(options.volumes):
-                compare(Path(name), options.atlas, kind, num_volumes, ("ours",) if place else ("nilearn", "ours"))
+                whose = ("ours",) if place else ("nilearn", "ours")
+                compare(Path(name), options.atlas, kind, num_volumes, whose, options.at_once)
 
 
-def compare(folder: Path, atlas: Path, kind: str, num_volumes: int, whose: tuple[str, ...]) -> None:
+def compare(
+    folder: Path, atlas: Path, kind: str, num_volumes: int, whose: tuple[str, ...], numbers: Sequence[int]
+) -> None:
     """Make an image, measure everybody on it, and compare what they found."""
     path = folder / f"run.{kind}"
     make(path, atlas, num_volumes)
-    rows = {}
-    for who in whose:
-        command = [sys.executable, __file__, str(atlas), "--one", who, str(path), str(folder / f"{who}.npy")]
-        rows[who] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(
-            f"{kind:7s} {num_volumes} volumes {who:8s} {rows[who]['seconds']:7.2f} s wall {rows[who]['cpu']:7.2f} s CPU "
-            f"{rows[who]['mib']:7.0f} MiB peak ({rows[who]['mib'] - rows[who]['before_mib']:.0f} over imports); "
-            f"load {os.getloadavg()[0]:.1f}",
-            flush=True,
-        )
+    for number in numbers:
+        rows = {}
+        for who in whose:
+            command = [sys.executable, __file__, str(atlas), "--one", who, str(path), str(folder / f"{who}.npy")]
+            begun = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)]
+            found = [json.loads(process.communicate()[0]) for process in begun]
+            rows[who] = {name: statistics.mean(one[name] for one in found) for name in found[0]}
+            one = rows[who]
+            print(
+                f"{kind:7s} {num_volumes} volumes {who:8s} {number} at once {one['seconds']:7.2f} s wall {one['cpu']:7.2f} s CPU each, "
+                f"{60 * number / one['seconds']:.1f} a minute, {one['mib']:7.0f} MiB peak each "
+                f"({one['mib'] - one['before_mib']:.0f} over imports); load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+        if len(whose) > 1:
+            theirs, ours = (np.load(folder / f"{who}.npy") for who in ("nilearn", "ours"))
+            wall, cpu, memory = (rows["nilearn"][each] / rows["ours"][each] for each in ("seconds", "cpu", "mib"))
+            print(
+                f"{kind:7s} {number} at once: {wall:.1f} times as fast ({cpu:.1f} in CPU), 1/{memory:.1f} of the memory; largest "
+                f"difference {np.abs(ours - theirs).max() / np.abs(theirs).max():.1e} of the largest value",
+                flush=True,
+            )
     path.unlink()
-    if len(whose) > 1:
-        theirs, ours = (np.load(folder / f"{who}.npy") for who in ("nilearn", "ours"))
-        wall, cpu, memory = (rows["nilearn"][each] / rows["ours"][each] for each in ("seconds", "cpu", "mib"))
-        print(
-            f"{kind:7s} {wall:.1f} times as fast ({cpu:.1f} in CPU), 1/{memory:.1f} of the memory; largest difference "
-            f"{np.abs(ours - theirs).max() / np.abs(theirs).max():.1e} of the largest value",
-            flush=True,
-        )
 
 
 def make(path: Path, atlas: Path, num_volumes: int) -> None:
