@@ -88,7 +88,8 @@ def cost_of(
     if code:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {code}:\n{log.read_text(errors='replace')[-4000:]}")
     cpu, written = (sum(each) for each in zip(*looks.used.values(), strict=True))
-    return Cost(wall, cpu, looks.mib, written / 2**20, num_files(folders) - had, looks.most_files - had)
+    left = num_files(folders)
+    return Cost(wall, cpu, looks.mib, written / 2**20, left - had, max(left, looks.most_files) - had)
 
 
 def num_files(folders: Sequence[Path]) -> int:
