@@ -6,7 +6,8 @@
 A step is the copy of a rank's people to the GPU; then arithmetic, or the model steps one after the other where those take longer; then
 what goes over all parameters of the hypernetwork; then its gradients and weights between the ranks, hidden behind nothing. Beside it a
 core makes the next batches, and a step takes as long as that if that takes longer. On this machine, rates are those that the bench
-measured on 1 rank and on the link alone, so 2 and 4 ranks are a prediction that can be wrong. On GPUs, rates are those of data sheets
+measured on 1 rank and on the link alone, with the time of a rank's passes over all parameters from a profile and the cost of ranks that
+share a core from one step, so the other steps on 2 and 4 ranks are a prediction that can be wrong. On GPUs, rates are those of data sheets
 times assumed shares, and nothing has been measured.
 """
 
@@ -30,6 +31,10 @@ PERSON_BYTES = 1.3e6
 FIRST_SECONDS, AGAIN_SECONDS = 13e-3, 0.3e-3
 """Of one core here: to read a person and lay them out, and to take one from memory."""
 LARGEST_BUCKET = 5e7
+SECONDS_PER_PARAMETER = 0.4 / 54.7e6
+"""Of one core here: for all that a rank does with every parameter, whatever its people, in a profile of the paper's size."""
+SECONDS_PER_TURN = 0.155
+"""Share of a step that each further rank on a core costs: fitted to `lowrank` on 4 ranks, and to nothing else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +140,10 @@ def check(figures: dict[str, Any]) -> None:
         for ranks, link in figures["link"].items():
             num_ranks = int(ranks)
             rows = math.ceil(found["batch_size"] / num_ranks)
-            computed = one * rows / found["batch_size"] * slowed * max(1.0, num_ranks / cores)
+            passes = SECONDS_PER_PARAMETER * found["num_parameters"]
+            turns = max(1.0, num_ranks / cores)
+            person = (one - passes) / found["batch_size"]
+            computed = (rows * person + passes) * slowed * turns * (1 + SECONDS_PER_TURN * (turns - 1))
             share = found["num_parameters"] / figures["paper"]["num_parameters"]
             # ZeRO 1 sums gradients at their owners and gathers weights: together as much as the sum that was timed.
             predicted = computed + share * link["large"] + 2 * link["small"]
