@@ -9,8 +9,8 @@ People are made up: two rest runs of eight minutes and a run each of two tasks, 
 that a user gives, each with a private Ray of its own on all cores, with the twin of `configs/demo.yaml`, six epochs and ten steps of each
 search. Costs are those of all processes (`measured.py`). Beside them, in the same run, the same work without dtb (`laboratory.py`).
 
-Growth is the exponent p of `a + b people^p` through three sizes, each twice the one before: what a stage costs whatever its people, Ray's
-start first of all, does not hide it. Where the largest size costs less than a tenth more than the smallest, there is none.
+Growth is the slope of a figure over the number of people, both as logarithms: 1 grows as people do. What a stage costs whatever its people,
+Ray's start first of all, makes it less; so the seconds of each further person, between the two largest sizes, stand beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import argparse
 import dataclasses
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import sys
@@ -28,6 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from measured import cost_of
 
 from dtb.config.mappings import read_yaml
@@ -44,7 +44,6 @@ GROWING = {
     "files": "files left",
     "most_files": "most files",
 }
-HIDDEN_SHARE = 0.1
 Run = dict[str, Any]
 
 
@@ -246,42 +245,36 @@ def ratios(run: Run) -> list[tuple[str, float, float]]:
 
 
 def print_growth(runs: list[Run]) -> None:
-    """Print exponents, for each number of regions and stage of which there are three sizes, each twice the one before."""
+    """Print slopes, for each number of regions and stage of which there are three sizes."""
     for num_regions in sorted({run["regions"] for run in runs}):
         print(f"\n{num_regions} regions: exponents of people\n")
-        print(f"| | people | {' | '.join(GROWING.values())} | files left a person |")
-        print("|---" * (len(GROWING) + 3) + "|")
+        print(f"| | people | {' | '.join(GROWING.values())} | CPU s of a further person | files left a person |")
+        print("|---" * (len(GROWING) + 4) + "|")
         for stage in STAGES:
             some = {
                 run["people"]: run["stages"][stage]
                 for run in runs
                 if run["regions"] == num_regions and stage in run["stages"]
             }
-            sizes = next(((n, 2 * n, 4 * n) for n in sorted(some, reverse=True) if {2 * n, 4 * n} <= set(some)), None)
-            if sizes is not None:
-                costs = [some[size] for size in sizes]
-                cells = [in_words(exponent(*(cost[figure] for cost in costs))) for figure in GROWING]
-                each = costs[2]["files"] / sizes[2]
-                print(f"| {stage} | {sizes[0]} to {sizes[2]} | {' | '.join(cells)} | {each:.2f} |")
+            if len(some) > 2:
+                *_, middle, large = sizes = sorted(some)
+                slopes = [f"{slope(sizes, [some[size][figure] for size in sizes]):.2f}" for figure in GROWING]
+                further = (some[large]["cpu"] - some[middle]["cpu"]) / (large - middle)
+                print(
+                    f"| {stage} | {', '.join(map(str, sizes))} | {' | '.join(slopes)} | {further:.3f} "
+                    f"| {some[large]['files'] / large:.2f} |"
+                )
 
 
-def exponent(small: float, middle: float, large: float) -> float | None:
-    """Return p of `a + b people^p` through figures at one, two and four times as many people; None without growth.
+def slope(sizes: list[int], figures: list[float]) -> float:
+    """Return the slope of figures over sizes, both as logarithms, by least squares.
 
     Examples
     --------
-    >>> exponent(7.0, 9.0, 13.0), exponent(3.0, 9.0, 33.0), exponent(100.0, 101.0, 99.0)
-    (1.0, 2.0, None)
+    >>> round(slope([10, 20, 40], [3.0, 6.0, 12.0]), 6), round(slope([10, 20, 40], [5.0, 5.0, 5.0]), 6) + 0.0
+    (1.0, 0.0)
     """
-    if large - small < HIDDEN_SHARE * abs(small):
-        return None
-    first, second = middle - small, large - middle
-    return math.log2(second / first) if first > 0 and second > 0 else math.nan
-
-
-def in_words(found: float | None) -> str:
-    """Return an exponent as a cell: a dash without growth, `?` where the sizes contradict each other."""
-    return "–" if found is None else "?" if math.isnan(found) else f"{found:.2f}"
+    return float(np.polyfit(np.log(sizes), np.log(figures), 1)[0])
 
 
 if __name__ == "__main__":
