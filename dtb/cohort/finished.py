@@ -25,7 +25,6 @@ from pydantic import TypeAdapter
 from dtb.cohort.bids.names import sidecar_of
 from dtb.cohort.job import LeftOut, PersonJob, PersonRead
 from dtb.cohort.quality import PersonQuality
-from dtb.cohort.series.confounds import confounds_beside
 from dtb.cohort.without_label import paths_in
 from dtb.shards.sample import decode_sample, encode_sample
 from dtb.version import __version__
@@ -133,8 +132,11 @@ class FinishedPeople:
     def _read_from(self, job: PersonJob) -> bytes:
         """Return what a person is read from: files by path, size and time of change, and everything shared."""
         files = list(paths_in(job.files))
-        beside = [found for path in files for found in (sidecar_of(path), confounds_beside(path)) if found]
-        states = [(str(path), fingerprint_of_file(path)) for path in dict.fromkeys(files + beside)]
+        sidecars = [found for path in files if (found := sidecar_of(path))]
+        # Each folder is listed once for all files of a person: file systems that are shared are slow at that.
+        folders = dict.fromkeys(path.parent for path in files)
+        confounds = [found for folder in folders for found in sorted(folder.glob("*_desc-confounds_*.tsv"))]
+        states = [(str(path), fingerprint_of_file(path)) for path in dict.fromkeys(files + sidecars + confounds)]
         return hashlib.sha256(repr((self._read_with, job.covariates, states)).encode()).hexdigest().encode()
 
 
