@@ -24,7 +24,7 @@ TIMES = frozenset(
 )  # fmt: skip
 TIMED_FOLDER = "status"
 # Files that tell of the run and not of its results, and pages, which show all of these.
-SKIPPED_NAMES = ("stage.json", "config.yaml", ".tracker_id")
+SKIPPED_NAMES = ("stage.json", "config.yaml", ".tracker_id", ".begun")
 SKIPPED_SUFFIXES = (".html", ".svg", ".png", ".md", ".wandb", ".log")
 SKIPPED_FOLDERS = ("checkpoints", "wandb", "ray", "report")
 
