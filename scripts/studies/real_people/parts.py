@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from dtb.cli.entry import exit_code
+from dtb.cohort.identities import identities_path, open_key, save_identities
 from dtb.files import write_json
 from dtb.results.twin import EvaluateResult, PoolResult
 
@@ -64,6 +65,9 @@ class Work:
         if not (self.folder / "bids" / "participants.tsv").exists():
             command = [sys.executable, str(data() / "expand.py"), self.name, str(self.source), str(self.folder)]
             subprocess.run(command, check=True)
+        if not identities_path(self.folder / "shards").exists():
+            # These people are published: a key that everybody knows gives them the same pseudonyms, and so the same folds, each time.
+            save_identities(self.folder / "shards", open_key(0), {})
 
     def dtb(self, stage: str, *arguments: str | Path, cluster: bool = True) -> None:
         """Run a stage in the set's folder, unless it is finished."""
