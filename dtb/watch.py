@@ -220,8 +220,8 @@ def _stages(run: Path) -> Iterator[tuple[str, str]]:
     """Return the state of every stage of a run folder; of one that fans out, how many people are done."""
     for stage, name in FOLDERS.items():
         folder = run / name
-        if stage == "synth" and not folder.is_dir():
-            continue  # a study's own data
+        if stage in ("synth", "update") and not folder.is_dir():
+            continue  # a study's own data; a run that simulates and searches
         state = progress_of_stage(folder)
         parts = list((folder / STATUS).glob("part-*.parquet"))
         if state == "begun" and parts:

@@ -244,7 +244,7 @@ def _warn_of_lost_trials(people: list[tuple[str, PersonQuality]], out: Path) -> 
     rows = lost_by_reason(people)
     if rows:
         listed = "\n".join(
-            f"  {task}: {num} trials of {num_people} people, {most}: {reason}"
+            f"  {task}: {num} trial(s) of {'one person' if num_people == 1 else f'{num_people} people'}, {most}: {reason}"
             for task, reason, num, num_people, most in rows[:_NUM_REASONS]
         )
         more = f"\n  and {len(rows) - _NUM_REASONS} more reasons" if len(rows) > _NUM_REASONS else ""
@@ -330,8 +330,10 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
     )
     for place, spec in enumerate(tasks.specs):
         own = [file for file in events if file.task_index == place]
+        num_people = sum(any(file.task_index == place for file in person.events) for person in people)
         terminal.out.print(
-            f"  {spec.name}: {len(own)} events files, {sum(file.series is not None for file in own)} with a series"
+            f"  {spec.name}: {len(own)} events files of {num_people} of {len(people)} people, "
+            f"{sum(file.series is not None for file in own)} with a series"
         )
     example = people[0]
     terminal.out.print(f"sub-{example.label}, for example:")
@@ -347,8 +349,8 @@ def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]],
     )
     if left_out:
         terminal.err.print(
-            f"Warning: {whole} runs, series or regions of a series and {len(left_out) - whole} rows of events were not used; left_out.tsv "
-            "says why."
+            f"Warning: not used: {len(left_out) - whole} row(s) of events files, and {whole} other item(s), which are runs, series or "
+            "regions of a series; left_out.tsv says why."
         )
     unmet = [(pseudonym, each) for pseudonym, each in left_out if each.reason.startswith(MEETS_NO_EVENTS)]
     if unmet:

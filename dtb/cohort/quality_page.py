@@ -136,7 +136,13 @@ def _figures(
     wanted: list[tuple[str, str, list[float], list[bool], float | None]] = [
         ("Motion", "mm", [math.nan if p.motion is None else p.motion for p in people], stayed, config.max_motion_mm),
         ("Rest", "minutes", [p.rest_seconds / 60 for p in people], stayed, config.min_rest_seconds / 60),
-        ("Volumes left, rest", _SHARE, [p.rest_volumes_fraction for p in people], stayed, config.min_volumes_fraction),
+        (
+            "Share of volumes left, rest",
+            _SHARE,
+            [p.rest_volumes_fraction for p in people],
+            stayed,
+            config.min_volumes_fraction,
+        ),
         ("Regions present", _SHARE, [p.region_fraction for p in people], stayed, config.min_region_fraction),
         (
             "Regions' mean coverage at rest",
@@ -160,7 +166,7 @@ def _figures(
                 [run.rt_outlier_fraction for run in own],
                 config.max_rt_outlier_fraction,
             ),
-            ("Volumes left", _SHARE, [run.volumes_fraction for run in own], config.min_volumes_fraction),
+            ("Share of volumes left", _SHARE, [run.volumes_fraction for run in own], config.min_volumes_fraction),
             ("Trials without a press", _SHARE, [run.omission_fraction for run in own], config.max_omission_fraction),
             ("Presses where none was right", _SHARE, [run.commission_fraction for run in own], None),
             ("d' of pressing", "", [run.d_prime for run in own], None),

@@ -99,8 +99,8 @@ def init(given: Given, out: Path | None, check: Callable[[Config], None], *, ove
     )
     if held_out not in ("people", "later"):
         raise ConfigurationError(f"What is held out is {held_out!r}; expected people or later.")
-    name = name_of(bids)
-    folder = (out or Path(name)).absolute()
+    folder = (out or Path(name_of(bids))).absolute()
+    name = name_of(folder)
     _write(folder, survey, files, Answers(name, _tasks_of(files, folder), rest, held_out), overwrite=overwrite)
     _say(survey, files, left_out)
     missing = what_is_missing(survey) + (
@@ -182,6 +182,10 @@ def _say(survey: Survey, files: Sequence[TaskFile], left_out: dict[str, str]) ->
         asked = sum(question.is_open for question in each.draft.questions)
         terminal.out.print(
             f"Task {each.label}: drafted, tasks/{each.name}.yaml, with {asked} questions to answer in its first lines"
+        )
+    if any(each.draft is not None for each in files):
+        terminal.out.print(
+            "A run goes through with what was taken. What the drafts ask decides what its figures mean: answer them first, in those files."
         )
     for label, reason in left_out.items():
         terminal.err.print(f"Warning: task {label} is left out: {reason}")

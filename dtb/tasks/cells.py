@@ -147,7 +147,8 @@ class Cells:
         for row in np.flatnonzero(rows):
             value = values[row]
             text = reason.format(f"{value:g}" if isinstance(value, float) else value)
-            self.note(int(row), text, re.sub(r"\{[^}]*\}", "…", reason))
+            # Rows are counted by the reason without the value, which tells of each; that nothing is there is one reason.
+            self.note(int(row), text, text if value == "n/a" else re.sub(r"\{[^}]*\}", "…", reason))
 
     def note(self, row: int, reason: str, kind: str) -> None:
         """Note why one row cannot be used."""

@@ -124,7 +124,9 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
     else:
         response_JA, rt_J, omissions = np.zeros_like(correct.correct_JA), np.full(len(rows), np.nan), {}
     pulses = [_pulses(spec, cells, place) for place in range(len(spec.stimuli))]
+    condition_J = _conditions(spec, cells)[rows]
 
+    # Last of all: each of the above may find that a row cannot be used.
     usable_J = np.array([row not in cells.problems for row in rows], dtype=bool)
     response_JA[~usable_J] = False
     rt_J[~usable_J] = np.nan
@@ -138,7 +140,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
         correct_JA=correct.correct_JA,
         scored_J=correct.scored_J,
         usable_J=usable_J,
-        condition_J=_conditions(spec, cells)[rows],
+        condition_J=condition_J,
         pulse_channel_Q=channel[order].astype(np.int16),
         pulse_onset_seconds_Q=pulse_onset[order],
         pulse_duration_seconds_Q=duration[order],

@@ -39,7 +39,7 @@ def test_what_is_written_for_a_real_tree_passes_the_dry_run(
         assert (config.ingest.layout, config.train.bold_weight) == ("halfpipe", 0)
         assert config.ingest.tasks == ("bart", "scap", "stopsignal", "taskswitch")
     else:
-        assert "gradcptface: 2 events files, 2 with a series" in said
+        assert "gradcptface: 2 events files of 2 of 2 people, 2 with a series" in said
         assert config.ingest.layout == "xcpd"
         assert [Path(task).name for task in config.ingest.tasks] == ["gradcptface.yaml", "gradcptscene.yaml"]
     before = (tmp_path / "mine" / "config.yaml").read_bytes()

@@ -199,3 +199,13 @@ def test_damaged_bytes_are_refused_by_name_or_accounted_for(task, tmp_path, data
         assert named
         return
     account_for(found)
+
+
+def test_a_row_whose_condition_cannot_be_read_is_not_used_as_one_without_a_condition(tmp_path):
+    rows = rows_of("scap")
+    rows[0]["onset"], rows[0]["Load"] = " 0.5", "5 "
+    path = tmp_path / "bad.tsv"
+    path.write_text(text_of(rows), encoding="utf-8")
+    found = read_trials(load_task("scap"), path)
+    account_for(found)
+    assert 2 not in by_line(found)

@@ -45,11 +45,13 @@ MIDDLE_ASSUMED = (
 )
 START_UNKNOWN = (
     "nothing says whether slice timing was corrected, and to which time (SliceTimingCorrected, StartTime in a sidecar); each volume is "
-    "taken to be measured at its beginning. If fMRIPrep corrected it, name its tree in --derivatives too"
+    "taken to be measured at its beginning, which is wrong by half a repetition time if it was. If fMRIPrep corrected it, name its tree in "
+    "--derivatives too"
 )
 DROPPED_UNKNOWN = (
     "nothing says how many volumes were removed from the beginning (DummyScans or ScanStart in a sidecar, num_dummy_volumes in XCP-D's "
-    "*_qc.tsv); none is assumed. If there were any, set ingest.dropped_volumes"
+    "*_qc.tsv); none is assumed. If there were any, all onsets come as much too late in the BOLD: whoever made the series knows, and "
+    "ingest.dropped_volumes says it"
 )
 DROPPED_DIFFERS = (
     "ingest.dropped_volumes is used, although files say another number of volumes removed from the beginning"

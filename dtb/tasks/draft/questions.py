@@ -13,6 +13,8 @@ from dtb.tasks.draft.columns import has_word, is_counter, is_time, words_of
 from dtb.tasks.draft.found import Found, kind_of
 
 _FEW = 8
+_OF_PRESSES = {"resp", "response", "key", "button", "press", "answer", "acc", "accuracy", "correct", "rt"}
+"""Words of columns that say what a person did, which nobody saw."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ def questions_about(found: Found, values: dict[str, Any]) -> list[Question]:
         *_about_responses(found, values),
         *_about_answers(found),
         *_about_stimuli(found, values),
-        *_about_conditions(values),
+        *_about_conditions(found, values),
     ]
     return sorted(questions, key=lambda question: not question.is_open)
 
@@ -173,6 +175,7 @@ def _about_stimuli(found: Found, values: dict[str, Any]) -> Iterator[Question]:
         if name not in used
         and not is_time(name)
         and not is_counter(name)
+        and not has_word(name, _OF_PRESSES)
         and len(found.pool.levels(name, found.trial_W)) > 1
     ]
     what = (
@@ -194,15 +197,32 @@ def _about_stimuli(found: Found, values: dict[str, Any]) -> Iterator[Question]:
         yield Question("stimuli_depend_on_responses", text)
 
 
-def _about_conditions(values: dict[str, Any]) -> Iterator[Question]:
+def _about_conditions(found: Found, values: dict[str, Any]) -> Iterator[Question]:
     conditions = values["trials"].get("conditions", {})
     if not conditions:
-        yield Question("trials.conditions", "No column looks like conditions. Which rows are to be compared?")
+        text = (
+            "No column looks like conditions. Which rows are to be compared? None need be; then no effect is reported."
+        )
+        yield Question("trials.conditions", f"{text}{_conditions_by_answer(found)}")
     elif not values.get("contrast"):
-        text = f"Which condition minus which is the effect of interest? Among {listed(list(conditions))}; nothing was taken."
-        yield Question("contrast", text)
+        one, other = list(conditions)[-1], next(iter(conditions))
+        text = f"Which condition minus which is the effect of interest? Among {listed(list(conditions))}; nothing was taken, and then no "
+        yield Question(
+            "contrast",
+            f"{text}effect is reported. For example, as a line at the end: `contrast: {{{one}: 1, {other}: -1}}`.",
+        )
     other = "cognitive" if values["domain"] == "affective" else "affective"
     yield Question("domain", f"Taken for {values['domain']}; the other is {other}.", is_open=False)
+
+
+def _conditions_by_answer(found: Found) -> str:
+    """Return the conditions that the column with the right answers would make, as a line to copy."""
+    if found.answers.how not in ("column", "learnt") or len(found.answers.sources) != 1:
+        return ""
+    (source,) = found.answers.sources
+    levels = found.pool.sorted_levels(source)[:_FEW]
+    line = ", ".join(f"{source}_{level}: {{{source}: ['{level}']}}" for level in levels)
+    return f" By the right answer they would be `conditions: {{{line}}}`, under `trials`."
 
 
 def listed(names: Any) -> str:
