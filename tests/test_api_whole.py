@@ -151,7 +151,6 @@ def commanded(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.own_ray
-@pytest.mark.on_request
 def test_all_stages_on_a_cluster_that_was_there_before(
     command: list[str], commanded: subprocess.CompletedProcess[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +183,6 @@ def test_all_stages_on_a_cluster_that_was_there_before(
 
 
 @pytest.mark.own_ray
-@pytest.mark.on_request
 def test_functions_and_the_command_agree_to_the_last_bit_in_every_stage(
     run: dtb.RunResult, command: list[str], commanded: subprocess.CompletedProcess[str]
 ) -> None:

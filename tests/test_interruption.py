@@ -91,7 +91,6 @@ def test_training_answers_ctrl_c_at_once_and_a_scheduler_with_a_checkpoint(
 
 @pytest.mark.cluster
 @pytest.mark.own_ray
-@pytest.mark.on_request
 def test_a_sweep_answers_a_scheduler_with_a_checkpoint_of_who_trains_and_begins_nobody_else(tmp_path: Path) -> None:
     """Two members, and room for one of them. No checkpoint would be due for a thousand epochs."""
     shards, out, config = write_cohort(tmp_path / "shards"), tmp_path / "out", tmp_path / "config.yaml"

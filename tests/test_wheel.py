@@ -126,7 +126,6 @@ def test_the_environment_has_the_wheels_code_and_its_compiled_recurrence(environ
 
 @pytest.mark.cluster
 @pytest.mark.own_ray
-@pytest.mark.on_request
 def test_a_made_up_cohort_of_twelve_goes_from_start_to_page(environment, tmp_path):
     (tmp_path / "twelve.yaml").write_text(COHORT, encoding="utf-8")
     done = run_in(environment, tmp_path, "dtb", "run", "twelve.yaml", "run")

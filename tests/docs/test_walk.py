@@ -142,7 +142,6 @@ def prepare(page: str, world: Path, place: Path) -> None:
         shutil.copy(events, place / "sub-01" / "func" / "sub-01_task-stroop_events.tsv")
 
 
-@pytest.mark.on_request
 @pytest.mark.timeout(1800)
 def test_the_tutorial_runs_from_beginning_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
