@@ -202,7 +202,11 @@ def _test_of(figure: Figure, weights_BS: np.ndarray, confidence: float) -> FitTe
 
 
 def _reasons(found: Circumstances) -> Iterable[Reason]:
-    again = f"`dtb train SHARDS NEW {found.longer}`" if found.longer else "`dtb train` with more steps"
+    again = (
+        f"`dtb train SHARDS NEW --config TRAINED/config.yaml {found.longer}`"
+        if found.longer
+        else "`dtb train` with more steps"
+    )
     if found.ending == "improving":
         words = f"its training ended after {found.steps:,} steps while it was still improving"
         yield Reason("budget", words, f"train it longer ({again})")
@@ -227,7 +231,7 @@ def _reasons(found: Circumstances) -> Iterable[Reason]:
         yield Reason(
             "too few people",
             f"only {found.num_training} people trained it",
-            "add people (`dtb plan` says how many a claim needs) or make it smaller (`--twin.num-hidden 32`)",
+            "add people (`dtb plan` says how many a claim needs) or make it smaller (half of `twin.num_hidden`)",
         )
 
 

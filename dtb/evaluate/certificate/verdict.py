@@ -88,7 +88,7 @@ def verdict_of(certificate: Mapping[str, Any] | None) -> Verdict:
             "?",
             f"{people} seen in training; only unseen people show what a connectome says.",
             "Hold people out of the training.",
-            "dtb train shards train-unseen --split.kind subjects",
+            "dtb run train/config.yaml unseen --split.kind subjects",
         )
     if number < FEWEST_FOR_A_CLAIM:
         people = f"{number} people are" if number != 1 else "One person is"
@@ -116,7 +116,8 @@ def _misfit(fit: Mapping[str, Any], number: int, *, are_seen: bool) -> Verdict:
     if reason is not None:
         found = re.search(r"`([^`]+)`", reason["remedy"])
         step = _sentence(re.sub(r" \([^()]*`[^`]+`[^()]*\)", "", reason["remedy"]))
-        command = found[1].replace("SHARDS NEW", "shards train-again") if found else command
+        longer = found and re.search(r"--(max-\w+ \d+)$", found[1])
+        command = f"dtb run train/config.yaml again --train.{longer[1]}" if longer else found[1] if found else command
         command = _PLAN if command == "dtb plan" else command
     return Verdict(
         "misfit",
@@ -149,7 +150,7 @@ def _personal(tests: Sequence[Mapping[str, Any]], number: int, *, is_sure: bool)
         "✓",
         f"One training suggests it knows {what}{where}, from {number} unseen people's connectomes, not strangers'.",
         f"Train {SEEDS_FOR_A_CLAIM} seeds, evaluate each, and pool them.",
-        f"dtb sweep shards swept --seeds {seeds}",
+        f"dtb sweep shards swept --config train/config.yaml --seeds {seeds}",
     )
 
 

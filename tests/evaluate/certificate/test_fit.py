@@ -100,13 +100,13 @@ def test_several_trainings_are_judged_by_their_mean():
             Circumstances(ending="improving", steps=60, longer="--max-steps 1500"),
             "budget",
             "ended after 60 steps while it was still improving",
-            "`dtb train SHARDS NEW --max-steps 1500`",
+            "`dtb train SHARDS NEW --config TRAINED/config.yaml --max-steps 1500`",
         ),
         (
             Circumstances(ending="too short", steps=2, longer="--max-epochs 375"),
             "budget",
             "ended after 2 steps",
-            "`dtb train SHARDS NEW --max-epochs 375`",
+            "`dtb train SHARDS NEW --config TRAINED/config.yaml --max-epochs 375`",
         ),
         (
             Circumstances(ending="level", invisible_onsets=0.4),
@@ -212,7 +212,7 @@ def test_a_badly_trained_twin_is_said_not_to_fit_in_all_places_first(shards_and_
         "The twin does not fit: in 8 people it had not seen, it is worse than the group mean at "
     )
     assert "Likely because its training ended after 2 steps" in sentence
-    assert "`dtb train SHARDS NEW --max-steps 1500`" in sentence
+    assert "`dtb train SHARDS NEW --config TRAINED/config.yaml --max-steps 1500`" in sentence
     assert [reason["name"] for reason in figures["fit"]["reasons"]] == ["budget", "too few people"]
     assert figures["fit"] == certificate["fit"]
     assert certificate["verdict"] not in {"yes", "provisional"}
@@ -224,9 +224,9 @@ def test_a_badly_trained_twin_is_said_not_to_fit_in_all_places_first(shards_and_
     opening = re.sub("</?span>", "", said["report"]).replace("<code>", "`").replace("</code>", "`")
     assert "does not fit</p>" in opening[: opening.index("<h1")]
     assert "In 8 unseen people, the twin predicts" in opening[: opening.index("</h1>")]
-    assert "dtb train shards train-again --max-steps 1500" in opening[: opening.index("<figure")]
+    assert "dtb run train/config.yaml again --train.max-steps 1500" in opening[: opening.index("<figure")]
     assert (
-        "its training ended after 2 steps, before it had begun to learn: train it longer (`dtb train SHARDS NEW --max-steps 1500`)"
+        "its training ended after 2 steps, before it had begun to learn: train it longer (`dtb train SHARDS NEW --config TRAINED/config.yaml --max-steps 1500`)"
         in (opening)
     )
 
