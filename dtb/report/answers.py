@@ -6,6 +6,7 @@ import dataclasses
 
 import pandas as pd
 
+from dtb.evaluate.certificate.verdict import verdict_of
 from dtb.report.collected import OPTIONAL, Collected, Evaluation, Interventions, Missing, People
 from dtb.report.interventions import indicator_name
 from dtb.report.own_data import worth_in_words
@@ -58,7 +59,10 @@ def _personal(found: Collected) -> Answer:
         mine = [test for test in certificate["tests"] if test["kind"] == kind]
         if mine:
             parts.append(f"{words}: {sum(test['verdict'] == 'yes' for test in mine)} of {count(len(mine), 'test')}")
-    verdict = {"yes": "yes", "provisional": "yes", "no": "no"}.get(certificate["verdict"], "undecided")
+    # As the badge has it: of people who were seen, or of few, no test says no.
+    verdict = {"personal": "yes", "provisional": "yes", "not-personal": "no"}.get(
+        verdict_of(certificate).key, "undecided"
+    )
     said = "; ".join(parts)
     return Answer(title, f"{said[:1].upper()}{said[1:]}." if said else "Nothing could be tested.", verdict)
 
@@ -86,8 +90,16 @@ def _change(found: Collected) -> Answer:
     return Answer(
         title,
         f"The search moves the twins' {indicator_name(done.iloc[0])} by {number(moved, 2)} {unit}, a random change by "
-        f"{number(by_chance, 2)}.",
+        f"{number(by_chance, 2)}.{_doubt(done)}",
     )
+
+
+def _doubt(done: pd.DataFrame) -> str:
+    """Return from how many people the search abstains, as a further sentence; empty if from none."""
+    abstained = int(done["abstained"].fillna(False).sum()) if "abstained" in done else 0
+    if not abstained:
+        return ""
+    return f" It abstains from {'everybody: do not rely on it' if abstained == len(done) else f'{abstained} of {len(done)} people'}."
 
 
 def _people(found: Collected) -> Answer:

@@ -291,7 +291,7 @@ def test_a_slow_persons_lost_presses_are_counted_by_reason_and_stop_the_ingest(c
     assert "press after the response window" in (tmp_path / "shards" / "quality.html").read_text()
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        f"hammer: {num_late} trials of 1 people, {num_late} of {row['pseudonym']}: press after the response window"
+        f"hammer: {num_late} trial(s) of one person, {num_late} of {row['pseudonym']}: press after the response window"
         in said
     )
 

@@ -49,6 +49,21 @@ def test_points_lie_where_the_numbers_say():
     assert "for 8 people" in _root(svg).attrib["aria-label"]
 
 
+def test_a_baseline_that_says_nothing_of_somebody_leaves_the_picture_whole():
+    observed = np.array([0.5, 0.6, 0.7])
+    svg = figures.predicted_against_observed(
+        "f",
+        observed,
+        observed,
+        colour=task_colour(0),
+        title="t",
+        quantity="mean RT (s)",
+        baselines={"own earlier": np.array([0.5, np.nan, 0.8])},
+    )
+    assert "could not be drawn" not in str(svg)
+    assert "for 3 people" in _root(svg).attrib["aria-label"]
+
+
 def test_an_estimate_stands_in_its_interval_above_its_baselines_by_name():
     svg = figures.estimates(
         "f", 0.5, (0.25, 0.75), {"group mean": 0.25, "a & b": 0.75}, colour=task_colour(0), title="t", quantity="r"

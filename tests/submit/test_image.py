@@ -75,7 +75,7 @@ def test_the_small_image_keeps_the_environment_alone_and_ends_as_an_ordinary_use
     ]
     assert "apt-get" not in kept
     assert re.findall(r"^USER (.*)$", kept, re.MULTILINE) == ["1000:100"]
-    assert build.count("--require-hashes") == 2
+    assert build.count("--require-hashes") == 3
     assert (
         build.splitlines()[0].split()[0] == kept.splitlines()[0].split()[0]
     )  # the environment runs on the Python that made it

@@ -134,7 +134,7 @@ def predicted_against_observed(
             for place in (places if len(told) else ())
         ]
         shown = np.concatenate([observed_S[known], predicted_S[known], *(v[known] for v in (baselines or {}).values())])
-        _square(axes, shown)
+        _square(axes, shown[np.isfinite(shown)])
         axes.set(xlabel=f"observed {quantity}", ylabel=f"predicted {quantity}")
         axes.set_title(title)
         if baselines:

@@ -61,7 +61,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("key", "found"), CASES)
-def test_a_verdict_is_at_most_twenty_words_with_one_command_that_dtb_has(key, found, monkeypatch):
+def test_a_verdict_is_at_most_twenty_words_with_one_command_that_dtb_has(key, found, tmp_path, monkeypatch):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "config.yaml").write_text("name: mine\n")
+    monkeypatch.chdir(tmp_path)  # commands are given from within the folder of the run
     verdict = verdict_of(found)
     assert verdict.key == key
     assert 0 < len(verdict.sentence.split()) <= MOST_WORDS == 20
