@@ -8,7 +8,7 @@ import pandas as pd
 
 from dtb.evaluate.certificate.verdict import verdict_of
 from dtb.report.collected import OPTIONAL, Collected, Evaluation, Interventions, Missing, People
-from dtb.report.interventions import indicator_name
+from dtb.report.interventions import indicator_name, num_abstained
 from dtb.report.own_data import worth_in_words
 from dtb.report.parts import count, number
 
@@ -96,7 +96,7 @@ def _change(found: Collected) -> Answer:
 
 def _doubt(done: pd.DataFrame) -> str:
     """Return from how many people the search abstains, as a further sentence; empty if from none."""
-    abstained = int(done["abstained"].fillna(False).sum()) if "abstained" in done else 0
+    abstained = num_abstained(done)
     if not abstained:
         return ""
     return f" It abstains from {'everybody: do not rely on it' if abstained == len(done) else f'{abstained} of {len(done)} people'}."

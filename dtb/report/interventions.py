@@ -136,10 +136,15 @@ def _effect_words(done: pd.DataFrame, name: str, unit: str) -> str:
     )
 
 
+def num_abstained(done: pd.DataFrame) -> int:
+    """Return from how many people the search abstains; 0 for tables that do not say it."""
+    return int(done["abstained"].fillna(False).sum()) if "abstained" in done else 0
+
+
 def _abstained_words(done: pd.DataFrame) -> list[str]:
-    if "abstained" not in done or not done["abstained"].fillna(False).any():
+    abstained = num_abstained(done)
+    if not abstained:
         return []
-    abstained = int(done["abstained"].fillna(False).sum())
     if abstained == len(done) and not done["members_agreeing"].lt(1.0).all():
         return [
             "The search abstains: it is not shown that the twin knows this figure of people whom training did not see (correlation with "
