@@ -1,8 +1,8 @@
-"""What validation people tell of a living twin: how wide its intervals should be, and how much of it a baseline is to be blended with.
+"""What validation people tell of a living twin: level and width of its figures, and how much of it a baseline is to be blended with.
 
-A twin's intervals hold what it knows of: the posterior, and the noise of so many trials. They do not hold that somebody tires or
-learns between the first trials and the later ones. So variances are multiplied by what validation people's squared errors ask for, drawn
-towards 1.
+A twin knows what it was told: the posterior, and the noise of so many trials. It does not know that people tire, or learn, between the
+first trials and the later ones, which the baselines beside it learn from training people. So figures are moved by validation people's mean
+error, drawn towards 0, and variances are multiplied by what the squared errors that are left ask for, drawn towards 1.
 
 The blend is what the best linear baseline says after own trials, moved towards the living twin as far as validation people ask for.
 
@@ -29,7 +29,32 @@ _EQUAL_PEOPLE = 20
 """The share is drawn towards a half as by so many people who ask for that."""
 _SHARES = np.linspace(0.0, 1.0, 21)
 _UNMOVED_PEOPLE = 10
-"""The scale of variances is drawn towards 1 as by so many people whose errors are as large as is said."""
+"""Shift and scale are drawn towards 0 and 1 as by so many people without an error on average, whose errors are as large as is said."""
+
+
+def calibrated(said: Said, shift_Y: np.ndarray, scale_Y: np.ndarray) -> Said:
+    """Return the same with other means and variances of figures; single trials are left as they are."""
+    return dataclasses.replace(said, mean_QY=said.mean_QY + shift_Y, variance_QY=said.variance_QY * scale_Y)
+
+
+def shift_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
+    """Return what is to be added to each figure (Y,).
+
+    Parameters
+    ----------
+    did_VY : (V, Y)
+        What validation people did.
+    points : sequence of Said
+        What is said of them after more and more trials.
+
+    Examples
+    --------
+    Forty people are all slower by .05 s than is said; as many without an error as a quarter of them draw it towards 0.
+
+    >>> shift_of(np.full((40, 1), 0.05), [Said(np.zeros((40, 1)), np.ones((40, 1)))])
+    array([0.04])
+    """
+    return _over_people([did_VY - said.mean_QY for said in points], 0.0)
 
 
 def variance_scale_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
@@ -50,17 +75,17 @@ def variance_scale_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
     >>> variance_scale_of(did_VY, [Said(np.zeros((4000, 1)), np.ones((4000, 1)))]).round(1)
     array([4.])
     """
-    squared_NVY = np.stack([(did_VY - said.mean_QY) ** 2 / said.variance_QY for said in points])
-    known_NVY = np.isfinite(squared_NVY)
+    return _over_people([(did_VY - said.mean_QY) ** 2 / said.variance_QY for said in points], 1.0)
+
+
+def _over_people(values: Sequence[np.ndarray], otherwise: float) -> np.ndarray:
+    """Return the mean (Y,) over people and points of values (V, Y) at each point, drawn towards what it is otherwise."""
+    values_NVY = np.stack(values)
+    known_NVY = np.isfinite(values_NVY)
     # The same people at every point: points are averaged, people are counted.
-    mean_VY = np.where(known_NVY, squared_NVY, 0.0).sum(axis=0) / np.maximum(known_NVY.sum(axis=0), 1)
+    mean_VY = np.where(known_NVY, values_NVY, 0.0).sum(axis=0) / np.maximum(known_NVY.sum(axis=0), 1)
     number_Y = known_NVY.any(axis=0).sum(axis=0)
-    return np.asarray((mean_VY.sum(axis=0) + _UNMOVED_PEOPLE) / (number_Y + _UNMOVED_PEOPLE))
-
-
-def widened(said: Said, scale_Y: np.ndarray) -> Said:
-    """Return the same with other variances of figures; single trials are left as they are."""
-    return dataclasses.replace(said, variance_QY=said.variance_QY * scale_Y)
+    return np.asarray((mean_VY.sum(axis=0) + _UNMOVED_PEOPLE * otherwise) / (number_Y + _UNMOVED_PEOPLE))
 
 
 def partner_of(said: Mapping[str, Said]) -> Said:
