@@ -108,6 +108,7 @@ class TwinPredictor:
                 row_S[table.subject_J.numpy()].tolist(), table.run_J.tolist(), table.trial_J.tolist(), strict=True
             )
             self._chunks.append(_Chunk(batch, row_S, np.array([place.get(key, -1) for key in of_J], np.int64)))
+        self._has_connectomes = any(not bool(chunk.batch.connectome_SE.isnan().all()) for chunk in self._chunks)
         self._posteriors: dict[tuple[int, str, bytes], Latents] = {}
         self._said: dict[tuple[str, bytes, bytes, bool], Said] = {}
 
@@ -119,9 +120,10 @@ class TwinPredictor:
         found = {}
         for name in self._names:
             # No trials of one task are those of another, and a whole run may be as many as 40 trials.
-            key = (name, given_J.tobytes(), judged_J.tobytes(), is_later)
+            known = name if self._has_connectomes else LIVING_ALONE
+            key = (known, given_J.tobytes(), judged_J.tobytes(), is_later)
             if key not in self._said:
-                self._said[key] = self._performed(name, given_J, judged_J, question.judged, is_later)
+                self._said[key] = self._performed(known, given_J, judged_J, question.judged, is_later)
             else:
                 self._advance(len(self._people))
             found[name] = self._said[key]

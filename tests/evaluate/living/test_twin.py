@@ -80,6 +80,13 @@ def test_without_a_connectome_nothing_of_it_comes_in():
     assert one[LIVING_ALONE].mean_QY[:, 0].std() < 0.01
 
 
+def test_where_nobody_has_a_connectome_nothing_is_performed_twice():
+    records = [dataclasses.replace(each, connectome_E=np.full_like(each.connectome_E, np.nan)) for each in PEOPLE]
+    *_, order, living = predictor(records)
+    said = living.say(SAME, "5", order)
+    assert said[LIVING] is said[LIVING_ALONE]
+
+
 def test_own_trials_draw_the_prediction_towards_the_person_and_narrow_it():
     *_, people, order, living = predictor()
     observed_S = [
