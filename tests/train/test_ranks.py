@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from dtb.train.checkpoints.checkpoint import newest_complete
+from dtb.train.start.measure_people import EFFECTS_FILE
 from dtb.twin.export import load_twin
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import train_on_ranks
@@ -46,22 +49,38 @@ def config(**train):
 
 
 @pytest.fixture(scope="module")
-def one(cohort, tmp_path_factory):
-    return train_on_ranks(config(zero_stage=0), cohort, tmp_path_factory.mktemp("one"), 1)
+def folder_of_one(tmp_path_factory):
+    return tmp_path_factory.mktemp("one")
+
+
+@pytest.fixture(scope="module")
+def one(cohort, folder_of_one):
+    return train_on_ranks(config(zero_stage=0), cohort, folder_of_one, 1)
 
 
 def furthest(rows, others):
     return max(abs(row[name] - other[name]) for row, other in zip(rows, others, strict=True) for name in COMPARED)
 
 
+def effects_of(folder):
+    """Return what training found of each person's own effect, whose table ranks divide among them."""
+    tensors = load_file(folder / EFFECTS_FILE)
+    with safe_open(folder / EFFECTS_FILE, "pt") as opened:
+        return opened.metadata()["pseudonyms"], torch.cat([tensors["mean_PZ"], tensors["scale_PZ"]])
+
+
 @pytest.mark.parametrize("world_size", [2, 4])
-def test_ranks_agree_over_fifty_steps(one, cohort, tmp_path, world_size):
+def test_ranks_agree_over_fifty_steps(one, folder_of_one, cohort, tmp_path, world_size):
     rows = train_on_ranks(config(zero_stage=1), cohort, tmp_path, world_size)
     assert len(rows) * 3 > 50
     assert furthest(rows, one) < 1e-5
     for row, other in zip(rows, one, strict=True):
         assert row["tasks"]["hammer"] == pytest.approx(other["tasks"]["hammer"], abs=1e-5)
         assert 0 < row["peak_flops_share"] < 1
+    (people, found_PZ), (same_people, one_PZ) = effects_of(tmp_path), effects_of(folder_of_one)
+    assert people == same_people
+    assert one_PZ[: len(one_PZ) // 2].abs().max() > 0.01
+    torch.testing.assert_close(found_PZ, one_PZ, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
