@@ -25,7 +25,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 import torch
 from made_up_people import made_up_people
+from torch import Tensor
 
 from dtb.config import SegmentConfig, SynthConfig, TwinConfig
 from dtb.evaluate.living.baselines import Group
@@ -65,6 +66,8 @@ MOST_KEPT = 1000
 TWIN = TwinConfig(num_hidden=24, rank=3, latent_size=6, encoder_widths=(32,), step_seconds=0.1)
 SEGMENTS = SegmentConfig(segment_seconds=60.0, burn_in_seconds=4.0)
 NOWHERE = np.zeros(0, np.int64)
+Trained = tuple[Twin, PersonEffects]
+MoreLoss = Callable[[Twin, PersonEffects, Batch], Tensor]
 
 
 class Study:
@@ -113,8 +116,8 @@ class Study:
             effects.log_scale_PZ.requires_grad_(False)
         return effects
 
-    def train(self, kind: str, num_steps: int) -> tuple[int, dict[str, tuple[Twin, PersonEffects]]]:
-        """Return the step of the smallest validation loss, and the twins of that and of the last step, each with its effects."""
+    def train(self, kind: str, num_steps: int, more: MoreLoss | None = None) -> tuple[int, dict[str, Trained]]:
+        """Return the step of the smallest validation loss, and the twins of that and of the last step; `more` is added to the loss."""
         torch.manual_seed(self.seed)
         twin, effects = Twin(TWIN, self.sizes), self.effects(kind)
         twin.set_normalisation(
@@ -133,13 +136,14 @@ class Study:
             optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"] = rate, EFFECTS_RATE * rate
             optimizer.zero_grad()
             batch = self._batch(some, step)
-            (objective(batch).total / len(some)).backward()
+            loss = objective(batch).total / len(some)
+            (loss if more is None else loss + more(twin, effects, batch)).backward()
             torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
             optimizer.step()
             if (step + 1) % LOOK_EVERY == 0:
-                loss = self._validated(objective)
-                if loss < least:
-                    least, best_step, best = loss, step + 1, copy.deepcopy((twin, effects))
+                validated = self._validated(objective)
+                if validated < least:
+                    least, best_step, best = validated, step + 1, copy.deepcopy((twin, effects))
         return best_step, {"best": best, "last": (twin, effects)}
 
     def _batches(self) -> Iterator[tuple[str, ...]]:
@@ -166,7 +170,7 @@ class Study:
         batch = self.maker.batch(self.of(self.split.validation), "validation")
         return float(objective(batch).total) / NUM_VALIDATION
 
-    def figures(self, twin: Twin, effects: PersonEffects) -> dict[str, float]:
+    def figures(self, twin: Twin, effects: PersonEffects, amounts: Sequence[str] = AMOUNTS) -> dict[str, float]:
         """Return what the twin says of unseen people after some of their own trials, by amount, figure and metric."""
         chosen = self.split.train[:: -(-len(self.split.train) // MOST_PEOPLE)]
         measure_prior(twin, _Chosen(self, twin, effects, chosen), effects.covariance_ZZ().detach().double())
@@ -178,7 +182,7 @@ class Study:
         for task in range(len(self.taskset.specs)):
             question, did_SY = Question("later", task, task), group.later(self.taskset, task).value_SY
             judged_J = group.order.judged(people.trials, task)
-            for amount in AMOUNTS:
+            for amount in amounts:
                 said = predictor.say(question, amount, group.order)[LIVING]
                 tables.append(
                     rows_of(question, amount, int(amount), LIVING, said, did_SY, judged_J, people, self.taskset)
