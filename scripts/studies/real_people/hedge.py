@@ -6,8 +6,8 @@ from behaviour import baselines, twin
 from parts import Figure, Work
 
 TASKS = ("hedge_flanker", "hedge_stroop")
-FOLDS, STEPS = (0,), 400
-SMALLER = "Baselines of everybody; a twin of one of three folds and 400 steps."
+FOLDS, STEPS = (0, 1, 2), 400
+SMALLER = "A twin of each of three folds, 400 steps each."
 
 
 def study(work: Work) -> dict[str, Figure]:
