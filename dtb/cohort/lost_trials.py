@@ -11,6 +11,8 @@ from dtb.errors import InputDataError
 from dtb.files import write_table
 
 TABLE = "lost_trials.tsv"
+MANY = 0.05
+"""Whoever lost a larger share of the trials of a task is named on the quality page."""
 _SHOWN = 5
 
 
@@ -37,6 +39,22 @@ def lost_by_reason(people: Sequence[tuple[str, PersonQuality]]) -> list[tuple[st
         ((who, most),) = by_person.most_common(1)
         rows.append((task, reason, by_person.total(), len(by_person), f"{most} of {who}"))
     return sorted(rows, key=lambda row: -row[2])
+
+
+def who_lost_many(people: Sequence[tuple[str, PersonQuality]]) -> list[tuple[str, str, int, int, str]]:
+    """Return who lost more than `MANY` of the trials of a task, the task, how many of how many, and the commonest reason.
+
+    Largest shares come first. Nobody who was set aside is among them.
+    """
+    rows = []
+    for pseudonym, person in people:
+        for task in () if person.set_aside else dict.fromkeys(run.task for run in person.runs):
+            runs = [run for run in person.runs if run.task == task]
+            lost = sum((Counter(run.lost) for run in runs), Counter[str]())
+            total = lost.total() + sum(run.num_usable for run in runs)
+            if lost.total() > MANY * total:
+                rows.append((pseudonym, task, lost.total(), total, lost.most_common(1)[0][0]))
+    return sorted(rows, key=lambda row: -row[2] / row[3])
 
 
 def refuse_if_slow_are_cut(people: Sequence[tuple[str, PersonQuality]], limit: float, out: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtb.cohort.lost_trials import lost_by_reason
+from dtb.cohort.lost_trials import MANY, lost_by_reason, who_lost_many
 from dtb.cohort.quality import PersonQuality, RunQuality
 from dtb.config import IngestConfig
 from dtb.files import write_table, write_text
@@ -82,18 +82,21 @@ def write_quality_page(
     ]
     known = icc_E[np.isfinite(icc_E)] if icc_E is not None else np.zeros(0)
     quartiles = np.percentile(known, [25, 50, 75]) if len(known) else None
+    kept = sum(not person.set_aside for _, person in people)
     text = render(
         "quality",
         links=[PageLink("Data quality", PAGE)],
         here=PAGE,
-        kept=sum(not person.set_aside for _, person in people),
-        total=sum(not person.set_aside for _, person in people) + len(quarantined),
+        kept=kept,
+        total=kept + len(quarantined),
         num_shown_aside=sum(bool(person.set_aside) for _, person in people),
         num_runs_aside=sum(not used for _, _, used in runs),
         num_left_out=num_left_out,
         num_rows=num_rows,
         reasons=commonest(quarantined),
         lost=lost_by_reason(people),
+        losers=who_lost_many(people),
+        many=f"{MANY:.0%}",
         figures=_figures([person for _, person in people], [(run, used) for _, run, used in runs], coverage_R, config),
         flagged=[(pseudonym, run) for pseudonym, run, used in runs if run.flag and used],
         icc=None if quartiles is None else f"{quartiles[1]:.2f} ({quartiles[0]:.2f} to {quartiles[2]:.2f})",

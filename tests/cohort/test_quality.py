@@ -319,6 +319,7 @@ def test_page_and_report_have_commissions_and_d_prime(tmp_path):
     assert "Presses where none was right, gradcpt:" in page
     assert "d&#39; of pressing, gradcpt:" in page
     assert "<td>press after the response window</td><td>8</td><td>1</td><td>8 of p1</td>" in page
+    assert "lost more than 5%" not in page  # 8 of 208
     table = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
     np.testing.assert_allclose(table.commission_fraction, [0.3, 1.0])
     np.testing.assert_allclose(table.d_prime, [run.d_prime for run in runs], rtol=1e-4)
@@ -326,3 +327,20 @@ def test_page_and_report_have_commissions_and_d_prime(tmp_path):
     shown = {row[1]: row for row in _quality_tables(table)[0].rows if row[0] == "gradcpt"}
     assert shown["share of presses where none was right"][3] == "0.3 to 1"
     assert shown["d' of pressing"][4] == "2"
+
+
+def test_the_page_is_green_only_if_nobody_lost_many_trials(tmp_path):
+    def page_of(num_lost: int) -> str:
+        run = dataclasses.replace(
+            run_quality(go_nogo(88, 2, 3, 7), ONE_ALTERNATIVE, lost={LATE: num_lost, "row": 1}), flag=""
+        )
+        people = [(f"p{place}", PersonQuality(0.1, 600.0, 1.0, 1.0, (run,))) for place in (1, 2)]
+        write_quality_page(tmp_path, people, [], 0, 0, None, np.array([1.0]), IngestConfig())
+        return (tmp_path / "quality.html").read_text()
+
+    assert 'class="badge personal"' in page_of(4)  # 5 of 105
+    lost = page_of(5)  # 6 of 106
+    assert 'class="badge few"' in lost
+    assert "2 people lost more than 5% of a task's trials." in " ".join(lost.split())
+    assert '<td class="number">6</td>\n<td class="number">106</td><td class="number">6%</td>' in lost
+    assert f"<td>{LATE}</td>" in lost
