@@ -51,6 +51,11 @@ class Verdict:
     step: str
     command: str
 
+    @property
+    def in_a_line(self) -> str:
+        """Return the badge and the sentence, as a terminal says them."""
+        return f"{self.mark} {self.badge}: {self.sentence}"
+
 
 def verdict_of(certificate: Mapping[str, Any] | None) -> Verdict:
     """Return the verdict of a certificate.
