@@ -6,6 +6,7 @@ stopped. The stages know nothing of one another: each is the same function that 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Collection
 from functools import partial
@@ -14,8 +15,8 @@ from typing import Any
 
 from dtb.cluster.connection import connected, require_variables
 from dtb.config import Config
-from dtb.errors import ConfigurationError, OutputInUseError
-from dtb.stages import progress_of_stage
+from dtb.errors import ConfigurationError, OutputInUseError, UserError
+from dtb.stages import STAGE_FILE, progress_of_stage, read_stage, seconds_of_stage
 from dtb.terminal import err, headed, out
 
 # The folder of each stage within a run folder, in the order of the stages.
@@ -184,8 +185,7 @@ def run_all(
     steps = [step for step in steps_of(config, run) if step.stage in stages]
     left = [step for step in steps if progress_of_stage(step.folder) != "done"]
     if dry_run:
-        for number, step in enumerate(steps, 1):
-            out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  ({progress_of_stage(step.folder)})")
+        _print_steps(steps, run)
     is_used = run.exists() and any(run.iterdir())
     if set(stages) != set(FOLDERS):
         is_used = any(progress_of_stage(step.folder) == "begun" for step in steps)
@@ -207,11 +207,53 @@ def run_all(
             step.call(resume=state != "to do")
     if "report" not in stages:
         return
-    from dtb.report.collect import read_headline
+    from dtb.report.collect import read_headline, read_verdict
 
+    verdict = read_verdict(run)
+    out.print(verdict.in_a_line, style="bold")
     if (misfit := read_headline(run)) is not None:
         out.print(misfit, style="bold red")
+    out.print(f"Next, in {run}: {verdict.command}  # {verdict.step}")
     out.print(f"Report: {(run / 'report' / 'index.html').resolve()}")
+
+
+def _print_steps(steps: list[Step], run: Path) -> None:
+    """Print the stages, and how long each took: here, or else in the newest finished run beside this one."""
+    from dtb.train.driver.duration import in_words
+
+    timed = _timed_run(run)
+    for number, step in enumerate(steps, 1):
+        state = progress_of_stage(step.folder)
+        here = seconds_of_stage(step.folder)
+        there = None if timed is None or state == "done" else seconds_of_stage(timed / FOLDERS[step.stage])
+        took = f" in {in_words(here)}" if here is not None else ""
+        took += f"; took {in_words(there)} in {timed}" if there is not None else ""
+        out.print(f"{number}. dtb {step.stage:<10} -> {step.folder}  ({state}{took})")
+    if timed is not None:
+        people, made = (read_stage(timed / FOLDERS[stage])["summary"] for stage in ("ingest", "train"))
+        out.print(
+            f"There, {people.get('subjects', '?')} people were read, and training made {made.get('steps', '?')} steps: its time grows with "
+            "these, that of other stages with the people."
+        )
+    elif any(progress_of_stage(step.folder) != "done" for step in steps):
+        out.print(
+            f"How long it takes is not known: no finished run in {run.absolute().parent} tells it. Training estimates its own after "
+            "its first steps, and `dtb watch` does at any time."
+        )
+
+
+def _timed_run(run: Path) -> Path | None:
+    """Return the newest finished run beside this one that says how long its training took; None without one."""
+    found = []
+    for path in run.absolute().parent.glob(f"*/{FOLDERS['train']}/{STAGE_FILE}"):
+        other = path.parent.parent
+        with contextlib.suppress(UserError, OSError):  # what is damaged there is no matter here
+            is_whole = all(
+                progress_of_stage(other / FOLDERS[stage]) == "done" for stage in ("ingest", "train", "report")
+            )
+            if is_whole and other != run.absolute() and seconds_of_stage(path.parent) is not None:
+                found.append((path.stat().st_mtime, other))
+    return max(found)[1] if found else None
 
 
 def _check(left: list[Step]) -> None:

@@ -22,6 +22,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -182,6 +183,7 @@ class OutputFolder:
     is_complete: bool
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     _lock: _Lock | None = dataclasses.field(default=None, repr=False, compare=False)
+    _began: float = dataclasses.field(default_factory=time.monotonic, repr=False, compare=False)
 
     @classmethod
     def examine(
@@ -279,7 +281,10 @@ class OutputFolder:
     def finish(self, summary: dict[str, Any], sealed: Sequence[str] = ()) -> None:
         """Declare the folder complete, with a few figures (JSON values) that describe it, and the SHA-256 of files that are there."""
         seals = {name: sha256_of(self.path / name) for name in sealed if (self.path / name).is_file()}
-        self._write_stage(complete=True, summary=summary, **({"sha256": seals} if seals else {}))
+        more: dict[str, Any] = {"sha256": seals} if seals else {}
+        if not self.is_resumed:  # else nobody knows how long the part before took
+            more["seconds"] = round(time.monotonic() - self._began, 1)
+        self._write_stage(complete=True, summary=summary, **more)
 
     def _write_stage(self, *, complete: bool, summary: dict[str, Any], **more: Any) -> None:
         write_json(
@@ -302,6 +307,12 @@ def progress_of_stage(path: Path) -> str:
     if not (path / STAGE_FILE).exists():
         return "to do"
     return "done" if read_stage(path)["complete"] else "begun"
+
+
+def seconds_of_stage(path: Path) -> float | None:
+    """Return how long the stage took that completed a folder; None where it is not known."""
+    found = read_stage(path).get("seconds") if progress_of_stage(path) == "done" else None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def broken_seals(path: Path) -> list[str]:

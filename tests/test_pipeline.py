@@ -61,7 +61,25 @@ def test_a_dry_run_refuses_what_the_run_would_refuse_at_once(
     said = capsys.readouterr().out
     assert said.count(str(out)) == 8  # in each stage's line and in synth's own: no part of a path is taken for a style
     assert "What ingest, train, evaluate, simulate, intervene, report would read is not there yet" in said
+    assert "How long it takes is not known: no finished run" in said
     assert not out.exists()
     OutputFolder.claim(out / "cohort", "synth", Config(), resume=False)
     with pytest.raises(OutputInUseError, match="not empty"):
         run_all(Config(cluster=two_cores), out, resume=False, dry_run=True)
+
+
+def test_a_dry_run_says_how_long_the_newest_run_beside_it_took(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, stage in (("shards", "ingest"), ("train", "train"), ("report", "report")):
+        folder = OutputFolder.claim(tmp_path / "before" / place, stage, Config(), resume=False)
+        folder.finish({"subjects": 30, "steps": 700})
+        state = json.loads((tmp_path / "before" / place / "stage.json").read_text())
+        assert state["seconds"] >= 0
+        (tmp_path / "before" / place / "stage.json").write_text(json.dumps(state | {"seconds": 90.0}))
+    (tmp_path / "damaged" / "train").mkdir(parents=True)
+    (tmp_path / "damaged" / "train" / "stage.json").write_text("{")
+    run_all(Config(cluster=ClusterConfig(num_cpus=2)), tmp_path / "new", resume=False, dry_run=True)
+    said = capsys.readouterr().out
+    assert f"(to do; took 2 min in {tmp_path / 'before'})" in said
+    assert "There, 30 people were read, and training made 700 steps" in said
