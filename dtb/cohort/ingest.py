@@ -43,14 +43,14 @@ from dtb.cohort.person import MEETS_NO_EVENTS
 from dtb.cohort.quality import PersonQuality
 from dtb.cohort.quality_page import PAGE, SetAside, commonest, write_quality_page, write_quality_table
 from dtb.cohort.series.read import require_atlas_space
-from dtb.cohort.series.region_centres import find_places
+from dtb.cohort.series.region_centres import find_places, region_places
 from dtb.cohort.workers import read_people
 from dtb.config import Config, IngestConfig, sections
 from dtb.config.labels import read_labels
 from dtb.errors import InputDataError, OutputInUseError
 from dtb.files import write_table
 from dtb.people.coverage import RegionCoverage
-from dtb.people.parcellation import REGIONS_FILE, save_places
+from dtb.people.parcellation import REGIONS_FILE, no_places_in_words, save_places
 from dtb.people.reliability import EdgeReliability
 from dtb.shards.manifest import SEALED, CohortDescription
 from dtb.shards.write import ShardWriter
@@ -60,6 +60,8 @@ from dtb.tasks.taskset import TaskSet
 
 _NUM_REASONS = 8
 _NUM_NAMED = 5
+_NUM_EXAMPLES = 2
+"""Files of each kind that a dry run names."""
 
 
 def ingest(
@@ -113,12 +115,20 @@ def ingest(
         lacking = LAYOUTS[wanted.layout].lacking
         for sentence in lacking(derivatives, wanted) if lacking is not None and wanted.atlas is not None else ():
             terminal.err.print(f"Warning: {sentence}")
+        if wanted.atlas is not None and lacking is None:  # it says where regions lie, and nothing else
+            region_places(wanted.atlas, regions, wanted.region_labels)
         covariates = read_covariates(bids, [person.label for person in files], wanted.family_column)
         _require_events(files, tasks, bids)
         first_files.require_readable(tasks, files, reader)
     _require_same_people(files, out, wanted)
     call = StageCall("ingest", out, sections(config, "ingest"), resume=resume, dry_run=dry_run)
-    if call.ends_early(lambda: _print_plan(files, regions, tasks, out)):
+
+    def plan() -> None:
+        _print_plan(files, regions, tasks, out)
+        if wanted.atlas is None and find_places(regions, derivatives, wanted) is None:
+            terminal.out.print(f"Note: {no_places_in_words(regions)}")
+
+    if call.ends_early(plan):
         if not dry_run:
             remove_finished(out)  # which a run that was killed when it was complete left
         return
@@ -178,8 +188,11 @@ def ingest(
     num_whole = sum(each.line is None for _, each in left_out)
     icc_E = reliability.save(out).get("icc_E")
     coverage.save(out)
+    has_places = True
     with terminal.or_warn(f"{out / REGIONS_FILE} was not made"):
-        save_places(out, regions, find_places(regions, derivatives, wanted))
+        place_R3 = find_places(regions, derivatives, wanted)
+        save_places(out, regions, place_R3)
+        has_places = place_R3 is not None
     write_quality_table(out, people)
 
     def draw() -> None:
@@ -205,6 +218,8 @@ def ingest(
         terminal.err.print(f"Warning: {use}")
     _warn_of_lost_trials(people, out)
     _warn_of_unseen_onsets(people, tasks)
+    if not has_places:
+        terminal.err.print(f"Note: {no_places_in_words(regions)} `dtb report` and `dtb view` take it too.")
 
 
 def _require_same_people(people: list[PersonFiles], out: Path, config: IngestConfig) -> None:
@@ -337,8 +352,11 @@ def _print_plan(people: list[PersonFiles], regions: tuple[str, ...], tasks: Task
         )
     example = people[0]
     terminal.out.print(f"sub-{example.label}, for example:")
-    for path in (file.path for files in (example.matrices, example.rest, example.events) for file in files):
-        terminal.out.print(f"  {path}")
+    for paths in ([file.path for file in files] for files in (example.matrices, example.rest, example.events)):
+        for path in paths[:_NUM_EXAMPLES]:
+            terminal.out.print(f"  {path}")
+        if len(paths) > _NUM_EXAMPLES:
+            terminal.out.print(f"  and {len(paths) - _NUM_EXAMPLES} more")
 
 
 def _print_summary(summary: dict[str, int], left_out: list[tuple[str, LeftOut]], absent: list[str], out: Path) -> None:

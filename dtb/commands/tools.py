@@ -229,6 +229,8 @@ class View(Stage):
     """Address to listen at; the default can be reached from this machine only."""
     port: Annotated[int, arg(metavar="0-65535")] = 8765
     """Port to listen at; 0 for any that is free."""
+    atlas: Path | None = None
+    """Where the regions lie, if `dtb ingest` could not tell it: as for `dtb report --atlas`."""
     cluster: OmitArgPrefixes[cfg.ClusterConfig]
 
     def run(self, config: cfg.Config) -> None:
@@ -236,7 +238,7 @@ class View(Stage):
 
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(f"--port is {self.port}; a port is a number from 0 to 65535.")
-        view(self.run_folder, self.host, self.port, config.cluster)
+        view(self.run_folder, self.host, self.port, config.cluster, self.atlas)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

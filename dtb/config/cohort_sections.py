@@ -117,7 +117,8 @@ class IngestConfig(Section):
     `*_bold.dtseries.nii`; `tcp`: the Transdiagnostic Connectome Project's HDF5 files."""
     atlas: Path | None = None
     """Atlas for `fmriprep` (a labelled NIfTI volume, its names in a table of the same name or in `region_labels`) and `fmriprep_cifti` (a
-    `dlabel.nii`)."""
+    `dlabel.nii`). With other layouts it only says where regions lie whose names do not tell it, so that brains are drawn; see
+    `report.atlas`."""
     space: str | None = None
     """Which space to read (the name after `space-`), where a derivative tree holds several, or one that is none of the MNI's and that the
     atlas's file name does not say."""

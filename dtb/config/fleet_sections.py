@@ -151,4 +151,6 @@ class ReportConfig(Section):
     than theirs others too; 0 for none."""
     atlas: Path | None = None
     """Where the regions lie, to draw on a brain: the cohort's atlas as a labelled volume with its names in `STEM.tsv` beside it, or a table
-    of centres (`name`, `x`, `y`, `z` in mm). If not given, what `dtb ingest` found: by the regions' names, or in the derivative trees."""
+    of centres (`name`, `x`, `y`, `z` in mm), or `Schaefer100`, `Schaefer200`, `Schaefer300` or `Schaefer400`, for regions in the order of
+    that parcellation of 7 networks, whatever they are called. If not given, what `dtb ingest` found: by the regions' names, or in the
+    derivative trees."""

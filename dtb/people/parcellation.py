@@ -59,6 +59,34 @@ def places_of(regions: Sequence[str]) -> np.ndarray | None:
     return place_R3 if 2 * np.isfinite(place_R3[:, 0]).sum() >= len(regions) > 0 else None
 
 
+def places_in(parcellation: str) -> dict[str, tuple[float, ...]] | None:
+    """Return the centres of a parcellation of the cortex by the regions' names, in its order; None for a name of none.
+
+    Examples
+    --------
+    >>> list(places_in("Schaefer200").items())[0], places_in("AAL")
+    (('7Networks_LH_Vis_1', (-24.0, -53.0, -9.0)), None)
+    """
+    table = _tables().get(parcellation, {}) if parcellation in _CORTEX else {}
+    # A region stands in its table twice, under both its names.
+    return {name: (x, y, z) for name, _, x, y, z in dict.fromkeys(table.values())} or None
+
+
+def no_places_in_words(regions: Sequence[str]) -> str:
+    """Return in a sentence or two that it is not known where regions lie, and what `--atlas` takes to tell it."""
+    first = f" ({regions[0]}, ...)" if regions else ""
+    known = next((name for name in _CORTEX if name == f"Schaefer{len(regions)}"), None)
+    ordered = (
+        ""
+        if known is None
+        else f"; or {known}, if they are that atlas's {len(regions)} regions in the order of its 7 networks"
+    )
+    return (
+        f"It is not known where the regions lie{first}, so no brain is drawn. `--atlas` tells it: their atlas as a labelled volume in MNI "
+        f"space, or a table of their centres (name, x, y, z in mm){ordered}."
+    )
+
+
 def save_places(folder: Path, regions: Sequence[str], place_R3: np.ndarray | None) -> None:
     """Write the cohort's regions, their networks and centres as `regions.tsv` into a folder."""
     rows: list[tuple[str, ...]] = [("region", "network", "x", "y", "z")]

@@ -7,7 +7,7 @@ A report is written even when stages failed, so no absence is an error here: eac
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,15 +78,15 @@ def collect(run: Path, atlas: Path | None = None) -> Collected:
         interventions=attempt("intervene", _read_interventions),
         trial=attempt("trial", _read_trial),
         untrained=attempt("train", lambda folder: _read_table(folder / "quarantine.tsv")),
-        places_R3=_places(people, run / FOLDERS["ingest"], atlas),
+        places_R3=None
+        if isinstance(people, Missing)
+        else places_of_run(run, people.manifest.description.regions, atlas),
     )
 
 
-def _places(people: People | Missing, folder: Path, atlas: Path | None) -> np.ndarray | None:
-    if isinstance(people, Missing):
-        return None
-    regions = people.manifest.description.regions
-    return load_places(folder, regions) if atlas is None else region_places(atlas, regions)
+def places_of_run(run: Path, regions: Sequence[str], atlas: Path | None = None) -> np.ndarray | None:
+    """Return the centres (R, 3) of the regions of a run: those of an atlas that is given, or else what `dtb ingest` found."""
+    return load_places(run / FOLDERS["ingest"], regions) if atlas is None else region_places(atlas, regions)
 
 
 def read_stage_state(name: str, folder: Path) -> StageState:

@@ -40,7 +40,7 @@ _DESCRIPTION = f"""Twins of one run perform tasks, with connectomes as they are 
 Every request needs the token that `dtb view` printed: as the page's cookie, or in the header `Authorization: Bearer TOKEN`."""
 
 
-def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
+def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",), atlas: Path | None = None) -> FastAPI:
     """Make the application for one run folder.
 
     Parameters
@@ -51,12 +51,14 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",)) -> FastAPI:
         Secret that gives access.
     hosts : tuple of str
         Names under which the server is reached; ``"*"`` for any.
+    atlas : Path, optional
+        Says where the regions lie, see `dtb.view.Viewer`.
 
     Returns
     -------
     FastAPI
     """
-    viewer = Viewer(run)
+    viewer = Viewer(run, atlas)
     # The guard asks for the token, before anything here is reached; these tell the description of the interface how it is given.
     described = [
         Depends(HTTPBearer(auto_error=False)),

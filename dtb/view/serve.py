@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
+def view(run: Path, host: str, port: int, cluster: ClusterConfig, atlas: Path | None = None) -> None:
     """Serve a run until interrupted.
 
     Parameters
@@ -35,6 +35,8 @@ def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
         0 for any free one.
     cluster : ClusterConfig
         With an address, the application is served by that Ray cluster.
+    atlas : Path, optional
+        Says where the regions lie, see `dtb.view.Viewer`.
 
     Raises
     ------
@@ -51,12 +53,12 @@ def view(run: Path, host: str, port: int, cluster: ClusterConfig) -> None:
         )
         err.print(headed(f"Listening at {host}:", text, "yellow"))
     if cluster.ray_address is None:
-        _on_this_machine(run, host, port, token)
+        _on_this_machine(run, host, port, token, atlas)
     else:
-        _on_cluster(run, host, port, token, cluster)
+        _on_cluster(run, host, port, token, cluster, atlas)
 
 
-def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
+def _on_this_machine(run: Path, host: str, port: int, token: str, atlas: Path | None) -> None:
     with _installed("dtb view", "view"):
         import uvicorn
 
@@ -66,7 +68,7 @@ def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
 
     torch.set_num_threads(1)  # everybody who performs has a core; matrices of this size gain little from a second one
     with _listening(host, port) as listener:
-        app = make_app(run, token, _names_of(host))
+        app = make_app(run, token, _names_of(host), atlas)
         settings = uvicorn.Config(app, http=PatientProtocol, log_level="warning", access_log=False, server_header=False)
         server = uvicorn.Server(settings)
         _announce(run, host, listener.getsockname()[1], token)
@@ -76,7 +78,7 @@ def _on_this_machine(run: Path, host: str, port: int, token: str) -> None:
             out.print("Ended.")
 
 
-def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterConfig) -> None:
+def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterConfig, atlas: Path | None) -> None:
     with _installed("dtb view --ray-address", "serve"):
         from ray import serve
 
@@ -86,9 +88,9 @@ def _on_cluster(run: Path, host: str, port: int, token: str, cluster: ClusterCon
     def build() -> FastAPI:  # called where the run's twin is to live: an application itself cannot be sent there
         from dtb.view.app import make_app
 
-        return make_app(run, token, _names_of(host))
+        return make_app(run, token, _names_of(host), atlas)
 
-    Viewer(run)  # what is wrong with the folder is better said here than in a log of the cluster
+    Viewer(run, atlas)  # what is wrong with the folder is better said here than in a log of the cluster
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     name = f"dtb-view-{secrets.token_hex(4)}"
     with connected(cluster):

@@ -26,8 +26,8 @@ from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.intervene.spaces import Start
 from dtb.people.cortex import regions_of_vertices
 from dtb.people.networks import network_of
-from dtb.people.parcellation import load_places
-from dtb.report.collect import FOLDERS, read_headline, read_stage_state, read_verdict
+from dtb.people.parcellation import no_places_in_words
+from dtb.report.collect import FOLDERS, places_of_run, read_headline, read_stage_state, read_verdict
 from dtb.report.collected import read_change
 from dtb.tasks.spec import TaskSpec
 from dtb.twin.batch import Batch
@@ -53,6 +53,8 @@ class Viewer:
     ----------
     run : Path
         Folder that `dtb run` wrote, with at least the shards and the trained twin in it.
+    atlas : Path, optional
+        Says where the regions lie, see `dtb.cohort.series.region_centres.region_places`; by default what `dtb ingest` found.
 
     Raises
     ------
@@ -60,7 +62,7 @@ class Viewer:
         One of them is absent or incomplete, or they do not belong together.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, atlas: Path | None = None) -> None:
         if not run.is_dir():
             raise InputDataError(f"{run} is not a folder. Give the folder that `dtb run` wrote.")
         self._run = run.resolve()
@@ -70,7 +72,7 @@ class Viewer:
         self._card, self._split = shared_twin.card, shared_twin.split
         self._people = tuple(sorted(shared_twin.cohort().pseudonyms))
         self._met: OrderedDict[str, PreparedPerson] = OrderedDict()
-        self._place_R3 = load_places(run / FOLDERS["ingest"], self._card.region_names)
+        self._place_R3 = places_of_run(run, self._card.region_names, atlas)
         self._search = read_stage_state("intervene", run / FOLDERS["intervene"])
         self._lock, self._learning = threading.RLock(), threading.Lock()
         self._hall = ThreadPoolExecutor(api.MAX_PEOPLE)
@@ -135,10 +137,7 @@ class Viewer:
             It is not known where the regions lie.
         """
         if self._region_V is None:
-            raise InputDataError(
-                f"It is not known where the regions of {self._run.name} lie: their names are of no parcellation that dtb knows. Give "
-                "`dtb ingest` an atlas that tells it (`--atlas`)."
-            )
+            raise InputDataError(no_places_in_words(self._card.region_names))
         return packed(self._region_V)
 
     def connectome(self, pseudonym: str) -> bytes:

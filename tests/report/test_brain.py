@@ -1,5 +1,6 @@
 """Edges on a brain: those that are strongest, on the regions' own places; and where the places come from."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import nibabel
@@ -9,6 +10,7 @@ import pytest
 from dtb.cohort.series.region_centres import find_places, region_places
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
+from dtb.people.parcellation import no_places_in_words, places_in, places_of
 from dtb.report.brain import edges_on_ring, strongest
 from dtb.report.maps import brain_of, edge_map
 
@@ -100,3 +102,18 @@ def test_what_says_nothing_of_places_is_refused_by_name(atlas, tmp_path):
             region_places(path, NAMES)
     with pytest.raises(InputDataError, match=r"has 3 regions, none of them named as one of the cohort's 4"):
         region_places(atlas, (*NAMES, "fourth"))
+
+
+def test_regions_in_the_order_of_a_parcellation_that_comes_with_dtb_need_no_file():
+    names = [f"Sch200_{number:03d}" for number in range(1, 201)]
+    assert places_of(names) is None
+    assert "or Schaefer200, if they are that atlas's 200 regions" in no_places_in_words(names)
+    assert "Schaefer" not in no_places_in_words(names[:-1])
+    found_R3 = region_places(Path("/anywhere/Schaefer200"), names)
+    np.testing.assert_array_equal(found_R3, list(places_in("Schaefer200").values()))
+    assert (found_R3[:100, 0] < 0).all()
+    assert (found_R3[100:, 0] > 0).all()
+    with pytest.raises(
+        InputDataError, match="Schaefer200 has 200 regions, none of them named as one of the cohort's 199"
+    ):
+        region_places(Path("Schaefer200"), names[:-1])

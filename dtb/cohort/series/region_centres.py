@@ -15,7 +15,7 @@ from dtb.cohort.series.atlas import load_small_volume, whole_numbers
 from dtb.cohort.series.region_table import load_region_table, table_beside
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
-from dtb.people.parcellation import places_of
+from dtb.people.parcellation import places_in, places_of
 
 _TABLES = {".tsv": "\t", ".csv": ","}
 _NAME_COLUMNS = ("name", "label", "roi name", "region")
@@ -29,7 +29,8 @@ def region_places(atlas: Path, regions: Sequence[str], table: Path | None = None
     ----------
     atlas : Path
         A labelled volume (NIfTI), its table of names beside it as `STEM.tsv` or `STEM.txt`; or a table (.tsv, .csv) of centres with a
-        column `name` and columns `x`, `y`, `z`, or, as in the Schaefer atlases, `ROI Name` and `R`, `A`, `S`.
+        column `name` and columns `x`, `y`, `z`, or, as in the Schaefer atlases, `ROI Name` and `R`, `A`, `S`; or no file, but the name of
+        a parcellation that comes with dtb, `Schaefer100` to `Schaefer400`, in the order of its 7 networks.
     regions : sequence of str
         Names, in the cohort's order. A volume without such a table, or with other names in it, must have as many regions, in this order.
     table : Path, optional
@@ -45,24 +46,27 @@ def region_places(atlas: Path, regions: Sequence[str], table: Path | None = None
     InputDataError
         The file is neither, or of another parcellation.
     """
-    if not atlas.is_file():
+    shipped = None if atlas.is_file() else places_in(atlas.name)
+    if not atlas.is_file() and shipped is None:
         raise InputDataError(
-            f"report.atlas: {atlas} is not a file; give a labelled volume or a table of regions' centres."
+            f"atlas: {atlas} is not a file; give a labelled volume, a table of regions' centres, or Schaefer100, 200, 300 or 400."
         )
-    if atlas.suffix in _TABLES:
+    if shipped is not None:
+        centres = shipped
+    elif atlas.suffix in _TABLES:
         centres = _read_centres(atlas)
     elif atlas.name.endswith((".nii", ".nii.gz")) and not atlas.name.endswith((".dlabel.nii", ".dscalar.nii")):
         centres = _centres_of_volume(atlas, table)
     else:
         raise InputDataError(
-            f"report.atlas: {atlas.name} says nothing of places in millimetres; give the atlas as a labelled volume (.nii.gz), or a table "
+            f"atlas: {atlas.name} says nothing of places in millimetres; give the atlas as a labelled volume (.nii.gz), or a table "
             "of its regions' centres (.tsv or .csv)."
         )
     if set(regions) & set(centres):
         return np.array([centres.get(name, (np.nan,) * 3) for name in regions], dtype=float)
     if len(centres) != len(regions):
         raise InputDataError(
-            f"report.atlas: {atlas.name} has {len(centres)} regions, none of them named as one of the cohort's {len(regions)} "
+            f"atlas: {atlas.name} has {len(centres)} regions, none of them named as one of the cohort's {len(regions)} "
             f"({regions[0]}, ...); give the atlas that the cohort was parcellated with."
         )
     return np.array(list(centres.values()), dtype=float)
@@ -93,7 +97,7 @@ def find_places(regions: Sequence[str], derivatives: Sequence[Path], config: Ing
             names = set(load_region_table(table).names.values()) if table is not None else set()
             if atlas == config.atlas or set(regions) <= names:
                 return region_places(atlas, regions, table)
-        except (InputDataError, OSError):  # nobody asked for this one
+        except (InputDataError, OSError):  # an atlas that says nothing of places, or that nobody asked for
             continue
     return known_R3
 
@@ -116,7 +120,7 @@ def _centres_of_volume(atlas: Path, table_path: Path | None) -> dict[str, tuple[
     values = whole_numbers(np.asarray(image.dataobj))
     numbers = [number for number in np.unique(values) if number > 0]
     if not numbers:
-        raise InputDataError(f"report.atlas: {atlas.name} has no region.")
+        raise InputDataError(f"atlas: {atlas.name} has no region.")
     middles = center_of_mass(values > 0, values, numbers)
     places = nibabel.affines.apply_affine(image.affine, np.array(middles))
     names: dict[int, str] = {}
@@ -135,13 +139,13 @@ def _read_centres(path: Path) -> dict[str, tuple[float, ...]]:
     try:
         table = pd.read_csv(path, sep=_TABLES[path.suffix])
     except (ValueError, OSError) as error:
-        raise InputDataError(f"report.atlas: {path.name} is not a readable table: {error}") from None
+        raise InputDataError(f"atlas: {path.name} is not a readable table: {error}") from None
     table.columns = [str(column).strip().lower() for column in table.columns]
     name = next((column for column in _NAME_COLUMNS if column in table), None)
     places = next((columns for columns in _PLACE_COLUMNS if set(columns) <= set(table)), None)
     if name is None or places is None:
         raise InputDataError(
-            f"report.atlas: {path.name} has the columns {', '.join(table.columns)}; expected `name`, `x`, `y` and `z`, or `ROI Name`, `R`, "
+            f"atlas: {path.name} has the columns {', '.join(table.columns)}; expected `name`, `x`, `y` and `z`, or `ROI Name`, `R`, "
             "`A` and `S`."
         )
     numbers = table[list(places)].apply(pd.to_numeric, errors="coerce").to_numpy(float)
