@@ -19,7 +19,7 @@ from dtb.evaluate.certificate.page import reading_notes, to_html, to_markdown
 from dtb.evaluate.certificate.provenance import about
 from dtb.evaluate.certificate.rows import first_rows
 from dtb.evaluate.certificate.verdict import verdict_of
-from dtb.evaluate.certificate.wording import claim_in_words
+from dtb.evaluate.certificate.wording import NAMED_METRICS, claim_in_words
 from dtb.evaluate.living.stage import bold_conclusions, conclusions
 from dtb.evaluate.scores.covariates import Covariates, Facts
 from dtb.evaluate.scores.figure import Figure
@@ -126,16 +126,16 @@ def conclude(
     for name, to_page in (("certificate.md", to_markdown), ("certificate.html", to_html)):
         with terminal.or_warn(f"{out / name} was not made"):
             write_text(out / name, to_page(certificate, notes))
-    _tell(certificate, figures, set(decided), out)
+    _tell(certificate, figures, out)
 
 
-def _tell(certificate: Certificate, figures: list[Figure], judged: set[tuple[str, str]], out: Path) -> None:
-    """Print the verdict, then the figures that the certificate compares with baselines; files have all of them, and the claim."""
+def _tell(certificate: Certificate, figures: list[Figure], out: Path) -> None:
+    """Print the verdict, then the figures that pages show first; files have all of them, and the claim."""
     terminal.out.print(verdict_of(certificate.to_plain()).in_a_line, style="bold")
     if certificate.fit.headline is not None:
         terminal.out.print(certificate.fit.headline, style="bold red")
     terminal.out.print(certificate.sentence)
-    shown = [figure for figure in figures if (figure.task, figure.metric) in judged]
+    shown = [figure for figure in figures if figure.metric in NAMED_METRICS]
     terminal.out.print(figures_table(shown))
     more = f" and {len(figures) - len(shown)} others" if len(shown) < len(figures) else ""
     terminal.out.print(f"These figures{more}, with intervals and every baseline: {out / FIGURES_FILE}")
