@@ -28,6 +28,9 @@ _FEWEST_FAILURES = 20
 """So many people have to fail, and more than the configuration allows, before the others are not tried."""
 _SAY_EVERY_SECONDS = 30.0
 _IDLE_SECONDS = 10.0
+_ACTORS_AT_ONCE, _GATHER_SECONDS = 4, 0.1
+"""Of many actors a quarter is answered at once, if so many are ready soon. To ask Ray costs the driver as much as a batch does otherwise,
+and each actor has a further batch meanwhile."""
 _LOW_ON_MEMORY = "running low on memory"
 """So Ray's monitor says of an actor that it killed."""
 
@@ -195,6 +198,8 @@ class Driver:
             self._without_actor_since = self._said_at = now
         owners |= {slot.queue[0][0]: slot for slot in self._slots if slot.queue}
         ready, _ = self._ray.wait(list(owners), num_returns=1, timeout=1.0)
+        if ready and (several := len(owners) // _ACTORS_AT_ONCE) > 1:
+            ready, _ = self._ray.wait(list(owners), num_returns=several, timeout=_GATHER_SECONDS)
         waited = now - self._without_actor_since
         if not ready and waited > self._cluster.wait_seconds:
             raise no_room(self._fleet, self._mark, self._cluster.wait_seconds)
@@ -203,6 +208,8 @@ class Driver:
             err.print(waiting_for_room(self._fleet, self._mark, waited, self._cluster.wait_seconds))
         for ref in ready:
             slot = owners[ref]
+            if slot not in self._slots:  # replaced, with its batches, because of what another one did
+                continue
             if slot.starting is not None:
                 self._finish_start(slot)
             else:
