@@ -243,9 +243,10 @@ def _print_steps(steps: list[Step], run: Path) -> None:
 
 
 def _timed_run(run: Path) -> Path | None:
-    """Return the newest finished run beside this one that says how long its training took; None without one."""
+    """Return the newest finished run beside or around this one that says how long its training took; None without one."""
     found = []
-    for path in run.absolute().parent.glob(f"*/{FOLDERS['train']}/{STAGE_FILE}"):
+    place, trained = run.absolute().parent, f"{FOLDERS['train']}/{STAGE_FILE}"
+    for path in (*place.glob(trained), *place.glob(f"*/{trained}")):  # a run may lie within another
         other = path.parent.parent
         with contextlib.suppress(UserError, OSError):  # what is damaged there is no matter here
             is_whole = all(

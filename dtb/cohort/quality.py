@@ -108,7 +108,7 @@ class PersonQuality:
     motion : float or None
         Mean framewise displacement at rest in millimetres.
     rest_seconds : float
-        NaN for somebody without rest.
+        NaN for somebody without rest, or with matrices that do not say it.
     rest_volumes_fraction : float
         Share of the volumes of rest that censoring left; NaN without volumes.
     region_fraction : float
@@ -133,7 +133,7 @@ def person_quality(rest: Rest | None, runs: tuple[RunQuality, ...], set_aside: s
         return PersonQuality(None, float("nan"), float("nan"), float("nan"), runs, set_aside)
     return PersonQuality(
         motion=rest.motion,
-        rest_seconds=rest.seconds or 0.0,
+        rest_seconds=float("nan") if rest.seconds is None else rest.seconds,
         rest_volumes_fraction=rest.volumes_fraction,
         region_fraction=float(rest.present_R.mean()),
         runs=runs,

@@ -98,6 +98,7 @@ def write_quality_page(
         losers=who_lost_many(people),
         many=f"{MANY:.0%}",
         figures=_figures([person for _, person in people], [(run, used) for _, run, used in runs], coverage_R, config),
+        has_answers=any(not math.isnan(run.accuracy) for _, run, _ in runs),
         flagged=[(pseudonym, run) for pseudonym, run, used in runs if run.flag and used],
         icc=None if quartiles is None else f"{quartiles[1]:.2f} ({quartiles[0]:.2f} to {quartiles[2]:.2f})",
     )

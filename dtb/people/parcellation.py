@@ -76,14 +76,10 @@ def no_places_in_words(regions: Sequence[str]) -> str:
     """Return in a sentence or two that it is not known where regions lie, and what `--atlas` takes to tell it."""
     first = f" ({regions[0]}, ...)" if regions else ""
     known = next((name for name in _CORTEX if name == f"Schaefer{len(regions)}"), None)
-    ordered = (
-        ""
-        if known is None
-        else f"; or {known}, if they are that atlas's {len(regions)} regions in the order of its 7 networks"
-    )
+    ordered = f"; or {known}, if they are that atlas's {len(regions)} regions in the order of its 7 networks"
     return (
-        f"It is not known where the regions lie{first}, so no brain is drawn. `--atlas` tells it: their atlas as a labelled volume in MNI "
-        f"space, or a table of their centres (name, x, y, z in mm){ordered}."
+        f"It is not known where the regions lie{first}, so no brain is drawn. `--atlas` (`ingest.atlas` in a configuration) tells it: "
+        f"their atlas as a labelled volume in MNI space, or a table of their centres (name, x, y, z in mm){ordered if known else ''}."
     )
 
 

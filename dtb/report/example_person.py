@@ -17,7 +17,7 @@ from dtb.people.records import SubjectRecord, matrix_from_edges
 from dtb.report.collected import Collected, Evaluation, Missing, People
 from dtb.report.figures import matrices as figures
 from dtb.report.maps import Brain, limit_of, region_map
-from dtb.report.parts import Panel, Section, Table, number
+from dtb.report.parts import NOTHING, Panel, Section, Table, number
 from dtb.report.performance import behaviour_panels, bold_panels
 from dtb.shards.manifest import CohortDescription
 
@@ -170,4 +170,7 @@ def _person_tables(found: Collected, pseudonym: str) -> list[Table]:
         "effect on RT, observed (s)",
         "effect on RT, twin (s)",
     )
-    return [Table("This person in figures", columns, rows, frozenset(range(2, 8)))]
+    # A task without right answers, or without a contrast, would leave columns of dashes.
+    kept = [place for place in range(len(columns)) if place < 2 or any(row[place] != NOTHING for row in rows)]
+    shown = [tuple(row[place] for place in kept) for row in rows]
+    return [Table("This person in figures", [columns[place] for place in kept], shown, frozenset(range(2, len(kept))))]

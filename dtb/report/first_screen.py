@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.lines import Line2D
 
 from dtb.evaluate.certificate.verdict import Verdict, verdict_of
+from dtb.people.parcellation import no_places_in_words
 from dtb.people.records import matrix_from_edges
 from dtb.report.collected import Collected, Evaluation, People
 from dtb.report.maps import Brain, limit_of, region_map, values_of
@@ -132,7 +133,7 @@ def _clearness(worth: Mapping[str, Any]) -> float:
 def _brain(found: Collected, evaluation: Evaluation, brain: Brain | None) -> list[Panel]:
     maps = evaluation.bold_map
     if brain is None:
-        return []
+        return _no_brain(found)
     if maps.empty:
         return _connections(found, brain)
     strength = maps["observed"].abs().groupby(maps["task"], sort=False).mean()
@@ -141,6 +142,16 @@ def _brain(found: Collected, evaluation: Evaluation, brain: Brain | None) -> lis
     limit = limit_of(value_R)
     svg = region_map("first-brain", value_R, brain, limit=limit, title="", quantity="contrast", views=OUTSIDE)
     return [Panel(svg, contrast_in_words(found, task), title="What do the twins' brains do?")]
+
+
+def _no_brain(found: Collected) -> list[Panel]:
+    """Return what to give in order to see a brain, where it is not known where regions lie."""
+    if found.places_R3 is not None or not isinstance(found.people, People):
+        return []
+    words = no_places_in_words(found.people.manifest.description.regions)
+    return [
+        Panel(Markup(""), f"{words} In the folder of the run: `dtb report . page --atlas ATLAS`.", title="No brain")
+    ]
 
 
 def _connections(found: Collected, brain: Brain) -> list[Panel]:

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from dtb.config import Config
 from dtb.pages.render import PageLink, render
-from dtb.people.parcellation import no_places_in_words
 from dtb.report.answers import answers_of
 from dtb.report.carpet import scan_section
 from dtb.report.collected import OPTIONAL, Collected, People
@@ -86,9 +85,6 @@ def pages(found: Collected, config: Config, others: Mapping[str, str]) -> dict[s
     ]
     troubles = [state.reason for state in found.stages.values() if state.state != "done" and state.name not in OPTIONAL]
     links = [PageLink("Report", MAIN), *(PageLink(words, place) for words, place in others.items())]
-    if brain is None and found.places_R3 is None and isinstance(found.people, People):
-        regions = found.people.manifest.description.regions
-        troubles.append(f"{no_places_in_words(regions)} In the folder of the run: `dtb report . page --atlas ATLAS`.")
     screen = first_screen(found, tasks, brain)
     parts = map_parts(brain)
     made = {MAIN: _html(config.name, links, MAIN, questions, parts, screen=screen, troubles=troubles)}

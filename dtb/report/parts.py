@@ -19,6 +19,10 @@ from dtb.shards.manifest import Manifest
 _NEGLIGIBLE = 5e-5
 
 
+NOTHING = "–"
+"""What stands for a number that is not known."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Panel:
     """A figure with its caption.
@@ -165,7 +169,7 @@ def number(value: Any, digits: int = 3) -> str:
     ('0.123', '−1.5', '–', '1234', '≈ 0')
     """
     if value is None or not np.isfinite(value):
-        return "–"
+        return NOTHING
     if 0 < abs(value) < _NEGLIGIBLE:
         return "≈ 0"
     text = f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
