@@ -1,8 +1,8 @@
-"""What validation people tell of a living twin: level and width of its figures, and how much of it a baseline is to be blended with.
+"""What validation people tell of a living twin: how wide its intervals should be, and how much of it a baseline is to be blended with.
 
-A twin knows what it was told: the posterior, and the noise of so many trials. It does not know that people tire, or learn, between the
-first trials and the later ones, which the baselines beside it learn from training people. So figures are moved by validation people's mean
-error, drawn towards 0, and variances are multiplied by what the squared errors that are left ask for, drawn towards 1.
+A twin's intervals hold what it knows of: the posterior, and the noise of so many trials. They do not hold that somebody tires or
+learns between the first trials and the later ones, however many trials are given. So a variance is added, the one that makes what
+validation people did most probable, drawn towards 0.
 
 The blend is what the best linear baseline says after own trials, moved towards the living twin as far as validation people ask for.
 
@@ -10,7 +10,8 @@ A twin that knows less than a regression then costs nothing, and one that knows 
 on; few of them tell little, so that the share is drawn towards a half: equal weights are hard to beat where the best ones have to be
 learnt (Smith & Wallis 2009, Oxf Bull Econ Stat 71, 331).
 
-Shape letters: see `dtb.evaluate.scores.observed`; `V` validation person, `Y` figure.
+Shape letters: see `dtb.evaluate.scores.observed`; `V` validation person, `Y` figure, `N` point of a curve, `C` change that is tried, `X`
+value that is known.
 """
 
 from __future__ import annotations
@@ -28,17 +29,14 @@ BLEND_IN_WORDS = "the best linear baseline, moved towards the living twin as far
 _EQUAL_PEOPLE = 20
 """The share is drawn towards a half as by so many people who ask for that."""
 _SHARES = np.linspace(0.0, 1.0, 21)
-_UNMOVED_PEOPLE = 10
-"""Shift and scale are drawn towards 0 and 1 as by so many people without an error on average, whose errors are as large as is said."""
+_UNCHANGED_PEOPLE = 10
+"""The added variance is drawn towards 0 as by so many people who do not change."""
+_CHANGES = np.concatenate([[0.0], np.geomspace(1e-3, 1e2, 101)])
+"""Added variances that are tried, in units of the median variance that is said."""
 
 
-def calibrated(said: Said, shift_Y: np.ndarray, scale_Y: np.ndarray) -> Said:
-    """Return the same with other means and variances of figures; single trials are left as they are."""
-    return dataclasses.replace(said, mean_QY=said.mean_QY + shift_Y, variance_QY=said.variance_QY * scale_Y)
-
-
-def shift_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
-    """Return what is to be added to each figure (Y,).
+def change_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
+    """Return the variance of people's change from given to judged trials, of each figure (Y,).
 
     Parameters
     ----------
@@ -49,43 +47,33 @@ def shift_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
 
     Examples
     --------
-    Forty people are all slower by .05 s than is said; as many without an error as a quarter of them draw it towards 0.
-
-    >>> shift_of(np.full((40, 1), 0.05), [Said(np.zeros((40, 1)), np.ones((40, 1)))])
-    array([0.04])
-    """
-    return _over_people([did_VY - said.mean_QY for said in points], 0.0)
-
-
-def variance_scale_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:
-    """Return what the variances of each figure (Y,) are to be multiplied by.
-
-    Parameters
-    ----------
-    did_VY : (V, Y)
-        What validation people did.
-    points : sequence of Said
-        What is said of them after more and more trials.
-
-    Examples
-    --------
-    Of errors twice as large as is said, variances are to be four times as large.
+    Of what is said with a variance of 1, errors have one of 4: people change by 3.
 
     >>> did_VY = 2 * np.random.default_rng(0).standard_normal((4000, 1))
-    >>> variance_scale_of(did_VY, [Said(np.zeros((4000, 1)), np.ones((4000, 1)))]).round(1)
-    array([4.])
+    >>> change_of(did_VY, [Said(np.zeros((4000, 1)), np.ones((4000, 1)))]).round()
+    array([3.])
     """
-    return _over_people([(did_VY - said.mean_QY) ** 2 / said.variance_QY for said in points], 1.0)
-
-
-def _over_people(values: Sequence[np.ndarray], otherwise: float) -> np.ndarray:
-    """Return the mean (Y,) over people and points of values (V, Y) at each point, drawn towards what it is otherwise."""
-    values_NVY = np.stack(values)
-    known_NVY = np.isfinite(values_NVY)
-    # The same people at every point: points are averaged, people are counted.
-    mean_VY = np.where(known_NVY, values_NVY, 0.0).sum(axis=0) / np.maximum(known_NVY.sum(axis=0), 1)
+    squared_NVY = np.stack([(did_VY - said.mean_QY) ** 2 for said in points])
+    variance_NVY = np.stack([said.variance_QY for said in points])
+    known_NVY = np.isfinite(squared_NVY) & np.isfinite(variance_NVY)
     number_Y = known_NVY.any(axis=0).sum(axis=0)
-    return np.asarray((mean_VY.sum(axis=0) + _UNMOVED_PEOPLE * otherwise) / (number_Y + _UNMOVED_PEOPLE))
+    # The same people at every point: points are averaged, people are counted.
+    weight_NVY = known_NVY / np.maximum(known_NVY.sum(axis=0), 1)
+    found_Y = np.zeros(did_VY.shape[1])
+    for figure in np.flatnonzero(number_Y):
+        known_NV = known_NVY[..., figure]
+        squared_X, variance_X, weight_X = (
+            each[..., figure][known_NV] for each in (squared_NVY, variance_NVY, weight_NVY)
+        )
+        total_CX = variance_X + _CHANGES[:, None] * np.median(variance_X)
+        surprise_C = (np.log(total_CX) + squared_X / total_CX) @ weight_X
+        found_Y[figure] = _CHANGES[surprise_C.argmin()] * np.median(variance_X)
+    return np.asarray(found_Y * number_Y / (number_Y + _UNCHANGED_PEOPLE))
+
+
+def widened(said: Said, change_Y: np.ndarray) -> Said:
+    """Return the same with a variance added to each figure; single trials are left as they are."""
+    return dataclasses.replace(said, variance_QY=said.variance_QY + change_Y)
 
 
 def partner_of(said: Mapping[str, Said]) -> Said:

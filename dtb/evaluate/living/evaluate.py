@@ -16,11 +16,10 @@ from dtb.evaluate.living.blend import (
     LIVING,
     LIVING_BLEND,
     blended,
-    calibrated,
+    change_of,
     partner_of,
     share_of,
-    shift_of,
-    variance_scale_of,
+    widened,
 )
 from dtb.evaluate.living.questions import Order, Question, order_of, questions_of
 from dtb.evaluate.living.table import rows_of
@@ -49,8 +48,8 @@ class Living:
     fold_S : (S,) int, optional
         Folds of training people behind the stack.
     validation_S : (S,) bool, optional
-        Who of the training people took no part in the twin's training but to end it. They tell where the twin's figures should lie, how
-        wide their intervals should be, and how much of the twin is blended with a baseline.
+        Who of the training people took no part in the twin's training but to end it. They tell how wide the twin's intervals should be, and
+        how much of it is blended with a baseline.
 
     Attributes
     ----------
@@ -122,7 +121,7 @@ class Living:
         say_more : function, optional
             Further predictors, such as a twin.
         say_of_validation : function, optional
-            What the twin says of validation people; with it, the twin's figures are calibrated, and twin and baseline are blended.
+            What the twin says of validation people; with it, the twin's intervals are widened, and twin and baseline are blended.
         """
         regressions = {
             span: regressions_of(self._training[span], len(self.taskset.specs))
@@ -143,7 +142,7 @@ class Living:
                 said = baselines.say(amount)
                 twins = say_more(question, amount, people.order) if say_more is not None else {}
                 if validated is not None:
-                    twins = {name: validated.calibrated(each) for name, each in twins.items()}
+                    twins = {name: widened(each, validated.change_Y) for name, each in twins.items()}
                     twins[LIVING_BLEND] = blended(partner_of(said), twins[LIVING], validated.share(amount))
                 said |= twins
                 typical = people.order.typical(amount, question.given, self._is_judged(question))
@@ -157,7 +156,13 @@ class Living:
 
 
 class _Validated:
-    """What validation people tell of the twin in one question."""
+    """What validation people tell of the twin in one question.
+
+    Attributes
+    ----------
+    change_Y : (Y,) array
+        What is to be added to the twin's variances.
+    """
 
     def __init__(
         self,
@@ -170,14 +175,8 @@ class _Validated:
     ) -> None:
         self._baselines, self._did_VY = baselines, group.later(taskset, question.judged).value_SY
         said = {amount: say(question, amount, group.order)[LIVING] for amount in amounts}
-        self._shift_Y = shift_of(self._did_VY, list(said.values()))
-        moved = [calibrated(each, self._shift_Y, np.ones_like(self._shift_Y)) for each in said.values()]
-        self._scale_Y = variance_scale_of(self._did_VY, moved)
-        self._said = {amount: self.calibrated(each) for amount, each in said.items()}
-
-    def calibrated(self, said: Said) -> Said:
-        """Return the same with the means and variances that validation people ask for."""
-        return calibrated(said, self._shift_Y, self._scale_Y)
+        self.change_Y = change_of(self._did_VY, list(said.values()))
+        self._said = {amount: widened(each, self.change_Y) for amount, each in said.items()}
 
     def share(self, amount: str) -> np.ndarray:
         """Return the twin's share (Y,) in the blend at one point of the curve."""
