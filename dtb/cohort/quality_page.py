@@ -95,7 +95,10 @@ def write_quality_page(
         num_rows=num_rows,
         reasons=commonest(quarantined),
         lost=lost_by_reason(people),
-        losers=who_lost_many(people),
+        losers=[
+            (who, task, num, total, f"{num / total:.1%}", reason)
+            for who, task, num, total, reason in who_lost_many(people)
+        ],
         many=f"{MANY:.0%}",
         figures=_figures([person for _, person in people], [(run, used) for _, run, used in runs], coverage_R, config),
         has_answers=any(not math.isnan(run.accuracy) for _, run, _ in runs),

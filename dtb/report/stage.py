@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from dtb.config import Config, sections
+from dtb.config import Config, read_yaml, sections
 from dtb.errors import InputDataError
 from dtb.files import write_text
 from dtb.pages.render import PageLink, with_links
 from dtb.report.collect import FOLDERS, collect
 from dtb.report.collected import Collected
 from dtb.report.page import MAIN, pages
-from dtb.stages import StageCall
+from dtb.stages import CONFIG_FILE, StageCall
 from dtb.terminal import out as terminal
 
 
@@ -52,7 +54,8 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
         return
     found = collect(run, config.report.atlas)
     others = _pages_of_other_stages(run)
-    made = pages(found, config, {words: place for words, (place, _) in others.items()})
+    named = dataclasses.replace(config, name=_name_of(run)) if config.name == Config().name else config
+    made = pages(found, named, {words: place for words, (place, _) in others.items()})
     made |= _linked(others)
     folder = call.claim()
     for path in sorted(made, key=lambda path: path == MAIN):  # the page that links to the others comes last
@@ -64,6 +67,13 @@ def report(config: Config, run: Path, out: Path, *, resume: bool, dry_run: bool 
     terminal.print(
         f"Wrote {out / MAIN} and {num_people} pages of people ({size:.1f} MB): open it in a browser; it needs no network."
     )
+
+
+def _name_of(run: Path) -> str:
+    """Return what the run was called, where the report is not told."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # a page is made of a damaged run, too
+        return str(read_yaml(run / FOLDERS["train"] / CONFIG_FILE, "`dtb train` wrote one there")["name"])
+    return Config().name
 
 
 def _tell_plan(found: Collected, out: Path) -> None:

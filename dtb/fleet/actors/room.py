@@ -34,12 +34,13 @@ def require_room(fleet: FleetConfig, mark: dict[str, float], num_actors: int, ca
 
 
 def no_room(fleet: FleetConfig, mark: dict[str, float], seconds: float) -> StageError:
-    """Return the message that no actor could be placed in this time."""
+    """Return the message that no actor began in this time."""
     import ray
 
     return StageError(
-        f"No actor of {_wanted(fleet, mark)} could be placed within {seconds:.0f} s. The cluster has {_offered(ray)}, part of it taken "
-        "by others. Lower fleet.cpus_per_actor or fleet.gpus_per_actor, or wait until there is room; --resume goes on."
+        f"No actor of {_wanted(fleet, mark)} could be placed within {seconds:.0f} s. The cluster has {_offered(ray)}; part of it is taken "
+        "by others, or processes end as they start. Lower fleet.cpus_per_actor or fleet.gpus_per_actor, or wait until there is room; "
+        "--resume goes on."
     )
 
 
@@ -48,8 +49,8 @@ def waiting_for_room(fleet: FleetConfig, mark: dict[str, float], waited: float, 
     import ray
 
     return (
-        f"Waiting for room for an actor of {_wanted(fleet, mark)} for {waited:.0f} s; the cluster has {_offered(ray)}. It is waited "
-        f"{limit:g} s in all (cluster.wait_seconds)."
+        f"Waiting for an actor of {_wanted(fleet, mark)} to find room and to start, for {waited:.0f} s; the cluster has {_offered(ray)}. "
+        f"It is waited {limit:g} s in all (cluster.wait_seconds)."
     )
 
 
