@@ -10,7 +10,7 @@ import numpy as np
 
 from dtb.tasks.parts import Time, Where
 from dtb.tasks.plain_text import ABSENT, plain_text
-from dtb.tasks.spec import TaskSpec
+from dtb.tasks.spec import TaskSpec, values_named
 from dtb.tasks.tables import Table, hint_of, number_or_none
 
 _SECONDS = {"s": 1.0, "ms": 1e-3}
@@ -44,8 +44,11 @@ class Cells:
         self._columns: dict[str, np.ndarray] = {}
         self._spaces: dict[str, bool] = {}
         self._unlearnt: dict[str, np.ndarray] = {}
+        self._named = values_named(spec)
         for name, derived in spec.derive.items():
             if derived.recode is not None:
+                others = self._has_other_capitals(derived.recode, derived.values)
+                self._note_spelling(derived.recode, others, derived.values)
                 self._set(name, (derived.values.get(cell, ABSENT) for cell in self.column(derived.recode)))
             elif derived.select_by is not None:
                 chosen = {value: self.column(source) for value, source in derived.columns.items()}
@@ -53,9 +56,11 @@ class Cells:
                 self._set(name, (chosen[key][row] if key in chosen else ABSENT for row, key in enumerate(keys)))
             elif derived.same is not None:
                 left, right = (self.column(source) for source in derived.same)
-                self._set(name, np.where(left == right, "same", "different"))
+                known = self.present(derived.same)
+                self._set(name, np.where(known, np.where(left == right, "same", "different"), ABSENT))
             elif derived.count_before is not None:
-                self._set(name, self._counts_before(self.fits(derived.count_before), derived.within))
+                counted, order = self.fits(derived.count_before), self._in_time(spec.trials.onset)
+                self._set(name, self._counts_before(counted, derived.within, order))
 
     def add_mapped(self, spec: TaskSpec, mapping: dict[tuple[str, ...], str] | None) -> None:
         """Add the derived columns that look up a mapping; None if there was nothing to learn one from."""
@@ -80,23 +85,38 @@ class Cells:
     def _set(self, name: str, values: Iterable[str]) -> None:
         self._columns[name] = np.array(list(values), dtype=object)
 
-    def _counts_before(self, counted: np.ndarray, within: str | None) -> Iterable[str]:
+    def _counts_before(self, counted: np.ndarray, within: str | None, order: np.ndarray) -> list[str]:
         groups = self.column(within) if within is not None else [ABSENT] * self.num_rows
         seen: Counter[str] = Counter()
-        for group, counts in zip(groups, counted, strict=True):
-            yield str(seen[group])
-            seen[group] += int(counts)
+        counts = [""] * self.num_rows
+        for row in order:
+            counts[row] = str(seen[groups[row]])
+            seen[groups[row]] += int(counted[row])
+        return counts
+
+    def _in_time(self, onset: Time) -> np.ndarray:
+        """Return the rows in the order of onsets, (rows,) int: some files are sorted by condition. One without follows the row above."""
+        seconds = np.full(self.num_rows, onset.seconds)
+        for name, unit in onset.columns.items():
+            cells = self._raw[name] if name in self._raw else self._columns.get(name, [ABSENT] * self.num_rows)
+            numbers = [number_or_none(cell) for cell in cells]
+            seconds += np.array([np.nan if number is None else number for number in numbers]) * _SECONDS[unit]
+        last = -np.inf
+        for row, time in enumerate(seconds):
+            last = seconds[row] = last if np.isnan(time) else time
+        return np.argsort(seconds, kind="stable")
 
     def fits(self, where: Where) -> np.ndarray:
         """(rows,) bool: whether every named column has one of its listed values.
 
-        A row that would fit but for spaces around a value would be passed over without a word: it is noted.
+        A row that would fit but for spaces around a value, or for capitals, would be passed over without a word: it is noted.
         """
         found = np.ones(self.num_rows, dtype=bool)
         for name, values in where.items():
             found &= np.isin(self.column(name), list(values))
         if any(self._has_spaces(name) for name in where):
             self._note_spaces(where, found)
+        self._note_capitals(where, found)
         return found
 
     def _has_spaces(self, name: str) -> bool:
@@ -115,6 +135,30 @@ class Cells:
                 f"column {name!r} has {{!r}}, with spaces around it; set `strip_spaces: true` in the task specification"
             )
             self.problem(stripped & ~fits[name], reason, self.column(name))
+
+    def _note_capitals(self, where: Where, found: np.ndarray) -> None:
+        """Note rows that are not among the `found` ones (bool) because of capitals alone, and not as the specification has it elsewhere."""
+        fits = {name: np.isin(self.column(name), list(values)) for name, values in where.items()}
+        meant = ~found
+        for name, values in where.items():
+            meant &= fits[name] | self._has_other_capitals(name, values)
+        for name, values in where.items():
+            self._note_spelling(name, meant & ~fits[name], values)
+
+    def _has_other_capitals(self, name: str, values: Iterable[str]) -> np.ndarray:
+        """(rows,) bool: whether cells of a column are as one of the values but for capitals, and the specification nowhere has them so."""
+        folded, named = {value.casefold() for value in values}, self._named.get(name, set())
+        return np.array([cell.casefold() in folded and cell not in named for cell in self.column(name)], dtype=bool)
+
+    def _note_spelling(self, name: str, rows: np.ndarray, values: Iterable[str]) -> None:
+        spelt = {value.casefold(): value for value in values}
+        for row in np.flatnonzero(rows):
+            cell = self.column(name)[row]
+            self.note(
+                int(row),
+                f"column {name!r} has {cell!r}, the task specification {spelt[cell.casefold()]!r}; write both alike, or list both",
+                f"column {name!r} has …, which differs from the task specification in capitals alone",
+            )
 
     def present(self, names: tuple[str, ...]) -> np.ndarray:
         """(rows,) bool: whether none of the columns is absent."""

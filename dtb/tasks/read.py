@@ -17,12 +17,14 @@ import numpy as np
 
 from dtb.errors import TaskError
 from dtb.tasks.cells import Cells, shown_text
-from dtb.tasks.parts import Level, Stimulus
+from dtb.tasks.parts import Level, Stimulus, Time
 from dtb.tasks.responses import learn_mapping, read_correct, read_responses
 from dtb.tasks.spec import TaskSpec, columns_needed, response_columns
 from dtb.tasks.tables import line_of, read_tsv
 from dtb.tasks.trials import ROUNDING_SECONDS, Trials
 
+_LONG_SECONDS, _SHORT_SECONDS = 60.0, 0.005  # what is rarely a trial's length, and never what a person sees
+_MANY_TRIALS = 20  # that nothing lasts as long as
 _SAME_PRESS_SECONDS = 5e-4  # of one press, written with a millisecond's precision
 
 
@@ -110,6 +112,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
     onset = cells.times(spec.trials.onset, is_trial, "onset") + spec.clock_offset_seconds
     window = cells.times(spec.trials.window, is_trial, "response window")
     cells.problem(is_trial & (window <= 0), "the response window is {} s long", window)
+    _require_lengths(spec.trials.window, window[is_trial], onset[is_trial], "response windows", "trials.window", where)
     placed = np.flatnonzero(is_trial & np.isfinite(onset) & (window > 0))
     rows = placed[np.argsort(onset[placed], kind="stable")]
     window = _windows(spec, cells, rows, onset, window)
@@ -123,7 +126,7 @@ def read_trials(spec: TaskSpec, events: Path, *, responses: bool = True) -> Even
         _note_presses_told_twice(cells, rows, onset[rows] + rt_J)
     else:
         response_JA, rt_J, omissions = np.zeros_like(correct.correct_JA), np.full(len(rows), np.nan), {}
-    pulses = [_pulses(spec, cells, place) for place in range(len(spec.stimuli))]
+    pulses = [_pulses(spec, cells, place, where) for place in range(len(spec.stimuli))]
     condition_J = _conditions(spec, cells)[rows]
 
     # Last of all: each of the above may find that a row cannot be used.
@@ -198,7 +201,35 @@ def _conditions(spec: TaskSpec, cells: Cells) -> np.ndarray:
     return found
 
 
-def _pulses(spec: TaskSpec, cells: Cells, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _require_lengths(time: Time, length: np.ndarray, onset: np.ndarray, what: str, key: str, where: str) -> None:
+    """Refuse lengths in columns that are as long as many trials, or of no length anywhere: they have another unit, or none was written."""
+    known = np.isfinite(length) & np.isfinite(onset)
+    if not time.columns or not known.any():
+        return
+    columns = " + ".join(map(repr, time.columns))
+    longest = length[known].max()
+    if longest == 0:
+        raise TaskError(
+            f"{where}: the {what} (column {columns}) are all 0 s long. Say how long they are in the task specification: "
+            f"`{key}: {{seconds: 1.0}}`, for example."
+        )
+    middle, spacing = float(np.median(length[known])), np.diff(np.unique(onset[known]))
+    if middle > _LONG_SECONDS and len(spacing) and middle > _MANY_TRIALS * np.median(spacing):
+        raise TaskError(
+            f"{where}: half of the {what} (column {columns}) are {middle:g} s long or more, and one begins every "
+            f"{np.median(spacing):.3g} s. Their unit seems to be ms: say so in the task specification, "
+            f"`{key}: {{columns: {{{next(iter(time.columns))}: ms}}}}`."
+        )
+    if 0 < longest < _SHORT_SECONDS and "ms" in time.columns.values():
+        raise TaskError(
+            f"{where}: none of the {what} (column {columns}) is longer than {longest:g} s. Their unit seems to be s: say so in the task "
+            f"specification, `{key}: {{columns: {{{next(iter(time.columns))}: s}}}}`."
+        )
+
+
+def _pulses(
+    spec: TaskSpec, cells: Cells, place: int, where: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return channel, onset, duration and height of the pulses of stimulus `place` of the specification."""
     stimulus = spec.stimuli[place]
     what = f"stimulus {stimulus.channels[0]}"
@@ -208,6 +239,7 @@ def _pulses(spec: TaskSpec, cells: Cells, place: int) -> tuple[np.ndarray, np.nd
     onset = cells.times(stimulus.onset, shown, f"onset of {what}") + spec.clock_offset_seconds
     duration = cells.times(stimulus.duration, shown, f"duration of {what}")
     cells.problem(shown & (duration < 0), f"the duration of {what} is {{}} s", duration)
+    _require_lengths(stimulus.duration, duration[shown], onset[shown], f"durations of {what}", "duration", where)
     height_rows = _heights(spec, cells, place, shown)
     channels = [spec.channels.index(name) for name in stimulus.channels]
     row, column = np.nonzero(height_rows)

@@ -7,6 +7,7 @@ mean "absent"; everything else, ``NULL`` and ``NaN`` included, is text like any 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import fnmatch
 from pathlib import Path
@@ -144,6 +145,30 @@ def response_columns(spec: TaskSpec) -> tuple[str, ...]:
     if trials.correct.mapping is not None:
         names.append(trials.correct.mapping.accuracy.column)
     return tuple(names)
+
+
+def values_named(spec: TaskSpec) -> dict[str, set[str]]:
+    """Return the values that a specification names anywhere, by column."""
+    trials, found = spec.trials, collections.defaultdict[str, set[str]](set)
+    for where in (
+        trials.where,
+        *trials.conditions.values(),
+        trials.correct.withhold,
+        *(each.where for each in spec.stimuli),
+    ):
+        for name, values in where.items():
+            found[name] |= set(values)
+    for derived in spec.derive.values():
+        for name, values in (derived.count_before or {}).items():
+            found[name] |= set(values)
+        found[str(derived.recode)] |= set(derived.values)
+        found[str(derived.select_by)] |= set(derived.columns)
+    for stimulus in spec.stimuli:
+        found[str(stimulus.column)] |= {*(stimulus.one_hot or ()), *(stimulus.codes or {})}
+    found[str(trials.correct.column)] |= set(trials.correct.values)
+    if trials.response.from_codes is not None:
+        found[trials.response.from_codes.column] |= set(trials.response.from_codes.codes)
+    return dict(found)
 
 
 def shipped_tasks() -> list[str]:

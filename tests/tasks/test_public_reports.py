@@ -205,3 +205,91 @@ def test_task_check_says_the_same(tmp_path, capsys):
         check_task("stroop", (path,))
     assert "Save it as UTF-8" in " ".join(capsys.readouterr().err.split())
     assert load_task("stroop").strip_spaces  # "green " is green there
+
+
+def read_with(folder, text: str, **changes):
+    path = folder / "sub-1_task-flanker_events.tsv"
+    path.write_text(text)
+    return read_trials(task_from_mapping({**SPEC, **changes}, "here"), path)
+
+
+def lengths(unit: str) -> dict:
+    """Return a specification's parts that read windows and durations from the column `duration`."""
+    columns = {"columns": {"duration": unit}}
+    return {
+        "trials": {**SPEC["trials"], "window": columns},
+        "stimuli": [{**SPEC["stimuli"][0], "duration": columns}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("duration", "unit", "said"),
+    [
+        ("1500", "s", "response windows .column 'duration'.*1500 s long or more.*window: {columns: {duration: ms}}"),
+        ("1.5", "ms", "none of the response windows .column 'duration'.*window: {columns: {duration: s}}"),
+        ("0", "s", "response windows .column 'duration'. are all 0 s long.*window: {seconds: 1.0}"),
+    ],
+)
+@pytest.mark.parametrize("part", ["trials", "stimuli"])
+def test_lengths_of_another_unit_are_refused(tmp_path, duration, unit, said, part):
+    """A window of 1500 s leaves every trial waiting for the whole run, and such a stimulus stays: neither was said."""
+    text = table([row.replace("\t1\t", f"\t{duration}\t", 1) for row in ROWS])
+    if part == "stimuli":
+        said = said.replace("response windows", "durations of stimulus l").replace("window", "duration")
+    with pytest.raises(TaskError, match=said):
+        read_with(tmp_path, text, **{part: lengths(unit)[part]})
+    if duration == "1500":
+        found = read_with(tmp_path, text, **lengths("ms"))
+        assert is_right(found)
+        assert found.trials.window_seconds_J.tolist() == [1.5] * 6
+
+
+def test_a_value_in_other_capitals_is_not_passed_over(tmp_path):
+    """Some blocks have `Go`, others `GO`: they were no trials, without a word, and conditions were lost in the same way."""
+    found = read(
+        tmp_path, table([row.replace("GO", "Go") if place in {1, 3} else row for place, row in enumerate(ROWS)])
+    )
+    assert [each.row for each in found.unusable] == [3, 5]
+    assert (
+        "column 'kind' has 'Go', the task specification 'GO'; write both alike, or list both"
+        in found.unusable[0].reason
+    )
+    both = {**SPEC["trials"], "where": {"kind": ["GO", "Go"]}}
+    rows = [row.replace("GO", "Go") if place in {1, 3} else row for place, row in enumerate(ROWS)]
+    assert is_right(read_with(tmp_path, table(rows), trials=both))
+    recoded = read_with(
+        tmp_path,
+        table(rows),
+        derive={"what": {"recode": "kind", "values": {"GO": "go"}}},
+        trials={**SPEC["trials"], "where": {"what": ["go"]}},
+    )
+    assert [each.row for each in recoded.unusable] == [3, 5]
+
+
+def test_earlier_rows_are_earlier_in_time(tmp_path):
+    """Files that are sorted by condition, as converters of FSL's three columns write them: the counts followed the lines."""
+    changes = {
+        "derive": {"seen": {"count_before": {"arrow": ["L"]}}},
+        "stimuli": [{"channels": ["seen"], "column": "seen", "divide_by": 1, "duration": {"seconds": 0.5}}],
+    }
+    for rows in (ROWS, ROWS[::2] + ROWS[1::2], ROWS[::-1]):
+        trials = read_with(tmp_path, table(rows), **changes).trials
+        assert trials.pulse_onset_seconds_Q.tolist() == [3, 5, 7, 9, 11]
+        assert trials.pulse_value_Q.tolist() == [1, 1, 2, 2, 3]
+
+
+def test_two_absent_cells_are_not_the_same(tmp_path):
+    changes = {
+        "derive": {"chose_left": {"same": ["key", "left_key"]}},
+        "trials": {
+            **SPEC["trials"],
+            "response": {
+                "from_codes": {"column": "chose_left", "codes": {"same": "left", "different": "right", "n/a": None}}
+            },
+        },
+    }
+    rows = [f"{row}\tf" for row in ROWS]
+    rows[2] = "5\t1\tGO\tL\tn/a\tn/a\tn/a"
+    found = read_with(tmp_path, table(rows, f"{HEADER}\tleft_key"), **changes)
+    assert not found.unusable
+    assert found.trials.response_JA.any(axis=1).tolist() == [True, True, False, True, True, True]
