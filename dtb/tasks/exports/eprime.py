@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+from dtb.errors import InputDataError
 from dtb.tasks.exports.export import Export, Exported, Row, busiest, events_table, numbers_of, rows_of
 from dtb.tasks.tables import number_or_none
 
@@ -14,6 +15,7 @@ _INNER = re.compile(
     r".*\.(Cycle|Sample|OnsetDelay|OnsetTime|OffsetDelay|OffsetTime|DurationError|Duration|StartTime|FinishTime|RTTime|ActionDelay|"
     r"ActionTime|TargetOffsetTime|TargetOnsetTime|PreRelease|CustomOnsetTime|CustomOffsetTime|TimingMode|Tag)(\[\w+\])?|Running(\[\w+\])?|Level"
 )
+_FEWEST_TRIALS = 4  # of a run
 _TRIGGER = re.compile(
     r"\w*(trigger|scan|wait|sync|pulse|ready)\w*\.(RTTime|OffsetTime|FinishTime)(\[\w+\])?", re.IGNORECASE
 )
@@ -72,9 +74,10 @@ def _events(path: Path, rows: list[Row], label: str) -> Exported:
     onset = f"{shown}.OnsetTime"
     if not any(row.get(onset) for row in trials):
         onset = busiest(trials, ".onsettime") or onset
-    trigger = _trigger(rows)
-    start = 0.0 if trigger is None else float(number_or_none(trigger[1]) or 0.0) / 1000
-    onsets = [None if second is None else second - start for second in numbers_of(trials, onset, 0.001)]
+    began = numbers_of(trials, onset, 0.001)
+    trigger = _trigger(rows, [second for second in began if second is not None], path)
+    start = 0.0 if trigger is None else trigger[1]
+    onsets = [None if second is None else second - start for second in began]
     durations = numbers_of(trials, f"{shown}.Duration", 0.001)
     own = [{name: cell for name, cell in row.items() if not _INNER.fullmatch(name)} for row in trials]
     clock = (
@@ -85,15 +88,32 @@ def _events(path: Path, rows: list[Row], label: str) -> Exported:
     return Exported(events_table(path, own, onsets, durations), label, clock)
 
 
-def _trigger(rows: list[Row]) -> tuple[str, str] | None:
-    """Return the column and the cell that seem to say when the scanner started."""
+def _trigger(rows: list[Row], onsets: list[float], path: Path) -> tuple[str, float] | None:
+    """Return the column that seems to say when the scanner started, and when that was, in seconds.
 
-    def cells(row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-        return (
-            (key, value) for key, value in row.items() if _TRIGGER.fullmatch(key) and (number_or_none(value) or 0) > 0
-        )
+    A column with a time for each trial is of a screen that people wait at, and a single time after the trials of the program's end.
 
-    return next((cell for row in reversed(rows) for cell in cells(row)), None)
+    Raises
+    ------
+    InputDataError
+        It has several times: each run began with one.
+    """
+    seconds: dict[str, set[float]] = {}
+    for row in reversed(rows):
+        for key, cell in row.items():
+            if _TRIGGER.fullmatch(key) and (number := number_or_none(cell) or 0.0) > 0:
+                seconds.setdefault(key, set()).add(number / 1000)
+    once = {key: min(found) for key, found in seconds.items() if len(found) == 1}
+    for key, start in once.items():
+        if not onsets or 2 * sum(onset >= start for onset in onsets) >= len(onsets):
+            return key, start
+    for key, found in seconds.items():
+        if 1 < len(found) <= len(onsets) / _FEWEST_TRIALS:
+            raise InputDataError(
+                f"{path} has {len(found)} times of a trigger, {key}: as many runs began, each with a clock of its own. Cut the file into "
+                "one for each run."
+            )
+    return None
 
 
 EPRIME_LOG = Export("eprime", "E-Prime's .txt log", _fits_log, _read_log)

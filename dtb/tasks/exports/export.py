@@ -15,6 +15,8 @@ from dtb.tasks.tables import Table, number_or_none, why_no_file
 
 Row = dict[str, str]
 
+_SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # for Excel
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 _IDENTITY = re.compile(
     r"participant|subject|session|date|age|sex|gender|handedness|prolific_pid|worker_?id|study_?id|session_?id|run_id|subject_?id|"
     r"participant_?id|expname|psychopyversion|framerate|expstart|os|experimentname|session(date|time|startdatetimeutc)|randomseed|"
@@ -76,6 +78,12 @@ def text_of(path: Path) -> str:
         raise InputDataError(
             f"{path} is {why_no_file(path)}; expected an events file, or one of PsychoPy, E-Prime or jsPsych."
         ) from None
+    except OSError as error:
+        raise InputDataError(f"{path} cannot be read ({error.strerror}).") from None
+    return _SEPARATOR_LINE.sub("", _decoded(content))
+
+
+def _decoded(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     if content[1:40:2].count(0) > 10:
@@ -87,13 +95,22 @@ def text_of(path: Path) -> str:
 
 
 def rows_of(text: str) -> list[Row]:
-    """Read rows separated by commas, semicolons or tabs, below a header; a line above the header is passed over."""
+    """Read rows separated by commas, semicolons or tabs, below a header; a line above the header is passed over.
+
+    Between semicolons, spreadsheets write numbers with a decimal comma where people do.
+    """
     lines = text.splitlines()
     header = lines[1] if len(lines) > 1 and not re.search(r"[,;\t]", lines[0]) else (lines[0] if lines else "")
     delimiter = max(",;\t", key=header.count)
     start = lines.index(header) if lines else 0
     reader = csv.DictReader(io.StringIO("\n".join(lines[start:])), delimiter=delimiter, restkey="", restval="")
-    return [{key: value for key, value in row.items() if key} for row in reader]
+    rows = [{key: value for key, value in row.items() if key} for row in reader]
+    if delimiter != ";":
+        return rows
+    return [
+        {key: value.replace(",", ".") if _DECIMAL_COMMA.fullmatch(value) else value for key, value in row.items()}
+        for row in rows
+    ]
 
 
 def plain_cell(cell: str) -> str:
