@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 from pathlib import Path
+
+import numpy as np
 
 from dtb import terminal
 from dtb.cohort import first_files
@@ -167,6 +170,7 @@ def ingest(
     notices: list[tuple[str, str, str]] = []
     people: list[tuple[str, PersonQuality]] = []
     reliability, coverage = EdgeReliability(), RegionCoverage(regions)
+    connectomes: dict[bytes, list[str]] = {}
     with terminal.progress() as progress:
         for job in progress.track(jobs, description="Shards"):
             read = set_aside.get(job.pseudonym) or kept_people.load(job)
@@ -180,11 +184,15 @@ def ingest(
                 quarantined.append(SetAside(read.pseudonym, read.reason, read.kind))
                 continue
             writer.add(read.record)
+            if np.isfinite(read.record.connectome_E).any():
+                content = hashlib.sha256(read.record.connectome_E.tobytes()).digest()
+                connectomes.setdefault(content, []).append(read.pseudonym)
             if read.rest_KE is not None:
                 reliability.add(read.rest_KE)
     _write_tables(out, quarantined, left_out, notices)
     write_lost(out, people)
     _say(notices, out)
+    _warn_of_same_connectomes(connectomes)
     num_whole = sum(each.line is None for _, each in left_out)
     icc_E = reliability.save(out).get("icc_E")
     coverage.save(out)
@@ -252,6 +260,17 @@ def _require_events(people: list[PersonFiles], tasks: TaskSet, bids: Path) -> No
         raise InputDataError(
             f"None of {len(people)} people in {bids} has an events file of {names}: looked for sub-*_task-*_events.tsv in sub-*/func and "
             "sub-*/ses-*/func. Check ingest.tasks and ingest.task; a task of another name needs a specification (docs/tasks.md)."
+        )
+
+
+def _warn_of_same_connectomes(people: dict[bytes, list[str]]) -> None:
+    """Warn of people with the very same connectome: files that were copied, or linked, under another name."""
+    groups = [same for same in people.values() if len(same) > 1]
+    if groups:
+        terminal.err.print(
+            f"Warning: {sum(map(len, groups))} people have a connectome that is another's to the last digit (for example "
+            f"{' and '.join(groups[0][:2])}). One has the files of the other: of held-out people this tells what was learnt. Set the wrong "
+            "ones aside."
         )
 
 

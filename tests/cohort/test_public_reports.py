@@ -1,5 +1,6 @@
 """Trees as other pipelines and laboratories write them, after public reports: the right values, or a sentence that says what to do."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from dtb.cohort.series import timing
 from dtb.cohort.series.tabular import read_headerless
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
+from dtb.tasks.taskset import TaskSet
 from tests.cohort.test_person import HEADER, ONSETS, TASKS, Person
 
 GONE = ".git/annex/objects/gone"
@@ -121,11 +123,9 @@ def test_a_single_run_under_two_names_counts_once(person):
 
 def test_hcps_names_of_rest_are_found_and_named(person):
     """xcp_d#951, #1615: `task-REST1_dir-LR`, `task-REST2_dir-AP`."""
-    path = next(person.func.glob("*rest*.tsv"))
-    for run in ("REST1_dir-LR", "REST2_dir-AP"):
-        for each in (path, path.with_suffix(".json")):
-            each.with_name(each.name.replace("rest", run)).write_bytes(each.read_bytes())
-    path.unlink()
+    next(person.func.glob("*rest*.tsv")).unlink()
+    person.series("REST1_dir-LR", 300)
+    person.series("REST2_dir-AP", 300, a=np.arange(300) % 7)
     with pytest.raises(InputDataError, match="The series there are of task-REST1, task-REST2, task-stroop"):
         person.read()
     assert person.read(rest_task="REST").record.covariates["rest_seconds"] == 480
@@ -308,3 +308,38 @@ def test_no_layout_is_named_where_there_are_no_series(person, name, there):
     (person.func / name).touch()
     with pytest.raises(InputDataError, match=there):
         person.read()
+
+
+def test_a_task_that_begins_as_rest_does_is_no_rest_if_it_has_events(person, capsys):
+    """`restudy`, of experiments on memory, was put together with rest."""
+    path = person.series("restudy", 200)
+    assert person.read().record.covariates["rest_seconds"] == 400  # restingstate, resteyesopen
+    person.events(ONSETS, "restudy")
+    assert person.read().record.covariates["rest_seconds"] == 240
+    assert "task-restudy has events, and is not taken for rest" in said(capsys.readouterr().err)
+    assert path.exists()
+
+
+def test_a_copy_of_a_rest_run_counts_once(person):
+    for path in person.func.glob("*rest*"):
+        copy = path.with_name(path.name.replace("task-rest", "task-rest_run-2"))
+        copy.write_bytes(path.read_bytes())
+        path.rename(path.with_name(path.name.replace("task-rest", "task-rest_run-1")))
+    read = person.read()
+    assert read.record.covariates["rest_seconds"] == 240
+    assert ["has the very volumes of task-rest_run-1: a copy" in each.reason for each in read.left_out] == [True]
+
+
+def test_atlases_without_names_of_regions_are_not_mixed(tmp_path):
+    """Two atlases of as many regions, each in other people: the second was taken for the first."""
+    config = IngestConfig(tasks=(), layout="halfpipe")
+    for label, atlas in (("01", "A"), ("02", "B")):
+        (tmp_path / "bids" / f"sub-{label}").mkdir(parents=True)
+        func = tmp_path / "halfpipe" / f"sub-{label}" / "func"
+        func.mkdir(parents=True)
+        (func / f"sub-{label}_task-rest_feature-{config.halfpipe_feature}_atlas-{atlas}_timeseries.tsv").touch()
+    trees = (tmp_path / "halfpipe",)
+    with pytest.raises(InputDataError, match="several atlases, .* A of 1 people, B of 1 people.*ingest.parcellation"):
+        index_people(tmp_path / "bids", trees, config, TaskSet(()))
+    chosen = dataclasses.replace(config, parcellation="A")
+    assert [len(each.rest) for each in index_people(tmp_path / "bids", trees, chosen, TaskSet(()))] == [1, 0]

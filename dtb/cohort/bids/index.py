@@ -67,12 +67,14 @@ def index_people(bids: Path, derivatives: tuple[Path, ...], config: IngestConfig
     require_known(selection.participants, labels, "ingest.participant_label", "sub-", f"no folder of {bids}")
     chosen = selection.among(labels)
     _require_labels((raw, *derived), selection, tasks, config.rest_task)
+    no_rest = _no_rest(raw, derived, config)
+    _require_one_atlas(derived, config, set(chosen))
     people: list[PersonFiles] = []
     sidecars: dict[Path, list[tuple[Path, BidsName]]] = {}
     ambiguous: list[AmbiguousFilesError] = []
     for label in chosen:
         try:
-            person = _person(label, raw, derived, config, selection, tasks, sidecars)
+            person = _person(label, raw, derived, config, selection, tasks, sidecars, no_rest)
             if reads_matrices:
                 matrices, combined = find_matrices(
                     derivatives, label, config, selection, {name.run_key for _, name in raw.files.get(label, [])}
@@ -135,6 +137,51 @@ def _named_otherwise(root: Path) -> str:
     )
 
 
+def _no_rest(raw: Tree, derived: list[Tree], config: IngestConfig) -> frozenset[str]:
+    """Return tasks that are not rest although their names begin as its does (`restudy`), for they have events; and say so."""
+    begun = re.compile(re.escape(config.rest_task) + "[a-z]")
+    with_events = {
+        name.entities.get("task", "") for files in raw.files.values() for _, name in files if name.suffix == "events"
+    }
+    found = frozenset(
+        name.entities.get("task", "")
+        for tree in derived
+        for files in tree.files.values()
+        for _, name in files
+        if begun.match(name.entities.get("task", "")) and name.entities["task"] in with_events
+    )
+    if found:
+        terminal.err.print(
+            f"Warning: {', '.join(f'task-{task}' for task in sorted(found))} has events, and is not taken for rest. If it is, set "
+            f"ingest.rest_task: {min(found)}."
+        )
+    return found
+
+
+def _require_one_atlas(derived: list[Tree], config: IngestConfig, labels: set[str]) -> None:
+    """Refuse series of several atlases that do not name their regions: of as many regions, they would be taken for each other.
+
+    Raises
+    ------
+    InputDataError
+        `ingest.parcellation` does not say which one is meant.
+    """
+    if LAYOUTS[config.layout].names_regions or config.parcellation is not None:
+        return
+    people: dict[str, set[str]] = {}
+    for tree in derived:
+        for label in labels & set(tree.files):
+            for _, name in tree.files[label]:
+                atlas = name.entities.get("seg", name.entities.get("atlas"))
+                if atlas is not None and name.suffix == "timeseries" and is_series(name, config):
+                    people.setdefault(atlas, set()).add(label)
+    if len(people) > 1:
+        listed = ", ".join(f"{atlas} of {len(whose)} people" for atlas, whose in sorted(people.items()))
+        raise InputDataError(
+            f"There are series of several atlases, which do not name their regions: {listed}. Choose one with ingest.parcellation."
+        )
+
+
 def _warn_of_strangers(raw: Tree, derived: list[Tree]) -> None:
     strangers = sorted({label for tree in derived for label in tree.labels} - set(raw.labels))
     if strangers:
@@ -173,6 +220,7 @@ def _person(
     selection: Selection,
     tasks: TaskSet,
     sidecars: dict[Path, list[tuple[Path, BidsName]]],
+    no_rest: frozenset[str],
 ) -> PersonFiles:
     problem = next((tree.refused[label] for tree in (raw, *derived) if label in tree.refused), "")
     if problem:
@@ -182,7 +230,11 @@ def _person(
     runs = {name.run_key: (path, name) for path, name in files}
     series = series_by_run(label, raw.root, runs, derived, config, selection, sidecars)
     combined = {key: series.pop(key) for key in combined_runs(series, scanned=runs)}
-    rest = tuple(one for _, one in sorted(series.items()) if one.name.entities["task"].startswith(config.rest_task))
+    rest = tuple(
+        one
+        for _, one in sorted(series.items())
+        if (task := one.name.entities["task"]).startswith(config.rest_task) and task not in no_rest
+    )
     events: dict[tuple[RunKey, int], EventsFile] = {}
     for path, name in raw.files.get(label, []):
         task = name.entities.get("task", "")

@@ -17,17 +17,19 @@ import numpy as np
 
 from dtb.cohort.bids.names import BidsName, RunKey, combined_runs
 from dtb.cohort.bids.selection import Selection
-from dtb.cohort.connectomes.matrix_files import read_mat, read_relmat
+from dtb.cohort.connectomes.matrix_files import read_mat, read_npy, read_relmat
 from dtb.cohort.series.region_table import read_region_table
 from dtb.config import IngestConfig
 from dtb.errors import AmbiguousFilesError, InputDataError
-from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix
+from dtb.people.records import LARGEST_CORRELATION, edges_from_matrix, matrix_from_edges
+from dtb.tasks.tables import why_no_file
 
 PATTERNS = ("*_relmat.tsv", "*_relmat.dense.tsv", "*connectivity.mat")
 """Names of the matrices' files, if `ingest.matrix_files` does not say: BEP017's, and those of QSIRecon and DSI Studio."""
 
 _ASYMMETRY = 1e-5  # of the largest entry: what tables written in single precision differ by
 _BEYOND_ONE = 1e-6
+_NOT_CORRELATIONS = -0.01  # an eigenvalue: rounding and averages of runs leave none below it
 _FROM_ONE = 0.01  # on the diagonal: what averages of runs and rounding differ by
 
 
@@ -73,17 +75,21 @@ def find_matrices(
     Raises
     ------
     AmbiguousFilesError
-        Several files belong to the same run.
+        Several files belong to the same run, or one is named after another person.
     """
     patterns = PATTERNS if config.matrix_files is None else (config.matrix_files,)
     found: dict[RunKey, list[MatrixFile]] = {}
     for root in derivatives:
         for path in sorted((root / f"sub-{label}").rglob("*")):
-            if not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns) or not path.is_file():
+            if not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns):
                 continue
             entities = dict(re.findall(r"(?:^|_)([A-Za-z]+)-([A-Za-z0-9+]+)(?=[_.])", path.name))
             if not entities.get("task", config.rest_task).startswith(config.rest_task):
                 continue
+            if entities.get("sub", label) != label:
+                raise AmbiguousFilesError(
+                    f"{path.name} lies in the folder sub-{label}, and is named after another person. Whose is it? Move or rename it."
+                )
             name = BidsName(entities, "", "")
             if not selection.wants_matrix(name):
                 continue
@@ -155,7 +161,9 @@ def read_matrix(path: Path, regions: tuple[str, ...], config: IngestConfig) -> n
 
 def _read(path: Path, config: IngestConfig) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Read and check a matrix, symmetric and with NaN on the diagonal and at absent regions, and its regions' names."""
-    read = read_mat if path.name.endswith(".mat") else read_relmat
+    if not path.is_file():
+        raise InputDataError(f"{path.name} is {why_no_file(path)}; expected a connectivity matrix.")
+    read = {".mat": read_mat, ".npy": read_npy}.get(path.suffix, read_relmat)
     found_RR, names = read(path, config)
     if found_RR.ndim != 2 or found_RR.shape[0] != found_RR.shape[1] or len(found_RR) < 2:
         raise InputDataError(f"{path.name}: the matrix has the shape {found_RR.shape}; a connectome is square.")
@@ -168,11 +176,44 @@ def _read(path: Path, config: IngestConfig) -> tuple[np.ndarray, tuple[str, ...]
     matrix_RR = found_RR.astype(np.float64)
     if config.matrix_transform == "fisher_z":
         _require_correlations_diagonal(np.diagonal(matrix_RR), path)
+    if config.matrix_transform == "log1p":
+        _require_no_correlations(matrix_RR, path)
     np.fill_diagonal(matrix_RR, np.nan)  # whatever stands there is of no use, and may be infinite
     matrix_RR = _symmetric(matrix_RR, path)
     absent_R = (np.isnan(matrix_RR) | (matrix_RR == 0)).all(axis=1)
     matrix_RR[absent_R] = matrix_RR[:, absent_R] = np.nan
     return matrix_RR, names
+
+
+def _require_no_correlations(matrix_RR: np.ndarray, path: Path) -> None:
+    """Refuse a matrix that counts nothing, because it has 1 all along its diagonal and nothing beyond it.
+
+    Raises
+    ------
+    InputDataError
+        It is one of correlations, or of their absolute values.
+    """
+    if (np.abs(np.diagonal(matrix_RR) - 1) < _FROM_ONE).all() and np.nanmax(np.abs(matrix_RR)) < 1 + _FROM_ONE:
+        raise InputDataError(
+            f"{path.name} has 1 on its diagonal and nothing beyond 1: these seem to be correlations and no numbers of streamlines. Set "
+            "`ingest.matrix_transform: fisher_z`; `none` takes values as they are."
+        )
+
+
+def are_fisher_z_twice(edges_E: np.ndarray) -> bool:
+    """Return whether edges were transformed to Fisher z once too often: undone once they are no correlation matrix, undone twice they are.
+
+    A correlation matrix has no negative eigenvalue. Small Fisher z, hardly different from correlations, cannot be told.
+    """
+    once_RR = matrix_from_edges(np.tanh(edges_E.astype(np.float64)), diagonal=1.0)
+    present_R = np.isfinite(once_RR).sum(axis=1) > 1
+    once_RR = once_RR[np.ix_(present_R, present_R)]
+    if len(once_RR) < 2 or not np.isfinite(once_RR).all():
+        return False
+    twice_RR = np.tanh(once_RR)
+    np.fill_diagonal(twice_RR, 1.0)
+    smallest_once, smallest_twice = (np.linalg.eigvalsh(each_RR)[0] for each_RR in (once_RR, twice_RR))
+    return bool(smallest_once < _NOT_CORRELATIONS and smallest_twice > -_ASYMMETRY * len(once_RR))
 
 
 def _require_correlations_diagonal(diagonal_R: np.ndarray, path: Path) -> None:

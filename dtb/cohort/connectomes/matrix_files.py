@@ -21,6 +21,7 @@ from dtb.cohort.connectomes import matlab_child
 from dtb.cohort.hdf5 import require_own_data
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
+from dtb.tasks.tables import hint_of
 
 _NOTHING = frozenset({"", "n/a", "nan", "NaN", "NA"})
 _BYTES_A_CELL = 64  # a cell of text and its number
@@ -52,9 +53,11 @@ def read_relmat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputDataError(f"{path.name} cannot be read ({error}).") from None
-    rows = [line.split("\t") for line in text.splitlines() if line.strip()]
-    if not rows:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
         raise InputDataError(f"{path.name} is empty.")
+    separator = _separator(lines[0], path)
+    rows = [line.strip().split() if separator is None else line.split(separator) for line in lines]
     names: Names = None
     first = 1
     if (
@@ -88,9 +91,38 @@ def read_relmat(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
         for column, cell in enumerate(row):
             number = _number(cell)
             if number is None:
-                raise InputDataError(f"{path.name}: line {place + first} has {cell.strip()!r}, which is not a number.")
+                raise InputDataError(
+                    f"{path.name}: line {place + first} has {cell.strip()!r}, which is not a number{hint_of(cell)}."
+                )
             matrix[place, column] = number
     return matrix, names
+
+
+def _separator(line: str, path: Path) -> str | None:
+    """Return what stands between the cells of a table: a tab or, in files that are named as other tables, what their first line has; None
+    for spaces."""
+    if path.suffix == ".tsv" or "\t" in line:
+        return "\t"
+    return next((mark for mark in (";", ",") if mark in line), None)
+
+
+def read_npy(path: Path, config: IngestConfig) -> tuple[np.ndarray, Names]:
+    """Read an array of NumPy, which names no regions.
+
+    Raises
+    ------
+    InputDataError
+        The file is damaged, holds no real numbers, or asks for too much memory.
+    """
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputDataError(f"{path.name} is not a readable array of NumPy: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
+        raise InputDataError(f"{path.name} holds no real numbers.")
+    if 8 * found.size > config.max_memory_gib * 2**30:
+        raise InputDataError(f"{path.name} has the shape {found.shape}, too much for ingest.max_memory_gib.")
+    return np.array(found), None
 
 
 def _counts(cells: list[str]) -> bool:

@@ -12,12 +12,20 @@ import numpy as np
 
 from dtb.cohort.bids.files import PersonFiles
 from dtb.cohort.connectomes.estimate import FEWEST_VOLUMES, averaged, concatenated, fisher_z
-from dtb.cohort.connectomes.matrices import read_matrix
+from dtb.cohort.connectomes.matrices import are_fisher_z_twice, read_matrix
 from dtb.cohort.series.read import Series, gaps, read_series, require_volumes
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError, SetAsideError, UserError
 from dtb.people.connectome_kinds import CONNECTOMES
 from dtb.people.records import matrix_from_edges
+
+SAME_MATRIX = (
+    "the matrix has the very values of another of the person's; if it is a copy, take one away, for it counts twice"
+)
+FISHER_Z_ALREADY = (
+    "the values seem to be Fisher z already: taken for correlations they are no correlation matrix (an eigenvalue is negative), taken for "
+    "Fisher z they are. If so, set ingest.matrix_transform: none, or they are transformed twice"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,6 +144,15 @@ def _from_series(
         except UserError as error:
             unread.append((file.path.name, str(error)))
             continue
+        twin = next((label for label, other in found.items() if _is_copy(one, other)), None)
+        if twin is not None:
+            unread.append(
+                (
+                    file.path.name,
+                    f"{file.path.name} has the very volumes of {twin}: a copy, which counts once. Take away the one that is wrong.",
+                )
+            )
+            continue
         found[file.name.run_label] = one
         notices += [(file.path.name, notice) for notice in one.notices]
         if absent := gaps(one, regions):
@@ -164,19 +181,30 @@ def _from_series(
     )
 
 
+def _is_copy(one: Series, other: Series) -> bool:
+    return np.array_equal(one.values_VR, other.values_VR, equal_nan=True)
+
+
 def _from_matrices(files: PersonFiles, regions: tuple[str, ...], config: IngestConfig) -> Rest:
     if not files.matrices:
         raise InputDataError("no connectivity matrix")
     found: dict[str, np.ndarray] = {}
+    notices: list[tuple[str, str]] = []
     unread: list[tuple[str, str]] = []
     for file in files.matrices:
         try:
-            found[file.run] = read_matrix(file.path, regions, config)
+            edges_E = read_matrix(file.path, regions, config)
         except UserError as error:
             unread.append((file.path.name, str(error)))
+            continue
+        if any(np.array_equal(edges_E, other_E, equal_nan=True) for other_E in found.values()):
+            notices.append((file.path.name, SAME_MATRIX))
+        if config.matrix_transform == "fisher_z" and are_fisher_z_twice(edges_E):
+            notices.append((file.path.name, FISHER_Z_ALREADY))
+        found[file.run] = edges_E
     if not found:
         raise NoRestError("no connectivity matrix could be read", unread)
     connectome_E = averaged(np.stack(list(found.values())), np.ones(len(found)))
     runs = {label: edges_E.astype(np.float32) for label, edges_E in found.items()}
     covered_R = np.full(len(regions), np.nan)
-    return Rest(connectome_E, runs, None, None, float("nan"), covered_R, unread=tuple(unread))
+    return Rest(connectome_E, runs, None, None, float("nan"), covered_R, tuple(notices), tuple(unread))

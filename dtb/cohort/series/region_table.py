@@ -156,6 +156,8 @@ def _rows(path: Path) -> tuple[list[tuple[int, str]], bool]:
         lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise InputDataError(f"{path} is not text; expected a table of region names.") from None
+    except OSError as error:
+        raise InputDataError(f"{path} cannot be read ({error.strerror}); expected a table of region names.") from None
     if lines and lines[0].lstrip().startswith(_XML):
         raise InputDataError(f"{path} is XML, in which atlases count in different ways; {_FORMS}")
     header = [cell.strip().lower() for cell in lines[0].split("\t")] if lines else []

@@ -16,13 +16,18 @@ from isal import igzip
 from dtb.cohort.hdf5 import require_own_data
 from dtb.cohort.series.atlas import BAD_BYTES
 from dtb.errors import InputDataError
-from dtb.tasks.tables import number_or_none, read_tsv, why_no_file
+from dtb.tasks.tables import hint_of, number_or_none, read_tsv, why_no_file
 
 _ABSENT = ["n/a", "nan", "NaN", ""]
+_UNKNOWN = frozenset({"na", "n/a", "nan", "null", "none", ".", "-"})
 _LONGEST_HEADER = 2**24
 _PART_BYTES = 2**24
 _NO_NAMES = frozenset({"", "index", "time", "volume"})
 _INDEX_COLUMN = re.compile(r"Unnamed: \d+")
+_OTHER_SEPARATOR = re.compile(r"[ ,;]")
+_QUOTED = re.compile(r"([\"']).+\1")
+_FEWEST_COUNTED = 5  # volumes
+_SAME_STEP = 1e-6  # relative: what rounded times differ by
 _EXACT = re.compile(r"(exact_\d+|random_censor)(_hash-\w+)?")
 _DISPLACEMENT = re.compile(r"framewise_displacement(_hash-\w+)?")
 _MASKS = ("interpolation", "denoising")  # all that was left out: in the end, and of denoising
@@ -43,7 +48,23 @@ def _names(header: bytes, path: Path) -> tuple[str, ...]:
     try:
         names = tuple(name.strip() for name in header.decode("utf-8-sig").rstrip("\r\n").split("\t"))
     except UnicodeDecodeError as error:
-        raise InputDataError(f"{path.name} has a header that is not UTF-8 text (byte {error.start}).") from None
+        raise InputDataError(
+            f"{path.name} has a header that is not UTF-8 text (byte {error.start}). Save it as UTF-8."
+        ) from None
+    if not any(names):
+        raise InputDataError(
+            f"{path.name} is empty; expected a header with the names of the regions, and a line for each volume."
+        )
+    if "\r" in header.rstrip(b"\r\n").decode("utf-8-sig"):
+        raise InputDataError(
+            f"{path.name} ends its lines with carriage returns alone, as old Macs did. Save it with line feeds (`\\n`)."
+        )
+    if any(_QUOTED.fullmatch(name) for name in names):
+        raise InputDataError(f"{path.name} has its cells in quotation marks. Write it without (in R, `quote = FALSE`).")
+    if len(names) == 1 and _OTHER_SEPARATOR.search(names[0]):
+        raise InputDataError(
+            f"{path.name} has one column, {names[0][:60]!r}. Separate its cells by tabs, not by spaces or commas."
+        )
     nameless = next((name for name in names if name in _NO_NAMES or _INDEX_COLUMN.fullmatch(name)), None)
     if nameless is not None:
         raise InputDataError(
@@ -70,7 +91,23 @@ def read_with_header(path: Path, regions: tuple[str, ...], max_memory_gib: float
     table_VR = _numbers(path, memoryview(content)[start:], max_memory_gib)
     if table_VR.shape[1] != len(found):
         raise InputDataError(f"{path.name} has {table_VR.shape[1]} columns under a header of {len(found)}.")
+    _require_no_count(table_VR, found, path)
     return in_order(table_VR, found, regions, path)
+
+
+def _require_no_count(table_VR: np.ndarray, names: tuple[str, ...], path: Path) -> None:
+    """Refuse a column that grows by the same step from volume to volume: it counts them, or has their times, whatever it is called."""
+    if len(table_VR) < _FEWEST_COUNTED:
+        return
+    step_VR = np.diff(table_VR, axis=0)
+    with np.errstate(invalid="ignore"):
+        counts_R = (step_VR[0] > 0) & (np.abs(step_VR - step_VR[0]) <= _SAME_STEP * np.abs(step_VR[0])).all(axis=0)
+    if counts_R.any():
+        place = int(np.flatnonzero(counts_R)[0])
+        raise InputDataError(
+            f"{path.name}: column {place + 1}, {names[place]!r}, grows by {step_VR[0, place]:g} from volume to volume. It counts them, or "
+            "has their times, and is no region: write the table without it."
+        )
 
 
 def in_order(found_VR: np.ndarray, found: tuple[str, ...], regions: tuple[str, ...], path: Path) -> np.ndarray:
@@ -146,8 +183,36 @@ def _numbers(path: Path, lines: memoryview, max_memory_gib: float) -> np.ndarray
             pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()), null_values=_ABSENT),
         )
     except pa.ArrowException as error:
-        raise InputDataError(f"{path.name} is damaged: {str(error).splitlines()[0]}") from None
+        raise InputDataError(
+            _what_is_wrong(text, len(names), path) or f"{path.name} is damaged: {error}".splitlines()[0]
+        ) from None
     return np.column_stack([column.to_numpy() for column in table.columns])
+
+
+def _what_is_wrong(text: bytes, num_columns: int, path: Path) -> str:
+    """Return which volume of a table is not as many numbers as the first one; empty if that is not it."""
+    for volume, line in enumerate(text.decode("utf-8", "replace").rstrip("\n").split("\n"), 1):
+        cells = line.split("\t")
+        if len(cells) != num_columns:
+            return (
+                f"{path.name}: volume {volume} has {len(cells)} cells, the first one {num_columns}. Was the file cut?"
+            )
+        for column, cell in enumerate(cells, 1):
+            if cell in _ABSENT or _is_number(cell):
+                continue
+            hint = "; write n/a where nothing is known" if cell.strip().lower() in _UNKNOWN else hint_of(cell)
+            one = "; separate cells by tabs" if num_columns == 1 else ""
+            return (
+                f"{path.name}: volume {volume}, column {column} has {cell[:60]!r}, which is not a number{hint or one}."
+            )
+    return ""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return "_" not in cell and float(cell) is not None
+    except ValueError:
+        return False
 
 
 def on_the_clock(values_VR: np.ndarray, outliers: Path, path: Path) -> np.ndarray:
