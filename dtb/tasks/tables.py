@@ -62,6 +62,8 @@ def read_tsv(path: Path) -> Table:
         text = content.decode("utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
         raise InputDataError(f"{path} is {why_no_file(path)}; expected a tab-separated table.") from None
+    except OSError as error:
+        raise InputDataError(f"{path} cannot be read ({error.strerror}); expected a tab-separated table.") from None
     except UnicodeDecodeError as error:
         found = "UTF-16, as E-Prime and Windows write it" if content.startswith(_UTF16) else f"byte {error.start}"
         raise InputDataError(

@@ -21,6 +21,7 @@ from dtb.cohort.series.region_table import LARGEST_LABEL
 from dtb.errors import InputDataError
 
 _MOST_VOXELS = 2**28
+_FROM_WHOLE = 0.05  # what scaled labels differ by
 _BLOCK_VOXELS = 2**20
 _LARGEST_OFFSET = 64 * 2**20  # of the data within a NIfTI file: header extensions are small
 _LONGEST_HEADER = 540
@@ -87,8 +88,22 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def whole_numbers(values: np.ndarray) -> np.ndarray:
-    """Return labels rounded to int64; what is not a number, or too large for a label, becomes 0, the background."""
+def whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
+    """Return labels rounded to int64; what is not a number, or too large for a label, becomes 0, the background.
+
+    Raises
+    ------
+    InputDataError
+        Numbers lie between labels: the image of that name was resampled by interpolation, which makes others where two meet.
+    """
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            (between,) = np.nonzero(np.abs(values - np.rint(values)).ravel() > _FROM_WHOLE)
+        if len(between):
+            raise InputDataError(
+                f"{name} has {values.ravel()[between[0]]:g}, which is no label, and {len(between)} such numbers. Labels are whole numbers: "
+                "resample them by the nearest neighbour, not by interpolation."
+            )
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(np.abs(values) < LARGEST_LABEL, np.rint(values), 0).astype(np.int64))
 
@@ -96,7 +111,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
 def labels_of_volume(path: Path) -> set[int]:
     """Return the labels that an atlas has, without the background."""
     values = np.asarray(load_small_volume(path).dataobj)
-    return set(np.unique(whole_numbers(np.unique(values))).tolist()) - {0}
+    return set(np.unique(whole_numbers(np.unique(values), path.name)).tolist()) - {0}
 
 
 Grid = tuple[tuple[int, int, int], np.ndarray]
@@ -224,7 +239,7 @@ class VolumeAtlas:
         values_M = np.asarray(image.dataobj).reshape(-1, order="F")
         region_M = np.empty(len(values_M), dtype=np.int32)
         for start in range(0, len(values_M), _BLOCK_VOXELS):
-            rounded = whole_numbers(values_M[start : start + _BLOCK_VOXELS])
+            rounded = whole_numbers(values_M[start : start + _BLOCK_VOXELS], self.path.name)
             at = np.minimum(np.searchsorted(known, rounded), len(known) - 1)
             region_M[start : start + _BLOCK_VOXELS] = np.where(known[at] == rounded, order[at], -1)
         return region_M

@@ -64,7 +64,7 @@ def labels_of_surface(path: Path, max_memory_gib: float) -> set[int]:
     """Return the labels that the grayordinates of a ``dlabel.nii`` have, without the background."""
     names, models = _axes(path, "dlabel")
     image = _checked(path, (len(names), len(models)), 4 * 8 * len(models), max_memory_gib)
-    return set(np.unique(whole_numbers(_read(path, image.dataobj, slice(0, 1))[0])).tolist()) - {0}
+    return set(np.unique(whole_numbers(_read(path, image.dataobj, slice(0, 1))[0], path.name)).tolist()) - {0}
 
 
 def parcellate_dense(
@@ -125,7 +125,7 @@ def _labels_on(atlas: Path, models: Any, path: Path, max_memory_gib: float) -> t
     names, atlas_models = _axes(atlas, "dlabel")
     num_vertices = sum(atlas_models.nvertices.values())
     image = _checked(atlas, (len(names), len(atlas_models)), 8 * (4 * len(atlas_models) + num_vertices), max_memory_gib)
-    values = whole_numbers(_read(atlas, image.dataobj, slice(0, 1))[0])
+    values = whole_numbers(_read(atlas, image.dataobj, slice(0, 1))[0], atlas.name)
     surfaces: dict[str, np.ndarray] = {}
     for name, where, model in atlas_models.iter_structures():
         if name in atlas_models.nvertices:

@@ -117,7 +117,7 @@ def _centres_of_volume(atlas: Path, table_path: Path | None) -> dict[str, tuple[
     from scipy.ndimage import center_of_mass
 
     image = load_small_volume(atlas)
-    values = whole_numbers(np.asarray(image.dataobj))
+    values = whole_numbers(np.asarray(image.dataobj), atlas.name)
     numbers = [number for number in np.unique(values) if number > 0]
     if not numbers:
         raise InputDataError(f"atlas: {atlas.name} has no region.")

@@ -117,6 +117,23 @@ def test_an_atlas_on_another_grid_is_brought_to_the_runs(tmp_path):
     np.testing.assert_allclose(found.values_VR[:, 1], values[4:].mean(axis=(0, 1, 2)), rtol=1e-6)
 
 
+def test_labels_that_were_interpolated_are_refused(tmp_path):
+    """Between the regions 3 and 40, 21.5 was taken for 22."""
+    path = make_run(tmp_path / "run.nii", np.ones((*SHAPE, 2), np.float32))
+    labelled = np.zeros(SHAPE, np.float32)
+    labelled.flat[:9] = [1, 1, 1, 2, 2, 2, 1.01, 1.99, 0]
+    smooth = tmp_path / "smooth.nii"
+    limits = {"max_memory_gib": 1.0, "min_coverage": 0.5}
+    nibabel.save(nibabel.Nifti1Image(labelled, AFFINE), smooth)
+    assert (parcellate_volumes(path, VolumeAtlas(smooth, np.array([1, 2])), **limits).coverage_R == 1).all()
+    labelled.flat[9] = 1.5
+    nibabel.save(nibabel.Nifti1Image(labelled, AFFINE), smooth)
+    with pytest.raises(
+        InputDataError, match="smooth.nii has 1.5, which is no label, and 1 such numbers.*nearest neighbour"
+    ):
+        parcellate_volumes(path, VolumeAtlas(smooth, np.array([1, 2])), **limits)
+
+
 @pytest.mark.parametrize("voxel_mm", [2.0, 1.0])
 def test_what_lies_beyond_the_image_is_not_covered(tmp_path, voxel_mm):
     """A slab holds the first region in full, a tenth of the second and nothing of the third."""
