@@ -432,3 +432,17 @@ def test_the_summary_names_task_series_without_events_and_regions_that_nobody_ha
     )
     assert "p1_events.tsv, the nearest" in said
     assert "2 of 9 regions are absent in everybody: r8, r9." in said
+
+
+@pytest.mark.cluster
+def test_people_with_the_same_files_are_named(copy, tmp_path, capsys):
+    """Copied or linked under another name, one of them tells of the other in the test of unseen people: nothing was said."""
+    for way in ("AP", "PA"):
+        shutil.copyfile(rest_file(copy, "0001", way), rest_file(copy, "0004", way))
+    out = tmp_path / "shards"
+    ingest(ONE_CPU, *paths(copy), out, resume=False)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 people have a connectome that is another's to the last digit" in said
+    records = list(open_cohort(out).records())
+    edges = [record.connectome_E.tobytes() for record in records]
+    assert sorted(edges.count(each) for each in edges) == [1, 1, 1, 1, 2, 2]
