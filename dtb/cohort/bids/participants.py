@@ -173,7 +173,7 @@ def _units_a_year(path: Path, covariate: Covariate) -> float:
         _warn(f"{sidecar.name} cannot be read ({error}); ages are taken to be years.")
         return 1.0
     own = {name.lower(): each for name, each in described.items()} if isinstance(described, dict) else {}
-    about = next((own[name] for name in covariate.columns if isinstance(own.get(name), dict)), {})
+    about: dict[str, object] = next((own[name] for name in covariate.columns if isinstance(own.get(name), dict)), {})
     unit = str(about.get("Units", "")).strip().lower().rstrip("s")
     return _IN_A_YEAR.get(unit, 1.0)
 
