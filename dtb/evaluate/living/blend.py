@@ -1,8 +1,12 @@
-"""What validation people tell of a living twin: how wide its intervals should be, and how much of it a baseline is to be blended with.
+"""What training and validation people tell of a living twin: the level of its figures, how wide its intervals should be, and how much of it
+a baseline is to be blended with.
 
-A twin's intervals hold what it knows of: the posterior, and the noise of so many trials. They do not hold that somebody tires or
-learns between the first trials and the later ones, however many trials are given. So a variance is added, the one that makes what
-validation people did most probable, drawn towards 0.
+A twin whose reaction times are distributed a little otherwise than people's, or whose people get faster from the first trials to the
+later ones, errs for everybody alike, where the baselines beside it learn the level from training people. So does the twin: its figures are
+moved by the mean error for people it was trained on and validation people, drawn towards 0 as far as that may be chance.
+
+Its intervals hold what it knows of: the posterior, and the noise of so many trials. They do not hold that one tires and another learns,
+however many trials are given. So a variance is added, the one that makes what validation people did most probable, drawn towards 0.
 
 The blend is what the best linear baseline says after own trials, moved towards the living twin as far as validation people ask for.
 
@@ -33,6 +37,35 @@ _UNCHANGED_PEOPLE = 10
 """The added variance is drawn towards 0 as by so many people who do not change."""
 _CHANGES = np.concatenate([[0.0], np.geomspace(1e-3, 1e2, 101)])
 """Added variances that are tried, in units of the median variance that is said."""
+
+
+def level_of(error_VY: np.ndarray) -> np.ndarray:
+    """Return what is to be added to each figure (Y,): the mean error, drawn towards 0 by its own variance.
+
+    It is the positive-part estimator of James & Stein (1961, Proc 4th Berkeley Symp 1, 361) with one mean in place of many.
+
+    Parameters
+    ----------
+    error_VY : (V, Y)
+        How far people's figures lie above what is said of them after all that they may be asked for.
+
+    Examples
+    --------
+    >>> level_of(np.array([[0.9, 1.0], [1.0, -1.0], [1.1, 0.1]])).round(2)
+    array([1., 0.])
+    """
+    known_VY = np.isfinite(error_VY)
+    number_Y = known_VY.sum(axis=0)
+    mean_Y = np.where(known_VY, error_VY, 0.0).sum(axis=0) / np.maximum(number_Y, 1)
+    squares_Y = np.where(known_VY, (error_VY - mean_Y) ** 2, 0.0).sum(axis=0)
+    chance_Y = squares_Y / np.maximum(number_Y - 1, 1) / np.maximum(number_Y, 1)
+    share_Y = 1.0 - chance_Y / np.maximum(mean_Y**2, np.finfo(np.float64).tiny)
+    return np.where(number_Y > 1, mean_Y * np.maximum(share_Y, 0.0), 0.0)
+
+
+def moved(said: Said, level_Y: np.ndarray) -> Said:
+    """Return the same with so much added to each figure; single trials are left as they are."""
+    return dataclasses.replace(said, mean_QY=said.mean_QY + level_Y)
 
 
 def change_of(did_VY: np.ndarray, points: Sequence[Said]) -> np.ndarray:

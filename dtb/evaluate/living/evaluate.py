@@ -17,6 +17,8 @@ from dtb.evaluate.living.blend import (
     LIVING_BLEND,
     blended,
     change_of,
+    level_of,
+    moved,
     partner_of,
     share_of,
     widened,
@@ -50,12 +52,14 @@ class Living:
     validation_S : (S,) bool, optional
         Who of the training people took no part in the twin's training but to end it. They tell how wide the twin's intervals should be, and
         how much of it is blended with a baseline.
+    familiar_S : (S,) bool, optional
+        Who of the training people tell, with these, the level of the twin's figures.
 
     Attributes
     ----------
     questions : list of Question
-    validation : People
-        The people of `validation_S`.
+    validation, familiar : People
+        The people of `validation_S` and `familiar_S`.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Living:
         stack: Fitted | None = None,
         fold_S: np.ndarray | None = None,
         validation_S: np.ndarray | None = None,
+        familiar_S: np.ndarray | None = None,
     ) -> None:
         self.taskset, self.people, num_tasks = taskset, people, len(taskset.specs)
         folds_S = np.zeros(len(training), np.int64) if fold_S is None else fold_S
@@ -81,18 +86,17 @@ class Living:
         self._people = {
             span: Group(people, order_of(people.trials, sessions, num_tasks, kind=span), theirs) for span in spans
         }
-        chosen_S = np.zeros(len(training), bool) if validation_S is None else validation_S
-        self.validation = training.only(chosen_S)
-        known = [training_sessions[row] for row in np.flatnonzero(chosen_S).tolist()]
-        self._validation = {
-            span: Group(
-                self.validation,
-                order_of(self.validation.trials, known, num_tasks, kind=span),
-                None if mine is None else mine[chosen_S],
-            )
-            for span in spans
-            if chosen_S.any()
-        }
+
+        def chosen(chosen_S: np.ndarray | None) -> tuple[People, dict[Span, Group]]:
+            if chosen_S is None or not chosen_S.any():
+                return training.only(np.zeros(len(training), bool)), {}
+            some = training.only(chosen_S)
+            known = [training_sessions[row] for row in np.flatnonzero(chosen_S).tolist()]
+            read = None if mine is None else mine[chosen_S]
+            return some, {span: Group(some, order_of(some.trials, known, num_tasks, kind=span), read) for span in spans}
+
+        self.validation, self._validation = chosen(validation_S)
+        self.familiar, self._familiar = chosen(familiar_S)
         self.questions = questions_of(self._people["later"].order, self._people["next session"].order, taskset)
 
     def order(self, question: Question) -> Order:
@@ -112,7 +116,10 @@ class Living:
         return sum(len(self.amounts(question)) for question in self.questions)
 
     def tables(
-        self, say_more: SayMore | None = None, say_of_validation: SayMore | None = None
+        self,
+        say_more: SayMore | None = None,
+        say_of_validation: SayMore | None = None,
+        say_of_familiar: SayMore | None = None,
     ) -> Iterator[pd.DataFrame]:
         """Yield the rows of each point of each curve.
 
@@ -121,7 +128,10 @@ class Living:
         say_more : function, optional
             Further predictors, such as a twin.
         say_of_validation : function, optional
-            What the twin says of validation people; with it, the twin's intervals are widened, and twin and baseline are blended.
+            What the twin says of validation people; with it, the twin's figures are moved and their intervals widened, and twin and
+            baseline are blended.
+        say_of_familiar : function, optional
+            What it says of familiar people.
         """
         regressions = {
             span: regressions_of(self._training[span], len(self.taskset.specs))
@@ -135,14 +145,19 @@ class Living:
             if say_of_validation is not None and span in self._validation:
                 group = self._validation[span]
                 others = Baselines(question, training, group, self.taskset, regressions[span])
-                validated = _Validated(question, self.amounts(question), group, self.taskset, others, say_of_validation)
+                familiar = None
+                if say_of_familiar is not None and span in self._familiar:
+                    familiar = self._familiar[span], say_of_familiar
+                validated = _Validated(
+                    question, self.amounts(question), group, self.taskset, others, say_of_validation, familiar
+                )
             observed_SY = people.later(self.taskset, question.judged).value_SY
             judged_J = people.order.judged(self.people.trials, question.judged)
             for amount in self.amounts(question):
                 said = baselines.say(amount)
                 twins = say_more(question, amount, people.order) if say_more is not None else {}
                 if validated is not None:
-                    twins = {name: widened(each, validated.change_Y) for name, each in twins.items()}
+                    twins = {name: validated.calibrated(each) for name, each in twins.items()}
                     twins[LIVING_BLEND] = blended(partner_of(said), twins[LIVING], validated.share(amount))
                 said |= twins
                 typical = people.order.typical(amount, question.given, self._is_judged(question))
@@ -156,13 +171,7 @@ class Living:
 
 
 class _Validated:
-    """What validation people tell of the twin in one question.
-
-    Attributes
-    ----------
-    change_Y : (Y,) array
-        What is to be added to the twin's variances.
-    """
+    """What validation people, and familiar ones, tell of the twin in one question."""
 
     def __init__(
         self,
@@ -172,11 +181,23 @@ class _Validated:
         taskset: TaskSet,
         baselines: Baselines,
         say: SayMore,
+        familiar: tuple[Group, SayMore] | None,
     ) -> None:
         self._baselines, self._did_VY = baselines, group.later(taskset, question.judged).value_SY
         said = {amount: say(question, amount, group.order)[LIVING] for amount in amounts}
-        self.change_Y = change_of(self._did_VY, list(said.values()))
-        self._said = {amount: widened(each, self.change_Y) for amount, each in said.items()}
+        most = amounts[-1]
+        errors = [self._did_VY - said[most].mean_QY]
+        if familiar is not None:
+            others, say_of_others = familiar
+            theirs = say_of_others(question, most, others.order)[LIVING]
+            errors.append(others.later(taskset, question.judged).value_SY - theirs.mean_QY)
+        self._level_Y = level_of(np.concatenate(errors))
+        self._change_Y = change_of(self._did_VY, [moved(each, self._level_Y) for each in said.values()])
+        self._said = {amount: self.calibrated(each) for amount, each in said.items()}
+
+    def calibrated(self, said: Said) -> Said:
+        """Return the same with the level and the width that these people ask for."""
+        return widened(moved(said, self._level_Y), self._change_Y)
 
     def share(self, amount: str) -> np.ndarray:
         """Return the twin's share (Y,) in the blend at one point of the curve."""

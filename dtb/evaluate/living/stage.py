@@ -26,12 +26,16 @@ from dtb.evaluate.living.table import QUESTION
 from dtb.evaluate.living.twin import LIVING_ALONE, TWINS, TwinPredictor
 from dtb.evaluate.living.worth import Worth, worths_of
 from dtb.evaluate.predictors.table import STACK, Given
+from dtb.evaluate.scores.observed import People
 from dtb.shards.batches import BatchMaker
+from dtb.shards.split import Part
 
 LIVING_FILE, LIVING_PEOPLE_FILE = "living.parquet", "living_people.parquet"
 BOLD_FILE, BOLD_PEOPLE_FILE = "living_bold.parquet", "living_bold_people.parquet"
 MOST_PEOPLE = 200
 """Of more test people the curves are made of so many, the first by pseudonym, which is a matter of chance."""
+MOST_FAMILIAR = 40
+"""So many people that the twin was trained on tell the level of its figures, with the validation people."""
 
 
 def has_curves(task: EvaluationInputs) -> bool:
@@ -72,23 +76,19 @@ def living_table(task: EvaluationInputs, given: Given, maker: BatchMaker, progre
         stack,
         given.fold_S,
         np.isin(given.training.pseudonyms, task.split.validation),
+        np.isin(given.training.pseudonyms, sorted(task.split.train)[:MOST_FAMILIAR]),
     )
-    bar = progress.add_task(
-        "curves over own data", total=living.points() * (len(TWINS) * len(people) + len(living.validation))
-    )
+    work = living.points() * (len(TWINS) * len(people) + len(living.validation))
+    bar = progress.add_task("curves over own data", total=work + len(living.questions) * len(living.familiar))
     advance = partial(progress.advance, bar)
-    twin = TwinPredictor(task.twin, maker, records, people, "test", taskset, advance)
-    validation = TwinPredictor(
-        task.twin,
-        maker,
-        list(cohort.records(living.validation.pseudonyms)),
-        living.validation,
-        "validation",
-        taskset,
-        advance,
-        (LIVING,),
-    )
-    tables = list(living.tables(twin.say, validation.say))
+
+    def predictor(people: People, part: Part, *names: str) -> TwinPredictor:
+        records = list(cohort.records(people.pseudonyms))
+        return TwinPredictor(task.twin, maker, records, people, part, taskset, advance, names)
+
+    twin, validation = predictor(people, "test", *TWINS), predictor(living.validation, "validation", LIVING)
+    familiar = predictor(living.familiar, "train", LIVING)
+    tables = list(living.tables(twin.say, validation.say, familiar.say))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

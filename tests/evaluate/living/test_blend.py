@@ -1,10 +1,10 @@
-"""What validation people tell of a living twin: a change of people is added at every point, and few people say little."""
+"""What people tell of a living twin's figures: what all share moves them, what people change by widens them, and few people say little."""
 
 import numpy as np
 import pytest
 
 from dtb.evaluate.living.baselines import Said
-from dtb.evaluate.living.blend import change_of, widened
+from dtb.evaluate.living.blend import change_of, level_of, moved, widened
 
 
 def said(variance, num_people=2000):
@@ -24,6 +24,28 @@ def test_a_change_of_people_is_found_however_little_their_trials_leave_open():
         for one in points
     ]
     assert within == pytest.approx([0.9] * 3, abs=0.02)
+
+
+def test_an_error_that_all_share_moves_figures_and_one_that_may_be_chance_does_not():
+    rng = np.random.default_rng(0)
+    error_VY = np.stack([3.0 + rng.standard_normal(500), rng.standard_normal(500) - 0.0], axis=1)
+    error_VY[:, 1] -= error_VY[:, 1].mean()
+    assert level_of(error_VY) == pytest.approx([3.0, 0.0], abs=0.15)
+    assert moved(said(1.0), np.array([3.0])).mean_QY == pytest.approx(3.0)
+    nobody = np.full((4, 2), np.nan)
+    assert level_of(nobody).tolist() == [0.0, 0.0]
+    nobody[0] = 5.0
+    assert level_of(nobody).tolist() == [0.0, 0.0]
+
+
+def test_drawing_towards_nothing_costs_less_than_a_plain_mean_where_there_is_nothing():
+    rng = np.random.default_rng(1)
+    many = [rng.standard_normal((20, 1)) for _ in range(400)]
+    plain, drawn = (
+        np.mean([float(each[0] ** 2) for each in found])
+        for found in ([one.mean(axis=0) for one in many], [level_of(one) for one in many])
+    )
+    assert drawn < 0.7 * plain
 
 
 def test_people_who_do_not_change_and_nobody_at_all_add_nothing():
