@@ -104,6 +104,8 @@ class Beginning:
         What is known of each one's effect.
     variance_Z : (Z,) Tensor
         Variance of effects over people.
+    is_known : bool
+        Whether people's own figures say what is known of each.
     """
 
     pseudonyms: tuple[str, ...]
@@ -111,6 +113,7 @@ class Beginning:
     mean_PZ: Tensor
     variance_PZ: Tensor
     variance_Z: Tensor
+    is_known: bool = False
 
     @classmethod
     def of_nothing(cls, pseudonyms: Sequence[str], latent_size: int) -> Beginning:
@@ -160,7 +163,7 @@ class Beginning:
         mean_PZ[rows] = (share_PZ * difference_PZ)[taken].float()
         read_of_PZ[rows] = read_PZ[taken].float()
         variance_PZ[rows] = (variance_Z * (1.0 - share_PZ)).clamp_min(_LEAST_KNOWN * variance_Z)[taken].float()
-        return cls(tuple(pseudonyms), read_of_PZ, mean_PZ, variance_PZ, variance_Z.float())
+        return cls(tuple(pseudonyms), read_of_PZ, mean_PZ, variance_PZ, variance_Z.float(), is_known=True)
 
     def spread_ZZ(self) -> Tensor:
         """(Z, Z): covariance over people of what connectomes say; 0 where nothing is known of that."""
@@ -171,10 +174,12 @@ class Beginning:
 
 
 class PersonEffects(nn.Module):
-    """What is known of training people's own effects while a twin is trained: a normal distribution each, free parameters all.
+    """What is known of training people's own effects while a twin is trained: a normal distribution each.
 
-    It belongs to the training, not to the twin. Its rows are parameters, so that an engine divides them over ranks and a checkpoint holds
-    them.
+    It belongs to the training, not to the twin. Where people's own figures say what is known of each, one rule for all, it stays as they
+    say; otherwise each row is learnt, as parameters, so that an engine divides them over ranks and a checkpoint holds them. Rows that begin
+    at what figures say and are learnt further make a twin say less of people who are not among them, at any number of people that was tried
+    (`scripts/studies/person_effects_study.py`).
 
     Parameters
     ----------
@@ -184,8 +189,8 @@ class PersonEffects(nn.Module):
 
     Attributes
     ----------
-    mean_PZ, log_scale_PZ : (P, Z) Parameter
-        Mean, up to a constant that all share, and logarithm of the standard deviation of each effect.
+    mean_PZ, log_scale_PZ : (P, Z) Parameter, or Tensor
+        Mean, up to a constant that all share, and logarithm of the standard deviation of each effect; parameters where they are learnt.
     log_size_Z : (Z,) Parameter
         Diagonal of the Cholesky factor of the effects' covariance over people, as logarithms.
     below_ZZ : (Z, Z) Parameter
@@ -196,6 +201,8 @@ class PersonEffects(nn.Module):
         Covariance over people of what connectomes say: so much wider are the effects of people without one.
     """
 
+    mean_PZ: Tensor
+    log_scale_PZ: Tensor
     read_PZ: Tensor
     spread_ZZ: Tensor
 
@@ -204,8 +211,11 @@ class PersonEffects(nn.Module):
         self.pseudonyms = beginning.pseudonyms
         self.num_observations = num_observations
         self._row_of = {who: row for row, who in enumerate(beginning.pseudonyms)}
-        self.mean_PZ = nn.Parameter(beginning.mean_PZ.clone())
-        self.log_scale_PZ = nn.Parameter(0.5 * beginning.variance_PZ.log())
+        for name, value_PZ in (("mean_PZ", beginning.mean_PZ), ("log_scale_PZ", 0.5 * beginning.variance_PZ.log())):
+            if beginning.is_known:
+                self.register_buffer(name, value_PZ.clone())
+            else:
+                self.register_parameter(name, nn.Parameter(value_PZ.clone()))
         self.log_size_Z = nn.Parameter(0.5 * beginning.variance_Z.log())
         self.below_ZZ = nn.Parameter(torch.zeros(len(beginning.variance_Z), len(beginning.variance_Z)))
         self.register_buffer("read_PZ", beginning.read_PZ.clone())

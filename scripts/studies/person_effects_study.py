@@ -8,7 +8,9 @@ unseen; every training makes the same number of steps.
 - `free`: each person's effect begins at nothing, and is learnt.
 - `amortised`: it is what people's own figures say, drawn towards what their connectomes say by the figures' errors: one rule for all, which
   needs no parameter of a person and is not learnt further.
-- `both`: it begins there, and is learnt: what `dtb train` does.
+- `both`: it begins there, and is learnt.
+
+`dtb train` does the second where latents begin at regressions, and the first elsewhere.
 
 Unseen people are judged as `dtb evaluate` does, after 0, 10 and 40 of their own trials: R2 and CRPS of later mean RT, and CRPS of later
 single trials, means over tasks. `last` in place of `best` stands for the weights of the last step in place of those with the smallest loss
@@ -110,11 +112,9 @@ class Study:
         if kind == "free":
             nothing = Beginning.of_nothing(self.split.train, TWIN.latent_size)
             beginning = dataclasses.replace(nothing, read_PZ=beginning.read_PZ)
-        effects = PersonEffects(beginning, self.num_observations)
-        if kind == "amortised":
-            effects.mean_PZ.requires_grad_(False)
-            effects.log_scale_PZ.requires_grad_(False)
-        return effects
+        if kind == "both":
+            beginning = dataclasses.replace(beginning, is_known=False)
+        return PersonEffects(beginning, self.num_observations)
 
     def train(self, kind: str, num_steps: int, more: MoreLoss | None = None) -> tuple[int, dict[str, Trained]]:
         """Return the step of the smallest validation loss, and the twins of that and of the last step; `more` is added to the loss."""
@@ -125,10 +125,8 @@ class Study:
             reader_EZ=torch.tensor(self.scales.reader_EZ),
         )
         objective = Objective(twin, 1.0, 0.0, effects=effects)
-        learnt = [parameter for parameter in effects.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            [{"params": list(twin.parameters())}, {"params": learnt, "weight_decay": 0.0}], weight_decay=DECAY
-        )
+        groups = [{"params": list(twin.parameters())}, {"params": list(effects.parameters()), "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, weight_decay=DECAY)
         best, best_step, least = (twin, effects), 0, np.inf
         for step, some in enumerate(itertools.islice(self._batches(), num_steps)):
             objective.train()

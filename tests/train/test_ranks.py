@@ -38,8 +38,9 @@ def dividing(tmp_path_factory):
 
 
 def config(**train):
-    # Trainings of different lengths are compared, so the rate must not depend on the length.
+    # Trainings of different lengths are compared, so the rate must not depend on the length. From a random start people's effects are learnt.
     values = {
+        "start": "random",
         "schedule": "constant",
         "max_epochs": EPOCHS,
         "patience_epochs": EPOCHS,

@@ -124,3 +124,22 @@ def test_what_is_read_by_others_stands_in_for_the_regression(batch: Batch) -> No
             objective(dataclasses.replace(batch, connectome_SE=-batch.connectome_SE)).press_S,
         ]
     assert (twice[0] == twice[1]).tolist() == [False, True, False]
+
+
+def test_what_peoples_own_figures_say_is_not_learnt_and_everything_else_is() -> None:
+    generator = torch.Generator().manual_seed(0)
+    read_PZ, own_PZ = (torch.randn(40, 4, generator=generator) for _ in range(2))
+    people = [f"p{number}" for number in range(40)]
+    beginning = Beginning.of_scores(people, people, read_PZ, own_PZ, torch.full((40, 4), 0.5))
+    effects = PersonEffects(beginning, OBSERVATIONS)
+    assert {name for name, _ in effects.named_parameters()} == {"log_size_Z", "below_ZZ"}
+    # Drawn towards what is read, as far as the errors of the scores ask for: never further than the scores, never to the other side.
+    share_PZ = effects.mean_PZ / (own_PZ - read_PZ)
+    assert ((share_PZ > 0) & (share_PZ < 1)).all()
+    effects.train()
+    _, divergence_S = effects(effects.rows_of(people), torch.arange(40), torch.ones(40, dtype=torch.bool))
+    divergence_S.sum().backward()
+    assert effects.log_size_Z.grad is not None
+    assert effects.log_size_Z.grad.abs().min() > 0
+    learnt = {name for name, _ in PersonEffects(dataclasses.replace(beginning, is_known=False), 1.0).named_parameters()}
+    assert learnt == {"mean_PZ", "log_scale_PZ", "log_size_Z", "below_ZZ"}
