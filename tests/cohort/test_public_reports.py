@@ -343,3 +343,14 @@ def test_atlases_without_names_of_regions_are_not_mixed(tmp_path):
         index_people(tmp_path / "bids", trees, config, TaskSet(()))
     chosen = dataclasses.replace(config, parcellation="A")
     assert [len(each.rest) for each in index_people(tmp_path / "bids", trees, chosen, TaskSet(()))] == [1, 0]
+
+
+@pytest.mark.parametrize("ending", ["tsv.gz", "csv", "TSV"])
+def test_events_under_another_ending_are_named(person, ending, capsys):
+    """The person had none of the task, and nothing said why."""
+    path = next(person.raw.glob("*_events.tsv"))
+    path.rename(path.with_suffix(f".{ending}"))
+    assert person.read().record is None
+    assert f"1 events files in {person.bids}: they do not end in .tsv" in said(capsys.readouterr().err).replace(
+        "- ", "-"
+    )

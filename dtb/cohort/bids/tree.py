@@ -145,7 +145,8 @@ def _files(root: Path, labels: list[str]) -> dict[str, list[str]]:
 def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path, BidsName]]]:
     """Return the parsed names, and warn of those that are ambiguous."""
     found: dict[str, list[tuple[Path, BidsName]]] = {}
-    odd, misplaced, elsewhere = [], [], [path.name for path in sorted(root.glob("*_events.tsv"))]
+    odd, misplaced, other_tables = [], [], []
+    elsewhere = [path.name for path in sorted(root.glob("*_events.tsv"))]
     for label, listed in people.items():
         found[label] = []
         for file in listed.files:
@@ -158,6 +159,8 @@ def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path,
             elif "func" not in path.relative_to(root).parts:
                 if name.extension == ".tsv":
                     elsewhere.append(file)
+            elif name.suffix == "events" and name.extension not in {".tsv", ".json"}:
+                other_tables.append(file)
             else:
                 found[label].append((path, name))
     _warn(f"files in {root}: their names do not follow BIDS", odd)
@@ -165,6 +168,7 @@ def _parsed(root: Path, people: dict[str, Listed]) -> dict[str, list[tuple[Path,
         f"events files in {root}: they lie in no func folder. Give each run its own, beside its image: what people did differs",
         elsewhere,
     )
+    _warn(f"events files in {root}: they do not end in .tsv. Write them as tab-separated tables", other_tables)
     _warn(f"files in {root}: they are named after another person than their folder", misplaced)
     return found
 
