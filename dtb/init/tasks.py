@@ -11,7 +11,7 @@ from dtb.tasks.draft.command import with_visible_onsets
 from dtb.tasks.draft.draft import Draft, draft_of
 from dtb.tasks.read import read_trials
 from dtb.tasks.spec import TaskSpec, load_task, shipped_tasks
-from dtb.tasks.tables import read_tsv
+from dtb.tasks.tables import Table, read_tsv
 
 _SAMPLED_FILES = 12
 _MOST_UNUSABLE = 0.2
@@ -40,7 +40,11 @@ def task_files(events: dict[str, list[Path]]) -> tuple[list[TaskFile], dict[str,
     found: list[TaskFile] = []
     left_out = {}
     for label, paths in sorted(events.items()):
-        sample = _spread(sorted(paths))
+        tables, refusal = _readable(sorted(paths))
+        sample = list(tables)
+        if not sample:
+            left_out[label] = refusal
+            continue
         shipped = next(
             (spec for spec in map(load_task, shipped_tasks()) if spec.fits_label(label) and _reads(spec, sample)), None
         )
@@ -48,7 +52,7 @@ def task_files(events: dict[str, list[Path]]) -> tuple[list[TaskFile], dict[str,
             found.append(TaskFile(label, shipped.name, None))
             continue
         try:
-            draft = with_visible_onsets(draft_of([read_tsv(path) for path in sample], label), sample)
+            draft = with_visible_onsets(draft_of(list(tables.values()), label), sample)
             if not _reads(draft.spec, sample):
                 left_out[label] = "fewer than four of five rows could be used by a drafted task file"
                 continue
@@ -56,6 +60,21 @@ def task_files(events: dict[str, list[Path]]) -> tuple[list[TaskFile], dict[str,
         except UserError as error:
             left_out[label] = str(error)
     return found, left_out
+
+
+def _readable(paths: list[Path]) -> tuple[dict[Path, Table], str]:
+    """Return some of the files that are tables, and why the first other one is none: one person's broken file does not end a task."""
+    tables: dict[Path, Table] = {}
+    refusal = ""
+    evenly = _spread(paths)
+    for path in (*evenly, *(path for path in paths if path not in evenly)):
+        if len(tables) == len(evenly):
+            break
+        try:
+            tables[path] = read_tsv(path)
+        except UserError as error:
+            refusal = refusal or str(error)
+    return dict(sorted(tables.items())), refusal
 
 
 def _spread(paths: list[Path]) -> list[Path]:

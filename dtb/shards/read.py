@@ -226,12 +226,12 @@ def _has_manifest(folder: Path, manifest: Manifest) -> bool:
         return False
 
 
-def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
+def open_cohort(path: Path | str, *, verify: bool = True) -> Cohort:
     """Return the cohort in a folder of shards.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         Output folder of `dtb ingest`, or the URL of a copy of it, whose shards are verified as each is first needed.
     verify : bool
         Whether to read every shard once and compare its SHA-256. Sizes are always compared. Workers of a stage whose driver
@@ -248,6 +248,7 @@ def open_cohort(path: Path, *, verify: bool = True) -> Cohort:
     DamagedOutputError
         The manifest is absent, unreadable or altered, or a shard is missing, cut short or altered; the message names it.
     """
+    path = Path(path)
     manifest = Manifest.load(path)
     if url_of(path) is None and (path / STAGE_FILE).is_file() and (broken := broken_seals(path)):
         raise DamagedOutputError(

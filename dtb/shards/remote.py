@@ -59,8 +59,16 @@ def url_of(folder: Path) -> str | None:
 
 
 def absolute(folder: Path) -> Path:
-    """Return the absolute path of a folder; a URL is returned unchanged."""
-    return folder if url_of(folder) else folder.expanduser().resolve()
+    """Return the absolute path of a folder or file; a URL is returned unchanged.
+
+    A link to a file keeps its own name, which says what it is of: git-annex links to files that are named after their content.
+    """
+    if url_of(folder):
+        return folder
+    path = folder.expanduser()
+    if path.is_symlink() and not path.is_dir():
+        return path.parent.resolve() / path.name
+    return path.resolve()
 
 
 def with_absolute_paths(values: T) -> T:

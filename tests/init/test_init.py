@@ -13,6 +13,7 @@ import yaml
 from dtb.cli.command_line import parse
 from dtb.cli.entry import exit_code
 from dtb.config import load_config
+from dtb.init.tasks import task_files
 from dtb.stages import OutputFolder
 from tests.expand import expanded
 from tests.tasks.test_draft import events_of
@@ -120,3 +121,30 @@ def test_the_group_level_accepts_the_folder_of_the_participant_level(tmp_path: P
     (tmp_path / "out" / "init").mkdir(parents=True)
     (tmp_path / "out" / "init" / "config.yaml").write_text("ingest: {tasks: [hammer]}\n")
     assert parse("app", ["bids", "out", "group"])[1].ingest.tasks == ("hammer",)
+
+
+@pytest.mark.parametrize("broken", [1, 4])
+def test_one_persons_broken_file_does_not_end_a_task(tmp_path: Path, broken: int) -> None:
+    """Events that were not fetched left the whole task out of what `dtb init` writes."""
+    header = "onset\tduration\tkind\tarrow\tkey\trt\tcorrect\n"
+    paths = []
+    for person in range(6):
+        path = tmp_path / f"sub-0{person}_task-arrows_events.tsv"
+        rows = [
+            f"{2 * row + 1}\t1\tGO\t{'LR'[row % 2]}\t{'fj'[(row + (row == 7)) % 2]}\t{0.4 + (row * 7 + person) % 11 / 50:.2f}\t{int(row != 7)}\n"
+            for row in range(30)
+        ]
+        path.write_text(header + "".join(rows))
+        paths.append(path)
+    whole, _ = task_files({"arrows": paths[broken:]})
+    for path in paths[:broken]:
+        path.unlink()
+        path.symlink_to(".git/annex/objects/gone")
+    found, left_out = task_files({"arrows": paths})
+    assert not left_out
+    assert [each.name for each in found] == [each.name for each in whole]
+    assert found[0].draft is not None
+    assert whole[0].draft is not None
+    assert found[0].draft.values == whole[0].draft.values
+    _, left_out = task_files({"arrows": paths[:broken]})
+    assert "is a link to a file that is not there (not fetched?" in left_out["arrows"]

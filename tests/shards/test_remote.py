@@ -20,7 +20,7 @@ from dtb.shards.existing import use_existing_shards
 from dtb.shards.inspect import verify_shards
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import open_cohort, require_ingested
-from dtb.shards.remote import url_of
+from dtb.shards.remote import absolute, url_of
 from dtb.stages import OutputFolder
 from tests.shards.people import write_people
 from tests.shards.test_shards import assert_same
@@ -224,3 +224,19 @@ def test_url_survives_the_command_line_and_a_folder_stays_one():
     assert url_of(stage.shards) == "s3://bucket/a/shards"
     assert stage.out == Path.cwd() / "out"
     assert url_of(Path("C:/data")) is None
+
+
+def test_a_link_to_a_file_keeps_its_name_and_folders_are_where_they_are(tmp_path, monkeypatch):
+    """git-annex links to files named after their content: `_task-`, `tpl-` and the table beside an atlas were lost with the name."""
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "objects" / "MD5E-s1.tsv").write_text("a")
+    (tmp_path / "here").symlink_to("objects")
+    for name, target in (
+        ("sub-1_task-a_events.tsv", "objects/MD5E-s1.tsv"),
+        ("sub-2_task-a_events.tsv", "objects/gone"),
+    ):
+        (tmp_path / name).symlink_to(target)
+        monkeypatch.chdir(tmp_path)
+        assert absolute(Path(name)) == tmp_path / name
+    assert absolute(Path("here")) == tmp_path / "objects"
+    assert absolute(Path("here/MD5E-s1.tsv")) == tmp_path / "objects" / "MD5E-s1.tsv"

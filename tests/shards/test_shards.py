@@ -136,3 +136,8 @@ def test_second_writer_leaves_no_shard_of_the_first(tmp_path):
     write_people(tmp_path, 3)
     assert [path.name for path in sorted(tmp_path.glob("*.tar"))] == ["shard-00000.tar"]
     assert len(open_cohort(tmp_path)) == 3
+
+
+def test_a_cohort_is_opened_by_a_path_in_words_too(tmp_path):
+    write_people(tmp_path / "shards", 2)
+    assert open_cohort(str(tmp_path / "shards")).pseudonyms == open_cohort(tmp_path / "shards").pseudonyms
