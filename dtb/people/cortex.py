@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dtb.people.parcellation import NUM_VERTICES, vertices_of
+from dtb.people.parcellation import NUM_VERTICES, names_by_place, vertices_of
 
 _INFLATED = 0.35
 _FARTHEST_MM = 30.0
@@ -73,7 +73,7 @@ def regions_of_vertices(regions: Sequence[str], place_R3: np.ndarray | None) -> 
     (2 V,) int or None
         -1 where there is no region; None where it is not known where the regions lie.
     """
-    region_V = vertices_of(regions)
+    region_V = vertices_of(names_by_place(place_R3) or regions)
     return region_V if region_V is not None or place_R3 is None else _nearest(place_R3)
 
 

@@ -72,6 +72,19 @@ def places_in(parcellation: str) -> dict[str, tuple[float, ...]] | None:
     return {name: (x, y, z) for name, _, x, y, z in dict.fromkeys(table.values())} or None
 
 
+def names_by_place(place_R3: np.ndarray | None) -> list[str] | None:
+    """Return the regions' names in a parcellation of the cortex whose centres, in its order, are these; None if none has them.
+
+    Examples
+    --------
+    >>> names_by_place(np.array(list(places_in("Schaefer100").values())))[0]
+    '7Networks_LH_Vis_1'
+    """
+    if place_R3 is None or (known := places_in(f"Schaefer{len(place_R3)}")) is None:
+        return None
+    return list(known) if np.array_equal(list(known.values()), place_R3) else None
+
+
 def no_places_in_words(regions: Sequence[str]) -> str:
     """Return in a sentence or two that it is not known where regions lie, and what `--atlas` takes to tell it."""
     first = f" ({regions[0]}, ...)" if regions else ""

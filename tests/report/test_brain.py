@@ -10,6 +10,7 @@ import pytest
 from dtb.cohort.series.region_centres import find_places, region_places
 from dtb.config import IngestConfig
 from dtb.errors import InputDataError
+from dtb.people.cortex import regions_of_vertices
 from dtb.people.parcellation import no_places_in_words, places_in, places_of
 from dtb.report.brain import edges_on_ring, strongest
 from dtb.report.maps import brain_of, edge_map
@@ -117,3 +118,6 @@ def test_regions_in_the_order_of_a_parcellation_that_comes_with_dtb_need_no_file
         InputDataError, match="Schaefer200 has 200 regions, none of them named as one of the cohort's 199"
     ):
         region_places(Path("Schaefer200"), names[:-1])
+    own_V, by_name_V = (regions_of_vertices(each, found_R3) for each in (names, list(places_in("Schaefer200"))))
+    np.testing.assert_array_equal(own_V, by_name_V)  # with the atlas's own borders
+    assert len(np.unique(own_V)) == 201

@@ -24,7 +24,7 @@ export async function anatomy(run, ask, on) {
   if (!brain) {
     $("brain-stage").hidden = true;
     $("brain-none").hidden = false;
-    $("brain-none").textContent = !known ? "It is not known where this run's regions lie, so no brain is drawn. `dtb view RUN --atlas ATLAS` tells it: a labelled volume, a table of centres, or Schaefer100 to Schaefer400."
+    $("brain-none").textContent = !known ? "It is not known where this run's regions lie, so no brain is drawn. dtb view RUN --atlas ATLAS tells it: a labelled volume, a table of centres, or Schaefer100 to Schaefer400."
       : `No brain is drawn: this browser has no WebGL 2${wrong && ` (${wrong})`}. Everything else works without.`;
   }
 

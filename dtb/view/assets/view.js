@@ -290,8 +290,8 @@ function describe(run) {
   document.title = `The live twin · ${run.name}`;
   $("run-name").textContent = ` · ${run.name}`;
   $("notice").textContent = run.notice;
-  $("does-not-fit").textContent = run.does_not_fit ?? "";
-  $("does-not-fit").hidden = !run.does_not_fit;
+  $("does-not-fit").textContent = (run.does_not_fit ?? "").replaceAll("`", "");
+  $("misfit").hidden = !run.does_not_fit;
   const mark = document.createElement("span");
   mark.textContent = run.verdict.mark;
   mark.setAttribute("aria-hidden", "true");
