@@ -238,9 +238,14 @@ def open_ensemble(
     ConfigurationError
         A trained folder is named twice.
     InputDataError
-        A member has other tasks or BOLD regions than the first.
+        A member is not there, or has other tasks or BOLD regions than the first.
     """
     require_distinct(trained, members, option)
+    if absent := [str(path) for path in members if not path.is_dir()]:
+        raise InputDataError(
+            f"{option}: there is no folder {', '.join(absent)}. Members of an ensemble are further trainings on the same cohort: make "
+            f"each with `dtb train SHARDS {absent[0]} --seed N`, with the other settings of {trained}, or name those that there are."
+        )
     cohort = _open_ingested(shards)
     shared_twins = [_join(cohort, shards, path, needs_connectomes=needs_connectomes) for path in (trained, *members)]
     for path, shared_twin in zip(members, shared_twins[1:], strict=True):

@@ -386,6 +386,10 @@ def test_another_twin_does_not_go_on_with_what_one_began(world: tuple[Path, Path
     assert ensemble["twin"] == begun["twin"] != ensemble["twin of member 2"]
     with pytest.raises(ConfigurationError, match=r"simulate\.members: .* is in the ensemble already"):
         open_ensemble(shards, trained, [other, trained / ".." / trained.name], "simulate.members")
+    with pytest.raises(
+        InputDataError, match=r"simulate\.members: there is no folder trained-7\. .*dtb train SHARDS trained-7"
+    ):
+        open_ensemble(shards, trained, [Path("trained-7")], "simulate.members")
 
 
 def test_a_dry_run_writes_nothing(world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
