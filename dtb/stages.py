@@ -69,6 +69,7 @@ class StageCall:
     dry_run: bool = False
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     goes_on_when_complete: bool = False
+    _began: float = dataclasses.field(default_factory=time.monotonic, repr=False, compare=False)
 
     def ends_early(self, tell_plan: Callable[[], object]) -> bool:
         """Return whether the call ends here, because it only looks or because the folder is complete; nothing is written.
@@ -95,7 +96,10 @@ class StageCall:
 
     def claim(self) -> OutputFolder:
         """Take the folder, or refuse it; see `OutputFolder.claim`."""
-        return OutputFolder.claim(self.path, self.stage, self.config, resume=self.resume, inputs=self.inputs)
+        folder = OutputFolder.claim(self.path, self.stage, self.config, resume=self.resume, inputs=self.inputs)
+        return dataclasses.replace(
+            folder, _began=self._began
+        )  # a stage may claim its folder when its work is almost done
 
 
 class _Lock:

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import yaml
 import dtb
 from dtb.config import ClusterConfig, Config, plain_hash
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
-from dtb.stages import OutputFolder, StageCall, progress_of_stage, read_stage, require_complete
+from dtb.stages import OutputFolder, StageCall, progress_of_stage, read_stage, require_complete, seconds_of_stage
 
 
 def test_life_of_an_output_folder(tmp_path: Path) -> None:
@@ -188,3 +189,13 @@ def test_every_stage_goes_through_the_same_ceremony() -> None:
         and any(text in path.read_text(encoding="utf-8") for text in ("OutputFolder.examine", "; nothing to do"))
     }
     assert own == set()
+
+
+def test_a_stage_is_timed_from_its_call_however_late_it_claims_its_folder(tmp_path: Path) -> None:
+    call = StageCall("report", tmp_path / "out", Config(), resume=False)
+    time.sleep(0.3)
+    call.claim().finish({})
+    assert 0.3 <= seconds_of_stage(tmp_path / "out") < 30
+    OutputFolder.claim(tmp_path / "begun", "report", Config(), resume=False)
+    StageCall("report", tmp_path / "begun", Config(), resume=True).claim().finish({})
+    assert seconds_of_stage(tmp_path / "begun") is None  # how long the part before took nobody knows
