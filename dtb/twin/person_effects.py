@@ -178,8 +178,8 @@ class PersonEffects(nn.Module):
 
     It belongs to the training, not to the twin. Where people's own figures say what is known of each, one rule for all, it stays as they
     say; otherwise each row is learnt, as parameters, so that an engine divides them over ranks and a checkpoint holds them. Rows that begin
-    at what figures say and are learnt further make a twin say less of people who are not among them, at any number of people that was tried
-    (`scripts/studies/person_effects_study.py`).
+    at what figures say and are learnt further made twins say less of people who are not among them, with 150 to 10,000 people; with 50 they
+    said more after 40 trials (`scripts/studies/person_effects_study.py`).
 
     Parameters
     ----------
