@@ -59,14 +59,18 @@ def cell(one: Figure | None, gain: Figure | None = None, *, digits: int = 2, sca
         return ""
     value, lower, upper = (None if one[name] is None else scale * one[name] for name in ("value", "lower", "upper"))
     interval = "" if lower is None or upper is None else f" [{number(lower, digits)}, {number(upper, digits)}]"
-    return f"{mark(gain)}{number(value, digits)}{interval}"
+    return f"{mark(one, gain)}{number(value, digits)}{interval}"
 
 
-def mark(gain: Figure | None) -> str:
-    """Return ✓ where the twin is better than the best baseline, ✗ where it is worse, ? where that is open or people are too few to say."""
+def mark(one: Figure, gain: Figure | None) -> str:
+    """Return ✓ where the twin is better than the best baseline, ✗ where it is worse, ? where that is open or people are too few to say.
+
+    A correlation that may be 0 is better than nothing: where baselines only have the differences between folds wrong, that is no finding.
+    """
     if gain is None or gain["lower"] is None or gain["upper"] is None:
         return ""
-    decided = "✓ " if gain["lower"] > 0 and gain["n"] >= HEAD else "✗ " if gain["upper"] < 0 else "? "
+    is_better = gain["lower"] > 0 and gain["n"] >= HEAD and one["lower"] is not None and one["lower"] > 0
+    decided = "✓ " if is_better else "✗ " if gain["upper"] < 0 else "? "
     return decided
 
 
@@ -127,7 +131,7 @@ def brief_row(name: str, kept: dict[str, Any]) -> list[str]:
     unseen, own = [], []
     for task in plain:
         if one := figures.get(f"{task}: mean RT r"):
-            unseen.append(f"{mark(figures.get(f'{task}: mean RT r, gain'))}{number(one['value'])}")
+            unseen.append(f"{mark(one, figures.get(f'{task}: mean RT r, gain'))}{number(one['value'])}")
         twin = figures.get(f"{task}: mean RT r, twin, half a run")
         mean = figures.get(f"{task}: mean RT r, own mean, half a run") or figures.get(
             f"everybody, {task}: mean RT r, own_mean, half a run"
