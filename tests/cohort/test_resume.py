@@ -16,7 +16,7 @@ from dtb.cohort.finished import FinishedPeople, records_in
 from dtb.cohort.identities import identities_path, pseudonym_of
 from dtb.cohort.person import read_person
 from dtb.config import IngestConfig
-from tests.cohort.test_ingest import TASKS, copy, func, jobs_of, paths, regions_of  # noqa: F401 (a fixture among them)
+from tests.cohort.test_ingest import TASKS, content_of, copy, func, jobs_of, paths, regions_of  # noqa: F401 (a fixture among them)
 from tests.shards.test_shards import assert_same
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -79,10 +79,6 @@ def options_of(out: Path, cohort: Path) -> list[str]:
     bids, (derivatives,) = paths(cohort)
     identities_path(out).write_text(f"# key\t{KEY.hex()}\n")  # pseudonyms, and so the order, are the same everywhere
     return ["ingest", str(bids), str(out), "--derivatives", str(derivatives), "--subjects-per-shard=2"]
-
-
-def content_of(out: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 def made_to_wait(path: Path) -> Path:
