@@ -259,5 +259,6 @@ def test_a_run_ends_with_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dtb.pipeline.connected", lambda _: contextlib.nullcontext())
     run_all(Config(), tmp_path, resume=True, dry_run=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "It does not."
-    assert lines[1].startswith("Report: ")
+    assert lines[0].startswith("✗ does not fit: ")
+    assert any(line.startswith("Next, in ") for line in lines)
+    assert any(line.startswith("Report: ") for line in lines)
