@@ -220,7 +220,9 @@ def test_a_badly_trained_twin_is_said_not_to_fit_in_all_places_first(shards_and_
     assert said["live twin"] == sentence
     assert said["certificate.md"].startswith(f"# The twin does not fit\n\n**{sentence}**\n")
     assert said["certificate.html"].index("does not fit</p>") < said["certificate.html"].index("is personal")
-    assert said["terminal"].index("The twin does not fit:") < said["terminal"].index("never seen in training, the twin")
+    # The verdict first, then why, then figures.
+    assert said["terminal"].startswith("✗ does not fit")
+    assert said["terminal"].index("The twin does not fit:") < said["terminal"].index("These figures")
     opening = re.sub("</?span>", "", said["report"]).replace("<code>", "`").replace("</code>", "`")
     assert "does not fit</p>" in opening[: opening.index("<h1")]
     assert "In 8 unseen people, the twin predicts" in opening[: opening.index("</h1>")]
