@@ -285,18 +285,35 @@ def connected(config: ClusterConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_idle_processes() -> Iterator[None]:
-    """Keep Ray from starting what brings workers' output to the driver, and what makes a cluster grow: both would only cost time.
+    """Keep Ray from starting what a private one has no use for, which costs seconds of a core at every start.
 
-    Ray takes these settings, but `ray.init` does not pass them on.
+    That is what brings workers' output to the driver, what makes a cluster grow, the dashboard's server, and the parts of a node's agent
+    that answer it. Ray takes the first two as settings, but `ray.init` does not pass them on; the others it leaves out only where the
+    packages that they need are absent.
     """
+    from ray._private import utils
+    from ray._private.node import Node
     from ray._private.parameter import RayParams
 
-    plain = RayParams.__init__
-    RayParams.__init__ = functools.partialmethod(plain, no_monitor=True, include_log_monitor=False)  # type: ignore[assignment, method-assign]
+    def start_no_server(*_: Any, **__: Any) -> None: ...
+
+    without = functools.partialmethod(RayParams.__init__, no_monitor=True, include_log_monitor=False)
+    with (
+        _replaced(RayParams, "__init__", without),
+        _replaced(Node, "start_api_server", start_no_server),
+        _replaced(utils, "get_dashboard_dependency_error", lambda: ImportError("not wanted")),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
+    plain = getattr(owner, name)
+    setattr(owner, name, by)
     try:
         yield
     finally:
-        RayParams.__init__ = plain  # type: ignore[method-assign]
+        setattr(owner, name, plain)
 
 
 def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], quiet: dict[str, Any]) -> None:

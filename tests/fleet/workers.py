@@ -71,17 +71,22 @@ class Unbuildable:
 
 @dataclasses.dataclass
 class Poisoned:
-    """Works, but for the first actor that is built (or all on the node named in `notes`), which raises for everybody, and fast."""
+    """Works, but for the first actor that is built (or all on the node named in `notes`), which raises for everybody, and fast.
+
+    A second actor of that node starts `late` seconds later, and others three times as late: until then nobody shows that it is the node.
+    """
 
     scale: float
     notes: Path
     by_node: bool = False
+    late: float = 0.0
 
     def __post_init__(self) -> None:
         node = ray.get_runtime_context().get_node_id()
         first = self.notes / "first"
         if self.by_node:
             self.is_poisoned = node == (self.notes / "poisoned-node").read_text()
+            time.sleep(self.late * (int(_was_made(first)) if self.is_poisoned else 3))
         else:
             self.is_poisoned = not first.exists()
             first.touch()
@@ -94,3 +99,12 @@ class Poisoned:
             raise ValueError("bad cannot be simulated")
         table = pa.table({"pseudonym": list(keys), "value": [self.scale] * len(keys)})
         return Work({"values": table})
+
+
+def _was_made(path: Path) -> bool:
+    """Make an empty file; return whether it was there."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return True
+    return False

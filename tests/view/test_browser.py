@@ -379,7 +379,7 @@ def test_a_link_brings_the_whole_page_back_and_holds_no_key(opened, address):
     again.wait_for_function("() => document.querySelectorAll('#figures thead th').length === 6")
     again.wait_for_selector(READY)
     assert [again.inner_text(one) for one in ("#title", "#moved", "#figures", "#matrix-note", "#now")] == said
-    assert again.evaluate("location.hash") == page.evaluate("location.hash")
+    again.wait_for_function("(wanted) => location.hash === wanted", arg=page.evaluate("location.hash"))
     again.goto(link.replace("p0002", "p0009"))
     again.wait_for_function("() => document.getElementById('problem').innerText.includes('has not: p0009')")
 

@@ -1,8 +1,9 @@
 """Whose fault an exception is: the person's whose work raised it, or the actor's that did the work.
 
-Whoever raises an exception on one actor is tried on another. If that succeeds, the first actor is suspected, and found faulty when it
-has happened twice; if it fails, the first is cleared. An actor on which several people in a row failed is suspended until these have been
-tried elsewhere, so that it cannot go through the whole cohort meanwhile.
+Whoever raises an exception on one actor is tried on another, of another node where there is one, as actors of one node may share a fault.
+If that succeeds, the first actor is suspected, and found faulty when it has happened twice; if it fails, the first is cleared. An actor on
+which several people in a row failed is suspended until these have been tried elsewhere, so that it cannot go through the whole cohort
+meanwhile.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ _SUSPECTS = 3
 """As many people in a row have to fail on an actor before it is suspended."""
 _REFUTATIONS = 2
 """As many people who failed on an actor have to succeed elsewhere before it is found faulty."""
-_TRIES = 2
-"""As often a person has to fail, on actors that are not faulty, before it is the person's fault."""
+_TRIES, _MOST_TRIES = 2, 4
+"""As often a person has to fail, on actors that are not faulty, before it is the person's fault: on two nodes, or more often on one."""
 
 
 class Blame:
@@ -28,7 +29,7 @@ class Blame:
 
     def __init__(self) -> None:
         self.failed: dict[str, str] = {}
-        self._tries: dict[str, list[int]] = {}
+        self._tries: dict[str, dict[int, str]] = {}
         self._suspects: collections.defaultdict[int, set[str]] = collections.defaultdict(set)
         self._refutations: collections.Counter[int] = collections.Counter()
         self._faulty: set[int] = set()
@@ -46,17 +47,33 @@ class Blame:
         """Whether this person's work raised an exception on this actor."""
         return actor in self._tries.get(key, ())
 
-    def raised(self, key: str, actor: int, reason: str) -> bool:
-        """Note an exception; return whether the person is to be tried again."""
+    def has_failed_at(self, key: str, node: str) -> bool:
+        """Whether this person's work raised an exception on an actor of this node."""
+        return node in self._tries.get(key, {}).values()
+
+    def raised(self, key: str, actor: int, reason: str, node: str = "", *, others: bool = False) -> bool:
+        """Note an exception; return whether the person is to be tried again.
+
+        Parameters
+        ----------
+        key : str
+        actor : int
+        reason : str
+        node : str
+            That of the actor.
+        others : bool
+            Whether the person may be tried on another node than this one.
+        """
         self._working.discard(actor)
-        tries = self._tries.setdefault(key, [])
-        if tries:
-            for other in tries:
-                self._suspects[other].discard(key)
-        else:
+        tries = self._tries.setdefault(key, {})
+        cleared = [other for other, where in tries.items() if not others or where != node]
+        for other in cleared:
+            self._suspects[other].discard(key)
+        if not cleared:
             self._suspects[actor].add(key)
-        tries.append(actor)
-        if self._tries_on_sound(key) < _TRIES:
+        tries[actor] = node
+        sound = [where for other, where in tries.items() if other not in self._faulty]
+        if len(sound) < _TRIES or (others and len(set(sound)) == 1 and len(sound) < _MOST_TRIES):
             return True
         self.failed[key] = reason
         return False

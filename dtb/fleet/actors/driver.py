@@ -14,7 +14,7 @@ from dtb.cluster.connection import FLEET_POOL, pool_share, show_gauges
 from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import StageError
-from dtb.fleet.actors.actor import Actor, StatusRow, Worker
+from dtb.fleet.actors.actor import Actor, Attempt, StatusRow, Worker
 from dtb.fleet.actors.blame import Blame
 from dtb.fleet.actors.ledger import FAILED, OK, Ledger, status_table
 from dtb.fleet.actors.merging import Merging
@@ -24,6 +24,8 @@ from dtb.terminal import err, progress
 _CRASHES_BEFORE_SPLIT = 2
 _STARTS_BEFORE_GIVING_UP = 3
 _FAULTS_OF_NODE = 2
+_SECONDS_TO_START = 60.0
+"""So long an actor that starts is taken for one that may work on another node."""
 _FEWEST_FAILURES = 20
 """So many people have to fail, and more than the configuration allows, before the others are not tried."""
 _SAY_EVERY_SECONDS = 30.0
@@ -48,6 +50,7 @@ class _Slot:
     number: int
     actor: Any
     starting: Any
+    since: float = dataclasses.field(default_factory=time.monotonic)
     node: str = ""
     host: str = ""
     queue: collections.deque[tuple[Any, _Batch]] = dataclasses.field(default_factory=collections.deque)
@@ -96,6 +99,10 @@ class Driver:
         self._mark = pool_share(cluster, FLEET_POOL)
         require_room(fleet, self._mark, self._num_actors, can_grow=cluster.ray_address is not None)
         self._shared, self._make_worker = ray.put(shared), ray.put(make_worker)
+        # An actor that dies is replaced here and not by Ray, so that it is known which batch it died of.
+        self._actors: Any = ray.remote(
+            num_cpus=fleet.cpus_per_actor, num_gpus=fleet.gpus_per_actor, resources=self._mark, max_restarts=0
+        )(Actor)
         self._merging = Merging(batches, ledger, self._mark)
         self._slots: list[_Slot] = []
         self._numbers = itertools.count(1)
@@ -150,15 +157,9 @@ class Driver:
     def _add_slot(self) -> None:
         number = next(self._numbers)
         elsewhere = {"ray.io/node-id": f"!in({','.join(self._left_nodes)})"} if self._left_nodes else {}
-        # An actor that dies is replaced here and not by Ray, so that it is known which batch it died of.
-        remote = self._ray.remote(
-            num_cpus=self._fleet.cpus_per_actor,
-            num_gpus=self._fleet.gpus_per_actor,
-            resources=self._mark,
-            max_restarts=0,
-            label_selector=elsewhere,
-        )(Actor)
-        actor: Any = remote.remote(self._make_worker, self._shared, self._ledger, self._folder, _name(number))
+        actor = self._actors.options(label_selector=elsewhere).remote(
+            self._make_worker, self._shared, self._ledger, self._folder, _name(number)
+        )
         self._slots.append(_Slot(number, actor, actor.start.remote()))
 
     def _replace_an_idle_one(self) -> bool:
@@ -183,13 +184,24 @@ class Driver:
                         slot.queue.append((slot.actor.do.remote(batch.keys), batch))
 
     def _next_for(self, slot: _Slot) -> _Batch | None:
-        """Take the first batch that this actor may have: nobody who failed on it, unless it is the only one and others succeed there."""
+        """Take the first batch that this actor may have: nobody who failed on it or its node, unless it is the only one and works."""
         may_retry = len(self._slots) == 1 and self._blame.works(slot.number)
+        others = self._has_others_than(slot.node)
         for place, batch in enumerate(self._pending):
-            if may_retry or not any(self._blame.has_failed_on(key, slot.number) for key in batch.keys):
+            if may_retry or not any(self._failed_with(key, slot, others=others) for key in batch.keys):
                 del self._pending[place]
                 return batch
         return None
+
+    def _failed_with(self, key: str, slot: _Slot, *, others: bool) -> bool:
+        return self._blame.has_failed_on(key, slot.number) or (others and self._blame.has_failed_at(key, slot.node))
+
+    def _has_others_than(self, node: str) -> bool:
+        """Whether an actor works on another node than this one, or may be about to."""
+        now = time.monotonic()
+        return any(
+            slot.node != node if slot.starting is None else now - slot.since < _SECONDS_TO_START for slot in self._slots
+        )
 
     def _wait(self) -> None:
         owners = {slot.starting: slot for slot in self._slots if slot.starting is not None}
@@ -197,9 +209,12 @@ class Driver:
         if len(owners) < len(self._slots):
             self._without_actor_since = self._said_at = now
         owners |= {slot.queue[0][0]: slot for slot in self._slots if slot.queue}
-        ready, _ = self._ray.wait(list(owners), num_returns=1, timeout=1.0)
-        if ready and (several := len(owners) // _ACTORS_AT_ONCE) > 1:
+        ready: list[Any] = []
+        if (several := len(owners) // _ACTORS_AT_ONCE) > 1:
             ready, _ = self._ray.wait(list(owners), num_returns=several, timeout=_GATHER_SECONDS)
+        if not ready:
+            ready, _ = self._ray.wait(list(owners), num_returns=1, timeout=1.0)
+        answers = self._answers(ready)
         waited = now - self._without_actor_since
         if not ready and waited > self._cluster.wait_seconds:
             raise no_room(self._fleet, self._mark, self._cluster.wait_seconds)
@@ -213,7 +228,16 @@ class Driver:
             if slot.starting is not None:
                 self._finish_start(slot)
             else:
-                self._finish_batch(slot)
+                self._finish_batch(slot, answers.get(ref))
+
+    def _answers(self, refs: list[Any]) -> dict[Any, Any]:
+        """Return what several actors answered, fetched in one call; nothing where one of them brings an exception."""
+        from ray.exceptions import RayError
+
+        try:
+            return dict(zip(refs, self._ray.get(refs), strict=True))
+        except RayError:
+            return {}
 
     def _finish_start(self, slot: _Slot) -> None:
         from ray.exceptions import RayError
@@ -239,12 +263,12 @@ class Driver:
         else:
             self._failed_starts = 0
 
-    def _finish_batch(self, slot: _Slot) -> None:
+    def _finish_batch(self, slot: _Slot, answer: Attempt | None) -> None:
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
         ref, batch = slot.queue[0]
         try:
-            attempt = self._ray.get(ref)
+            attempt = answer or self._ray.get(ref)
         except (RayActorError, OutOfMemoryError) as error:
             self.num_crashes += 1
             self._take_over(slot, is_memory=isinstance(error, OutOfMemoryError) or _LOW_ON_MEMORY in str(error))
@@ -258,8 +282,9 @@ class Driver:
         if attempt.rows:
             self._merging.committed(batch.keys)
         self._count(slot.number, attempt.rows)
+        others = bool(attempt.raised) and self._has_others_than(slot.node)
         for key, reason in attempt.raised.items():
-            if self._blame.raised(key, slot.number, reason):
+            if self._blame.raised(key, slot.number, reason, slot.node, others=others):
                 # First of all, so that an actor that is at fault is found early, and so is a stage that cannot be completed.
                 self._pending.appendleft(_Batch([key], batch.num_crashes))
         for number in self._blame.newly_faulty([other.number for other in self._slots]):

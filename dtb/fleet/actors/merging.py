@@ -57,9 +57,8 @@ class Merging:
             self._left[number] -= 1
             if not self._left[number]:
                 self._ready.append(self._names.pop(number, []))
-        _, self._begun = (
-            self._ray.wait(self._begun, num_returns=len(self._begun), timeout=0) if self._begun else ([], [])
-        )
+        if self._ready and self._begun:
+            _, self._begun = self._ray.wait(self._begun, num_returns=len(self._begun), timeout=0)
         while self._ready and len(self._begun) < _AT_ONCE:
             self._begun.append(self._task.remote(self._ledger, self._ready.popleft()))
 

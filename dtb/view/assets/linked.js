@@ -27,6 +27,7 @@ export function linked(shown, brain) {
 
   // Puts the page into the state of a link; what this run has not stays as it is, and is told.
   function restore(hash) {
+    clearTimeout(remembering);
     const wanted = fromHash(hash), absent = [];
     const put = (id, value) => {
       if (value === undefined) return;

@@ -341,7 +341,8 @@ async function begin() {
   const absent = location.hash.length > 1 ? restore(location.hash) : null;
   await refresh();
   if (absent) say(absent);
-  window.addEventListener("hashchange", () => { const missing = restore(location.hash); refresh().then(() => missing && say(missing)); });
+  // The address may have been written anew since: the event says where it went.
+  window.addEventListener("hashchange", ({ newURL }) => { const missing = restore(new URL(newURL).hash); refresh().then(() => missing && say(missing)); });
   if (!shown.block) return;
   $("matrix").on("plotly_click", pickEdge);
   $("course").on("plotly_click", (event) => {

@@ -337,6 +337,7 @@ def test_a_node_whose_actors_fail_everybody_is_left_and_named(tmp_path: Path) ->
         import ray
         from ray.cluster_utils import Cluster
         from dtb.config import FleetConfig
+        from dtb.fleet.actors import driver
         from dtb.fleet.actors.run import run_pool
         from dtb.fleet.actors.ledger import Ledger
         from tests.fleet.actors.test_actors import people
@@ -345,8 +346,9 @@ def test_a_node_whose_actors_fail_everybody_is_left_and_named(tmp_path: Path) ->
         second = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         folder = Path({str(tmp_path)!r})
+        driver._FEWEST_FAILURES = 3  # that two actors of one node fail somebody says nothing of the person
         (folder / "poisoned-node").write_text(second.node_id)
-        make = functools.partial(Poisoned, notes=folder, by_node=True)
+        make = functools.partial(Poisoned, notes=folder, by_node=True, late=2.0)
         fleet = FleetConfig(num_actors=3, cpus_per_actor=1, subjects_per_batch=2, max_failed_fraction=0)
         summary = run_pool(make, 1.0, people(80), Ledger(folder / "out", ["values"]), fleet, description="test")
         assert summary.num_ok == 80, summary
