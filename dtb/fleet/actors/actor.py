@@ -122,8 +122,11 @@ class Actor:
             error = _reason(problem)
         return Started(ray.get_runtime_context().get_node_id(), socket.gethostname(), error)
 
-    def do(self, keys: list[str]) -> Attempt:
-        """Work on a batch and write the results of all who did not raise an exception."""
+    def do(self, batches: list[list[str]]) -> list[Attempt]:
+        """Work on batches, one after another, and write the results of all who did not raise an exception."""
+        return [self._do(keys) for keys in batches]
+
+    def _do(self, keys: list[str]) -> Attempt:
         raised: dict[str, str] = {}
         together = self._together(keys) if len(keys) > 1 else None
         parts = [self._alone(key, raised) for key in keys] if together is None else [together]

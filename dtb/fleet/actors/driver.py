@@ -33,6 +33,10 @@ _IDLE_SECONDS = 10.0
 _ACTORS_AT_ONCE, _GATHER_SECONDS = 4, 0.1
 """Of many actors a quarter is answered at once, if so many are ready soon. To ask Ray costs the driver as much as a batch does otherwise,
 and each actor has a further batch meanwhile."""
+_CALL_SECONDS = 1.0
+"""So many batches are handed out in one call that it lasts about so long: a call costs the driver half a millisecond, whatever it holds."""
+_CALLS_TO_SHARE = 4
+"""As many calls are left for each actor at least, where a call holds several batches."""
 _LOW_ON_MEMORY = "running low on memory"
 """So Ray's monitor says of an actor that it killed."""
 
@@ -45,7 +49,7 @@ class _Batch:
 
 @dataclasses.dataclass(eq=False)
 class _Slot:
-    """One actor and its batches, in order."""
+    """One actor and the batches of each call, in order."""
 
     number: int
     actor: Any
@@ -53,7 +57,7 @@ class _Slot:
     since: float = dataclasses.field(default_factory=time.monotonic)
     node: str = ""
     host: str = ""
-    queue: collections.deque[tuple[Any, _Batch]] = dataclasses.field(default_factory=collections.deque)
+    queue: collections.deque[tuple[Any, list[_Batch]]] = dataclasses.field(default_factory=collections.deque)
 
 
 class Driver:
@@ -111,6 +115,7 @@ class Driver:
         self._faults: collections.Counter[str] = collections.Counter()
         self._left_nodes: list[str] = []
         self._failed_starts = 0
+        self._seconds_a_person = math.inf
         self._without_actor_since = self._said_at = self._idle_since = time.monotonic()
 
     @property
@@ -175,13 +180,18 @@ class Driver:
         return False
 
     def _hand_out(self) -> None:
-        """Hand each actor batches up to the limit, one per round, so that the last ones are shared evenly."""
+        """Hand each actor calls up to the limit, one per round, so that the last ones are shared evenly."""
         for depth in range(self._fleet.batches_in_flight_per_actor):
             for slot in self._slots:
                 if slot.starting is None and not self._blame.is_suspended(slot.number) and len(slot.queue) <= depth:
-                    batch = self._next_for(slot)
-                    if batch is not None:
-                        slot.queue.append((slot.actor.do.remote(batch.keys), batch))
+                    taken = (self._next_for(slot) for _ in range(self._batches_a_call()))
+                    if batches := [batch for batch in taken if batch is not None]:
+                        slot.queue.append((slot.actor.do.remote([batch.keys for batch in batches]), batches))
+
+    def _batches_a_call(self) -> int:
+        people = len(self._pending[0].keys) if self._pending else 1
+        calls_left = _CALLS_TO_SHARE * len(self._slots)
+        return max(1, min(int(_CALL_SECONDS / (self._seconds_a_person * people)), len(self._pending) // calls_left))
 
     def _next_for(self, slot: _Slot) -> _Batch | None:
         """Take the first batch that this actor may have: nobody who failed on it or its node, unless it is the only one and works."""
@@ -228,7 +238,7 @@ class Driver:
             if slot.starting is not None:
                 self._finish_start(slot)
             else:
-                self._finish_batch(slot, answers.get(ref))
+                self._finish_call(slot, answers.get(ref))
 
     def _answers(self, refs: list[Any]) -> dict[Any, Any]:
         """Return what several actors answered, fetched in one call; nothing where one of them brings an exception."""
@@ -263,12 +273,12 @@ class Driver:
         else:
             self._failed_starts = 0
 
-    def _finish_batch(self, slot: _Slot, answer: Attempt | None) -> None:
+    def _finish_call(self, slot: _Slot, answer: list[Attempt] | None) -> None:
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
-        ref, batch = slot.queue[0]
+        ref, batches = slot.queue[0]
         try:
-            attempt = answer or self._ray.get(ref)
+            attempts = answer or self._ray.get(ref)
         except (RayActorError, OutOfMemoryError) as error:
             self.num_crashes += 1
             self._take_over(slot, is_memory=isinstance(error, OutOfMemoryError) or _LOW_ON_MEMORY in str(error))
@@ -279,14 +289,8 @@ class Driver:
                 "--resume goes on."
             ) from error
         slot.queue.popleft()
-        if attempt.rows:
-            self._merging.committed(batch.keys)
-        self._count(slot.number, attempt.rows)
-        others = bool(attempt.raised) and self._has_others_than(slot.node)
-        for key, reason in attempt.raised.items():
-            if self._blame.raised(key, slot.number, reason, slot.node, others=others):
-                # First of all, so that an actor that is at fault is found early, and so is a stage that cannot be completed.
-                self._pending.appendleft(_Batch([key], batch.num_crashes))
+        for batch, attempt in zip(batches, attempts, strict=True):
+            self._finish_batch(slot, batch, attempt)
         for number in self._blame.newly_faulty([other.number for other in self._slots]):
             faulty = next(other for other in self._slots if other.number == number)
             self._replace_faulty(
@@ -294,6 +298,17 @@ class Driver:
                 f"People who failed on an actor of node {faulty.host} succeed elsewhere; they are not counted as failed.",
             )
             self._pending.extendleft(_Batch([key]) for key in self._blame.to_try_again())
+
+    def _finish_batch(self, slot: _Slot, batch: _Batch, attempt: Attempt) -> None:
+        if attempt.rows:
+            self._merging.committed(batch.keys)
+            self._seconds_a_person = max(sum(seconds for *_, seconds in attempt.rows) / len(attempt.rows), 1e-6)
+        self._count(slot.number, attempt.rows)
+        others = bool(attempt.raised) and self._has_others_than(slot.node)
+        for key, reason in attempt.raised.items():
+            if self._blame.raised(key, slot.number, reason, slot.node, others=others):
+                # First of all, so that an actor that is at fault is found early, and so is a stage that cannot be completed.
+                self._pending.appendleft(_Batch([key], batch.num_crashes))
 
     def _count(self, actor: int, rows: list[StatusRow]) -> None:
         self._merging.settled(row[0] for row in rows)
@@ -308,7 +323,7 @@ class Driver:
     def _take_over(self, slot: _Slot, *, is_memory: bool) -> None:
         """Replace an actor that died, and find out which batch it died of."""
         # Actors work in order. An answer may be lost with the actor that gave it; then the ledger holds the batch all the same.
-        waiting = [batch for _, batch in slot.queue]
+        waiting = [batch for _, batches in slot.queue for batch in batches]
         while waiting and (rows := self._ledger.status_of(waiting[0].keys)) is not None:
             self._merging.committed(waiting[0].keys)
             self._count(slot.number, [(row["pseudonym"], row["status"], row["reason"], row["seconds"]) for row in rows])
@@ -356,7 +371,7 @@ class Driver:
     def _replace(self, slot: _Slot) -> None:
         self._slots.remove(slot)
         self._ray.kill(slot.actor)
-        self._pending.extendleft(batch for _, batch in reversed(slot.queue))
+        self._pending.extendleft(batch for _, batches in reversed(slot.queue) for batch in reversed(batches))
         self._add_slot()
 
 

@@ -18,6 +18,7 @@ import torch
 from dtb.cluster.connection import prepare_environment
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import ConfigurationError, StageError
+from dtb.fleet.actors.driver import Driver
 from dtb.fleet.actors.ledger import Ledger
 from dtb.fleet.actors.run import batches_of, run_pool
 from tests.fleet.placed import Placed
@@ -78,6 +79,32 @@ def test_many_batches_make_few_files_whoever_fails(cluster: None, tmp_path: Path
     assert (summary.num_ok, summary.num_failed) == (30, 1)
     assert set(found(ledger)) == set(people(30))
     assert len(list((ledger.folder / "values").iterdir())) == len(list((ledger.folder / "status").iterdir())) == 3
+
+
+@pytest.mark.cluster
+def test_quick_batches_share_calls_and_whoever_misbehaves_in_one_costs_nobody(
+    cluster: None, tmp_path: Path, monkeypatch
+) -> None:
+    sizes: list[int] = []
+    many = Driver._batches_a_call
+    monkeypatch.setattr(Driver, "_batches_a_call", lambda driver: sizes.append(many(driver)) or sizes[-1])
+    keys = [
+        *people(50),
+        "once1",
+        *people(100)[50:],
+        "raise1",
+        "always1",
+        *people(150)[100:],
+        "report1",
+        *people(200)[150:],
+    ]
+    summary, ledger = run(tmp_path, keys)
+    assert max(sizes) > 2
+    assert sizes[0] == sizes[-1] == 1, "nothing is known yet, and the last ones are shared"
+    assert sorted(found(ledger)) == ["once1", *people(200)]
+    assert (summary.num_ok, summary.num_failed) == (201, 3)
+    rows = {row["pseudonym"]: row["status"] for row in ledger.read("status").to_pylist()}
+    assert {key for key, status in rows.items() if status == "failed"} == {"always1", "raise1", "report1"}
 
 
 @pytest.mark.cluster
