@@ -284,7 +284,7 @@ def connected(config: ClusterConfig) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_idle_processes() -> Iterator[None]:
+def without_idle_processes() -> Iterator[None]:
     """Keep Ray from starting what a private one has no use for, which costs seconds of a core at every start.
 
     That is what brings workers' output to the driver, what makes a cluster grow, the dashboard's server, and the parts of a node's agent
@@ -327,7 +327,7 @@ def _start(private: contextlib.ExitStack, cpus: int, runtime: dict[str, Any], qu
     _require_fit(own_folder)
     place: dict[str, Any] = {"address": "local", "_temp_dir": str(own_folder / "ray")}
     try:
-        with _without_idle_processes():
+        with without_idle_processes():
             ray.init(num_cpus=cpus, include_dashboard=False, runtime_env=runtime, **place, **quiet)
     except Exception as error:
         ray.shutdown()

@@ -6,6 +6,7 @@ here, which the file may override.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -188,14 +189,33 @@ def _refuse(path: tuple[str, ...], found: Any, wanted: Any, config: TrainConfig)
 def prepare_environment(use_gpu: bool) -> None:
     """Set the environment that DeepSpeed reads on import; call it in each worker before that."""
     os.environ["DS_ACCELERATOR"] = "cuda" if use_gpu else "cpu"
-    # DeepSpeed decorates an optimizer that we do not use with `torch.compile`, whose import takes each worker seconds.
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     if not use_gpu:
         # DeepSpeed would compile a shared-memory all-reduce for CPU inference, over a minute on first use. Training never calls it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    _keep_compiler_out()
+
+
+def _keep_compiler_out() -> None:
+    """Have optimizers run without importing PyTorch's compiler, which nothing here uses and which takes each worker a second.
+
+    PyTorch's own import it to tell it that they are not to be compiled, DeepSpeed's to compile one that we do not use.
+    """
+    from torch.optim import Adam, AdamW, Optimizer
+
+    told: list[Any] = [Optimizer.add_param_group, Optimizer.state_dict, Optimizer.load_state_dict, Optimizer.zero_grad]
+    for method in told:
+        method.__wrapped__.__dynamo_disable = method.__wrapped__
+    step: Any = Adam.step
+    setattr(AdamW, "step", torch.no_grad()(step.__wrapped__))  # noqa: B010  types: it is the same function
+    compiler = torch.compile
+    setattr(torch, "compile", lambda function=None, **_: function or (lambda plain: plain))  # noqa: B010
+    try:
+        importlib.import_module("deepspeed.runtime.zero.muon.original_muon")
+    finally:
+        setattr(torch, "compile", compiler)  # noqa: B010
 
 
 def make_engine(module: torch.nn.Module, settings: dict[str, Any]) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -169,3 +172,37 @@ def test_deepspeed_itself_accepts_the_shipped_files(name, monkeypatch):
     read = DeepSpeedConfig(settings)
     assert read.train_batch_size == 16
     assert read.zero_config.offload_optimizer is not None or name != "offload"
+
+
+def test_an_optimizer_steps_as_ever_without_the_compiler():
+    """`Adam`, which is left as it is, does the same if weights decay on their own."""
+    script = """
+        import sys
+        import torch
+        from dtb.train.engine import prepare_environment
+
+        prepare_environment(use_gpu=False)
+        import deepspeed.runtime.engine
+
+        torch.manual_seed(1)
+        weights, gradients = torch.randn(2, 50)
+        found = []
+        for kind, options in ((torch.optim.AdamW, {}), (torch.optim.Adam, {"decoupled_weight_decay": True})):
+            parameter = torch.nn.Parameter(weights.clone())
+            optimizer = kind([parameter], lr=0.1, weight_decay=0.2, fused=True, **options)
+            optimizer.add_param_group({"params": [torch.nn.Parameter(weights.clone())]})
+            for _ in range(3):
+                optimizer.zero_grad()
+                parameter.grad = gradients * parameter.detach()
+                optimizer.step()
+            optimizer.load_state_dict(optimizer.state_dict())
+            found.append(parameter.detach())
+            if kind is torch.optim.AdamW:
+                assert "torch._dynamo" not in sys.modules
+                assert not parameter.grad.requires_grad
+        assert torch.equal(*found)
+        assert not torch.equal(found[0], weights)
+        assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)) == 2, "that of others is in its place"
+        """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -314,8 +314,10 @@ def test_loss_of_a_node_loses_no_work(tmp_path: Path) -> None:
         f"""
         import threading, time
         from pathlib import Path
-        from dtb.cluster.connection import prepare_environment
+        from dtb.cluster.connection import prepare_environment, without_idle_processes
         prepare_environment()
+        light = without_idle_processes()
+        light.__enter__()
         import ray
         from ray.cluster_utils import Cluster
         from dtb.config import ClusterConfig, FleetConfig
@@ -359,8 +361,10 @@ def test_a_node_whose_actors_fail_everybody_is_left_and_named(tmp_path: Path) ->
         f"""
         import functools
         from pathlib import Path
-        from dtb.cluster.connection import prepare_environment
+        from dtb.cluster.connection import prepare_environment, without_idle_processes
         prepare_environment()
+        light = without_idle_processes()
+        light.__enter__()
         import ray
         from ray.cluster_utils import Cluster
         from dtb.config import FleetConfig
