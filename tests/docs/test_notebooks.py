@@ -52,7 +52,6 @@ def test_a_twin_from_arrays_predicts_people_it_has_never_seen(tmp_path: Path) ->
 
 @pytest.mark.cluster
 @pytest.mark.own_ray
-@pytest.mark.on_request
 def test_a_cohort_from_start_to_figure(tmp_path: Path) -> None:
     outputs = run("cohort_to_figure", tmp_path)
     assert pictures(outputs) == 2

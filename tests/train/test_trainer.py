@@ -336,7 +336,6 @@ def test_internals_of_ray_are_used_in_one_file_and_of_the_version_that_the_packa
 
 @pytest.mark.cluster
 @pytest.mark.own_ray
-@pytest.mark.on_request
 def test_a_busy_cluster_is_waited_for_aloud_and_not_for_ever(shards, tmp_path, monkeypatch, capsys):
     """Somebody else has the only core: first for longer than is waited, then until it was said that it is waited for."""
     monkeypatch.setattr("dtb.train.driver.waiting.SAY_EVERY_SECONDS", 2.0)
