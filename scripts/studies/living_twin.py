@@ -3,7 +3,7 @@
     python scripts/studies/living_twin.py baselines SHARDS OUT           without a twin: the baselines alone, people in ten folds
     python scripts/studies/living_twin.py twin SHARDS OUT --config FILE  a twin trained in each fold, updated by its unseen people
     python scripts/studies/living_twin.py tables OUT [OUT ...]           tables in Markdown
-    python scripts/studies/living_twin.py picture FILE OUT [OUT ...]     error against own trials, a panel a cohort
+    python scripts/studies/living_twin.py picture FILE OUT [OUT ...]     error against own trials, a panel a cohort; OUT may be a run of `dtb run`
 
 SHARDS is the output of `dtb ingest`, with `--without-connectome keep` where nobody was scanned. Every fold is kept in OUT and not made
 again, so that an interrupted study goes on.
@@ -142,11 +142,13 @@ def print_tables(out: Path) -> None:
 def draw(file: Path, outs: list[Path], figure: str) -> None:
     """Draw the error against the number of own trials, a panel a cohort and task."""
     matplotlib.use("agg")
+    matplotlib.rcParams |= {"svg.hashsalt": "dtb", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     parts = []
     for out in outs:
-        found = pd.read_parquet(out / "curves.parquet")
+        made, run = out / "curves.parquet", out / "evaluate" / "living.parquet"
+        found = pd.read_parquet(made if made.exists() else run)
         found = found[(found["figure"] == figure) & (found["metric"] == "CRPS")]
         found = found[found["kind"].isin(["later", "next session"]) & (found["given"] == found["judged"])]
         for (kind, task), rows in found.groupby(["kind", "judged"], sort=False):
@@ -162,7 +164,7 @@ def draw(file: Path, outs: list[Path], figure: str) -> None:
         axes.remove()
     grid.flat[0].legend(frameon=False, fontsize=9)
     drawn.tight_layout()
-    drawn.savefig(file, dpi=130)
+    drawn.savefig(file, dpi=130, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
 def main() -> None:

@@ -13,5 +13,6 @@ def study(work: Work) -> dict[str, Figure]:
     """Return the set's figures."""
     config = REPOSITORY / "configs" / "cohorts" / "cnp.yaml"
     series = work.source / "derivatives" / "halfpipe"
+    work.name_openly(work.folder / "run" / "shards")
     work.dtb("run", config, "run", "--input.bids", work.source, "--input.derivatives", series)
     return held_out_figures(EvaluateResult(work.folder / "run" / "evaluate"))

@@ -26,6 +26,8 @@ SETS = {
 }
 SEEN = ("cnp",)
 """Nobody of these is unseen: they have a page, and no row in a table of unseen people."""
+AS_PUBLISHED = ("tcp", "cnp")
+"""Read as they are published; the others are compact files, which are expanded first."""
 PAGES, PICTURES = REPOSITORY / "docs" / "real-people", REPOSITORY / "docs" / "images"
 COLUMNS = (
     "unseen people's RT, r",
@@ -162,9 +164,8 @@ def between(text: str, name: str, content: str) -> str:
 
 def details(kept: dict[str, Any]) -> str:
     """Return what every page says from the kept file: commands, what was smaller, what the data cannot say, figures."""
-    commands = "\n".join(
-        ["python $DTB_REAL_DATA/expand.py " + f"{kept['set']} $DTB_REAL_DATA/{kept['set']} .", *kept["commands"]]
-    )
+    expanded = [f"python $DTB_REAL_DATA/expand.py {kept['set']} $DTB_REAL_DATA/{kept['set']} ."]
+    commands = "\n".join([*([] if kept["set"] in AS_PUBLISHED else expanded), *kept["commands"]])
     unreal = "\n".join(f"- {each}" for each in kept["not_real"]) or "- The sidecars name nothing."
     shown = re.compile(r"^(?!.*(R2|CRPS, own|CRPS, Gaussian|multi_output|group_map|, 0$))")
     rows = [

@@ -65,9 +65,16 @@ class Work:
         if not (self.folder / "bids" / "participants.tsv").exists():
             command = [sys.executable, str(data() / "expand.py"), self.name, str(self.source), str(self.folder)]
             subprocess.run(command, check=True)
-        if not identities_path(self.folder / "shards").exists():
-            # These people are published: a key that everybody knows gives them the same pseudonyms, and so the same folds, each time.
-            save_identities(self.folder / "shards", open_key(0), {})
+        self.name_openly(self.folder / "shards")
+
+    def name_openly(self, shards: Path) -> None:
+        """Give shards that are to be made the key that everybody knows.
+
+        These people are published. With it they have the same pseudonyms, and so the same folds and the same order in training, each time.
+        """
+        if not identities_path(shards).exists():
+            shards.parent.mkdir(parents=True, exist_ok=True)
+            save_identities(shards, open_key(0), {})
 
     def dtb(self, stage: str, *arguments: str | Path, cluster: bool = True) -> None:
         """Run a stage in the set's folder, unless it is finished."""

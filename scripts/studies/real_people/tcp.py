@@ -12,5 +12,6 @@ SMALLER = "A twin of each of three folds, 400 steps each."
 
 def study(work: Work) -> dict[str, Figure]:
     """Return the set's figures."""
+    work.name_openly(work.folder / "shards")
     work.dtb("ingest", work.source, "shards", "--without-connectome", "keep", "--tasks", *TASKS)
     return baselines(work) | twin(work, FOLDS, STEPS)
