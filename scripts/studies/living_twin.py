@@ -3,7 +3,9 @@
     python scripts/studies/living_twin.py baselines SHARDS OUT           without a twin: the baselines alone, people in ten folds
     python scripts/studies/living_twin.py twin SHARDS OUT --config FILE  a twin trained in each fold, updated by its unseen people
     python scripts/studies/living_twin.py tables OUT [OUT ...]           tables in Markdown
-    python scripts/studies/living_twin.py picture FILE OUT [OUT ...]     error against own trials, a panel a cohort; OUT may be a run of `dtb run`
+    python scripts/studies/living_twin.py picture FILE OUT [OUT ...]     error against own trials, a panel a cohort
+
+An OUT of `picture` may also be a folder of `dtb run`.
 
 SHARDS is the output of `dtb ingest`, with `--without-connectome keep` where nobody was scanned. Every fold is kept in OUT and not made
 again, so that an interrupted study goes on.

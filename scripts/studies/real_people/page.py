@@ -26,6 +26,8 @@ SETS = {
 }
 SEEN = ("cnp",)
 """Nobody of these is unseen: they have a page, and no row in a table of unseen people."""
+SEEDS = {"cnp": 0}
+"""Of training and split, where it is not that of twin.yaml: configs/cohorts/cnp.yaml names none."""
 AS_PUBLISHED = ("tcp", "cnp")
 """Read as they are published; the others are compact files, which are expanded first."""
 PAGES, PICTURES = REPOSITORY / "docs" / "real-people", REPOSITORY / "docs" / "images"
@@ -180,7 +182,8 @@ def details(kept: dict[str, Any]) -> str:
         if shown.match(name)
     ]
     return (
-        f"## Commands\n\n```bash\n{commands}\n```\n\nTaken smaller: {kept['smaller']} Seed of training and split: 1; of intervals: 0.\n\n"
+        f"## Commands\n\n```bash\n{commands}\n```\n\nTaken smaller: {kept['smaller']} Seed of training and split: "
+        f"{SEEDS.get(kept['set'], 1)}; of intervals: 0.\n\n"
         f"## What the data cannot say, by their sidecars\n\n{unreal}\n\n"
         f"## Picture\n\n![Figures with 95% intervals](../images/real-people-{kept['set']}.svg)\n\n"
         "## Figures\n\nIntervals are of 95%, by bootstrap over people. `trained` says whether a training has a part in it. All figures, R2 "
