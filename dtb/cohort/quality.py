@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+from scipy.special import bdtr, bdtrc
 
 from dtb.cohort.connectomes.rest import Rest
 from dtb.config import IngestConfig
@@ -233,18 +234,16 @@ def why_left_out(quality: RunQuality, config: IngestConfig) -> SetAsideError | N
 
 
 def _flag(num_right: int, num_judged: int, chance: float) -> Flag:
-    from scipy.stats import binom  # takes a second, and not every cohort has trials to judge
-
     if not num_judged:
         return ""
-    if binom.cdf(num_right, num_judged, chance) < _ALPHA_BELOW:
+    if bdtr(num_right, num_judged, chance) < _ALPHA_BELOW:
         return "below chance"
-    return "at chance" if binom.sf(num_right - 1, num_judged, chance) > _ALPHA_ABOVE else ""
+    return "at chance" if bdtrc(num_right - 1, num_judged, chance) > _ALPHA_ABOVE else ""
 
 
 def _flag_of_pressing(hits: int, num_go: int, false_alarms: int, num_nogo: int) -> Flag:
     """Return the flag of a run whose presses are not related to the stimuli, by Fisher's exact test."""
-    from scipy.stats import hypergeom
+    from scipy.stats import hypergeom  # takes a second, and few cohorts have such a task
 
     guessed = hypergeom(num_go + num_nogo, num_go, hits + false_alarms)
     if guessed.cdf(hits) < _ALPHA_BELOW:
