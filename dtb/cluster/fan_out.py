@@ -1,7 +1,7 @@
 """One Ray task an item, a bounded number of them unfinished, results as they come.
 
-An item whose work crashes its process, or the machine under it, costs that item only, and keeps nobody waiting. Where work is written into
-a folder, each process first proves that it sees the driver's.
+An item whose work crashes its process, or the machine under it, costs that item only, and keeps nobody waiting; one that memory ran out
+for is tried again with nobody beside it. Where work is written into a folder, each process first proves that it sees the driver's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 from dtb.cluster.connection import connected
 from dtb.cluster.shared_folder import SharedFolder, marked
+from dtb.cluster.waiting import has_come, offered
 from dtb.config import ClusterConfig
-from dtb.errors import ConfigurationError
+from dtb.errors import ConfigurationError, StageError
 
 __all__ = ["CRASHED", "as_finished"]
 
@@ -66,11 +67,14 @@ def as_finished(
     ------
     ConfigurationError
         A process does not see the folder, or what it writes there does not appear here.
+    StageError
+        Others had all cores for `cluster.wait_seconds`.
     """
     with connected(cluster), contextlib.nullcontext() if folder is None else marked(folder) as mark:
         import ray
 
         deaths = {getattr(ray.exceptions, name): words for name, words in _DEATHS.items()}
+        _wait_for_a_core(cluster)
         stored = ray.put(shared)
         # Ray would try again for ever where memory runs out: tries are counted here.
         task: Any = ray.remote(max_retries=0)(_in_folder)
@@ -79,9 +83,14 @@ def as_finished(
         window = max(2, _IN_FLIGHT_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
         waiting = iter(items)
         flying: dict[Any, tuple[Item, int]] = {}
+        hungry: list[Item] = []
         while True:
-            for item in islice(waiting, window - len(flying)):
-                flying[task.remote(item, stored, given)] = item, 1
+            if not hungry:
+                for item in islice(waiting, window - len(flying)):
+                    flying[task.remote(item, stored, given)] = item, 1
+            elif not flying:
+                item = hungry.pop()
+                flying[task.remote(item, stored, given)] = item, _TRIES
             if not flying:
                 return
             (reference,), _ = ray.wait(list(flying), num_returns=1)
@@ -95,12 +104,39 @@ def as_finished(
             except ray.exceptions.RayTaskError as error:
                 raise (error.cause if isinstance(error.cause, ConfigurationError) else error) from None
             except tuple(deaths) as error:
+                if tries < _TRIES and isinstance(error, ray.exceptions.OutOfMemoryError):
+                    hungry.append(item)
+                    continue
                 if tries < _TRIES:
                     flying[task.remote(item, stored, given)] = item, tries + 1
                     continue
                 death = next(words for kind, words in deaths.items() if isinstance(error, kind))
             del reference  # the cluster keeps a result for as long as something refers to it
             yield item, found, death
+
+
+def _wait_for_a_core(cluster: ClusterConfig) -> None:
+    """Wait until a task finds room, aloud."""
+    import ray
+
+    wanted = "Waiting for a core" if cluster.ray_address is None else f"Waiting for a core of {cluster.ray_address}"
+    limit = f"{cluster.wait_seconds:g} s"
+    answer = ray.remote(max_retries=0)(_nothing).remote()
+    if not has_come(
+        answer,
+        cluster,
+        lambda waited: (
+            f"{wanted} for {waited:.0f} s: others have all of {offered()}. It is waited {limit} in all (cluster.wait_seconds)."
+        ),
+    ):
+        ray.cancel(answer)
+        raise StageError(
+            f"No core came free within {limit} (cluster.wait_seconds): others have all of {offered()}. Wait until they have ended; "
+            "--resume goes on."
+        )
+
+
+def _nothing() -> None: ...
 
 
 _proved: set[str] = set()

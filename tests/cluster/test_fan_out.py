@@ -1,6 +1,8 @@
 """Everybody on a cluster: nobody waits for somebody who hangs, and whatever cuts work off costs one item, in words."""
 
 import contextlib
+import dataclasses
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from dtb.cluster.fan_out import as_finished
 from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import ClusterConfig
-from dtb.errors import ConfigurationError
+from dtb.errors import ConfigurationError, StageError
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
@@ -51,6 +53,58 @@ def test_whatever_cuts_work_off_is_tried_again_then_said_and_the_others_go_on(mo
         result, death = found[item]
         assert result is None
         assert said in death
+
+
+def note_when(item: int, out: Path) -> int:
+    began = time.monotonic()
+    time.sleep(0.2)
+    with (out / f"{item}.txt").open("a") as notes:
+        notes.write(f"{began} {time.monotonic()}\n")
+    return item
+
+
+def test_whom_memory_ran_out_for_is_tried_again_with_nobody_beside_it(tmp_path, monkeypatch):
+    real, hungry = ray.get, {1, 2}
+
+    def get(reference):
+        _, item = answer = real(reference)
+        if item in hungry:
+            hungry.remove(item)
+            raise ray.exceptions.OutOfMemoryError("killed")
+        return answer
+
+    monkeypatch.setattr(ray, "get", get)
+    found = list(as_finished(note_when, range(8), tmp_path, TWO_CPUS))
+    assert sorted(found) == [(item, item, "") for item in range(8)]
+    spans = {path.stem: [tuple(map(float, line.split())) for line in path.open()] for path in tmp_path.iterdir()}
+    all_spans = [span for some in spans.values() for span in some]
+    for item in ("1", "2"):
+        _, (begin, end) = spans[item]
+        assert [span for span in all_spans if span[0] < end and begin < span[1]] == [(begin, end)]
+    assert any(a[0] < b[0] < a[1] for a in all_spans for b in all_spans), "others are worked on side by side"
+
+
+@ray.remote(num_cpus=2)
+class Other:
+    """Somebody else, who has all cores."""
+
+    def is_there(self) -> bool:
+        return True
+
+
+def test_while_others_have_all_cores_it_is_waited_aloud_and_not_for_ever(monkeypatch, capsys):
+    monkeypatch.setattr("dtb.cluster.waiting.SAY_EVERY_SECONDS", 1.0)
+    other = Other.remote()
+    assert ray.get(other.is_there.remote())
+    short = dataclasses.replace(TWO_CPUS, wait_seconds=3.0)
+    with pytest.raises(StageError, match=r"No core came free within 3 s .* others have all of 2 CPU\(s\)"):
+        list(as_finished(linger_over_the_first, range(3), 0.0, short))
+    assert "Waiting for a core for" in capsys.readouterr().err
+    ender = threading.Timer(2.0, ray.kill, (other,))
+    ender.start()
+    assert len(list(as_finished(linger_over_the_first, range(3), 0.0, TWO_CPUS))) == 3
+    ender.join()
+    assert "It is waited 600 s in all (cluster.wait_seconds)" in capsys.readouterr().err
 
 
 def write_one(item: int, out: Path) -> int:

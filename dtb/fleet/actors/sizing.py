@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from dtb.cluster.connection import FLEET_POOL, pool_share
+from dtb.cluster.waiting import has_come
 from dtb.config import ClusterConfig, FleetConfig
 from dtb.errors import DamagedOutputError
 from dtb.files import write_json
-from dtb.fleet.actors.room import no_room, require_room
+from dtb.fleet.actors.room import no_room, require_room, waiting_for_room
 from dtb.fleet.twins import SharedTwin
 from dtb.intervene.search import AT_ONCE
 from dtb.machine.gpu import bytes_of_share
@@ -112,7 +113,7 @@ def _room_on_gpu(fleet: FleetConfig, mark: dict[str, float], cluster: ClusterCon
     require_room(fleet, mark, num_actors=1, can_grow=cluster.ray_address is not None)
     asked = ray.remote(num_cpus=fleet.cpus_per_actor, num_gpus=fleet.gpus_per_actor, resources=mark)(_gpu_bytes)
     answer = asked.remote()
-    if not ray.wait([answer], timeout=cluster.wait_seconds)[0]:
+    if not has_come(answer, cluster, lambda waited: waiting_for_room(fleet, mark, waited, cluster.wait_seconds)):
         raise no_room(fleet, mark, cluster.wait_seconds)
     total: int | None = ray.get(answer)
     return None if total is None else bytes_of_share(total, fleet.gpus_per_actor)
