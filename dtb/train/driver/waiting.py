@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dtb.config import Config
@@ -41,20 +41,34 @@ def ended_if_no_room(config: Config, out: Path) -> Iterator[None]:
     StageError
         There was no room in that time.
     """
-    with watched(functools.partial(_watch, config, out)):
+    before = read_begun(out)
+    with watched(functools.partial(_watch, config, lambda: read_begun(out) not in (None, before))):
         yield
 
 
-def _watch(config: Config, out: Path, watcher: Watcher) -> None:
-    limit, before = config.cluster.wait_seconds, read_begun(out)
+@contextlib.contextmanager
+def ended_if_no_member_has_room(config: Config) -> Iterator[None]:
+    """Do the same for the members of a sweep, each with workers as this configuration has them, while none has its own.
+
+    Raises
+    ------
+    StageError
+        No member had room in that time.
+    """
+    with watched(functools.partial(_watch, config, lambda: _has_places(config, "CREATED"))):
+        yield
+
+
+def _watch(config: Config, goes_on: Callable[[], bool], watcher: Watcher) -> None:
+    limit = config.cluster.wait_seconds
     since: float | None = None
     seen, said = -math.inf, 0.0
     while not watcher.is_over_after(_LOOK_SECONDS):
         now = time.monotonic()
-        if read_begun(out) not in (None, before):
+        if goes_on():
             since = None
             continue
-        if _is_waiting(config):
+        if _has_places(config, "PENDING", "RESCHEDULING"):
             seen = now
         if now - seen > _FORGIVEN_SECONDS:
             since = None
@@ -75,14 +89,13 @@ def _watch(config: Config, out: Path, watcher: Watcher) -> None:
             )
 
 
-def _is_waiting(config: Config) -> bool:
-    """Whether places as this training's workers need them are asked for and not had."""
+def _has_places(config: Config, *states: str) -> bool:
+    """Whether places as this training's workers need them are in one of Ray's states: asked for and not had, or had."""
     from ray.util import placement_group_table
 
     each = resources_of_worker(config)
     return any(
-        group["state"] in ("PENDING", "RESCHEDULING") and each in group["bundles"].values()
-        for group in placement_group_table().values()
+        group["state"] in states and each in group["bundles"].values() for group in placement_group_table().values()
     )
 
 

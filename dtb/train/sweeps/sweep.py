@@ -29,6 +29,7 @@ from dtb.stages import StageCall, progress_of_stage
 from dtb.terminal import err
 from dtb.terminal import out as console
 from dtb.train.driver.room import require_room, resources_of_worker
+from dtb.train.driver.waiting import ended_if_no_member_has_room
 from dtb.train.log import METRICS_FILE, read_metrics
 from dtb.train.plan import make_plan
 from dtb.train.start.summaries import summaries_of
@@ -299,7 +300,11 @@ def _train_all(members: Sequence[Member], losses: _Losses, config: Config, shard
     }
     if not waiting:
         return {}
-    with marked(out) as folder, saving_on_termination(folder, config.cluster.grace_seconds):
+    with (
+        marked(out) as folder,
+        saving_on_termination(folder, config.cluster.grace_seconds),
+        ended_if_no_member_has_room(config),
+    ):
         failed = train_all(
             waiting,
             shards,

@@ -10,7 +10,8 @@ import pytest
 import ray
 
 from dtb.cluster.connection import prepare_environment
-from dtb.errors import ConfigurationError
+from dtb.config import ClusterConfig
+from dtb.errors import ConfigurationError, StageError
 from dtb.shards.divide import make_split
 from dtb.shards.read import open_cohort
 from dtb.train.driver.room import resources_of_worker
@@ -116,6 +117,30 @@ def test_dry_run_names_the_members_and_writes_nothing(shards, tmp_path, capsys):
     sweep(small_config(), shards, tmp_path / "out", folds=(0,), seeds=(1, 2), settings=(), resume=False, dry_run=True)
     assert "Would train 2 members: fold0-seed1, fold0-seed2" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+def test_a_sweep_on_a_busy_cluster_waits_aloud_and_not_for_ever(shards, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dtb.train.driver.waiting.SAY_EVERY_SECONDS", 2.0)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    config = dataclasses.replace(small_config(max_epochs=1), cluster=ClusterConfig(num_cpus=1, wait_seconds=8.0))
+
+    @ray.remote(num_cpus=1)
+    class Other:
+        def ready(self):
+            return True
+
+    try:
+        other = Other.remote()
+        assert ray.get(other.ready.remote())
+        with pytest.raises(StageError, match=r"no room for 1 worker\(s\) of 1 CPU each within 8 s .* --resume goes on"):
+            sweep(config, shards, tmp_path / "out", folds=(), seeds=(1,), settings=(), resume=False)
+        assert "Waiting for room for 1 worker(s) of 1 CPU each" in " ".join(capsys.readouterr().err.split())
+    finally:
+        ray.shutdown()  # as at the end of a command
+    sweep(config, shards, tmp_path / "out", folds=(), seeds=(1,), settings=(), resume=True)
+    assert pd.read_csv(tmp_path / "out" / "sweep.tsv", sep="\t")["state"].tolist() == ["trained"]
 
 
 @pytest.mark.cluster
