@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dtb.errors import ConfigurationError, StageError
 from dtb.fleet.actors.driver import Driver
 from dtb.fleet.actors.ledger import Ledger
 from dtb.fleet.actors.run import batches_of, run_pool
+from dtb.fleet.actors.sizing import sized
 from tests.fleet.placed import Placed
 from tests.fleet.workers import Allocating, Misbehaving, Poisoned, Unbuildable
 
@@ -205,8 +207,13 @@ def test_fewer_actors_than_asked_for_do_the_work(
 
 
 @pytest.mark.cluster
-def test_no_room_because_others_work_ends_in_words(cluster: None, tmp_path: Path) -> None:
+def test_no_room_because_others_work_is_said_and_ends_in_words(
+    cluster: None, tmp_path: Path, monkeypatch, capsys
+) -> None:
     import ray
+
+    monkeypatch.setattr("dtb.fleet.actors.driver._SAY_EVERY_SECONDS", 1.5)
+    monkeypatch.setattr("dtb.cluster.waiting.SAY_EVERY_SECONDS", 1.5)
 
     @ray.remote(num_cpus=2)
     class Other:
@@ -215,7 +222,7 @@ def test_no_room_because_others_work_ends_in_words(cluster: None, tmp_path: Path
     other = Other.remote()
     ray.get(other.ready.remote())
     make = functools.partial(Misbehaving, notes=tmp_path)
-    with pytest.raises(StageError, match="could be placed within 2 s"):
+    with pytest.raises(StageError, match="could be placed within 5 s"):
         run_pool(
             make,
             1.0,
@@ -223,8 +230,14 @@ def test_no_room_because_others_work_ends_in_words(cluster: None, tmp_path: Path
             Ledger(tmp_path, ["values"]),
             FLEET,
             description="test",
-            cluster=ClusterConfig(wait_seconds=2.0),
+            cluster=ClusterConfig(wait_seconds=5.0),
         )
+    waits = r"Waiting for an actor of .* to find room and to start, for \d s; the cluster has 2 CPU\(s\).*It is waited 5 s in all"
+    assert re.search(waits, " ".join(capsys.readouterr().err.split()))
+    on_gpu = FleetConfig(num_actors=1, cpus_per_actor=1, gpus_per_actor=0.5)
+    with pytest.raises(StageError, match="could be placed within 5 s"):
+        sized(on_gpu, tmp_path, lambda: 1.0, 10, ClusterConfig(wait_seconds=5.0))
+    assert re.search(waits, " ".join(capsys.readouterr().err.split())), "nor is a GPU's memory waited for in silence"
     ray.kill(other)
 
 
