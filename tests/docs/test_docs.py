@@ -115,6 +115,21 @@ def test_every_message_that_is_explained_is_one_that_dtb_prints():
             assert part.strip().replace("stage.json", "…") in everything.replace("stage.json", "…"), heading
 
 
+def test_each_fault_names_the_test_that_causes_it_or_says_that_none_does():
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    tests = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert set(re.findall(r"`(test_\w+)`", page)) <= tests
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "how it is caused" not in line]
+    assert len(rows) > 30
+    for row in rows:
+        how = row.removesuffix(" |").rpartition("| ")[2]
+        assert "`test_" in how or "*not caused*" in how, row
+
+
 def test_the_reference_has_every_option_and_every_command():
     made = made_once()
     page = made["reference/configuration.md"]
