@@ -31,6 +31,8 @@ from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.groundtruth.synthesise import synthesise
+from dtb.init.configuration import Answers, values_of, what_is_missing
+from dtb.init.survey import look_at
 from dtb.intervene.kinds import INDICATORS
 from dtb.people.connectome_kinds import CONNECTOMES, is_correlation, kind_in_words
 from dtb.people.covariates import COVARIATES
@@ -190,6 +192,22 @@ def test_series_of_a_layout_of_another_file_are_found_and_read(toys, tmp_path):
     np.testing.assert_array_equal(doubled, 2 * once)
 
 
+def test_a_layout_of_another_file_is_found_by_init_with_what_it_needs(toys, tmp_path):
+    bids, derivative = tmp_path / "bids", tmp_path / "lists"
+    (bids / "sub-01" / "func").mkdir(parents=True)
+    (bids / "sub-01" / "func" / "sub-01_task-hammer_events.tsv").write_text("onset\tduration\n1\t1\n")
+    (derivative / "sub-01" / "func").mkdir(parents=True)
+    (derivative / "sub-01" / "func" / "sub-01_task-rest_atlas-small_timeseries.csv").write_text("1,2\n")
+    survey = look_at(bids, [derivative])
+    assert (survey.layout, survey.derivatives) == (toys.LISTS.name, (derivative,))
+    assert values_of(survey, Answers("study", ("hammer",), "rest", "later"))["ingest"]["layout"] == toys.LISTS.name
+    assert [text for text in what_is_missing(survey) if text.startswith("Names of regions")] == [
+        "Names of regions: series of the layout lists have none. Give a table of them as `region_labels` in the section `ingest`."
+    ]
+    (derivative / "atlas_dseg.tsv").write_text("index\tname\n1\ta\n2\tb\n")
+    assert what_is_missing(look_at(bids, [derivative])) == []
+
+
 def test_a_connectome_of_an_unknown_kind_is_no_other_kind():
     made = {"kind": "spearman", "scale": "fisher_z"}
     with pytest.raises(ConfigurationError, match="no connectome kind 'spearman'; .*nown are: pearson, ledoit_wolf"):
@@ -226,3 +244,17 @@ def test_a_covariate_of_another_file_is_read_and_taken_out(toys, tmp_path):
     facts = list(read_covariates(tmp_path, [f"0{place}" for place in range(4)]).values())
     assert [each["handedness"] for each in facts] == ["L", "R", "L", "R"]
     assert known_covariates(facts, facts).in_words == "age and handedness"
+
+
+def test_a_covariate_says_its_spellings_its_unit_and_the_columns_that_may_hold_it(toys, tmp_path, capsys):
+    table, sidecar = tmp_path / "participants.tsv", tmp_path / "participants.json"
+    table.write_text("participant_id\thand\tschooling\n01\tL\t120\n02\tlinks\t144\n03\tR\t96\n")
+    sidecar.write_text('{"schooling": {"Units": "months"}}')
+    facts = read_covariates(tmp_path, ["01", "02", "03"])
+    assert [each["schooling"] for each in facts.values()] == [10, 12, 8]
+    assert facts["01"]["handedness"] == facts["02"]["handedness"] != facts["03"]["handedness"]
+    table.write_text("participant_id\tHändigkeit\n01\tL\n")
+    read_covariates(tmp_path, ["01"])
+    assert "nobody's handedness is known. If Händigkeit holds it, call the column handedness." in " ".join(
+        capsys.readouterr().err.split()
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from dtb.cohort.layouts.halfpipe import HALFPIPE
 from dtb.cohort.layouts.layout import SeriesPath, Values
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.layouts.xcpd import XCPD
@@ -76,16 +77,33 @@ def _doubled(file: SeriesPath, regions: tuple[str, ...], derivatives: tuple[Path
 
 
 DOUBLED = dataclasses.replace(XCPD, name="doubled", words="series of XCP-D, doubled", read=_doubled)
-HANDEDNESS = Covariate("handedness", "handedness", is_number=False, columns=("handedness", "hand"))
+LISTS = dataclasses.replace(
+    HALFPIPE,
+    name="lists",
+    words="series in comma-separated lists",
+    matches=lambda name, _config: (name.suffix, name.extension) == ("timeseries", ".csv"),
+    has_features=False,
+)
+HANDEDNESS = Covariate(
+    "handedness",
+    "handedness",
+    is_number=False,
+    columns=("handedness", "hand"),
+    other_columns=("händigkeit",),
+    spellings={"l": "left", "links": "left"},
+)
+SCHOOLING = Covariate("schooling", "years at school", is_number=True, columns=("schooling",), is_in_years=True)
 
 TOYS = (
     (INDICATORS, PRESS_SHARE),
     (CONNECTOMES, SPEARMAN),
+    (LAYOUTS, LISTS),
     (LAYOUTS, DOUBLED),
     (PREDICTORS, COIN),
     (PREDICTORS, COPY),
     (RETRAINED, COPYING),
     (COVARIATES, HANDEDNESS),
+    (COVARIATES, SCHOOLING),
 )
 for _table, _kind in TOYS:
     _table.add(_kind)  # type: ignore[attr-defined]

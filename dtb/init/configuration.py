@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from dtb.cohort.layouts.table import LAYOUTS
 from dtb.config import IngestConfig
 from dtb.init.survey import Survey
 
@@ -96,13 +97,15 @@ def what_is_missing(survey: Survey) -> list[str]:
             f"Rest: no derivative tree with series or connectivity matrices{looked}. Run XCP-D, HALFpipe or fMRIPrep, and give the folder "
             "with --derivatives."
         )
-    if survey.layout.startswith("fmriprep") and not survey.matrices:
+    layout = LAYOUTS[survey.layout] if survey.layout and not survey.matrices else None
+    if layout is not None and layout.needs_atlas:
         missing.append(
             "Atlas: images are averaged over the parcels of one. Give its path as `atlas` in the section `ingest`."
         )
-    if survey.layout == "halfpipe" and not survey.has_atlas_names:
+    if layout is not None and layout.needs_region_table and not survey.has_atlas_names:
         missing.append(
-            "Names of regions: HALFpipe's series have none. Give a table of them as `region_labels` in the section `ingest`."
+            f"Names of regions: series of the layout {layout.name} have none. Give a table of them as `region_labels` in the section "
+            "`ingest`."
         )
     return missing
 

@@ -166,9 +166,8 @@ def _layout(names: Iterable[BidsName]) -> str:
     for name in names:
         for layout in LAYOUTS:
             if layout.list_tree is None and layout.matches(name, _config(layout.name, name)):
-                is_halfpipe = (layout.name == "halfpipe") == ("feature" in name.entities)
-                counts[layout.name] += is_halfpipe or layout.name.startswith("fmriprep") or layout.name == "xcpd_cifti"
-    parcellated = [layout.name for layout in LAYOUTS if counts[layout.name] and not layout.name.startswith("fmriprep")]
+                counts[layout.name] += layout.has_features == ("feature" in name.entities)
+    parcellated = [layout.name for layout in LAYOUTS if counts[layout.name] and not layout.needs_atlas]
     return max(parcellated or [name for name in counts if counts[name]], key=lambda name: counts[name], default="")
 
 

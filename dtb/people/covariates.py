@@ -14,6 +14,8 @@ import numpy as np
 
 from dtb.kinds import Kinds
 
+_MALE, _FEMALE = ("m", "male", "man", "boy", "männlich"), ("f", "female", "woman", "girl", "w", "weiblich")
+
 
 @dataclasses.dataclass(frozen=True)
 class Covariate:
@@ -34,6 +36,12 @@ class Covariate:
         Numbers outside of these, in a column, count as unknown.
     plural : str
         Several of its values, for messages.
+    other_columns : tuple of str
+        Names of columns, in lower case, that may hold it but are not read; that there is one is said.
+    spellings : mapping of str to str
+        What values of a label mean, in lower case: those that mean the same are taken for one.
+    is_in_years : bool
+        Whether it is a number of years; the table's sidecar may say that a column has months, weeks or days.
     is_removed : bool
         Whether it is taken out of figures.
     is_counted : bool
@@ -48,6 +56,9 @@ class Covariate:
     columns: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
     plural: str = ""
+    other_columns: tuple[str, ...] = ()
+    spellings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    is_in_years: bool = False
     is_removed: bool = True
     is_counted: bool = True
     needed: Literal["no", "yes", "if several"] = "no"
@@ -56,8 +67,26 @@ class Covariate:
 COVARIATES: Kinds[Covariate] = Kinds(
     "covariate",
     [
-        Covariate("age", "age", is_number=True, columns=("age",), limits=(0.0, 120.0), plural="ages", needed="yes"),
-        Covariate("sex", "sex", is_number=False, columns=("sex", "gender"), needed="yes"),
+        Covariate(
+            "age",
+            "age",
+            is_number=True,
+            columns=("age",),
+            limits=(0.0, 120.0),
+            plural="ages",
+            other_columns=("alter", "ageatscan", "ageyears", "interview_age"),
+            is_in_years=True,
+            needed="yes",
+        ),
+        Covariate(
+            "sex",
+            "sex",
+            is_number=False,
+            columns=("sex", "gender"),
+            other_columns=("geschlecht", "sexe", "sexo"),
+            spellings={**dict.fromkeys(_MALE, "male"), **dict.fromkeys(_FEMALE, "female")},
+            needed="yes",
+        ),
         Covariate(
             "site",
             "site",

@@ -21,11 +21,8 @@ Covariates = dict[str, float | str | None]
 _PREFIX = re.compile(r"sub[-_ ]?", re.IGNORECASE)
 _WORDS = re.compile(r"[a-z]+")
 _WHOLE = re.compile(r"(\d+)\.0+")
-_ALSO = {"age": ("alter", "ageatscan", "ageyears", "interview_age"), "sex": ("geschlecht", "sexe", "sexo")}
-_MALE, _FEMALE = ("m", "male", "man", "boy", "männlich"), ("f", "female", "woman", "girl", "w", "weiblich")
-_SEXES = {**dict.fromkeys(_MALE, "male"), **dict.fromkeys(_FEMALE, "female")}
 _IN_A_YEAR = {"month": 12.0, "mo": 12.0, "week": 365.25 / 7, "day": 365.25}
-_MONTHS = ' Ages in months are read where participants.json says so: {"age": {"Units": "months"}}.'
+_MONTHS = ' Numbers in months are read where participants.json says so: {"%s": {"Units": "months"}}.'
 _NUM_NAMED = 3
 _ABSENT = frozenset({"", "n/a", "na", "nan", "null", "-9", "-99", "-999", "-9999", "999", "9999"})
 
@@ -114,7 +111,7 @@ def _read(path: Path, family_column: str) -> dict[str, Covariates]:
             )
     for covariate in numbers:
         if places := odd[covariate.name]:
-            hint = _MONTHS if covariate.name == "age" and len(places) > 1 else ""
+            hint = _MONTHS % covariate.columns[0] if covariate.is_in_years and len(places) > 1 else ""
             within = "" if covariate.limits is None else " from {:g} to {:g}".format(*covariate.limits)
             _warn(
                 f"{len(places)} {covariate.plural or f'values of {covariate.words}'} in {path.name} are not numbers{within} (for example "
@@ -134,9 +131,9 @@ def _warn_of_other_names(path: Path, names: Collection[str]) -> None:
         if {name.lower() for name in names} & set(covariate.columns):
             continue
         similar = [name for name in names if set(_WORDS.findall(name.lower())) & set(covariate.columns)]
-        similar += [name for name in names if name.lower() in _ALSO.get(covariate.name, ()) and name not in similar]
+        similar += [name for name in names if name.lower() in covariate.other_columns and name not in similar]
         if similar:
-            unit = ", in years" if covariate.name == "age" else ""
+            unit = ", in years" if covariate.is_in_years else ""
             _warn(
                 f"{path.name} has no column {' or '.join(covariate.columns)}, and nobody's {covariate.words} is known. If {similar[0]} "
                 f"holds it, call the column {covariate.columns[0]}{unit}."
@@ -149,7 +146,7 @@ def _spellings(covariate: Covariate, cells: list[str], path: Path) -> dict[str, 
     for cell in (cell.strip() for cell in cells):
         whole = _WHOLE.fullmatch(cell)
         key = whole[1] if whole else " ".join(unicodedata.normalize("NFC", cell).casefold().split())
-        groups.setdefault(_SEXES.get(key, key) if covariate.name == "sex" else key, Counter())[cell] += 1
+        groups.setdefault(covariate.spellings.get(key, key), Counter())[cell] += 1
     spelling = {cell: spelt.most_common(1)[0][0] for spelt in groups.values() for cell in spelt}
     several = [
         list(spelt)
@@ -163,14 +160,14 @@ def _spellings(covariate: Covariate, cells: list[str], path: Path) -> dict[str, 
 
 
 def _units_a_year(path: Path, covariate: Covariate) -> float:
-    """Return what a column's numbers are divided by to be years, as the table's sidecar says of an age; 1 for other columns."""
+    """Return what a column's numbers are divided by to be years, as the table's sidecar says; 1 for what is not in years."""
     sidecar = path.with_suffix(".json")
-    if covariate.name != "age" or not sidecar.is_file():
+    if not covariate.is_in_years or not sidecar.is_file():
         return 1.0
     try:
         described = json.loads(sidecar.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        _warn(f"{sidecar.name} cannot be read ({error}); ages are taken to be years.")
+        _warn(f"{sidecar.name} cannot be read ({error}); {covariate.plural or covariate.words} are taken to be years.")
         return 1.0
     own = {name.lower(): each for name, each in described.items()} if isinstance(described, dict) else {}
     about: dict[str, object] = next((own[name] for name in covariate.columns if isinstance(own.get(name), dict)), {})

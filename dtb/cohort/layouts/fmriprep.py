@@ -94,6 +94,7 @@ FMRIPREP = Layout(
     read=_read_volumes,
     is_denoised=False,
     is_on_grid=True,
+    needs_atlas=True,
     lacking=_lacking_in_volume,
 )
 FMRIPREP_CIFTI = Layout(
@@ -104,5 +105,6 @@ FMRIPREP_CIFTI = Layout(
     read_region_names=lambda _path, _derivatives, config: tuple(_dense_regions(config).values()),
     read=_read_dense,
     is_denoised=False,
+    needs_atlas=True,
     lacking=_lacking_in_dense,
 )

@@ -34,4 +34,6 @@ HALFPIPE = Layout(
     read_region_names=numbered_region_names,
     read=_read,
     drops_volumes=True,
+    needs_region_table=True,
+    has_features=True,
 )

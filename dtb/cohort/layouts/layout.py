@@ -77,6 +77,12 @@ class Layout:
         Whether the pipeline may have taken volumes from the beginning.
     is_on_grid : bool
         Whether series are volumes, which have to lie in the atlas's space.
+    needs_atlas : bool
+        Whether images are averaged over the parcels of an atlas, which the configuration has to name.
+    needs_region_table : bool
+        Whether neither series nor atlas name the regions, so that a table of names is needed.
+    has_features : bool
+        Whether its files are of one feature each (`feature-` in their names); files of other layouts have none.
     lacking : function or None
         Sentences on labels that only the atlas has, or only its table of names, from the derivative trees and the configuration.
     list_tree : function or None
@@ -93,6 +99,9 @@ class Layout:
     is_denoised: bool = True
     drops_volumes: bool = False
     is_on_grid: bool = False
+    needs_atlas: bool = False
+    needs_region_table: bool = False
+    has_features: bool = False
     lacking: Callable[[tuple[Path, ...], IngestConfig], list[str]] | None = None
     list_tree: Callable[[Path, list[str]], Tree] | None = None
 

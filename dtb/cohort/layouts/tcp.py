@@ -48,5 +48,6 @@ TCP = Layout(
     looked_for=lambda config: f"NDAR_INV*/task-{config.rest_task}*_run-*_bold_*parcellated.h5",
     read_region_names=numbered_region_names,
     read=_read,
+    needs_region_table=True,
     list_tree=_list_tree,
 )

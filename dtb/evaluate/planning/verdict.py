@@ -39,11 +39,11 @@ from dtb.evaluate.scores.statistics import (
     mean_of,
 )
 from dtb.evaluate.scores.strangers import LossBlock, deals, scores_from_strangers
+from dtb.people.covariates import COVARIATES
 
 Loss = Callable[[Behaviour, Fold, str, np.ndarray, np.ndarray], np.ndarray]
 """`loss(did, fold, predictor, person_Q, said_QKY) -> (Q, K)`."""
 
-COVARIATES = Covariates(("age", "sex", "site", "motion"), ())
 METRICS = {"mean_rt": "mean RT", "condition_rt": "condition effect"}
 """What people are said to be like, as the certificate calls it."""
 NUM_DRAWS, NUM_PERMUTATIONS = 400, 2_000
@@ -114,7 +114,12 @@ def verdict_of(
 def certified(edges_SE: np.ndarray, tasks: Mapping[str, Behaviour], facts: Facts, significance: float) -> Certificate:
     """Return the certificate of a cohort; parameters as in `verdict_of`."""
     parts = {name: list(folds(edges_SE, did)) for name, did in tasks.items()}
-    return certified_folds(parts, tasks, facts, COVARIATES, significance)
+    return certified_folds(parts, tasks, facts, covariates_of(facts), significance)
+
+
+def covariates_of(facts: Facts) -> Covariates:
+    """Return what is regressed out of the figures of planned people: the covariates that they are given."""
+    return Covariates(tuple(one.name for one in COVARIATES if one.is_removed and one.name in facts[0]), ())
 
 
 def certified_folds(
@@ -162,7 +167,7 @@ def partial_r(edges_SE: np.ndarray, did: Behaviour, facts: Facts, claim: str) ->
     """Return the partial correlation that the stand-in reaches in what is claimed, folds pooled; 0 where it is not defined."""
     found, column = list(folds(edges_SE, did, (STAND_IN,))), list(METRICS).index(claim)
     fold_S = _fold_numbers(found, len(edges_SE))
-    basis_SC = with_fold_means(covariate_basis(facts, COVARIATES.known), fold_S)
+    basis_SC = with_fold_means(covariate_basis(facts, covariates_of(facts).known), fold_S)
     said_S = _together(found, [fold.said[TWIN][:, column] for fold in found], len(edges_SE))
     said_S = residuals_in_folds(said_S[:, None], basis_SC, fold_S)[:, 0]
     one = np.ones((1, len(edges_SE)))

@@ -14,10 +14,10 @@ from dtb.evaluate.planning.power import Setting, make_study
 from dtb.evaluate.planning.stand_in import BASELINE, GROUP, Behaviour, Fold, crps_of_lognormal, folds, probability
 from dtb.evaluate.planning.verdict import (
     ALL_FOLDS,
-    COVARIATES,
     NUM_DRAWS,
     NUM_PERMUTATIONS,
     certified,
+    covariates_of,
     partial_r,
     verdict_of,
 )
@@ -103,7 +103,7 @@ def evaluated(fold: Fold, did: Behaviour, edges_SE: np.ndarray, facts) -> list:
         Summary(*(fold.spread_Y[[[column]]] for column in range(3)), np.zeros((1, 1, 0))),
         weights_BS,
         0.95,
-        covariates=COVARIATES,
+        covariates=covariates_of(facts),
         # Too few people of one fold for all columns: what is pooled takes them out over everybody.
         covariates_SC=np.ones((len(names), 1)) / np.sqrt(len(names)),
         strangers=Strangers(tuple(dealt), donor_DQ, fold.block_Q, family_Q),
@@ -128,7 +128,7 @@ def by_evaluation(edges_SE: np.ndarray, did: Behaviour, facts):
         weights_BS,
         0.95,
         {},
-        covariate_basis(facts, COVARIATES.known),
+        covariate_basis(facts, covariates_of(facts).known),
         pd.concat(losses, ignore_index=True),
         shared=ALL_FOLDS,
     )
@@ -138,7 +138,7 @@ def by_evaluation(edges_SE: np.ndarray, did: Behaviour, facts):
         num_people=len(people),
         weights_BS=weights_BS,
         confidence=0.95,
-        covariates=COVARIATES,
+        covariates=covariates_of(facts),
         num_permutations=NUM_PERMUTATIONS,
         num_seeds=5,
     )
@@ -173,7 +173,9 @@ def old_criterion(edges_SE, did, facts) -> bool:
     said_S, fold_S = np.empty(len(edges_SE)), np.empty((len(edges_SE), len(found)))
     for number, fold in enumerate(found):
         said_S[fold.person_Q], fold_S[fold.person_Q] = fold.said[TWIN][:, 0], np.eye(len(found))[number]
-    basis_SC = np.linalg.qr(np.concatenate([covariate_basis(facts, COVARIATES.known), fold_S[:, 1:]], axis=1))[0]
+    basis_SC = np.linalg.qr(
+        np.concatenate([covariate_basis(facts, covariates_of(facts).known), fold_S[:, 1:]], axis=1)
+    )[0]
     p = freedman_lane_p(PartialCorrelation(basis_SC), did.columns_SY[:, 0], said_S, NUM_PERMUTATIONS, 0)
     return p < 0.05 / 10
 
