@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 
 from dtb.errors import DamagedOutputError, UserError
 from dtb.passwords import without_passwords
-from dtb.terminal import printable
+from dtb.terminal import err, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,8 @@ _FORMULA = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]inf")
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
+_without_locks: set[tuple[int, int]] = set()
+"""Folders without locks of which it was said."""
 
 
 @contextlib.contextmanager
@@ -163,6 +166,45 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def lock(descriptor: int, folder: Path, *, lacking: str, shared: bool = False, wait: bool = True) -> bool:
+    """Lock an open file or folder until it is closed; on a file system without locks, warn once for each folder, and go on.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of what is locked.
+    folder : Path
+        The folder that it keeps others from, for the warning.
+    lacking : str
+        What can happen without the lock, as a sentence, for the warning.
+    shared : bool
+        Whether others may hold such a lock too.
+    wait : bool
+        Whether to wait for whoever holds it.
+
+    Returns
+    -------
+    bool
+        Whether it is locked.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds it, and `wait` is false.
+    """
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        status = folder.stat()
+        if (key := (status.st_dev, status.st_ino)) not in _without_locks:
+            _without_locks.add(key)
+            err.print(f"Warning: {folder} lies on a file system without locks ({error.strerror}). {lacking}")
+        return False
+    return True
 
 
 def sha256_of(path: Path) -> str:

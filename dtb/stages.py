@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import json
 import os
 import time
@@ -31,7 +30,7 @@ from typing import Any
 from dtb import terminal
 from dtb.config import config_hash, plain_hash, quoted, read_yaml, to_plain, to_yaml
 from dtb.errors import DamagedOutputError, InputDataError, OutputInUseError, UserError
-from dtb.files import PARTIAL, sha256_of, write_json, write_text
+from dtb.files import PARTIAL, lock, sha256_of, write_json, write_text
 from dtb.version import __version__, versions_here
 
 STAGE_FILE = "stage.json"
@@ -110,8 +109,10 @@ class _Lock:
 
 
 _locks: weakref.WeakValueDictionary[tuple[int, int], _Lock] = weakref.WeakValueDictionary()
-_warned: set[tuple[int, int]] = set()
-"""Folders without locks of which it was said."""
+_WITHOUT_LOCKS = (
+    "Nothing stops a second command that writes into this folder at the same time, and the two would spoil each other's files: start only "
+    "one."
+)
 
 
 def _lock(path: Path) -> _Lock:
@@ -129,20 +130,13 @@ def _lock(path: Path) -> _Lock:
         os.close(descriptor)
         return held
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor, path, lacking=_WITHOUT_LOCKS, wait=False)
     except BlockingIOError:
         os.close(descriptor)
         raise OutputInUseError(
             f"Another process is writing into {path}. Wait until it has ended, or stop it, or give another output folder; "
             "nothing was changed."
         ) from None
-    except OSError as error:
-        if key not in _warned:
-            _warned.add(key)
-            terminal.err.print(
-                f"Warning: {path} lies on a file system without locks ({error.strerror}). Nothing stops a second command that writes into "
-                "this folder at the same time, and the two would spoil each other's files: start only one."
-            )
     return _locks.setdefault(key, _Lock(descriptor))
 
 

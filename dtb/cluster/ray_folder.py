@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dtb.files import lock
 from dtb.terminal import err
 
 _PREFIX = "dtb-ray-"
 _LOCK = "driver"
+_WITHOUT_LOCKS = "If this command is killed, no later one removes its Ray's folder there."
 
 
 @contextlib.contextmanager
@@ -36,8 +38,7 @@ def ray_folder(parent: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with (folder / f".{_LOCK}").open("wb") as stream:
-            with contextlib.suppress(OSError):  # a file system without locks: nobody will see to it
-                fcntl.flock(stream, fcntl.LOCK_EX)
+            if lock(stream.fileno(), parent, lacking=_WITHOUT_LOCKS):
                 (folder / f".{_LOCK}").rename(folder / _LOCK)  # under this name it is locked from its first moment
             yield folder
 

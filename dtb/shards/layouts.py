@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import math
@@ -24,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import safetensors.numpy
 
-from dtb.files import written_whole
+from dtb.files import lock, written_whole
 
 _DTYPES = {"BOOL": "?", "I16": "<i2", "I64": "<i8", "F32": "<f4", "F64": "<f8"}
 _TRIALS = "trials."
@@ -33,6 +32,10 @@ KEEP_FREE = 0.15
 """Share of a disk that stays free: Ray takes no more work where less than a twentieth is."""
 _MEMORY_KEPT_FREE = 0.5
 _IN_MEMORY = {"tmpfs", "ramfs"}
+_WITHOUT_LOCKS = (
+    "Nobody can tell which processes use the layouts there, so none are removed: remove the folder after the training, or set TMPDIR to a "
+    "disk of this node."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,7 +112,7 @@ class LayoutStore:
                     _remove_if_unused(other)  # somebody was killed
             self.folder.mkdir(exist_ok=True, mode=0o700)
             self._users: BinaryIO = (self.folder / _USERS).open("wb")
-            fcntl.flock(self._users, fcntl.LOCK_SH)
+            lock(self._users.fileno(), self._base, lacking=_WITHOUT_LOCKS, shared=True)
 
     def close(self) -> None:
         """End the use of the store; the last one removes it."""
@@ -160,7 +163,7 @@ class LayoutStore:
     def _alone(self) -> Iterator[None]:
         """Keep every other process of this node from opening and closing stores."""
         with (self._base / ".lock").open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            lock(stream.fileno(), self._base, lacking=_WITHOUT_LOCKS)
             yield
 
 
@@ -192,7 +195,8 @@ def _remove_if_unused(folder: Path) -> None:
     """Remove a store that no process uses."""
     try:
         with (folder / _USERS).open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(stream.fileno(), folder.parent, lacking=_WITHOUT_LOCKS, wait=False):
+                return  # nobody knows who uses it
     except BlockingIOError:
         return
     except OSError:  # it was cut off when it was made, or removed

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import math
 import os
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from dtb.errors import ConfigurationError, DamagedOutputError, InputDataError
-from dtb.files import cache_folder, sha256_of, written_whole
+from dtb.files import cache_folder, lock, sha256_of, written_whole
 from dtb.passwords import holds_password
 from dtb.terminal import err
 
@@ -30,6 +29,9 @@ _DEFAULT_GIB = 20.0
 # Two letters at least: `C:/data` is a folder.
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
 _WAITS_SECONDS = (1.0, 5.0)
+_WITHOUT_LOCKS = (
+    f"Processes that read shards at the same time may remove each other's: set {PLACE_VARIABLE} to a disk with locks."
+)
 Found = TypeVar("Found")
 T = TypeVar("T")
 
@@ -211,10 +213,10 @@ def _make_room(folder: Path, num_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(path: Path) -> Iterator[None]:
     """Keep every other process of this node out of the block."""
-    with lock.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with path.open("a") as stream:
+        lock(stream.fileno(), path.parent, lacking=_WITHOUT_LOCKS)
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -51,3 +52,17 @@ def test_what_lives_or_is_no_folder_of_ours_is_left_alone(tmp_path, capsys):
         assert {path.name for path in tmp_path.iterdir()} == {"dtb-ray-old", "other", living.name}
     assert {path.name for path in tmp_path.iterdir()} == {"dtb-ray-old", "other"}
     assert not capsys.readouterr().err
+
+
+def test_without_locks_a_folder_is_made_and_removed_and_it_is_said_what_is_lacking(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with ray_folder(tmp_path) as one, ray_folder(tmp_path) as other:
+        assert one.is_dir()
+        assert other.is_dir()
+    assert not list(tmp_path.iterdir())
+    said = capsys.readouterr().err
+    assert said.count("Warning:") == 1
+    assert f"{tmp_path} lies on a file system without locks (No locks available)" in said

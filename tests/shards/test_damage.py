@@ -34,7 +34,7 @@ def folder(tmp_path) -> Path:
 
 @functools.cache
 def shard_of(num_people: int) -> dict[str, bytes]:
-    """Give the files of a folder of shards with so many people."""
+    """Return the files of a folder of shards with so many people."""
     with tempfile.TemporaryDirectory() as name:
         stage = OutputFolder.claim(Path(name), "ingest", Config(), resume=False)
         write_people(Path(name), num_people)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -87,3 +88,20 @@ def test_a_disk_that_is_memory_leaves_half_of_it_free(layout, tmp_path, monkeypa
         store = LayoutStore({}, tmp_path)
         store.write(layout, "train")
         assert store.is_full is is_full
+
+
+def test_without_locks_layouts_are_kept_and_read_and_no_store_removes_another_s(layout, tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    one, other = LayoutStore({"a": 1}, tmp_path), LayoutStore({"b": 1}, tmp_path)
+    assert one.folder.is_dir()
+    one.write(layout, "train")
+    other.close()
+    one.close()
+    again = LayoutStore({"a": 1}, tmp_path).read(layout.pseudonym, "train")
+    np.testing.assert_array_equal(again.connectome_E, layout.connectome_E)
+    said = capsys.readouterr().err
+    assert said.count("Warning:") == 1
+    assert f"{one.folder.parent} lies on a file system without locks (No locks available)" in said

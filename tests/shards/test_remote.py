@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import http.server
 import multiprocessing
@@ -68,6 +69,20 @@ def test_people_at_a_url_are_those_of_the_folder_and_each_shard_is_read_once(ser
     assert sorted(path for path in asked if path.endswith(".tar")) == [
         f"/shard-0000{number}.tar" for number in range(3)
     ]
+
+
+def test_a_cache_without_locks_is_used_with_one_warning(served, cache, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    folder, url, _ = served
+    for remote, local in zip(open_cohort(Path(url)).records(), open_cohort(folder).records(), strict=True):
+        assert_same(remote, local)
+    said = capsys.readouterr().err
+    assert said.count("without locks") == 1
+    assert f"{cache} lies on a file system without locks (No locks available)" in said
+    assert "set DTB_CACHE to a disk with locks" in said
 
 
 def test_fsspec_memory_file_system_serves_too(served):

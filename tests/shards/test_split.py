@@ -17,7 +17,7 @@ from tests.shards.people import DESCRIPTION, make_person, write_people
 
 
 def part_span(split, part, seconds):
-    """Give a part of a person's only run, in seconds."""
+    """Return a part of a person's only run, in seconds."""
     (span,) = split.spans(part, make_person(0, num_runs=1).runs)
     return span.of(seconds)
 
