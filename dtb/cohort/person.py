@@ -43,18 +43,20 @@ def read_person(job: PersonJob, regions: tuple[str, ...], tasks: TaskSet, config
     runs: list[tuple[Run, RunQuality]] = []
     reason = kind = ""
     try:
-        with _kept_without(job, config, left_out):
+        with _kept_without(job, config) as reasons:
             rest = read_rest(job.files, job.derivatives, regions, config)
             left_out += _unread(rest.unread)
             notices += rest.notices
+        left_out += reasons
         read = read_runs(job, regions, tasks, config)
         runs = read.runs
         left_out += read.left_out
         notices += read.notices
-        with _kept_without(job, config, left_out):
+        with _kept_without(job, config) as reasons:
             if rest is not None:
                 require_good(rest, config)
                 good = rest
+        left_out += reasons
         record = _record(job, good, len(regions), runs, read.problems, tasks, config)
     except UserError as error:
         left_out += _unread(error.unread) if isinstance(error, NoRestError) else []
@@ -90,17 +92,18 @@ def _unmet_in_words(unmet: UnmetSeries) -> str:
 
 
 @contextlib.contextmanager
-def _kept_without(job: PersonJob, config: IngestConfig, left_out: list[LeftOut]) -> Iterator[None]:
-    """With `ingest.without_connectome: keep`, record in `left_out` why a person has no connectome, instead of setting them aside."""
+def _kept_without(job: PersonJob, config: IngestConfig) -> Iterator[list[LeftOut]]:
+    """With `ingest.without_connectome: keep`, yield a list that holds, after the block, why a person has no connectome, and go on."""
+    reasons: list[LeftOut] = []
     try:
-        yield
+        yield reasons
     except UserError as error:
         if not config.keeps_people_without_connectome or job.files.problem:
             raise
         if isinstance(error, NoRestError):
-            left_out += _unread(error.unread)
+            reasons += _unread(error.unread)
         elif job.files.rest or job.files.matrices:
-            left_out.append(LeftOut("connectome", None, str(error)))
+            reasons.append(LeftOut("connectome", None, str(error)))
 
 
 def _unread(files: Iterable[tuple[str, str]]) -> list[LeftOut]:
