@@ -84,7 +84,7 @@ class Host:
             self.run("ip", "link", "set", device, "up")
 
     def command(self, *words: str) -> list[str]:
-        """Give the command that runs `words` on this host."""
+        """Return the command that runs `words` on this host."""
         return [*self._enter, *words]
 
     def run(self, *words: str) -> None:
@@ -159,7 +159,7 @@ def why_no_namespaces() -> str | None:
 
 
 def environment(token: str | None) -> dict[str, str]:
-    """Give the environment of a host, with this dtb in it and a cluster's token if there is one."""
+    """Return the environment of a host, with this dtb in it and a cluster's token if there is one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

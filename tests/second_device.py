@@ -153,7 +153,7 @@ class _Made(TorchDispatchMode):
 
 
 class _Named(TorchFunctionMode):
-    """Gives whoever asks for CUDA the second device."""
+    """Hands the second device to whoever asks for CUDA."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types

@@ -35,7 +35,7 @@ SIGN = MARK.lower().encode()
 
 
 def renamed(cohort: Path) -> list[str]:
-    """Give everybody of a made-up cohort a label that stands out; return the labels."""
+    """Label everybody of a made-up cohort so that it stands out; return the labels."""
     for path in sorted(cohort.rglob("*sub-*"), key=lambda path: -len(path.parts)):
         path.rename(path.with_name(path.name.replace("sub-", f"sub-{MARK}")))
     table = cohort / "bids" / "participants.tsv"

@@ -33,7 +33,7 @@ def test_off_is_a_tracker_that_does_nothing(tmp_path):
 
 
 def read_record(data):
-    """Give the messages of a W&B offline record: seven bytes of magic and version, then LevelDB's log format."""
+    """Return the messages of a W&B offline record: seven bytes of magic and version, then LevelDB's log format."""
     from wandb.proto import wandb_internal_pb2
 
     assert data[:4] == b":W&B"
@@ -55,7 +55,7 @@ def read_record(data):
 
 
 def readable(path):
-    """Give the text of a file in which a name could be read: of a record its messages, of a picture all but its compressed pixels."""
+    """Return the text of a file in which a name could be read: of a record its messages, of a picture all but its compressed pixels."""
     data = path.read_bytes()
     if path.suffix == ".wandb":
         return "\n".join(str(entry) for entry in read_record(data)).encode("latin1", "replace").decode("unicode_escape")
@@ -71,7 +71,7 @@ def readable(path):
 
 
 def names_in(path, secrets):
-    """Give the secrets that stand in a file; names as whole words, for the letters of a short one may well be part of a random id."""
+    """Return the secrets that stand in a file; names as whole words, for the letters of a short one may well be part of a random id."""
     text = readable(path)
     patterns = {
         secret: rf"(?<![0-9A-Za-z]){secret}(?![0-9A-Za-z])" if secret.isalnum() else re.escape(secret)

@@ -10,7 +10,7 @@ PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    """Give the fenced blocks of one language, each with its page's name."""
+    """Return the fenced blocks of one language, each with its page's name."""
     found = []
     for page in PAGES:
         for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
@@ -19,6 +19,6 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """Give the lines of all shell blocks in their order, each with its page's name."""
+    """Return the lines of all shell blocks in their order, each with its page's name."""
     lines = [(page, line.split(" #")[0].strip()) for page, block in blocks("bash") for line in block.splitlines()]
     return [(page, line) for page, line in lines if line]

@@ -64,7 +64,7 @@ SHORTER = (
 
 
 def smaller(line: str) -> list[str]:
-    """Give the words of a command, with options that make it quick in place of those that it has."""
+    """Return the words of a command, with options that make it quick in place of those that it has."""
     for long, short in SHORTER:
         line = line.replace(long, short)
     words = shlex.split(line)

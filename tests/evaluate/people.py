@@ -62,7 +62,7 @@ def make_people(num_people: int, **options) -> list[SubjectRecord]:
 
 
 def with_other_answers(record: SubjectRecord) -> SubjectRecord:
-    """Give the same person seeing the same things, but doing otherwise: other presses, times and BOLD."""
+    """Return the same person seeing the same things, but doing otherwise: other presses, times and BOLD."""
     rng = np.random.default_rng(999)
     runs = []
     for run in record.runs:

@@ -54,7 +54,7 @@ def person(number: int) -> SubjectRecord:
 
 
 def with_planted_answers(record: SubjectRecord, split: Split) -> SubjectRecord:
-    """Give the person with everything changed that is not for training or validation to see."""
+    """Return the person with everything changed that is not for training or validation to see."""
     other, runs = with_other_answers(record), []
     is_trained_on = record.pseudonym in {*split.train, *split.validation}
     spans = [split.spans(part, record.runs) for part in ("train", "validation")]
@@ -86,7 +86,7 @@ def write(folder, records, taskset: TaskSet = TASKS) -> Cohort:
 
 
 def fitted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
-    """Give all that training reads and finds before its first step, as arrays by name."""
+    """Return all that training reads and finds before its first step, as arrays by name."""
     train = list(cohort.records(split.train))
     reference_RR, _ = tangent_reference([person.connectome_E for person in train], NUM_REGIONS)
     scales = measure(train, split, 28, REGIONS, 4, reference_RR, taskset=TASKS, num_latents=3)
@@ -104,7 +104,7 @@ def fitted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
 
 
 def predicted(cohort: Cohort, split: Split) -> dict[str, np.ndarray]:
-    """Give what an untrained twin and every baseline say of the test part, as arrays by name."""
+    """Return what an untrained twin and every baseline say of the test part, as arrays by name."""
     config = TwinConfig(num_hidden=8, rank=2, encoder_widths=(6,), latent_size=3, step_seconds=STEP)
     torch.manual_seed(0)
     sizes = TwinSizes(NUM_REGIONS, TASKS.num_channels, TASKS.num_alternatives, NUM_REGIONS)

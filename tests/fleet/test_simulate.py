@@ -311,7 +311,7 @@ def test_derivatives_hold_what_the_tables_hold_and_pass_the_bids_validator(
         pytest.skip("bids-validator-deno is not installed (pip install -e .[dev])")
 
     def validated(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
-        """Give the errors, with the files of each, and whose files were looked at."""
+        """Return the errors, with the files of each, and whose files were looked at."""
         said = subprocess.run([validator, "--json", folder], capture_output=True, text=True, timeout=120, check=False)
         found = json.loads(said.stdout)
         errors: dict[str, set[str]] = {}

@@ -48,12 +48,12 @@ class Head:
         return str(self.ask("POST", "/api/jobs/", entrypoint=entrypoint)["submission_id"])
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Give the environment of a person who submits to it."""
+        """Return the environment of a person who submits to it."""
         return {**plain_environment(), "RAY_AUTH_TOKEN": self.token, **more}
 
 
 def plain_environment() -> dict[str, str]:
-    """Give this process's environment with dtb in it and no cluster's token."""
+    """Return this process's environment with dtb in it and no cluster's token."""
     search = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_AUTH_TOKEN", "RAY_ADDRESS"))}

@@ -103,7 +103,7 @@ def text_of(rows: list[dict[str, str]]) -> str:
 
 
 def by_line(found) -> dict[int, tuple]:
-    """Give what was read of each usable row: onset, reaction time, response."""
+    """Return what was read of each usable row: onset, reaction time, response."""
     trials = found.trials
     return {
         int(line): (trials.onset_seconds_J[j], np.nan_to_num(trials.rt_seconds_J[j]), *trials.response_JA[j].tolist())

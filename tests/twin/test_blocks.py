@@ -19,7 +19,7 @@ from tests.twin.test_model import VARIANTS
 
 
 def kept_bytes(function: Callable[[], object]) -> int:
-    """Give how much more memory there is in use after `function` than before, while its result is held."""
+    """Return how much more memory there is in use after `function` than before, while its result is held."""
     with torch.profiler.profile(profile_memory=True) as profile:
         result = function()
     kept = sum(event.self_cpu_memory_usage for event in profile.events() or [])

@@ -445,7 +445,7 @@ def test_axe_finds_nothing(opened, scheme):
 
 
 def _contrast(first: list[int], second: list[int]) -> float:
-    """Give the contrast ratio of the Web Content Accessibility Guidelines, 2.1."""
+    """Return the contrast ratio of the Web Content Accessibility Guidelines, 2.1."""
 
     def luminance(colour: list[int]) -> float:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (one / 255 for one in colour)]

@@ -73,6 +73,26 @@ def tests_of(
     num_permutations: int,
     family_S: np.ndarray | None,
 ) -> list[CertificateTest]:
+    """Return the tests of one figure: against connectomes of others, the best baseline, networks trained anew, and nothing.
+
+    Parameters
+    ----------
+    figure : Figure
+    covariates : Covariates
+        What a partial figure has regressed out, for the words of the claim.
+    weights_BS : (B, S) ndarray
+        How often each bootstrap draw has each person.
+    confidence : float
+        Coverage of the intervals.
+    num_permutations : int
+    family_S : (S,) ndarray or None
+        Family numbers; relatives are exchanged together.
+
+    Returns
+    -------
+    list of CertificateTest
+        Not corrected for their number, and not decided yet.
+    """
     sign = 1.0 if figure.higher_is_better else -1.0
     mine_S, tests = figure.scores[TWIN], []
     halves, best = figure.ceilings.get("halves"), figure.best_baseline
@@ -181,6 +201,7 @@ def _by_person(values_S: np.ndarray) -> np.ndarray:
 
 
 def beyond_known(covariates: Covariates) -> str:
+    """Return the covariates that are regressed out as the end of a claim, with a space before it; empty without any."""
     return f" beyond {covariates.in_words}" if covariates.known else ""
 
 
@@ -211,6 +232,24 @@ def decided(
     num_tests: int,
     covariates: Covariates,
 ) -> CertificateTest:
+    """Return a test with its verdict, or with what it needs before one can be given.
+
+    Parameters
+    ----------
+    test : CertificateTest
+    p_corrected : float
+        Corrected p of a gain as large, if there were none.
+    no_corrected : float
+        Corrected p of a gain as small, if there were one (`p_of_no`).
+    confidence : float
+    num_tests : int
+        Tests for whose number p is corrected.
+    covariates : Covariates
+
+    Returns
+    -------
+    CertificateTest
+    """
     gain = test.gain
     test = dataclasses.replace(test, p_corrected=p_corrected)
     if says_nothing(test):

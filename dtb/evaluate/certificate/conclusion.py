@@ -14,6 +14,23 @@ from dtb.evaluate.scores.figure import Figure
 def conclude(
     tests: list[CertificateTest], covariates: Covariates, are_seen: bool, num_people: int, num_seeds: int
 ) -> tuple[Conclusion, str]:
+    """Return what the tests of a certificate come to: whether the twin is personal, in a word and in a sentence.
+
+    Parameters
+    ----------
+    tests : list of CertificateTest
+        With their verdicts.
+    covariates : Covariates
+    are_seen : bool
+        Whether the people tested were seen in training; then nothing is personal.
+    num_people : int
+    num_seeds : int
+        Trainings that the figures rest on.
+
+    Returns
+    -------
+    Conclusion, str
+    """
     whom = f"{num_people} {'person' if num_people == 1 else 'people'}"
     few = (
         f"{whom} support{'s' if num_people == 1 else ''} no claim between people "
@@ -98,6 +115,21 @@ def compares_connectomes(figures: list[Figure]) -> bool:
 
 
 def not_tested(figures: list[Figure], covariates: Covariates, are_seen: bool, num_seeds: int) -> tuple[str, ...]:
+    """Return what was not tested, each with what it needs.
+
+    Parameters
+    ----------
+    figures : list of Figure
+    covariates : Covariates
+    are_seen : bool
+        Whether the people tested were seen in training.
+    num_seeds : int
+        Trainings that the figures rest on.
+
+    Returns
+    -------
+    tuple of str
+    """
     missing, metrics = [], {figure.metric for figure in figures}
     if covariates.lacking:
         missing.append(

@@ -32,7 +32,7 @@ from dtb.tasks.taskset import TaskSet
 Sessions = Sequence[Sequence[str]]
 Span = Literal["later", "next session"]
 SayMore = Callable[[Question, str, Order], dict[str, Said]]
-"""Gives what further predictors say after so many trials: the question, the amount, and the order of people's trials."""
+"""Returns what further predictors say after so many trials: the question, the amount, and the order of people's trials."""
 
 
 class Living:

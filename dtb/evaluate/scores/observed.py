@@ -20,7 +20,7 @@ from dtb.shards.split import Span
 from dtb.tasks.taskset import TaskSet
 
 Spans = Callable[[Sequence[Run]], Sequence[Span]]
-"""Gives, for each of a person's runs, the part of it to look at."""
+"""Returns, for each of a person's runs, the part of it to look at."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -25,6 +25,19 @@ BEYOND = (
 
 
 def people_figures(evidence: Evidence, task: int) -> list[Figure | None]:
+    """Return the figures over people in one task: correlations, explained variance, and the same beyond covariates.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    task : int
+        Index into the task set.
+
+    Returns
+    -------
+    list of Figure or None
+        None for a figure that is not defined.
+    """
     spec = evidence.taskset.specs[task]
     found: list[Figure | None] = []
     demographics = evidence.predictions.get(DEMOGRAPHICS)

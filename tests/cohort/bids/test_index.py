@@ -53,7 +53,7 @@ def find(bids: Path, *derived: Path, tasks: TaskSet = TASKS, **options) -> list[
 
 
 def keys(files) -> list[str]:
-    """Give session, direction and run of files, in one word each."""
+    """Return session, direction and run of files, in one word each."""
     return ["".join(file.name.entities.get(key, "") for key in ("ses", "dir", "run")) for file in files]
 
 

@@ -71,7 +71,7 @@ def evidence() -> Evidence:
 
 
 def shifted_group(evidence: Evidence, shift_S: np.ndarray) -> Prediction:
-    """Give everybody the group mean, made faster or slower by what is said of each person."""
+    """Return, for everybody, the group mean, made faster or slower by what is said of each person."""
     group = evidence.predictions["group_mean"].trials
     trials = evidence.people.trials
     shift_J = shift_S[trials.person_J]
@@ -81,7 +81,7 @@ def shifted_group(evidence: Evidence, shift_S: np.ndarray) -> Prediction:
 
 
 def dealt_once(stranger: Prediction) -> Strangers:
-    """Give what is said from strangers' connectomes, in one deal: too few for a matrix, so that signs are flipped."""
+    """Return what is said from strangers' connectomes, in one deal: too few for a matrix, so that signs are flipped."""
     num_people = len(stranger.summary.mean_rt_ST)
     return Strangers(
         (stranger,), np.roll(np.arange(num_people), 7)[None], np.zeros(num_people, int), np.arange(num_people)

@@ -74,7 +74,7 @@ def test_people_without_a_loss_are_left_out_and_too_few_deals_make_no_matrix():
 
 
 def losses(rng: np.random.Generator, num_people: int, r: float) -> np.ndarray:
-    """Give the squared errors of what is said of people, with that correlation, from each one's connectome."""
+    """Return the squared errors of what is said of people, with that correlation, from each one's connectome."""
     trait_S = rng.normal(size=num_people)
     said_S = (
         r * (r * trait_S + np.sqrt(1 - r**2) * rng.normal(size=num_people)) if r else 0.3 * rng.normal(size=num_people)

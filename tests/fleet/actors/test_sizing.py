@@ -71,7 +71,7 @@ def shared_twins(tmp_path_factory):
 
 
 def a_person(work, keys: list[str]) -> float:
-    """Give what each further person adds to the most memory that is held."""
+    """Return what each further person adds to the most memory that is held."""
     few, many = keys[:2], keys
     return (peak_bytes(lambda: work(many)) - peak_bytes(lambda: work(few))) / (len(many) - len(few))
 
@@ -86,7 +86,7 @@ def test_the_estimate_bounds_what_a_simulation_holds(tmp_path, hidden):
 
 
 def with_hidden(shared_twin, hidden: int):
-    """Give the same shared_twin a twin of another size."""
+    """Put a twin of another size into the same shared_twin."""
     from dtb.twin.model import Twin
 
     config = dataclasses.replace(shared_twin.card.config, num_hidden=hidden)
