@@ -48,6 +48,17 @@ class Misbehaving:
         return Work({"values": table}, failures)
 
 
+@dataclasses.dataclass
+class Erasing(Misbehaving):
+    """Works, and once removes what was written of those before, where somebody's key begins with `erase`."""
+
+    def work(self, keys: Sequence[str]) -> Work:
+        if any(key.startswith("erase") for key in keys) and not _was_made(self.notes / "erased"):
+            for path in (self.notes.parent / "out" / "values").iterdir():
+                path.unlink()
+        return super().work(keys)
+
+
 class Allocating:
     """Asks for a large block twice in a row, and says how many page faults the second one took."""
 

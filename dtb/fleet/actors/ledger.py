@@ -1,14 +1,17 @@
 """The record of finished people in a stage's output: Parquet parts, each written whole.
 
 A part holds one batch of people and has one file per table, all of the same name, `OUT/<table>/part-<name>.parquet`. Its
-`status` file is written last: without it the part does not count, is removed when the stage goes on, and is done again.
+`status` file is written last: without it the part does not count, is removed when the stage goes on, and is done again. It says how many
+rows each table of the part has, and the part does not count either where they are not there.
 The name depends on the people in the batch alone, so that repeated work overwrites itself. Of many parts fewer are made (`Ledger.merge`):
 the status of such a part names those that it replaces.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,12 @@ import pyarrow.parquet as pq
 
 from dtb.errors import DamagedOutputError
 from dtb.files import written_whole
+from dtb.terminal import err
 
 OK = "ok"
 FAILED = "failed"
 STATUS = "status"
-_REPLACES = "replaces"
+_REPLACES, _ROWS = "replaces", "rows"
 _MOST_BYTES = 64 << 20
 STATUS_SCHEMA = pa.schema(
     [("pseudonym", pa.string()), ("status", pa.string()), ("reason", pa.string()), ("seconds", pa.float64())]
@@ -53,10 +57,16 @@ class Ledger:
         """
         finished: set[str] = set()
         found = {path: self._read(path) for path in self._parts(STATUS)}
-        replaced = {name for status in found.values() for name in _replaced_by(status)}
+        whole = {path for path, status in found.items() if self._is_whole(path.name, status)}
+        replaced = {name for path in whole for name in _replaced_by(found[path])}
+        lost: set[str] = set()
         for path, status in found.items():
             if path.name in replaced:  # a merge was cut off when all was in one part, but not yet only there
                 path.unlink()
+                continue
+            if path not in whole:
+                path.unlink()
+                lost.update(status["pseudonym"].to_pylist())
                 continue
             is_ok = pc.equal(status["status"], OK)
             kept = status.filter(is_ok)
@@ -67,6 +77,11 @@ class Ledger:
                 self._write(path, kept)
             finished.update(kept["pseudonym"].to_pylist())
         self.sweep()
+        if lost := lost - finished:
+            err.print(
+                f"Results of {len(lost)} people who were done are not in {self.folder} any more (for example {min(lost)}): "
+                "they are done again."
+            )
         return finished
 
     def done(self) -> set[str]:
@@ -74,8 +89,13 @@ class Ledger:
         found: set[str] = set()
         for path in self._parts(STATUS):
             status = self._read(path, ("pseudonym", "status"))
-            found.update(status.filter(pc.equal(status["status"], OK))["pseudonym"].to_pylist())
+            if self._is_whole(path.name, status):
+                found.update(status.filter(pc.equal(status["status"], OK))["pseudonym"].to_pylist())
         return found
+
+    def _is_whole(self, name: str, status: pa.Table) -> bool:
+        """Whether the tables of a part have as many rows as were written. Older versions did not say, and are believed."""
+        return all(self._num_rows(self.folder / table / name) == rows for table, rows in _rows_of(status).items())
 
     def sweep(self) -> None:
         """Remove what a killed process left: temporary files, and tables of batches without a status."""
@@ -106,7 +126,8 @@ class Ledger:
                 raise ValueError(f"{table!r} is not a table of this ledger: {', '.join(self.tables)}")
             if rows.num_rows:
                 self._write(self.folder / table / name, rows)
-        self._write(self.folder / STATUS / name, status)
+        num_rows = {table: rows.num_rows for table, rows in tables.items() if rows.num_rows}
+        self._write(self.folder / STATUS / name, status.replace_schema_metadata({_ROWS: json.dumps(num_rows)}))
 
     def merge(self, names: Sequence[str]) -> None:
         """Put parts together in fewer, of 64 MiB at most; what is cut off loses nobody, and `finished` clears up after it."""
@@ -126,6 +147,10 @@ class Ledger:
         if len(names) < 2:
             return
         whole = part_name(names)
+        statuses = {name: self._read(self.folder / STATUS / name) for name in names}
+        if not all(self._is_whole(name, status) for name, status in statuses.items()):
+            return
+        num_rows: dict[str, int] = {}
         for table in self.tables:
             paths = [path for name in names if (path := self.folder / table / name).is_file()]
             if paths:
@@ -135,8 +160,10 @@ class Ledger:
                         writer.write_table(first)
                         for path in paths[1:]:
                             writer.write_table(self._read(path).cast(first.schema))
-        status = pa.concat_tables(self._read(self.folder / STATUS / name) for name in names)
-        self._write(self.folder / STATUS / whole, status.replace_schema_metadata({_REPLACES: "\n".join(names)}))
+                num_rows[table] = sum(map(self._num_rows, paths))
+        status = pa.concat_tables(statuses.values())
+        written = {_REPLACES: "\n".join(names), _ROWS: json.dumps(num_rows)}
+        self._write(self.folder / STATUS / whole, status.replace_schema_metadata(written))
         for table in (STATUS, *self.tables):
             for name in names:
                 (self.folder / table / name).unlink(missing_ok=True)
@@ -166,21 +193,40 @@ class Ledger:
 
     @staticmethod
     def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-        try:
-            # Not `read_table`, which builds a data set around the file at ten times the cost.
-            with pq.ParquetFile(path) as file:
-                return file.read(columns)
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise DamagedOutputError(
-                f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run the stage again "
-                "with --resume; only its people are done anew."
-            ) from None
+        with _opened(path) as file:
+            return file.read(columns)
+
+    @staticmethod
+    def _num_rows(path: Path) -> int:
+        if not path.is_file():
+            return 0
+        with _opened(path) as file:
+            return int(file.metadata.num_rows)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        # Not `read_table`, which builds a data set around the file at ten times the cost.
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise DamagedOutputError(
+            f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run the stage again "
+            "with --resume; only its people are done anew."
+        ) from None
 
 
 def _replaced_by(status: pa.Table) -> list[str]:
     """Return the names of the parts that a part was made of."""
     names = (status.schema.metadata or {}).get(_REPLACES.encode(), b"")
     return names.decode().splitlines()
+
+
+def _rows_of(status: pa.Table) -> dict[str, int]:
+    """Return how many rows each table of a part has; empty where an older version wrote it."""
+    rows: dict[str, int] = json.loads((status.schema.metadata or {}).get(_ROWS.encode(), b"{}"))
+    return rows
 
 
 def column_of(values: np.ndarray) -> pa.Array:

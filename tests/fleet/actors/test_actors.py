@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import re
@@ -24,7 +25,7 @@ from dtb.fleet.actors.ledger import Ledger
 from dtb.fleet.actors.run import batches_of, run_pool
 from dtb.fleet.actors.sizing import sized
 from tests.fleet.placed import Placed
-from tests.fleet.workers import Allocating, Misbehaving, Poisoned, Unbuildable
+from tests.fleet.workers import Allocating, Erasing, Misbehaving, Poisoned, Unbuildable
 
 pytestmark = pytest.mark.own_ray
 FLEET = FleetConfig(num_actors=2, cpus_per_actor=0.5, subjects_per_batch=3, max_failed_fraction=0.5)
@@ -51,12 +52,18 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-def run(folder: Path, keys: list[str], fleet: FleetConfig = FLEET, seconds: float = 0.0):  # type: ignore[no-untyped-def]
+def run(  # type: ignore[no-untyped-def]
+    folder: Path,
+    keys: list[str],
+    fleet: FleetConfig = FLEET,
+    seconds: float = 0.0,
+    make: type[Misbehaving] = Misbehaving,
+):
     notes = folder / "notes"
     notes.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(folder / "out", ["values"])
-    make = functools.partial(Misbehaving, notes=notes, seconds=seconds)
-    return run_pool(make, 2.0, keys, ledger, fleet, description="test"), ledger
+    worker = functools.partial(make, notes=notes, seconds=seconds)
+    return run_pool(worker, 2.0, keys, ledger, fleet, description="test"), ledger
 
 
 def found(ledger: Ledger) -> dict[str, float]:
@@ -278,13 +285,19 @@ def test_a_stage_that_can_no_longer_be_complete_ends_early(cluster: None, tmp_pa
 
 
 @pytest.mark.cluster
-def test_results_that_do_not_arrive_end_the_stage(
-    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_tables_that_are_lost_end_the_stage_and_resume_makes_them_again(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("dtb.fleet.actors.run.SECONDS_TO_APPEAR", 0.0)
-    monkeypatch.setattr(Ledger, "done", lambda _: set(people(4)))
-    with pytest.raises(StageError, match=r"2 of 6 people were done, but their results are not in .*p004"):
-        run(tmp_path, people(6))
+    keys = [*people(3), "erase1", "p004", "p005"]
+    fleet = dataclasses.replace(FLEET, num_actors=1)
+    with pytest.raises(StageError, match=r"3 of 6 people were done, but their results are not in .*p000"):
+        run(tmp_path, keys, fleet, make=Erasing)
+    assert len(list((tmp_path / "out" / "status").iterdir())) == 2, "everybody is called done there"
+    summary, ledger = run(tmp_path, keys, fleet, make=Erasing)
+    assert "Results of 3 people who were done are not in" in " ".join(capsys.readouterr().err.split())
+    assert (summary.num_ok, summary.num_skipped) == (3, 3)
+    assert sorted(found(ledger)) == sorted(keys)
 
 
 @pytest.mark.cluster

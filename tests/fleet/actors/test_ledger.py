@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dtb.errors import DamagedOutputError
@@ -50,6 +51,44 @@ def test_work_done_twice_overwrites_itself(tmp_path: Path) -> None:
     for _ in range(2):
         ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
     assert ledger.read("values").num_rows == 1
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("missing", ["all", "a row"])
+def test_who_is_called_done_without_all_rows_is_done_again(tmp_path: Path, capsys, merged: bool, missing: str) -> None:
+    ledger = Ledger(tmp_path, ["values", "others"])
+    for keys in (["a", "b"], ["c"], ["d"]):
+        tables = {"values": values(*keys), "others": values(*keys, *keys)}
+        ledger.commit(keys, tables, status_table([(key, OK, "", 1.0) for key in keys]))
+    if merged:
+        ledger.merge([part_name(["a", "b"]), part_name(["c"])])
+    name = part_name([part_name(["a", "b"]), part_name(["c"])]) if merged else part_name(["a", "b"])
+    lost = {"a", "b", "c"} if merged else {"a", "b"}
+    path = tmp_path / "others" / name
+    if missing == "all":
+        path.unlink()
+    else:
+        pq.write_table(pq.read_table(path).slice(1), path)
+    assert ledger.done() == set("abcd") - lost
+    assert ledger.finished() == set("abcd") - lost
+    assert f"Results of {len(lost)} people" in capsys.readouterr().err
+    assert set(ledger.read("values")["pseudonym"].to_pylist()) == set("abcd") - lost
+
+
+def test_a_part_of_an_older_version_which_says_no_numbers_counts(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    ledger.commit(["a"], {"values": values("a")}, status_table([("a", OK, "", 1.0)]))
+    pq.write_table(status_table([("a", OK, "", 1.0)]), tmp_path / "status" / part_name(["a"]))
+    assert ledger.done() == ledger.finished() == {"a"}
+
+
+def test_parts_with_lost_rows_are_not_merged(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    for key in "ab":
+        ledger.commit([key], {"values": values(key)}, status_table([(key, OK, "", 1.0)]))
+    (tmp_path / "values" / part_name(["a"])).unlink()
+    ledger.merge([part_name(["a"]), part_name(["b"])])
+    assert ledger.done() == {"b"}
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
