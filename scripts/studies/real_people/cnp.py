@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parts import REPOSITORY, Figure, Work, held_out_figures
+from parts import REPOSITORY, Figure, Work, certificate_of, held_out_figures
 
 from dtb.results.twin import EvaluateResult
 
@@ -15,4 +15,6 @@ def study(work: Work) -> dict[str, Figure]:
     series = work.source / "derivatives" / "halfpipe"
     work.name_openly(work.folder / "run" / "shards")
     work.dtb("run", config, "run", "--input.bids", work.source, "--input.derivatives", series)
-    return held_out_figures(EvaluateResult(work.folder / "run" / "evaluate"))
+    evaluated = EvaluateResult(work.folder / "run" / "evaluate")
+    work.more["certificate"] = certificate_of(evaluated)
+    return held_out_figures(evaluated)

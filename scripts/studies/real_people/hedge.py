@@ -7,7 +7,9 @@ from parts import Figure, Work
 
 TASKS = ("hedge_flanker", "hedge_stroop")
 FOLDS, STEPS = (0, 1, 2), 400
-SMALLER = "A twin of each of three folds, 400 steps each."
+SMALLER = (
+    "Flanker and Stroop: the Posner task of 40 other people is left out. A twin of each of three folds, 400 steps each."
+)
 
 
 def study(work: Work) -> dict[str, Figure]:

@@ -34,6 +34,7 @@ def study(work: Work) -> dict[str, Figure]:
     pooled = work.folds(FOLDS, "--max-steps", str(STEPS), *behaviour, num_folds=3)
     found = usual_figures(pooled) | identity(work)
     said = predicted_before(work)
+    work.more["protocol_sha256"] = hashlib.sha256(PROTOCOL.read_bytes()).hexdigest()
     return found | compared(work, said)
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ import pandas as pd
 
 from dtb.cli.entry import exit_code
 from dtb.cohort.identities import identities_path, open_key, save_identities
+from dtb.evaluate.living.blend import LIVING, LIVING_BLEND
+from dtb.evaluate.living.curves import gains
+from dtb.evaluate.living.twin import LIVING_ALONE
 from dtb.files import write_json
 from dtb.results.twin import EvaluateResult, PoolResult
 
@@ -57,6 +61,8 @@ class Work:
         self.name, self.folder, self.source = name, (out / name).resolve(), data() / name
         self.specs = data() / "tasks"
         self.commands: list[str] = []
+        self.more: dict[str, Any] = {}
+        """What is kept beside the figures: what the certificate says, the hash of a protocol."""
         self._address = [] if ray_address is None else ["--ray-address", ray_address]
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -94,10 +100,12 @@ class Work:
             self.dtb("train", "shards", f"train{fold}", "--config", CONFIG, *split, *training)
             evaluated.append(f"evaluate{fold}")
             self.dtb("evaluate", "shards", f"train{fold}", evaluated[-1])
-        if len(evaluated) == 1:
-            return EvaluateResult(self.folder / evaluated[0])
-        self.dtb("pool", "pooled", *evaluated, cluster=False)
-        return PoolResult(self.folder / "pooled")
+        if len(evaluated) > 1:
+            self.dtb("pool", "pooled", *evaluated, cluster=False)
+            evaluated = ["pooled"]
+        result = (EvaluateResult if len(folds) == 1 else PoolResult)(self.folder / evaluated[0])
+        self.more["certificate"] = certificate_of(result)
+        return result
 
     def what_is_not_real(self) -> list[str]:
         """Return what the sidecars of the expanded tree say of what was made up or not published, each once."""
@@ -114,6 +122,7 @@ class Work:
             "set": self.name,
             "commands": self.commands,
             "not_real": self.what_is_not_real(),
+            **self.more,
             **more,
             "figures": {name: _rounded(figure) for name, figure in figures.items()},
         }
@@ -189,15 +198,48 @@ def held_out_figures(evaluated: Evaluated) -> dict[str, Figure]:
     return found
 
 
+def certificate_of(evaluated: Evaluated) -> dict[str, Any]:
+    """Return what the certificate says: its verdict, where the twin does not fit, and how many tests were a yes, a no or open."""
+    said = json.loads((evaluated.folder / "certificate.json").read_text())
+    names = ("task", "metric", "unit", "twin", "group_mean", "difference", "lower", "upper", "num_people")
+    worse = [{name: each[name] for name in names} for each in said["fit"]["tests"] if each["is_worse"]]
+    return {
+        "verdict": said["verdict"],
+        "sentence": said["sentence"],
+        "fit": said["fit"]["sentence"],
+        "worse_than_the_group_mean": [_rounded(each) for each in worse],
+        "tests": dict(Counter(each["verdict"] for each in said["tests"])),
+    }
+
+
+def over_own_mean(evaluated: Evaluated) -> dict[str, Figure]:
+    """Return how much better the living twin is than the own mean, paired over people: more is better, whatever the metric."""
+    people = evaluated.living_people
+    people = people[
+        people["predictor"].isin([LIVING, "own_mean"])
+        & people["amount"].isin(AMOUNTS)
+        & people["figure"].isin(["mean RT", "condition effect"])
+    ]
+    found = {}
+    for row in gains(people, LIVING, NUM_DRAWS).to_dict("records"):
+        metrics = ("r", "R2", "CRPS") if row["figure"] == "mean RT" else ("r",)
+        if row["metric"] in metrics and np.isfinite(row["gain"]):
+            where = where_of(row["kind"], row["given"], row["judged"])
+            name = f"{where}: {row['figure']} {row['metric']}, twin over own mean, {row['amount']}"
+            found[name] = figure(row["gain"], row["lower"], row["upper"], row["num_people"])
+    return found
+
+
 def usual_figures(evaluated: Evaluated) -> dict[str, Figure]:
     """Return what every set with a twin is asked: unseen people, own trials, what a connectome adds and is worth, coverage."""
     found = held_out_figures(evaluated)
     for (kind, given, judged), rows in evaluated.living.groupby(["kind", "given", "judged"], sort=False):
-        where = {"later": judged, "other task": f"{given} to {judged}", "next session": f"{judged}, next session"}[kind]
+        where = where_of(kind, given, judged)
         for amount in [each for each in rows["amount"].unique() if each in AMOUNTS]:
             for name, predictor in (
-                ("twin", "living_twin"),
-                ("twin alone", "living_twin_no_connectome"),
+                ("twin", LIVING),
+                ("twin alone", LIVING_ALONE),
+                ("blend", LIVING_BLEND),
                 ("own mean", "own_mean"),
                 ("Gaussian", "multi_output"),
             ):
@@ -208,6 +250,7 @@ def usual_figures(evaluated: Evaluated) -> dict[str, Figure]:
                         one = of_curve(rows, predictor, metric, amount=amount, figure=wanted)
                         if one is not None:
                             found[f"{where}: {wanted} {metric}, {name}, {amount}"] = one
+    found |= over_own_mean(evaluated)
     for worth in json.loads((evaluated.folder / "certificate.json").read_text())["worths"]:
         near = [point for point in worth["points"] if point["num_given"] <= 10][-1]
         found[f"{worth['task']}: added by the connectome to 10 trials, CRPS"] = figure(*near["gain"], worth["n"])

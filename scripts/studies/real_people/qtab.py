@@ -26,7 +26,10 @@ def study(work: Work) -> dict[str, Figure]:
 
 
 def readings(work: Work) -> dict[str, Figure]:
-    """Return what kernel ridge regression reads of everybody's connectome about age and log reaction times, families left out."""
+    """Return what kernel ridge regression reads of everybody's connectome about age, sex and log reaction times, families left out.
+
+    Sex is 0 for girls and 1 for boys.
+    """
     records = list(open_cohort(work.folder / "shards", verify=False).records())
     edges_SE = StandardScaler().fit_transform(np.stack([np.nan_to_num(record.connectome_E) for record in records]))
     # Coordinates in the span of all people keep every distance; ages and reaction times have no part in them.
@@ -35,6 +38,7 @@ def readings(work: Work) -> dict[str, Figure]:
     rts = [np.concatenate([run.trials.rt_seconds_J for run in record.runs]) for record in records]
     targets = {
         "age": np.array([float(record.covariates["age"]) for record in records]),
+        "sex": np.array([float(record.covariates["sex"] == "M") for record in records]),
         "log RT": np.array([np.nanmean(np.log(rt_J[rt_J > 0])) for rt_J in rts]),
     }
     family_S = family_numbers([record.covariates for record in records])

@@ -7,7 +7,7 @@ from parts import Figure, Work
 
 TASKS = ("selfreg_stroop", "selfreg_stop")
 FOLDS, STEPS = (0,), 150
-SMALLER = "Baselines of everybody; a twin of one of three folds and 150 steps."
+SMALLER = "Two of seven tasks. Baselines of everybody; a twin of one of three folds and 150 steps."
 
 
 def study(work: Work) -> dict[str, Figure]:

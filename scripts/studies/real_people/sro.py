@@ -7,7 +7,7 @@ from parts import Figure, Work
 
 TASKS = ("sro_stroop", "sro_simon", "sro_choice_rt")
 FOLDS, STEPS = (0, 1, 2), 400
-SMALLER = "A twin of each of three folds, 400 steps each."
+SMALLER = "Three of the seven tasks that were done twice. A twin of each of three folds, 400 steps each."
 
 
 def study(work: Work) -> dict[str, Figure]:
