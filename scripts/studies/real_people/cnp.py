@@ -16,5 +16,5 @@ def study(work: Work) -> dict[str, Figure]:
     work.name_openly(work.folder / "run" / "shards")
     work.dtb("run", config, "run", "--input.bids", work.source, "--input.derivatives", series)
     evaluated = EvaluateResult(work.folder / "run" / "evaluate")
-    work.more["certificate"] = certificate_of(evaluated)
+    work.more["certificate"] = certificate_of(evaluated.folder)
     return held_out_figures(evaluated)

@@ -104,7 +104,7 @@ class Work:
             self.dtb("pool", "pooled", *evaluated, cluster=False)
             evaluated = ["pooled"]
         result = (EvaluateResult if len(folds) == 1 else PoolResult)(self.folder / evaluated[0])
-        self.more["certificate"] = certificate_of(result)
+        self.more["certificate"] = certificate_of(result.folder)
         return result
 
     def what_is_not_real(self) -> list[str]:
@@ -198,9 +198,9 @@ def held_out_figures(evaluated: Evaluated) -> dict[str, Figure]:
     return found
 
 
-def certificate_of(evaluated: Evaluated) -> dict[str, Any]:
+def certificate_of(folder: Path) -> dict[str, Any]:
     """Return what the certificate says: its verdict, where the twin does not fit, and how many tests were a yes, a no or open."""
-    said = json.loads((evaluated.folder / "certificate.json").read_text())
+    said = json.loads((folder / "certificate.json").read_text())
     names = ("task", "metric", "unit", "twin", "group_mean", "difference", "lower", "upper", "num_people")
     worse = [{name: each[name] for name in names} for each in said["fit"]["tests"] if each["is_worse"]]
     return {
@@ -212,9 +212,8 @@ def certificate_of(evaluated: Evaluated) -> dict[str, Any]:
     }
 
 
-def over_own_mean(evaluated: Evaluated) -> dict[str, Figure]:
-    """Return how much better the living twin is than the own mean, paired over people: more is better, whatever the metric."""
-    people = evaluated.living_people
+def over_own_mean(people: pd.DataFrame) -> dict[str, Figure]:
+    """Return how much better the living twin is than the own mean by `living_people.parquet`, paired; more is better, for errors too."""
     people = people[
         people["predictor"].isin([LIVING, "own_mean"])
         & people["amount"].isin(AMOUNTS)
@@ -250,7 +249,7 @@ def usual_figures(evaluated: Evaluated) -> dict[str, Figure]:
                         one = of_curve(rows, predictor, metric, amount=amount, figure=wanted)
                         if one is not None:
                             found[f"{where}: {wanted} {metric}, {name}, {amount}"] = one
-    found |= over_own_mean(evaluated)
+    found |= over_own_mean(evaluated.living_people)
     for worth in json.loads((evaluated.folder / "certificate.json").read_text())["worths"]:
         near = [point for point in worth["points"] if point["num_given"] <= 10][-1]
         found[f"{worth['task']}: added by the connectome to 10 trials, CRPS"] = figure(*near["gain"], worth["n"])
