@@ -55,6 +55,8 @@ def test_the_workflow_needs_nothing_beside_the_repository():
     assert "bash scripts/test" in commands
     for command in commands:
         assert (ROOT / command.split()[1]).is_file()
+    (wheel,) = (step for step in steps if step.get("env", {}).get("DTB_WHEEL_EMPTY") == "1")
+    assert wheel["run"].endswith("tests/test_wheel.py")
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form.name != "config.yml"], ids=lambda form: form.stem)
