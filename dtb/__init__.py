@@ -61,6 +61,7 @@ _FILES = {
         "dtb.results.twin": (
             "EvaluateResult",
             "PoolResult",
+            "SweepResult",
             "TrainResult",
         ),
         "dtb.results.fleet": (
@@ -82,6 +83,7 @@ _FILES = {
             "evaluate_twin",
             "load_twin",
             "pool_evaluations",
+            "sweep_twins",
             "train_twin",
         ),
         "dtb.api.fleet": (
@@ -125,6 +127,7 @@ __all__ = [
     "SimulateConfig",
     "SimulateResult",
     "SplitConfig",
+    "SweepResult",
     "SynthConfig",
     "SynthResult",
     "TrackConfig",
@@ -155,6 +158,7 @@ __all__ = [
     "run_trial",
     "search_interventions",
     "simulate_twins",
+    "sweep_twins",
     "train_twin",
     "update_twins",
     "write_report",

@@ -12,6 +12,7 @@ from dtb.api.run import write_report as write_report
 from dtb.api.twin import evaluate_twin as evaluate_twin
 from dtb.api.twin import load_twin as load_twin
 from dtb.api.twin import pool_evaluations as pool_evaluations
+from dtb.api.twin import sweep_twins as sweep_twins
 from dtb.api.twin import train_twin as train_twin
 from dtb.config import (
     ClusterConfig as ClusterConfig,
@@ -78,6 +79,7 @@ from dtb.results.run import ReportResult as ReportResult
 from dtb.results.run import RunResult as RunResult
 from dtb.results.twin import EvaluateResult as EvaluateResult
 from dtb.results.twin import PoolResult as PoolResult
+from dtb.results.twin import SweepResult as SweepResult
 from dtb.results.twin import TrainResult as TrainResult
 from dtb.shards.read import Cohort as Cohort
 from dtb.shards.read import open_cohort as open_cohort

@@ -39,7 +39,7 @@ from dtb.tasks.read import read_trials
 from dtb.tasks.spec import load_task
 from dtb.train.engine import read_user_settings
 from dtb.twin import Twin
-from dtb.twin.export import TwinCard, load_twin, save_twin
+from dtb.twin.export import TwinCard, read_twin, save_twin
 from tests.cohort import test_damage as parts
 from tests.cohort.connectomes import test_matrices as matrices
 from tests.mutated import Whole, forked, whole
@@ -296,7 +296,7 @@ def _twin(folder: Path, name: str) -> Whole:
     twin = Twin(make_config(), SIZES)
     regions = tuple("abcdef")
     save_twin(folder, twin, TwinCard(twin.config, SIZES, {}, regions, regions, {}, "c", "s", 3, SegmentConfig()))
-    return whole(folder / name, (folder / name).read_bytes(), lambda: load_twin(folder))
+    return whole(folder / name, (folder / name).read_bytes(), lambda: read_twin(folder))
 
 
 FORMATS["twin.json"] = functools.partial(_twin, name="twin.json")

@@ -176,6 +176,39 @@ def test_a_run_gives_each_stages_result_and_refuses_a_stage_that_is_not_there(ru
         run.report  # noqa: B018
 
 
+def test_a_simulation_is_drawn_as_one_person_s_reaction_times(run: dtb.RunResult) -> None:
+    trials = run.simulate.trials
+    who, what = trials[["pseudonym", "task"]].iloc[-1]
+    mine = trials[(trials["pseudonym"] == who) & (trials["task"] == what)]
+    (axes,) = run.simulate.plot(who, what).axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    seen = mine.drop_duplicates([name for name in ("label", "run", "trial") if name in mine])["observed_rt"].count()
+    assert f"observed ({seen} presses)" in labels
+    assert axes.get_title() == f"{what}: reaction times"
+    assert run.simulate.plot().axes[0].get_title() == f"{trials['task'].iloc[0]}: reaction times"
+    with pytest.raises(InputDataError, match=r"no simulated trials of nobody in any task: tasks are "):
+        run.simulate.plot("nobody")
+
+
+def test_a_sweep_has_a_row_a_member_and_each_member_s_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def sweep(config: dtb.Config, shards: Path, out: Path, **options: Any) -> None:
+        seen.update(options, shards=shards, steps=config.train.max_steps)
+        finish(out, "sweep")
+        (out / "sweep.tsv").write_text("member\tbest_loss\nfold0-seed1\t2.5\nfold0-seed2\tn/a\n")
+        finish(out / "members" / "fold0-seed1", "train")
+
+    monkeypatch.setattr("dtb.train.sweeps.sweep.sweep", sweep)
+    swept = dtb.sweep_twins("shards", tmp_path / "swept", dtb.TrainConfig(max_steps=7), seeds=(1, 2))
+    options = {"folds": (), "seeds": (1, 2), "settings": (), "resume": False}
+    assert seen == {**options, "shards": Path("shards").absolute(), "steps": 7}
+    assert swept.members["best_loss"].tolist() == pytest.approx([2.5, np.nan], nan_ok=True)
+    assert swept.trained("fold0-seed1").folder == tmp_path / "swept" / "members" / "fold0-seed1"
+    with pytest.raises(InputDataError, match="does not exist"):
+        swept.trained("fold0-seed2")
+
+
 def test_a_search_is_drawn_person_by_person_before_and_after(run: dtb.RunResult) -> None:
     effects = run.intervene.effects
     target = effects[effects["is_target"].astype(bool)]

@@ -23,7 +23,7 @@ from dtb.intervene.kinds import INDICATORS, Indicator, IndicatorKind
 from dtb.intervene.measures import Observed
 from dtb.people.connectome_kinds import CONNECTOMES, ConnectomeKind
 from dtb.people.covariates import COVARIATES, Covariate
-from dtb.twin.export import load_twin
+from dtb.twin.export import read_twin
 from dtb.twin.model import Twin
 
 NAME = "tests.toy_kinds"
@@ -66,7 +66,7 @@ COPY = Predictor("copied_network", "a network that somebody else trained")
 
 
 def _copy(_again: TrainingAnew) -> tuple[Twin, EdgesOf]:
-    return load_twin(COPIED[-1])[0], lambda record: record.connectome_E
+    return read_twin(COPIED[-1])[0], lambda record: record.connectome_E
 
 
 COPYING = RetrainedKind("copy", COPY.name, "a network that somebody else trained", _copy)

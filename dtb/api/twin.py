@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dtb.api.settings import whole_config
 from dtb.config import Config, EvaluateConfig, TrainConfig
-from dtb.results.twin import EvaluateResult, PoolResult, TrainResult
+from dtb.results.twin import EvaluateResult, PoolResult, SweepResult, TrainResult
 from dtb.shards.remote import absolute
 
 if TYPE_CHECKING:
@@ -35,11 +35,10 @@ def load_twin(path: str | Path) -> Twin:
     DamagedOutputError
         A file is altered, cut or does not fit the other.
     """
-    from dtb.twin.export import CARD_FILE
-    from dtb.twin.export import load_twin as load
+    from dtb.twin.export import CARD_FILE, read_twin
 
     folder = Path(path)
-    return load(folder if (folder / CARD_FILE).is_file() or not (folder / "twin").is_dir() else folder / "twin")[0]
+    return read_twin(folder if (folder / CARD_FILE).is_file() or not (folder / "twin").is_dir() else folder / "twin")[0]
 
 
 def train_twin(
@@ -67,6 +66,45 @@ def train_twin(
     folder = absolute(Path(out))
     train(whole_config(config, "train"), absolute(Path(shards)), folder, resume=resume)
     return TrainResult(folder)
+
+
+def sweep_twins(
+    shards: str | Path,
+    out: str | Path,
+    config: Config | TrainConfig | None = None,
+    *,
+    folds: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+    settings: Sequence[str] = (),
+    resume: bool = False,
+) -> SweepResult:
+    """Train all combinations of folds, seeds and settings, as many at a time as the cluster holds (`dtb sweep`).
+
+    Parameters
+    ----------
+    shards : str or Path
+        Folder that `ingest_cohort` wrote, or the URL of a copy of it.
+    out : str or Path
+        Folder to write; new or empty.
+    config : Config or TrainConfig, optional
+        What all have in common; as for `train_twin`.
+    folds, seeds : sequence of int
+        The configuration's own if empty.
+    settings : sequence of str
+        ``"section.option=value,value"``, of `twin`, `train`, `segments` or `split`; all combinations are trained.
+    resume : bool
+        Whether to go on with what is not finished.
+
+    Returns
+    -------
+    SweepResult
+    """
+    from dtb.train.sweeps.sweep import sweep
+
+    folder = absolute(Path(out))
+    places = absolute(Path(shards)), folder
+    sweep(whole_config(config, "train"), *places, folds=folds, seeds=seeds, settings=settings, resume=resume)
+    return SweepResult(folder)
 
 
 def evaluate_twin(

@@ -14,7 +14,7 @@ from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.split import Span, Split
 from dtb.stages import require_complete
 from dtb.tasks.taskset import TaskSet
-from dtb.twin.export import TwinCard, load_twin, require_distinct
+from dtb.twin.export import TwinCard, read_twin, require_distinct
 from dtb.twin.model import Twin
 
 
@@ -66,7 +66,7 @@ def open_inputs(shards: Path, trained: Path, members: Sequence[Path]) -> Evaluat
     require_complete(trained, "train")
     cohort = open_cohort(shards)
     split = Split.load(trained / "split.json")
-    twin, card = load_twin(trained / "twin")
+    twin, card = read_twin(trained / "twin")
     if card.cohort_hash != cohort.manifest.cohort_hash:
         raise DamagedOutputError(
             f"The twin in {trained} was trained on another cohort than {shards}: the cohort hashes are {card.cohort_hash[:12]} and "
@@ -83,7 +83,7 @@ def open_inputs(shards: Path, trained: Path, members: Sequence[Path]) -> Evaluat
 def _open_member(path: Path, trained: Path, first: TwinCard) -> Twin:
     """Return a further member of an ensemble, which must not have seen the people whom the first holds out."""
     require_complete(path, "train")
-    twin, card = load_twin(path / "twin")
+    twin, card = read_twin(path / "twin")
     if (card.cohort_hash, card.split_hash) != (first.cohort_hash, first.split_hash):
         raise InputDataError(
             f"evaluate.members: the twin in {path} was trained with another split than that in {trained}, so it may have seen people whom "

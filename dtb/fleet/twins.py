@@ -27,7 +27,7 @@ from dtb.shards.split import Split
 from dtb.stages import require_complete
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
-from dtb.twin.export import NUMBERS_FILE, TwinCard, load_twin, require_distinct
+from dtb.twin.export import NUMBERS_FILE, TwinCard, read_twin, require_distinct
 from dtb.twin.model import Twin
 
 
@@ -186,7 +186,7 @@ def _open_ingested(shards: Path) -> Cohort:
 
 def _join(cohort: Cohort, shards: Path, trained: Path, *, needs_connectomes: bool = True) -> SharedTwin:
     require_complete(trained, "train")
-    twin, card = load_twin(trained / "twin")
+    twin, card = read_twin(trained / "twin")
     if needs_connectomes and cohort.manifest.counts.get(WITHOUT_CONNECTOME):
         raise InputDataError(f"{shards}: {cohort.manifest.use_without_connectome}")
     description = cohort.manifest.description

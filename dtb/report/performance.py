@@ -30,10 +30,7 @@ def behaviour_panels(
         return []
     panels = []
     for index, (task, rows) in enumerate(_by_task(trials, tasks)):
-        each_trial = [column for column in ("label", "run", "trial") if column in rows]
-        session = rows.groupby([name for name in ("member", "noise_draw", "draw") if name in rows]).ngroup()
-        observed = rows.drop_duplicates(each_trial)["observed_rt"].to_numpy(float)
-        simulated = rows["rt"].to_numpy(float)
+        observed, simulated, session = reaction_times(rows)
         omitted = f"{np.isnan(simulated).mean():.0%} of the simulated trials and {np.isnan(observed).mean():.0%} of the observed ones"
         svg = comparisons.rt_distribution(
             f"twin-rt-{index}",
@@ -50,6 +47,26 @@ def behaviour_panels(
         choices = _choice_panels(f"twin-choice-{index}", task, rows, session, record, found, tasks)
         panels += [Panel(svg, words, new_row=bool(index and choices)), *choices]
     return panels
+
+
+def reaction_times(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, pd.Series]:
+    """Return one person's reaction times in a task, observed once a trial and simulated, and the session of each simulated trial.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The person's rows of the table `trials` that `dtb simulate` writes.
+
+    Returns
+    -------
+    observed, simulated : (n,), (m,) float
+        Seconds; NaN for no press.
+    session : (m,) pandas.Series of int
+    """
+    each_trial = [column for column in ("label", "run", "trial") if column in rows]
+    session = rows.groupby([name for name in ("member", "noise_draw", "draw") if name in rows]).ngroup()
+    observed = rows.drop_duplicates(each_trial)["observed_rt"].to_numpy(float)
+    return observed, rows["rt"].to_numpy(float), session
 
 
 def _choice_panels(

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 
+from dtb.config import read_yaml
+from dtb.files import readable
 from dtb.results.folder import Result
+from dtb.stages import CONFIG_FILE
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dtb.shards.read import Cohort
 
 
@@ -128,3 +133,11 @@ class PlanResult(Result):
     def picture(self) -> Path:
         """Power against people, as a PNG."""
         return self.folder / "plan.png"
+
+    def plot(self) -> Figure:
+        """Draw power against people, for each length of rest and each number of trials, with 95% intervals."""
+        from dtb.evaluate.planning.plan import draw
+
+        with readable(self.folder / CONFIG_FILE, self._advice):
+            power = float(read_yaml(self.folder / CONFIG_FILE, self._advice)["plan"]["power"])
+        return draw(self._value("plan.json", "rows"), power)

@@ -82,6 +82,47 @@ class SimulateResult(Result):
         """Contrasts of predicted BOLD."""
         return self._rows("contrasts")
 
+    def plot(self, pseudonym: str | None = None, task: str | None = None) -> Figure:
+        """Draw one person's reaction times in a task: observed as bars, the twin's as a line, with the band of its sessions.
+
+        Parameters
+        ----------
+        pseudonym, task : str, optional
+            The first that are there if not given.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputDataError
+            No trials of such a person in such a task were simulated.
+        """
+        from dtb.report.comparisons import rt_distribution
+        from dtb.report.performance import reaction_times
+        from dtb.report.style import figure_of, task_colour
+
+        rows, tasks = self.trials, list(dict.fromkeys(self.trials["task"].astype(str)))
+        rows = rows[(rows["pseudonym"] == pseudonym) | (pseudonym is None)]
+        rows = rows[(rows["task"] == task) | (task is None)]
+        if rows.empty:
+            raise InputDataError(
+                f"{self.folder} has no simulated trials of {pseudonym or 'anybody'} in {task or 'any task'}: tasks are "
+                f"{', '.join(tasks) or 'none'}; the column `pseudonym` of `trials` says who was simulated."
+            )
+        who, what = str(rows["pseudonym"].iloc[0]), str(rows["task"].iloc[0])
+        observed, simulated, session = reaction_times(rows[(rows["pseudonym"] == who) & (rows["task"] == what)])
+        return figure_of(
+            rt_distribution,
+            "reaction-times",
+            observed,
+            simulated,
+            session.to_numpy(),
+            colour=task_colour(tasks.index(what)),
+            title=f"{what}: reaction times",
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class InterveneResult(Result):

@@ -41,9 +41,9 @@ class TrainResult(Result):
 
     def load_twin(self) -> Twin:
         """Read the twin, in evaluation mode."""
-        from dtb.twin.export import load_twin
+        from dtb.twin.export import read_twin
 
-        return load_twin(self.twin_folder)[0]
+        return read_twin(self.twin_folder)[0]
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -68,6 +68,27 @@ class TrainResult(Result):
         best = int(epochs[np.nanargmin(validation)]) if np.isfinite(validation).any() else None
         lines = {"training": self.epochs["train_loss"].to_numpy(float), "validation": validation}
         return figure_of(learning_curves, "loss", epochs, lines, title="Loss", quantity="loss", best_epoch=best)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResult(Result):
+    """Trainings of several folds, seeds and settings.
+
+    Attributes
+    ----------
+    folder : Path
+    """
+
+    stage: ClassVar[str] = "sweep"
+
+    @cached_property
+    def members(self) -> pd.DataFrame:
+        """A row a member: its fold, seed and settings, and how it came out."""
+        return self._text_table("sweep.tsv")
+
+    def trained(self, member: str) -> TrainResult:
+        """Return a member's training, by its name in `members`."""
+        return TrainResult(self.folder / "members" / member)
 
 
 @dataclasses.dataclass(frozen=True)

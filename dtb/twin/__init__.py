@@ -1,8 +1,7 @@
 """The model: pure PyTorch, no cluster; only `export` touches files.
 
 The public Python API: ``Twin(config)`` of the paper's sizes or ``Twin(config, sizes)`` of others (`TwinSizes`),
-``twin(connectome, stimulus)``, ``twin.simulate(...)``, ``load_twin(path)``; `batch_from_arrays` and `fit` to train one without a BIDS
-tree or a cluster.
+``twin(connectome, stimulus)``, ``twin.simulate(...)``; `batch_from_arrays` and `fit` to train one without a BIDS tree or a cluster.
 """
 
 from dtb.twin.arrays import batch_from_arrays

@@ -110,7 +110,7 @@ def require_distinct(trained: Path, members: Sequence[Path], option: str) -> Non
         seen.add(path.resolve())
 
 
-def load_twin(path: Path) -> tuple[Twin, TwinCard]:
+def read_twin(path: Path) -> tuple[Twin, TwinCard]:
     """Read the twin in the folder `path`, in evaluation mode.
 
     Returns

@@ -26,7 +26,7 @@ from dtb.shards.manifest import CohortDescription
 from dtb.shards.split import Span, Split
 from dtb.shards.write import ShardWriter
 from dtb.stages import OutputFolder, require_complete
-from dtb.twin.export import TwinCard, load_twin, save_twin
+from dtb.twin.export import TwinCard, read_twin, save_twin
 from dtb.twin.model import Twin
 from dtb.twin.readouts.press import PressDistribution, windows
 from dtb.twin.sizes import TwinSizes
@@ -171,7 +171,7 @@ def test_later_parts_of_seen_people_without_bold(tmp_path):
 def trained_anew(folder, trained, split: Split, seed: int):
     """A trained folder as `trained`, of another seed and division."""
     shutil.copytree(trained, folder)
-    _, card = load_twin(trained / "twin")
+    _, card = read_twin(trained / "twin")
     torch.manual_seed(seed)
     twin = Twin(card.config, card.sizes).eval()
     save_twin(folder / "twin", twin, dataclasses.replace(card, seed=seed, split_hash=split.split_hash))

@@ -31,7 +31,7 @@ from dtb.shards.manifest import CohortDescription
 from dtb.shards.write import ShardWriter
 from dtb.stages import OutputFolder
 from dtb.tasks.taskset import TaskSet
-from dtb.twin.export import load_twin, save_twin
+from dtb.twin.export import read_twin, save_twin
 from tests.fleet.world import REGIONS, TASKS, make_person, make_world
 from tests.people.glm_torch import fit_contrast
 
@@ -373,7 +373,7 @@ def test_another_twin_does_not_go_on_with_what_one_began(world: tuple[Path, Path
     shards, trained = world
     other = tmp_path / "trained"
     shutil.copytree(trained, other)
-    twin, card = load_twin(other / "twin")
+    twin, card = read_twin(other / "twin")
     with torch.no_grad():
         next(twin.parameters()).mul_(1.5)
     save_twin(other / "twin", twin, card)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from dtb.train.checkpoints.checkpoint import newest_complete
 from dtb.train.start.measure_people import EFFECTS_FILE
-from dtb.twin.export import load_twin
+from dtb.twin.export import read_twin
 from tests.train.conftest import small_config, write_cohort
 from tests.train.ranks import train_on_ranks
 
@@ -114,7 +114,7 @@ def test_bf16_stays_near_float32(one, cohort, dividing, tmp_path, zero_stage):
     for row, other in zip(rows, one[:FEWER], strict=True):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.01)
     assert rows[-1]["train_loss"] != one[FEWER - 1]["train_loss"]
-    twin, _ = load_twin(tmp_path / "twin")
+    twin, _ = read_twin(tmp_path / "twin")
     weights = torch.cat([parameter.flatten() for parameter in twin.parameters()])
     # The optimizer's float32 weights are exported, not the rounded ones.
     assert not weights.equal(weights.bfloat16().float())

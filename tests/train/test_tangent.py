@@ -12,7 +12,7 @@ from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, make_plan
 from dtb.train.trainer import measure_scales
-from dtb.twin.export import load_twin, save_twin
+from dtb.twin.export import read_twin, save_twin
 from tests.shards.people import DESCRIPTION
 from tests.train.conftest import small_config, write_cohort
 
@@ -63,7 +63,7 @@ def test_exported_twin_reads_connectomes_as_it_did(tmp_path):
     normalisation = measure_scales(plan)
     twin = plan.twin(normalisation)
     save_twin(tmp_path / "twin", twin, plan.card)
-    found, _ = load_twin(tmp_path / "twin")
+    found, _ = read_twin(tmp_path / "twin")
     people = [plan.cohort.record(who).connectome_E for who in plan.split.train]
     read_SE = found.encoder_input(torch.from_numpy(np.stack(people)))
     assert torch.equal(read_SE, twin.encoder_input(torch.from_numpy(np.stack(people))))

@@ -34,7 +34,7 @@ from dtb.train.plan import make_plan
 from dtb.train.ray_trainer import SEEN, require_seen
 from dtb.train.trainer import _keep, train
 from dtb.train.worker import _Book
-from dtb.twin.export import load_twin
+from dtb.twin.export import read_twin
 from tests.sockets import assert_listening_on_loopback_alone, watched_sockets
 from tests.test_track import read_record
 from tests.train.conftest import small_config
@@ -115,7 +115,7 @@ def test_two_workers_train_as_one(shards, tmp_path):
     assert read_stage(tmp_path / "two")["complete"]
     assert Split.load(tmp_path / "two" / "split.json").train
 
-    twin, card = load_twin(tmp_path / "two" / "twin")
+    twin, card = read_twin(tmp_path / "two" / "twin")
     checkpoint, _ = newest_complete(tmp_path / "two" / "checkpoints")
     trained = type(twin)(card.config, card.sizes)
     best = {

@@ -13,7 +13,7 @@ from dtb.config import SegmentConfig
 from dtb.errors import DamagedOutputError, InputDataError
 from dtb.twin import Twin
 from dtb.twin.batch import Batch
-from dtb.twin.export import TwinCard, load_twin, save_twin
+from dtb.twin.export import TwinCard, read_twin, save_twin
 from tests.twin.conftest import SIZES, make_config
 
 
@@ -38,7 +38,7 @@ def saved(tmp_path: Path) -> tuple[Path, Twin, TwinCard]:
 
 def test_round_trip_gives_identical_outputs(saved: tuple[Path, Twin, TwinCard], batch: Batch) -> None:
     path, twin, card = saved
-    loaded, loaded_card = load_twin(path)
+    loaded, loaded_card = read_twin(path)
     assert loaded_card == card
     one, two = (model.eval()(batch.connectome_SE, batch.stimulus_SKTI).press_SKTA for model in (twin, loaded))
     assert torch.equal(one, two)
@@ -48,7 +48,7 @@ def test_round_trip_gives_identical_outputs(saved: tuple[Path, Twin, TwinCard], 
 
 def test_an_absent_twin_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=r"has no twin\.json"):
-        load_twin(tmp_path)
+        read_twin(tmp_path)
 
 
 def test_altered_numbers_are_refused(saved: tuple[Path, Twin, TwinCard]) -> None:
@@ -57,7 +57,7 @@ def test_altered_numbers_are_refused(saved: tuple[Path, Twin, TwinCard]) -> None
     content[-1] ^= 1
     numbers.write_bytes(content)
     with pytest.raises(DamagedOutputError, match="is not the file that"):
-        load_twin(saved[0])
+        read_twin(saved[0])
 
 
 def test_an_edited_configuration_is_refused(saved: tuple[Path, Twin, TwinCard]) -> None:
@@ -66,7 +66,7 @@ def test_an_edited_configuration_is_refused(saved: tuple[Path, Twin, TwinCard]) 
     plain["config"]["num_hidden"] = 11
     card_file.write_text(json.dumps(plain))
     with pytest.raises(DamagedOutputError, match="does not fit the configuration"):
-        load_twin(saved[0])
+        read_twin(saved[0])
 
 
 def test_a_card_of_another_twin_is_not_written(tmp_path: Path, saved: tuple[Path, Twin, TwinCard]) -> None:
@@ -94,7 +94,7 @@ def test_a_twin_of_a_version_without_person_effects_is_read_and_has_none(tmp_pat
     plain = json.loads((tmp_path / "twin.json").read_text())
     del plain["config"]["person_effects"]
     (tmp_path / "twin.json").write_text(json.dumps(plain))
-    loaded, loaded_card = load_twin(tmp_path)
+    loaded, loaded_card = read_twin(tmp_path)
     assert loaded.prior is None
     assert loaded_card == card
 
@@ -104,7 +104,7 @@ def test_the_prior_of_people_is_exported(saved: tuple[Path, Twin, TwinCard]) -> 
     assert twin.prior is not None
     twin.prior.set(covariance_ZZ=torch.diag(torch.arange(1.0, 5.0)), press_evidence=torch.tensor(0.7))
     save_twin(path, twin, card)
-    loaded = load_twin(path)[0].prior
+    loaded = read_twin(path)[0].prior
     assert loaded is not None
     assert torch.equal(loaded.covariance_ZZ, torch.diag(torch.arange(1.0, 5.0)))
     assert loaded.press_evidence == torch.tensor(0.7)
@@ -120,7 +120,7 @@ def test_sizes_are_held_against_the_tensors_before_anything_is_allocated(saved, 
     card_file.write_text(json.dumps(plain))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DamagedOutputError, match="does not fit the configuration"):
-        load_twin(saved[0])
+        read_twin(saved[0])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # KiB
 
 
@@ -131,4 +131,4 @@ def test_a_twin_of_no_numbers_is_refused_by_whoever_reads_it(saved, value: float
         next(twin.parameters()).view(-1)[0] = value
     save_twin(path, twin, card)
     with pytest.raises(DamagedOutputError, match="values that are not finite numbers"):
-        load_twin(path)
+        read_twin(path)

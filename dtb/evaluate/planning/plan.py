@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -72,7 +73,7 @@ def plan(config: Config, out: Path, *, resume: bool, dry_run: bool = False) -> N
     rows = [{**dataclasses.asdict(each.setting), **_figures(each)} for each in outcomes]
     write_json(out / "plan.json", {**about, "sentence": sentence, "rows": rows})
     with written_whole(out / "plan.png") as temporary:
-        FigureCanvasAgg(draw(outcomes, config.plan)).print_png(temporary)
+        FigureCanvasAgg(draw(rows, config.plan.power)).print_png(temporary)
     folder.finish({"sentence": sentence})
     terminal.out.print(_table(outcomes))
     terminal.out.print(sentence)
@@ -114,35 +115,33 @@ def in_words(outcomes: list[Outcome], config: PlanConfig) -> str:
     )
 
 
-def draw(outcomes: list[Outcome], config: PlanConfig) -> Picture:
-    """Draw power against people, one panel for lengths of rest and one for numbers of trials."""
+def draw(rows: Sequence[Mapping[str, float]], power: float) -> Picture:
+    """Draw power against people, one panel for lengths of rest and one for numbers of trials.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As in `plan.json`: a setting's `people`, `rest_minutes` and `trials`, its `power` and the interval from `lower` to `upper`.
+    power : float
+        That is asked for.
+    """
+    people, rests, counts = (sorted({row[name] for row in rows}) for name in ("people", "rest_minutes", "trials"))
     picture = Picture(figsize=(8.4, 3.6), layout="constrained")
     panels = picture.subplots(1, 2, sharey=True)
-    minutes = sorted(config.rest_minutes)[len(config.rest_minutes) // 2]
-    trials = sorted(config.trials)[len(config.trials) // 2]
+    minutes, trials = rests[len(rests) // 2], counts[len(counts) // 2]
     curves = [
-        (panels[0], [(f"{each:g} min", each, trials) for each in sorted(config.rest_minutes)], f"{trials} trials"),
-        (
-            panels[1],
-            [(f"{each} trials", minutes, each) for each in sorted(config.trials)],
-            f"{minutes:g} minutes of rest",
-        ),
+        (panels[0], [(f"{each:g} min", each, trials) for each in rests], f"{trials:g} trials"),
+        (panels[1], [(f"{each:g} trials", minutes, each) for each in counts], f"{minutes:g} minutes of rest"),
     ]
     for axes, lines, title in curves:
         for colour, (label, each_minutes, each_trials) in zip(COLOURS * len(lines), lines, strict=False):
-            rows = [
-                each
-                for each in outcomes
-                if (each.setting.rest_minutes, each.setting.trials) == (each_minutes, each_trials)
-            ]
-            people = [each.setting.people for each in rows]
-            axes.plot(people, [each.power for each in rows], "o-", color=colour, ms=5, label=label)
-            axes.fill_between(
-                people, [each.lower for each in rows], [each.upper for each in rows], color=colour, alpha=0.12, lw=0
-            )
-        axes.axhline(config.power, color="grey", lw=0.8, ls=":")
+            mine = [row for row in rows if (row["rest_minutes"], row["trials"]) == (each_minutes, each_trials)]
+            along, shown, lower, upper = ([row[name] for row in mine] for name in ("people", "power", "lower", "upper"))
+            axes.plot(along, shown, "o-", color=colour, ms=5, label=label)
+            axes.fill_between(along, lower, upper, color=colour, alpha=0.12, lw=0)
+        axes.axhline(power, color="grey", lw=0.8, ls=":")
         axes.set_xscale("log")
-        axes.set_xticks(sorted(config.people), [str(people) for people in sorted(config.people)])
+        axes.set_xticks(people, [f"{each:g}" for each in people])
         axes.minorticks_off()
         axes.set(ylim=(0, 1.02), xlabel="people", title=title)
         axes.spines[["top", "right"]].set_visible(False)

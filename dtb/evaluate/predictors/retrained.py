@@ -29,7 +29,7 @@ from dtb.evaluate.scores.figure import TWIN, Figure, beside_permuted
 from dtb.evaluate.scores.figures import all_figures
 from dtb.shards.manifest import Manifest
 from dtb.stages import CONFIG_FILE, progress_of_stage
-from dtb.twin.export import load_twin
+from dtb.twin.export import read_twin
 from dtb.twin.model import Twin
 
 
@@ -137,7 +137,7 @@ def _trained_anew(config: Config, settings: Config, out: Path, shards: Path | Ca
         train(settings, shards if isinstance(shards, Path) else control, again, resume=progress == "begun")
         # A control is as large as the real cohort; what is left to do needs the twin alone.
         shutil.rmtree(control, ignore_errors=True)
-    return load_twin(again / "twin")[0]
+    return read_twin(again / "twin")[0]
 
 
 def with_permuted(

@@ -11,6 +11,7 @@ from dtb.errors import ConfigurationError, OutputInUseError
 from dtb.evaluate.planning.plan import in_words, plan
 from dtb.evaluate.planning.power import Outcome, Setting, make_study, outcome, settings, strength_of
 from dtb.evaluate.planning.verdict import Verdict, partial_r
+from dtb.results.cohort import PlanResult
 
 SMALL = SynthConfig(num_regions=12, num_causal_edges=6)
 
@@ -104,6 +105,10 @@ def test_the_stage_writes_table_and_picture(tmp_path, capsys):
     assert [row["people"] for row in found["rows"]] == [20, 60]
     assert found["rows"][1]["power"] >= found["rows"][0]["power"]
     assert (tmp_path / "out" / "plan.png").read_bytes().startswith(b"\x89PNG")
+    rests, _ = PlanResult(tmp_path / "out").plot().axes
+    assert rests.lines[0].get_xdata().tolist() == [20, 60]
+    assert rests.lines[0].get_ydata().tolist() == [row["power"] for row in found["rows"]]
+    assert rests.lines[1].get_ydata()[0] == config.plan.power
     assert "as good as ridge regression needs" in capsys.readouterr().out
     assert {"power", "no", "num_tests"} <= found["rows"][0].keys()
     with pytest.raises(OutputInUseError):

@@ -19,7 +19,7 @@ from dtb.evaluate.stage import evaluate
 from dtb.shards.read import open_cohort
 from dtb.shards.split import Split
 from dtb.train.trainer import train
-from dtb.twin.export import load_twin
+from dtb.twin.export import read_twin
 from tests.evaluate.scores.test_figures import all_figures, by_metric, evidence  # noqa: F401 - a fixture
 from tests.train.conftest import small_config, write_cohort
 
@@ -111,7 +111,7 @@ def test_permuted_twins_are_trained_anew_and_kept(tmp_path):
     )
     evaluate(asked, shards, tmp_path / "trained", tmp_path / "out", resume=False)
     rows = json.loads((tmp_path / "out" / "figures.json").read_text())["rows"]
-    assert load_twin(tmp_path / "out" / "retrained" / "additive" / "train" / "twin")[0].config.generation == "additive"
+    assert read_twin(tmp_path / "out" / "retrained" / "additive" / "train" / "twin")[0].config.generation == "additive"
     assert {row["metric"] for row in rows if "additive_input" in row["baselines"]} >= {"RT CRPS", "mean RT r"}
     crps = next(row for row in rows if row["metric"] == "RT CRPS")
     assert len(set(crps["permuted"])) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dtb.train.checkpoints.checkpoint import MANIFEST_FILE, _forget_old, newest_complete
-from dtb.twin.export import load_twin
+from dtb.twin.export import read_twin
 from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks
 
@@ -38,7 +38,7 @@ def test_last_three_are_kept_with_the_best_weights_and_the_newest_is_found(train
     assert (found.progress.epoch, passed_over) == (4, [])
     kept = sorted(path.name for path in (trained / "checkpoints").glob("epoch-*"))
     assert kept == [f"epoch-{epoch:05d}-step-000000" for epoch in (2, 3, 4)]
-    twin, _ = load_twin(trained / "twin")
+    twin, _ = read_twin(trained / "twin")
     best = {name: tensor for name, tensor in found.best_weights().items() if name.startswith("twin.")}
     assert best
     assert all(tensor.equal(twin.state_dict()[name.removeprefix("twin.")]) for name, tensor in best.items())
@@ -79,7 +79,7 @@ def test_going_on_from_a_checkpoint_gives_the_same_losses_and_twin(copied, train
         for name in ("epoch", "train_loss", "validation_loss", "grad_norm"):
             assert row[name] == undisturbed[name]
     assert not cut.exists()
-    (one, _), (other, _) = load_twin(copied / "twin"), load_twin(trained / "twin")
+    (one, _), (other, _) = read_twin(copied / "twin"), read_twin(trained / "twin")
     for name, tensor in one.state_dict().items():
         assert tensor.equal(other.state_dict()[name]), name
 

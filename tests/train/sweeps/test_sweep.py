@@ -17,7 +17,7 @@ from dtb.shards.read import open_cohort
 from dtb.train.driver.room import resources_of_worker
 from dtb.train.sweeps.sweep import Halving, _Losses, members_at_once, members_of, sweep
 from dtb.train.trainer import train
-from dtb.twin.export import load_twin
+from dtb.twin.export import read_twin
 from tests.train.conftest import small_config
 from tests.train.hooks import environment_of, half_a_second_longer
 from tests.train.test_faults import training_workers
@@ -179,6 +179,6 @@ def test_sweep_trains_halves_of_a_core_side_by_side_stops_the_worse_and_goes_on(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     table = pd.read_csv(out / "sweep.tsv", sep="\t")
     assert table[["seed", "state", "epochs"]].to_numpy().tolist() == [[1, "trained", 8], [2, "trained", 8]]
-    cards = [load_twin(members / name / "twin")[1] for name in table["member"]]
+    cards = [read_twin(members / name / "twin")[1] for name in table["member"]]
     assert [card.seed for card in cards] == [1, 2]
     assert cards[0].split_hash == cards[1].split_hash
