@@ -183,7 +183,7 @@ def test_all_stages_on_a_cluster_that_was_there_before(
 
 
 @pytest.mark.own_ray
-def test_functions_and_the_command_agree_to_the_last_bit_in_every_stage(
+def test_functions_and_the_command_agree_to_the_last_bit_in_every_stage_of_a_run_but_the_pages(
     run: dtb.RunResult, command: list[str], commanded: subprocess.CompletedProcess[str]
 ) -> None:
     assert commanded.returncode == 0, commanded.stderr[-3000:]

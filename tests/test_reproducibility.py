@@ -1,4 +1,7 @@
-"""Digests by which two runs are compared: `test_api_whole.py` compares them, to the last bit and in every stage."""
+"""Digests by which two runs are compared, to the last bit, in `test_api_whole.py`.
+
+Compared is all that `dtb run` writes but its pages: cohort, shards, training, evaluation, simulation and search; trial, pool and plan are not.
+"""
 
 from __future__ import annotations
 
