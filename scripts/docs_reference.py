@@ -26,6 +26,7 @@ from dtb.commands.options import texts_under_fields
 from dtb.config.kind_names import OneOf
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED
 from dtb.evaluate.predictors.table import PREDICTORS
+from dtb.intervene.arms import ARMS
 from dtb.intervene.kinds import INDICATORS
 from dtb.people.connectome_kinds import CONNECTOMES, ConnectomeKind
 from dtb.people.covariates import COVARIATES
@@ -74,6 +75,7 @@ def kinds_page() -> str:
     simple = {
         "Layouts": ("Which derivatives are read: `ingest.layout`.", LAYOUTS),
         "Predictors": ("What a twin is compared with.", PREDICTORS),
+        "Arms": ("Of an in-silico trial; those that are directions are controls of every search.", ARMS),
         "Baselines that are trained anew": ("Networks that `evaluate.retrained` may name.", RETRAINED),
     }
     for heading, (sentence, kinds) in simple.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import html
 import json
 import re
 
@@ -19,7 +20,16 @@ from dtb.cohort.bids.participants import read_covariates
 from dtb.cohort.ingest import ingest
 from dtb.cohort.layouts.table import LAYOUTS
 from dtb.cohort.series.read import read_region_names, read_series
-from dtb.config import ClusterConfig, Config, EvaluateConfig, IngestConfig, InterveneConfig, SynthConfig, from_mapping
+from dtb.config import (
+    ClusterConfig,
+    Config,
+    EvaluateConfig,
+    IngestConfig,
+    InterveneConfig,
+    ReportConfig,
+    SynthConfig,
+    from_mapping,
+)
 from dtb.errors import ConfigurationError
 from dtb.evaluate.predictors import retrained
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED
@@ -29,16 +39,20 @@ from dtb.evaluate.stage import evaluate
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.survey_worker import SurveyWorker
+from dtb.fleet.trial_worker import TrialWorker
 from dtb.fleet.twins import TwinRunner, open_shared_twin
 from dtb.groundtruth.synthesise import synthesise
 from dtb.init.configuration import Answers, values_of, what_is_missing
 from dtb.init.survey import look_at
+from dtb.intervene.arms import ARMS
 from dtb.intervene.kinds import INDICATORS
+from dtb.intervene.protocol import Protocol
 from dtb.people.connectome_kinds import CONNECTOMES, is_correlation, kind_in_words
 from dtb.people.covariates import COVARIATES
 from dtb.people.records import edges_from_matrix
-from dtb.report.interventions import indicator_name
+from dtb.report.interventions import _effects_panel, indicator_name
 from dtb.report.sections import connectome_words
+from dtb.report.stage import report
 from dtb.shards.manifest import Manifest
 from dtb.shards.read import open_cohort
 from dtb.tasks.spec import load_task
@@ -48,6 +62,7 @@ from tests.evaluate.people import STROOP, make_people
 from tests.evaluate.test_stage import SMALL, by_people, lay_out
 from tests.fleet.test_intervene import KEYS, SETTINGS, SHOWN
 from tests.fleet.world import make_world
+from tests.report.runs import make_run
 
 TABLES = {
     "ingest.connectome": CONNECTOMES,
@@ -88,7 +103,7 @@ def test_an_option_takes_every_kind_of_its_table_and_refuses_others_with_the_nea
         TABLES[option]["quite other"]
 
 
-@pytest.mark.parametrize("table", [*TABLES.values(), PREDICTORS, COVARIATES])
+@pytest.mark.parametrize("table", [*TABLES.values(), PREDICTORS, COVARIATES, ARMS])
 def test_a_name_is_taken_once(table):
     first = next(iter(table))
     assert table.add(first) is first
@@ -148,6 +163,30 @@ def test_an_indicator_of_another_file_is_searched_for_and_reported(toys, tmp_pat
     assert indicator_name(aimed.iloc[0]) == "share of trials with a press in stroop"
 
 
+def test_an_arm_of_another_file_is_gone_by_searches_and_trials_and_reported(toys, tmp_path):
+    shared_twin = open_shared_twin(*make_world(tmp_path))
+    settings = dataclasses.replace(SETTINGS, num_steps=2)
+    target = make_search_target(settings, shared_twin)
+    surveyed = SurveyWorker([shared_twin], target, seed=0, sample=frozenset(KEYS[:4])).work(KEYS)
+    survey = dataclasses.replace(target.survey([surveyed.tables["people"]], ()), support=SHOWN)
+    results = SearchWorker([shared_twin], target, seed=0, survey=survey).work(KEYS).tables["results"].to_pandas()
+    aimed = results[results["is_target"]].reset_index(drop=True)
+    there, back = ((aimed[f"{name}_after"] - aimed["before"]).mean() for name in ("population", "backwards"))
+    assert there * back < 0
+    np.testing.assert_allclose(aimed["backwards_norm"], aimed["change_norm"], rtol=1e-6)
+    panel = _effects_panel(aimed.assign(paper_after=np.nan), "mean RT", "s", "blue")
+    assert toys.BACKWARDS.words in panel.svg
+    protocol = Protocol(title="toy", arms=("backwards", "sham"), primary="backwards", comparator="sham")
+    assert {
+        *TrialWorker([shared_twin], target, 0, survey, protocol).work(KEYS).tables["outcomes"].to_pandas()["arm"]
+    } == {
+        "backwards",
+        "sham",
+    }
+    with pytest.raises(ConfigurationError, match=r"not a known arm; did you mean `backwards`"):
+        from_mapping(Protocol, {"title": "t", "arms": ["backward", "sham"]}, "here.yaml")
+
+
 def test_a_second_aim_of_no_known_indicator_is_refused_with_the_known_ones(tmp_path):
     shared_twin = open_shared_twin(*make_world(tmp_path, num_people=2))
     settings = InterveneConfig(against="increase mean_tr in stroop")
@@ -157,20 +196,27 @@ def test_a_second_aim_of_no_known_indicator_is_refused_with_the_known_ones(tmp_p
 
 @pytest.mark.cluster
 @pytest.mark.own_ray
-def test_a_connectome_kind_of_another_file_is_estimated_in_ingestion_and_described(toys, tmp_path):
+def test_a_connectome_kind_and_a_layout_of_another_file_go_through_ingestion_and_are_described(toys, tmp_path):
     synth = SynthConfig(
         num_subjects=4, num_regions=10, rest_seconds=130, num_rest_runs=1, num_causal_edges=4, tasks=("hammer",)
     )
     synthesise(Config(synth=synth), tmp_path / "cohort", resume=False)
-    config = Config(ingest=IngestConfig(tasks=("hammer",), connectome="spearman"), cluster=ClusterConfig(num_cpus=1))
+    kinds_of_toys = {"connectome": toys.SPEARMAN.name, "layout": toys.DOUBLED.name}
+    config = Config(ingest=IngestConfig(tasks=("hammer",), **kinds_of_toys), cluster=ClusterConfig(num_cpus=1))
     derivatives = tmp_path / "cohort" / "derivatives" / "xcp_d"
     ingest(config, tmp_path / "cohort" / "bids", (derivatives,), tmp_path / "out", resume=False)
     expected = []
     for path in derivatives.glob("sub-*/func/*task-rest*timeseries.tsv"):
         ranks_RR = stats.spearmanr(pd.read_csv(path, sep="\t").to_numpy()).statistic
         expected.append(np.arctanh(edges_from_matrix(ranks_RR)))
-    found = [record.connectome_E for record in open_cohort(tmp_path / "out").records()]
+    records = list(open_cohort(tmp_path / "out").records())
+    found = [record.connectome_E for record in records]
     assert len(found) == 4
+    tables = [
+        pd.read_csv(path, sep="\t").to_numpy() for path in derivatives.glob("sub-*/func/*task-hammer*timeseries.tsv")
+    ]
+    spreads = ([2 * table.std() for table in tables], [run.bold_VR.std() for record in records for run in record.runs])
+    np.testing.assert_allclose(*map(sorted, spreads), rtol=1e-3)
     np.testing.assert_allclose(sorted(map(tuple, found)), sorted(map(tuple, expected)), atol=1e-5)
     manifest = Manifest.load(tmp_path / "out")
     assert is_correlation(manifest.description.connectome)
@@ -213,6 +259,24 @@ def test_a_connectome_of_an_unknown_kind_is_no_other_kind():
     with pytest.raises(ConfigurationError, match="no connectome kind 'spearman'; .*nown are: pearson, ledoit_wolf"):
         is_correlation(made)
     assert kind_in_words(made) == "spearman, a kind that this installation does not know"
+
+
+def test_a_report_says_indicator_connectome_kind_layout_and_baseline_of_another_file_in_words(toys, tmp_path):
+    run = make_run(tmp_path / "run", 8).path
+    for name, old, new in (
+        ("shards/manifest.json", '"pearson"', f'"{toys.SPEARMAN.name}"'),
+        ("shards/config.yaml", "layout: xcpd", f"layout: {toys.DOUBLED.name}"),
+        ("evaluate/figures.json", '"group_mean"', f'"{toys.COIN.name}"'),
+    ):
+        text = (run / name).read_text()
+        assert old in text
+        (run / name).write_text(text.replace(old, new))
+    (part,) = (run / "intervene" / "results").iterdir()
+    pd.read_parquet(part).assign(indicator=toys.PRESS_SHARE.name, unit=toys.PRESS_SHARE.unit).to_parquet(part)
+    report(Config(report=ReportConfig(person_pages=0)), run, tmp_path / "page", resume=False)
+    page = html.unescape((tmp_path / "page" / "index.html").read_text())
+    for kind in (toys.PRESS_SHARE, toys.SPEARMAN, toys.DOUBLED, toys.COIN):
+        assert kind.words in page, kind.name
 
 
 def test_baselines_of_another_file_stand_beside_the_twin_in_figures_and_certificate(toys, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from dtb.config import IngestConfig
 from dtb.evaluate.predictors.predictions import Prediction, TrialPrediction
 from dtb.evaluate.predictors.retrained_kinds import RETRAINED, EdgesOf, RetrainedKind, TrainingAnew
 from dtb.evaluate.predictors.table import PREDICTORS, Given, Predictor
+from dtb.intervene.arms import ARMS, Arm
 from dtb.intervene.kinds import INDICATORS, Indicator, IndicatorKind
 from dtb.intervene.measures import Observed
 from dtb.people.connectome_kinds import CONNECTOMES, ConnectomeKind
@@ -94,7 +95,12 @@ HANDEDNESS = Covariate(
 )
 SCHOOLING = Covariate("schooling", "years at school", is_number=True, columns=("schooling",), is_in_years=True)
 
+BACKWARDS = Arm(
+    "backwards", "the direction that harms the population", lambda given: -ARMS["population"].direction(given)
+)
+
 TOYS = (
+    (ARMS, BACKWARDS),
     (INDICATORS, PRESS_SHARE),
     (CONNECTOMES, SPEARMAN),
     (LAYOUTS, LISTS),

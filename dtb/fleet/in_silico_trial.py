@@ -32,6 +32,7 @@ from dtb.fleet.posteriors import read_posteriors
 from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.trial_worker import TrialWorker
 from dtb.fleet.twins import inputs_of, open_ensemble
+from dtb.intervene.arms import ARMS
 from dtb.intervene.protocol import Protocol
 from dtb.intervene.trial_figures import TrialFigures, analyse, benefit_of
 from dtb.stages import StageCall
@@ -152,11 +153,12 @@ def require_arms(protocol: Protocol, survey: Survey) -> None:
     ConfigurationError
         An arm cannot be made; the message names it.
     """
-    if "ridge" in protocol.arms and survey.ridge_E is None:
-        raise ConfigurationError(
-            "The protocol has the arm 'ridge', which regresses people's behaviour on their connectomes; but fewer than three of the "
-            "training people have this behaviour, or all the same value of it. Leave `ridge` out of `arms`."
-        )
+    for name in protocol.arms:
+        if ARMS[name].needs_behaviour and survey.ridge_E is None:
+            raise ConfigurationError(
+                f"The protocol has the arm {name!r}, which regresses people's behaviour on their connectomes; but fewer than three of the "
+                f"training people have this behaviour, or all the same value of it. Leave `{name}` out of `arms`."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

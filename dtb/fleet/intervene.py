@@ -34,11 +34,12 @@ from dtb.fleet.actors.sizing import bytes_of_search, sized
 from dtb.fleet.derivatives import DERIVATIVES, describe_derivatives, write_relmat_sidecar
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.posteriors import read_posteriors
-from dtb.fleet.search_worker import CHANGE, CONTROLS, MEASURE, SearchWorker
+from dtb.fleet.search_worker import CHANGE, MEASURE, SearchWorker
 from dtb.fleet.support import seen_in_training
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, inputs_of, open_ensemble, seed_of
+from dtb.intervene.arms import control_names
 from dtb.stages import StageCall
 from dtb.terminal import out
 
@@ -115,7 +116,7 @@ def intervene(
             description="Searching",
             cluster=config.cluster,
         )
-    figures = _figures(results.parts("results", _SUMMARISED), search_target, survey)
+    figures = _figures(results.parts("results", _summarised()), search_target, survey)
     if figures is None:
         raise StageError(f"No change was found for anybody; every person's reason is in {folder / 'status'}.")
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **figures})
@@ -162,26 +163,32 @@ def sample_of(keys: Sequence[str], seed: int) -> frozenset[str]:
     return frozenset(sorted(keys, key=lambda key: seed_of(key, seed, "sample"))[:_PEOPLE_IN_DIRECTION])
 
 
-_AFTER = ("after", *(f"{name}_after" for name in CONTROLS))
-_NORMS = ("change_norm", *(f"{name}_norm" for name in CONTROLS))
-_SUMMARISED = ("pseudonym", "is_target", "is_wanted", "before", *_AFTER, *_NORMS, "spread", "abstained")
+def _after() -> tuple[str, ...]:
+    """Return the columns of an indicator after the change, and after each control's."""
+    return ("after", *(f"{name}_after" for name in control_names()))
+
+
+def _summarised() -> tuple[str, ...]:
+    """Return the columns of the results that are summarised."""
+    norms = (f"{name}_norm" for name in control_names())
+    return ("pseudonym", "is_target", "is_wanted", "before", *_after(), "change_norm", *norms, "spread", "abstained")
 
 
 def _figures(parts: Iterable[pa.Table], search_target: SearchTarget, survey: Survey) -> dict[str, Any] | None:
     """Return figures that summarise a search over people; None if there is nobody."""
-    targets, asides = [], []
+    targets, asides, after = [], [], _after()
     for part in parts:
         table = part.to_pandas()
         targets.append(table[table["is_target"]].drop(columns=["is_target", "is_wanted"]))
         others = table[~table["is_wanted"] & table["spread"].notna()]
-        moved = others[list(_AFTER)].sub(others["before"], axis=0).abs().div(others["spread"], axis=0)
+        moved = others[list(after)].sub(others["before"], axis=0).abs().div(others["spread"], axis=0)
         asides.append(moved.groupby(others["pseudonym"]).median())
     if not targets:
         return None
     target, aside = pd.concat(targets, ignore_index=True), pd.concat(asides)
-    columns = ("before", *_AFTER)
+    columns = ("before", *after)
     medians = {column: float(target[column].median()) for column in columns if target[column].notna().any()}
-    short = {name: int((target[f"{name}_norm"] < _SHORT * target["change_norm"]).sum()) for name in CONTROLS}
+    short = {name: int((target[f"{name}_norm"] < _SHORT * target["change_norm"]).sum()) for name in control_names()}
     return {
         "target": search_target.name,
         "unit": search_target.indicators[search_target.target].unit,
@@ -192,7 +199,7 @@ def _figures(parts: Iterable[pa.Table], search_target: SearchTarget, survey: Sur
         "spread": float(target["spread"].iloc[0]),
         # Of each person the median indicator, of these the median person.
         "off_target_median_moved_in_spreads": {
-            column: float(aside[column].median()) for column in _AFTER if aside[column].notna().any()
+            column: float(aside[column].median()) for column in after if aside[column].notna().any()
         },
         "num_with_shorter_control": {name: num for name, num in short.items() if num},
     }
@@ -202,7 +209,9 @@ def _in_words(
     figures: Mapping[str, Any], search_target: SearchTarget, survey: Survey, settings: InterveneConfig
 ) -> str:
     median = figures["median"]
-    controls = ", ".join(f"{name} {median[f'{name}_after']:.4g}" for name in CONTROLS if f"{name}_after" in median)
+    controls = ", ".join(
+        f"{name} {median[f'{name}_after']:.4g}" for name in control_names() if f"{name}_after" in median
+    )
     text = (
         f"{search_target.name}, to {settings.direction}: median {median['before']:.4g} -> {median['after']:.4g} {figures['unit']} "
         f"(controls of the same norm: {controls}; spread between people: {figures['spread']:.3g})."
@@ -223,6 +232,8 @@ def _in_words(
             text += " Do not rely on the fronts: the search abstains from them."
     aside = figures["off_target_median_moved_in_spreads"]
     if "after" in aside:
-        others = ", ".join(f"{name} {aside[f'{name}_after']:.2g}" for name in CONTROLS if f"{name}_after" in aside)
+        others = ", ".join(
+            f"{name} {aside[f'{name}_after']:.2g}" for name in control_names() if f"{name}_after" in aside
+        )
         text += f" Other indicators moved by {aside['after']:.2g} spreads in the median ({others})."
     return f"{text} What a model does is a hypothesis, not advice."

@@ -23,15 +23,12 @@ from dtb.fleet.posteriors import NOT_UPDATED, Posteriors
 from dtb.fleet.rankings import rank_networks, rank_regions
 from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin, seed_of
-from dtb.intervene.controls import correlation_slope, smooth_gradient
+from dtb.intervene.arms import Arm, Given, control_names, controls
+from dtb.intervene.controls import smooth_gradient
 from dtb.intervene.indicators import Performance
-from dtb.intervene.search import DOSES, Found, not_dominated, random_directions, search, simulate_all
+from dtb.intervene.search import DOSES, Found, not_dominated, search, simulate_all
 from dtb.intervene.spaces import ReferenceCohort, Start
 from dtb.twin.edges import edges_of
-
-CONTROLS = ("random", "population", "ridge", "paper")
-"""Directions gone by the norm of each person's own change: random; the mean gradient over people; the weights of a ridge regression on what
-people did; the smoothed gradient of the published method."""
 
 CHANGE = "desc-change_relmat"
 """How the names of people's changes end, and of the sidecar of all."""
@@ -86,7 +83,7 @@ class SearchWorker(EnsembleWorker):
         """Return the changes found for some people."""
         prepared = self.prepare(keys)
         keys, start = prepared.batch.pseudonyms, prepared.start
-        found = self._search(keys, prepared, self._controls(keys, start, CONTROLS))
+        found = self._search(keys, prepared, self._directions(keys, start, controls()))
         failures = self._failures(keys, found, start) | self._not_updated(keys)
         kept = [place for place, key in enumerate(keys) if key and key not in failures]
         shifted_SM = self._shifted(prepared.performances, start)
@@ -165,21 +162,22 @@ class SearchWorker(EnsembleWorker):
         ]
         return pa.Table.from_pylist(rows, _FRONT)
 
-    def _controls(self, keys: Sequence[str], start: Start, names: Sequence[str]) -> dict[str, Tensor]:
-        """Return the directions of the controls; that of a regression is left out if too few people are known."""
-        given, like = self._survey, start.budget_S
+    def _directions(self, keys: Sequence[str], start: Start, arms: Sequence[Arm]) -> dict[str, Tensor]:
+        """Return the directions of arms that have one; that of a regression is left out if too few people are known."""
+        survey, like = self._survey, start.budget_S
         seeds = [seed_of(key, self._seed, "control") for key in keys]
-        found = {}
-        if "random" in names:
-            found["random"] = random_directions(seeds, start.num_edges).to(like)
-        if "population" in names:
-            found["population"] = torch.from_numpy(given.population_E).to(like).expand(len(keys), start.num_edges)
-        if "paper" in names:
-            found["paper"] = self._published(start, seeds)
-        if "ridge" in names and given.ridge_E is not None:
-            weights_E = torch.from_numpy(given.ridge_E).to(like) / self._runners[0].twin.edge_scale_E.double()
-            found["ridge"] = correlation_slope(start, weights_E)
-        return found
+        ridge_E = None
+        if survey.ridge_E is not None:
+            ridge_E = torch.from_numpy(survey.ridge_E).to(like) / self._runners[0].twin.edge_scale_E.double()
+        given = Given(
+            start,
+            seeds,
+            torch.from_numpy(survey.population_E).to(like),
+            ridge_E,
+            published=lambda: self._published(start, seeds),
+        )
+        found = {arm.name: arm.direction(given) for arm in arms if arm.direction is not None}
+        return {name: direction_SE for name, direction_SE in found.items() if direction_SE is not None}
 
     def _published(self, start: Start, seeds: Sequence[int]) -> Tensor:
         """Return the published method's gradient: the mean over members, each along its own direction in
@@ -298,7 +296,7 @@ class SearchWorker(EnsembleWorker):
             "before": spread_out(found.before_SM),
             "after": spread_out(found.after_SM),
             "after_doses": pa.array(list(after_doses), pa.list_(pa.float64())),
-            **{f"{name}_after": spread_out(found.controls_SM.get(name, nobody_SM)) for name in CONTROLS},
+            **{f"{name}_after": spread_out(found.controls_SM.get(name, nobody_SM)) for name in control_names()},
             "paper_weights_after": spread_out(shifted_SM),
             "spread": spread_out(self._survey.goal.spread_M.expand_as(found.before_SM)),
             "retest_sd": each_indicator(
@@ -307,7 +305,10 @@ class SearchWorker(EnsembleWorker):
             ),
             "budget": each_person(start.budget_S),
             "change_norm": each_person(found.norm_S),
-            **{f"{name}_norm": each_person(found.control_norms_S.get(name, nobody_SM[:, 0])) for name in CONTROLS},
+            **{
+                f"{name}_norm": each_person(found.control_norms_S.get(name, nobody_SM[:, 0]))
+                for name in control_names()
+            },
             "repair_norm": each_person(start.repair_norm_S),
             "distance_before": each_person(distance_before_S),
             "distance_after": each_person(distance_after_S),

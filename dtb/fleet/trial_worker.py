@@ -19,13 +19,14 @@ from dtb.fleet.posteriors import Posteriors
 from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.target import SearchTarget, Survey
 from dtb.fleet.twins import SharedTwin
+from dtb.intervene.arms import ARMS
 from dtb.intervene.kinds import INDICATORS
 from dtb.intervene.protocol import Protocol
 from dtb.intervene.search import Found, simulate_all
 from dtb.intervene.spaces import Start
 
 _FURTHEST_NORM = 4.0
-"""The population's direction is followed to so many times the norm of the personal change, to match it in off-target effect."""
+"""An arm's direction is followed to so many times the norm of the personal change, to match it in off-target effect."""
 _BISECTIONS = 8
 _SQRT2 = 2.0**0.5
 _SCHEMA = pa.schema(
@@ -77,15 +78,16 @@ class TrialWorker(SearchWorker):
         found = self._search(keys, prepared, {})
         failures = self._failures(keys, found, start) | self._not_updated(keys)
         doubts = self._doubts(keys, found)
-        changes = {"personalised": found.change_SE} if "personalised" in self._protocol.arms else {}
-        for arm, direction_SE in self._controls(keys, start, self._protocol.arms).items():
-            changes[arm] = start.along(direction_SE, found.norm_S)
-        if "population_matched" in self._protocol.arms:
-            (direction_SE,) = self._controls(keys, start, ["population"]).values()
-            changes["population_matched"] = self._matched(prepared, found, direction_SE)
+        arms = [ARMS[name] for name in self._protocol.arms]
+        changes = {arm.name: found.change_SE for arm in arms if arm.is_search}
+        for name, direction_SE in self._directions(keys, start, arms).items():
+            changes[name] = start.along(direction_SE, found.norm_S)
+        for arm in arms:
+            for direction_SE in self._directions(keys, start, [ARMS[arm.matches]] if arm.matches else []).values():
+                changes[arm.name] = self._matched(prepared, found, direction_SE)
         kept = {key: key in doubts for key in keys if key and key not in failures}
-        given = [(arm, dose) for arm in changes for dose in self._protocol.doses]
-        in_order = [dose * changes[arm] for arm, dose in given]
+        given = [(name, dose) for name in changes for dose in self._protocol.doses]
+        in_order = [dose * changes[name] for name, dose in given]
         searched_CSM = simulate_all(prepared.performances, start, in_order).mean(0)
         judged = prepared if self._judges is self else self._judges.prepare(keys)
         before_BSM = simulate_all(judged.performances, start, [torch.zeros_like(found.change_SE)])[:, 0]
@@ -96,8 +98,8 @@ class TrialWorker(SearchWorker):
         # What a sham changes is nothing: it performs as before, from each scan.
         unchanged = (before_BSM, found.before_SM, np.full(len(keys), np.nan))
         blocks = [
-            self._outcomes(keys, kept, arm, dose, (before_BSM, found.before_SM), after.get((arm, dose), unchanged))
-            for arm in self._protocol.arms
+            self._outcomes(keys, kept, name, dose, (before_BSM, found.before_SM), after.get((name, dose), unchanged))
+            for name in self._protocol.arms
             for dose in self._protocol.doses
         ]
         return Work({"outcomes": pa.concat_tables(blocks)}, failures, self._notes(list(kept), doubts))

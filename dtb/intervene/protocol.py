@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from dtb.config import InterveneConfig, NonNegative, OpenFraction, from_mapping, read_yaml
+from dtb.config.kind_names import OneOf
+from dtb.intervene.arms import ARMS
 
-Arm = Literal["personalised", "population", "population_matched", "random", "ridge", "paper", "sham"]
-
-
+_ArmName = Annotated[str, OneOf("dtb.intervene.arms:ARMS")]
 MIN_UNSEARCHED = 2
 """With one alone, how far members disagree could not be told."""
 
@@ -33,7 +33,7 @@ class Protocol:
     """The indicator, the budget and the search, as in `dtb intervene`; searched are the twin and `search.members`."""
     unsearched: tuple[Path, ...] = ()
     """Trained folders of further members of the ensemble: effects are measured on them, and nothing is searched on them."""
-    arms: Annotated[tuple[Arm, ...], Field(min_length=2)] = (
+    arms: Annotated[tuple[_ArmName, ...], Field(min_length=2)] = (
         "personalised",
         "population",
         "population_matched",
@@ -45,9 +45,9 @@ class Protocol:
     other indicators are moved as far as by the person's own change; `sham` changes nothing."""
     doses: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (0.25, 0.5, 0.75, 1.0)
     """Shares of the full change."""
-    primary: Arm = "personalised"
+    primary: _ArmName = "personalised"
     """The arm that the primary outcome is about, at the full dose."""
-    comparator: Arm = "population"
+    comparator: _ArmName = "population"
     """What it is compared with."""
     responder_spreads: NonNegative = 0.2
     """A responder's target moves the wanted way by at least this, in spreads between people,"""
@@ -66,12 +66,13 @@ class Protocol:
             raise ValueError("`arms` names one arm twice")
         if self.primary == self.comparator or not {self.primary, self.comparator} <= set(self.arms):
             raise ValueError("`primary` and `comparator` must be two different ones of `arms`")
-        if "personalised" in self.arms and not self.search.members:
+        is_searched = any(ARMS[name].is_search for name in self.arms)
+        if is_searched and not self.search.members:
             raise ValueError(
                 "`search.members` names no further twin: one alone is searched, and what moves one twin need not move another of the same "
                 "person. Train at least one more (`dtb train --seed 1`) and name its folder"
             )
-        if "personalised" in self.arms and len(self.unsearched) < MIN_UNSEARCHED:
+        if is_searched and len(self.unsearched) < MIN_UNSEARCHED:
             raise ValueError(
                 f"`unsearched` names {len(self.unsearched)} unsearched twins: effects are measured on at least {MIN_UNSEARCHED}. "
                 "Train them (`dtb train --seed 2`, `--seed 3`) and name their folders"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dtb.intervene.arms import ARMS
 from dtb.intervene.protocol import Protocol
 
 
@@ -190,8 +191,10 @@ def benefit_of(outcomes: pd.DataFrame, protocol: Protocol, seed: int) -> dict[st
         For `searched` and `unsearched` the least gain over any arm of the population, with its interval; whether personalising `helped`
         on the members that were searched, whether this `replicated` on the others, and a `sentence`. None without such arms.
     """
-    others = [arm for arm in ("population", "population_matched") if arm in protocol.arms]
-    if "personalised" not in protocol.arms or not others:
+    arms = [arm for arm in ARMS if arm.name in protocol.arms]
+    own = [arm.name for arm in arms if arm.is_search]
+    others = [arm.name for arm in arms if arm.is_of_population]
+    if not own or not others:
         return None
     rows = outcomes[outcomes["is_target"] & (outcomes["dose"] == 1.0)]
     people = pd.Index(sorted(rows["pseudonym"].unique()))
@@ -203,7 +206,7 @@ def benefit_of(outcomes: pd.DataFrame, protocol: Protocol, seed: int) -> dict[st
     people_DS = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), protocol.num_draws) / len(people)
     for where, table in (("searched", searched), ("unsearched", rows)):
         full = Effects.of(table, people)
-        mine_SB, apart_S = full["personalised", 1.0]
+        mine_SB, apart_S = full[own[0], 1.0]
         members_DB = member_weights(rng, mine_SB.shape[1], protocol.num_draws)
         drawn = Drawn(people_DS, members_DB, rng.choice([-0.5, 0.5], people_DS.shape))
         over = {

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from dtb.intervene.arms import controls
 from dtb.intervene.kinds import INDICATORS
 from dtb.report.change import change_sections
 from dtb.report.collected import Collected, Missing
@@ -17,13 +18,6 @@ from dtb.report.parts import Panel, Section, Table, colour_of, count, number
 
 _REGIONS_SHOWN = 6
 _SHORT = 0.99
-# What is compared with the search: columns `<name>_after` of its results, where they are.
-_CONTROLS = {
-    "random": "random change",
-    "population": "direction that helps the population",
-    "ridge": "ridge regression's direction",
-    "paper": "published method's direction",
-}
 
 
 def intervention_section(
@@ -64,9 +58,9 @@ def intervention_section(
 
 def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Panel:
     changes = {"the search": (done["after"] - done["before"]).to_numpy(float)}
-    for control, words in _CONTROLS.items():
-        if f"{control}_after" in done and done[f"{control}_after"].notna().any():
-            changes[words] = (done[f"{control}_after"] - done["before"]).to_numpy(float)
+    for control in controls():
+        if f"{control.name}_after" in done and done[f"{control.name}_after"].notna().any():
+            changes[control.words] = (done[f"{control.name}_after"] - done["before"]).to_numpy(float)
     svg = figures.effects(
         "intervention-effects", changes, colour=colour, title="Beside controls", quantity=f"change ({unit})"
     )
@@ -75,9 +69,9 @@ def _effects_panel(done: pd.DataFrame, name: str, unit: str, colour: str) -> Pan
         "leave the other indicators as they are."
     )
     short = {
-        words: int((done[f"{control}_norm"] < _SHORT * done["change_norm"]).sum())
-        for control, words in _CONTROLS.items()
-        if f"{control}_norm" in done
+        control.words: int((done[f"{control.name}_norm"] < _SHORT * done["change_norm"]).sum())
+        for control in controls()
+        if f"{control.name}_norm" in done
     }
     if any(short.values()):
         told = ", ".join(f"{words} for {count(num, 'person', 'people')}" for words, num in short.items() if num)

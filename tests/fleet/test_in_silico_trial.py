@@ -19,6 +19,7 @@ from dtb.fleet.support import Support
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.trial_worker import TrialWorker
 from dtb.fleet.twins import open_shared_twin
+from dtb.intervene.arms import ARMS
 from dtb.intervene.protocol import Protocol
 from dtb.intervene.search import simulate_all
 from tests.fleet.world import make_world
@@ -140,7 +141,7 @@ def test_the_population_stands_beside_at_equal_off_target_effect(world: tuple[Pa
     worker = TrialWorker(shared_twins, target, 0, survey, PROTOCOL)
     prepared = worker.prepare(KEYS)
     found = worker._search(KEYS, prepared, {})
-    (direction_SE,) = worker._controls(KEYS, prepared.start, ["population"]).values()
+    (direction_SE,) = worker._directions(KEYS, prepared.start, [ARMS["population"]]).values()
     change_SE = worker._matched(prepared, found, direction_SE)
     (after_SM,) = simulate_all(prepared.performances, prepared.start, [change_SE]).mean(0)
     mine_S, theirs_S = (survey.goal.off_target(values, found.before_SM) for values in (found.after_SM, after_SM))

@@ -21,12 +21,13 @@ from dtb.fleet.intervene import _figures as figures_of
 from dtb.fleet.intervene import intervene as intervene_stage
 from dtb.fleet.named_target import make_search_target
 from dtb.fleet.rankings import rank_networks
-from dtb.fleet.search_worker import CONTROLS, SearchWorker
+from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.support import Support
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.target import SearchTarget
 from dtb.fleet.twins import SharedTwin, TwinRunner, open_shared_twin
+from dtb.intervene.arms import control_names
 from dtb.intervene.constraints import TOLERANCE
 from dtb.intervene.goal import make_goal
 from dtb.intervene.indicators import Performance
@@ -107,7 +108,7 @@ def test_the_target_goes_the_wanted_way_and_beyond_the_controls(work: Work) -> N
     assert (target["task"] == "stroop").all()
     moved = target["before"] - target["after"]
     assert (moved > 0).all()
-    for name in CONTROLS:
+    for name in control_names():
         # The search pays for what it does to other indicators, the controls do not; and in a twin that reads its connectome
         # almost linearly the population's direction is nearly each person's own.
         assert moved.mean() > 0.8 * (target["before"] - target[f"{name}_after"]).mean(), name
