@@ -184,8 +184,8 @@ def test_a_simulation_is_drawn_as_one_person_s_reaction_times(run: dtb.RunResult
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     seen = mine.drop_duplicates([name for name in ("label", "run", "trial") if name in mine])["observed_rt"].count()
     assert f"observed ({seen} presses)" in labels
-    assert axes.get_title() == f"{what}: reaction times"
-    assert run.simulate.plot().axes[0].get_title() == f"{trials['task'].iloc[0]}: reaction times"
+    assert axes.get_title(loc="left") == f"{what}: reaction times"
+    assert run.simulate.plot().axes[0].get_title(loc="left") == f"{trials['task'].iloc[0]}: reaction times"
     with pytest.raises(InputDataError, match=r"no simulated trials of nobody in any task: tasks are "):
         run.simulate.plot("nobody")
 
