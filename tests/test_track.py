@@ -5,9 +5,11 @@ from __future__ import annotations
 import getpass
 import http.server
 import json
+import os
 import re
 import socket
 import struct
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -18,6 +20,8 @@ from dtb import track
 from dtb.config import TrackConfig
 from dtb.errors import ConfigurationError, StageError
 from dtb.track import Tracker, open_tracker
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_off_is_a_tracker_that_does_nothing(tmp_path):
@@ -159,40 +163,127 @@ def test_what_wandb_s_own_variables_say_decides_where_the_configuration_leaves_i
     assert track._mode(TrackConfig(wandb="online")) == "online"
 
 
-class _Recorder(http.server.BaseHTTPRequestHandler):
-    """Takes every request and keeps it; what is asked for is not to be had."""
+class _WandbServer(http.server.BaseHTTPRequestHandler):
+    """Answers W&B's client as its server does, as far as a run needs it, and keeps every request; of any other host it knows nothing."""
+
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.requests.append((self.path, body))
-        self.send_response(404)
+        self.server.requests.append((f"{self.command} {self.path}", str(self.headers), body))
+        answer = json.dumps(self._answer(body) if self.path == "/graphql" else {}).encode()
+        self.send_response(200 if self.path.startswith("/") else 502)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer)
 
-    do_GET = do_PUT = do_POST
+    do_GET = do_PUT = do_CONNECT = do_POST
+
+    def _answer(self, body):
+        asked = json.loads(body)["variables"]
+        project = {"id": "p", "name": "dtb", "entity": {"id": "e", "name": "somebody"}}
+        run = {"id": "r", "name": asked.get("name"), "config": "{}", "project": project, "historyLineCount": 0}
+        places = [
+            {"name": name, "uploadUrl": f"http://{self.headers['Host']}/files/{name}"}
+            for name in asked.get("files", ())
+        ]
+        data = {
+            "viewer": {"id": "u", "entity": "somebody", "username": "somebody", "flags": "{}", "teams": {"edges": []}},
+            "upsertBucket": {"bucket": run, "inserted": True},
+            "createRunFiles": {"runID": "r", "uploadHeaders": [], "files": places},
+        }
+        return {"data": data}
 
     def log_message(self, *_):
         pass
 
 
-@pytest.mark.slow
-def test_with_a_key_and_mode_offline_nothing_leaves_the_machine(tmp_path, monkeypatch):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Recorder) as server:
+@pytest.fixture
+def wandb_server():
+    """A stand-in for W&B's server, which is also the proxy for every other host."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _WandbServer) as server:
         server.requests = []
+        server.handle_error = lambda *_: None  # the client ends connections as it ends
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        for name, value in {"BASE_URL": address, "API_KEY": "0" * 40, "MODE": "offline"}.items():
-            monkeypatch.setenv(f"WANDB_{name}", value)
-        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, address)
-        tracker = open_tracker(TrackConfig(), tmp_path, {})
-        tracker.log({"train_loss": 0.5}, step=1)
-        tracker.finish()
-        import wandb.env
-
-        assert not wandb.env.error_reporting_enabled()
+        yield server
         server.shutdown()
-    assert server.requests == []
-    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def sent_to(server):
+    """Give the environment in which W&B's client has a key for a server, and every other host lies behind it."""
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), address)
+    past = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1")
+    return {**proxies, **past, "WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": "online"}
+
+
+ENDS_IN_AN_ERROR = """
+import sys, urllib.error, urllib.request
+from pathlib import Path
+from matplotlib import pyplot
+from dtb.config import TrackConfig
+from dtb.track import open_tracker
+try:
+    urllib.request.urlopen("http://elsewhere.example/seen")
+except urllib.error.HTTPError:
+    pass
+tracker = open_tracker(TrackConfig(), Path(sys.argv[1]), {"seed": 7})
+tracker.log({"train_loss": 0.25}, step=1)
+tracker.table("figures", ["task", "r"], [["stroop", 0.5]])
+tracker.figure("curve", pyplot.figure())
+tracker.summarise({"best_epoch": 3})
+tracker.log({"broken": object()}, step=2)  # W&B's own code raises, with paths of this machine in its traceback
+"""
+
+
+@pytest.mark.slow
+def test_what_leaves_the_machine_is_figures_and_configuration_though_the_run_ends_in_an_error(tmp_path, wandb_server):
+    """A server records every request to W&B, and as a proxy those to any other host."""
+    # Nor does it find the processes of W&B's client that other tests here started.
+    without_wandb = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS_IN_AN_ERROR, str(tmp_path)],
+        env={**without_wandb, **sent_to(wandb_server), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "is not JSON serializable" in done.stderr
+    elsewhere, *requests = wandb_server.requests
+    assert elsewhere[0] == "GET http://elsewhere.example/seen", "another host would be seen"
+    assert {line.split("/")[1] for line, _, _ in requests} == {"graphql", "files"}
+    bodies = {line: body for line, _, body in requests}
+    everything = b"\n".join(body for _, _, body in requests)
+    for words in (b"train_loss", b"0.25", b"seed", b"best_epoch", b"stroop"):
+        assert words in everything
+    assert [line for line in bodies if line.endswith(".png")]
+    user = getpass.getuser()
+    secrets = [socket.gethostname(), str(tmp_path), str(ROOT), str(Path.home()), f"{user}@", "0" * 40]
+    secrets += [str(Path(sys.prefix)), "Traceback", "TypeError", "site-packages"]
+    for place, (line, headers, body) in enumerate(requests):
+        assert "0" * 40 not in headers  # it is encoded, for the server alone
+        kept = tmp_path / f"{place}{Path(line).suffix if line.startswith('PUT') else ''}"
+        kept.write_bytes(body)
+        assert not names_in(kept, secrets), (line, body)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "is_recorded"),
+    [({"WANDB_MODE": "offline"}, True), ({"WANDB_MODE": "disabled"}, False), ({"WANDB_DISABLED": "true"}, False)],
+)
+def test_with_a_key_and_wandb_s_own_word_nothing_leaves_the_machine(
+    tmp_path, monkeypatch, wandb_server, variables, is_recorded
+):
+    for name, value in {**sent_to(wandb_server), **variables}.items():
+        monkeypatch.setenv(name, value)
+    tracker = open_tracker(TrackConfig(), tmp_path, {})
+    tracker.log({"train_loss": 0.5}, step=1)
+    tracker.finish()
+    assert wandb_server.requests == []
+    assert bool(list(tmp_path.glob("wandb/offline-run-*/*.wandb"))) == is_recorded
 
 
 @pytest.mark.parametrize(
