@@ -93,7 +93,7 @@ def write_quality_page(
         num_runs_aside=sum(not used for _, _, used in runs),
         num_left_out=num_left_out,
         num_rows=num_rows,
-        reasons=commonest(quarantined),
+        reasons=[(kind, num, "" if one == kind else one) for kind, num, one in commonest(quarantined)],
         lost=lost_by_reason(people),
         losers=[
             (who, task, num, total, f"{num / total:.1%}", reason)
@@ -102,7 +102,11 @@ def write_quality_page(
         many=f"{MANY:.0%}",
         figures=_figures([person for _, person in people], [(run, used) for _, run, used in runs], coverage_R, config),
         has_answers=any(not math.isnan(run.accuracy) for _, run, _ in runs),
-        flagged=[(pseudonym, run) for pseudonym, run, used in runs if run.flag and used],
+        flagged=[
+            (who, _run_name(run), f"{run.accuracy:.0%}", f"{run.chance:.0%}", run.flag)
+            for who, run, used in runs
+            if run.flag and used
+        ],
         icc=None if quartiles is None else f"{quartiles[1]:.2f} ({quartiles[0]:.2f} to {quartiles[2]:.2f})",
     )
     write_text(folder / PAGE, text)
@@ -124,6 +128,10 @@ def write_quality_table(folder: Path, people: Sequence[tuple[str, PersonQuality]
             values = {"pseudonym": pseudonym, **vars(person), **own}
             rows.append([_cell(values.get(name)) for name in columns])
     write_table(folder / "quality.tsv", rows)
+
+
+def _run_name(run: RunQuality) -> str:
+    return " ".join(filter(None, (run.label, run.session, run.run)))
 
 
 def _cell(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 OTHER = "other"
 SUBCORTEX, CEREBELLUM = "Subcortex", "Cerebellum"
@@ -38,3 +39,18 @@ def network_of(region: str) -> str:
     if found := _PATTERN.search(region):
         return found["network"]
     return SUBCORTEX if _SUBCORTICAL.match(region) else CEREBELLUM if _CEREBELLAR.match(region) else OTHER
+
+
+def tell_networks(regions: Iterable[str]) -> bool:
+    """Return whether the names of regions tell networks apart; of one network alone, ``other`` for example, a table or legend has nothing to say.
+
+    Parameters
+    ----------
+    regions : iterable of str
+
+    Examples
+    --------
+    >>> tell_networks(["7Networks_LH_Vis_1", "7Networks_LH_Default_PFC_2"]), tell_networks(["V1", "V2"])
+    (True, False)
+    """
+    return len({network_of(region) for region in regions}) > 1

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from dtb.people.networks import OTHER, network_of
+from dtb.people.networks import OTHER, network_of, tell_networks
 from dtb.report.style import INK, LESS, MORE, QUIET, canvas, or_words, to_svg
 
 _WIDEST = 3.0
@@ -36,7 +36,7 @@ def strongest(value_RR: np.ndarray, num_edges: int) -> np.ndarray:
 def edges_on_ring(
     name: str, value_RR: np.ndarray, regions: Sequence[str], *, limit: float, title: str, quantity: str
 ) -> Markup:
-    """Draw the edges of a matrix between regions on a ring, network by network: red above zero and blue below, the wider the stronger.
+    """Draw the edges of a matrix between regions on a ring, by network where names tell any: red above zero and blue below, the wider the stronger.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def edges_on_ring(
         return to_svg(
             figure,
             name,
-            f"{title}. {len(value_E)} connections on a ring of networks, {quantity}: {int((value_E > 0).sum())} above zero, "
+            f"{title}. {len(value_E)} connections on a ring{' of networks' if tell_networks(regions) else ''}, {quantity}: {int((value_E > 0).sum())} above zero, "
             f"{int((value_E < 0).sum())} below. The strongest: {named}.",
         )
 
@@ -96,7 +96,7 @@ def _ring(
     joined = np.union1d(first_E, second_E)
     axes.scatter(point_R2[:, 0], point_R2[:, 1], s=5, color=QUIET, zorder=3)
     axes.scatter(point_R2[joined, 0], point_R2[joined, 1], s=18, color=INK, zorder=4)
-    for network in starts:
+    for network in starts if tell_networks(regions) else ():
         angles = angle_R[[region for region in order if networks[region] == network]]
         arc = np.linspace(angles.min(), angles.max(), 40)
         axes.plot(1.06 * np.sin(arc), 1.06 * np.cos(arc), color=QUIET, linewidth=2.5, solid_capstyle="butt")

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from dtb.people.glm import condition_events, design_matrix
-from dtb.people.networks import network_of
+from dtb.people.networks import network_of, tell_networks
 from dtb.people.records import Run
 from dtb.report.collected import Collected, Missing
 from dtb.report.parts import Panel, Section, conditions_of
@@ -87,7 +87,7 @@ def carpet(name: str, bold_VR: np.ndarray, repetition_time: float, regions: Sequ
         axes.images[0].set(extent=(0.0, repetition_time * len(bold_VR), shown_VR.shape[1], 0.0), interpolation="none")
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.set_ylabel("regions, by network")
+        axes.set_ylabel("regions, by network" if tell_networks(regions) else "regions")
         axes.set_title(title)
         left_out = int((~np.isfinite(bold_VR[:, present_R])).all(axis=1).sum())
         return to_svg(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtb.fleet.rankings import rank_networks, rank_regions
-from dtb.people.networks import network_of
+from dtb.people.networks import network_of, tell_networks
 from dtb.people.records import matrix_from_edges, num_regions_of
 from dtb.report.brain import edges_on_ring, strongest
 from dtb.report.collected import Collected, Interventions, People
@@ -63,7 +63,7 @@ def change_sections(
     sections = [dataclasses.replace(section, panels=panels, tables=_tables(change_E, names))]
     if contrasts := _contrast_maps(interventions, pseudonym, brain):
         sections.append(Section("change-contrasts", "Its BOLD contrasts, before and after", panels=contrasts))
-    if networks := _strength_maps("networks", change_E, base_E, brain, by_network=True):
+    if tell_networks(names) and (networks := _strength_maps("networks", change_E, base_E, brain, by_network=True)):
         sections.append(Section("change-networks", "The same, network by network", panels=networks))
     return sections
 
@@ -159,7 +159,7 @@ def _brain_panels(
     is_kept_RR = np.isfinite(kept_RR)
     num_edges = int(is_kept_RR.sum()) // 2
     glass = brain if brain is not None and brain.place_R3 is not None and len(brain.regions) == len(names) else None
-    where = "" if glass is not None else " Regions stand on a ring by network; with `dtb report --atlas`, in a brain."
+    where = "" if glass is not None else f" Regions stand on a ring{' by network' if tell_networks(names) else ''}; with `dtb report --atlas`, in a brain."
     total = float(np.sum(change_E**2)) or 1.0
     share = float(np.nansum(kept_RR**2)) / 2 / total
     caption = (
@@ -203,19 +203,22 @@ def _tables(change_E: np.ndarray, names: Sequence[str]) -> list[Table]:
     ]
     regions = rank_regions(["p"], change_E[None], names).slice(0, _ROWS_SHOWN).to_pylist()
     networks = rank_networks(["p"], change_E[None], names).slice(0, _ROWS_SHOWN).to_pylist()
+    told = [
+        ("region", [row["region"] for row in regions]),
+        *([("network", [row["network"] for row in regions])] if tell_networks(names) else []),
+        ("share of the squared change", [f"{row['share']:.1%}" for row in regions]),
+        ("change of strength", [_signed(row["strength_change"]) for row in regions]),
+    ]
     made.append(
         Table(
             "The regions at whose edges most changes",
-            ("region", "network", "share of the squared change", "change of strength"),
-            [
-                (row["region"], row["network"], f"{row['share']:.1%}", _signed(row["strength_change"]))
-                for row in regions
-            ],
-            frozenset({2, 3}),
+            tuple(heading for heading, _ in told),
+            list(zip(*(cells for _, cells in told), strict=True)),
+            frozenset({len(told) - 2, len(told) - 1}),
             is_folded=True,
         )
     )
-    if len({row["network"] for row in networks}) > 1:
+    if tell_networks(names):
         made.append(
             Table(
                 "The networks between which most changes",

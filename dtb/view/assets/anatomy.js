@@ -13,6 +13,7 @@ const signed = (value, digits = 2) => `${value > 0 ? "+" : ""}${value.toFixed(di
 export async function anatomy(run, ask, on) {
   const cortex = run.has_cortex ? unpacked(await (await fetched("api/cortex")).arrayBuffer()) : null;
   const known = run.places.some(Boolean), networks = networkColours(run.networks);
+  const tellNetworks = Object.keys(networks).length > 1; // one network alone says nothing of a region
   const canvas = $("brain-canvas"), bolds = new Map(run.bold_regions.map((name, row) => [run.regions.indexOf(name), row]));
   const state = { picked: null, hovered: null, values: [], limit: 1, edges: [], isChange: false };
   let brain = null, wrong = "";
@@ -95,7 +96,7 @@ export async function anatomy(run, ask, on) {
   }
 
   function told(region) {
-    const value = state.values[region], name = `${plainRegion(run.regions[region])}, ${run.networks[region]}`;
+    const value = state.values[region], name = `${plainRegion(run.regions[region])}${tellNetworks ? `, ${run.networks[region]}` : ""}`;
     if (typeof value === "string") return name;
     return `${name}: ${Number.isFinite(value) ? `${signed(value, state.limit < 0.1 ? 4 : 2)} ${UNITS[$("colour").value].split(", ").at(-1)}` : "not predicted"}`;
   }

@@ -31,7 +31,7 @@ export function linked(shown, brain) {
     const wanted = fromHash(hash), absent = [];
     const put = (id, value) => {
       if (value === undefined) return;
-      if ([...$(id).options].some((one) => one.value === value)) $(id).value = value;
+      if ([...$(id).options].some((one) => one.value === value && !one.disabled)) $(id).value = value;
       else absent.push(value);
     };
     const names = { person: "person", other: "other", "bold-region": "region", colour: "colour", "edges-shown": "joined", cortex: "cortex", "belief-of": "figure" };

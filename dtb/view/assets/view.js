@@ -302,7 +302,8 @@ function describe(run) {
   people($("other"), [["", "nobody"]]);
   fill($("bold-region"), run.bold_regions.map((name) => [name, name]));
   $("bold-region").parentElement.hidden = !run.bold_regions.length;
-  for (const option of $("colour").options) option.hidden = option.disabled = !run.bold_regions.length && ["bold", "measured"].includes(option.value);
+  const without = [...(run.bold_regions.length ? [] : ["bold", "measured"]), ...(new Set(run.networks).size > 1 ? [] : ["network"])];
+  for (const option of $("colour").options) option.hidden = option.disabled = without.includes(option.value);
   if (!run.bold_regions.length) $("colour").value = "strength";
   $("regions").replaceChildren(...run.regions.map((name) => new Option("", name)));
   shown.order = { regions: run.regions, ...byNetwork(run.networks) };
