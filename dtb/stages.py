@@ -334,8 +334,10 @@ def read_stage(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / STAGE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
+        within = sorted(each.parent.name for each in path.glob(f"*/{STAGE_FILE}"))
+        which = f" Those within it are {', '.join(within)}: give {path}/{within[-1]}, for example." if within else ""
         raise DamagedOutputError(
-            f"{path} has no {STAGE_FILE}: it was not written by a dtb stage. Give the output folder of one."
+            f"{path} has no {STAGE_FILE}: it was not written by a dtb stage. Give the output folder of one.{which}"
         ) from None
     except ValueError as error:
         raise DamagedOutputError(

@@ -204,6 +204,7 @@ def test_what_the_parser_refuses_is_told_in_lines_of_its_own_however_narrow_the_
     assert exit_code(arguments) == 2
     told = capsys.readouterr().err
     assert told.startswith(f"dtb {arguments[0]}: {message}")
+    assert ("In this order: dtb train SHARDS OUT" in told) == message.startswith("Missing")
     assert told.endswith(f"`dtb {arguments[0]} --help` explains the options.\n")
 
 

@@ -58,6 +58,9 @@ def refused_in_our_words(name: str, kind: type, arguments: Sequence[str]) -> Ite
                 raise cause
             cause = cause.__context__
         text = in_words(event, kind, arguments)
+        if isinstance(event, _errors.MissingArgs):
+            places = " ".join(option.metavar for option in options_of(kind) if option.is_place)
+            text = f"{text}\nIn this order: dtb {name} {places}"
         if text is not None:
             raise ConfigurationError(f"{text}\n`dtb {name} --help` explains the options.")
 

@@ -216,9 +216,10 @@ class Trial(Stage):
 
     Arms (each person's own change, the population's, a random one, none) at several doses, paired within people. Writes OUT/outcomes
     (Parquet), OUT/trial.json with the primary outcome and the protocol's hash, OUT/doses.tsv, OUT/matrix.tsv and OUT/slopes.tsv. It is a
-    trial of models, not of people.
+    trial of models, not of people. What is searched, and how, stands in PROTOCOL, and so do the further trainings of the twin that it
+    needs: paths in it are relative to where the command is called.
 
-    Example: dtb trial configs/trials/stroop_speed.yaml shards trained tried
+    Example: dtb trial configs/trials/stroop_speed.yaml shards train trial
     """
 
     common: ClassVar[tuple[str, ...]] = (

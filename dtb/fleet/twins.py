@@ -24,7 +24,7 @@ from dtb.shards.manifest import WITHOUT_CONNECTOME
 from dtb.shards.read import Cohort, open_cohort, require_ingested
 from dtb.shards.remote import absolute
 from dtb.shards.split import Split
-from dtb.stages import require_complete
+from dtb.stages import CONFIG_FILE, require_complete
 from dtb.tasks.taskset import TaskSet
 from dtb.twin.batch import Batch
 from dtb.twin.export import NUMBERS_FILE, TwinCard, read_twin, require_distinct
@@ -241,13 +241,15 @@ def open_ensemble(
         A member is not there, or has other tasks or BOLD regions than the first.
     """
     require_distinct(trained, members, option)
+    cohort = _open_ingested(shards)
+    first = _join(cohort, shards, trained, needs_connectomes=needs_connectomes)
     if absent := [str(path) for path in members if not path.is_dir()]:
         raise InputDataError(
-            f"{option}: there is no folder {', '.join(absent)}. Members of an ensemble are further trainings on the same cohort: make "
-            f"each with `dtb train SHARDS {absent[0]} --seed N`, with the other settings of {trained}, or name those that there are."
+            f"{option}: there is no folder {', '.join(absent)} (paths are relative to where the command is called). Members of an ensemble "
+            "are further trainings on the same cohort, alike but for their seed. Make each, with another N: "
+            f"`dtb train {shards} {absent[0]} --config {trained / CONFIG_FILE} --seed N`; or name those that there are."
         )
-    cohort = _open_ingested(shards)
-    shared_twins = [_join(cohort, shards, path, needs_connectomes=needs_connectomes) for path in (trained, *members)]
+    shared_twins = [first, *(_join(cohort, shards, path, needs_connectomes=needs_connectomes) for path in members)]
     for path, shared_twin in zip(members, shared_twins[1:], strict=True):
         if (shared_twin.card.taskset, shared_twin.card.bold_region_names) != (
             shared_twins[0].card.taskset,

@@ -82,9 +82,10 @@ def update(config: Config, trained: Path, shards: Path, folder: Path, *, resume:
     _require_person_effects(shared_twins)
     _require_tasks(settings, shared_twins[0])
     keys = sorted(shared_twins[0].cohort().pseudonyms)
+    ensemble = f"({len(shared_twins)} members each) " if len(shared_twins) > 1 else ""
     plan = (
-        f"Would update {len(keys)} people's twins ({len(shared_twins)} member(s)) on {_given_in_words(settings)}, on "
-        f"{config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
+        f"Would update the twins of {len(keys)} people {ensemble}on "
+        f"{_given_in_words(settings)}, on {config.fleet.num_actors} actor(s), and write {', '.join(TABLES)} to {folder}."
     )
     call = StageCall(
         "update",
@@ -111,8 +112,16 @@ def update(config: Config, trained: Path, shards: Path, folder: Path, *, resume:
             cluster=config.cluster,
         )
     figures = _figures(ledger)
+    if settings.sessions and figures and not figures["num_own"]:
+        raise ConfigurationError(
+            f"update.sessions: nobody has usable trials or volumes in the sessions {', '.join(settings.sessions)}, so that nothing was "
+            f"updated. Labels of sessions are those of `session` in {shards / 'quality.tsv'}; give another output folder."
+        )
     claimed.finish({"num_people": len(keys), "num_failed": summary.num_failed, **figures})
-    out.print(f"Updated: {say_summary(summary)} {_in_words(figures)} The table latents is in {folder}.")
+    out.print(
+        f"Updated: {say_summary(summary)} {_in_words(figures)} The table latents is in {folder}; "
+        f"`dtb simulate {shards} {trained} OUT --updated {folder}` lets these twins do the tasks."
+    )
 
 
 def _require_person_effects(shared_twins: Sequence[SharedTwin]) -> None:
@@ -250,7 +259,7 @@ def variance_left(prior: Latents, latents: Latents, place: int) -> float:
 
 def _figures(ledger: Ledger) -> dict[str, Any]:
     """Return figures that summarise an update over people, after each one's last session."""
-    columns = ("pseudonym", "member", "session_number", "num_trials", "has_connectome", "variance_left")
+    columns = ("pseudonym", "member", "session_number", "num_trials", "num_volumes", "has_connectome", "variance_left")
     parts = [part.to_pandas() for part in ledger.parts("latents", columns)]
     if not parts:
         return {}
@@ -260,6 +269,7 @@ def _figures(ledger: Ledger) -> dict[str, Any]:
     return {
         "num_with_connectome": int(first["has_connectome"].last().sum()),
         "num_sessions": 1 + int(rows["session_number"].max()),
+        "num_own": int(rows["num_trials"].sum() + rows["num_volumes"].sum()),
         "median_trials": float(first["num_trials"].sum().median()),
         "median_variance_left": float(rows.groupby(["pseudonym", "member"])["variance_left"].last().median()),
     }

@@ -71,7 +71,7 @@ def _environment() -> jinja2.Environment:
 
 
 def prose(text: str) -> Markup:
-    """Escape text, and set what stands between backticks as code.
+    """Escape text, set what stands between backticks as code, and let no line end within an option's name.
 
     Parameters
     ----------
@@ -81,5 +81,8 @@ def prose(text: str) -> Markup:
     --------
     >>> prose("`dtb train` of <b>")
     Markup('<code>dtb train</code> of &lt;b&gt;')
+    >>> prose("with --num-permuted 19")
+    Markup('with <span class="option">--num-permuted</span> 19')
     """
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"(?<![\w-])--[a-z][\w.-]*(?![^<]*</code>)", r'<span class="option">\g<0></span>', coded))

@@ -42,7 +42,7 @@ def network_of(region: str) -> str:
 
 
 def tell_networks(regions: Iterable[str]) -> bool:
-    """Return whether the names of regions tell networks apart; of one network alone, ``other`` for example, a table or legend has nothing to say.
+    """Return whether the names of regions tell networks apart; one network alone, ``other`` for example, says nothing of a region.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def strongest(value_RR: np.ndarray, num_edges: int) -> np.ndarray:
 def edges_on_ring(
     name: str, value_RR: np.ndarray, regions: Sequence[str], *, limit: float, title: str, quantity: str
 ) -> Markup:
-    """Draw the edges of a matrix between regions on a ring, by network where names tell any: red above zero and blue below, the wider the stronger.
+    """Draw the edges of a matrix between regions on a ring, by network if names tell it: red above zero, blue below, wide for strong.
 
     Parameters
     ----------
@@ -62,11 +62,12 @@ def edges_on_ring(
         ]
         figure.legend(handles=handles, title=quantity, loc="outside lower center", ncols=2)
         order = np.argsort(-np.abs(value_E), kind="stable")[:3]
+        ring = " of networks" if tell_networks(regions) else ""
         named = "; ".join(f"{regions[first[e]]} with {regions[second[e]]} {value_E[e]:+.2g}" for e in order) or "none"
         return to_svg(
             figure,
             name,
-            f"{title}. {len(value_E)} connections on a ring{' of networks' if tell_networks(regions) else ''}, {quantity}: {int((value_E > 0).sum())} above zero, "
+            f"{title}. {len(value_E)} connections on a ring{ring}, {quantity}: {int((value_E > 0).sum())} above zero, "
             f"{int((value_E < 0).sum())} below. The strongest: {named}.",
         )
 

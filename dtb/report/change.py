@@ -159,7 +159,11 @@ def _brain_panels(
     is_kept_RR = np.isfinite(kept_RR)
     num_edges = int(is_kept_RR.sum()) // 2
     glass = brain if brain is not None and brain.place_R3 is not None and len(brain.regions) == len(names) else None
-    where = "" if glass is not None else f" Regions stand on a ring{' by network' if tell_networks(names) else ''}; with `dtb report --atlas`, in a brain."
+    where = (
+        ""
+        if glass is not None
+        else f" Regions stand on a ring{' by network' if tell_networks(names) else ''}; with `dtb report --atlas`, in a brain."
+    )
     total = float(np.sum(change_E**2)) or 1.0
     share = float(np.nansum(kept_RR**2)) / 2 / total
     caption = (

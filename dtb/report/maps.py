@@ -199,11 +199,13 @@ def edge_map(
         left += side.size[0] + _GAP
     foot = _TOP + max(view(one).size[1] for one in GLASS)
     words = (("less", f"down to −{limit:.2g}"), ("more", f"up to +{limit:.2g}"))
-    for place, (kind, text) in enumerate(words):
+    left = 0
+    for kind, text in words:
         drawn.append(
-            f'<line x1="{place * 260}" x2="{place * 260 + 50}" y1="{foot + 28}" y2="{foot + 28}" class="{kind}" stroke-width="7"/>'
-            f'<text class="small" x="{place * 260 + 62}" y="{foot + 37}">{text}</text>'
+            f'<line x1="{left}" x2="{left + 50}" y1="{foot + 28}" y2="{foot + 28}" class="{kind}" stroke-width="7"/>'
+            f'<text class="small" x="{left + 62}" y="{foot + 37}">{text}</text>'
         )
+        left += 80 + 15 * len(text)
     drawn.append(f'<text class="small" x="{width}" y="{foot + 37}" text-anchor="end">{escape(quantity)}</text>')
     above = sum(value_RR[one, other] > 0 for one, other in edges)
     named = "; ".join(

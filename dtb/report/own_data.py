@@ -81,7 +81,7 @@ def _table(rows: pd.DataFrame, caption: str) -> Table:
     amounts = [amount for amount in _AMOUNTS_IN_TABLE if amount in set(some["amount"])]
     values = some.pivot_table(index="predictor", columns="amount", values="value", sort=False)
     cells = [
-        (str(name).replace("_", " "), *(number(values.loc[name].get(a)) for a in amounts)) for name in values.index
+        (str(name).replace("_", " "), *(_two_digits(values.loc[name].get(a)) for a in amounts)) for name in values.index
     ]
     return Table(
         f"R2 of mean RT, {caption}",
@@ -90,6 +90,10 @@ def _table(rows: pd.DataFrame, caption: str) -> Table:
         frozenset(range(1, len(amounts) + 1)),
         is_folded=True,
     )
+
+
+def _two_digits(value: float | None) -> str:
+    return number(None) if value is None or not np.isfinite(value) else f"{value:.2f}".replace("-", "−")
 
 
 @or_words
@@ -106,10 +110,10 @@ def error_against_trials(name: str, rows: pd.DataFrame, *, colour: str, title: s
         Of the twin's lines.
     title : str
     """
-    with canvas() as (figure, axes):
+    with canvas(4.4, 3.9) as (figure, axes):
         drawn = draw_curves(axes, rows, colour=colour)
         axes.set_title(title)
-        axes.legend(loc="best")
+        figure.legend(loc="outside lower left", ncols=2)  # beside the lines, wherever these are
         ends = "; ".join(f"{words} from {values[0]:.3g} to {values[-1]:.3g} ms" for words, values in drawn.items())
         return to_svg(figure, name, f"{title}: error over own trials. {ends}.")
 

@@ -16,7 +16,7 @@ from dtb.report.collected import Collected, Evaluation, People
 from dtb.report.style import QUIET, colours_by_domain, task_colour
 from dtb.shards.manifest import Manifest
 
-_NEGLIGIBLE = 5e-5
+_NEGLIGIBLE = 1e-4
 
 
 NOTHING = "–"

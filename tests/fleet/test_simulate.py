@@ -387,7 +387,7 @@ def test_another_twin_does_not_go_on_with_what_one_began(world: tuple[Path, Path
     with pytest.raises(ConfigurationError, match=r"simulate\.members: .* is in the ensemble already"):
         open_ensemble(shards, trained, [other, trained / ".." / trained.name], "simulate.members")
     with pytest.raises(
-        InputDataError, match=r"simulate\.members: there is no folder trained-7\. .*dtb train SHARDS trained-7"
+        InputDataError, match=r"simulate\.members: there is no folder trained-7 .*dtb train .*shards trained-7 --config"
     ):
         open_ensemble(shards, trained, [Path("trained-7")], "simulate.members")
 

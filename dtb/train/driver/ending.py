@@ -104,11 +104,11 @@ def ending_in_words(ending: Ending, option: str) -> str | None:
     if ending.kind == "improving":
         return (
             f"The training ended after {ending.steps:,} steps while it was improving: the validation loss fell by {ending.fall:.2g} over "
-            f"its second half. A longer one would fit better: train anew, into another folder, with {option}."
+            f"its second half. A longer one would fit better: train anew, into another folder, with `{option}`."
         )
     if ending.kind == "too short":
         return (
             f"The training ended after {ending.steps:,} {'step' if ending.steps == 1 else 'steps'}, with fewer than {FEWEST_VALIDATIONS} "
-            f"validations: too few to tell whether it had come to its end. Train anew, into another folder, with {option}."
+            f"validations: too few to tell whether it had come to its end. Train anew, into another folder, with `{option}`."
         )
     return None
