@@ -19,30 +19,40 @@ def usable_cores(cgroups: Path = _CGROUPS, groups: Path = Path("/proc/self/cgrou
         Where Linux mounts control groups, and where it says which this process is in.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for quota in (_quota_v2(cgroups, groups), _quota_v1(cgroups)) if quota is not None]
-    return max(1, min([cores, *(math.ceil(quota) for quota in quotas)]))
+    quotas = [*_quotas_v2(cgroups, groups), *_quotas_v1(cgroups, groups)]
+    return max(1, min([cores, *map(math.ceil, quotas)]))
 
 
-def _quota_v2(cgroups: Path, groups: Path) -> float | None:
-    """Return the smallest quota of this process's group and of those above it."""
+def _quotas_v2(cgroups: Path, groups: Path) -> list[float]:
+    """Return the quotas of this process's group and of those above it."""
     found = []
-    own = Path()
-    with contextlib.suppress(OSError):
-        for line in groups.read_text(encoding="ascii").splitlines():
-            if line.startswith("0::"):
-                own = Path(line[3:].lstrip("/"))
-    for folder in (own, *own.parents):
+    for folder in _own_and_above(groups, ""):
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             allowed, period = (cgroups / folder / "cpu.max").read_text(encoding="ascii").split()
             found.append(float(allowed) / float(period))  # "max" is no number
-    return min(found, default=None)
+    return found
 
 
-def _quota_v1(cgroups: Path) -> float | None:
-    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-        allowed, period = (
-            float((cgroups / "cpu" / f"cpu.cfs_{name}_us").read_text(encoding="ascii")) for name in ("quota", "period")
-        )
-        if allowed > 0:
-            return allowed / period
-    return None
+def _quotas_v1(cgroups: Path, groups: Path) -> list[float]:
+    """Return the same of older control groups, where each kind of limit has a tree of its own."""
+    found = []
+    for folder in _own_and_above(groups, "cpu"):
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            allowed, period = (
+                float((cgroups / "cpu" / folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii"))
+                for name in ("quota", "period")
+            )
+            if allowed > 0:
+                found.append(allowed / period)
+    return found
+
+
+def _own_and_above(groups: Path, limit: str) -> list[Path]:
+    """Return this process's group for a kind of limit, and those above it: in a container the root may be all that is seen of them."""
+    own = Path()
+    with contextlib.suppress(OSError):
+        for line in groups.read_text(encoding="utf-8").splitlines():
+            _, limits, name = line.split(":", 2)
+            if limit in limits.split(","):
+                own = Path(name.lstrip("/"))
+    return [own, *own.parents]

@@ -41,6 +41,7 @@ from dtb.fleet.search_worker import SearchWorker
 from dtb.fleet.simulate import SimulationWorker
 from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import SharedTwin, open_shared_twin
+from dtb.machine.cores import usable_cores
 from dtb.machine.memory import keep_freed_memory
 
 BATCH = 8
@@ -271,7 +272,7 @@ def main() -> None:
     given = parser.parse_args()
     with connected(ClusterConfig()):
         if given.shards and given.trained:
-            real(given.shards, given.trained, given.people, min(given.actors, os.cpu_count() or 1), given.rounds)
+            real(given.shards, given.trained, given.people, min(given.actors, usable_cores()), given.rounds)
         else:
             synthetic(given.sizes, given.actors, given.work_ms / 1e3)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from dtb.machine.cores import usable_cores
 
 TASKS = ("stroop", "hammer")
 STEP, SEGMENT, STRIDE, BURN_IN, REPETITION_TIME = 0.1, 60.0, 36.0, 20.0, 0.8
@@ -243,7 +244,7 @@ def main() -> None:
     parser.add_argument("--people", nargs=2, type=int, default=(34, 6), help="to train on, and to validate with")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--cores", type=int, default=usable_cores())
     given = parser.parse_args()
     if given.part == "series":
         series(*given.folders, given.cores)
