@@ -132,6 +132,8 @@ def open_tracker(
     ------
     ConfigurationError
         It is asked for by name and not installed.
+    FinalError
+        It is to be online, and there is no key, or no connection.
     """
     mode = _mode(config)
     if mode == "off":
@@ -149,11 +151,11 @@ def open_tracker(
     folder.mkdir(parents=True, exist_ok=True)
     if not online:
         return _WandbTracker(config, "offline", folder, settings, run_id)
-    from wandb.errors import CommError
+    from wandb.errors import CommError, UsageError
 
     try:
         return _WandbTracker(config, "online", folder, settings, run_id)
-    except CommError as error:
+    except (CommError, UsageError) as error:  # the latter of a key that is not there, or cannot be one
         if mode == "online":
             raise FinalError(
                 f"Weights & Biases cannot be used ({_first_line(error)}). Set track.wandb to offline, or to auto, which falls back to it."

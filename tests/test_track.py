@@ -18,7 +18,7 @@ import pytest
 
 from dtb import track
 from dtb.config import TrackConfig
-from dtb.errors import ConfigurationError, StageError
+from dtb.errors import ConfigurationError, FinalError, StageError
 from dtb.track import Tracker, open_tracker
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +142,24 @@ def test_a_key_without_network_leaves_the_record_offline_and_says_so(tmp_path, m
     (record,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     assert tracker.run_id in record.name
     assert any(entry.WhichOneof("record_type") == "history" for entry in read_record(record.read_bytes()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["", "too-short"])
+def test_without_a_key_that_can_be_one_online_is_refused_for_good(tmp_path, monkeypatch, key):
+    """W&B calls it an error of usage, not of communication; Ray Train would start a training anew after it."""
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody's"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    with pytest.raises(FinalError, match=r"API key.*Set track\.wandb to offline, or to auto"):
+        open_tracker(TrackConfig(wandb="online"), tmp_path, {})
+    told: list[str] = []
+    tracker = open_tracker(TrackConfig(wandb="auto"), tmp_path, {}, tell=told.append)
+    tracker.finish()
+    assert ["API key" in sentence for sentence in told] == [True] * bool(key)
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
 @pytest.mark.parametrize(
