@@ -152,6 +152,7 @@ def _mark(pool: str) -> str:
 
 def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]:
     """Return the description of a pod of the job `name`."""
+    ends = _told_to_end if container == _HEAD else _drained
     launch, grace = config.launch, math.ceil(config.cluster.grace_seconds)
     size: dict[str, Any] = {"cpu": str(launch.node_cpus), "memory": f"{launch.node_memory_gib}Gi"}
     if gpus:
@@ -188,9 +189,7 @@ def _pod(container: str, config: Config, name: str, gpus: int) -> dict[str, Any]
                     "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, key, *passed, *secrets],
                     "resources": {"requests": size, "limits": dict(size)},
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                    **(
-                        {} if container == _HEAD else {"lifecycle": {"preStop": {"exec": {"command": _drained(grace)}}}}
-                    ),
+                    "lifecycle": {"preStop": {"exec": {"command": ends(grace)}}},
                     "volumeMounts": [
                         {"name": "shared", "mountPath": str(launch.volume_path)},
                         {"name": "files", "mountPath": _FILES, "readOnly": True},
@@ -211,8 +210,21 @@ def _drained(seconds: int) -> list[str]:
         "ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message 'the pod is taken back' "
         f"--deadline-remaining-seconds {seconds}"
     )
-    waits = f"for _ in $(seq {seconds}); do pgrep -f '[R]ayTrainWorker' >/dev/null || break; sleep 1; done"
-    return ["/bin/bash", "-lc", f"{says}; {waits}"]
+    return ["/bin/bash", "-lc", f"{says}; {_wait_while('[R]ayTrainWorker', seconds)}"]
+
+
+def _told_to_end(seconds: int) -> list[str]:
+    """Return what the pod of the job's own process does before it is taken back: it tells it to end, and leaves it so long to save.
+
+    When the pod ends, Ray ends on all pods, and nobody tells that process of it.
+    """
+    own = "^[^ ]*python[^ ]* -m dtb "
+    return ["/bin/bash", "-lc", f"pkill -TERM -f '{own}'; {_wait_while(own, seconds)}"]
+
+
+def _wait_while(pattern: str, seconds: int) -> str:
+    """Return the shell line that waits for processes, by the text of their commands, to end."""
+    return f"for _ in $(seq {seconds}); do pgrep -f '{pattern}' >/dev/null || break; sleep 1; done"
 
 
 class _Dumper(yaml.SafeDumper):

@@ -86,8 +86,40 @@ def test_secrets_go_by_name_and_pods_run_as_nobody_special(objects: list[dict[st
         assert {"name": "DTB_KEY", "value": "/shared/.dtb/key"} in container["env"]
         assert pod["securityContext"]["runAsNonRoot"]
         assert pod["terminationGracePeriodSeconds"] == 55
-        assert ("lifecycle" in container) == (container["name"] == "ray-worker")  # where ranks run
+        (*_, before_end) = container["lifecycle"]["preStop"]["exec"]["command"]
+        assert before_end.split()[0] == {"ray-worker": "ray", "ray-head": "pkill"}[container["name"]]
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+# As in a pod: process 1 is another one, and the job's own process is begun by a shell of Ray's.
+POD = """
+mkdir dtb && touch dtb/__init__.py && cat >dtb/__main__.py <<'END'
+import pathlib, signal, sys, time
+def save(*_):
+    time.sleep(1.5)
+    pathlib.Path("saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("begun").touch()
+time.sleep(60)
+END
+sh -c 'python -m dtb run /etc/dtb/config.yaml /shared/run; echo $? >code' &
+python -c 'import time; time.sleep(60)' dtb &
+until [ -e begun ]; do sleep 0.1; done
+"$@"
+[ -e saved ] && [ "$(cat code)" = 130 ] && kill -0 $!
+"""
+
+
+def test_a_head_pod_that_is_taken_back_waits_until_the_run_has_saved(objects: list[dict[str, Any]], tmp_path) -> None:
+    """In a process namespace of its own, where it sees no other run."""
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a process namespace of its own, which root may make")
+    (head,) = objects[1]["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    command = head["lifecycle"]["preStop"]["exec"]["command"]
+    done = subprocess.run([*alone, "bash", "-ec", POD, "pod", *command], cwd=tmp_path, check=False, timeout=50)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
