@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dtb.errors import StageError
+from dtb.errors import FinalError
 from dtb.files import read_json, readable, sha256_of, write_json, written_whole
 from dtb.train.checkpoints.origin import UnknownOriginError, require_own, signed, user_key
 from dtb.train.checkpoints.weights_only import weights_only
@@ -33,6 +33,7 @@ MANIFEST_FILE = "manifest.json"
 _DAMAGED = "manifest.damaged.json"
 _BEST_FILE = "best.safetensors"
 _UNIVERSAL = "universal"
+_KEPT_BY_NFS = ".nfs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def save_checkpoint(
 
     Raises
     ------
-    StageError
+    FinalError
         Files of some rank are missing: the folder is not shared by all workers.
     """
     from deepspeed.checkpoint.constants import (
@@ -115,8 +116,13 @@ def save_checkpoint(
 
 def _entries(path: Path, rank: int) -> dict[str, dict[str, Any]]:
     """Return size and SHA-256 of the files of a checkpoint that a rank wrote."""
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and _rank_of(file.name) == rank]
+    files = [file for file in _files_of(path) if _rank_of(file.name) == rank]
     return {str(file.relative_to(path)): {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files}
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the files of a checkpoint, without what NFS keeps there of a removed one of the same name, and drops at any time."""
+    return [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(_KEPT_BY_NFS)]
 
 
 def _rank_of(name: str) -> int:
@@ -134,11 +140,11 @@ def _rank_of(name: str) -> int:
 def _write_manifest(
     path: Path, progress: Progress, engine: Any, key: bytes, entries: dict[str, dict[str, Any]]
 ) -> None:
-    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    files = _files_of(path)
     num_optimizer_files = sum("optim_states" in file.name for file in files)
     expected = engine.world_size if engine.zero_optimization() else num_optimizer_files
     if num_optimizer_files != expected:
-        raise StageError(
+        raise FinalError(
             f"{path} holds the optimizer state of {num_optimizer_files} of {expected} workers: the output folder is not on a file "
             "system that all nodes share. Give one that is."
         )
@@ -165,7 +171,7 @@ def _forget_old(folder: Path, kept: int) -> None:
 def _remove(folder: Path) -> None:
     """Remove a folder, but for what a process still has open there: NFS keeps that as `.nfs...`, and the next checkpoint removes it."""
     shutil.rmtree(folder, ignore_errors=True)
-    if any(not path.name.startswith(".nfs") for path in folder.rglob("*") if path.is_file()):
+    if _files_of(folder):
         shutil.rmtree(folder)  # once more, to say why not
 
 
@@ -253,7 +259,7 @@ def convert(checkpoint: Checkpoint) -> None:
 
     Raises
     ------
-    StageError
+    FinalError
         DeepSpeed's converter failed.
     """
     target = _universal(checkpoint)
@@ -262,7 +268,7 @@ def convert(checkpoint: Checkpoint) -> None:
     command += ["--num_merge_workers", "1", "--input_folder", str(checkpoint.path), "--output_folder", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise StageError(
+        raise FinalError(
             f"{checkpoint.path} could not be converted for another number of workers: {done.stderr[-500:]}"
         )
 
@@ -277,7 +283,7 @@ def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> 
 
     Raises
     ------
-    StageError
+    FinalError
         DeepSpeed found nothing to load, or there is more than it writes.
     """
     path = _universal(checkpoint) if converted else checkpoint.path
@@ -288,7 +294,7 @@ def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> 
         with weights_only():
             loaded, _ = engine.load_checkpoint(str(path.parent), tag=path.name)
     except pickle.UnpicklingError as error:
-        raise StageError(
+        raise FinalError(
             f"{path} holds other objects than DeepSpeed writes ({str(error).splitlines()[0]}), which are not loaded. Train anew."
         ) from None
     # From a converted checkpoint of ZeRO 3 DeepSpeed gives all groups the settings of the first, and one count of steps to share, which
@@ -300,7 +306,7 @@ def load_checkpoint(engine: Any, checkpoint: Checkpoint, *, converted: bool) -> 
         if isinstance(state.get("step"), torch.Tensor):
             state["step"] = state["step"].clone()
     if loaded is None:
-        raise StageError(f"DeepSpeed could not load {path}. Remove that folder to go on from the checkpoint before it.")
+        raise FinalError(f"DeepSpeed could not load {path}. Remove that folder to go on from the checkpoint before it.")
 
 
 def _universal(checkpoint: Checkpoint) -> Path:

@@ -6,6 +6,8 @@ import errno
 import math
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from dtb.train.checkpoints.checkpoint import MANIFEST_FILE, _forget_old, newest_
 from dtb.twin.export import read_twin
 from tests.train.conftest import small_config
 from tests.train.ranks import read_rows, train_on_ranks
+from tests.train.test_disk_full import may_mount
+from tests.train.test_trainer import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +115,42 @@ def test_best_weights_hold_no_file_of_their_checkpoint(trained):
     weights = found.best_weights()
     assert weights
     assert str(found.path) not in Path("/proc/self/maps").read_text()
+
+
+# A file that something is mounted on cannot be removed either: Errno 16, as of one that NFS keeps.
+BUSY = """
+import subprocess, sys
+from pathlib import Path
+from types import SimpleNamespace
+from dtb.train.checkpoints import checkpoint
+from dtb.train.driver.progress import Progress
+
+folder = Path(sys.argv[1])
+path, kept = folder / "epoch-00001-step-000000", folder / "epoch-00001-step-000000" / ".nfs0001"
+path.mkdir()
+kept.write_bytes(b"of before")
+subprocess.run(["mount", "--bind", kept, kept], check=True)
+(path / "mp_rank_00_model_states.pt").write_bytes(b"of before")
+checkpoint._remove(path)
+assert [file.name for file in path.iterdir()] == [".nfs0001"]
+(path / "mp_rank_00_model_states.pt").write_bytes(b"weights")
+engine = SimpleNamespace(world_size=1, zero_optimization=lambda: False, zero_optimization_stage=lambda: 0)
+checkpoint._write_manifest(path, Progress(epoch=1), engine, b"key", checkpoint._entries(path, 0))
+subprocess.run(["umount", kept], check=True)
+kept.unlink()
+found, passed_over = checkpoint.newest_complete(folder, b"key")
+assert found is not None and found.path == path, passed_over
+"""
+
+
+def test_what_nfs_keeps_in_the_folder_of_a_checkpoint_is_none_of_its_files(tmp_path):
+    """It was open when a folder of the same name was removed, and goes when it is closed."""
+    if not may_mount():
+        pytest.skip("needs a mount in a mount namespace of its own, which root may make")
+    command = ["unshare", "--mount", sys.executable, "-c", BUSY, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_nfs_keeps_of_a_removed_checkpoint_ends_no_training_and_goes_with_the_next(tmp_path, monkeypatch):
