@@ -18,7 +18,7 @@ import pytest
 
 from dtb import track
 from dtb.config import TrackConfig
-from dtb.errors import ConfigurationError, FinalError, StageError
+from dtb.errors import ConfigurationError, StageError
 from dtb.track import Tracker, open_tracker
 
 ROOT = Path(__file__).parents[1]
@@ -144,20 +144,40 @@ def test_a_key_without_network_leaves_the_record_offline_and_says_so(tmp_path, m
     assert any(entry.WhichOneof("record_type") == "history" for entry in read_record(record.read_bytes()))
 
 
+# In a process of its own: W&B remembers a key that it was given before.
+KEYLESS = """
+import sys
+from pathlib import Path
+from dtb.config import TrackConfig
+from dtb.errors import FinalError
+from dtb.track import open_tracker
+
+try:
+    open_tracker(TrackConfig(wandb="online"), Path(sys.argv[1]), {})
+except FinalError as error:
+    print(error)
+open_tracker(TrackConfig(wandb="auto"), Path(sys.argv[1]), {}, tell=print).finish()
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["", "too-short"])
-def test_without_a_key_that_can_be_one_online_is_refused_for_good(tmp_path, monkeypatch, key):
-    """W&B calls it an error of usage, not of communication; Ray Train would start a training anew after it."""
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("HOME", str(tmp_path / "nobody's"))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    if key:
-        monkeypatch.setenv("WANDB_API_KEY", key)
-    with pytest.raises(FinalError, match=r"API key.*Set track\.wandb to offline, or to auto"):
-        open_tracker(TrackConfig(wandb="online"), tmp_path, {})
-    told: list[str] = []
-    tracker = open_tracker(TrackConfig(wandb="auto"), tmp_path, {}, tell=told.append)
-    tracker.finish()
+@pytest.mark.parametrize("key", [None, "too-short"])
+def test_without_a_key_that_can_be_one_online_is_refused_for_good(tmp_path, key):
+    """W&B calls it an error of usage, not of communication; Ray Train would begin a training anew after it."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    variables |= {"HOME": str(tmp_path / "nobody's"), "PYTHONPATH": str(Path(__file__).parents[1])}
+    variables |= {"WANDB_API_KEY": key} if key else {}
+    done = subprocess.run(
+        [sys.executable, "-c", KEYLESS, str(tmp_path)],
+        env=variables | {"WANDB_BASE_URL": "http://127.0.0.1:9"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    refused, *told = done.stdout.splitlines()
+    assert re.search(r"API key.*Set track\.wandb to offline, or to auto", refused)
     assert ["API key" in sentence for sentence in told] == [True] * bool(key)
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
