@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from dtb.cluster.connection import show_gauges
 from dtb.cluster.shared_folder import SharedFolder
 from dtb.config import to_plain
-from dtb.errors import StageError, ToldToEndError
+from dtb.errors import FinalError, StageError, ToldToEndError
 from dtb.files import write_text
 from dtb.machine.gpu import keep_to_share
 from dtb.machine.memory import keep_freed_memory
@@ -239,7 +239,7 @@ def _finished(job: Job, plan: Plan, best_weights: Weights | None, rank: int, wor
     if effects is not None:
         torch.distributed.broadcast_object_list(from_first, src=0)
     if from_first[0] is None:
-        raise StageError(
+        raise FinalError(
             "The validation loss was never finite, so there are no best weights. Look at metrics.jsonl; a smaller "
             "train.learning_rate is the first thing to try."
         )
@@ -262,7 +262,7 @@ def refused_if_full(folder: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         if "No space left" not in str(error) and shutil.disk_usage(folder).free > _FULL_BYTES:
             raise
-        raise StageError(
+        raise FinalError(
             f"No space is left on the disk of {folder}. What was being written is lost; the checkpoint before it is whole. Make room there "
             "and go on with --resume."
         ) from error

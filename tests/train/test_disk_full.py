@@ -22,7 +22,7 @@ PROGRAM = """
 import json, os, subprocess, sys
 from pathlib import Path
 import torch
-from dtb.errors import StageError
+from dtb.errors import FinalError
 from dtb.train import worker
 from dtb.train.checkpoints.checkpoint import newest_complete
 from tests.train.conftest import small_config
@@ -49,7 +49,7 @@ job = make_job(small_config(max_epochs=last), shards, out)
 said = ""
 try:
     worker.work(job)
-except StageError as error:
+except FinalError as error:
     said = str(error)
 checkpoint, passed_over = newest_complete(out / "checkpoints")
 ballast.write_bytes(b"")  # there is room again
@@ -59,7 +59,7 @@ Path(sys.argv[6]).write_text(json.dumps(found))
 """
 
 
-def _may_mount() -> bool:
+def may_mount() -> bool:
     command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=1m none /mnt"]
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -68,7 +68,7 @@ def _may_mount() -> bool:
 
 
 def test_full_disk_costs_what_came_after_the_last_checkpoint(shards, tmp_path):
-    if not _may_mount():
+    if not may_mount():
         pytest.skip("needs to mount a small tmpfs in a mount namespace of its own, which root may")
     out, store, answer = tmp_path / "out", tmp_path / "store", tmp_path / "answer.json"
     out.mkdir()
