@@ -25,6 +25,7 @@ from dtb.fleet.survey_worker import SurveyWorker
 from dtb.fleet.twins import SharedTwin, open_shared_twin
 from dtb.fleet.update import UpdateWorker
 from dtb.train import worker
+from dtb.train.looks import Looks
 from tests.fleet.world import make_world
 from tests.second_device import second_device, waits
 from tests.train.conftest import small_config, write_cohort
@@ -105,26 +106,41 @@ def test_people_are_searched_there(shared_twin: SharedTwin, request: pytest.Fixt
 
 
 class _Engine:
-    """What the loop asks of DeepSpeed's engine, on the second device: DeepSpeed itself knows processors and GPUs alone."""
+    """What the loop asks of DeepSpeed's engine, on the second device: DeepSpeed itself knows processors and GPUs alone.
+
+    From one forward pass to the next nothing may wait for the device: not the backward pass, the optimizer, nor what is summed up.
+    """
 
     def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
         self.module, self.device = module.to(device), device
         assert all(tensor.device == device for tensor in (*module.parameters(), *module.buffers()))
         self.optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
         self.global_rank, self.world_size = 0, 1
-        self.train, self.eval = module.train, module.eval
+        self.num_steps = 0
+
+    def train(self) -> None:
+        self.module.train()
+        waits.clear()
+
+    def eval(self) -> None:
+        self.module.eval()
+        waits.clear()
 
     def __call__(self, batch: Any) -> Any:
-        waits.clear()
-        return self.module(batch)
+        assert not waits, f"the step before waits for its device: {waits}"
+        found = self.module(batch)
+        assert not waits, f"the forward pass waits for its device: {waits}"
+        return found
 
     def backward(self, loss: torch.Tensor) -> None:
         loss.backward()
-        assert not waits, f"the step waits for its device: {waits}"
+        assert not waits, f"the backward pass waits for its device: {waits}"
 
     def step(self) -> None:
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.num_steps += 1
+        assert not waits, f"the optimizer's step waits for its device: {waits}"
 
     def get_lr(self) -> list[float]:
         return [self.optimizer.param_groups[0]["lr"]]
@@ -133,6 +149,16 @@ class _Engine:
         return False
 
     bfloat16_enabled = zero_optimization_partition_weights = zero_optimization
+
+
+def _looked(looks: Looks) -> None:
+    """Look as a step does: at the batch before, whose flags a GPU has copied to main memory meanwhile. This device copies nothing beside its work."""
+    before = list(waits)
+    _LOOK(looks)
+    waits[:] = before
+
+
+_LOOK = Looks._look
 
 
 @pytest.mark.parametrize(
@@ -146,9 +172,10 @@ class _Engine:
 def test_a_twin_is_trained_there_without_a_wait_in_a_step(
     twin: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, shards = small_config(max_epochs=1), write_cohort(tmp_path / "shards")
+    config, shards = small_config(max_epochs=1, batch_size=2), write_cohort(tmp_path / "shards")
     config = dataclasses.replace(config, twin=dataclasses.replace(config.twin, **twin))
     monkeypatch.setattr("dtb.train.worker.checkpoints.save_checkpoint", lambda *_: None)
+    monkeypatch.setattr(Looks, "_look", _looked)
     monkeypatch.setattr(
         "dtb.train.loop.peak_of_all", lambda *_: 1e12
     )  # it multiplies matrices that are large for a processor
@@ -156,8 +183,14 @@ def test_a_twin_is_trained_there_without_a_wait_in_a_step(
     try:
         for place in ("here", "there"):
             with second_device() if place == "there" else contextlib.nullcontext(torch.device("cpu")) as device:
-                monkeypatch.setattr(worker, "make_engine", lambda module, _, at=device: _Engine(module, at))
+                made: list[_Engine] = []
+                monkeypatch.setattr(
+                    worker,
+                    "make_engine",
+                    lambda module, _, at=device, made=made: made.append(_Engine(module, at)) or made[0],
+                )
                 worker.work(make_job(config, shards, tmp_path / place))
+                assert made[0].num_steps == 2
     finally:
         torch.distributed.destroy_process_group()
     here, there = (read_rows(tmp_path / name) for name in ("here", "there"))
