@@ -4,11 +4,8 @@ import dataclasses
 import socket
 
 import pytest
-import ray
-import torch
 
 from dtb.cli.entry import exit_code
-from dtb.cluster.connection import prepare_environment
 from dtb.config import ClusterConfig
 from dtb.doctor import checks
 from dtb.errors import StageError
@@ -156,31 +153,3 @@ def test_a_cluster_is_counted_and_its_nodes_versions_are_compared(monkeypatch):
     (torch,) = [one for one in checks.judge_cluster(ClusterConfig(ray_address="auto")) if one.verdict == "problem"]
     assert torch.name == "torch on the cluster"
     assert "1.0 here" in torch.found
-
-
-@pytest.mark.cluster
-@pytest.mark.own_ray
-@pytest.mark.skipif(torch.cuda.is_available(), reason="its GPUs multiply")
-def test_gpus_multiply_on_every_node_where_they_are_free_and_a_busy_node_is_not_called_faulty(monkeypatch):
-    """Ray is told of GPUs that are not there, as on a node with a broken driver; then something reserves all of them."""
-    prepare_environment()
-    ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        monkeypatch.setattr(checks, "_RESERVE_SECONDS", 300.0)
-        (broken,) = checks._multiply_on_each(ray.nodes())
-        assert broken.verdict == "problem"
-        assert "2 of 2 cannot multiply" in broken.found
-
-        @ray.remote(num_cpus=0, num_gpus=2)
-        class Holder:
-            def ready(self):
-                return True
-
-        holder = Holder.remote()
-        assert ray.get(holder.ready.remote())
-        monkeypatch.setattr(checks, "_RESERVE_SECONDS", 2.0)
-        (busy,) = checks._multiply_on_each(ray.nodes())
-        assert busy.verdict == "ok"
-        assert "at work" in busy.found
-    finally:
-        ray.shutdown()

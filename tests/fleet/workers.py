@@ -6,6 +6,7 @@ import dataclasses
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,36 @@ class Allocating:
         np.ones(2**23)
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
         return Work({"values": pa.table({"pseudonym": list(keys), "value": [faults] * len(keys)})})
+
+
+@dataclasses.dataclass
+class Gated:
+    """Works on nobody until there is a file."""
+
+    gate: Path
+
+    def work(self, keys: Sequence[str]) -> Work:
+        while not self.gate.exists():
+            time.sleep(0.05)
+        return Work({"values": pa.table({"pseudonym": list(keys), "value": [0.0] * len(keys)})})
+
+
+FULL = 4 * 2**30
+_USED = Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+class Hungry:
+    """Works on a node whose control group's figures can be written, and has them say that memory is full for as long as it lives with `hungry`."""
+
+    def __init__(self, _shared: object) -> None: ...
+
+    def work(self, keys: Sequence[str]) -> Work:
+        if "hungry" in keys:
+            until_it_ended = f"(while kill -0 {os.getpid()}; do sleep 0.1; done 2>/dev/null; echo 0 >{_USED}) &"
+            subprocess.run(["setsid", "sh", "-c", until_it_ended], check=True)
+            _USED.write_text(f"{FULL}\n")
+            time.sleep(120.0)
+        return Work({"values": pa.table({"pseudonym": list(keys), "value": [0.0] * len(keys)})})
 
 
 @dataclasses.dataclass
