@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 
 import numpy as np
 import pytest
 
-from dtb.cluster import fan_out
 from dtb.errors import DamagedOutputError
 from dtb.shards.read import Cohort, open_cohort
 from dtb.train.plan import make_plan
@@ -79,15 +79,14 @@ def test_what_was_kept_of_other_shards_or_damaged_is_found_anew(plan):
     assert first.stat().st_size > 9  # whole again
 
 
+@pytest.mark.cluster
 def test_workers_say_the_same_and_a_damaged_shard_in_one_sentence(plan, monkeypatch):
     monkeypatch.setattr(summaries, "FEW", 0)
-    monkeypatch.setattr(
-        summaries,
-        "as_finished",
-        lambda work, items, shared, _: [(item, work(item, shared), "") for item in items][::-1],
-    )
-    assert fan_out.as_finished  # what stands in for it here
-    there = summaries_of(plan.cohort, plan.asked, plan.config.cluster)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(summaries, "_of_shard", None)  # here
+        there = summaries_of(plan.cohort, plan.asked, plan.config.cluster)
+    assert len(list((plan.shards / FOLDER).iterdir())) == len(plan.cohort.manifest.shards)
+    shutil.rmtree(plan.shards / FOLDER)
     assert_same(dict(sorted(there.items())), summaries_of(plan.cohort, plan.asked))
     (plan.shards / plan.cohort.manifest.shards[0].name).write_bytes(b"")
     with pytest.raises(DamagedOutputError, match="altered"):
