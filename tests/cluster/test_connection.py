@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +19,7 @@ import pytest
 from dtb.cluster.connection import connected
 from dtb.config import ClusterConfig
 from dtb.errors import ConfigurationError, StageError, UserError
+from tests.mounts import may_mount
 from tests.sockets import assert_listening_on_loopback_alone, listening_sockets
 
 pytestmark = pytest.mark.own_ray
@@ -103,8 +107,6 @@ def test_a_machine_that_is_too_busy_for_ray_to_start_is_named_as_the_reason(monk
     ("fault", "words"),
     [
         ("long", r"too long a path for the sockets of Ray.* 2\d letters at most"),
-        ("full", r"is full: 1\.0 MiB are free"),
-        ("unmapped", r"may map 6\.0 GiB of memory \(`ulimit -v`\)"),
         ("other", r"Ray did not start on this machine: something new\. `dtb doctor`"),
     ],
 )
@@ -119,13 +121,45 @@ def test_what_keeps_ray_from_starting_is_said_in_a_sentence_of_its_own(fault, wo
     monkeypatch.setenv("TMPDIR", str(place / ("x" * 60 if fault == "long" else "")))
     (place / ("x" * 60)).mkdir()
     monkeypatch.setattr(ray, "init", broken)
-    if fault == "full":
-        monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**20}))
-    if fault == "unmapped":
-        monkeypatch.setattr("resource.getrlimit", lambda _: (6 * 2**30, 6 * 2**30))
     with pytest.raises((UserError, StageError), match=words), connected(ClusterConfig()):
         pass
     shutil.rmtree(place)
+
+
+CONNECT = """
+import ray
+from dtb.cluster.connection import connected
+from dtb.config import ClusterConfig
+from dtb.errors import UserError
+try:
+    with connected(ClusterConfig(num_cpus=1)):
+        print(ray.get(ray.remote(lambda number: number + 1).remote(6)))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.own_ray
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ("ulimit -v 6291456", r"may map 6\.0 GiB of memory \(`ulimit -v`\)"),
+        ("mount -t tmpfs -o size=1m none /mnt && export TMPDIR=/mnt", r"The disk of /mnt is full: 1\.0 MiB are free"),
+        ("export HOME=/proc", r"^7$"),
+    ],
+)
+def test_limits_and_disks_that_ray_starts_under(before, words) -> None:
+    """Really set: the first two are refused in a sentence, and a home folder that nobody can write to keeps nobody from anything."""
+    command = ["sh", "-c", f'{before} && exec "$0" -c "$1"', sys.executable, CONNECT]
+    if "mount" in before:
+        if not may_mount():
+            pytest.skip("needs to mount a small tmpfs in a mount namespace of its own, which root may")
+        command = ["unshare", "--mount", *command]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.search(words, done.stdout.strip()), done.stdout
 
 
 def test_a_token_that_is_missing_and_one_that_is_another_are_told_apart(tmp_path, monkeypatch) -> None:

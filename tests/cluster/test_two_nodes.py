@@ -28,6 +28,7 @@ from dtb.fleet.actors.ledger import Ledger
 from dtb.fleet.actors.run import run_pool
 from dtb.train.driver.room import require_room
 from tests.fleet.workers import FULL, Gated, Hungry
+from tests.mounts import may_mount
 from tests.train.conftest import small_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.own_ray, pytest.mark.slow]
@@ -84,15 +85,6 @@ def start_node(address: str, mark: str = "", before: str = "") -> subprocess.Pop
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
     )
-
-
-def may_mount() -> bool:
-    try:
-        return (
-            subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"], check=False).returncode == 0
-        )
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture(scope="module")

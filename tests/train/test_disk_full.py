@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounts import may_mount
 from tests.train.conftest import small_config
 from tests.train.ranks import train_on_ranks
 from tests.train.test_trainer import ROOT, assert_same_losses
@@ -57,14 +58,6 @@ worker.work(job)
 found = {"said": said, "epoch": checkpoint.progress.epoch, "passed_over": passed_over, "rows": read_rows(out)}
 Path(sys.argv[6]).write_text(json.dumps(found))
 """
-
-
-def may_mount() -> bool:
-    command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=1m none /mnt"]
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
 
 
 def test_full_disk_costs_what_came_after_the_last_checkpoint(shards, tmp_path):
