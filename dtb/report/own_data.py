@@ -19,7 +19,7 @@ TWIN, TWIN_ALONE, OWN, BLEND = "living_twin", "living_twin_no_connectome", "own_
 LINES = {
     TWIN: "twin and connectome",
     TWIN_ALONE: "twin without connectome",
-    BLEND: "twin blended with a baseline",
+    BLEND: "twin, blended",
     OWN: "own mean, shrunken",
     "best": "best baseline",
 }
@@ -113,7 +113,8 @@ def error_against_trials(name: str, rows: pd.DataFrame, *, colour: str, title: s
     with canvas(4.4, 3.9) as (figure, axes):
         drawn = draw_curves(axes, rows, colour=colour)
         axes.set_title(title)
-        figure.legend(loc="outside lower left", ncols=2)  # beside the lines, wherever these are
+        # Below the lines, wherever these are.
+        figure.legend(loc="outside lower left", ncols=2, columnspacing=1.0, handlelength=1.6)
         ends = "; ".join(f"{words} from {values[0]:.3g} to {values[-1]:.3g} ms" for words, values in drawn.items())
         return to_svg(figure, name, f"{title}: error over own trials. {ends}.")
 
