@@ -68,6 +68,26 @@ class SharedFolder:
         """Whether the worker's mark can be seen here, at last."""
         return self._appears(worker)
 
+    def require_seen(self, worker: str, node: str) -> None:
+        """Refuse a folder in which the worker's mark cannot be seen here.
+
+        Parameters
+        ----------
+        worker : str
+        node : str
+            Name of its machine.
+
+        Raises
+        ------
+        ConfigurationError
+            It cannot.
+        """
+        if not self.was_seen_by(worker):
+            raise ConfigurationError(
+                f"What node {node} writes to {self.folder} does not appear here. Give an output folder on a file system that all nodes of "
+                "the cluster share, at the same path."
+            )
+
     def holds(self, name: str) -> bool:
         """Whether a mark can be seen here now."""
         # To list a folder asks the server anew, where to ask for a name may be answered from a cache.

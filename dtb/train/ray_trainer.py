@@ -27,7 +27,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from dtb.cluster.shared_folder import SharedFolder
 from dtb.errors import ConfigurationError
-from dtb.train.driver.failures import FailureLog, leaving_nodes
+from dtb.train.driver.failures import FailureLog, leaving_nodes, tell_mark
 from dtb.train.driver.room import resources_of_worker
 from dtb.train.process_group import NodeTorchConfig
 
@@ -80,7 +80,7 @@ def run_on_ray(folders: Sequence[SharedFolder], job: Job, storage: Path) -> bool
     is_private = plan.config.cluster.ray_address is None
     workers = (config.min_workers, config.num_workers) if config.min_workers else config.num_workers
     trainer = _Trainer(
-        functools.partial(work_if_shared, folders, job, leaving_nodes=leaving_nodes),
+        functools.partial(work_if_shared, folders, job, leaving_nodes=leaving_nodes, tell_mark=tell_mark),
         torch_config=NodeTorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers,
@@ -92,7 +92,7 @@ def run_on_ray(folders: Sequence[SharedFolder], job: Job, storage: Path) -> bool
             name=f"train-{uuid.uuid4().hex[:12]}",
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=config.max_failures),
-            callbacks=[FailureLog(plan.out)],
+            callbacks=[FailureLog(folders[0])],
         ),
     )
     trainer.is_private = is_private

@@ -73,8 +73,21 @@ class Job:
     key: bytes = dataclasses.field(default_factory=user_key, repr=False)
 
 
-def work_if_shared(folders: Sequence[SharedFolder], job: Job, leaving_nodes: Callable[[], tuple[str, ...]]) -> bool:
+def work_if_shared(
+    folders: Sequence[SharedFolder],
+    job: Job,
+    leaving_nodes: Callable[[], tuple[str, ...]],
+    tell_mark: Callable[[str], None],
+) -> bool:
     """Train as one rank, if the output folder (the first one) is the driver's on this node too; see `work` and `look_out_of`.
+
+    Parameters
+    ----------
+    folders : sequence of SharedFolder
+    job : Job
+    leaving_nodes : callable
+    tell_mark : callable
+        Tells the driver's node of the mark that this rank left in the folder, another way than by the folder.
 
     Raises
     ------
@@ -83,7 +96,9 @@ def work_if_shared(folders: Sequence[SharedFolder], job: Job, leaving_nodes: Cal
     TooManyAtOnceError
         Memory does not hold so many people at once.
     """
-    folders[0].require(f"worker-{secrets.token_hex(8)}")
+    mark = f"worker-{secrets.token_hex(8)}"
+    folders[0].require(mark)
+    tell_mark(mark)
     with full_memory_told():
         return work(job, look_out_of(folders, leaving_nodes))
 

@@ -11,6 +11,7 @@ import torch
 from ray.exceptions import OutOfMemoryError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.errors import ConfigurationError, FinalError
 from dtb.shards.read import open_cohort
 from dtb.train.at_once import TooManyAtOnceError, full_memory_told, in_pieces, more_pieces, pieces_that_fit
@@ -53,7 +54,7 @@ def test_what_rays_monitor_ends_is_tried_with_fewer_and_not_as_it_was(tmp_path):
         1: WorkerHealthCheckFailedError("A worker health check failed", died),
     }
     with pytest.raises(TooManyAtOnceError, match="Ray's monitor ended rank 1"):
-        FailureLog(tmp_path).after_exception(None, errors)
+        FailureLog(SharedFolder(tmp_path, "")).after_exception(None, errors)
 
 
 def test_as_few_are_taken_at_once_as_a_gpu_seems_to_hold(shards, tmp_path):

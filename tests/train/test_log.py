@@ -9,6 +9,7 @@ import time
 import pytest
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.errors import ConfigurationError, FinalError, StageError
 from dtb.train.driver.failures import FailureLog
 from dtb.train.log import tell_going_on
@@ -29,7 +30,7 @@ def test_a_failure_is_one_line_that_names_who_is_lost(tmp_path, errors, words):
     wrapped = {
         rank: UserExceptionWithTraceback(error, "...") if error is not GONE else error for rank, error in errors.items()
     }
-    FailureLog(tmp_path).after_exception(None, wrapped)
+    FailureLog(SharedFolder(tmp_path, "")).after_exception(None, wrapped)
     assert (tmp_path / "notes.log").read_text() == f"{words} Training begins again where the newest checkpoint is.\n"
 
 
@@ -38,13 +39,13 @@ def test_what_was_given_wrong_is_not_tried_again(tmp_path):
     for kind in (ConfigurationError, FinalError):
         errors = {0: CUT, 1: UserExceptionWithTraceback(kind("It does not fit."), "...")}
         with pytest.raises(kind, match="It does not fit"):
-            FailureLog(tmp_path).after_exception(None, errors)
+            FailureLog(SharedFolder(tmp_path, "")).after_exception(None, errors)
     assert not (tmp_path / "notes.log").exists()
 
 
 def test_what_a_worker_said_itself_is_not_said_twice_and_the_time_is_known(tmp_path, monkeypatch):
     errors = {0: UserExceptionWithTraceback(StageError("The loss of p1 is not a finite number."), "...")}
-    FailureLog(tmp_path).after_exception(None, errors)
+    FailureLog(SharedFolder(tmp_path, "")).after_exception(None, errors)
     assert not (tmp_path / "notes.log").exists()
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps({"epoch": epoch}) + "\n" for epoch in (1, 2, 3)))
     os.utime(tmp_path / ".broken", (1000, 1000))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+import ray.train
 from ray.train import UserCallback, get_preemption_info
 
+from dtb.cluster.shared_folder import SharedFolder
 from dtb.errors import ConfigurationError, FinalError, StageError
 from dtb.train.at_once import TooManyAtOnceError, is_full
 from dtb.train.log import tell_broken
@@ -15,19 +17,34 @@ from dtb.train.log import tell_broken
 _MOST_LETTERS = 200
 _DEAD = "WorkerHealthCheckFailedError"
 """Ray Train's error of a rank that answers no more. Its type is none of Ray's public ones."""
+_MARK, _NODE = "mark", "node"
 
 
 class FailureLog(UserCallback):
-    """Writes a training's failures among its notes.
+    """Writes a training's failures among its notes, and looks for what its ranks write.
+
+    Ray Train's controller, which calls it, runs on the driver's node.
 
     Parameters
     ----------
-    out : Path
-        Output folder of the training.
+    folder : SharedFolder
+        Output folder of the training, which the driver marked.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, folder: SharedFolder) -> None:
+        self._folder, self._out = folder, folder.folder
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Look for the marks that ranks left in the output folder (`tell_mark`).
+
+        Raises
+        ------
+        ConfigurationError
+            One is not there: checkpoints and the twin would be lost with that node.
+        """
+        del run_context, checkpoint
+        for said in metrics:
+            self._folder.require_seen(said[_MARK], said[_NODE])
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
         """Report ranks that broke, unless they have reported it themselves.
@@ -60,6 +77,11 @@ class FailureLog(UserCallback):
         else:
             lost = f"{_ranks(others)} ({first})"
         tell_broken(self._out, f"Lost: {lost}. Training begins again where the newest checkpoint is.")
+
+
+def tell_mark(name: str) -> None:
+    """Tell `FailureLog` of a mark that this rank left in the output folder; every rank must call it."""
+    ray.train.report({_MARK: name, _NODE: socket.gethostname()})
 
 
 def leaving_nodes() -> tuple[str, ...]:
