@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import socket
-import subprocess
 import time
 
 import pytest
@@ -16,18 +14,18 @@ from dtb.cluster.connection import prepare_environment
 from dtb.cluster.shared_folder import marked
 from dtb.errors import ConfigurationError
 from dtb.train.trainer import train
+from tests.cluster.test_two_nodes import start_node
+from tests.mounts import may_mount
 from tests.train.conftest import small_config
-from tests.train.test_disk_full import may_mount
 
 pytestmark = [pytest.mark.cluster, pytest.mark.own_ray, pytest.mark.slow]
 
 # `hidden` is another disk there. In `layered` all can be read, but what is written there stays there, as with a container's layers.
-NODE = """
+BEFORE = """
 mount -t tmpfs none {base}/hidden
 mount -t tmpfs none /mnt
 mkdir /mnt/upper /mnt/work
 mount -t overlay none -o lowerdir={base}/layered,upperdir=/mnt/upper,workdir=/mnt/work {base}/layered
-exec ray start --address {address} --num-cpus 1 --object-store-memory 80000000 --disable-usage-stats --block
 """
 
 
@@ -42,11 +40,7 @@ def base(tmp_path_factory):
         (base / name).mkdir()
     head = {"num_cpus": 0, "object_store_memory": 80 * 2**20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    node = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-ec", NODE.format(base=base, address=cluster.address)],
-        env=os.environ | {"RAY_AUTH_MODE": "token"},
-        stdout=subprocess.DEVNULL,
-    )
+    node = start_node(cluster.address, "marked", BEFORE.format(base=base))
     try:
         ray.init(address=cluster.address, log_to_driver=False)
         until = time.monotonic() + 120
