@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -118,6 +119,7 @@ class Actor:
             if has_gpu():
                 _take_gpu(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
             self._worker = self._make_worker(self._shared)
+            _keep_to_cores(ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0))
         except Exception as problem:  # noqa: BLE001  it may be this node's alone; the driver decides
             error = _reason(problem)
         return Started(ray.get_runtime_context().get_node_id(), socket.gethostname(), error)
@@ -163,6 +165,13 @@ class Actor:
 
 
 _Part = tuple[list[StatusRow], Mapping[str, pa.Table]]
+
+
+def _keep_to_cores(share: float) -> None:
+    """Compute with as many threads as cores were reserved, whatever OMP_NUM_THREADS says: others would wait in loops."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(max(1, int(share)))
 
 
 def _take_gpu(share: float) -> None:

@@ -24,7 +24,7 @@ from dtb.fleet.actors.driver import Driver
 from dtb.fleet.actors.ledger import Ledger
 from dtb.fleet.actors.run import batches_of, run_pool
 from dtb.fleet.actors.sizing import sized
-from tests.fleet.placed import Placed
+from tests.fleet.placed import Placed, Threaded
 from tests.fleet.workers import Allocating, Erasing, Misbehaving, Poisoned, Unbuildable
 
 pytestmark = pytest.mark.own_ray
@@ -131,6 +131,15 @@ def test_an_actor_keeps_the_memory_that_a_step_frees_for_the_next(cluster: None,
     run_pool(Allocating, None, people(1), ledger, FLEET, description="test")
     # 64 MiB are 16,384 pages, each a fault if the block was given back in between.
     assert ledger.read("values")["value"].to_pylist()[0] < 1000
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("cores", "threads"), [(0.5, 1), (2, 2)])
+def test_an_actor_has_as_many_threads_as_cores(cluster: None, tmp_path: Path, cores: float, threads: int) -> None:
+    ledger = Ledger(tmp_path, ["values"])
+    fleet = FleetConfig(num_actors=1, cpus_per_actor=cores, subjects_per_batch=1)
+    run_pool(Threaded, None, people(1), ledger, fleet, description="test")
+    assert ledger.read("values")["value"].to_pylist() == [threads]
 
 
 @pytest.mark.cluster
