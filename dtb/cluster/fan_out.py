@@ -100,7 +100,7 @@ def as_finished(
                 process, found = ray.get(reference)
                 if mark is not None and process not in seen:
                     seen.add(process)
-                    _require_seen(mark, process)
+                    mark.require_seen(process, process.rpartition("-")[0])
             except ray.exceptions.RayTaskError as error:
                 raise (error.cause if isinstance(error.cause, ConfigurationError) else error) from None
             except tuple(deaths) as error:
@@ -153,11 +153,3 @@ def _in_folder(
         folder.require(process)
         _proved.add(folder.word)
     return process, work(item, shared)
-
-
-def _require_seen(folder: SharedFolder, process: str) -> None:
-    if not folder.was_seen_by(process):
-        raise ConfigurationError(
-            f"What node {process.rpartition('-')[0]} writes to {folder.folder} does not appear here. Give an output folder on a file "
-            "system that all nodes of the cluster share, at the same path."
-        )

@@ -196,15 +196,16 @@ class Driver:
     def _next_for(self, slot: _Slot) -> _Batch | None:
         """Take the first batch that this actor may have: nobody who failed on it or its node, unless it is the only one and works."""
         may_retry = len(self._slots) == 1 and self._blame.works(slot.number)
-        others = self._has_others_than(slot.node)
         for place, batch in enumerate(self._pending):
-            if may_retry or not any(self._failed_with(key, slot, others=others) for key in batch.keys):
+            if may_retry or not any(self._failed_with(key, slot) for key in batch.keys):
                 del self._pending[place]
                 return batch
         return None
 
-    def _failed_with(self, key: str, slot: _Slot, *, others: bool) -> bool:
-        return self._blame.has_failed_on(key, slot.number) or (others and self._blame.has_failed_at(key, slot.node))
+    def _failed_with(self, key: str, slot: _Slot) -> bool:
+        return self._blame.has_failed_on(key, slot.number) or (
+            self._blame.has_failed_at(key, slot.node) and self._has_others_than(slot.node)
+        )
 
     def _has_others_than(self, node: str) -> bool:
         """Whether an actor works on another node than this one, or may be about to."""

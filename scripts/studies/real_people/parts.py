@@ -74,7 +74,7 @@ class Work:
         self.name_openly(self.folder / "shards")
 
     def name_openly(self, shards: Path) -> None:
-        """Give shards that are to be made the key that everybody knows.
+        """Write the key that everybody knows for shards that are to be made.
 
         These people are published. With it they have the same pseudonyms, and so the same folds and the same order in training, each time.
         """
