@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from dtb.train.engine import accumulation_steps, bucket_size, deepspeed_settings
 from dtb.train.log import METRICS_FILE, read_metrics, read_tracker_id, tell_broken
 from dtb.train.plan import Plan, estimated_bytes, make_plan
 from dtb.train.quarantine import quarantine, read_quarantine, refuse_if_too_many
+from dtb.train.scales import scales_of
 from dtb.train.start import normalise
 from dtb.train.start.summaries import FEW, Summary, summaries_of
 from dtb.train.stopping import has_lost_announced_node, saving_on_termination
@@ -187,35 +188,8 @@ def _normalisation(plan: Plan, summaries: Mapping[str, Summary], left_out: set[s
     """Return the scales; those that the training was begun with, if any, because components are determined only up to their sign."""
     path = plan.out / NORMALISATION_FILE
     if not path.is_file():
-        normalise.save(path, measure_scales(plan, summaries, left_out))
+        normalise.save(path, scales_of(plan, summaries, left_out))
     return normalise.load(path)
-
-
-def measure_scales(
-    plan: Plan, summaries: Mapping[str, Summary] | None = None, left_out: Collection[str] = ()
-) -> normalise.Normalisation:
-    """Return the scales and the initial latents of a training, from its training people without those left out.
-
-    Validation people have no part in them, for they judge: when training stops, how wide bands are that hold people, and how much of a
-    twin and how much of a regression to take. What is known of everybody is found first, if it is not given.
-    """
-    found = summaries_of(plan.cohort, plan.asked) if summaries is None else summaries
-    people = [who for who in plan.split.train if who not in left_out]
-    reference_RR = None
-    if plan.config.twin.connectome_space == "tangent":
-        connectomes = map(plan.cohort.connectome, people)
-        reference_RR, warning = normalise.tangent_reference(connectomes, plan.card.sizes.num_regions)
-        if warning is not None:
-            err.print(f"Warning: {warning}")
-    return normalise.measure(
-        ((plan.cohort.connectome(who), found[who]) for who in people),
-        plan.card.sizes.num_edges,
-        len(plan.bold_regions),
-        plan.config.twin.connectome_components,
-        reference_RR,
-        num_latents=plan.config.twin.latent_size if plan.asked.taskset is not None else 0,
-        bold_of_cohort=plan.asked.bold_of_cohort,
-    )
 
 
 def _run_workers(

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dtb.config import Config
 from dtb.shards.read import open_cohort
 from dtb.train.plan import make_plan
-from dtb.train.trainer import measure_scales
+from dtb.train.scales import measure_scales
 from dtb.train.worker import Job
 
 _TIME_OUT = timedelta(seconds=300)

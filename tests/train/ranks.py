@@ -21,7 +21,7 @@ from dtb.config import Config
 from dtb.shards.read import open_cohort
 from dtb.train.engine import read_user_settings
 from dtb.train.plan import make_plan
-from dtb.train.trainer import measure_scales
+from dtb.train.scales import measure_scales
 from dtb.train.worker import Job, work
 
 

@@ -12,8 +12,8 @@ from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, make_plan
 from dtb.train.quarantine import unfit
+from dtb.train.scales import measure_scales
 from dtb.train.start.measure_people import measure_people, save_effects
-from dtb.train.trainer import measure_scales
 from dtb.twin import prior_of
 from dtb.twin.objective import Objective
 from tests.shards.people import DESCRIPTION

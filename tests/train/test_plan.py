@@ -11,7 +11,7 @@ from dtb.config import SegmentConfig
 from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, estimated_bytes, make_plan
-from dtb.train.trainer import measure_scales
+from dtb.train.scales import measure_scales
 from tests.train.conftest import small_config, write_cohort
 
 BY_STEP = {"press": "sigmoid", "bold": "direct", "person_effects": False}

@@ -11,7 +11,7 @@ import torch
 from dtb.errors import ConfigurationError
 from dtb.shards.read import open_cohort
 from dtb.train.plan import Plan, make_plan
-from dtb.train.trainer import measure_scales
+from dtb.train.scales import measure_scales
 from dtb.twin.export import read_twin, save_twin
 from tests.shards.people import DESCRIPTION
 from tests.train.conftest import small_config, write_cohort

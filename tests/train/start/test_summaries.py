@@ -12,9 +12,9 @@ import pytest
 from dtb.errors import DamagedOutputError
 from dtb.shards.read import Cohort, open_cohort
 from dtb.train.plan import make_plan
-from dtb.train.start import summaries
+from dtb.train.scales import measure_scales, scales_of
+from dtb.train.start import normalise, summaries
 from dtb.train.start.summaries import FOLDER, Moments, summaries_of
-from dtb.train.trainer import measure_scales
 from tests.train.conftest import small_config, write_cohort
 from tests.train.test_faults import with_nan
 
@@ -77,6 +77,36 @@ def test_what_was_kept_of_other_shards_or_damaged_is_found_anew(plan):
     assert_same(summaries_of(plan.cohort, plan.asked), found)
     first, *_ = (plan.shards / FOLDER).iterdir()
     assert first.stat().st_size > 9  # whole again
+
+
+def test_scales_are_found_once_for_the_same_people_and_settings_and_anew_for_others(plan, monkeypatch):
+    found = summaries_of(plan.cohort, plan.asked)
+    scales = scales_of(plan, found, {"p0001"})
+    (kept,) = (plan.shards / FOLDER).glob("scales-*")
+    others = [(plan, {"p0001", next(who for who in plan.split.train if who != "p0001")})]
+    for change in ({"connectome_components": 2}, {"latent_size": 3}, {"connectome_space": "tangent"}):
+        twin = dataclasses.replace(plan.config.twin, **change)
+        others.append((dataclasses.replace(plan, config=dataclasses.replace(plan.config, twin=twin)), {"p0001"}))
+    times = dataclasses.replace(plan.split, kind="temporal", train_until=0.5)
+    others.append((dataclasses.replace(plan, split=times), {"p0001"}))
+    with monkeypatch.context() as once:
+        once.setattr(Cohort, "connectome", None)  # no connectome is read a second time
+        again = scales_of(plan, found, {"p0001"})
+        for name, array in vars(scales).items():
+            np.testing.assert_array_equal(getattr(again, name), array, err_msg=name)
+        for other in others:
+            with pytest.raises(TypeError):
+                scales_of(other[0], found, other[1])
+    kept.write_bytes(kept.read_bytes()[:-9])
+    scales_of(plan, found, {"p0001"})
+    np.testing.assert_array_equal(normalise.load(kept).edge_mean_E, scales.edge_mean_E)
+
+
+def test_scales_are_found_where_nobody_may_write_beside_the_shards(plan):
+    found = summaries_of(plan.cohort, plan.asked)
+    shutil.rmtree(plan.shards / FOLDER)
+    (plan.shards / FOLDER).touch()
+    assert np.isfinite(scales_of(plan, found, {"p0001"}).edge_mean_E).all()
 
 
 @pytest.mark.cluster
