@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ import yaml
 
 from dtb.cli.command_line import parse
 from dtb.cli.entry import exit_code
-from dtb.config import ClusterConfig, Config, from_mapping
+from dtb.config import ClusterConfig, Config, FleetConfig, TrainConfig, from_mapping
 from dtb.errors import ConfigurationError
 from dtb.submit.nodes import Nodes, count_nodes
 from dtb.submit.rayjob import MAX_NAME, job_name, render_rayjob
@@ -39,6 +40,15 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
         Path("mine.yaml").write_text("name: Stroop & faces\nlaunch: {secrets: [WANDB_API_KEY]}\n")
         Path("zero.json").write_text('{"zero_optimization": {"stage": 1}}\n')
         yield parse("submit", ["mine.yaml", "/shared/run", "--train.deepspeed", "zero.json", *GPUS, *FLEET])[1]
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[str]:
+    """Return a command's beginning that gives it a process namespace of its own, where it sees no other run."""
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a process namespace of its own, which root may make")
+    return alone
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +121,10 @@ until [ -e begun ]; do sleep 0.1; done
 """
 
 
-def test_a_head_pod_that_is_taken_back_waits_until_the_run_has_saved(objects: list[dict[str, Any]], tmp_path) -> None:
+def test_a_head_pod_that_is_taken_back_waits_until_the_run_has_saved(
+    objects: list[dict[str, Any]], alone: list[str], tmp_path: Path
+) -> None:
     """In a process namespace of its own, where it sees no other run."""
-    alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs a process namespace of its own, which root may make")
     (head,) = objects[1]["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
     command = head["lifecycle"]["preStop"]["exec"]["command"]
     done = subprocess.run([*alone, "bash", "-ec", POD, "pod", *command], cwd=tmp_path, check=False, timeout=50)
@@ -235,6 +244,33 @@ def test_the_batch_script_lays_out_its_files_keeps_a_token_to_itself_and_starts_
     done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True, env=environment)
     assert done.returncode != 0
     assert "WANDB_API_KEY: is not set" in done.stderr
+
+
+@pytest.mark.cluster
+def test_a_slurm_job_in_which_ray_does_not_start_ends_with_1(config: Config, alone: list[str], tmp_path: Path) -> None:
+    """Ray's own `symmetric-run`, which ends by ending every Ray that it sees."""
+    programs, one_node = tmp_path / "bin", dataclasses.replace(config, train=TrainConfig(), fleet=FleetConfig())
+    programs.mkdir()
+    stand_ins = {
+        "hostname": "echo 127.0.0.1",
+        "srun": f'while [ "$1" != ray ]; do shift; done\n{shlex.join(alone)} "$@"\ncode=$?\necho "srun: $code"; exit $code',
+        "ray": f'exec {shlex.quote(sys.executable)} -c "from ray.scripts.scripts import main; main()" "$@"',
+    }
+    for name, lines in stand_ins.items():
+        (programs / name).write_text(f"#!/bin/bash\n{lines}\n")
+        (programs / name).chmod(0o755)
+    script = render_slurm(one_node, str(tmp_path / "run"))
+    assert "--min-nodes 1 " in script
+    environment = {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin",
+        "WANDB_API_KEY": "hush-hush",
+        "SLURM_JOB_ID": "7",
+        "RAY_TMPDIR": str(tmp_path / ("long" * 30)),  # no socket's name may be so long
+    }
+    done = subprocess.run(["bash"], input=script, text=True, check=False, capture_output=True, env=environment)
+    assert "Failed to start Ray" in done.stderr
+    assert "srun: 0" in done.stdout  # as if all were well
+    assert (done.returncode, "The run never began: Ray did not start" in done.stderr) == (1, True)
 
 
 def test_the_batch_script_hands_slurm_s_signal_to_the_run_alone_and_waits_for_it(
