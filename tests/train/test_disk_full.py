@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dtb.config import to_yaml
+from dtb.files import write_text
 from tests.mounts import may_mount
 from tests.train.conftest import small_config
 from tests.train.ranks import train_on_ranks
@@ -83,3 +85,45 @@ def test_full_disk_costs_what_came_after_the_last_checkpoint(shards, tmp_path):
     assert len(found["passed_over"]) == 1
     undisturbed = train_on_ranks(small_config(max_epochs=LAST), shards, tmp_path / "undisturbed", 1)
     assert_same_losses(found["rows"], undisturbed, 1e-6)
+
+
+# The same with the command and a Ray of its own: the disk is filled while a later epoch is trained.
+COMMAND = """
+import subprocess, sys, time
+from pathlib import Path
+config, shards, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(out)], check=True)
+with open(sys.argv[4], "w") as said:
+    command = [sys.executable, "-m", "dtb", "train", shards, str(out), "--config", config]
+    training = subprocess.Popen(command, stdout=said, stderr=said)
+    metrics = out / "metrics.jsonl"
+    while not metrics.is_file() or metrics.read_text().count("\\n") < 2:
+        assert training.poll() is None
+        time.sleep(0.01)
+    with (out / "ballast").open("wb", buffering=0) as stream:
+        while training.poll() is None:
+            try:
+                stream.write(bytes(4096))
+            except OSError:
+                time.sleep(0.01)
+sys.exit(training.wait())
+"""
+
+
+@pytest.mark.cluster
+def test_a_full_disk_is_not_tried_again(shards, tmp_path):
+    if not may_mount():
+        pytest.skip("needs to mount a small tmpfs in a mount namespace of its own, which root may")
+    out, said = tmp_path / "out", tmp_path / "said"
+    out.mkdir()
+    write_text(tmp_path / "mine.yaml", to_yaml(small_config(max_epochs=5000, patience_epochs=5000, max_failures=3)))
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", COMMAND, *map(str, (tmp_path / "mine.yaml", shards, out, said))],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        timeout=300,
+    )
+    told = said.read_text()
+    assert (done.returncode, told.count("No space is left on the disk of")) == (1, 1), told[-3000:]
+    assert "begins again" not in told
