@@ -161,9 +161,18 @@ class _Named(TorchFunctionMode):
             lambda value: DEVICE if isinstance(value, torch.device) and value.type == "cuda" else value,
             (args, kwargs or {}),
         )
+        if func is torch.Tensor.__getitem__ and isinstance(args[0], There):
+            args = (args[0], _with_tensors(args[1]))
         if func in _OF_LISTS and _asks_for_it(kwargs.get("device")):  # torch makes these without asking a mode
             return func(*args, **{**kwargs, "device": "cpu"}).to(DEVICE)
         return func(*args, **kwargs)
+
+
+def _with_tensors(index: Any) -> Any:
+    """Return an index with tensors in place of lists: torch makes those itself, without values where the device says that it is `meta`."""
+    if isinstance(index, list):
+        return torch.tensor(index).to(DEVICE)
+    return tuple(map(_with_tensors, index)) if isinstance(index, tuple) else index
 
 
 def _autocast(device_type: str, **settings: Any) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
 import pytest
+import torch
 
 from dtb.cli.command_line import parse
+from dtb.config import ClusterConfig
+from dtb.train.driver.room import require_machine
 from scripts.bench import gpu_day
 from scripts.bench.gpu_day import Step
 
@@ -46,6 +50,38 @@ def test_all_steps_together_take_at_most_twenty_minutes_and_their_commands_can_b
             for word in step.command:
                 if word.endswith((".py", ".yaml")) or word.startswith("tests/"):
                     assert (gpu_day.ROOT / word).exists()
+
+
+def test_one_gpu_is_enough_for_every_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for step in gpu_day.steps_on_gpu(tmp_path):
+        if "run" in step.command:
+            _, config = parse("run", step.command[step.command.index("run") + 1 :])
+            require_machine(dataclasses.replace(config, cluster=ClusterConfig(num_cpus=16)))
+
+
+def test_every_file_with_a_test_that_needs_a_gpu_is_run_on_it():
+    marked = [path for path in (gpu_day.ROOT / "tests").rglob("test_*.py") if "@pytest.mark.gpu\n" in path.read_text()]
+    assert marked
+    named = [gpu_day.ROOT / name for name in gpu_day.GPU_TESTS]
+    assert [path for path in marked if not any(path.is_relative_to(one) for one in named)] == []
+
+
+def test_a_gpu_that_torch_cannot_use_is_no_machine_without_one(tmp_path, monkeypatch, capsys):
+    (tmp_path / "version").touch()
+    monkeypatch.setattr(gpu_day, "_DRIVER", tmp_path / "version")
+    monkeypatch.setattr(gpu_day, "machine", lambda: {"gpu": None, "torch": "1.0+cpu"})
+    assert gpu_day.main(tmp_path / "out") == 2
+    assert "cannot be used by torch 1.0+cpu" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_step_leaves_running_holds_nothing_up(tmp_path, monkeypatch, capfd):
+    child = f"import subprocess, sys; print('begun', flush=True); subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(20)'], start_new_session=True)"
+    found = gpu_day.done(Step("leaves", python(child), 1))
+    assert (found["outcome"], found["tail"]) == ("passed", ["begun"])
+    assert found["seconds"] < 15
+    assert "begun" in capfd.readouterr().out
 
 
 def test_a_trainings_operations_stand_beside_the_devices_peak(tmp_path):

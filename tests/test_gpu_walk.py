@@ -58,7 +58,7 @@ def updated(shared_twin: SharedTwin) -> dict[str, pa.Table]:
 
 
 def searched(shared_twin: SharedTwin) -> dict[str, pa.Table]:
-    """Search, and return what everybody's twin does before any change."""
+    """Search, and return what everybody's twin does before any change and what changes were found."""
     asked = InterveneConfig(budget=0.2, num_steps=2, task="stroop", metric="euclidean")
     target = make_search_target(asked, shared_twin)
     surveyed = SurveyWorker([shared_twin], target, seed=0, sample=frozenset(KEYS)).work(KEYS)
@@ -66,8 +66,11 @@ def searched(shared_twin: SharedTwin) -> dict[str, pa.Table]:
     survey = dataclasses.replace(
         target.survey([surveyed.tables["people"]], ()), support=Support(num_people=30, r=0.6, p_value=0.001)
     )
-    SearchWorker([shared_twin], target, seed=0, survey=survey).work(KEYS)
-    return dict(surveyed.tables)
+    found = SearchWorker([shared_twin], target, seed=0, survey=survey).work(KEYS)
+    assert not found.failures
+    assert found.tables
+    assert all(table.num_rows for table in found.tables.values())
+    return {f"before.{name}": table for name, table in surveyed.tables.items()} | dict(found.tables)
 
 
 def numbers(tables: dict[str, pa.Table]) -> dict[str, np.ndarray]:

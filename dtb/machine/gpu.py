@@ -76,5 +76,7 @@ def keep_to_share(device: torch.device, share: float) -> int:
     total = torch.cuda.get_device_properties(device).total_memory
     allowed = bytes_of_share(total, share)
     if share < 1:
-        torch.cuda.set_per_process_memory_fraction(allowed / total, device)
+        # PyTorch refuses a device without a number here.
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(allowed / total, index)
     return allowed

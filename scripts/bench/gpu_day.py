@@ -13,17 +13,22 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).parents[2]
 DTB = (sys.executable, "-m", "dtb")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", "--durations-min=5")
+GPU_TESTS = ("tests/twin/recurrence", "tests/machine/test_gpu.py")
 _TAIL_LINES = 40
+_TO_END_SECONDS = 30
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +56,11 @@ def steps_on_gpu(out: Path) -> list[Step]:
     run = out / "run"
     on_gpu = ("--fleet.gpus-per-actor=0.5", "--fleet.num-actors=1")
     return [
-        Step("tests marked `gpu`, and the kernels", (*PYTEST, "-m", "gpu or not gpu", "tests/twin/recurrence"), 4),
+        Step("tests marked `gpu`, and the kernels", (*PYTEST, "-m", "gpu or not gpu", *GPU_TESTS), 4),
         Step("the recurrence", (sys.executable, "scripts/bench/scan.py", "--device", "cuda"), 5),
         Step(
             "training, simulation and search",
-            (*DTB, "run", "configs/demo.yaml", str(run), "--train.use-gpu", *on_gpu),
+            (*DTB, "run", "configs/demo.yaml", str(run), "--train.use-gpu", "--train.num-workers=1", *on_gpu),
             8,
         ),
         Step("update", (*DTB, "update", str(run / "shards"), str(run / "train"), str(out / "update"), *on_gpu), 2),
@@ -113,27 +118,24 @@ def done(step: Step) -> dict[str, Any]:
     """Do a step, and return its figures; what it prints is shown as it comes, and the end of it kept."""
     print(f"\n== {step.name}\n$ {' '.join(step.command)}", flush=True)
     began = time.monotonic()
-    child = subprocess.Popen(
-        step.command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **step.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = child.communicate(timeout=60 * step.minutes)
-        code: int | None = child.returncode
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGTERM)
-        try:
-            said, _ = child.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            said, _ = child.communicate()
-        code = None
-    print(said, flush=True)
+    # A file, and no pipe: what a step leaves running may hold that open for ever.
+    with tempfile.NamedTemporaryFile() as written, Path(written.name).open(encoding="utf-8", errors="replace") as read:
+        child = subprocess.Popen(
+            step.command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **step.environment},
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        code = _shown(child, read, began + 60 * step.minutes)
+        if code is None:
+            os.killpg(child.pid, signal.SIGTERM)
+            if _shown(child, read, time.monotonic() + _TO_END_SECONDS) is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        read.seek(0)
+        said = read.read()
     outcome = (
         "passed" if code == 0 else f"took longer than {step.minutes:g} min" if code is None else f"failed ({code})"
     )
@@ -144,6 +146,16 @@ def done(step: Step) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 1),
         "tail": said.splitlines()[-_TAIL_LINES:],
     }
+
+
+def _shown(child: subprocess.Popen[bytes], written: TextIO, until: float) -> int | None:
+    """Show what a command writes, as it comes, and return its exit code; None if it has not ended by then."""
+    code = None
+    while code is None and time.monotonic() < until:
+        time.sleep(0.1)
+        code = child.poll()
+        print(written.read(), end="", flush=True)
+    return code
 
 
 def training_figures(run: Path) -> dict[str, float]:
@@ -182,9 +194,16 @@ def main(out: Path) -> int:
     if out.exists() and any(out.iterdir()):
         print(f"{out} is not empty: remove it, or give another folder.", file=sys.stderr)
         return 2
+    here = machine()
+    if here["gpu"] is None and (_DRIVER.exists() or shutil.which("nvidia-smi")):
+        print(
+            f"This machine has NVIDIA's driver, but its GPU cannot be used by torch {here['torch']}: nothing would be seen of it. Make the "
+            "environment with a build for CUDA, as DTB_TORCH=cu130 bash scripts/gpu_day does (remove .venv before), or see `dtb doctor`.",
+            file=sys.stderr,
+        )
+        return 2
     out.mkdir(parents=True, exist_ok=True)
     out = out.resolve()
-    here = machine()
     steps = steps_on_gpu(out) if here["gpu"] else steps_without()
     found: dict[str, Any] = {"machine": here, "steps": []}
     for step in steps:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -54,6 +56,20 @@ def test_shares_of_a_gpu_leave_room_for_what_its_driver_takes_for_each_process()
     assert bytes_of_share(total, 1.0) == bytes_of_share(total, 2.0) == total
     assert 4 * bytes_of_share(total, 0.25) == total - 4 * 512 * 2**20
     assert bytes_of_share(2**20, 0.1) == 0
+
+
+@pytest.mark.parametrize(("device", "limited"), [("cuda", 2), ("cuda:1", 1)])
+def test_a_share_is_kept_of_the_gpu_that_this_process_uses(monkeypatch, device, limited):
+    """With all of PyTorch but the driver's own calls."""
+    limits = []
+    properties = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *limit: limits.append(limit), raising=False)
+    allowed = keep_to_share(torch.device(device), 0.25)
+    assert limits == [(allowed / properties.total_memory, limited)]
 
 
 @pytest.mark.gpu

@@ -148,7 +148,8 @@ def test_deepspeed_itself_accepts_each_stage_and_precision_on_one_and_on_many_gp
         monkeypatch.setattr("deepspeed.comm.is_initialized", lambda: True)
         monkeypatch.setattr("deepspeed.comm.get_rank", lambda *_: 0)
         monkeypatch.setattr("deepspeed.comm.get_world_size", lambda *_, size=num_ranks: size)
-        settings = deepspeed_settings(TrainConfig(batch_size=16, zero_stage=stage, precision=precision), num_ranks, {})
+        train = TrainConfig(batch_size=16, zero_stage=stage, precision=precision, use_gpu=True)
+        settings = deepspeed_settings(train, num_ranks, {})
         settings["zero_optimization"]["reduce_bucket_size"] = bucket_size(settings, 1000)
         read = DeepSpeedConfig(settings)
         assert read.zero_optimization_stage == stage
