@@ -128,6 +128,15 @@ def test_overview_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Research use only" in text
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_overview_is_wrapped_to_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert exit_code(["--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

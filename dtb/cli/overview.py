@@ -13,37 +13,61 @@ from pathlib import Path
 
 _STAGES = ("cohorts", "twins", "runs")
 _TOOLS = ("tools",)
-_HEAD = """\
-dtb trains digital twin brains: from a person's resting-state functional connectome, a model of what that person chooses,
-when they press and what their BOLD signal does; and searches for what would change it. Research use only.
-
-usage: dtb STAGE ... [--config FILE.yaml] [--resume] [--dry-run] [--print-config] [--help | --help-all]
-
-Stages, in the order in which data pass through them:"""
-_TAIL = """\
-Try:  dtb run configs/demo.yaml        all stages on a small ground-truth cohort; ends with a page to look at
-      dtb init /data/study/bids        a configuration and task files for your data, and what is missing
-      dtb BIDS OUT participant         as BIDS apps are called; then `dtb BIDS OUT group` (dtb app --help)
-      dtb train --help                 what a stage reads, writes and is told most often; --help-all has every option
-      dtb train --print-config         every setting with its value, as a YAML file to start from
-      source <(dtb --completion bash)  complete stages and options with the Tab key; zsh and fish likewise
-
-A running Ray cluster is used with --ray-address ADDRESS; without it, a private one on this machine.
-Exit codes: 0 done, 1 failed, 2 the command or its input is wrong, 130 interrupted."""
+_PURPOSE = (
+    "dtb trains digital twin brains: from a person's resting-state functional connectome, a model of what that person chooses, when they "
+    "press and what their BOLD signal does; and searches for what would change it. Research use only."
+)
+_USAGE = "usage: dtb STAGE ... [--config FILE.yaml] [--resume] [--dry-run] [--print-config] [--help | --help-all]"
+_TRY = {
+    "dtb run configs/demo.yaml": "all stages on a small ground-truth cohort; ends with a page to look at",
+    "dtb init /data/study/bids": "a configuration and task files for your data, and what is missing",
+    "dtb BIDS OUT participant": "as BIDS apps are called; then `dtb BIDS OUT group` (dtb app --help)",
+    "dtb train --help": "what a stage reads, writes and is told most often; --help-all has every option",
+    "dtb train --print-config": "every setting with its value, as a YAML file to start from",
+    "source <(dtb --completion bash)": "complete stages and options with the Tab key; zsh and fish likewise",
+}
+_CLUSTER = "A running Ray cluster is used with --ray-address ADDRESS; without it, a private one on this machine."
+_CODES = "Exit codes: 0 done, 1 failed, 2 the command or its input is wrong, 130 interrupted."
 
 
 def overview() -> str:
     """Return the text of ``dtb --help``."""
-    return "\n".join([_HEAD, *_listed(_STAGES), "", "Beside them:", *_listed(_TOOLS), "", _TAIL])
+    width = max(map(len, _TRY))
+    parts = [
+        _wrapped(_PURPOSE),
+        "",
+        _wrapped(_USAGE, indent=11),
+        "",
+        "Stages, in the order in which data pass through them:",
+        *_listed(_STAGES),
+        "",
+        "Beside them:",
+        *_listed(_TOOLS),
+        "",
+        "Try:",
+        *(_wrapped(words, f"    {command:<{width}}  ", width + 6) for command, words in _TRY.items()),
+        "",
+        _wrapped(_CLUSTER),
+        _wrapped(_CODES),
+    ]
+    return "\n".join(parts)
+
+
+def _wrapped(text: str, begin: str = "", indent: int = 0) -> str:
+    """Wrap a text to the terminal, with words that stand before its first line, and its later lines set in."""
+    width = max(shutil.get_terminal_size().columns, 40)
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=begin,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _listed(files: tuple[str, ...]) -> list[str]:
-    width = max(shutil.get_terminal_size().columns, 40)
-    return [
-        textwrap.fill(sentence, width, initial_indent=f"  {name:<10} ", subsequent_indent=" " * 13)
-        for file in files
-        for name, sentence in summaries(file).items()
-    ]
+    return [_wrapped(sentence, f"  {name:<10} ", 13) for file in files for name, sentence in summaries(file).items()]
 
 
 def summaries(file: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ Plotly comes from the `plotly` package and Swagger UI from `fastapi-offline`, so
 
 from __future__ import annotations
 
+import functools
+import gzip
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +40,15 @@ _Name = Annotated[str, InPath(max_length=200)]
 _DESCRIPTION = f"""Twins of one run perform tasks, with connectomes as they are or changed. {NOTICE}
 
 Every request needs the token that `dtb view` printed: as the page's cookie, or in the header `Authorization: Bearer TOKEN`."""
+
+
+@functools.cache
+def _packed_charts() -> bytes:
+    """Return Plotly in a third of its size.
+
+    Only what holds nobody's data is packed: the length of a packed answer tells of what it holds.
+    """
+    return gzip.compress(PLOTLY.read_bytes())
 
 
 def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",), atlas: Path | None = None) -> FastAPI:
@@ -106,8 +117,11 @@ def make_app(run: Path, token: str, hosts: tuple[str, ...] = ("*",), atlas: Path
         return FileResponse(STYLE)
 
     @app.get("/plotly.min.js", include_in_schema=False)
-    def charts() -> FileResponse:
-        return FileResponse(PLOTLY, headers={"Cache-Control": "private, max-age=86400"})
+    def charts(request: Request) -> Response:
+        headers = {"Cache-Control": "private, max-age=86400", "Vary": "Accept-Encoding"}
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return FileResponse(PLOTLY, headers=headers)
+        return Response(_packed_charts(), headers=headers | {"Content-Encoding": "gzip"}, media_type="text/javascript")
 
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from dtb.cli.entry import exit_code
 from dtb.errors import DamagedOutputError, InputDataError
-from dtb.view.app import make_app
+from dtb.view.app import ASSETS, make_app
 from dtb.view.viewer import Viewer
 from tests.fleet.world import REGIONS
 from tests.view.runs import PLACES, make_run
@@ -68,6 +68,17 @@ def test_pages_allow_scripts_of_this_server_alone(client):
         assert len(loaded) > 1
         assert not [one for one in loaded if one.startswith(("http", "//"))]
         assert all(client.get(one).status_code == 200 for one in loaded if not one.startswith("#"))
+
+
+def test_all_that_the_page_loads_is_under_three_megabytes(client):
+    loaded = set(re.findall(r'(?:src|href)="([^"#][^"]*)"', client.get("/").text))
+    assert {"plotly.min.js", "style.css"} <= {one.removeprefix("/") for one in loaded}
+    scripts = {f"/assets/{path.relative_to(ASSETS).as_posix()}" for path in ASSETS.rglob("*") if path.is_file()}
+    sizes = {one: int(client.get(one).headers["content-length"]) for one in {"/", *loaded, *scripts}}
+    assert sum(sizes.values()) < 3e6, sizes
+    whole = client.get("/plotly.min.js", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in whole.headers
+    assert whole.content == client.get("/plotly.min.js").content
 
 
 def test_the_interface_describes_itself(client):
