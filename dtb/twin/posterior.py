@@ -173,7 +173,7 @@ def condition(twin: LivingTwin, batch: Batch, prior: Latents, *, evidence_weight
     Returns
     -------
     Posterior
-        Without any data it is exactly the prior.
+        Without any data it is exactly the prior. The mean of a person whose prior or likelihood is not finite is NaN.
 
     Raises
     ------
@@ -231,6 +231,7 @@ class _Search:
         self._evidence, self._mean_SZ, self._root_SZZ = evidence, mean_SZ, root_SZZ
         self._everyone_S = torch.arange(len(mean_SZ), device=mean_SZ.device)
         self.place_SZ = torch.zeros_like(mean_SZ)
+        self._eye_ZZ = torch.eye(mean_SZ.shape[1], dtype=mean_SZ.dtype, device=mean_SZ.device)
         self.loss_S = mean_SZ.new_zeros(len(mean_SZ))
         self.precision_SZZ = torch.zeros_like(root_SZZ)
         self.num_steps_S = torch.zeros(len(mean_SZ), dtype=torch.int64, device=mean_SZ.device)
@@ -240,6 +241,10 @@ class _Search:
         """Search from the prior's mean; afterwards `place_SZ`, `loss_S` and `precision_SZZ` are those of the modes."""
         self.loss_S, gradient_SZ = self._loss_and_gradient(self._everyone_S, self.place_SZ)
         self.precision_SZZ = self._precision(self._everyone_S)
+        # Whose prior or data overflow is set aside: nobody else's matrices are to fail with theirs.
+        finite_S = self.loss_S.isfinite() & gradient_SZ.isfinite().all(1) & self.precision_SZZ.isfinite().all((1, 2))
+        gradient_SZ = torch.where(finite_S[:, None], gradient_SZ, 0.0)
+        self.precision_SZZ = torch.where(finite_S[:, None, None], self.precision_SZZ, self._eye_ZZ)
         curvature_SZZ, damping_S = self.precision_SZZ.clone(), torch.zeros_like(self.loss_S)
         rounding = _ROUNDING * torch.finfo(self._evidence.stimulus_SKTI.dtype).eps
         for _ in range(_MOST_STEPS):
@@ -268,6 +273,8 @@ class _Search:
         moved = self._everyone_S[self.num_steps_S > 0]
         if len(moved):
             self.precision_SZZ[moved] = self._precision(moved)
+        self.place_SZ = torch.where(finite_S[:, None], self.place_SZ, torch.nan)
+        self.converged_S &= finite_S
         return self
 
     def _latent(self, who: Tensor, place_SZ: Tensor) -> Tensor:
@@ -280,8 +287,9 @@ class _Search:
         return loss_S + 0.5 * place_SZ.square().sum(1), gradient_SZ + place_SZ
 
     def _precision(self, who: Tensor) -> Tensor:
-        eye_ZZ = torch.eye(self.place_SZ.shape[1], dtype=self.place_SZ.dtype, device=self.place_SZ.device)
-        return eye_ZZ + self._evidence[who].information(self._latent(who, self.place_SZ[who]), self._root_SZZ[who])
+        return self._eye_ZZ + self._evidence[who].information(
+            self._latent(who, self.place_SZ[who]), self._root_SZZ[who]
+        )
 
 
 def _squared_length(matrix_SZZ: Tensor, vector_SZ: Tensor) -> Tensor:

@@ -68,6 +68,31 @@ def test_nothing_given_leaves_what_the_connectome_says(shared_twin: SharedTwin) 
         assert (row["num_trials"], row["num_volumes"], row["variance_left"]) == (0, 0, pytest.approx(1.0))
 
 
+@pytest.mark.parametrize("value", [1e30, torch.inf])
+def test_a_person_whose_posterior_is_not_finite_is_a_failure_and_nobody_else(
+    shared_twin: SharedTwin, value: float
+) -> None:
+    wanted = rows(shared_twin)
+    worker = UpdateWorker([shared_twin], seed=3, settings=UpdateConfig())
+    runner = worker._runners[0]
+    meet = runner.lay_out
+
+    def poisoned(keys, **given):  # type: ignore[no-untyped-def]
+        records, batch = meet(keys, **given)
+        batch.connectome_SE[1] = value
+        return records, batch
+
+    runner.lay_out = poisoned  # type: ignore[method-assign]
+    work = worker.work(KEYS)
+    assert set(work.failures) == {"p0001"}
+    assert work.failures["p0001"].startswith("the posterior is not finite: is the connectome far from those")
+    found = {row["pseudonym"]: row for row in work.tables["latents"].to_pylist()}
+    assert set(found) == {"p0000", "p0002"}
+    for key, row in found.items():  # as far as single precision and the end of a search tell
+        for name in ("mean", "covariance", "log_evidence"):
+            np.testing.assert_allclose(row[name], wanted[key][name], rtol=1e-3, atol=1e-4)  # type: ignore[arg-type]
+
+
 def test_more_trials_leave_less_and_are_counted_by_task(shared_twin: SharedTwin) -> None:
     left = [rows(shared_twin, trials=number, bold_seconds=0.0) for number in (0, 2, 8)]
     for key in KEYS:
