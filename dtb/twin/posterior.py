@@ -273,6 +273,8 @@ class _Search:
         moved = self._everyone_S[self.num_steps_S > 0]
         if len(moved):
             self.precision_SZZ[moved] = self._precision(moved)
+            finite_S &= self.precision_SZZ.isfinite().all((1, 2))
+            self.precision_SZZ = torch.where(finite_S[:, None, None], self.precision_SZZ, self._eye_ZZ)
         self.place_SZ = torch.where(finite_S[:, None], self.place_SZ, torch.nan)
         self.converged_S &= finite_S
         return self

@@ -128,7 +128,7 @@ def test_no_page_and_no_table_on_it_is_scrolled_sideways(opened, places):
         for is_open in (False, True):
             if is_open:
                 page.evaluate(UNFOLD)
-            for width in (320, 390, 768, 1440, 1920):
+            for width in (320, 390, 700, 768, 1110, 1440, 1920):
                 page.set_viewport_size({"width": width, "height": 900})
                 assert page.evaluate("() => document.documentElement.scrollWidth") <= width, (path, width)
                 assert page.evaluate(scrolled) == [], (path, width)
