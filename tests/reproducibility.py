@@ -26,6 +26,8 @@ TIMED_FOLDER = "status"
 # Files that tell of the run and not of its results, and pages, which show all of these.
 SKIPPED_NAMES = ("stage.json", "config.yaml", ".tracker_id", ".begun")
 SKIPPED_SUFFIXES = (".html", ".svg", ".png", ".md", ".wandb", ".log")
+# The scales of every training of these shards, kept for the next; those of this run are in its `train/normalisation.safetensors`.
+SKIPPED_BEGINNING = "scales-"
 SKIPPED_FOLDERS = ("checkpoints", "wandb", "ray", "report")
 
 
@@ -68,6 +70,7 @@ def _of_file(path: Path) -> str:
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         skipped = path.name in SKIPPED_NAMES or path.suffix in SKIPPED_SUFFIXES
+        skipped = skipped or path.name.startswith(SKIPPED_BEGINNING)
         if path.is_file() and not skipped and not set(path.relative_to(folder).parts[:-1]) & set(SKIPPED_FOLDERS):
             yield path
 
