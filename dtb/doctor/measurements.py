@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dtb.cluster.connection import unreachable
 from dtb.machine.cores import usable_cores
-from dtb.machine.gpu import fault_of
+from dtb.machine.gpu import fault_of, has_nvidia_driver
 from dtb.track import has_key, is_installed
 from dtb.version import DISTRIBUTION, __version__
 
@@ -117,7 +117,7 @@ def measure(*, multiply: bool = False) -> Machine:
         gpu_faults=tuple(
             fault_of(torch.device("cuda", index)) for index in range(torch.cuda.device_count()) if multiply
         ),
-        has_nvidia_driver=Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None,
+        has_nvidia_driver=has_nvidia_driver(),
         has_compiled_scan=importlib.util.find_spec("dtb.twin.recurrence._scan") is not None,
         has_compiled_files=Path(importlib.util.cache_from_source(torch.__file__)).is_file(),
         deepspeed_ops=_deepspeed_ops(),

@@ -5,18 +5,25 @@ A CPU in place of a reserved GPU would be a hundred times slower, and nobody wou
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["bytes_of_share", "fault_of", "keep_to_share"]
+__all__ = ["bytes_of_share", "fault_of", "has_nvidia_driver", "keep_to_share"]
 
 _SIZE = 256
 _CONTEXT_BYTES = 512 * 2**20
 """What the driver itself takes of a GPU's memory for each process, roughly; PyTorch does not count it."""
 FULL = "no memory of it is free"
 """What `fault_of` says of a GPU whose memory others have."""
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver is on this machine, whatever PyTorch can use."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
 def fault_of(device: torch.device) -> str:

@@ -13,7 +13,6 @@ import dataclasses
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +21,14 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from dtb.machine.gpu import has_nvidia_driver
+
 ROOT = Path(__file__).parents[2]
 DTB = (sys.executable, "-m", "dtb")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", "--durations-min=5")
 GPU_TESTS = ("tests/twin/recurrence", "tests/machine/test_gpu.py")
 _TAIL_LINES = 40
 _TO_END_SECONDS = 30
-_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +195,7 @@ def main(out: Path) -> int:
         print(f"{out} is not empty: remove it, or give another folder.", file=sys.stderr)
         return 2
     here = machine()
-    if here["gpu"] is None and (_DRIVER.exists() or shutil.which("nvidia-smi")):
+    if here["gpu"] is None and has_nvidia_driver():
         print(
             f"This machine has NVIDIA's driver, but its GPU cannot be used by torch {here['torch']}: nothing would be seen of it. Make the "
             "environment with a build for CUDA, as DTB_TORCH=cu130 bash scripts/gpu_day does (remove .venv before), or see `dtb doctor`.",

@@ -80,7 +80,7 @@ class FailureLog(UserCallback):
 
 
 def tell_mark(name: str) -> None:
-    """Tell `FailureLog` of a mark that this rank left in the output folder; every rank must call it."""
+    """Send `FailureLog` the mark that this rank left in the output folder; every rank must call it."""
     ray.train.report({_MARK: name, _NODE: socket.gethostname()})
 
 
